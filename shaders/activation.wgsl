@@ -1,0 +1,133 @@
+// y = f(x) element by element, dx = dy f'(x), and for a learnable slope: dslope += sum of dy x where x < 0.
+
+override VECTORS: u32; // vec4 elements in x
+override KIND: u32; // of shared/activations.wgsl
+override SLOPE: f32; // of a fixed leaky slope
+override ENTRY: u32; // the element of `slopes` that counts
+override COUNT: u32; // elements in x; the last vector may hold fewer than four
+override LANES: u32; // of a workgroup: one team, or teams of one
+override EACH: u32; // vectors of one lane
+override PARTS: u32; // teams
+
+//# if images
+override TEXELS: u32; // vec4 elements of a row of x
+@group(0) @binding(0) var x: texture_storage_2d<rgba32float, read>; // [VECTORS / TEXELS, TEXELS]
+@group(0) @binding(3) var dy: texture_storage_2d<rgba32float, read>; // [VECTORS / TEXELS, TEXELS]
+//# else
+@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>; // [VECTORS]
+@group(0) @binding(3) var<storage, read> dy: array<vec4<f32>>; // [VECTORS]
+//# end
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>; // [VECTORS]
+@group(0) @binding(2) var<storage, read> slopes: array<f32>; // [more than ENTRY]
+@group(0) @binding(4) var<storage, read_write> dx: array<vec4<f32>>; // [VECTORS]
+@group(0) @binding(5) var<storage, read_write> parts: array<f32>; // [PARTS]
+@group(0) @binding(6) var<storage, read_write> dslopes: array<f32>; // [more than ENTRY]
+
+fn x_at(i: u32) -> vec4<f32> {
+    //# if images
+    let row = i / TEXELS;
+    return textureLoad(x, vec2<u32>(i - row * TEXELS, row));
+    //# else
+    return x[i];
+    //# end
+}
+
+fn dy_at(i: u32) -> vec4<f32> {
+    //# if images
+    let row = i / TEXELS;
+    return textureLoad(dy, vec2<u32>(i - row * TEXELS, row));
+    //# else
+    return dy[i];
+    //# end
+}
+
+const WIDE = 64u; // lanes of a workgroup of the element-wise kernels
+const FEW = 4u; // vectors of one of their lanes, WIDE apart
+
+@compute @workgroup_size(WIDE)
+fn activation_fixed(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let first = (group.x + group.y * groups.x) * WIDE * FEW + lane;
+    for (var n = 0u; n < FEW; n++) {
+        let i = first + n * WIDE;
+        if i < VECTORS {
+            y[i] = activation(KIND, x_at(i), SLOPE);
+        }
+    }
+}
+
+@compute @workgroup_size(WIDE)
+fn activation_learnable(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let slope = slopes[ENTRY];
+    let first = (group.x + group.y * groups.x) * WIDE * FEW + lane;
+    for (var n = 0u; n < FEW; n++) {
+        let i = first + n * WIDE;
+        if i < VECTORS {
+            y[i] = leaky(x_at(i), slope);
+        }
+    }
+}
+
+@compute @workgroup_size(WIDE)
+fn activation_fixed_backward(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let first = (group.x + group.y * groups.x) * WIDE * FEW + lane;
+    for (var n = 0u; n < FEW; n++) {
+        let i = first + n * WIDE;
+        if i < VECTORS {
+            dx[i] = dy_at(i) * activation_slope(KIND, x_at(i), SLOPE);
+        }
+    }
+}
+
+// dx, and each team's share of the slope's gradient.
+@compute @workgroup_size(LANES)
+fn activation_learnable_backward(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let slope = slopes[ENTRY];
+    let part = ((group.x + group.y * groups.x) * LANES + lane) / TEAM;
+    let member = lane % TEAM;
+    let first = part * TEAM * EACH + member;
+    var sum = vec4(0.0);
+    for (var n = 0u; n < EACH; n++) {
+        let i = first + n * TEAM;
+        if i < VECTORS {
+            let v = x_at(i);
+            let d = dy_at(i);
+            dx[i] = d * leaky_slope(v, slope);
+            // What lies behind the last element is not ours: it may hold anything.
+            let inside = vec4(4u * i) + vec4(0u, 1u, 2u, 3u) < vec4(COUNT);
+            sum += select(vec4(0.0), d * v, inside & (v < vec4(0.0)));
+        }
+    }
+    let share = team_sum((sum.x + sum.y) + (sum.z + sum.w), lane);
+    if part < PARTS && member == 0u {
+        parts[part] = share;
+    }
+}
+
+// One team adds all shares, always in the same order.
+@compute @workgroup_size(LANES)
+fn slope_total(@builtin(local_invocation_index) lane: u32) {
+    var sum = 0.0;
+    for (var part = lane % TEAM; part < PARTS; part += TEAM) {
+        sum += parts[part];
+    }
+    let whole = team_sum(sum, lane);
+    if lane == 0u {
+        dslopes[ENTRY] += whole;
+    }
+}

@@ -1,0 +1,66 @@
+// One AdamW step over a window of the flat parameter arena. Parameters before DECAYED are decayed.
+
+override VECTORS: u32;     // vec4 elements of this window
+override DECAYED: u32;     // of these, the first so many decay
+override DECAY_FIRST: bool; // PyTorch's order: decay, then move; transformers moves, then decays
+
+struct Hyper {
+    step: f32,         // learning rate · √(1 − β₂ᵗ) / (1 − β₁ᵗ)
+    epsilon: f32,
+    decay: f32,        // learning rate · weight decay
+    beta1: f32,
+    beta2: f32,
+    one_minus_beta1: f32, // computed by the host in f64: 1 − 0.999 in f32 is off by 2e-5
+    one_minus_beta2: f32,
+    unused: f32,
+}
+
+struct Verdict {
+    norm: f32,
+    clip: f32,
+    open: f32,
+    halted: f32,
+}
+
+@group(0) @binding(0) var<storage, read> gradients: array<vec4<f32>>;       // [VECTORS]
+@group(0) @binding(1) var<storage, read_write> parameters: array<vec4<f32>>; // [VECTORS]
+@group(0) @binding(2) var<storage, read_write> first: array<vec4<f32>>;     // [VECTORS], moment m
+@group(0) @binding(3) var<storage, read_write> second: array<vec4<f32>>;    // [VECTORS], moment v
+@group(0) @binding(4) var<storage, read> hyper: array<Hyper>;               // [1]
+@group(0) @binding(5) var<storage, read> verdict: array<Verdict>;           // [1]
+
+const LANES = 64u;
+const EACH = 4u; // vectors of one lane; LANES apart, so that neighbours read neighbours
+
+@compute @workgroup_size(LANES)
+fn adamw(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let h = hyper[0];
+    let judged = verdict[0];
+    if judged.open == 0.0 {
+        return;
+    }
+    let start = (group.x + group.y * groups.x) * LANES * EACH + lane;
+    for (var n = 0u; n < EACH; n++) {
+        let i = start + n * LANES;
+        if i < VECTORS {
+            let g = gradients[i] * judged.clip;
+            let m = h.beta1 * first[i] + h.one_minus_beta1 * g;
+            let v = h.beta2 * second[i] + h.one_minus_beta2 * g * g;
+            first[i] = m;
+            second[i] = v;
+            let decay = select(0.0, h.decay, i < DECAYED);
+            let move_by = h.step * m / (sqrt(v) + h.epsilon);
+            let p = parameters[i];
+            if DECAY_FIRST {
+                parameters[i] = p - p * decay - move_by;
+            } else {
+                let moved = p - move_by;
+                parameters[i] = moved - moved * decay;
+            }
+        }
+    }
+}

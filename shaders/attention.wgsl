@@ -1,0 +1,437 @@
+// Causal attention, and the entropy of every row of it, in one pass over the keys; then its gradient in two.
+// The T x T matrix is never held.
+//
+// A template: `//#` lines are carried out by src/ops/unroll.rs. One lane holds `rows` rows of one
+// side (forward and query_gradient: queries; key_gradient: keys) in registers and walks the other side in
+// tiles. Two ways to hand a row of the tile to every lane:
+//   shuffle   the workgroup is one subgroup; each lane loads one row, the others read its registers
+//   (else)    the tile lies in workgroup memory
+// Flags: forward | query_gradient | key_gradient; shuffle; images (inputs are read as images); entropy; held (the lane's own rows stay in
+// registers; otherwise they are read again for every few keys).
+// Numbers: columns (vec4s of a head's row), lanes, rows, keys (rows of the tile taken at once), tile.
+
+override HEADS: u32; // H
+override SEQUENCE: u32; // T
+override SCALE: f32; // 1 / sqrt(head width)
+
+const COLUMNS = ${columns}u;
+const LANES = ${lanes}u;
+const ROWS = ${rows}u * LANES; // rows of one workgroup
+const TILE = ${tile}u;
+const MASKED = -1e30; // the score of a later key: finite, because WGSL has no infinities
+const EXPONENT = 0x7f800000u; // all ones in whatever is not finite
+
+//# if images
+@group(0) @binding(0) var qkv: texture_storage_2d<rgba32float, read>; // [B*T, 3*H*COLUMNS]: q | k | v
+//# else
+@group(0) @binding(0) var<storage, read> qkv: array<vec4<f32>>; // [B*T, 3*H*COLUMNS]: q | k | v
+//# end
+//# if forward
+@group(0) @binding(1) var<storage, read_write> output: array<vec4<f32>>; // [B*T, H*COLUMNS]
+@group(0) @binding(2) var<storage, read_write> lse: array<f32>; // [B, H, T]: log of the sum of e^score
+//# if entropy
+@group(0) @binding(3) var<storage, read_write> entropy: array<f32>; // [B, H, T], nats
+//# end
+//# else
+@group(0) @binding(1) var<storage, read> lse: array<f32>; // [B, H, T]
+//# if images
+@group(0) @binding(2) var d_output: texture_storage_2d<rgba32float, read>; // [B*T, H*COLUMNS]
+//# else
+@group(0) @binding(2) var<storage, read> d_output: array<vec4<f32>>; // [B*T, H*COLUMNS]
+//# end
+@group(0) @binding(3) var<storage, read_write> d_qkv: array<vec4<f32>>; // [B*T, 3*H*COLUMNS]
+//# if query_gradient
+//# if images
+@group(0) @binding(4) var output: texture_storage_2d<rgba32float, read>; // [B*T, H*COLUMNS]
+//# else
+@group(0) @binding(4) var<storage, read> output: array<vec4<f32>>; // [B*T, H*COLUMNS]
+//# end
+@group(0) @binding(5) var<storage, read_write> delta: array<f32>; // [B, H, T]: sum of d_output * output
+//# else
+@group(0) @binding(4) var<storage, read> delta: array<f32>; // [B, H, T]
+//# end
+//# end
+
+//# if shuffle
+//# else
+var<workgroup> left: array<vec4<f32>, TILE * COLUMNS>; // [TILE, COLUMNS]: keys, or queries
+var<workgroup> right: array<vec4<f32>, TILE * COLUMNS>; // [TILE, COLUMNS]: values, or gradients of the output
+//# if key_gradient
+var<workgroup> tile_lse: array<f32, TILE>;
+var<workgroup> tile_delta: array<f32, TILE>;
+//# end
+//# end
+
+// The vec4 in row `place.y` and column `place.x + right` of what a software driver reads as an image.
+fn qkv_at(place: vec2<u32>, right: u32) -> vec4<f32> {
+    //# if images
+    return textureLoad(qkv, vec2(place.x + right, place.y));
+    //# else
+    return qkv[place.y * 3u * HEADS * COLUMNS + place.x + right];
+    //# end
+}
+
+//# if forward
+//# else
+fn d_output_at(place: vec2<u32>, right: u32) -> vec4<f32> {
+    //# if images
+    return textureLoad(d_output, vec2(place.x + right, place.y));
+    //# else
+    return d_output[place.y * HEADS * COLUMNS + place.x + right];
+    //# end
+}
+//# end
+
+//# if query_gradient
+fn output_at(place: vec2<u32>, right: u32) -> vec4<f32> {
+    //# if images
+    return textureLoad(output, vec2(place.x + right, place.y));
+    //# else
+    return output[place.y * HEADS * COLUMNS + place.x + right];
+    //# end
+}
+//# end
+
+// group: block of rows, head, batch element.
+@compute @workgroup_size(LANES)
+//# if forward
+fn forward(
+//# end
+//# if query_gradient
+fn query_gradient(
+//# end
+//# if key_gradient
+fn key_gradient(
+//# end
+    @builtin(workgroup_id) group: vec3<u32>,
+    //# if shuffle
+    @builtin(subgroup_invocation_id) lane: u32,
+    //# else
+    @builtin(local_invocation_index) lane: u32,
+    //# end
+) {
+    let width = HEADS * COLUMNS; // vec4s of a row of output; a third of a row of qkv
+    let column = group.y * COLUMNS;
+    let token = group.z * SEQUENCE; // first row of the batch element
+    let line = (group.z * HEADS + group.y) * SEQUENCE; // the same in lse, entropy and delta
+    let first = group.x * ROWS;
+
+    // Rows past the end read the last row instead: what lies behind a tensor may be anything.
+    //# for r in rows
+    let i_$r = first + ${r}u * LANES + lane;
+    let near_$r = min(i_$r, SEQUENCE - 1u);
+    //# if key_gradient
+    let own_$r = vec2(width + column, token + near_$r); // column and row in qkv
+    //# else
+    let own_$r = vec2(column, token + near_$r); // column and row in qkv
+    let out_$r = own_$r; // the same in output
+    //# end
+    //# if held
+    //# for c in columns
+    let q_${r}_$c = qkv_at(own_$r, ${c}u) * SCALE;
+    //# if key_gradient
+    let v_${r}_$c = qkv_at(own_$r, width + ${c}u);
+    //# end
+    //# end
+    //# end
+    //# if forward
+    var peak_$r = MASKED;
+    var sum_$r = 0.0;
+    var moment_$r = 0.0; // sum of e^(s - peak) * (s - peak)
+    var broken_$r = 0u; // EXPONENT once a score was not finite
+    //# end
+    //# if query_gradient
+    let lse_$r = lse[line + near_$r];
+    var delta_$r = 0.0;
+    //# for c in columns
+    //# if held
+    let g_${r}_$c = d_output_at(out_$r, ${c}u);
+    delta_$r += dot(g_${r}_$c, output_at(out_$r, ${c}u));
+    //# else
+    delta_$r += dot(d_output_at(out_$r, ${c}u), output_at(out_$r, ${c}u));
+    //# end
+    //# end
+    //# end
+    //# for c in columns
+    var x_${r}_$c = vec4<f32>();
+    //# if key_gradient
+    var y_${r}_$c = vec4<f32>();
+    //# end
+    //# end
+    //# end
+
+    //# if key_gradient
+    let end = SEQUENCE;
+    for (var block = first / TILE * TILE; block < end; block += TILE) {
+    //# else
+    let end = min(first + ROWS, SEQUENCE);
+    for (var block = 0u; block < end; block += TILE) {
+    //# end
+        //# if shuffle
+        let sub = 0u;
+        let other = min(block + lane, SEQUENCE - 1u);
+        //# if key_gradient
+        let from_left = vec2(column, token + other);
+        let from_right = from_left;
+        let lane_lse = lse[line + other];
+        let lane_delta = delta[line + other];
+        //# else
+        let from_left = vec2(width + column, token + other);
+        let from_right = vec2(2u * width + column, token + other);
+        //# end
+        //# for c in columns
+        let left_$c = qkv_at(from_left, ${c}u);
+        //# end
+        //# else
+        workgroupBarrier();
+        for (var n = lane; n < TILE * COLUMNS; n += LANES) {
+            let row = token + min(block + n / COLUMNS, SEQUENCE - 1u);
+            let place = column + n % COLUMNS;
+            //# if key_gradient
+            left[n] = qkv_at(vec2(place, row), 0u);
+            right[n] = d_output_at(vec2(place, row), 0u);
+            //# else
+            left[n] = qkv_at(vec2(place, row), width);
+            right[n] = qkv_at(vec2(place, row), 2u * width);
+            //# end
+        }
+        //# if key_gradient
+        for (var n = lane; n < TILE; n += LANES) {
+            let row = line + min(block + n, SEQUENCE - 1u);
+            tile_lse[n] = lse[row];
+            tile_delta[n] = delta[row];
+        }
+        //# end
+        workgroupBarrier();
+        for (var sub = 0u; sub < min(TILE, end - block); sub += ${keys}u) {
+        //# end
+
+        // Scores.
+        //# for r in rows
+        //# for j in keys
+        var s_${r}_$j = 0.0;
+        //# end
+        //# end
+        //# for c in columns
+        {
+            //# if held
+            //# else
+            //# for r in rows
+            let q_${r}_$c = qkv_at(own_$r, ${c}u) * SCALE;
+            //# end
+            //# end
+            //# for j in keys
+            //# if shuffle
+            let a_$j = subgroupShuffle(left_$c, ${j}u);
+            //# else
+            let a_$j = left[(sub + ${j}u) * COLUMNS + ${c}u];
+            //# end
+            //# for r in rows
+            s_${r}_$j += dot(q_${r}_$c, a_$j);
+            //# end
+            //# end
+        }
+        //# end
+
+        //# if forward
+        //# for r in rows
+        var scale_$r = 0.0; // of what was summed before this block
+        {
+            var all = 0.0;
+            var peak = peak_$r;
+            //# for j in keys
+            s_${r}_$j = select(MASKED, s_${r}_$j, block + sub + ${j}u <= i_$r);
+            all += s_${r}_$j;
+            peak = max(peak, s_${r}_$j);
+            //# end
+            broken_$r |= select(0u, EXPONENT, (bitcast<u32>(all) & EXPONENT) == EXPONENT);
+            let step = peak_$r - peak;
+            scale_$r = exp(step);
+            //# if entropy
+            moment_$r = scale_$r * (moment_$r + step * sum_$r);
+            //# end
+            sum_$r *= scale_$r;
+            peak_$r = peak;
+            //# for j in keys
+            {
+                let t = s_${r}_$j - peak;
+                s_${r}_$j = exp(t);
+                sum_$r += s_${r}_$j;
+                //# if entropy
+                moment_$r += s_${r}_$j * t;
+                //# end
+            }
+            //# end
+        }
+        //# end
+        //# if shuffle
+        //# for c in columns
+        let right_$c = qkv_at(from_right, ${c}u);
+        //# end
+        //# end
+        //# for c in columns
+        {
+            //# for r in rows
+            var x_$r = x_${r}_$c * scale_$r;
+            //# end
+            //# for j in keys
+            //# if shuffle
+            let a_$j = subgroupShuffle(right_$c, ${j}u);
+            //# else
+            let a_$j = right[(sub + ${j}u) * COLUMNS + ${c}u];
+            //# end
+            //# for r in rows
+            x_$r += s_${r}_$j * a_$j;
+            //# end
+            //# end
+            //# for r in rows
+            x_${r}_$c = x_$r;
+            //# end
+        }
+        //# end
+        //# end
+
+        //# if query_gradient
+        // Gradients of the probabilities, then of the scores.
+        //# for r in rows
+        //# for j in keys
+        s_${r}_$j = select(0.0, exp(s_${r}_$j - lse_$r), block + sub + ${j}u <= i_$r);
+        var p_${r}_$j = -delta_$r;
+        //# end
+        //# end
+        //# for c in columns
+        {
+            //# if shuffle
+            let right_$c = qkv_at(from_right, ${c}u);
+            //# end
+            //# if held
+            //# else
+            //# for r in rows
+            let g_${r}_$c = d_output_at(out_$r, ${c}u);
+            //# end
+            //# end
+            //# for j in keys
+            //# if shuffle
+            let a_$j = subgroupShuffle(right_$c, ${j}u);
+            //# else
+            let a_$j = right[(sub + ${j}u) * COLUMNS + ${c}u];
+            //# end
+            //# for r in rows
+            p_${r}_$j += dot(g_${r}_$c, a_$j);
+            //# end
+            //# end
+        }
+        //# end
+        //# for r in rows
+        //# for j in keys
+        s_${r}_$j *= p_${r}_$j;
+        //# end
+        //# end
+        //# for c in columns
+        {
+            //# for j in keys
+            //# if shuffle
+            let a_$j = subgroupShuffle(left_$c, ${j}u);
+            //# else
+            let a_$j = left[(sub + ${j}u) * COLUMNS + ${c}u];
+            //# end
+            //# for r in rows
+            x_${r}_$c += s_${r}_$j * a_$j;
+            //# end
+            //# end
+        }
+        //# end
+        //# end
+
+        //# if key_gradient
+        //# for j in keys
+        let at_$j = block + sub + ${j}u;
+        //# if shuffle
+        let lse_$j = subgroupShuffle(lane_lse, ${j}u);
+        let delta_$j = subgroupShuffle(lane_delta, ${j}u);
+        //# else
+        let lse_$j = tile_lse[sub + ${j}u];
+        let delta_$j = tile_delta[sub + ${j}u];
+        //# end
+        //# for r in rows
+        s_${r}_$j = select(0.0, exp(s_${r}_$j - lse_$j), at_$j >= i_$r && at_$j < SEQUENCE);
+        var p_${r}_$j = -delta_$j;
+        //# end
+        //# end
+        //# for c in columns
+        {
+            //# if shuffle
+            let right_$c = d_output_at(from_right, ${c}u);
+            //# end
+            //# if held
+            //# else
+            //# for r in rows
+            let v_${r}_$c = qkv_at(own_$r, width + ${c}u);
+            //# end
+            //# end
+            //# for j in keys
+            //# if shuffle
+            let a_$j = subgroupShuffle(right_$c, ${j}u);
+            //# else
+            let a_$j = right[(sub + ${j}u) * COLUMNS + ${c}u];
+            //# end
+            //# for r in rows
+            p_${r}_$j += dot(v_${r}_$c, a_$j);
+            y_${r}_$c += s_${r}_$j * a_$j;
+            //# end
+            //# end
+        }
+        //# end
+        //# for r in rows
+        //# for j in keys
+        s_${r}_$j *= p_${r}_$j;
+        //# end
+        //# end
+        //# for c in columns
+        {
+            //# for j in keys
+            //# if shuffle
+            let a_$j = subgroupShuffle(left_$c, ${j}u);
+            //# else
+            let a_$j = left[(sub + ${j}u) * COLUMNS + ${c}u];
+            //# end
+            //# for r in rows
+            x_${r}_$c += s_${r}_$j * a_$j;
+            //# end
+            //# end
+        }
+        //# end
+        //# end
+        //# if shuffle
+        //# else
+        }
+        //# end
+    }
+
+    //# for r in rows
+    if i_$r < SEQUENCE {
+        //# if forward
+        let share_$r = 1.0 / sum_$r;
+        let log_sum_$r = log(sum_$r);
+        //# for c in columns
+        output[out_$r.y * width + out_$r.x + ${c}u] = x_${r}_$c * share_$r;
+        //# end
+        lse[line + i_$r] = bitcast<f32>(bitcast<u32>(peak_$r + log_sum_$r) | broken_$r);
+        //# if entropy
+        let nats_$r = max(log_sum_$r - moment_$r * share_$r, 0.0);
+        entropy[line + i_$r] = bitcast<f32>(bitcast<u32>(nats_$r) | broken_$r);
+        //# end
+        //# else
+        //# for c in columns
+        d_qkv[own_$r.y * 3u * width + own_$r.x + ${c}u] = x_${r}_$c * SCALE;
+        //# if key_gradient
+        d_qkv[own_$r.y * 3u * width + own_$r.x + width + ${c}u] = y_${r}_$c;
+        //# end
+        //# end
+        //# if query_gradient
+        delta[line + i_$r] = delta_$r;
+        //# end
+        //# end
+    }
+    //# end
+}

@@ -1,0 +1,70 @@
+// out[n] = Σ_rows x[row, n] (+ out[n]) over the first COLUMNS columns: sums of blocks of rows, then their sum.
+
+override ROWS: u32;
+override WIDTH: u32; // columns of x
+override COLUMNS: u32; // columns that are summed
+override ROWS_EACH: u32; // rows of one block
+override BLOCKS: u32;
+override ACCUMULATE: bool;
+
+const LANES = 64u;
+
+@group(0) @binding(0) var<storage, read> x: array<f32>; // [ROWS, WIDTH]
+//# if images
+@group(0) @binding(0) var x4: texture_storage_2d<rgba32float, read>; // [ROWS, WIDTH / 4]
+//# else
+@group(0) @binding(0) var<storage, read> x4: array<vec4<f32>>; // [ROWS, WIDTH / 4]
+//# end
+@group(0) @binding(1) var<storage, read_write> sums: array<f32>; // [BLOCKS, COLUMNS rounded up to vectors]
+@group(0) @binding(1) var<storage, read_write> sums4: array<vec4<f32>>; // the same
+@group(0) @binding(0) var<storage, read> partials: array<f32>; // the same
+@group(0) @binding(1) var<storage, read_write> out: array<f32>; // [COLUMNS]
+
+// A lane sums one column of block `group.y`.
+@compute @workgroup_size(LANES)
+fn partial(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let column = group.x * LANES + lane;
+    if column < COLUMNS {
+        let first = group.y * ROWS_EACH;
+        var sum = 0.0;
+        for (var row = first; row < min(first + ROWS_EACH, ROWS); row++) {
+            sum += x[row * WIDTH + column];
+        }
+        sums[group.y * ((COLUMNS + 3u) / 4u * 4u) + column] = sum;
+    }
+}
+
+// The same for rows of whole vectors: a lane sums four columns.
+@compute @workgroup_size(LANES)
+fn partial_whole(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let vector = group.x * LANES + lane;
+    let vectors = (COLUMNS + 3u) / 4u;
+    if vector < vectors {
+        let first = group.y * ROWS_EACH;
+        var sum = vec4<f32>();
+        for (var row = first; row < min(first + ROWS_EACH, ROWS); row++) {
+            //# if images
+            sum += textureLoad(x4, vec2(vector, row));
+            //# else
+            sum += x4[row * (WIDTH / 4u) + vector];
+            //# end
+        }
+        sums4[group.y * vectors + vector] = sum;
+    }
+}
+
+// Adds up the blocks.
+@compute @workgroup_size(LANES)
+fn total(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let column = group.x * LANES + lane;
+    if column < COLUMNS {
+        var sum = 0.0;
+        for (var block = 0u; block < BLOCKS; block++) {
+            sum += partials[block * ((COLUMNS + 3u) / 4u * 4u) + column];
+        }
+        if ACCUMULATE {
+            sum += out[column];
+        }
+        out[column] = sum;
+    }
+}

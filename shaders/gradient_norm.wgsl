@@ -1,0 +1,78 @@
+// The global gradient norm, the factor that clips it, and the gate that keeps a broken gradient from the
+// parameters. `squares` sums the squares of one stretch per team; `close` adds the stretches up.
+
+override VECTORS: u32;  // vec4 elements of this window of the gradients
+override EACH: u32;     // vectors of one stretch
+override PARTIAL: u32;  // where this window's partial sums start
+override PARTIALS: u32; // partial sums in all
+override LANES: u32;    // of a workgroup: one team, or teams of one
+
+struct Verdict {
+    norm: f32,
+    clip: f32,   // what every gradient is multiplied with
+    open: f32,   // 1: the update may happen, 0: it may not
+    halted: f32, // 1: an earlier step of this run was not finite and nobody has answered for it yet
+}
+
+struct Policy {
+    max_norm: f32, // 0: do not clip
+    record: f32,   // 1: update even with broken numbers, as the original does
+}
+
+@group(0) @binding(0) var<storage, read> gradients: array<vec4<f32>>;    // [VECTORS]
+@group(0) @binding(1) var<storage, read_write> partials: array<f32>;     // [PARTIALS]
+@group(0) @binding(2) var<storage, read> partial_sums: array<f32>;       // [PARTIALS]
+@group(0) @binding(3) var<storage, read> loss: array<f32>;               // [1]
+@group(0) @binding(4) var<storage, read> policy: array<Policy>;          // [1]
+@group(0) @binding(5) var<storage, read_write> verdict: array<Verdict>;  // [1]
+
+@compute @workgroup_size(LANES)
+fn squares(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let stretch = ((group.x + group.y * groups.x) * LANES + lane) / TEAM;
+    let member = lane % TEAM;
+    let first = stretch * EACH;
+    let end = min(first + EACH, VECTORS);
+    var sum = vec4(0.0);
+    for (var i = first + member; i < end; i += TEAM) {
+        let g = gradients[i];
+        sum += g * g;
+    }
+    let total = team_sum((sum.x + sum.y) + (sum.z + sum.w), lane);
+    if member == 0u && first < VECTORS {
+        partials[PARTIAL + stretch] = total;
+    }
+}
+
+@compute @workgroup_size(TEAM)
+fn close(@builtin(local_invocation_index) lane: u32) {
+    var sum = 0.0;
+    for (var i = lane; i < PARTIALS; i += TEAM) {
+        sum += partial_sums[i];
+    }
+    let total = team_sum(sum, lane);
+    if lane == 0u {
+        let norm = sqrt(total);
+        var clip = 1.0;
+        if policy[0].max_norm > 0.0 {
+            // NaN stays NaN, as in PyTorch; what `min` makes of it differs between drivers.
+            clip = policy[0].max_norm / (norm + 1e-6);
+            if is_finite(clip) {
+                clip = min(clip, 1.0);
+            }
+        }
+        let sound = is_finite(total) && is_finite(loss[0]);
+        var halted = verdict[0].halted;
+        if !sound {
+            halted = 1.0;
+        }
+        let record = policy[0].record != 0.0;
+        if record {
+            halted = 0.0;
+        }
+        verdict[0] = Verdict(norm, clip, select(0.0, 1.0, record || halted == 0.0), halted);
+    }
+}

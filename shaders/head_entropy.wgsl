@@ -1,0 +1,46 @@
+// mean += WEIGHT * (mean of a head's finite rows); nonfinite += how many of its rows are not finite.
+// One workgroup for each head. Each lane adds its rows in order, then the first lane adds the lanes in order.
+
+override BATCH: u32; // B
+override HEADS: u32; // H
+override SEQUENCE: u32; // T
+override LANES: u32;
+override WEIGHT: f32;
+
+@group(0) @binding(0) var<storage, read> entropy: array<f32>; // [B, H, T]
+@group(0) @binding(1) var<storage, read_write> mean: array<f32>; // [H]
+@group(0) @binding(2) var<storage, read_write> nonfinite: array<f32>; // [H]
+
+var<workgroup> sums: array<f32, LANES>;
+var<workgroup> counts: array<u32, LANES>; // finite rows
+
+@compute @workgroup_size(LANES)
+fn head_entropy(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let head = group.x;
+    let rows = BATCH * SEQUENCE;
+    var sum = 0.0;
+    var count = 0u;
+    for (var row = lane; row < rows; row += LANES) {
+        let nats = entropy[(row / SEQUENCE * HEADS + head) * SEQUENCE + row % SEQUENCE];
+        // By its bits: comparisons with NaN differ between drivers.
+        let finite = (bitcast<u32>(nats) & 0x7fffffffu) < 0x7f800000u;
+        sum += select(0.0, nats, finite);
+        count += select(0u, 1u, finite);
+    }
+    sums[lane] = sum;
+    counts[lane] = count;
+    workgroupBarrier();
+    if lane == 0u {
+        for (var other = 1u; other < LANES; other++) {
+            sum += sums[other];
+            count += counts[other];
+        }
+        // NaN where no row is finite, spelt in bits because WGSL has no such constant.
+        let nan = bitcast<f32>(0x7fc00000u | count);
+        mean[head] += select(WEIGHT * (sum / f32(max(count, 1u))), nan, count == 0u);
+        nonfinite[head] += f32(rows - count);
+    }
+}

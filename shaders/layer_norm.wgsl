@@ -1,0 +1,247 @@
+// y = (x - mean) * rstd * gamma + beta over rows, and its adjoint. A team of lanes shares a row.
+// With xhat = (x - mean) * rstd and g = dy * gamma:
+//   dx = rstd * (g - mean(g) - xhat * mean(g * xhat)),  dgamma += sum over rows of dy * xhat,  dbeta += of dy.
+// KEEP, the vectors of a row that a lane holds in registers, sizes arrays in functions: no override can, so the
+// recipe puts that one constant before this text.
+
+override ROWS: u32;
+override WIDTH: u32; // vectors of a row
+override COLUMNS: u32; // elements of a row
+override EPSILON: f32;
+override LANES: u32; // of a workgroup: one team, or teams of one
+override FITS: bool; // whether every lane has exactly KEEP vectors of a row
+override BLOCKS: u32; // pieces of rows for the column sums
+override BLOCK_ROWS: u32; // rows of one piece
+
+//# if images
+@group(0) @binding(0) var x: texture_storage_2d<rgba32float, read>; // [ROWS, WIDTH]
+@group(0) @binding(1) var gamma: texture_storage_2d<rgba32float, read>; // [1, WIDTH]
+@group(0) @binding(2) var beta: texture_storage_2d<rgba32float, read>; // [1, WIDTH]
+@group(0) @binding(8) var dy: texture_storage_2d<rgba32float, read>; // [ROWS, WIDTH]
+//# if addend
+@group(0) @binding(14) var addend: texture_storage_2d<rgba32float, read>; // [ROWS, WIDTH]
+//# end
+//# else
+//# if addend
+@group(0) @binding(14) var<storage, read> addend: array<Vector>; // [ROWS, WIDTH], what dx is added to
+//# end
+@group(0) @binding(0) var<storage, read> x: array<Vector>; // [ROWS, WIDTH]
+@group(0) @binding(1) var<storage, read> gamma: array<Vector>; // [WIDTH]
+@group(0) @binding(2) var<storage, read> beta: array<Vector>; // [WIDTH]
+@group(0) @binding(8) var<storage, read> dy: array<Vector>; // [ROWS, WIDTH]
+//# end
+@group(0) @binding(3) var<storage, read_write> y: array<Vector>; // [ROWS, WIDTH]
+@group(0) @binding(4) var<storage, read_write> mean: array<f32>; // [ROWS]
+@group(0) @binding(5) var<storage, read_write> rstd: array<f32>; // [ROWS]
+
+@group(0) @binding(6) var<storage, read> known_mean: array<f32>; // [ROWS]
+@group(0) @binding(7) var<storage, read> known_rstd: array<f32>; // [ROWS]
+@group(0) @binding(9) var<storage, read_write> dx: array<Vector>; // [ROWS, WIDTH]
+@group(0) @binding(10) var<storage, read_write> gamma_parts: array<Vector>; // [BLOCKS, WIDTH]
+@group(0) @binding(11) var<storage, read_write> beta_parts: array<Vector>; // [BLOCKS, WIDTH]
+@group(0) @binding(12) var<storage, read_write> dgamma: array<Vector>; // [WIDTH]
+@group(0) @binding(13) var<storage, read_write> dbeta: array<Vector>; // [WIDTH]
+
+// The vector in that row and column of what software drivers read as an image.
+fn x_at(row: u32, column: u32) -> Vector {
+    //# if images
+    return textureLoad(x, vec2(column, row));
+    //# else
+    return x[row * WIDTH + column];
+    //# end
+}
+
+fn dy_at(row: u32, column: u32) -> Vector {
+    //# if images
+    return textureLoad(dy, vec2(column, row));
+    //# else
+    return dy[row * WIDTH + column];
+    //# end
+}
+
+// What dx is added to: the gradient that the residual stream brings past this norm.
+fn addend_at(row: u32, column: u32) -> Vector {
+    //# if addend
+    //# if images
+    return textureLoad(addend, vec2(column, row));
+    //# else
+    return addend[row * WIDTH + column];
+    //# end
+    //# else
+    return Vector();
+    //# end
+}
+
+fn gamma_at(column: u32) -> Vector {
+    //# if images
+    return textureLoad(gamma, vec2(column, 0u));
+    //# else
+    return gamma[column];
+    //# end
+}
+
+fn beta_at(column: u32) -> Vector {
+    //# if images
+    return textureLoad(beta, vec2(column, 0u));
+    //# else
+    return beta[column];
+    //# end
+}
+
+@compute @workgroup_size(LANES)
+fn layer_norm(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    // Teams past the last row repeat it without writing: a sum over a team needs all of its workgroup.
+    let place = ((group.x + group.y * groups.x) * LANES + lane) / TEAM;
+    let row = min(place, ROWS - 1u);
+    let member = lane % TEAM;
+    let first = row * WIDTH;
+
+    // The first KEEP vectors of each lane stay in registers; what a wide row has beyond them is read again.
+    var kept: array<Vector, KEEP>;
+    var sum = Vector();
+    for (var n = 0u; n < KEEP; n++) {
+        let c = member + n * TEAM;
+        kept[n] = Vector();
+        if FITS || c < WIDTH {
+            kept[n] = x_at(row, c);
+        }
+        sum += kept[n];
+    }
+    for (var c = member + KEEP * TEAM; c < WIDTH; c += TEAM) {
+        sum += x_at(row, c);
+    }
+    let mu = team_sum(total(sum), lane) / f32(COLUMNS);
+
+    // Around the mean, not as a difference of squares: that would cancel where |mean| is large.
+    var squares = Vector();
+    for (var n = 0u; n < KEEP; n++) {
+        kept[n] -= Vector(mu);
+        if FITS || member + n * TEAM < WIDTH {
+            squares += kept[n] * kept[n];
+        }
+    }
+    for (var c = member + KEEP * TEAM; c < WIDTH; c += TEAM) {
+        let e = x_at(row, c) - Vector(mu);
+        squares += e * e;
+    }
+    let r = 1.0 / sqrt(team_sum(total(squares), lane) / f32(COLUMNS) + EPSILON);
+
+    if place >= ROWS {
+        return;
+    }
+    for (var n = 0u; n < KEEP; n++) {
+        let c = member + n * TEAM;
+        if FITS || c < WIDTH {
+            y[first + c] = kept[n] * r * gamma_at(c) + beta_at(c);
+        }
+    }
+    for (var c = member + KEEP * TEAM; c < WIDTH; c += TEAM) {
+        y[first + c] = (x_at(row, c) - Vector(mu)) * r * gamma_at(c) + beta_at(c);
+    }
+    if member == 0u {
+        mean[row] = mu;
+        rstd[row] = r;
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn layer_norm_backward(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let place = ((group.x + group.y * groups.x) * LANES + lane) / TEAM;
+    let row = min(place, ROWS - 1u);
+    let member = lane % TEAM;
+    let first = row * WIDTH;
+    let mu = known_mean[row];
+    let r = known_rstd[row];
+
+    var kept_g: array<Vector, KEEP>;
+    var kept_xhat: array<Vector, KEEP>;
+    var g_sum = Vector();
+    var along = Vector();
+    for (var n = 0u; n < KEEP; n++) {
+        let c = member + n * TEAM;
+        kept_g[n] = Vector();
+        kept_xhat[n] = Vector();
+        if FITS || c < WIDTH {
+            kept_g[n] = dy_at(row, c) * gamma_at(c);
+            kept_xhat[n] = (x_at(row, c) - Vector(mu)) * r;
+        }
+        g_sum += kept_g[n];
+        along += kept_g[n] * kept_xhat[n];
+    }
+    for (var c = member + KEEP * TEAM; c < WIDTH; c += TEAM) {
+        let g = dy_at(row, c) * gamma_at(c);
+        g_sum += g;
+        along += g * ((x_at(row, c) - Vector(mu)) * r);
+    }
+    let a = team_sum(total(g_sum), lane) / f32(COLUMNS);
+    let b = team_sum(total(along), lane) / f32(COLUMNS);
+
+    if place >= ROWS {
+        return;
+    }
+    for (var n = 0u; n < KEEP; n++) {
+        let c = member + n * TEAM;
+        if FITS || c < WIDTH {
+            dx[first + c] = addend_at(row, c) + (kept_g[n] - Vector(a) - kept_xhat[n] * b) * r;
+        }
+    }
+    for (var c = member + KEEP * TEAM; c < WIDTH; c += TEAM) {
+        let xhat = (x_at(row, c) - Vector(mu)) * r;
+        dx[first + c] = addend_at(row, c) + (dy_at(row, c) * gamma_at(c) - Vector(a) - xhat * b) * r;
+    }
+}
+
+const COLUMN_LANES = 64u;
+
+// One lane sums one vector of columns over one piece of the rows.
+@compute @workgroup_size(COLUMN_LANES)
+fn column_parts(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let place = (group.x + group.y * groups.x) * COLUMN_LANES + lane;
+    if place >= BLOCKS * WIDTH {
+        return;
+    }
+    let column = place % WIDTH;
+    let start = place / WIDTH * BLOCK_ROWS;
+    let end = min(start + BLOCK_ROWS, ROWS);
+    var gamma_part = Vector();
+    var beta_part = Vector();
+    for (var row = start; row < end; row++) {
+        let d = dy_at(row, column);
+        gamma_part += d * ((x_at(row, column) - Vector(known_mean[row])) * known_rstd[row]);
+        beta_part += d;
+    }
+    gamma_parts[place] = gamma_part;
+    beta_parts[place] = beta_part;
+}
+
+// One lane adds the pieces of one vector of columns, always in the same order.
+@compute @workgroup_size(COLUMN_LANES)
+fn column_totals(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let column = group.x * COLUMN_LANES + lane;
+    if column >= WIDTH {
+        return;
+    }
+    var gamma_sum = Vector();
+    var beta_sum = Vector();
+    for (var block = 0u; block < BLOCKS; block++) {
+        gamma_sum += gamma_parts[block * WIDTH + column];
+        beta_sum += beta_parts[block * WIDTH + column];
+    }
+    dgamma[column] += gamma_sum;
+    dbeta[column] += beta_sum;
+}

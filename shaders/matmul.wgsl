@@ -1,0 +1,256 @@
+// C[M, N] = A · B, where A is stored as [M, K] or [K, M], and B as [K, N] or [N, K].
+//
+// A template: `//#` lines are carried out by src/ops/unroll.rs; the text that stands where `//# insert` does is made in
+// src/ops/matmul/kernels.rs. Elements are read four at a time along the axis that is contiguous in memory.
+
+override M: u32;
+override N: u32;
+override K: u32;
+override A_ROWS: u32; // A as stored: [M, K], or [K, M]
+override A_COLUMNS: u32;
+override B_ROWS: u32; // B as stored: [K, N], or [N, K]
+override B_COLUMNS: u32;
+
+//# if a_image
+@group(0) @binding(0) var a: texture_storage_2d<rgba32float, read>; // [A_ROWS, A_COLUMNS / 4]
+//# else
+//# if a_whole
+@group(0) @binding(0) var<storage, read> a: array<vec4<f32>>; // [A_ROWS, A_COLUMNS / 4]
+//# else
+@group(0) @binding(0) var<storage, read> a: array<f32>; // [A_ROWS, A_COLUMNS]
+//# end
+//# end
+//# if b_image
+@group(0) @binding(1) var b: texture_storage_2d<rgba32float, read>; // [B_ROWS, B_COLUMNS / 4]
+//# else
+//# if b_whole
+@group(0) @binding(1) var<storage, read> b: array<vec4<f32>>; // [B_ROWS, B_COLUMNS / 4]
+//# else
+@group(0) @binding(1) var<storage, read> b: array<f32>; // [B_ROWS, B_COLUMNS]
+//# end
+//# end
+//# if c_whole
+@group(0) @binding(2) var<storage, read_write> c: array<vec4<f32>>; // [M, N / 4]
+//# else
+@group(0) @binding(2) var<storage, read_write> c: array<f32>; // [M, N]
+//# end
+//# if bias
+override BIAS_COLUMNS: u32; // the first columns of C; the others have no bias
+@group(0) @binding(3) var<storage, read> bias: array<f32>; // [BIAS_COLUMNS]
+//# end
+//# if addend
+//# if c_whole
+@group(0) @binding(4) var<storage, read> addend: array<vec4<f32>>; // [M, N / 4]
+//# else
+@group(0) @binding(4) var<storage, read> addend: array<f32>; // [M, N]
+//# end
+//# end
+
+// Elements (row, column .. column + 4) of A as stored, zero past the row's end; column is a multiple of four
+// inside the row.
+fn a_at(row: u32, column: u32) -> vec4<f32> {
+//# if a_image
+    return textureLoad(a, vec2(column / 4u, row));
+//# else
+//# if a_whole
+    return a[(row * A_COLUMNS + column) / 4u];
+//# else
+    let i = row * A_COLUMNS + column;
+    let last = A_COLUMNS - 1u - column;
+    // Past the end the last element is read instead and thrown away: memory there may hold anything.
+    let v = vec4(a[i], a[i + min(1u, last)], a[i + min(2u, last)], a[i + min(3u, last)]);
+    return select(vec4(0.0), v, vec4(0u, 1u, 2u, 3u) <= vec4(last));
+//# end
+//# end
+}
+
+// The same of B.
+fn b_at(row: u32, column: u32) -> vec4<f32> {
+//# if b_image
+    return textureLoad(b, vec2(column / 4u, row));
+//# else
+//# if b_whole
+    return b[(row * B_COLUMNS + column) / 4u];
+//# else
+    let i = row * B_COLUMNS + column;
+    let last = B_COLUMNS - 1u - column;
+    let v = vec4(b[i], b[i + min(1u, last)], b[i + min(2u, last)], b[i + min(3u, last)]);
+    return select(vec4(0.0), v, vec4(0u, 1u, 2u, 3u) <= vec4(last));
+//# end
+//# end
+}
+
+//# if bias
+fn bias_at(column: u32) -> vec4<f32> {
+    let at = vec4(column) + vec4(0u, 1u, 2u, 3u);
+    let i = min(at, vec4(BIAS_COLUMNS - 1u));
+    let v = vec4(bias[i.x], bias[i.y], bias[i.z], bias[i.w]);
+    return select(vec4(0.0), v, at < vec4(BIAS_COLUMNS));
+}
+//# end
+
+//# if c_whole
+//# else
+fn write_one(i: u32, sum: f32) {
+    var v = sum;
+//# if addend
+    v += addend[i];
+//# end
+//# if accumulate
+    v += c[i];
+//# end
+    c[i] = v;
+}
+//# end
+
+// Finishes and writes C[row, column .. column + 4].
+fn write(row: u32, column: u32, sum: vec4<f32>) {
+    if row < M && column < N {
+//# if c_whole
+        let i = (row * N + column) / 4u;
+        var v = sum;
+//# if addend
+        v += addend[i];
+//# end
+//# if accumulate
+        v += c[i];
+//# end
+        c[i] = v;
+//# else
+        let i = row * N + column;
+        write_one(i, sum.x);
+        if column + 1u < N {
+            write_one(i + 1u, sum.y);
+        }
+        if column + 2u < N {
+            write_one(i + 2u, sum.z);
+        }
+        if column + 3u < N {
+            write_one(i + 3u, sum.w);
+        }
+//# end
+    }
+}
+
+//# if rows
+// A workgroup of LANES invocations computes ROWS rows of 4 * LANES * VECTORS columns in registers alone: a lane
+// owns VECTORS vectors of four columns, LANES vectors apart, of every row. B comes along the lanes; A comes by
+// lane and is handed round by shuffles where there are subgroups (the workgroup is then one subgroup), or is
+// read by every lane.
+override LANES: u32;
+//# insert tile
+
+@compute @workgroup_size(LANES)
+fn matmul(
+    @builtin(workgroup_id) group: vec3<u32>,
+//# if shuffle
+    @builtin(subgroup_invocation_id) lane: u32,
+//# else
+    @builtin(local_invocation_index) lane: u32,
+//# end
+) {
+    let row = group.x * ROWS;
+    let column = (group.y * LANES * VECTORS + lane) * 4u;
+//# insert origins
+//# insert accumulators
+    for (var k = 0u; k < K; k += 4u) {
+//# insert loads
+//# insert products
+    }
+//# insert stores
+}
+//# end
+
+//# if tiled
+// A workgroup computes ROWS x COLUMNS of C, DEPTH steps of K at a time, from tiles in workgroup memory that both
+// run along K; an invocation owns 4 * HIGH rows and 4 * WIDE columns, in blocks of 4 x 4 that lie ACROSS blocks
+// apart. Tiles are filled in blocks of 4 x 4, so that every write is a whole vector.
+//# insert tile
+const THREADS = DOWN * ACROSS;
+const ROWS = 4u * HIGH * DOWN;
+const COLUMNS = 4u * WIDE * ACROSS;
+const A_BLOCKS = ROWS / 4u * (DEPTH / 4u);
+const B_BLOCKS = COLUMNS / 4u * (DEPTH / 4u);
+
+var<workgroup> tile_a: array<vec4<f32>, DEPTH * ROWS / 4u>; // [DEPTH, ROWS / 4]
+var<workgroup> tile_b: array<vec4<f32>, DEPTH * COLUMNS / 4u>; // [DEPTH, COLUMNS / 4]
+
+fn a_or_zero(row: u32, column: u32) -> vec4<f32> {
+    if row < A_ROWS && column < A_COLUMNS {
+        return a_at(row, column);
+    }
+    return vec4(0.0);
+}
+
+fn b_or_zero(row: u32, column: u32) -> vec4<f32> {
+    if row < B_ROWS && column < B_COLUMNS {
+        return b_at(row, column);
+    }
+    return vec4(0.0);
+}
+
+@compute @workgroup_size(THREADS)
+fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let row = group.x * ROWS;
+    let column = group.y * COLUMNS;
+    let down = thread / ACROSS;
+    let across = thread % ACROSS;
+//# insert accumulators
+    for (var k = 0u; k < K; k += DEPTH) {
+        workgroupBarrier();
+        for (var block = thread; block < A_BLOCKS + B_BLOCKS; block += THREADS) {
+            if block < A_BLOCKS {
+//# if a_transposed
+                let m = block % (ROWS / 4u);
+                let deep = block / (ROWS / 4u) * 4u;
+                for (var e = 0u; e < 4u; e++) {
+                    tile_a[(deep + e) * (ROWS / 4u) + m] = a_or_zero(k + deep + e, row + 4u * m);
+                }
+//# else
+                let m = block / (DEPTH / 4u);
+                let deep = block % (DEPTH / 4u) * 4u;
+                let at = row + 4u * m;
+                let v = transpose(mat4x4(
+                    a_or_zero(at, k + deep),
+                    a_or_zero(at + 1u, k + deep),
+                    a_or_zero(at + 2u, k + deep),
+                    a_or_zero(at + 3u, k + deep),
+                ));
+                tile_a[deep * (ROWS / 4u) + m] = v[0];
+                tile_a[(deep + 1u) * (ROWS / 4u) + m] = v[1];
+                tile_a[(deep + 2u) * (ROWS / 4u) + m] = v[2];
+                tile_a[(deep + 3u) * (ROWS / 4u) + m] = v[3];
+//# end
+            } else {
+                let rest = block - A_BLOCKS;
+//# if b_transposed
+                let n = rest / (DEPTH / 4u);
+                let deep = rest % (DEPTH / 4u) * 4u;
+                let at = column + 4u * n;
+                let v = transpose(mat4x4(
+                    b_or_zero(at, k + deep),
+                    b_or_zero(at + 1u, k + deep),
+                    b_or_zero(at + 2u, k + deep),
+                    b_or_zero(at + 3u, k + deep),
+                ));
+                tile_b[deep * (COLUMNS / 4u) + n] = v[0];
+                tile_b[(deep + 1u) * (COLUMNS / 4u) + n] = v[1];
+                tile_b[(deep + 2u) * (COLUMNS / 4u) + n] = v[2];
+                tile_b[(deep + 3u) * (COLUMNS / 4u) + n] = v[3];
+//# else
+                let n = rest % (COLUMNS / 4u);
+                let deep = rest / (COLUMNS / 4u) * 4u;
+                for (var e = 0u; e < 4u; e++) {
+                    tile_b[(deep + e) * (COLUMNS / 4u) + n] = b_or_zero(k + deep + e, column + 4u * n);
+                }
+//# end
+            }
+        }
+        workgroupBarrier();
+        for (var deep = 0u; deep < DEPTH; deep++) {
+//# insert products
+        }
+    }
+//# insert stores
+}
+//# end

@@ -1,0 +1,204 @@
+//! `normfree demo`: source code, four small models, the paper's picture.
+
+mod findings;
+
+use super::progress::TrainProgress;
+use super::train::{differences, drive, open, tokens_per_step};
+use super::{Global, prepare, say, stop};
+use crate::config::Config;
+use crate::data::{Meta, PrepareOptions};
+use crate::fault::{Fault, Kind, Result};
+use crate::files::write_atomic;
+use crate::report::run::RunData;
+use crate::report::stats::Reference;
+use crate::report::{Options, table, write_comparison};
+use crate::train::checkpoint::Checkpoint;
+use crate::train::run_folder::RunFolder;
+use findings::findings;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+const AFTER_HELP: &str = "\
+Prepares source code found on this machine, trains SM+LN+G, SM+LN+R, SM+G and SM+R (softmax attention, with and
+without LayerNorm, GELU or ReLU) at a small scale, evaluates them on held-out files and draws the entropy of every
+attention head. Called again, it goes on where it was stopped, and trains nothing twice.
+
+Examples:
+  normfree demo
+  normfree demo --seed 2                        another draw of weights and order, in runs/demo_seed_2
+  normfree demo --set train.steps=50 --out /tmp/look";
+
+/// The four experiments: folder and configuration.
+const EXPERIMENTS: [(&str, &str); 4] = [
+    ("sm_ln_g", include_str!("../../../configs/demo/sm_ln_g.toml")),
+    ("sm_ln_r", include_str!("../../../configs/demo/sm_ln_r.toml")),
+    ("sm_g", include_str!("../../../configs/demo/sm_g.toml")),
+    ("sm_r", include_str!("../../../configs/demo/sm_r.toml")),
+];
+
+/// More text than this would only take longer to prepare.
+const TEXT: u64 = 12 << 20;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Arguments {
+    /// Where everything goes [default: runs/demo, with the seed in its name where it is not 1]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// A folder made by `normfree prepare`, instead of source code found here
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Seed of the weights and of the order of the text
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Set one key in all four configurations; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+pub(super) fn run(arguments: Arguments, global: &Global) -> Result<()> {
+    let out = arguments.out.clone().unwrap_or_else(|| match arguments.seed {
+        1 => PathBuf::from("runs/demo"),
+        seed => PathBuf::from(format!("runs/demo_seed_{seed}")),
+    });
+    let plain = configs(&arguments, None)?;
+    let (data, meta) = data(&arguments, &out, &plain[0], global)?;
+    let configs = configs(&arguments, Some((&data, meta.as_ref())))?;
+    let runs = train(&configs, &out, global)?;
+
+    let options = Options { reference: Reference::of(&runs), ..Options::default() };
+    let files = write_comparison(&runs, &out, options)?;
+    let found = findings(&runs, options.reference)?;
+    let path = out.join("findings.txt");
+    write_atomic(&path, (found.join("\n") + "\n").as_bytes())?;
+    say(table::comparison(&runs, options.reference)?.plain())?;
+    for line in found {
+        say(line)?;
+    }
+    say("")?;
+    for file in files.iter().chain([&path]) {
+        say(file.display())?;
+    }
+    Ok(())
+}
+
+/// The four configurations, as asked for; with `data` and the vocabulary it really has, once that is known.
+fn configs(arguments: &Arguments, data: Option<(&Path, Option<&Meta>)>) -> Result<Vec<Config>> {
+    let mut overrides = vec![format!("train.seed={}", arguments.seed)];
+    overrides.extend(arguments.set.iter().cloned());
+    EXPERIMENTS
+        .iter()
+        .map(|(stem, text)| {
+            let mut config = Config::parse(text, &format!("configs/demo/{stem}.toml"), &overrides)?;
+            if let Some((path, meta)) = data {
+                config.data.path = path.display().to_string();
+                // A small corpus gives fewer tokens than were asked for.
+                if let Some(meta) = meta {
+                    config.model.vocab_size = meta.vocab_size;
+                }
+                config.validate()?;
+            }
+            Ok(config)
+        })
+        .collect()
+}
+
+/// The folder of tokens: the one given, one made before, or a new one.
+fn data(
+    arguments: &Arguments,
+    out: &Path,
+    config: &Config,
+    global: &Global,
+) -> Result<(PathBuf, Option<Meta>)> {
+    if let Some(given) = &arguments.data {
+        let meta = if given.is_dir() { Meta::read(given)? } else { None };
+        return Ok((given.clone(), meta));
+    }
+    let folder = out.join("data");
+    let options = PrepareOptions {
+        vocab_size: config.model.vocab_size,
+        chunk: config.train.sequence_length,
+        max_bytes: Some(TEXT),
+        ..PrepareOptions::new(vec!["auto".to_owned()], folder.clone())
+    };
+    let fits = |meta: &Meta| {
+        meta.chunk == options.chunk
+            && meta.vocab_size <= options.vocab_size
+            && meta.seed == options.seed
+            && meta.packed == options.pack
+    };
+    if folder.is_dir()
+        && let Some(meta) = Meta::read(&folder)?.filter(fits)
+    {
+        global.note(format!("using the data prepared before in {}", folder.display()));
+        return Ok((folder, Some(meta)));
+    }
+    let meta = prepare::with_progress(&options, global.quiet)?;
+    say(prepare::summary(&meta, &folder))?;
+    Ok((folder, Some(meta)))
+}
+
+/// Trains what is not trained yet, and reads all of it.
+fn train(configs: &[Config], out: &Path, global: &Global) -> Result<Vec<RunData>> {
+    let mut open_runs = Vec::new();
+    let mut done = 0;
+    for ((stem, _), config) in EXPERIMENTS.iter().zip(configs) {
+        let path = out.join(stem);
+        let past = steps_done(&path, config)?;
+        done += past.unwrap_or(0);
+        if past == Some(config.train.steps) {
+            global.note(format!("{} is trained already", path.display()));
+        } else {
+            open_runs.push((path, config, past.is_some()));
+        }
+    }
+    let total: u64 = configs.iter().map(|config| config.train.steps).sum();
+    let mut progress = TrainProgress::new(global.quiet, total, done);
+    let stop = stop::on_signal()?;
+    // One note about the adapter is enough.
+    let quiet = Global { quiet: true, ..global.clone() };
+    let trained = open_runs
+        .iter()
+        .enumerate()
+        .try_for_each(|(i, job)| train_one(job, &stop, &mut progress, if i == 0 { global } else { &quiet }));
+    progress.finish();
+    trained?;
+    EXPERIMENTS.iter().map(|(stem, _)| RunData::load(&out.join(stem))).collect()
+}
+
+fn train_one(
+    (path, config, resume): &(PathBuf, &Config, bool),
+    stop: &AtomicBool,
+    progress: &mut TrainProgress,
+    global: &Global,
+) -> Result<()> {
+    let folder = if *resume { RunFolder::open(path)? } else { RunFolder::create(path)? };
+    let mut trainer = open(config, folder, *resume, global)?;
+    let label = RunData::load(path).map_or_else(|_| path.display().to_string(), |run| run.name);
+    progress.begin(&label, tokens_per_step(config));
+    let trained = drive(&mut trainer, stop, progress);
+    // Here going on means calling the demo again.
+    trained.map_err(|fault| match fault.kind {
+        Kind::Interrupted => Fault::new(Kind::Interrupted, "interrupted; a checkpoint was written")
+            .at(path.display())
+            .remedy("the same command goes on from there"),
+        _ => fault,
+    })
+}
+
+/// How many steps the run at `path` has behind it; `None` where there is no run.
+fn steps_done(path: &Path, config: &Config) -> Result<Option<u64>> {
+    if !path.join("config.toml").is_file() {
+        return Ok(None);
+    }
+    let run = RunFolder::read(path)?;
+    let own = Config::load(&run.config(), &[])?;
+    let differences = differences(&own, config);
+    if !differences.is_empty() {
+        return Err(Fault::new(Kind::RunFolder, "the folder holds a demo with other settings")
+            .at(path.display())
+            .found(differences.join(", "))
+            .remedy("choose another folder with --out, or delete that one"));
+    }
+    Ok(Some(Checkpoint::latest(&run)?.map_or(0, |latest| latest.checkpoint.state().step)))
+}

@@ -1,0 +1,90 @@
+//! `normfree devices`.
+
+use super::{Global, SOFTWARE_NOTE, bytes, say};
+use crate::fault::Result;
+use crate::gpu::{AdapterKind, Survey, choose, survey};
+
+const AFTER_HELP: &str = "\
+Each adapter is opened once, so the subgroup size is what a shader saw, not what the driver claims.
+A discrete GPU is taken first, then an integrated one, a virtual one, and a software adapter only where there is
+nothing else. --device overrides that in every command.
+
+Examples:
+  normfree devices
+  normfree devices --device nvidia      which one that would be";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Arguments {
+    /// Print JSON: one object per adapter
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
+    // Fails with the remedy where there is no adapter, or none of that name.
+    let taken = choose(global.device.as_deref())?.index;
+    let all = survey();
+    if arguments.json {
+        for adapter in &all {
+            let mut value = serde_json::json!(adapter.description);
+            value["taken"] = (adapter.description.index == taken).into();
+            value["refusal"] = adapter.refusal.clone().into();
+            say(value)?;
+        }
+        return Ok(());
+    }
+    for adapter in &all {
+        say(describe(adapter))?;
+    }
+    if let Some(adapter) = all.iter().find(|adapter| adapter.description.index == taken) {
+        let why = reason(adapter, &all, global.device.as_deref());
+        say(format!("taken: {} {} ({why})", taken, adapter.description.name))?;
+    }
+    if all.iter().all(|adapter| adapter.description.software()) {
+        say(format!("note: {SOFTWARE_NOTE}"))?;
+    }
+    Ok(())
+}
+
+fn describe(adapter: &Survey) -> String {
+    let d = &adapter.description;
+    let yes = |flag| if flag { "yes" } else { "no" };
+    let lanes = match (d.lanes, &adapter.refusal) {
+        (_, Some(refusal)) => format!("not known: {refusal}"),
+        (Some(lanes), None) if lanes > 0 => format!("{lanes} lanes seen"),
+        _ => "not used".to_owned(),
+    };
+    let (least, most) = d.reported_lanes;
+    format!(
+        "{}: {}\n   kind               {}, through {}\n   driver             {}\n   \
+         subgroups          {lanes} ({least} to {most} reported)\n   16-bit floats      {}\n   \
+         timestamps         {}\n   largest binding    {}\n   largest buffer     {}\n   \
+         workgroup          {} invocations, {} of memory\n",
+        d.index,
+        d.name,
+        d.kind.title(),
+        d.api,
+        d.driver,
+        yes(d.f16),
+        yes(d.timestamps),
+        bytes(d.max_binding),
+        bytes(d.max_buffer),
+        d.max_invocations,
+        bytes(d.workgroup_memory.into()),
+    )
+}
+
+fn reason(adapter: &Survey, all: &[Survey], wanted: Option<&str>) -> String {
+    if let Some(wanted) = wanted {
+        return format!("--device {wanted}");
+    }
+    let kind = adapter.description.kind;
+    let same = all.iter().filter(|other| other.description.kind == kind).count();
+    match kind {
+        _ if all.len() == 1 => "the only one".to_owned(),
+        AdapterKind::Software => "nothing but software adapters is here".to_owned(),
+        _ if same == 1 => format!("the only {}", kind.title()),
+        _ => format!("the first of {same}: {}", kind.title()),
+    }
+}

@@ -1,0 +1,81 @@
+//! `normfree eval`.
+
+use super::{Global, say};
+use crate::config::Config;
+use crate::fault::{Fault, Kind, Result};
+use crate::train::checkpoint::Checkpoint;
+use crate::train::evaluate::evaluate;
+use crate::train::run_folder::RunFolder;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+const AFTER_HELP: &str = "\
+Mean cross-entropy in nats per token, and perplexity, over the held-out chunks that the run was evaluated on, or
+those of another prepared folder of the same vocabulary.
+
+Examples:
+  normfree eval runs/sm_r
+  normfree eval runs/sm_r/checkpoints/step-00000200 --data data/other --json";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Arguments {
+    /// A run folder, whose newest whole checkpoint is taken, or the folder of one checkpoint
+    #[arg(value_name = "RUN|CHECKPOINT")]
+    path: PathBuf,
+    /// Another prepared folder
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// At most so many held-out chunks, in whole batches [default: all]
+    #[arg(long, value_name = "N")]
+    chunks: Option<std::num::NonZeroUsize>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
+    let (run, checkpoint) = locate(&arguments.path, global)?;
+    let mut config = Config::load(&run.config(), &[])?;
+    if let Some(data) = &arguments.data {
+        config.data.path = data.display().to_string();
+    }
+    let chunks = arguments.chunks.map_or(usize::MAX, |chunks| chunks.get());
+    let eval = evaluate(global.open()?, &config, &checkpoint, chunks)?;
+    if arguments.json {
+        let path = checkpoint.path().display().to_string();
+        // Numbers that are not finite become strings, as in the log.
+        let mut value = json!(eval);
+        value["checkpoint"] = json!(path);
+        value["data"] = json!(config.data.path);
+        return say(value);
+    }
+    say(format!(
+        "{}, step {}, on {}: loss {:.4} nats per token, perplexity {:.3}",
+        arguments.path.display(),
+        eval.step,
+        config.data.path,
+        eval.loss,
+        eval.ppl
+    ))
+}
+
+/// The run and the checkpoint that `path` means.
+fn locate(path: &Path, global: &Global) -> Result<(RunFolder, Checkpoint)> {
+    if path.join("trainer_state.json").is_file() {
+        let whole = path.canonicalize().map_err(|e| Fault::io("open the checkpoint", path, &e))?;
+        // RUN/checkpoints/step-N
+        let run = whole.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
+        return Ok((RunFolder::read(run)?, Checkpoint::open(path)?));
+    }
+    let run = RunFolder::read(path)?;
+    let Some(latest) = Checkpoint::latest(&run)? else {
+        return Err(Fault::new(Kind::Checkpoint, "the run has no checkpoint yet")
+            .at(run.checkpoints().display())
+            .remedy("wait for its first one: train.checkpoint_every says when"));
+    };
+    for fault in &latest.passed_over {
+        global.note(format!("passed over a damaged checkpoint: {fault}"));
+    }
+    Ok((run, latest.checkpoint))
+}

@@ -1,0 +1,31 @@
+//! The table of memory that `train --dry-run` prints.
+
+use super::{bytes, columns};
+use crate::gpu::Description;
+use crate::train::memory::Needs;
+
+/// What a run takes, by purpose, and what there is.
+pub(super) fn memory_table(needs: &Needs, device: &Description, available: Option<u64>) -> String {
+    let demand = &needs.device;
+    let parts = [
+        ("parameters", demand.parameters),
+        ("gradients", demand.gradients),
+        ("moments", demand.moments),
+        ("training", demand.training),
+        ("evaluation", demand.evaluation),
+        ("other", demand.other),
+        ("total", demand.total()),
+    ];
+    let mut rows: Vec<Vec<String>> =
+        parts.iter().map(|(name, size)| vec![format!("  {name}"), bytes(*size)]).collect();
+    let mut lines = vec![format!("device memory on {}", device.name), columns(&rows, &[false, true])];
+    rows.clear();
+    let mut row = |name: &str, size: String| rows.push(vec![name.to_owned(), size]);
+    let shared = if device.software() { " (device memory included)" } else { "" };
+    row(&format!("peak of the process{shared}"), bytes(needs.process));
+    row("available to it", available.map_or("not told by this system".to_owned(), bytes));
+    row("largest buffer allowed", bytes(device.max_buffer));
+    row("largest binding allowed", bytes(device.max_binding));
+    lines.push(columns(&rows, &[false, true]));
+    lines.join("\n")
+}

@@ -1,0 +1,213 @@
+//! The command line: one file per subcommand. Arguments become calls; results go to stdout, progress and notes
+//! to stderr, failures up to `main`.
+
+mod demo;
+mod devices;
+mod eval;
+mod memory_table;
+mod plot;
+mod prepare;
+mod progress;
+mod stop;
+mod train;
+mod verify;
+
+use crate::fault::{Fault, Result};
+use crate::gpu::{Gpu, OpenOptions};
+use clap::{Parser, Subcommand};
+use std::fmt::Display;
+use std::io::{self, Write};
+
+const AFTER_HELP: &str = "\
+Examples:
+  normfree demo                                    train four small models and draw their attention
+  normfree prepare ~/code --out data/code          turn source code into tokens
+  normfree train configs/small/sm_r.toml --set data.path=data/code
+  normfree plot runs/sm_g runs/sm_r --out figures  heatmaps, curves and a table
+
+Exit codes:
+  0 done · 2 usage · 3 configuration · 4 data · 5 checkpoint · 6 run folder · 7 device · 8 memory
+  9 reading or writing · 10 a number is not finite · 11 a kernel is off · 130 interrupted";
+
+/// Train GPT-2-style language models with and without normalization on any GPU, and watch the entropy of every
+/// attention head.
+#[derive(Debug, Parser)]
+#[command(version, after_help = AFTER_HELP, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    global: Global,
+}
+
+/// What every subcommand takes.
+#[derive(Clone, Debug, clap::Args)]
+struct Global {
+    /// The adapter to use: its index, or a part of its name, as `normfree devices` lists them [default: the best]
+    #[arg(long, global = true, value_name = "INDEX|NAME")]
+    device: Option<String>,
+    /// No progress and no notes, only results and errors
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The whole idea in one go: train four small models on source code and draw their attention
+    Demo(demo::Arguments),
+    /// List all adapters, what they can do, and which one would be taken
+    Devices(devices::Arguments),
+    /// Hold every kernel on this device against an f64 reference
+    Verify(verify::Arguments),
+    /// Turn text into a tokenizer and token files
+    Prepare(prepare::Arguments),
+    /// Train one model and watch its attention
+    Train(train::Arguments),
+    /// Loss and perplexity of a checkpoint on held-out text
+    Eval(eval::Arguments),
+    /// Draw runs: entropy heatmap, loss and entropy curves, a table
+    Plot(plot::Arguments),
+}
+
+/// Does what was asked.
+///
+/// # Errors
+/// Whatever went wrong, to be printed once and to be the exit code.
+pub fn run(cli: Cli) -> Result<()> {
+    let Cli { command, global } = cli;
+    match command {
+        Command::Demo(arguments) => demo::run(arguments, &global),
+        Command::Devices(arguments) => devices::run(&arguments, &global),
+        Command::Verify(arguments) => verify::run(&arguments, &global),
+        Command::Prepare(arguments) => prepare::run(arguments, &global),
+        Command::Train(arguments) => train::run(&arguments, &global),
+        Command::Eval(arguments) => eval::run(&arguments, &global),
+        Command::Plot(arguments) => plot::run(&arguments, &global),
+    }
+}
+
+/// Makes a panic, which is always a defect of this program, read as one.
+pub fn explain_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let message = info.payload_as_str().unwrap_or("no message");
+        let place = info.location().map(|place| format!(" ({place})")).unwrap_or_default();
+        eprintln!(
+            "error: this is a defect of normfree {}, please report it with the command line: {message}{place}",
+            env!("CARGO_PKG_VERSION")
+        );
+    }));
+}
+
+impl Global {
+    /// Opens the device a command computes on; says so where it is a software one that nobody asked for.
+    fn open(&self) -> Result<Gpu> {
+        let gpu = Gpu::open(&OpenOptions { device: self.device.clone(), ..OpenOptions::default() })?;
+        let description = gpu.description();
+        if description.software() && self.device.is_none() {
+            self.note(format!("{}: {}", SOFTWARE_NOTE, description.name));
+        }
+        Ok(gpu)
+    }
+
+    /// One line on stderr, unless quiet.
+    fn note(&self, text: impl Display) {
+        if !self.quiet {
+            eprintln!("note: {text}");
+        }
+    }
+}
+
+/// What is said where only a software adapter is there.
+const SOFTWARE_NOTE: &str =
+    "there is no GPU with a driver here; computing on the CPU through a software adapter";
+
+/// A result, on stdout. Who reads it may leave early, as `head` does.
+fn say(text: impl Display) -> Result<()> {
+    match writeln!(io::stdout().lock(), "{text}") {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Fault::io("write to standard output", std::path::Path::new("stdout"), &e))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Large counts for a person: 5,324,800.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// Bytes for a person.
+fn bytes(number: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = number as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{number} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+/// A duration for a person: 1 h 02 min, 3 min 05 s, 12 s.
+fn duration(seconds: f64) -> String {
+    let whole = seconds.max(0.0).round() as u64;
+    match (whole / 3600, whole / 60 % 60, whole % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds:02} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes:02} min"),
+    }
+}
+
+/// Text in columns: the first to the left, the others as `right` says.
+fn columns(rows: &[Vec<String>], right: &[bool]) -> String {
+    let count = |cell: &String| cell.chars().count();
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(count).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..right.len()).map(width).collect();
+    let mut lines = Vec::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let fill = " ".repeat(widths[column] - count(cell));
+            let gap = if column > 0 { "  " } else { "" };
+            line.push_str(&if right[column] {
+                format!("{gap}{fill}{cell}")
+            } else {
+                format!("{gap}{cell}{fill}")
+            });
+        }
+        lines.push(line.trim_end().to_owned());
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!([0, 999, 1000, 5_324_800].map(thousands), ["0", "999", "1,000", "5,324,800"]);
+        assert_eq!([17, 2048, 5 << 20].map(bytes), ["17 B", "2.0 KiB", "5.0 MiB"]);
+        assert_eq!([4.4, 185.0, 3720.0].map(duration), ["4 s", "3 min 05 s", "1 h 02 min"]);
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [vec!["a".to_owned(), "1".to_owned()], vec!["bcd".to_owned(), "22".to_owned()]];
+        assert_eq!(columns(&rows, &[false, true]), "a     1\nbcd  22");
+    }
+}

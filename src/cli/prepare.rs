@@ -1,0 +1,138 @@
+//! `normfree prepare`.
+
+use super::progress::bar_style;
+use super::{Global, bytes, say, thousands};
+use crate::data::{Meta, PrepareOptions, Progress, Stage, prepare};
+use crate::fault::Result;
+use indicatif::ProgressBar;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const AFTER_HELP: &str = "\
+A source is a folder, a file, a glob (quoted), a JSON lines file (.jsonl or .ndjson, one document a line in `text`
+or `content`), or `auto`: the Python standard library of this machine, else the sources of the Rust crates this
+program was built from. Documents are cut into chunks; a tail shorter than a chunk is dropped unless --pack.
+Whole documents are held out for evaluation. Text that is not UTF-8 is left out and counted, never repaired.
+Equal sources, options and seed give equal bytes.
+
+Examples:
+  normfree prepare auto --out data/small
+  normfree prepare ~/code 'notes/**/*.md' --extensions py,rs --out data/mine --vocab-size 8192
+  normfree prepare corpus.jsonl --out data/big --tokenizer tokenizer.json --chunk 1024 --pack";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Arguments {
+    /// Folders, files, globs, JSON lines, or `auto`
+    #[arg(required = true)]
+    sources: Vec<String>,
+    /// The folder to write
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Tokens to learn, byte-level BPE
+    #[arg(long, value_name = "N", default_value_t = 2048)]
+    vocab_size: usize,
+    /// Tokens in a chunk: the longest sequence that can be trained on
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    chunk: usize,
+    /// An existing tokenizer.json instead of learning one
+    #[arg(long, value_name = "FILE", conflicts_with = "vocab_size")]
+    tokenizer: Option<PathBuf>,
+    /// Let chunks run across documents, `<|endoftext|>` between them
+    #[arg(long)]
+    pack: bool,
+    /// Share of the documents to hold out
+    #[arg(long, value_name = "SHARE", default_value_t = 0.05)]
+    valid_share: f64,
+    /// Decides which documents are held out, and which files --max-bytes keeps
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// File name extensions to take from folders [default: every text file; py or rs for `auto`]
+    #[arg(long, value_name = "EXT,…", value_delimiter = ',')]
+    extensions: Vec<String>,
+    /// Draw files until they hold this much text
+    #[arg(long, value_name = "N")]
+    max_bytes: Option<u64>,
+}
+
+pub(super) fn run(arguments: Arguments, global: &Global) -> Result<()> {
+    let options = PrepareOptions {
+        sources: arguments.sources,
+        out: arguments.out,
+        vocab_size: arguments.vocab_size,
+        chunk: arguments.chunk,
+        tokenizer: arguments.tokenizer,
+        pack: arguments.pack,
+        valid_share: arguments.valid_share,
+        seed: arguments.seed,
+        extensions: arguments.extensions,
+        max_bytes: arguments.max_bytes,
+    };
+    let meta = with_progress(&options, global.quiet)?;
+    say(summary(&meta, &options.out))?;
+    if options.tokenizer.is_none() && meta.vocab_size < options.vocab_size {
+        global.note(format!(
+            "the text gave {} tokens where {} were asked for; set model.vocab_size = {}",
+            meta.vocab_size, options.vocab_size, meta.vocab_size
+        ));
+    }
+    Ok(())
+}
+
+/// Prepares with a bar on a terminal, a line per stage elsewhere.
+pub(super) fn with_progress(options: &PrepareOptions, quiet: bool) -> Result<Meta> {
+    let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::no_length() };
+    bar.set_style(bar_style("{msg:24} {bar:30} {percent:>3}%  {elapsed} gone, {eta} left"));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let plain = bar.is_hidden() && !quiet;
+    let began = Instant::now();
+    let mut stage: Option<Stage> = None;
+    let meta = prepare(options, &mut |progress: Progress| {
+        if stage != Some(progress.stage) {
+            stage = Some(progress.stage);
+            bar.set_message(progress.stage.to_string());
+            if plain {
+                eprintln!("{:>6.1} s  {}", began.elapsed().as_secs_f64(), progress.stage);
+            }
+        }
+        if progress.total > 0 {
+            bar.set_length(progress.total);
+            bar.set_position(progress.done);
+        }
+    });
+    bar.finish_and_clear();
+    meta
+}
+
+/// What a folder holds, for a person.
+pub(super) fn summary(meta: &Meta, out: &Path) -> String {
+    let mut lines = vec![
+        format!("{}: {}", out.display(), meta.source.description.join(", ")),
+        format!("  text        {} in {} files", bytes(meta.source.bytes), thousands(meta.source.files)),
+        format!("  vocabulary  {} tokens", thousands(meta.vocab_size as u64)),
+    ];
+    for (name, part) in [("training", meta.train), ("held out", meta.valid)] {
+        lines.push(format!(
+            "  {name}    {} tokens in {} chunks of {}, from {} documents",
+            thousands(part.tokens),
+            thousands(part.chunks),
+            meta.chunk,
+            thousands(part.documents)
+        ));
+    }
+    if meta.dropped_tokens > 0 {
+        lines.push(format!(
+            "  dropped     {} tokens in tails too short for a chunk",
+            thousands(meta.dropped_tokens)
+        ));
+    }
+    let skipped = meta.skipped;
+    if skipped.not_utf8 + skipped.binary > 0 {
+        lines.push(format!(
+            "  skipped     {} files or lines that are not UTF-8, {} binary files",
+            thousands(skipped.not_utf8),
+            thousands(skipped.binary)
+        ));
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,139 @@
+//! One validated [`Config`] out of a TOML file and `--set key=value`.
+//!
+//! `schema` says of every key what it accepts and what it is where the file is silent; `sheet` holds what was
+//! typed and where; the structs here are what the rest of the program reads.
+
+mod choice;
+mod model;
+mod schedule;
+mod schema;
+mod sheet;
+mod train;
+mod unknown;
+mod value;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+pub use model::{Activation, Bias, Family, ModelConfig, Norm, SlopeScope};
+pub use train::{
+    DataConfig, EntropyReference, ObserveConfig, OnNonfinite, Optimizer, Order, Precision, TrainConfig,
+};
+
+use crate::fault::{Fault, Kind, Result};
+use sheet::Sheet;
+
+/// The widest head that the attention kernels take.
+const MAX_HEAD_DIM: usize = 256;
+
+/// Everything a run is: one experiment, fully said.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub model: ModelConfig,
+    pub data: DataConfig,
+    pub train: TrainConfig,
+    pub observe: ObserveConfig,
+}
+
+impl Config {
+    /// Reads a TOML file, applies `overrides` (`key=value` each, in order), fills in defaults and validates.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] where the file cannot be read; [`Kind::Config`] for everything [`Config::parse`] refuses.
+    pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|error| Fault::io("read the configuration", path, &error))?;
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            let line = 1 + bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count();
+            Fault::new(Kind::Config, "this is not UTF-8 text")
+                .at(format_args!("{} line {line}", path.display()))
+                .remedy("save the file as UTF-8, which TOML demands")
+        })?;
+        Self::parse(text, &path.display().to_string(), overrides)
+    }
+
+    /// The same from text; `name` stands for the file in messages.
+    ///
+    /// # Errors
+    /// [`Kind::Config`]: bad TOML, an unknown or missing key, a wrong type, a value out of its range, or keys
+    /// that do not go together. The message names the line or the `--set`, the key, and what would do.
+    pub fn parse(text: &str, name: &str, overrides: &[String]) -> Result<Self> {
+        let mut sheet = Sheet::read(text, name)?;
+        for argument in overrides {
+            sheet.set(argument)?;
+        }
+        sheet.check()?;
+        // What passed the schema fits the structs; were it not so, the message still would be of use.
+        let config = Self::deserialize(sheet.to_json()).map_err(|error| {
+            Fault::new(Kind::Config, "the configuration cannot be read").at(name).found(error)
+        })?;
+        config.check_together(&sheet)?;
+        Ok(config)
+    }
+
+    /// The whole configuration as TOML: every key that is set, defaults included. Parses back to an equal one.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self)
+            .expect("strings, numbers, flags and words in one level of tables are always TOML")
+    }
+
+    /// Checks a configuration made or changed in code just as [`Config::parse`] checks a file.
+    ///
+    /// # Errors
+    /// [`Kind::Config`], naming the key.
+    pub fn validate(&self) -> Result<()> {
+        let mut sheet = Sheet::of_code(&self.to_toml())?;
+        sheet.check()?;
+        self.check_together(&sheet)
+    }
+
+    /// What no key can tell alone. Every value is inside its own range already.
+    fn check_together(&self, sheet: &Sheet) -> Result<()> {
+        let fault = |what: &str, keys: &[&str]| Fault::new(Kind::Config, what).at(sheet.places(keys));
+        let ModelConfig { n_head, n_embd, n_positions, .. } = self.model;
+        let width = ["model.n_embd", "model.n_head"];
+        let found = format!("n_embd = {n_embd}, n_head = {n_head}");
+        // The kernels read heads, and so rows of n_embd, four numbers at a time.
+        let unit = 4 * n_head;
+        if n_embd % unit != 0 {
+            let what = if n_embd % n_head == 0 {
+                "the size of a head, n_embd / n_head, is not a multiple of 4"
+            } else {
+                "n_embd is not divisible by n_head"
+            };
+            let (below, above) = (n_embd / unit * unit, n_embd.next_multiple_of(unit));
+            let below = if below > 0 { format!("{below} or ") } else { String::new() };
+            return Err(fault(what, &width)
+                .found(found)
+                .remedy(format_args!("with n_head = {n_head}, n_embd = {below}{above} would do")));
+        }
+        if self.model.head_dim() > MAX_HEAD_DIM {
+            let heads = n_embd.div_ceil(MAX_HEAD_DIM);
+            return Err(fault("the size of a head, n_embd / n_head, is too large", &width)
+                .found(found)
+                .remedy(format_args!(
+                    "at most {MAX_HEAD_DIM} would do: give n_head of {heads} or more, dividing n_embd"
+                )));
+        }
+        let length = self.train.sequence_length;
+        if length > n_positions {
+            return Err(fault(
+                "the sequence is longer than the position table",
+                &["train.sequence_length", "model.n_positions"],
+            )
+            .found(format_args!("sequence_length = {length}, n_positions = {n_positions}"))
+            .remedy(format_args!("a sequence_length from 2 to {n_positions} would do")));
+        }
+        let (peak, last) = (self.train.learning_rate, self.train.final_learning_rate);
+        if last > peak {
+            return Err(fault(
+                "the learning rate would end above its peak",
+                &["train.final_learning_rate", "train.learning_rate"],
+            )
+            .found(format_args!("final_learning_rate = {last:?}, learning_rate = {peak:?}"))
+            .remedy(format_args!("a final_learning_rate from 0 to {peak:?} would do")));
+        }
+        Ok(())
+    }
+}

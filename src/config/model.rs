@@ -1,0 +1,142 @@
+//! The `[model]` table: what the decoder is made of.
+//!
+//! Keys follow Hugging Face's GPT-2 configuration where it has one. The defaults are those of the code
+//! behind arXiv 2410.09637, oddities included, each under a name of its own.
+
+use serde::{Deserialize, Serialize};
+
+use super::choice::choice;
+
+choice! {
+    /// The architecture.
+    Family {
+        /// Decoder with learned positions, pre-norm blocks and a head tied to the token embedding.
+        Gpt2 = "gpt2",
+    }
+}
+
+choice! {
+    /// The normalization inside the blocks (two per block).
+    Norm {
+        LayerNorm = "layer_norm",
+        /// Identity: nothing is computed and nothing is trained.
+        None = "none",
+    }
+}
+
+choice! {
+    /// The activation between the two matrices of the feed-forward network.
+    Activation {
+        /// x·Φ(x) with the exact error function.
+        Gelu = "gelu",
+        /// GPT-2's own tanh form of GELU.
+        GeluNew = "gelu_new",
+        Relu = "relu",
+        /// x where x ≥ 0, else `leaky_slope`·x.
+        LeakyRelu = "leaky_relu",
+        /// The same with a trained slope: `slope_init`, `slope_scope`.
+        LearnableLrelu = "learnable_lrelu",
+    }
+}
+
+choice! {
+    /// Who shares a learnable slope.
+    SlopeScope {
+        /// Each block stores `n_layer` slopes and uses the entry of its own layer (the original's "per_layer").
+        PerLayer = "per_layer",
+        /// Each block stores and uses one slope of its own (what the original calls "global").
+        PerBlock = "per_block",
+        /// One slope for the whole model.
+        Shared = "shared",
+    }
+}
+
+choice! {
+    /// Which of the block's matrices have a trained bias.
+    Bias {
+        /// Query and key alone, as the original.
+        QueryKey = "query_key",
+        /// Query, key, value, attention output and both feed-forward matrices, as GPT-2.
+        All = "all",
+        None = "none",
+    }
+}
+
+/// The decoder. Sizes are counts of elements.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    pub family: Family,
+    /// Number of blocks.
+    pub n_layer: usize,
+    /// Attention heads per block; divides `n_embd`.
+    pub n_head: usize,
+    /// Width of the residual stream.
+    pub n_embd: usize,
+    /// Rows of the position table. The context that is trained on may be shorter: `train.sequence_length`.
+    pub n_positions: usize,
+    /// Rows of the token table, which is also the head.
+    pub vocab_size: usize,
+    /// Width inside the feed-forward network; where the file does not say, 4·`n_embd`.
+    pub n_inner: usize,
+    pub norm: Norm,
+    /// LayerNorm before the head. The original keeps it in its normalization-free models.
+    pub final_norm: bool,
+    pub layer_norm_epsilon: f64,
+    pub activation_function: Activation,
+    /// The slope of `leaky_relu`.
+    pub leaky_slope: f64,
+    /// Where the slopes of `learnable_lrelu` start.
+    pub slope_init: f64,
+    pub slope_scope: SlopeScope,
+    pub bias: Bias,
+    /// Dropout after the sum of the embeddings; there is none in the blocks.
+    pub embd_pdrop: f64,
+    /// Standard deviation of the normal distribution that matrices and embeddings start from.
+    pub initializer_range: f64,
+    /// Start the two residual projections of each block at `initializer_range`/√(2·`n_layer`), as GPT-2 does.
+    pub scale_residual_projections: bool,
+}
+
+impl ModelConfig {
+    /// Width of one head.
+    pub fn head_dim(&self) -> usize {
+        self.n_embd / self.n_head
+    }
+
+    /// Width inside the feed-forward network.
+    pub fn inner(&self) -> usize {
+        self.n_inner
+    }
+
+    /// Number of trained parameters. The tied head counts once; biases frozen at zero do not count.
+    pub fn parameter_count(&self) -> usize {
+        let d = self.n_embd;
+        let norm = 2 * d;
+        let matrices = 4 * d * d + 2 * d * self.n_inner;
+        let biases = match self.bias {
+            Bias::QueryKey => 2 * d,
+            Bias::All => 4 * d + self.n_inner + d,
+            Bias::None => 0,
+        };
+        let norms = match self.norm {
+            Norm::LayerNorm => 2 * norm,
+            Norm::None => 0,
+        };
+        let embeddings = (self.vocab_size + self.n_positions) * d;
+        let final_norm = if self.final_norm { norm } else { 0 };
+        embeddings + self.n_layer * (matrices + biases + norms) + final_norm + self.slope_count()
+    }
+
+    /// Number of trained slopes in the whole model; 0 unless the activation is `learnable_lrelu`.
+    pub fn slope_count(&self) -> usize {
+        if self.activation_function != Activation::LearnableLrelu {
+            return 0;
+        }
+        match self.slope_scope {
+            SlopeScope::PerLayer => self.n_layer * self.n_layer,
+            SlopeScope::PerBlock => self.n_layer,
+            SlopeScope::Shared => 1,
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What was typed, key by key, each with the place where it was typed.
+
+use std::fmt;
+use std::rc::Rc;
+
+use toml::de::{DeTable, DeValue};
+
+use super::schema::{self, Accepts, Otherwise, ROWS, Row, TABLES};
+use super::unknown;
+use super::value::Value;
+use crate::fault::{Fault, Kind, Result};
+
+/// Where a value comes from.
+#[derive(Clone)]
+pub(super) enum Place {
+    Line(Rc<str>, usize),
+    Set,
+    Default,
+    /// A `Config` made in code.
+    Code,
+}
+
+impl Place {
+    /// The place of `key`, for a message.
+    pub fn of(&self, key: &str) -> String {
+        match self {
+            Self::Line(..) => format!("{self}, key {key}"),
+            Self::Set => format!("--set {key}"),
+            Self::Default => format!("key {key} (left at its default)"),
+            Self::Code => format!("key {key}"),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(name, line) => write!(f, "{name} line {line}"),
+            Self::Set => f.write_str("--set"),
+            Self::Default => f.write_str("the defaults"),
+            Self::Code => f.write_str("the configuration"),
+        }
+    }
+}
+
+struct Entry {
+    key: &'static str,
+    value: Value,
+    place: Place,
+}
+
+/// Values by full key, in the order of the file; keys are known, values are unchecked until [`Sheet::check`].
+pub(super) struct Sheet {
+    name: Rc<str>,
+    entries: Vec<Entry>,
+}
+
+impl Sheet {
+    /// Reads TOML text; `name` stands for the file in messages. Fails on bad TOML and on unknown keys.
+    pub fn read(text: &str, name: &str) -> Result<Self> {
+        Self::fill(text, name, |name, line| Place::Line(name.clone(), line))
+    }
+
+    /// The same for the text of a `Config` made in code, which has no lines worth naming.
+    pub fn of_code(text: &str) -> Result<Self> {
+        Self::fill(text, "the configuration", |_, _| Place::Code)
+    }
+
+    fn fill(text: &str, name: &str, place: impl Fn(&Rc<str>, usize) -> Place) -> Result<Self> {
+        let name: Rc<str> = name.into();
+        let line = |offset: usize| 1 + text.bytes().take(offset).filter(|&byte| byte == b'\n').count();
+        let root = DeTable::parse(text).map_err(|error| {
+            let line = line(error.span().map_or(0, |span| span.start));
+            Fault::new(Kind::Config, "this is not TOML")
+                .at(format_args!("{name} line {line}"))
+                .found(error.message())
+        })?;
+        let mut entries = Vec::new();
+        for (table, content) in root.into_inner() {
+            let at = place(&name, line(table.span().start));
+            let table = table.into_inner();
+            let known = TABLES.contains(&&*table);
+            match content.into_inner() {
+                DeValue::Table(_) if !known => return Err(unknown::table(&table, &at)),
+                DeValue::Table(content) => {
+                    for (key, value) in content {
+                        let at = place(&name, line(key.span().start));
+                        let key = format!("{table}.{}", key.get_ref());
+                        let row = schema::find(&key).ok_or_else(|| unknown::key(&key, &at))?;
+                        entries.push(Entry { key: row.key, value: value.get_ref().into(), place: at });
+                    }
+                }
+                value if known => {
+                    return Err(Fault::new(Kind::Config, "wrong type")
+                        .at(at.of(&table))
+                        .found(Value::from(&value))
+                        .remedy(format_args!("[{table}] is a table of keys")));
+                }
+                _ => return Err(unknown::key(&table, &at)),
+            }
+        }
+        Ok(Self { name, entries })
+    }
+
+    /// Applies one `--set`: `key=value`. The value is TOML, or else a bare string; the last one counts.
+    pub fn set(&mut self, argument: &str) -> Result<()> {
+        let Some((key, typed)) = argument.split_once('=') else {
+            return Err(Fault::new(Kind::Config, "--set wants KEY=VALUE")
+                .found(format_args!("`{argument}`"))
+                .remedy("write it as in --set model.n_layer=3"));
+        };
+        let (key, typed) = (key.trim(), typed.trim());
+        let row = schema::find(key).ok_or_else(|| unknown::key(key, &Place::Set))?;
+        let value = match (Value::read(typed), &row.accepts) {
+            // A folder may be called 2024 or true.
+            (Some(value), Accepts::Text) if !matches!(value, Value::Text(_)) => Value::Text(typed.to_owned()),
+            (Some(value), _) => value,
+            (None, _) => Value::Text(typed.to_owned()),
+        };
+        self.entries.retain(|entry| entry.key != key);
+        self.entries.push(Entry { key: row.key, value, place: Place::Set });
+        Ok(())
+    }
+
+    /// Checks every value alone, and fills in what was left to its default.
+    pub fn check(&mut self) -> Result<()> {
+        for Entry { key, value, place } in &self.entries {
+            let Some(Row { accepts, .. }) = schema::find(key) else { continue };
+            accepts.check(value).map_err(|what| {
+                let near = match (accepts, value) {
+                    (Accepts::Words(words), Value::Text(word)) => {
+                        unknown::nearest(word, words.iter().copied())
+                    }
+                    _ => None,
+                };
+                let near = near.map(|word| format!("did you mean \"{word}\"? ")).unwrap_or_default();
+                Fault::new(Kind::Config, what)
+                    .at(place.of(key))
+                    .found(value)
+                    .remedy(format_args!("{near}{} would do", accepts.would_do()))
+            })?;
+        }
+        let is_missing =
+            |row: &&Row| matches!(row.otherwise, Otherwise::Required) && self.get(row.key).is_none();
+        let missing: Vec<String> = ROWS
+            .iter()
+            .filter(is_missing)
+            .map(|row| format!("{} ({})", row.key, row.accepts.would_do()))
+            .collect();
+        if !missing.is_empty() {
+            return Err(Fault::new(Kind::Config, "required keys are missing")
+                .at(&self.name)
+                .remedy(format_args!("add {}", missing.join(", "))));
+        }
+        for row in ROWS {
+            let value = match row.otherwise {
+                _ if self.get(row.key).is_some() => continue,
+                Otherwise::Required | Otherwise::Absent => continue,
+                Otherwise::Integer(number) => Value::Integer(number),
+                Otherwise::Number(number) => Value::Float(number),
+                Otherwise::Flag(flag) => Value::Flag(flag),
+                Otherwise::Word(word) => Value::Text(word.to_owned()),
+                Otherwise::Times(factor, of) => match self.get(of).map(|entry| &entry.value) {
+                    Some(Value::Integer(number)) => Value::Integer(factor * number),
+                    _ => continue,
+                },
+            };
+            self.entries.push(Entry { key: row.key, value, place: Place::Default });
+        }
+        Ok(())
+    }
+
+    fn get(&self, key: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.key == key)
+    }
+
+    /// The places of these keys, for a message about how they go together.
+    pub fn places(&self, keys: &[&str]) -> String {
+        let place =
+            |key: &&str| self.get(key).map_or_else(|| format!("key {key}"), |entry| entry.place.of(key));
+        keys.iter().map(place).collect::<Vec<_>>().join(" and ")
+    }
+
+    /// The values by table and name, to deserialize from.
+    pub fn to_json(&self) -> serde_json::Value {
+        let mut root = serde_json::Map::new();
+        for table in TABLES {
+            let content = self.entries.iter().filter_map(|entry| {
+                let name = entry.key.strip_prefix(table)?.strip_prefix('.')?;
+                Some((name.to_owned(), entry.value.to_json()))
+            });
+            root.insert(table.to_owned(), serde_json::Value::Object(content.collect()));
+        }
+        root.into()
+    }
+}

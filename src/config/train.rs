@@ -1,0 +1,124 @@
+//! The `[data]`, `[train]` and `[observe]` tables: what is trained on, how, and what is written down meanwhile.
+
+use serde::{Deserialize, Serialize};
+
+use super::choice::choice;
+
+choice! {
+    /// The order in which training chunks are taken.
+    Order {
+        /// A permutation of all chunks, drawn anew from `train.seed` for each pass.
+        Shuffle = "shuffle",
+        /// As they stand in the file.
+        Sequential = "sequential",
+    }
+}
+
+choice! {
+    /// Which AdamW.
+    Optimizer {
+        /// The one of transformers: ε is not bias-corrected, and the decay acts on the already moved parameter.
+        AdamwHf = "adamw_hf",
+        /// The one of PyTorch: ε beside the bias-corrected root, the decay comes first.
+        Adamw = "adamw",
+    }
+}
+
+choice! {
+    /// What to do when the loss or a gradient is not finite.
+    OnNonfinite {
+        /// Stop before the update and keep the last good checkpoint.
+        Stop = "stop",
+        /// Leave this update out and go on.
+        Skip = "skip",
+        /// Update all the same, and record it: for runs whose instability is the subject.
+        Record = "record",
+    }
+}
+
+choice! {
+    /// The element type of weights and activations.
+    Precision {
+        F32 = "f32",
+    }
+}
+
+choice! {
+    /// The entropy that counts as the whole scale when heads are binned.
+    EntropyReference {
+        /// The largest head entropy seen over the models compared, as the paper does.
+        ObservedMax = "observed_max",
+        /// (1/T)·Σ ln i: what uniform causal attention reaches.
+        CausalCeiling = "causal_ceiling",
+        /// ln T, which no causal head reaches.
+        LogContext = "log_context",
+    }
+}
+
+/// Where the tokens come from. Paths are relative to the working directory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// A folder made by `normfree prepare`, or one of nanoGPT's.
+    pub path: String,
+    pub order: Order,
+}
+
+/// The training run. A step is one update of the weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    pub steps: u64,
+    /// Sequences in a micro-batch.
+    pub batch_size: usize,
+    /// Micro-batches in a step.
+    pub gradient_accumulation_steps: usize,
+    /// Tokens in a sequence, at most `model.n_positions`; that many where the file does not say.
+    pub sequence_length: usize,
+    /// The highest learning rate, reached at the end of the warm-up.
+    pub learning_rate: f64,
+    /// Where the linear decay would arrive at step `steps`.
+    pub final_learning_rate: f64,
+    /// Share of `steps` that the warm-up takes.
+    pub warmup_ratio: f64,
+    /// Decoupled decay of matrices and embeddings; biases and LayerNorm do not decay.
+    pub weight_decay: f64,
+    /// Whether learnable slopes decay as well. The original decays them, and so pulls them to zero.
+    pub decay_slopes: bool,
+    /// Largest global norm of the gradient; 0 switches clipping off.
+    pub max_grad_norm: f64,
+    pub optimizer: Optimizer,
+    pub adam_beta1: f64,
+    pub adam_beta2: f64,
+    pub adam_epsilon: f64,
+    /// Steps between checkpoints.
+    pub checkpoint_every: u64,
+    /// How many of the newest checkpoints stay.
+    pub keep_checkpoints: usize,
+    /// Steps between evaluations on the held-out chunks.
+    pub eval_every: u64,
+    /// Held-out chunks in an evaluation; 0 takes all of them.
+    pub eval_chunks: usize,
+    /// A safetensors file to start from instead of fresh weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_from: Option<String>,
+    /// Seed of the fresh weights, the order of the data, and dropout.
+    pub seed: u64,
+    pub on_nonfinite: OnNonfinite,
+    /// Leave the end-of-text token out of the targets, as the original does (it is its padding token).
+    pub ignore_end_of_text: bool,
+    pub precision: Precision,
+}
+
+/// What a run writes down beside loss and learning rate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObserveConfig {
+    /// Compute the entropy of every head at every step.
+    pub entropy: bool,
+    /// Steps between `attention` records.
+    pub entropy_every: u64,
+    /// Steps between `slopes` records.
+    pub slopes_every: u64,
+    pub entropy_reference: EntropyReference,
+}

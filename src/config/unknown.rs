@@ -1,0 +1,66 @@
+//! Keys that do not exist, and the one that was probably meant.
+
+use super::schema::{ROWS, TABLES, names};
+use super::sheet::Place;
+use crate::fault::{Fault, Kind};
+
+/// Below this likeness a suggestion would mislead.
+const LEAST_LIKENESS: f64 = 0.5;
+
+/// How alike two names are, from 0 to 1. A part of a name, or its initials, count as an abbreviation of it.
+fn likeness(typed: &str, name: &str) -> f64 {
+    let typed = typed.to_lowercase().replace('-', "_");
+    let edits = strsim::normalized_damerau_levenshtein(&typed, name);
+    let part = typed.len() >= 3 && (name.contains(&typed) || typed.contains(name));
+    let initials =
+        typed.len() >= 2 && name.split('_').filter_map(|word| word.chars().next()).eq(typed.chars());
+    if part || initials { edits.max(0.6) } else { edits }
+}
+
+/// The candidate most like `typed`, unless none is; the first of equals.
+pub(super) fn nearest<'a>(typed: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    best(candidates.map(|name| (likeness(typed, name), name)))
+}
+
+fn best<'a>(scored: impl Iterator<Item = (f64, &'a str)>) -> Option<&'a str> {
+    let better = |a: (f64, &'a str), b: (f64, &'a str)| if b.0 > a.0 { b } else { a };
+    scored.filter(|(score, _)| *score >= LEAST_LIKENESS).reduce(better).map(|(_, name)| name)
+}
+
+/// The full key that was probably meant by `typed`, which may stand in the wrong table or in none.
+fn nearest_key(typed: &str) -> Option<&'static str> {
+    let (table, name) = typed.split_once('.').unwrap_or(("", typed));
+    best(ROWS.iter().map(|row| {
+        let (row_table, row_name) = row.key.split_once('.').unwrap_or(("", row.key));
+        // Of two names equally near, the one in the typed table; the right name elsewhere still wins.
+        let nearness = 0.1 * strsim::normalized_damerau_levenshtein(table, row_table);
+        (likeness(name, row_name) + nearness, row.key)
+    }))
+}
+
+/// The fault of a key that is none.
+pub(super) fn key(typed: &str, place: &Place) -> Fault {
+    let table = typed.split_once('.').map_or("", |(table, _)| table);
+    let there = if TABLES.contains(&table) {
+        format!("[{table}] takes {}", names(table).collect::<Vec<_>>().join(", "))
+    } else {
+        tables()
+    };
+    let near = nearest_key(typed).map(|key| format!("did you mean {key}? ")).unwrap_or_default();
+    Fault::new(Kind::Config, "unknown key").at(place.of(typed)).remedy(near + &there)
+}
+
+/// The fault of a table that is none.
+pub(super) fn table(typed: &str, place: &Place) -> Fault {
+    let near = nearest(typed, TABLES.into_iter());
+    let near = near.map(|table| format!("did you mean [{table}]? ")).unwrap_or_default();
+    Fault::new(Kind::Config, "unknown table")
+        .at(place)
+        .found(format_args!("[{typed}]"))
+        .remedy(near + &tables())
+}
+
+fn tables() -> String {
+    let tables: Vec<String> = TABLES.iter().map(|table| format!("[{table}]")).collect();
+    format!("keys stand in the tables {}", tables.join(", "))
+}

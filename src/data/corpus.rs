@@ -1,0 +1,91 @@
+//! A prepared folder, opened for training.
+
+use std::path::Path;
+
+use super::meta::{Dtype, Meta, Part, TRAIN_FILE, VALID_FILE};
+use super::token_file::TokenFile;
+use crate::fault::{Fault, Kind, Result};
+
+/// The held-out file of a nanoGPT folder.
+const NANOGPT_VALID_FILE: &str = "val.bin";
+
+/// How many rows a model's embedding may have beyond the tokenizer's vocabulary, so that it can be rounded up.
+const PADDING_ROWS: usize = 127;
+
+/// The two token files of a folder, checked and mapped.
+#[derive(Clone, Debug)]
+pub struct Corpus {
+    /// `None` for a nanoGPT folder, which has no `meta.json` (its `meta.pkl` is not read).
+    pub meta: Option<Meta>,
+    pub train: TokenFile,
+    pub valid: TokenFile,
+}
+
+impl Corpus {
+    /// Opens the folder at `path` for a model that reads `sequence_length` tokens of a vocabulary of
+    /// `vocab_size`.
+    ///
+    /// With a `meta.json`: the vocabulary must be the model's (which may have up to 127 rows more, for
+    /// padding), the files as long as it says, and the chunks a multiple of `sequence_length`. Without:
+    /// `train.bin` and `val.bin` of `u16` as nanoGPT writes them, each one stream that is cut into
+    /// consecutive sequences. Every token id is looked at once in either case.
+    pub fn open(path: &Path, sequence_length: usize, vocab_size: usize) -> Result<Self> {
+        if !path.is_dir() {
+            return Err(Fault::new(Kind::Data, "the data folder is missing")
+                .at(path.display())
+                .remedy("make it with `normfree prepare`, or set data.path to where it is"));
+        }
+        match Meta::read(path)? {
+            Some(meta) => Self::open_prepared(path, sequence_length, vocab_size, meta),
+            None => Self::open_nanogpt(path, sequence_length, vocab_size),
+        }
+    }
+
+    fn open_prepared(path: &Path, sequence_length: usize, vocab_size: usize, meta: Meta) -> Result<Self> {
+        if vocab_size < meta.vocab_size || vocab_size > meta.vocab_size + PADDING_ROWS {
+            return Err(Fault::new(Kind::Data, "the model and the data differ in vocabulary")
+                .at(path.display())
+                .found(format!("data of {} tokens, model.vocab_size = {vocab_size}", meta.vocab_size))
+                .remedy(format!("set model.vocab_size = {}, or prepare the data again", meta.vocab_size)));
+        }
+        if !meta.chunk.is_multiple_of(sequence_length) {
+            return Err(Fault::new(Kind::Data, "the chunks of the data do not divide into sequences")
+                .at(path.display())
+                .found(format!("chunks of {} tokens, sequences of {sequence_length}", meta.chunk))
+                .remedy("take a sequence length that divides the chunk, or prepare the data again"));
+        }
+        let open = |name: &str, part: Part| {
+            let path = path.join(name);
+            let expected = part.tokens.saturating_mul(meta.dtype.bytes() as u64);
+            let bytes = match std::fs::metadata(&path) {
+                Ok(metadata) => metadata.len(),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => 0,
+                Err(e) => return Err(Fault::io("read the tokens", &path, &e)),
+            };
+            if bytes != expected || part.tokens != part.chunks.saturating_mul(meta.chunk as u64) {
+                return Err(Fault::new(Kind::Data, "a token file is not as long as meta.json says")
+                    .at(path.display())
+                    .found(format!("{bytes} bytes instead of {expected}"))
+                    .remedy("it was cut short, replaced or removed: write the folder anew with `normfree prepare`"));
+            }
+            TokenFile::open(&path, meta.dtype, sequence_length, vocab_size)
+        };
+        let (train, valid) = (open(TRAIN_FILE, meta.train)?, open(VALID_FILE, meta.valid)?);
+        Ok(Self { meta: Some(meta), train, valid })
+    }
+
+    fn open_nanogpt(path: &Path, sequence_length: usize, vocab_size: usize) -> Result<Self> {
+        let (train, valid) = (path.join(TRAIN_FILE), path.join(NANOGPT_VALID_FILE));
+        if !train.is_file() || !valid.is_file() {
+            return Err(Fault::new(Kind::Data, "the folder holds no prepared data")
+                .at(path.display())
+                .found(format!("neither meta.json nor both of {TRAIN_FILE} and {NANOGPT_VALID_FILE}"))
+                .remedy("fill it with `normfree prepare`, or set data.path to another folder"));
+        }
+        if sequence_length == 0 {
+            return Err(Fault::new(Kind::Data, "a sequence needs at least one token").at(path.display()));
+        }
+        let open = |path: &Path| TokenFile::open(path, Dtype::U16, sequence_length, vocab_size);
+        Ok(Self { meta: None, train: open(&train)?, valid: open(&valid)? })
+    }
+}

@@ -1,0 +1,136 @@
+//! `meta.json`: what a prepared folder holds.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fault::{Fault, Kind, Result};
+
+pub const META_FILE: &str = "meta.json";
+pub const TOKENIZER_FILE: &str = "tokenizer.json";
+pub const TRAIN_FILE: &str = "train.bin";
+pub const VALID_FILE: &str = "valid.bin";
+
+/// The version of the folder's layout this program writes and reads.
+pub const FORMAT: u32 = 1;
+
+/// The type of a token in a `.bin` file, little-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    U16,
+    U32,
+}
+
+impl Dtype {
+    /// The narrowest type for a vocabulary: `u16` up to 65,535 tokens, `u32` past that.
+    pub fn for_vocab(vocab_size: usize) -> Self {
+        if vocab_size > usize::from(u16::MAX) { Self::U32 } else { Self::U16 }
+    }
+
+    /// Bytes per token.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::U16 => 2,
+            Self::U32 => 4,
+        }
+    }
+}
+
+/// How the held-out part was taken from the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SplitBy {
+    /// By document: no document has chunks in both parts.
+    Document,
+    /// The corpus has a single document that gives chunks (or is packed into one stream): its end is held out.
+    Position,
+}
+
+/// The size of one part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    pub chunks: u64,
+    /// `chunks` × the chunk length.
+    pub tokens: u64,
+    /// Documents read: files, or lines of JSON lines; those shorter than a chunk are among them.
+    pub documents: u64,
+}
+
+/// What was left out, in files or lines of JSON lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Not valid UTF-8.
+    pub not_utf8: u64,
+    /// Files of a folder without chosen extensions that hold a zero byte.
+    pub binary: u64,
+}
+
+/// Where the text came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceMeta {
+    /// One line per source, as it was resolved.
+    pub description: Vec<String>,
+    /// Files used, after skipping and after the cap on bytes.
+    pub files: u64,
+    pub bytes: u64,
+    /// SHA-256 over (path length, relative path, SHA-256 of the bytes used) of each file used, in order of path.
+    pub sha256: String,
+}
+
+/// The contents of `meta.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Meta {
+    pub format: u32,
+    /// One more than the largest token id. May fall short of what was asked for, on a small corpus.
+    pub vocab_size: usize,
+    pub dtype: Dtype,
+    /// Tokens per chunk.
+    pub chunk: usize,
+    /// Whether chunks run across documents, `<|endoftext|>` between them.
+    pub packed: bool,
+    /// The id of `<|endoftext|>`, where the tokenizer has it.
+    pub end_of_text: Option<u32>,
+    pub seed: u64,
+    /// The share of documents that was asked to be held out.
+    pub valid_share: f64,
+    pub split_by: SplitBy,
+    pub train: Part,
+    pub valid: Part,
+    /// Tokens in tails too short for a chunk, which no file holds.
+    pub dropped_tokens: u64,
+    pub skipped: Skipped,
+    pub source: SourceMeta,
+}
+
+impl Meta {
+    /// Reads `folder/meta.json`; `None` where there is none.
+    pub fn read(folder: &Path) -> Result<Option<Self>> {
+        let path = folder.join(META_FILE);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Fault::io("read the description of the data", &path, &e)),
+        };
+        let damaged = |found: String| {
+            Fault::new(Kind::Data, "the description of the data cannot be used")
+                .at(path.display())
+                .found(found)
+                .remedy("write the folder anew with `normfree prepare`")
+        };
+        // The version first: another version's fields need not be these.
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
+        }
+        let version: Version = serde_json::from_str(&text).map_err(|e| damaged(e.to_string()))?;
+        if version.format != FORMAT {
+            return Err(damaged(format!("format {}, where this program reads {FORMAT}", version.format)));
+        }
+        let meta: Self = serde_json::from_str(&text).map_err(|e| damaged(e.to_string()))?;
+        if meta.chunk == 0 || meta.vocab_size == 0 {
+            return Err(damaged(format!("chunk {} and vocab_size {}", meta.chunk, meta.vocab_size)));
+        }
+        Ok(Some(meta))
+    }
+}

@@ -1,0 +1,220 @@
+//! Documents, read in pieces of bounded size.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Take};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::sources::{Entry, Format};
+use crate::fault::{Fault, Kind, Result};
+
+/// No piece is longer than this many bytes.
+pub const PIECE: usize = 256 << 10;
+
+/// A part of a document.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The line of a JSON lines file, from 1; 0 where the file is one document.
+    pub line: u64,
+    pub text: String,
+    /// Whether the document ends with it.
+    pub last: bool,
+}
+
+/// What a reader comes to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    Piece(Piece),
+    End,
+    /// The whole file is to be left out.
+    NotUtf8,
+}
+
+/// Reads the documents of one file in order.
+pub struct Reader {
+    source: BufReader<Take<Hashing>>,
+    path: PathBuf,
+    format: Format,
+    cut: bool,
+    /// Text read and not given out yet: of the file, or of the current line's document.
+    text: String,
+    /// Whether `text` belongs to a document whose last piece is still to come.
+    open: bool,
+    line: u64,
+    /// Lines left out because they are not UTF-8.
+    pub skipped_lines: u64,
+}
+
+impl Reader {
+    /// Opens the file of `entry`.
+    pub fn open(entry: &Entry) -> Result<Self> {
+        let file = File::open(&entry.path).map_err(|e| Fault::io("read the text", &entry.path, &e))?;
+        let source = Hashing { file, hasher: Sha256::new(), bytes: 0 }.take(entry.bytes);
+        Ok(Self {
+            source: BufReader::with_capacity(64 << 10, source),
+            path: entry.path.clone(),
+            format: entry.format,
+            cut: entry.cut,
+            text: String::new(),
+            open: entry.format == Format::Text,
+            line: 0,
+            skipped_lines: 0,
+        })
+    }
+
+    /// How many bytes have been read so far.
+    pub fn bytes(&self) -> u64 {
+        self.source.get_ref().get_ref().bytes
+    }
+
+    /// The SHA-256 of the bytes read so far.
+    pub fn digest(&self) -> [u8; 32] {
+        self.source.get_ref().get_ref().hasher.clone().finalize().into()
+    }
+
+    /// The next piece.
+    pub fn next_piece(&mut self) -> Result<Next> {
+        let complete = match self.format {
+            Format::Text if self.open => match self.read_text()? {
+                Some(complete) => complete,
+                None => return Ok(Next::NotUtf8),
+            },
+            Format::Text => return Ok(Next::End),
+            Format::JsonLines if self.open => true,
+            Format::JsonLines => match self.read_line()? {
+                true => true,
+                false => return Ok(Next::End),
+            },
+        };
+        let last = complete && self.text.len() <= PIECE;
+        let rest = self.text.split_off(if last { self.text.len() } else { boundary(&self.text, PIECE) });
+        let text = std::mem::replace(&mut self.text, rest);
+        self.open = !last;
+        Ok(Next::Piece(Piece { line: self.line, text, last }))
+    }
+
+    /// Reads on until there is more than a piece or the file ends; whether it ended, `None` if it is not UTF-8.
+    fn read_text(&mut self) -> Result<Option<bool>> {
+        while self.text.len() <= PIECE {
+            let io = |e: std::io::Error| Fault::io("read the text", &self.path, &e);
+            let block = self.source.fill_buf().map_err(io)?;
+            if block.is_empty() {
+                return Ok(Some(true));
+            }
+            let (valid, read) = match std::str::from_utf8(block) {
+                Ok(text) => (text, block.len()),
+                Err(e) if e.error_len().is_some() => return Ok(None),
+                Err(e) => {
+                    (std::str::from_utf8(&block[..e.valid_up_to()]).unwrap_or_default(), e.valid_up_to())
+                }
+            };
+            self.text.push_str(valid);
+            if read > 0 {
+                self.source.consume(read);
+            } else {
+                match self.read_split_character()? {
+                    Split::Whole => {}
+                    Split::Ended => return Ok(self.cut.then_some(true)),
+                    Split::NotUtf8 => return Ok(None),
+                }
+            }
+        }
+        Ok(Some(false))
+    }
+
+    /// Reads one character whose bytes lie in two blocks.
+    fn read_split_character(&mut self) -> Result<Split> {
+        let mut bytes = [0; 4];
+        for length in 0..4 {
+            match self.source.read(&mut bytes[length..=length]) {
+                Ok(0) => return Ok(Split::Ended),
+                Ok(_) => {}
+                Err(e) => return Err(Fault::io("read the text", &self.path, &e)),
+            }
+            if let Ok(text) = std::str::from_utf8(&bytes[..=length]) {
+                self.text.push_str(text);
+                return Ok(Split::Whole);
+            }
+        }
+        Ok(Split::NotUtf8)
+    }
+
+    /// Reads the document of the next line that has one; false at the end.
+    fn read_line(&mut self) -> Result<bool> {
+        #[derive(Deserialize)]
+        struct Record {
+            text: Option<String>,
+            content: Option<String>,
+        }
+        let mut bytes = Vec::new();
+        loop {
+            bytes.clear();
+            let read = self.source.read_until(b'\n', &mut bytes);
+            let read = read.map_err(|e| Fault::io("read the text", &self.path, &e))?;
+            if read == 0 || (self.cut && bytes.last() != Some(&b'\n')) {
+                return Ok(false);
+            }
+            self.line += 1;
+            let Ok(line) = std::str::from_utf8(&bytes) else {
+                self.skipped_lines += 1;
+                continue;
+            };
+            if line.trim().is_empty() {
+                continue;
+            }
+            let place = || format!("{}, line {}", self.path.display(), self.line);
+            let record: Record = serde_json::from_str(line).map_err(|e| {
+                Fault::new(Kind::Data, "a line is not a JSON object with a text")
+                    .at(place())
+                    .found(e)
+                    .remedy("each line must be an object whose `text` or `content` is a string")
+            })?;
+            self.text = record.text.or(record.content).ok_or_else(|| {
+                Fault::new(Kind::Data, "a line has neither `text` nor `content`")
+                    .at(place())
+                    .remedy("each line must be an object whose `text` or `content` is a string")
+            })?;
+            return Ok(true);
+        }
+    }
+}
+
+/// Where to cut `text`, at most `limit` bytes in.
+///
+/// Before a line break, else a space, that follows a visible ASCII character: there GPT-2's pre-tokenizer
+/// always ends a word, so that the pieces encode to the same tokens as the whole. Where a text has no such
+/// place in all that length, between any two characters.
+fn boundary(text: &str, limit: usize) -> usize {
+    let bytes = &text.as_bytes()[..=limit.min(text.len() - 1)];
+    let before = |blank: u8| bytes.windows(2).rposition(|two| two[1] == blank && two[0].is_ascii_graphic());
+    match before(b'\n').or_else(|| before(b' ')) {
+        Some(visible) => visible + 1,
+        None => text.floor_char_boundary(limit),
+    }
+}
+
+/// What became of a character whose bytes lie in two blocks.
+enum Split {
+    Whole,
+    /// The file ended within it: the cap's doing, or not UTF-8.
+    Ended,
+    NotUtf8,
+}
+
+/// A file that hashes and counts what is read of it.
+struct Hashing {
+    file: File,
+    hasher: Sha256,
+    bytes: u64,
+}
+
+impl Read for Hashing {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.file.read(into)?;
+        self.hasher.update(&into[..read]);
+        self.bytes += read as u64;
+        Ok(read)
+    }
+}

@@ -1,0 +1,273 @@
+//! `prepare`: from sources of text to a folder of tokens.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::meta::{
+    Dtype, FORMAT, META_FILE, Meta, SourceMeta, SplitBy, TOKENIZER_FILE, TRAIN_FILE, VALID_FILE,
+};
+use super::sources::list;
+use super::survey::{Pieces, Survey, survey};
+use super::token_writer::ChunkWriter;
+use super::tokenizer::{END_OF_TEXT, LoadedTokenizer, SMALLEST_VOCAB};
+use super::whole_file::{WholeFile, remove_leftovers};
+use crate::fault::{Fault, Kind, Result};
+
+/// How much text is encoded at a time; an encoding takes some forty times the memory of its text.
+const ENCODE_BYTES: usize = 1 << 20;
+
+/// What to prepare, and how.
+#[derive(Clone, Debug)]
+pub struct PrepareOptions {
+    /// Folders, files, globs, or `auto`; files that end in `.jsonl` or `.ndjson` are JSON lines.
+    pub sources: Vec<String>,
+    /// The folder to write; made where it is missing.
+    pub out: PathBuf,
+    /// How many tokens to learn; not used with an existing `tokenizer`.
+    pub vocab_size: usize,
+    /// Tokens per chunk: the `n_positions` of the models to come.
+    pub chunk: usize,
+    /// A `tokenizer.json` to use instead of learning one.
+    pub tokenizer: Option<PathBuf>,
+    /// Let chunks run across documents, with `<|endoftext|>` between, instead of dropping short tails.
+    pub pack: bool,
+    /// The share of documents to hold out, between 0 and 1.
+    pub valid_share: f64,
+    /// Decides which documents are held out, and which files `max_bytes` keeps.
+    pub seed: u64,
+    /// Which files of a folder to take; empty: `py` or `rs` for `auto`, else every file that is text.
+    pub extensions: Vec<String>,
+    /// At most so much text: files are drawn by the seed until it is filled.
+    pub max_bytes: Option<u64>,
+}
+
+impl PrepareOptions {
+    /// The sizes of the `small` presets, on `sources`.
+    pub fn new(sources: Vec<String>, out: PathBuf) -> Self {
+        Self {
+            sources,
+            out,
+            vocab_size: 2048,
+            chunk: 128,
+            tokenizer: None,
+            pack: false,
+            valid_share: 0.05,
+            seed: 1,
+            extensions: Vec::new(),
+            max_bytes: None,
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let usage = |what: String| Err(Fault::new(Kind::Usage, what));
+        if self.sources.is_empty() {
+            return usage("there is no source of text to prepare".to_owned());
+        }
+        if self.tokenizer.is_none() && self.vocab_size < SMALLEST_VOCAB {
+            return usage(format!(
+                "a byte-level vocabulary has at least {SMALLEST_VOCAB} tokens, not {}",
+                self.vocab_size
+            ));
+        }
+        if self.chunk < 2 {
+            return usage(format!("a chunk has at least 2 tokens, not {}", self.chunk));
+        }
+        if !(self.valid_share > 0.0 && self.valid_share < 1.0) {
+            return usage(format!("the held-out share lies between 0 and 1, not at {}", self.valid_share));
+        }
+        Ok(())
+    }
+}
+
+/// What `prepare` is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Reading every file once: what is text, and its hash.
+    Survey,
+    /// Counting words for the tokenizer.
+    Learn,
+    /// Merging pairs into tokens; tells no progress.
+    Merge,
+    /// Encoding and writing.
+    Encode,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Survey => "reading",
+            Self::Learn => "counting words",
+            Self::Merge => "learning the tokenizer",
+            Self::Encode => "encoding",
+        })
+    }
+}
+
+/// How far a stage has come, in bytes of text; `total` is 0 where that is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    pub stage: Stage,
+    pub done: u64,
+    pub total: u64,
+}
+
+/// Who is told of progress, once per file or piece of one; it may be called from another thread.
+pub type Report<'a> = &'a mut (dyn FnMut(Progress) + Send);
+
+/// Prepares a corpus: surveys the sources, learns (or reads) the tokenizer, encodes, and writes `train.bin`,
+/// `valid.bin`, `tokenizer.json` and, last of all, `meta.json`, each whole or not at all.
+///
+/// The same sources, options and seed give the same bytes. Memory does not grow with the corpus, but for
+/// the list of its files and, up to a gigabyte of text, its distinct words.
+pub fn prepare(options: &PrepareOptions, report: Report) -> Result<Meta> {
+    options.check()?;
+    let out = &options.out;
+    std::fs::create_dir_all(out).map_err(|e| Fault::io("make the output folder", out, &e))?;
+    if out.join("val.bin").exists() && !out.join(META_FILE).exists() {
+        return Err(Fault::new(Kind::Data, "the output folder holds data of nanoGPT's")
+            .at(out.display())
+            .remedy("choose another folder"));
+    }
+    remove_leftovers(out)?;
+    let listing = list(&options.sources, &options.extensions, out, options.max_bytes, options.seed)?;
+    let survey = survey(listing.entries, options.valid_share, options.seed, report)?;
+    let tokenizer = match &options.tokenizer {
+        Some(path) => LoadedTokenizer::read(path)?,
+        None => LoadedTokenizer::learn(&survey, options.vocab_size, report)?,
+    };
+    let packed = match (options.pack, tokenizer.end_of_text) {
+        (false, _) => None,
+        (true, Some(id)) => Some(id),
+        (true, None) => {
+            return Err(Fault::new(Kind::Data, "packing needs a token between documents")
+                .found(format!("a tokenizer without {END_OF_TEXT}"))
+                .remedy("add it to the tokenizer, or do not pack"));
+        }
+    };
+
+    let dtype = Dtype::for_vocab(tokenizer.vocab_size);
+    let mut train = ChunkWriter::create(out, TRAIN_FILE, dtype, options.chunk, packed)?;
+    let mut valid = ChunkWriter::create(out, VALID_FILE, dtype, options.chunk, packed)?;
+    encode(&survey, &tokenizer, options.seed, &mut train, &mut valid, report)?;
+    let split_by = settle(&mut train, &mut valid, options)?;
+
+    let meta = Meta {
+        format: FORMAT,
+        vocab_size: tokenizer.vocab_size,
+        dtype,
+        chunk: options.chunk,
+        packed: options.pack,
+        end_of_text: tokenizer.end_of_text,
+        seed: options.seed,
+        valid_share: options.valid_share,
+        split_by,
+        train: train.part,
+        valid: valid.part,
+        dropped_tokens: train.dropped_tokens + valid.dropped_tokens,
+        skipped: survey.skipped,
+        source: SourceMeta {
+            description: listing.description,
+            files: survey.files.len() as u64,
+            bytes: survey.bytes,
+            sha256: survey.sha256,
+        },
+    };
+    write_folder(out, train, valid, &tokenizer.json, &meta)?;
+    Ok(meta)
+}
+
+/// Encodes every document into the part its key chooses.
+fn encode(
+    survey: &Survey,
+    tokenizer: &LoadedTokenizer,
+    seed: u64,
+    train: &mut ChunkWriter,
+    valid: &mut ChunkWriter,
+    report: Report,
+) -> Result<()> {
+    let mut pieces = Pieces::new(&survey.files);
+    let mut more = true;
+    while more {
+        let (mut texts, mut places, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while bytes < ENCODE_BYTES {
+            let Some((file, piece)) = pieces.next_piece()? else {
+                more = false;
+                break;
+            };
+            places.push((file.document_key(seed, piece.line) < survey.threshold, piece.last));
+            bytes += piece.text.len();
+            texts.push(piece.text);
+        }
+        for (encoding, (held_out, last)) in tokenizer.encode(texts)?.iter().zip(places) {
+            let writer = if held_out { &mut *valid } else { &mut *train };
+            writer.push(encoding.get_ids())?;
+            if last {
+                writer.end_document()?;
+            }
+        }
+        report(Progress { stage: Stage::Encode, done: pieces.done(), total: survey.bytes });
+    }
+    train.drop_pending();
+    valid.drop_pending();
+    Ok(())
+}
+
+/// Sees to it that both parts have a chunk, where short documents or a single one left one part without.
+fn settle(train: &mut ChunkWriter, valid: &mut ChunkWriter, options: &PrepareOptions) -> Result<SplitBy> {
+    let chunks = train.part.chunks + valid.part.chunks;
+    if chunks < 2 {
+        let dropped = train.dropped_tokens + valid.dropped_tokens;
+        return Err(Fault::new(
+            Kind::Data,
+            "the corpus is too small: it takes a chunk to train on and one to hold out",
+        )
+        .found(format!("{chunks} chunks of {} tokens, {dropped} tokens in shorter documents", options.chunk))
+        .remedy("take more text, shorter chunks, or pack documents together"));
+    }
+    let (full, empty, share) = match (train.part.chunks, valid.part.chunks) {
+        (_, 0) => (train, valid, options.valid_share),
+        (0, _) => (valid, train, 1.0 - options.valid_share),
+        _ => return Ok(SplitBy::Document),
+    };
+    match full.last_document() {
+        Some(of_last) => {
+            full.move_end(empty, of_last)?;
+            full.part.documents -= 1;
+            empty.part.documents += 1;
+            Ok(SplitBy::Document)
+        }
+        None => {
+            let moved = ((share * chunks as f64).round() as u64).clamp(1, chunks - 1);
+            full.move_end(empty, moved)?;
+            Ok(SplitBy::Position)
+        }
+    }
+}
+
+/// Gives the files their names. Without `meta.json` the folder is no data, so that a run killed between two
+/// of them leaves nothing that could be taken for a whole.
+fn write_folder(
+    out: &Path,
+    train: ChunkWriter,
+    valid: ChunkWriter,
+    tokenizer: &[u8],
+    meta: &Meta,
+) -> Result<()> {
+    let text = serde_json::to_string_pretty(meta).expect("a meta has string keys and finite numbers") + "\n";
+    let mut tokenizer_file = WholeFile::create(out, TOKENIZER_FILE)?;
+    tokenizer_file.write(tokenizer)?;
+    let mut meta_file = WholeFile::create(out, META_FILE)?;
+    meta_file.write(text.as_bytes())?;
+
+    let old = out.join(META_FILE);
+    match std::fs::remove_file(&old) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Fault::io("replace the description of the data", &old, &e));
+        }
+        _ => {}
+    }
+    train.finish()?;
+    valid.finish()?;
+    tokenizer_file.finish()?;
+    meta_file.finish()
+}

@@ -1,0 +1,178 @@
+//! The first reading: what is text, what is left out, and where the held-out documents begin.
+
+use sha2::{Digest, Sha256};
+
+use super::meta::Skipped;
+use super::pieces::{Next, Piece, Reader};
+use super::prepare::{Progress, Report, Stage};
+use super::sources::{Entry, key};
+use crate::fault::{Fault, Kind, Result};
+
+/// A file that is text, and the hash of what was read of it.
+#[derive(Debug)]
+pub struct Surveyed {
+    pub entry: Entry,
+    digest: [u8; 32],
+}
+
+impl Surveyed {
+    /// The number that decides to which part a document of the file goes.
+    pub fn document_key(&self, seed: u64, line: u64) -> u64 {
+        document_key(&self.entry, seed, line)
+    }
+}
+
+/// What the first reading found.
+#[derive(Debug)]
+pub struct Survey {
+    pub files: Vec<Surveyed>,
+    pub bytes: u64,
+    pub skipped: Skipped,
+    /// Documents whose key lies below it are held out.
+    pub threshold: u64,
+    /// SHA-256 over the relative paths and contents, in hexadecimal.
+    pub sha256: String,
+}
+
+fn document_key(entry: &Entry, seed: u64, line: u64) -> u64 {
+    match line {
+        0 => key("split", seed, &entry.relative),
+        _ => key("split", seed, &format!("{}:{line}", entry.relative)),
+    }
+}
+
+/// Reads every file once. About `valid_share` of the documents come to lie below the threshold; where there
+/// are two or more, at least one does and at least one does not.
+pub fn survey(entries: Vec<Entry>, valid_share: f64, seed: u64, report: Report) -> Result<Survey> {
+    let total = entries.iter().map(|entry| entry.bytes).sum();
+    let (mut done, mut bytes) = (0, 0);
+    let mut all = Keys::default();
+    let mut skipped = Skipped::default();
+    let mut hasher = Sha256::new();
+    let mut files = Vec::new();
+    for entry in entries {
+        report(Progress { stage: Stage::Survey, done, total });
+        let mut reader = Reader::open(&entry)?;
+        let mut keys = Keys::default();
+        let is_text = loop {
+            match reader.next_piece()? {
+                Next::Piece(piece) if entry.refuse_binary && piece.text.contains('\0') => {
+                    skipped.binary += 1;
+                    break false;
+                }
+                Next::Piece(piece) => {
+                    if piece.last {
+                        keys.add(document_key(&entry, seed, piece.line));
+                    }
+                }
+                Next::End => break true,
+                Next::NotUtf8 => {
+                    skipped.not_utf8 += 1;
+                    break false;
+                }
+            }
+        };
+        done += entry.bytes;
+        skipped.not_utf8 += reader.skipped_lines;
+        if !is_text {
+            continue;
+        }
+        all.join(keys);
+        bytes += reader.bytes();
+        let digest = reader.digest();
+        hasher.update((entry.relative.len() as u64).to_le_bytes());
+        hasher.update(&entry.relative);
+        hasher.update(digest);
+        files.push(Surveyed { entry, digest });
+    }
+    report(Progress { stage: Stage::Survey, done: total, total });
+    if bytes == 0 || all.count == 0 {
+        return Err(Fault::new(Kind::Data, "the corpus is empty: no file holds text")
+            .found(format!("{} not UTF-8, {} binary, the others empty", skipped.not_utf8, skipped.binary))
+            .remedy("only UTF-8 text can be read"));
+    }
+    let sha256 = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let threshold = all.threshold(valid_share);
+    Ok(Survey { files, bytes, skipped, threshold, sha256 })
+}
+
+/// What there is to know of the keys of some documents.
+struct Keys {
+    count: u64,
+    smallest: u64,
+    largest: u64,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self { count: 0, smallest: u64::MAX, largest: u64::MIN }
+    }
+}
+
+impl Keys {
+    fn add(&mut self, key: u64) {
+        self.join(Self { count: 1, smallest: key, largest: key });
+    }
+
+    fn join(&mut self, other: Self) {
+        self.count += other.count;
+        self.smallest = self.smallest.min(other.smallest);
+        self.largest = self.largest.max(other.largest);
+    }
+
+    /// Below it lies the share `valid_share` of all numbers, and at least one key, and not every key. A
+    /// single document is not held out.
+    fn threshold(&self, valid_share: f64) -> u64 {
+        let threshold = (valid_share * 2f64.powi(64)) as u64;
+        match self.count {
+            0 | 1 => 0,
+            _ if self.smallest >= threshold => self.smallest.saturating_add(1),
+            _ if self.largest < threshold => self.largest,
+            _ => threshold,
+        }
+    }
+}
+
+/// Reads the surveyed files again, piece by piece, and makes sure that they are what they were.
+pub struct Pieces<'a> {
+    files: &'a [Surveyed],
+    next: usize,
+    reader: Option<Reader>,
+    done: u64,
+}
+
+impl<'a> Pieces<'a> {
+    pub fn new(files: &'a [Surveyed]) -> Self {
+        Self { files, next: 0, reader: None, done: 0 }
+    }
+
+    /// How many bytes have been read so far, over all files.
+    pub fn done(&self) -> u64 {
+        self.done + self.reader.as_ref().map_or(0, Reader::bytes)
+    }
+
+    /// The next piece and its file; `None` at the end.
+    pub fn next_piece(&mut self) -> Result<Option<(&'a Surveyed, Piece)>> {
+        loop {
+            let Some(reader) = &mut self.reader else {
+                let Some(file) = self.files.get(self.next) else { return Ok(None) };
+                self.reader = Some(Reader::open(&file.entry)?);
+                self.next += 1;
+                continue;
+            };
+            let file = &self.files[self.next - 1];
+            match reader.next_piece()? {
+                Next::Piece(piece) => return Ok(Some((file, piece))),
+                Next::End if reader.digest() == file.digest => {
+                    self.done += reader.bytes();
+                    self.reader = None;
+                }
+                Next::End | Next::NotUtf8 => {
+                    return Err(Fault::new(Kind::Data, "a file changed while it was being read")
+                        .at(file.entry.path.display())
+                        .remedy("prepare again once nothing writes to the source"));
+                }
+            }
+        }
+    }
+}

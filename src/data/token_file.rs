@@ -1,0 +1,122 @@
+//! A token file, mapped: equal sequences of tokens back to back.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use memmap2::Mmap;
+
+use super::meta::Dtype;
+use crate::fault::{Fault, Kind, Result};
+
+/// A mapped `.bin` file cut into sequences. A clone shares the mapping.
+#[derive(Clone, Debug)]
+pub struct TokenFile {
+    path: PathBuf,
+    bytes: Arc<Mmap>,
+    dtype: Dtype,
+    sequence_length: usize,
+}
+
+impl TokenFile {
+    /// Maps the file at `path` and checks it: a whole number of tokens, at least one sequence of
+    /// `sequence_length` of them, each below `vocab_size`. A last short sequence is left unused.
+    pub fn open(path: &Path, dtype: Dtype, sequence_length: usize, vocab_size: usize) -> Result<Self> {
+        let io = |e: &std::io::Error| Fault::io("read the tokens", path, e);
+        let file = File::open(path).map_err(|e| io(&e))?;
+        // SAFETY: the mapping is read-only, and files of this program are replaced by renaming, never
+        // rewritten in place; another program that cuts the file short meanwhile stops this process.
+        let bytes = unsafe { Mmap::map(&file) }.map_err(|e| io(&e))?;
+        if bytes.len() % dtype.bytes() != 0 {
+            return Err(Fault::new(Kind::Data, "a token file ends within a token")
+                .at(path.display())
+                .found(format!("{} bytes, {} to a token", bytes.len(), dtype.bytes()))
+                .remedy("the file was cut short, or is of another type: write it anew"));
+        }
+        let file = Self { path: path.to_path_buf(), bytes: Arc::new(bytes), dtype, sequence_length };
+        if file.sequences() == 0 {
+            return Err(Fault::new(Kind::Data, "a token file holds less than one sequence")
+                .at(path.display())
+                .found(format!("{} tokens, where a sequence has {sequence_length}", file.tokens()))
+                .remedy("prepare more text, or train on shorter sequences"));
+        }
+        file.check_tokens(vocab_size)?;
+        Ok(file)
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How many tokens it holds.
+    pub fn tokens(&self) -> usize {
+        self.bytes.len() / self.dtype.bytes()
+    }
+
+    /// Tokens per sequence.
+    pub fn sequence_length(&self) -> usize {
+        self.sequence_length
+    }
+
+    /// How many whole sequences it holds.
+    pub fn sequences(&self) -> usize {
+        self.tokens() / self.sequence_length
+    }
+
+    /// Writes sequence `index` to `out` `[T]`. Panics past the last one, and where `out` is not `T` long.
+    pub fn sequence(&self, index: usize, out: &mut [u32]) {
+        assert_eq!(out.len(), self.sequence_length, "room for one sequence");
+        let span = self.sequence_length * self.dtype.bytes();
+        let bytes = &self.bytes[index * span..(index + 1) * span];
+        match self.dtype {
+            Dtype::U16 => {
+                for (token, pair) in out.iter_mut().zip(bytes.chunks_exact(2)) {
+                    *token = u32::from(u16::from_le_bytes([pair[0], pair[1]]));
+                }
+            }
+            Dtype::U32 => {
+                for (token, four) in out.iter_mut().zip(bytes.chunks_exact(4)) {
+                    *token = u32::from_le_bytes([four[0], four[1], four[2], four[3]]);
+                }
+            }
+        }
+    }
+
+    /// Looks at every token once; the position is searched for only where one is out of range.
+    fn check_tokens(&self, vocab_size: usize) -> Result<()> {
+        const BLOCK: usize = 1 << 16;
+        for (number, block) in self.bytes.chunks(BLOCK).enumerate() {
+            let wrong = match self.dtype {
+                Dtype::U16 => first_past(block.chunks_exact(2), vocab_size, |b| {
+                    u32::from(u16::from_le_bytes([b[0], b[1]]))
+                }),
+                Dtype::U32 => first_past(block.chunks_exact(4), vocab_size, |b| {
+                    u32::from_le_bytes([b[0], b[1], b[2], b[3]])
+                }),
+            };
+            if let Some((place, token)) = wrong {
+                let position = number * BLOCK / self.dtype.bytes() + place;
+                return Err(Fault::new(Kind::Data, "a token id is out of range")
+                    .at(format!("{}, token {position}", self.path.display()))
+                    .found(format!("id {token}, where the vocabulary has {vocab_size}"))
+                    .remedy("set model.vocab_size to the tokenizer's, or prepare the data again"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first token of a block that is not below `vocab_size`, and its place.
+fn first_past<'a>(
+    tokens: impl Iterator<Item = &'a [u8]> + Clone,
+    vocab_size: usize,
+    read: impl Fn(&[u8]) -> u32,
+) -> Option<(usize, u32)> {
+    // The largest alone decides, without a branch per token: the compiler turns it into vector code.
+    let largest = tokens.clone().map(&read).max()?;
+    if (largest as usize) < vocab_size {
+        return None;
+    }
+    tokens.map(read).enumerate().find(|(_, token)| *token as usize >= vocab_size)
+}

@@ -1,0 +1,109 @@
+//! What can go wrong, as one sentence for a person and one exit code for a script.
+//!
+//! Every failure a user can cause or meet is a [`Fault`]: what happened, where, what was found there
+//! and what would do. There is one type for the whole program because every one of them ends the same
+//! way: printed once by `main`, with the exit code of its [`Kind`].
+
+use std::fmt;
+use std::path::Path;
+
+/// The kind of a fault; its number is the exit code of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// The command line asks for something that cannot be. (clap's own errors also exit with 2.)
+    Usage = 2,
+    /// A configuration file or a `--set` is wrong.
+    Config = 3,
+    /// Training text, token files or a tokenizer are missing or damaged.
+    Data = 4,
+    /// A checkpoint or a weight file is damaged, foreign, or of another shape.
+    Checkpoint = 5,
+    /// The run folder exists already, is in use, or is not a run folder.
+    RunFolder = 6,
+    /// No adapter, a lost device, or a driver that fails.
+    Device = 7,
+    /// The model needs more memory than there is.
+    Memory = 8,
+    /// Reading or writing a file failed: disk full, no permission.
+    Io = 9,
+    /// The loss or a gradient stopped being finite.
+    NonFinite = 10,
+    /// A kernel's result lies outside its bound.
+    Verify = 11,
+    /// Ctrl-C or a termination signal: the step was finished and a checkpoint written.
+    Interrupted = 130,
+}
+
+/// One failure: `what`, and, where they help, the place, what was found, and the remedy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub kind: Kind,
+    what: String,
+    place: Option<String>,
+    found: Option<String>,
+    remedy: Option<String>,
+}
+
+/// A result whose failure is a [`Fault`].
+pub type Result<T> = std::result::Result<T, Fault>;
+
+impl Fault {
+    /// A fault that says what went wrong, without a final full stop.
+    pub fn new(kind: Kind, what: impl Into<String>) -> Self {
+        Self { kind, what: what.into(), place: None, found: None, remedy: None }
+    }
+
+    /// Where: a file, a line, a key.
+    pub fn at(mut self, place: impl fmt::Display) -> Self {
+        self.place = Some(place.to_string());
+        self
+    }
+
+    /// What was found there.
+    pub fn found(mut self, found: impl fmt::Display) -> Self {
+        self.found = Some(found.to_string());
+        self
+    }
+
+    /// What would do.
+    pub fn remedy(mut self, remedy: impl fmt::Display) -> Self {
+        self.remedy = Some(remedy.to_string());
+        self
+    }
+
+    /// An input/output failure at `path`, worded for a person; `doing` is a verb phrase such as "write the checkpoint".
+    pub fn io(doing: &str, path: &Path, error: &std::io::Error) -> Self {
+        let fault = Self::new(Kind::Io, format!("cannot {doing}")).at(path.display()).found(error);
+        match error.kind() {
+            std::io::ErrorKind::StorageFull => {
+                fault.remedy("the disk is full: free some space, then go on with --resume")
+            }
+            std::io::ErrorKind::PermissionDenied => fault.remedy("choose a place this user may write to"),
+            _ => fault,
+        }
+    }
+
+    /// The exit code of the process that ends with this fault.
+    pub fn exit_code(&self) -> u8 {
+        self.kind as u8
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        if let Some(place) = &self.place {
+            write!(f, ", at {place}")?;
+        }
+        if let Some(found) = &self.found {
+            write!(f, ": found {found}")?;
+        }
+        if let Some(remedy) = &self.remedy {
+            write!(f, "; {remedy}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Fault {}

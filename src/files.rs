@@ -1,0 +1,95 @@
+//! Files that are replaced whole or not at all.
+//!
+//! A reader, or a process that is killed, sees the old file or the new one and never a part of either: the
+//! new content is written beside the old, brought to the disk, and renamed over it.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use crate::fault::{Fault, Result};
+
+/// How a file that is still being written ends; whoever owns the folder may delete what is left of one.
+pub const UNFINISHED: &str = ".writing";
+
+/// Room for the writers here: large enough that a tensor goes out in few calls.
+const BUFFER: usize = 1 << 18;
+
+/// Replaces the file at `path` by `bytes`.
+///
+/// # Errors
+/// An [`Io`](crate::fault::Kind::Io) fault; the file then is as it was before.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace_with(path, |out| out.write_all(bytes).map_err(|e| Fault::io("write the file", path, &e)))
+}
+
+/// Replaces the file at `path` by what `fill` writes.
+///
+/// # Errors
+/// Those of `fill`, and an [`Io`](crate::fault::Kind::Io) fault where the file cannot be written; the file then
+/// is as it was before, and nothing is left beside it.
+pub fn replace_with(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
+    let failed = |e: io::Error| Fault::io("write the file", path, &e);
+    let folder = folder_of(path);
+    let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
+    let prefix = format!(".{}.", name.to_string_lossy());
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(&prefix).suffix(UNFINISHED);
+    #[cfg(unix)]
+    {
+        // A temporary file is private by default; this one becomes the user's file, so the umask decides.
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let (file, beside) = builder.tempfile_in(folder).map_err(failed)?.into_parts();
+    // From here on every early return drops `beside`, which deletes the unfinished file.
+    finish(file, path, fill)?;
+    beside.persist(path).map_err(|e| failed(e.error))?;
+    sync_folder(folder).map_err(failed)
+}
+
+/// Makes the new file `path`, lets `fill` write it and brings it to the disk. For files inside a folder that
+/// is itself renamed into place when it is whole.
+///
+/// # Errors
+/// Those of `fill`, and an [`Io`](crate::fault::Kind::Io) fault where the file exists or cannot be written.
+pub fn write_new(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
+    let file = File::create_new(path).map_err(|e| Fault::io("write the file", path, &e))?;
+    finish(file, path, fill)
+}
+
+/// Brings the names in `folder` to the disk: a rename is only lasting after this.
+///
+/// # Errors
+/// Those of the system. Where folders cannot be synced (Windows, some network drives) nothing is done.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    match File::open(folder)?.sync_all() {
+        Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        done => done,
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = folder;
+        Ok(())
+    }
+}
+
+/// The folder `path` lies in; `.` for a bare name.
+pub fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+fn finish(file: File, path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
+    let failed = |e: io::Error| Fault::io("write the file", path, &e);
+    let mut out = BufWriter::with_capacity(BUFFER, file);
+    if let Err(fault) = fill(&mut out) {
+        // Without this the writer would try once more to write what it holds, for nothing.
+        let _ = out.into_parts();
+        return Err(fault);
+    }
+    out.into_inner().map_err(|e| failed(e.into_error()))?.sync_all().map_err(failed)
+}

@@ -1,0 +1,119 @@
+//! Adapters as plain data, for people and for `env.json`.
+
+use super::{Candidate, Gpu, OpenOptions, candidates};
+use serde::Serialize;
+
+/// What kind of machinery an adapter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdapterKind {
+    DiscreteGpu,
+    IntegratedGpu,
+    VirtualGpu,
+    Unknown,
+    /// A driver that runs on the CPU.
+    Software,
+}
+
+impl AdapterKind {
+    /// For a person.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::DiscreteGpu => "discrete GPU",
+            Self::IntegratedGpu => "integrated GPU",
+            Self::VirtualGpu => "virtual GPU",
+            Self::Unknown => "of unknown kind",
+            Self::Software => "software, runs on the CPU",
+        }
+    }
+}
+
+impl From<wgpu::DeviceType> for AdapterKind {
+    fn from(kind: wgpu::DeviceType) -> Self {
+        match kind {
+            wgpu::DeviceType::DiscreteGpu => Self::DiscreteGpu,
+            wgpu::DeviceType::IntegratedGpu => Self::IntegratedGpu,
+            wgpu::DeviceType::VirtualGpu => Self::VirtualGpu,
+            wgpu::DeviceType::Other => Self::Unknown,
+            wgpu::DeviceType::Cpu => Self::Software,
+        }
+    }
+}
+
+/// One adapter: what it is and what it allows. Sizes are in bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Description {
+    /// Its number in the list, which `--device` takes; changes when drivers come and go.
+    pub index: usize,
+    pub name: String,
+    pub kind: AdapterKind,
+    /// Vulkan, Metal or Dx12.
+    pub api: String,
+    pub driver: String,
+    /// Lanes of a subgroup as a shader saw them, 0 where subgroups are not used; absent until it was opened.
+    pub lanes: Option<u32>,
+    /// The widths the driver reports.
+    pub reported_lanes: (u32, u32),
+    /// 16-bit floats in shaders.
+    pub f16: bool,
+    /// Timestamps around kernels.
+    pub timestamps: bool,
+    pub max_binding: u64,
+    pub max_buffer: u64,
+    pub workgroup_memory: u32,
+    pub max_invocations: u32,
+}
+
+impl Description {
+    /// An adapter that was not opened yet.
+    pub(super) fn of(candidate: &Candidate) -> Self {
+        let (info, limits) = (&candidate.info, candidate.adapter.limits());
+        let features = candidate.adapter.features();
+        let driver = [info.driver.as_str(), info.driver_info.as_str()];
+        Self {
+            index: candidate.index,
+            name: info.name.clone(),
+            kind: info.device_type.into(),
+            api: info.backend.to_string(),
+            driver: driver.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" "),
+            lanes: None,
+            reported_lanes: (info.subgroup_min_size, info.subgroup_max_size),
+            f16: features.contains(wgpu::Features::SHADER_F16),
+            timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+            max_binding: limits.max_storage_buffer_binding_size,
+            max_buffer: limits.max_buffer_size,
+            workgroup_memory: limits.max_compute_workgroup_storage_size,
+            max_invocations: limits.max_compute_invocations_per_workgroup,
+        }
+    }
+
+    /// Whether the driver runs on the CPU.
+    pub fn software(&self) -> bool {
+        self.kind == AdapterKind::Software
+    }
+}
+
+/// An adapter of the list, opened to see what it really does.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    pub description: Description,
+    /// Why it cannot be opened.
+    pub refusal: Option<String>,
+    /// Whether a run takes it where `--device` is not given.
+    pub preferred: bool,
+}
+
+/// Every adapter of this machine, each opened once.
+pub fn survey() -> Vec<Survey> {
+    let all = candidates();
+    let preferred = super::adapters::preferred(&all);
+    let look = |candidate: Candidate| {
+        let preferred = Some(candidate.index) == preferred;
+        let closed = Description::of(&candidate);
+        match Gpu::open_candidate(candidate, &OpenOptions::default()) {
+            Ok(gpu) => Survey { description: gpu.description().clone(), refusal: None, preferred },
+            Err(fault) => Survey { description: closed, refusal: Some(fault.to_string()), preferred },
+        }
+    };
+    all.into_iter().map(look).collect()
+}

@@ -1,0 +1,316 @@
+//! The open device: limits, traits, buffers, submission, faults.
+
+use super::{Candidate, Description, choose, pipelines::Pipelines};
+use crate::fault::{Fault, Kind, Result};
+use crate::ops::Traits;
+use std::cell::{Cell, RefCell};
+use std::sync::{Arc, Mutex};
+
+/// How a device is opened.
+#[derive(Clone, Debug, Default)]
+pub struct OpenOptions {
+    /// Adapter index or part of its name; the best one where absent.
+    pub device: Option<String>,
+    /// Keep the runtime checks (index clamps, loop bounds) in every shader.
+    pub checked: bool,
+    /// Use no subgroup operations even where the device has them: every kernel's plain variant.
+    pub plain: bool,
+}
+
+/// How many objects were made so far; a training step must not raise any of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Buffers and images.
+    pub buffers: u64,
+    pub pipelines: u64,
+    pub bind_groups: u64,
+}
+
+/// An open device and its queue.
+pub struct Gpu {
+    pub(crate) device: wgpu::Device,
+    pub(crate) queue: wgpu::Queue,
+    pub(super) pipelines: RefCell<Pipelines>,
+    pub(super) checked: bool,
+    info: wgpu::AdapterInfo,
+    description: Description,
+    limits: wgpu::Limits,
+    traits: Traits,
+    counters: Cell<Counters>,
+    /// The first error no scope caught, or why the device was lost.
+    failure: Arc<Mutex<Option<Failure>>>,
+}
+
+#[derive(Clone, Debug)]
+struct Failure {
+    message: String,
+    memory: bool,
+}
+
+impl Gpu {
+    /// Opens the device the options name. Faults: no adapter, none of that name, the driver refuses.
+    pub fn open(options: &OpenOptions) -> Result<Self> {
+        Self::open_candidate(choose(options.device.as_deref())?, options)
+    }
+
+    /// Opens one adapter of the list.
+    pub fn open_candidate(candidate: Candidate, options: &OpenOptions) -> Result<Self> {
+        let optional = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
+        let limits = candidate.adapter.limits();
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("normfree"),
+            required_features: candidate.adapter.features() & optional,
+            required_limits: limits.clone(),
+            memory_hints: wgpu::MemoryHints::MemoryUsage,
+            ..Default::default()
+        };
+        let (device, queue) =
+            pollster::block_on(candidate.adapter.request_device(&descriptor)).map_err(|error| {
+                Fault::new(Kind::Device, format!("{} cannot be opened", candidate.title()))
+                    .found(error)
+                    .remedy("choose another one with --device; `normfree devices` lists them")
+            })?;
+        let failure = Arc::new(Mutex::new(None));
+        let sink = failure.clone();
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            let memory = matches!(error, wgpu::Error::OutOfMemory { .. });
+            note(&sink, error.to_string(), memory);
+        }));
+        let sink = failure.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                note(&sink, format!("the device was lost: {message}"), false);
+            }
+        });
+        let software = candidate.software();
+        let description = Description::of(&candidate);
+        let mut gpu = Self {
+            traits: Traits {
+                lanes: 0,
+                software,
+                max_invocations: limits.max_compute_invocations_per_workgroup,
+                workgroup_memory: limits.max_compute_workgroup_storage_size,
+                max_binding: limits.max_storage_buffer_binding_size,
+            },
+            device,
+            queue,
+            pipelines: RefCell::default(),
+            checked: options.checked,
+            info: candidate.info,
+            description,
+            limits,
+            counters: Cell::default(),
+            failure,
+        };
+        if !options.plain && gpu.device.features().contains(wgpu::Features::SUBGROUP) {
+            gpu.traits.lanes = gpu.probe_lanes()?;
+        }
+        gpu.description.lanes = Some(gpu.traits.lanes);
+        Ok(gpu)
+    }
+
+    /// What kernels may depend on.
+    pub fn traits(&self) -> &Traits {
+        &self.traits
+    }
+
+    /// Makes every plan built from now on choose its kernels as for another device. For tests: so the kernels
+    /// meant for a GPU, or for smaller bindings, also run where neither is at hand.
+    pub fn pretend(&mut self, change: impl FnOnce(&mut Traits)) {
+        change(&mut self.traits);
+    }
+
+    /// The adapter's own description.
+    pub fn info(&self) -> &wgpu::AdapterInfo {
+        &self.info
+    }
+
+    /// The adapter as plain data.
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// The limits the device was opened with: all the adapter allows.
+    pub fn limits(&self) -> &wgpu::Limits {
+        &self.limits
+    }
+
+    /// Objects made so far.
+    pub fn counters(&self) -> Counters {
+        self.counters.get()
+    }
+
+    pub(super) fn count(&self, change: impl FnOnce(&mut Counters)) {
+        let mut counters = self.counters.get();
+        change(&mut counters);
+        self.counters.set(counters);
+    }
+
+    /// A buffer of `bytes`; zero at the start. Faults where the device has no room for it.
+    pub(crate) fn buffer(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer> {
+        if bytes > self.limits.max_buffer_size {
+            return Err(Fault::new(
+                Kind::Memory,
+                format!("the buffer `{label}` is too large for this device"),
+            )
+            .found(format!("{} needed, {} allowed", mebibytes(bytes), mebibytes(self.limits.max_buffer_size)))
+            .remedy("make train.batch_size or the model smaller"));
+        }
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let descriptor =
+            wgpu::BufferDescriptor { label: Some(label), size: bytes, usage, mapped_at_creation: false };
+        let buffer = self.device.create_buffer(&descriptor);
+        if pollster::block_on(scope.pop()).is_some() {
+            return Err(Fault::new(
+                Kind::Memory,
+                format!("the device is out of memory at the buffer `{label}`"),
+            )
+            .found(format!("{} asked for", mebibytes(bytes)))
+            .remedy("make train.batch_size or the model smaller"));
+        }
+        self.count(|c| c.buffers += 1);
+        Ok(buffer)
+    }
+
+    /// An image of `width` texels of four f32 by `height` rows, to be copied into and read by kernels.
+    pub(crate) fn image(&self, (width, height): (u32, u32)) -> Result<wgpu::Texture> {
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let texture = self.device.create_texture(&wgpu::TextureDescriptor {
+            label: Some("image"),
+            size: wgpu::Extent3d { width, height, depth_or_array_layers: 1 },
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format: wgpu::TextureFormat::Rgba32Float,
+            usage: wgpu::TextureUsages::COPY_DST | wgpu::TextureUsages::STORAGE_BINDING,
+            view_formats: &[],
+        });
+        if pollster::block_on(scope.pop()).is_some() {
+            let bytes = u64::from(width) * u64::from(height) * 16;
+            return Err(out_of_memory("an image", bytes));
+        }
+        self.count(|c| c.buffers += 1);
+        Ok(texture)
+    }
+
+    pub(crate) fn bind_group(
+        &self,
+        layout: &wgpu::BindGroupLayout,
+        entries: &[wgpu::BindGroupEntry<'_>],
+    ) -> wgpu::BindGroup {
+        self.count(|c| c.bind_groups += 1);
+        self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries })
+    }
+
+    /// Waits until everything submitted so far is done.
+    pub fn wait(&self) -> Result<()> {
+        self.wait_for(None)
+    }
+
+    /// Waits for one submission (and all before it); for everything where `None`.
+    pub(crate) fn wait_for(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        let waited = self.device.poll(wgpu::PollType::Wait { submission_index, timeout: None });
+        self.check()?;
+        waited.map(|_| ()).map_err(|error| self.lost(&error.to_string()))
+    }
+
+    /// Sends off what was written to buffers so far and waits until its staging memory is free again.
+    pub fn flush(&self) -> Result<()> {
+        self.queue.submit([]);
+        self.wait()
+    }
+
+    /// Lets finished readbacks report, without waiting.
+    pub fn poll(&self) -> Result<()> {
+        let polled = self.device.poll(wgpu::PollType::Poll);
+        self.check()?;
+        polled.map(|_| ()).map_err(|error| self.lost(&error.to_string()))
+    }
+
+    /// The first failure that happened outside every error scope, if any.
+    pub fn check(&self) -> Result<()> {
+        match self.failure.lock().map(|f| f.clone()) {
+            Ok(None) => Ok(()),
+            Ok(Some(Failure { message, memory: true })) => {
+                Err(Fault::new(Kind::Memory, "the device ran out of memory")
+                    .found(message)
+                    .remedy("make train.batch_size or the model smaller"))
+            }
+            Ok(Some(failure)) => Err(self.lost(&failure.message)),
+            Err(_) => Err(self.lost("a driver callback panicked")),
+        }
+    }
+
+    fn lost(&self, message: &str) -> Fault {
+        Fault::new(Kind::Device, format!("the device {} failed", self.info.name))
+            .found(message)
+            .remedy("go on from the last checkpoint with --resume, or try another --device")
+    }
+
+    /// Copies one span of a buffer to the host and waits for it. For setup, checkpoints and tests, not for steps.
+    pub(crate) fn read(&self, buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
+        /// Large arenas come over in pieces, so that no second copy of them need exist.
+        const PIECE: u64 = 16 << 20;
+        let mut out = Vec::with_capacity(bytes as usize);
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let staging = self.buffer("staging for reading", bytes.min(PIECE), usage)?;
+        let mut done = 0;
+        while done < bytes {
+            let size = (bytes - done).min(PIECE);
+            let mut encoder = self.device.create_command_encoder(&Default::default());
+            encoder.copy_buffer_to_buffer(buffer, offset + done, &staging, 0, Some(size));
+            self.queue.submit([encoder.finish()]);
+            staging.map_async(wgpu::MapMode::Read, 0..size, |_| ());
+            self.wait()?;
+            let view = staging.get_mapped_range(0..size).map_err(|e| self.lost(&e.to_string()))?;
+            out.extend_from_slice(&view);
+            drop(view);
+            staging.unmap();
+            done += size;
+        }
+        Ok(out)
+    }
+
+    /// How many lanes a subgroup really has: some drivers run other widths than they report.
+    fn probe_lanes(&self) -> Result<u32> {
+        const WIDTH: u64 = 128;
+        let text = include_str!("../../shaders/shared/probe.wgsl");
+        let kernel = crate::ops::Kernel::new(&[], text, "probe", &[]);
+        let pipeline = self.pipeline(&kernel)?;
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
+        let buffer = self.buffer("probe", WIDTH * 4, usage)?;
+        let entry = wgpu::BindGroupEntry { binding: 0, resource: buffer.as_entire_binding() };
+        let group = self.bind_group(&pipeline.layout, &[entry]);
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        pass.set_pipeline(&pipeline.pipeline);
+        pass.set_bind_group(0, &group, &[]);
+        pass.dispatch_workgroups(1, 1, 1);
+        drop(pass);
+        self.queue.submit([encoder.finish()]);
+        let bytes = self.read(&buffer, 0, WIDTH * 4)?;
+        let seen: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
+        // A width the kernels were not written for, or one that differs between the lanes of one
+        // workgroup, is as good as none.
+        let first = seen[0];
+        let usable = [4, 8, 16, 32, 64].contains(&first) && seen.iter().all(|&lanes| lanes == first);
+        Ok(if usable { first } else { 0 })
+    }
+}
+
+fn out_of_memory(what: &str, bytes: u64) -> Fault {
+    Fault::new(Kind::Memory, format!("the device is out of memory at {what}"))
+        .found(format!("{} asked for", mebibytes(bytes)))
+        .remedy("make train.batch_size or the model smaller")
+}
+
+fn note(sink: &Mutex<Option<Failure>>, message: String, memory: bool) {
+    if let Ok(mut slot) = sink.lock() {
+        slot.get_or_insert(Failure { message, memory });
+    }
+}
+
+/// Bytes for a person.
+pub(crate) fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}

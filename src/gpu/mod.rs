@@ -1,0 +1,14 @@
+//! The only room, beside `plan`, that names wgpu: adapters, the device, pipelines, buffers, readback.
+
+mod adapters;
+mod describe;
+mod device;
+mod pipelines;
+pub(crate) use device::mebibytes;
+mod readback;
+
+pub use adapters::{Candidate, candidates, choose};
+pub use describe::{AdapterKind, Description, Survey, survey};
+pub use device::{Counters, Gpu, OpenOptions};
+pub use pipelines::Pipeline;
+pub use readback::{ReadbackRing, Reading};

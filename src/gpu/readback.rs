@@ -1,0 +1,107 @@
+//! A ring of readback buffers: the host learns of a step some steps later, and the device never waits.
+
+use super::Gpu;
+use crate::fault::{Fault, Kind, Result};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+const PENDING: u8 = 0;
+const READY: u8 = 1;
+const FAILED: u8 = 2;
+
+/// What one tag's copy brought back: its bytes in the order in which the sources were given.
+#[derive(Debug)]
+pub struct Reading {
+    pub tag: u64,
+    pub bytes: Vec<u8>,
+}
+
+/// A fixed number of mappable buffers, used in turn.
+pub struct ReadbackRing {
+    free: Vec<wgpu::Buffer>,
+    flying: VecDeque<Flight>,
+    bytes: u64,
+}
+
+struct Flight {
+    tag: u64,
+    buffer: wgpu::Buffer,
+    state: Arc<AtomicU8>,
+    submission: Option<wgpu::SubmissionIndex>,
+}
+
+impl ReadbackRing {
+    /// `slots` buffers of `bytes` each.
+    pub fn new(gpu: &Gpu, slots: usize, bytes: u64) -> Result<Self> {
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let free = (0..slots).map(|_| gpu.buffer("readback", bytes, usage)).collect::<Result<_>>()?;
+        Ok(Self { free, flying: VecDeque::new(), bytes })
+    }
+
+    /// How many readings are under way.
+    pub fn in_flight(&self) -> usize {
+        self.flying.len()
+    }
+
+    /// Records the copies of `sources` (buffer, offset, bytes) into a free slot. Call [`Self::take_oldest`]
+    /// first where none is free.
+    pub(crate) fn record(
+        &mut self,
+        encoder: &mut wgpu::CommandEncoder,
+        tag: u64,
+        sources: &[(&wgpu::Buffer, u64, u64)],
+    ) {
+        let buffer = self.free.pop().expect("a slot of the readback ring is free");
+        let mut at = 0;
+        for &(source, offset, bytes) in sources {
+            encoder.copy_buffer_to_buffer(source, offset, &buffer, at, Some(bytes));
+            at += bytes;
+        }
+        assert!(at <= self.bytes, "the readback slot is too small");
+        self.flying.push_back(Flight {
+            tag,
+            buffer,
+            state: Arc::new(AtomicU8::new(PENDING)),
+            submission: None,
+        });
+    }
+
+    /// Asks for the newest recording to be mapped; call after its submission.
+    pub(crate) fn submitted(&mut self, submission: wgpu::SubmissionIndex) {
+        let flight = self.flying.back_mut().expect("something was recorded");
+        flight.submission = Some(submission);
+        let state = flight.state.clone();
+        flight.buffer.map_async(wgpu::MapMode::Read, .., move |result| {
+            state.store(if result.is_ok() { READY } else { FAILED }, Ordering::Release);
+        });
+    }
+
+    /// Whether every slot is in use, so that the next step must take a reading first.
+    pub fn full(&self) -> bool {
+        self.free.is_empty()
+    }
+
+    /// The oldest reading if it has arrived; with `wait`, waits for it. `None` where nothing is under way
+    /// (or, without `wait`, nothing has arrived).
+    pub fn take_oldest(&mut self, gpu: &Gpu, wait: bool) -> Result<Option<Reading>> {
+        let Some(flight) = self.flying.front() else { return Ok(None) };
+        if flight.state.load(Ordering::Acquire) == PENDING {
+            if wait { gpu.wait_for(flight.submission.clone())? } else { gpu.poll()? }
+        }
+        match flight.state.load(Ordering::Acquire) {
+            PENDING => return Ok(None),
+            READY => {}
+            _ => return Err(Fault::new(Kind::Device, "a result could not be read back from the device")),
+        }
+        let flight = self.flying.pop_front().expect("the front was just seen");
+        let view = flight.buffer.get_mapped_range(..).map_err(|error| {
+            Fault::new(Kind::Device, "a result could not be read back from the device").found(error)
+        })?;
+        let bytes = view.to_vec();
+        drop(view);
+        flight.buffer.unmap();
+        self.free.push(flight.buffer);
+        Ok(Some(Reading { tag: flight.tag, bytes }))
+    }
+}

@@ -1,0 +1,20 @@
+//! normfree trains GPT-2-style decoder language models with and without normalization on the GPU of any
+//! vendor, and measures the entropy of every attention head while it trains.
+//!
+//! ARCHITECTURE.md is the map of these rooms; arrows between them point down only.
+
+pub mod cli;
+pub mod config;
+pub mod data;
+pub mod fault;
+pub mod files;
+pub mod gpu;
+pub mod model;
+pub mod observe;
+pub mod ops;
+pub mod plan;
+pub mod reference;
+pub mod report;
+pub mod tape;
+pub mod train;
+pub mod verify;

@@ -1,0 +1,126 @@
+//! The GPT-2 family: learned positions, pre-norm blocks (or none), a head tied to the token table.
+//!
+//! x = dropout(wte[token] + wpe[position]); per block x ← x + attention(norm₁ x), x ← x + ffn(norm₂ x);
+//! logits = final_norm(x) · wteᵀ. The norm-free models of arXiv 2410.09637 keep the final norm.
+
+use super::block::{Activate, Linear, Normalization, biased, biased_attention};
+use super::{Pass, Recorded, names};
+use crate::config::{Activation, ModelConfig, Norm, SlopeScope};
+use crate::ops::cross_entropy::Targets;
+use crate::tape::{DType, Tape, TensorId};
+
+/// Name of the slope that every block shares.
+pub(crate) const SHARED_SLOPE: &str = "transformer.act.slopes";
+
+struct Block {
+    norm_1: Normalization,
+    attention: Linear,
+    project: Linear,
+    norm_2: Normalization,
+    expand: Linear,
+    activate: Activate,
+    contract: Linear,
+}
+
+struct Gpt2 {
+    tokens: TensorId,
+    positions: TensorId,
+    blocks: Vec<Block>,
+    final_norm: Normalization,
+}
+
+pub(super) fn record(config: &ModelConfig, pass: &Pass) -> Recorded {
+    let mut tape = Tape::new();
+    let model = Gpt2::declare(&mut tape, config);
+    let loss = model.forward(&mut tape, config, pass);
+    if pass.training {
+        tape.backward(loss);
+    }
+    Recorded { tape, loss }
+}
+
+impl Gpt2 {
+    /// Declares the parameters in the order of the Hugging Face file.
+    fn declare(tape: &mut Tape, config: &ModelConfig) -> Self {
+        let width = config.n_embd;
+        let tokens = tape.parameter("transformer.wte.weight", &[config.vocab_size, width]);
+        let positions = tape.parameter("transformer.wpe.weight", &[config.n_positions, width]);
+        let learned = config.activation_function == Activation::LearnableLrelu;
+        let one = learned && config.slope_scope == SlopeScope::Shared;
+        let shared = one.then(|| tape.parameter(SHARED_SLOPE, &[1]));
+        let blocks = (0..config.n_layer).map(|layer| Block::declare(tape, config, layer, shared)).collect();
+        let norm = if config.final_norm { Norm::LayerNorm } else { Norm::None };
+        let final_norm = Normalization::declare(tape, config, norm, "transformer.ln_f");
+        Self { tokens, positions, blocks, final_norm }
+    }
+
+    fn forward(&self, tape: &mut Tape, config: &ModelConfig, pass: &Pass) -> TensorId {
+        let places = pass.batch * pass.sequence;
+        let tokens = tape.input(names::TOKENS, &[places], DType::U32);
+        let sorted = tape.input(names::SORTED, &[places], DType::U32);
+        let segments = tape.input(names::SEGMENTS, &[places + 1], DType::U32);
+        tape.enter("embedding");
+        let mut x = tape.embedding(tokens, sorted, segments, self.tokens, self.positions, pass.sequence);
+        if pass.training && config.embd_pdrop > 0.0 {
+            let key = tape.input(names::DROPOUT_KEY, &[4], DType::U32);
+            x = tape.dropout(x, config.embd_pdrop, key);
+        }
+        for (layer, block) in self.blocks.iter().enumerate() {
+            x = block.forward(tape, config, pass, layer, x);
+        }
+        tape.enter("head");
+        let x = self.final_norm.apply(tape, x);
+        let targets = tape.input(names::TARGETS, &[places], DType::U32);
+        let scale = tape.input(names::SCALE, &[1], DType::F32);
+        let loss = tape.observation(names::LOSS, &[1]);
+        tape.tied_cross_entropy(x, self.tokens, Targets { targets, scale, loss }, pass.piece_bytes);
+        loss
+    }
+}
+
+impl Block {
+    fn declare(tape: &mut Tape, config: &ModelConfig, layer: usize, shared: Option<TensorId>) -> Self {
+        let name = |part: &str| format!("transformer.h.{layer}.{part}");
+        let (width, inner) = (config.n_embd, config.inner());
+        Self {
+            norm_1: Normalization::declare(tape, config, config.norm, &name("ln_1")),
+            attention: Linear::declare(
+                tape,
+                &name("attn.c_attn"),
+                width,
+                3 * width,
+                biased_attention(config),
+            ),
+            project: Linear::declare(tape, &name("attn.c_proj"), width, width, biased(config, width)),
+            norm_2: Normalization::declare(tape, config, config.norm, &name("ln_2")),
+            expand: Linear::declare(tape, &name("mlp.c_fc"), width, inner, biased(config, inner)),
+            activate: Activate::declare(tape, config, layer, shared),
+            contract: Linear::declare(tape, &name("mlp.c_proj"), inner, width, biased(config, width)),
+        }
+    }
+
+    fn forward(
+        &self,
+        tape: &mut Tape,
+        config: &ModelConfig,
+        pass: &Pass,
+        layer: usize,
+        x: TensorId,
+    ) -> TensorId {
+        tape.enter(&format!("h.{layer}.attn"));
+        let a = self.norm_1.apply(tape, x);
+        let qkv = self.attention.apply(tape, a);
+        let heads = tape.attention(qkv, config.n_head, pass.sequence, pass.entropy);
+        if let Some(entropy) = heads.entropy {
+            let mean = tape.observation(&names::head_entropy(layer), &[config.n_head]);
+            let nonfinite = tape.observation(&names::nonfinite(layer), &[config.n_head]);
+            tape.head_entropy(entropy, mean, nonfinite, 1.0 / pass.micro_batches as f32);
+        }
+        let x = self.project.apply_onto(tape, x, heads.output);
+        tape.enter(&format!("h.{layer}.mlp"));
+        let f = self.norm_2.apply(tape, x);
+        let f = self.expand.apply(tape, f);
+        let f = self.activate.apply(tape, f);
+        self.contract.apply_onto(tape, x, f)
+    }
+}

@@ -1,0 +1,105 @@
+//! Decoder families as tape code, forward only, and how their parameters start.
+
+mod block;
+mod gpt2;
+pub(crate) use gpt2::SHARED_SLOPE;
+mod initial;
+
+pub use initial::initial_values;
+
+use crate::config::{Family, ModelConfig};
+use crate::tape::{Tape, TensorId};
+
+/// What a micro-batch looks like and what is recorded for it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pass {
+    /// Sequences.
+    pub batch: usize,
+    /// Tokens of a sequence.
+    pub sequence: usize,
+    /// Micro-batches of a step; observations are averaged over them.
+    pub micro_batches: usize,
+    /// Forward and backward with dropout, or forward alone without.
+    pub training: bool,
+    /// Measure the entropy of every head.
+    pub entropy: bool,
+    /// The largest piece of logits, in bytes.
+    pub piece_bytes: u64,
+}
+
+/// Names of the tensors the host fills and reads; every tape of a run shares them.
+pub mod names {
+    /// u32 [B·T].
+    pub const TOKENS: &str = "tokens";
+    /// u32 [B·T]; `u32::MAX` where a position does not count.
+    pub const TARGETS: &str = "targets";
+    /// u32 [B·T]: positions sorted by token.
+    pub const SORTED: &str = "sorted";
+    /// u32 [B·T + 1]: where each token's positions start in `sorted`.
+    pub const SEGMENTS: &str = "segments";
+    /// f32 [1]: the weight of a position in the loss.
+    pub const SCALE: &str = "scale";
+    /// u32 [4]: what dropout is drawn from.
+    pub const DROPOUT_KEY: &str = "dropout key";
+    /// f32 [1].
+    pub const LOSS: &str = "loss";
+
+    /// f32 [n_head]: mean entropy of each head of a layer.
+    pub fn head_entropy(layer: usize) -> String {
+        format!("head entropy {layer}")
+    }
+
+    /// f32 [n_head]: rows of each head whose probabilities are not finite.
+    pub fn nonfinite(layer: usize) -> String {
+        format!("nonfinite {layer}")
+    }
+}
+
+/// A model on a tape.
+pub struct Recorded {
+    pub tape: Tape,
+    pub loss: TensorId,
+}
+
+/// Records a model for one kind of pass.
+pub fn record(config: &ModelConfig, pass: &Pass) -> Recorded {
+    match config.family {
+        Family::Gpt2 => gpt2::record(config, pass),
+    }
+}
+
+/// A trained tensor: its name, its shape, and whether weight decay pulls at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub decays: bool,
+}
+
+impl Parameter {
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// The trained tensors of a model, in the order of the Hugging Face file. Matrices, embeddings and, if
+/// `decay_slopes`, slopes decay; biases and LayerNorm do not.
+pub fn parameters(config: &ModelConfig, decay_slopes: bool) -> Vec<Parameter> {
+    // What is recorded is what there is: the smallest pass declares every parameter once.
+    let pass = Pass {
+        batch: 1,
+        sequence: 1,
+        micro_batches: 1,
+        training: false,
+        entropy: false,
+        piece_bytes: 1 << 27,
+    };
+    let tape = record(config, &pass).tape;
+    let describe = |id: TensorId| {
+        let info = tape.info(id);
+        let slope = info.name.ends_with(".slopes");
+        let decays = if slope { decay_slopes } else { info.shape.dims().len() > 1 };
+        Parameter { name: info.name.clone(), shape: info.shape.dims().to_vec(), decays }
+    };
+    tape.parameters().into_iter().map(describe).collect()
+}

@@ -1,0 +1,102 @@
+//! The log of a run, `metrics.jsonl`: one JSON object a line, only ever appended to.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::fault::{Fault, Kind, Result};
+
+/// How long a line may stay in memory while others follow.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+
+/// The open log of a run.
+#[derive(Debug)]
+pub struct MetricsLog {
+    path: PathBuf,
+    out: BufWriter<File>,
+    bytes: u64,
+    flushed: Instant,
+    line: Vec<u8>,
+}
+
+impl MetricsLog {
+    /// Opens the log at `path` as it was when it was `bytes` long: what a later part of the run wrote is cut
+    /// off, so that a resumed run writes it again and the log reads as if it had never stopped. With 0 the log
+    /// is new.
+    ///
+    /// # Errors
+    /// [`Kind::RunFolder`] where the log is shorter than that or has no line's end there; [`Kind::Io`].
+    pub fn open(path: &Path, bytes: u64) -> Result<Self> {
+        let failed = |e: io::Error| Fault::io("open the run's log", path, &e);
+        let mut file = match File::options().read(true).write(true).create(bytes == 0).open(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && bytes > 0 => {
+                return Err(changed(path, format!("no file where the checkpoint counts {bytes} bytes")));
+            }
+            opened => opened.map_err(failed)?,
+        };
+        let length = file.metadata().map_err(failed)?.len();
+        if length < bytes {
+            return Err(changed(path, format!("{length} bytes where the checkpoint counts {bytes}")));
+        }
+        if bytes > 0 {
+            let mut last = [0];
+            file.seek(SeekFrom::Start(bytes - 1)).and_then(|_| file.read_exact(&mut last)).map_err(failed)?;
+            if last != [b'\n'] {
+                return Err(changed(path, format!("no line's end at byte {bytes}, where the checkpoint is")));
+            }
+        }
+        file.set_len(bytes).and_then(|()| file.seek(SeekFrom::Start(bytes))).map_err(failed)?;
+        let out = BufWriter::with_capacity(1 << 16, file);
+        Ok(Self { path: path.to_owned(), out, bytes, flushed: Instant::now(), line: Vec::new() })
+    }
+
+    /// Adds `record` as one line.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn append<T: Serialize>(&mut self, record: &T) -> Result<()> {
+        self.line.clear();
+        let written = serde_json::to_writer(&mut self.line, record).map_err(io::Error::from);
+        self.line.push(b'\n');
+        written.and_then(|()| self.out.write_all(&self.line)).map_err(|e| self.failed(&e))?;
+        self.bytes += self.line.len() as u64;
+        if self.flushed.elapsed() >= FLUSH_EVERY {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Gives every line so far to the system, for others to read.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn flush(&mut self) -> Result<()> {
+        self.flushed = Instant::now();
+        self.out.flush().map_err(|e| self.failed(&e))
+    }
+
+    /// Brings every line so far to the disk and returns how long the log is, in bytes: a checkpoint's
+    /// `metrics_bytes`.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn sync(&mut self) -> Result<u64> {
+        self.flush()?;
+        self.out.get_ref().sync_all().map_err(|e| self.failed(&e))?;
+        Ok(self.bytes)
+    }
+
+    fn failed(&self, error: &io::Error) -> Fault {
+        Fault::io("write the run's log", &self.path, error)
+    }
+}
+
+fn changed(path: &Path, found: String) -> Fault {
+    Fault::new(Kind::RunFolder, "the run's log was changed since its checkpoint")
+        .at(path.display())
+        .found(found)
+        .remedy("put it back, or begin a new run with train.init_from = the checkpoint's model.safetensors")
+}

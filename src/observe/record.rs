@@ -1,0 +1,199 @@
+//! The records of `metrics.jsonl`: one JSON object a line, told apart by `kind`.
+//!
+//! JSON has no NaN and no infinity, and a training log must not hide them: non-finite numbers are the
+//! strings `"nan"`, `"inf"` and `"-inf"`. What the GPU measures in f32 is kept as f32, so that the shortest
+//! decimal that reads back to the same bits is written.
+
+use serde::{Deserialize, Serialize};
+
+/// One line of `metrics.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Record {
+    Step(Step),
+    Attention(Attention),
+    Slopes(Slopes),
+    Eval(Eval),
+    Nonfinite(Nonfinite),
+}
+
+impl Record {
+    /// The values of `kind` that this version knows.
+    pub const KINDS: [&'static str; 5] = ["step", "attention", "slopes", "eval", "nonfinite"];
+}
+
+/// One optimizer step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    pub step: u64,
+    /// Mean cross-entropy over the targets of the step, in nats per token.
+    #[serde(with = "number")]
+    pub loss: f64,
+    #[serde(with = "number")]
+    pub lr: f64,
+    /// Global L2 norm of the gradient before clipping.
+    #[serde(with = "number")]
+    pub grad_norm: f64,
+    /// Tokens seen since the start of the run, this step included.
+    pub tokens: u64,
+    #[serde(with = "number")]
+    pub tokens_per_s: f64,
+}
+
+/// What attention did in one step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attention {
+    pub step: u64,
+    /// Mean entropy of each head in nats, `[n_layer][n_head]`.
+    #[serde(with = "grid")]
+    pub head_entropy: Vec<Vec<f32>>,
+    /// Mean over the heads of a layer in nats, `[n_layer]`.
+    #[serde(with = "numbers")]
+    pub layer_entropy: Vec<f32>,
+    /// Non-finite attention probabilities counted in each layer, summed over heads, `[n_layer]`.
+    pub nonfinite: Vec<u64>,
+}
+
+/// The learnable slopes of the activation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Slopes {
+    pub step: u64,
+    /// `[n_layer]`; a global slope is repeated for every layer.
+    #[serde(with = "numbers")]
+    pub slopes: Vec<f32>,
+}
+
+/// One pass over held-out text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Eval {
+    pub step: u64,
+    /// Mean cross-entropy in nats per token.
+    #[serde(with = "number")]
+    pub loss: f64,
+    /// Perplexity, e^loss.
+    #[serde(with = "number")]
+    pub ppl: f64,
+}
+
+/// Where a number that is not finite first arose in a step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Nonfinite {
+    pub step: u64,
+    pub micro_batch: usize,
+    /// `forward`, `backward`, or `parameters` where a weight itself is not finite.
+    pub phase: String,
+    /// The place in the model, e.g. `h.3.attn`.
+    pub scope: String,
+    /// The op that made it.
+    pub op: String,
+    pub tensor: String,
+    /// Element of the tensor, row-major.
+    pub index: u64,
+    #[serde(with = "number")]
+    pub value: f64,
+}
+
+/// A float that JSON can carry whatever its value; `T` is f32 or f64.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Number<T>(T);
+
+impl<T: Copy + Into<f64> + Serialize> Serialize for Number<T> {
+    fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        let value: f64 = self.0.into();
+        if value.is_nan() {
+            out.serialize_str("nan")
+        } else if value.is_infinite() {
+            out.serialize_str(if value > 0.0 { "inf" } else { "-inf" })
+        } else {
+            self.0.serialize(out)
+        }
+    }
+}
+
+/// The two float widths, made from the f64 that JSON numbers are read as.
+trait Narrow {
+    fn narrow(value: f64) -> Self;
+}
+
+impl Narrow for f32 {
+    fn narrow(value: f64) -> Self {
+        value as f32
+    }
+}
+
+impl Narrow for f64 {
+    fn narrow(value: f64) -> Self {
+        value
+    }
+}
+
+impl<'de, T: Narrow> Deserialize<'de> for Number<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl serde::de::Visitor<'_> for Either {
+            type Value = f64;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a number, or one of \"nan\", \"inf\", \"-inf\"")
+            }
+            fn visit_f64<E>(self, value: f64) -> Result<f64, E> {
+                Ok(value)
+            }
+            fn visit_u64<E>(self, value: u64) -> Result<f64, E> {
+                Ok(value as f64)
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<f64, E> {
+                Ok(value as f64)
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<f64, E> {
+                match text {
+                    "nan" => Ok(f64::NAN),
+                    "inf" => Ok(f64::INFINITY),
+                    "-inf" => Ok(f64::NEG_INFINITY),
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
+                }
+            }
+        }
+        input.deserialize_any(Either).map(|value| Number(T::narrow(value)))
+    }
+}
+
+/// `#[serde(with)]` for one f64.
+mod number {
+    use super::*;
+
+    pub fn serialize<S: serde::Serializer>(value: &f64, out: S) -> Result<S::Ok, S::Error> {
+        Number(*value).serialize(out)
+    }
+
+    pub fn deserialize<'de, D: serde::Deserializer<'de>>(input: D) -> Result<f64, D::Error> {
+        Number::deserialize(input).map(|number| number.0)
+    }
+}
+
+/// `#[serde(with)]` for a row of f32.
+mod numbers {
+    use super::*;
+
+    pub fn serialize<S: serde::Serializer>(row: &[f32], out: S) -> Result<S::Ok, S::Error> {
+        out.collect_seq(row.iter().map(|&value| Number(value)))
+    }
+
+    pub fn deserialize<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Vec<f32>, D::Error> {
+        let row = Vec::<Number<f32>>::deserialize(input)?;
+        Ok(row.into_iter().map(|number| number.0).collect())
+    }
+}
+
+/// `#[serde(with)]` for rows of f32.
+mod grid {
+    use super::*;
+
+    pub fn serialize<S: serde::Serializer>(rows: &[Vec<f32>], out: S) -> Result<S::Ok, S::Error> {
+        out.collect_seq(rows.iter().map(|row| row.iter().map(|&value| Number(value)).collect::<Vec<_>>()))
+    }
+
+    pub fn deserialize<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Vec<Vec<f32>>, D::Error> {
+        let rows = Vec::<Vec<Number<f32>>>::deserialize(input)?;
+        Ok(rows.into_iter().map(|row| row.into_iter().map(|number| number.0).collect()).collect())
+    }
+}

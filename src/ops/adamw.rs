@@ -1,0 +1,188 @@
+//! AdamW over flat arenas: parameters, gradients and both moments lie back to back in one buffer each.
+//!
+//! m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², with g the clipped gradient, then
+//! - `Hf`: transformers' AdamW: p ← p − η√(1−β₂ᵗ)/(1−β₁ᵗ)·m/(√v + ε), then p ← p − η·λ·p on the moved p;
+//! - `Torch`: PyTorch's: p ← p − η·λ·p, then the same move with ε·√(1−β₂ᵗ) in place of ε, which is
+//!   η/(1−β₁ᵗ)·m/(√(v/(1−β₂ᵗ)) + ε).
+//!
+//! The host computes the factors in f64 ([`hyper`]); a closed verdict leaves everything as it is.
+
+use super::gradient_norm::windows;
+use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, grid};
+use crate::reference::Io;
+use crate::tape::{DType, Tape, TensorId};
+use crate::verify::{Case, CaseBuilder, Fill};
+
+/// Which of the two orders of ε and decay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// transformers' AdamW, the original's.
+    Hf,
+    /// PyTorch's AdamW.
+    Torch,
+}
+
+/// The constants of a run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    pub order: Order,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub epsilon: f64,
+    pub weight_decay: f64,
+}
+
+/// The eight numbers of one step for the device: `count` updates were made before it.
+pub fn hyper(settings: &Settings, learning_rate: f64, count: u64) -> [f32; 8] {
+    let t = (count + 1) as f64;
+    let (c1, c2) = (1.0 - settings.beta1.powf(t), 1.0 - settings.beta2.powf(t));
+    let epsilon = match settings.order {
+        Order::Hf => settings.epsilon,
+        Order::Torch => settings.epsilon * c2.sqrt(),
+    };
+    [
+        (learning_rate * c2.sqrt() / c1) as f32,
+        epsilon as f32,
+        (learning_rate * settings.weight_decay) as f32,
+        settings.beta1 as f32,
+        settings.beta2 as f32,
+        (1.0 - settings.beta1) as f32,
+        (1.0 - settings.beta2) as f32,
+        0.0,
+    ]
+}
+
+/// The operands of [`Tape::adamw`]; all arenas are [P].
+#[derive(Clone, Copy, Debug)]
+pub struct Arenas {
+    pub gradients: TensorId,
+    pub parameters: TensorId,
+    pub first: TensorId,
+    pub second: TensorId,
+}
+
+/// The op; see the module's documentation.
+#[derive(Debug)]
+struct AdamW {
+    order: Order,
+    /// Elements from the start of the arena that decay; a multiple of 64.
+    decayed: usize,
+}
+
+impl Tape {
+    /// Records one update; the first `decayed` elements of the arena decay.
+    pub fn adamw(
+        &mut self,
+        arenas: Arenas,
+        hyper: TensorId,
+        verdict: TensorId,
+        order: Order,
+        decayed: usize,
+    ) {
+        assert!(decayed.is_multiple_of(4), "the decayed part ends at a whole vector");
+        let Arenas { gradients, parameters, first, second } = arenas;
+        self.record(AdamW { order, decayed }, &[gradients, hyper, verdict], &[parameters, first, second]);
+    }
+}
+
+impl Op for AdamW {
+    fn stem(&self) -> &'static str {
+        "adamw"
+    }
+
+    fn name(&self) -> &'static str {
+        "adamw"
+    }
+
+    fn accumulates(&self, _output: usize) -> bool {
+        true
+    }
+
+    fn reference(&self, io: &mut Io<'_>) {
+        let (inputs, outputs) = io.split();
+        let [step, epsilon, decay, beta1, beta2, rest1, rest2] = std::array::from_fn(|i| inputs[1][i]);
+        let (clip, open) = (inputs[2][1], inputs[2][2]);
+        if open == 0.0 {
+            return;
+        }
+        let [parameters, first, second] = outputs else { unreachable!("three outputs were recorded") };
+        for (i, g) in inputs[0].iter().enumerate() {
+            let g = g * clip;
+            first[i] = beta1 * first[i] + rest1 * g;
+            second[i] = beta2 * second[i] + rest2 * g * g;
+            let decay = if i < self.decayed { decay } else { 0.0 };
+            let move_by = step * first[i] / (second[i].sqrt() + epsilon);
+            parameters[i] = match self.order {
+                Order::Hf => (parameters[i] - move_by) * (1.0 - decay),
+                Order::Torch => parameters[i] * (1.0 - decay) - move_by,
+            };
+        }
+    }
+
+    fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
+        let elements = shapes.input_elements(0);
+        let dispatches = windows(elements, device)
+            .map(|(offset, length)| {
+                let vectors = length.div_ceil(4);
+                let decayed = self.decayed.saturating_sub(offset).min(length) / 4;
+                let constants = [
+                    ("VECTORS", vectors as f64),
+                    ("DECAYED", decayed as f64),
+                    ("DECAY_FIRST", f64::from(u8::from(self.order == Order::Torch))),
+                ];
+                Dispatch {
+                    kernel: Kernel::new(&[], include_str!("../../shaders/adamw.wgsl"), "adamw", &constants),
+                    bindings: vec![
+                        ("gradients", Operand::InputWindow { input: 0, offset, length }),
+                        ("hyper", Operand::Input(1)),
+                        ("verdict", Operand::Input(2)),
+                        ("parameters", Operand::OutputWindow { output: 0, offset, length }),
+                        ("first", Operand::OutputWindow { output: 1, offset, length }),
+                        ("second", Operand::OutputWindow { output: 2, offset, length }),
+                    ],
+                    groups: grid(vectors.div_ceil(256)),
+                }
+            })
+            .collect();
+        Recipe { dispatches, scratch: Vec::new() }
+    }
+
+    fn flops(&self, shapes: &Shapes<'_>) -> u64 {
+        14 * shapes.input_elements(0) as u64
+    }
+}
+
+/// Both orders, the first step and a late one, an open and a closed gate, gradients down to 1e-9.
+pub fn cases(seed: u64) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (order, count, spread, open) in [
+        (Order::Hf, 0, 1.0, 1.0),
+        (Order::Hf, 1_000, 1e-9, 1.0),
+        (Order::Torch, 0, 1e-9, 1.0),
+        (Order::Torch, 1_000, 1.0, 1.0),
+        (Order::Hf, 3, 1.0, 0.0),
+    ] {
+        let elements = 64 * 21;
+        let label = format!("{order:?} after {count} steps, g ~ {spread:e}, open {open}");
+        let mut case = CaseBuilder::new("adamw", label, seed);
+        let gradients = case.input("gradients", &[elements], Fill::Normal(spread));
+        let settings = Settings { order, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.1 };
+        let hyper = case.constant("hyper", &[8], DType::F32, hyper(&settings, 1e-3, count).to_vec());
+        let verdict = case.constant("verdict", &[4], DType::F32, vec![2.0, 0.5, open, 0.0]);
+        let [parameters, first, second] =
+            ["parameters", "first", "second"].map(|name| case.observation(name, &[elements], 0.0));
+        let normal =
+            |case: &mut CaseBuilder, fill| (0..elements).map(|_| case.draw(fill)).collect::<Vec<f32>>();
+        let values = normal(&mut case, Fill::Normal(1.0));
+        case.set(parameters, values);
+        let values = normal(&mut case, Fill::Normal(spread));
+        case.set(first, values);
+        let values = normal(&mut case, Fill::Normal(spread)).iter().map(|v| v * v).collect();
+        case.set(second, values);
+        let arenas = Arenas { gradients, parameters, first, second };
+        case.tape.adamw(arenas, hyper, verdict, order, 64 * 13);
+        // A handful of roundings; a driver's square root and division may be off by 2.5 units.
+        cases.push(case.finish(&[], &[], 1e-6));
+    }
+    cases
+}

@@ -1,0 +1,248 @@
+//! Causal self-attention over packed rows, and the entropy of every row of it.
+//!
+//! For each batch element, head and query i, over the keys j <= i:
+//! s_j = q_i . k_j / sqrt(width), p = softmax(s), output_i = sum_j p_j v_j,
+//! lse_i = ln sum_j e^s_j, entropy_i = -sum_j p_j ln p_j (nats; Shannon 1948).
+//!
+//! Shapes: qkv [B*T, 3*d] with columns q | k | v, head h at columns h*width of each; output [B*T, d];
+//! lse, entropy [B, H, T]. One pass over the keys (Milakov and Gimelshein 2018, Rabe and Staats 2021, Dao et
+//! al. 2022): with the running maximum m, l = sum e^(s-m) and a = sum e^(s-m) (s-m), entropy = ln l - a/l.
+//!
+//! A row with a score that is not finite has an lse and an entropy that are not finite.
+//!
+//! Adjoint: [`AttentionBackward`]. No gradient flows through lse and entropy.
+
+mod backward;
+mod text;
+
+pub use backward::AttentionBackward;
+
+use super::{Op, Operand, Recipe, Shapes, Traits, fits_image};
+use crate::reference::Io;
+use crate::tape::{Adjoint, Tape, TensorId};
+use crate::verify::{Case, CaseBuilder, Fill};
+use text::{Pass, Text};
+
+/// The op; see the module's documentation.
+#[derive(Clone, Debug)]
+pub struct Attention {
+    /// H.
+    pub n_head: usize,
+    /// T; rows are whole sequences.
+    pub sequence: usize,
+    /// Whether the third output exists.
+    pub entropy: bool,
+}
+
+/// What [`Tape::attention`] records.
+#[derive(Clone, Copy, Debug)]
+pub struct Attended {
+    /// [B*T, d].
+    pub output: TensorId,
+    /// [B, H, T]; log of the sum of e^score.
+    pub lse: TensorId,
+    /// [B, H, T], in nats.
+    pub entropy: Option<TensorId>,
+}
+
+impl Tape {
+    /// Records causal attention of `qkv` [B*T, 3*d] with `n_head` heads over sequences of `sequence` rows.
+    ///
+    /// The width of a head, d / n_head, is a multiple of 4 and at most 256. Without `entropy` nothing of it
+    /// is computed or stored.
+    pub fn attention(&mut self, qkv: TensorId, n_head: usize, sequence: usize, entropy: bool) -> Attended {
+        let (rows, columns) = self.shape(qkv).as_matrix();
+        let layout = Layout::new(rows, columns, n_head, sequence);
+        let per_row = [layout.batch, n_head, sequence];
+        let output = self.activation("attention", &[rows, columns / 3]);
+        let lse = self.activation("attention.lse", &per_row);
+        let entropy = entropy.then(|| self.activation("attention.entropy", &per_row));
+        let op = Attention { n_head, sequence, entropy: entropy.is_some() };
+        let outputs: Vec<_> = [output, lse].into_iter().chain(entropy).collect();
+        self.record(op, &[qkv], &outputs);
+        Attended { output, lse, entropy }
+    }
+}
+
+/// How heads lie in packed rows.
+#[derive(Clone, Copy, Debug)]
+struct Layout {
+    batch: usize,
+    n_head: usize,
+    sequence: usize,
+    /// Columns of one head.
+    width: usize,
+}
+
+impl Layout {
+    /// Whether the packed rows, and those of the output, can be read as images.
+    fn fits_images(&self) -> bool {
+        let (rows, columns) = (self.batch * self.sequence, self.n_head * self.width);
+        fits_image(rows, columns) && fits_image(rows, 3 * columns)
+    }
+
+    /// The widest head that has a kernel.
+    const MAX_WIDTH: usize = 256;
+
+    fn new(rows: usize, columns: usize, n_head: usize, sequence: usize) -> Self {
+        assert!(rows.is_multiple_of(sequence), "{rows} rows are not whole sequences of {sequence}");
+        assert!(columns.is_multiple_of(3 * n_head), "{columns} columns are not q | k | v of {n_head} heads");
+        let width = columns / (3 * n_head);
+        assert!(
+            width.is_multiple_of(4) && width <= Self::MAX_WIDTH,
+            "a head of {width} columns: a multiple of 4 up to {} would do",
+            Self::MAX_WIDTH
+        );
+        Self { batch: rows / sequence, n_head, sequence, width }
+    }
+
+    fn scale(&self) -> f64 {
+        1.0 / (self.width as f64).sqrt()
+    }
+
+    /// Pairs of a query and a key it sees.
+    fn pairs(&self) -> u64 {
+        let sequence = self.sequence as u64;
+        (self.batch * self.n_head) as u64 * sequence * (sequence + 1) / 2
+    }
+
+    /// Every (batch element, head).
+    fn heads(self) -> impl Iterator<Item = Head> {
+        let heads = (0..self.batch).flat_map(move |b| (0..self.n_head).map(move |h| (b, h)));
+        heads.map(move |(b, h)| Head { layout: self, b, h })
+    }
+}
+
+/// One head of one batch element: where its rows lie.
+#[derive(Clone, Copy)]
+struct Head {
+    layout: Layout,
+    b: usize,
+    h: usize,
+}
+
+impl Head {
+    /// Place of row `t` in lse and entropy.
+    fn line(&self, t: usize) -> usize {
+        (self.b * self.layout.n_head + self.h) * self.layout.sequence + t
+    }
+
+    /// Columns of row `t` in output.
+    fn out(&self, t: usize) -> std::ops::Range<usize> {
+        let Layout { n_head, sequence, width, .. } = self.layout;
+        let start = ((self.b * sequence + t) * n_head + self.h) * width;
+        start..start + width
+    }
+
+    /// Columns of row `t` in qkv; part 0 is q, 1 is k, 2 is v.
+    fn packed(&self, t: usize, part: usize) -> std::ops::Range<usize> {
+        let Layout { n_head, sequence, width, .. } = self.layout;
+        let start = (((self.b * sequence + t) * 3 + part) * n_head + self.h) * width;
+        start..start + width
+    }
+
+    /// Scores of query `i` against the keys it sees.
+    fn scores(&self, qkv: &[f64], i: usize) -> Vec<f64> {
+        let q = &qkv[self.packed(i, 0)];
+        (0..=i).map(|j| dot(q, &qkv[self.packed(j, 1)]) * self.layout.scale()).collect()
+    }
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+impl Op for Attention {
+    fn stem(&self) -> &'static str {
+        "attention"
+    }
+
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn reference(&self, io: &mut Io<'_>) {
+        let (rows, columns) = io.input_shape(0).as_matrix();
+        let layout = Layout::new(rows, columns, self.n_head, self.sequence);
+        let (inputs, outputs) = io.split();
+        let qkv = inputs[0];
+        for head in layout.heads() {
+            for i in 0..layout.sequence {
+                let s = head.scores(qkv, i);
+                let broken = s.iter().any(|s| !s.is_finite());
+                let m = s.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let lse = m + s.iter().map(|s| (s - m).exp()).sum::<f64>().ln();
+                let p: Vec<f64> = s.iter().map(|s| (s - lse).exp()).collect();
+                let output = &mut outputs[0][head.out(i)];
+                output.fill(0.0);
+                for (j, p) in p.iter().enumerate() {
+                    for (o, v) in output.iter_mut().zip(&qkv[head.packed(j, 2)]) {
+                        *o += p * v;
+                    }
+                }
+                outputs[1][head.line(i)] = if broken { f64::NAN } else { lse };
+                if self.entropy {
+                    // p ln p is 0 where p underflows, because ln p = s - lse stays finite.
+                    let nats = -p.iter().zip(&s).map(|(p, s)| p * (s - lse)).sum::<f64>();
+                    outputs[2][head.line(i)] = if broken { f64::NAN } else { nats };
+                }
+            }
+        }
+    }
+
+    fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
+        let (rows, columns) = shapes.inputs[0].as_matrix();
+        let layout = Layout::new(rows, columns, self.n_head, self.sequence);
+        let text = Text::choose(Pass::Forward { entropy: self.entropy }, &layout, device);
+        let mut bindings =
+            vec![("qkv", Operand::Input(0)), ("output", Operand::Output(0)), ("lse", Operand::Output(1))];
+        if self.entropy {
+            bindings.push(("entropy", Operand::Output(2)));
+        }
+        Recipe { dispatches: vec![text.dispatch(&layout, bindings)], scratch: Vec::new() }
+    }
+
+    fn adjoint(&self, adjoint: &mut Adjoint<'_>) {
+        let Some(d_output) = adjoint.gradient(0) else { return };
+        if !adjoint.wants(0) {
+            return;
+        }
+        let op = AttentionBackward { n_head: self.n_head, sequence: self.sequence };
+        let inputs = [adjoint.input(0), adjoint.output(0), adjoint.output(1), d_output];
+        let d_qkv = adjoint.fresh_like(0);
+        adjoint.tape.record(op, &inputs, &[d_qkv]);
+        adjoint.contribute(0, d_qkv);
+    }
+
+    fn flops(&self, shapes: &Shapes<'_>) -> u64 {
+        let (rows, columns) = shapes.inputs[0].as_matrix();
+        let layout = Layout::new(rows, columns, self.n_head, self.sequence);
+        4 * layout.pairs() * layout.width as u64
+    }
+}
+
+/// Sequences of one, two, primes, around a block of lanes; heads of every kind of width; large logits.
+pub fn cases(seed: u64) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (batch, heads, sequence, width, spread) in [
+        (1, 1, 1, 4, 1.0),
+        (2, 3, 2, 8, 1.0),
+        (3, 1, 7, 20, 1.0),
+        (1, 2, 33, 32, 1.0),
+        (2, 1, 130, 12, 1.0),
+        (1, 2, 64, 64, 1.0),
+        (1, 1, 17, 128, 1.0),
+        (1, 1, 40, 16, 4.5),
+    ] {
+        let label = format!("B={batch} H={heads} T={sequence} d={width} spread {spread}");
+        let mut case = CaseBuilder::new("attention", label, seed);
+        let shape = [batch * sequence, 3 * heads * width];
+        let qkv = case.input("qkv", &shape, Fill::Normal(spread));
+        let attended = case.tape.attention(qkv, heads, sequence, true);
+        let watched: Vec<TensorId> = [attended.lse].into_iter().chain(attended.entropy).collect();
+        // Scores carry a rounding of 6e-8 times their size, which is about spread²; probabilities pass it on.
+        let bound = 2e-6 * f64::max(1.0, spread * spread);
+        cases.push(case.finish(&[attended.output], &watched, bound));
+    }
+    cases
+}

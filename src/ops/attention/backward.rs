@@ -1,0 +1,85 @@
+//! The gradient of causal attention with respect to its packed rows.
+
+use super::text::{Pass, Text};
+use super::{Layout, dot};
+use crate::ops::{Op, Operand, Recipe, Shapes, Traits};
+use crate::reference::Io;
+
+/// d_qkv from qkv, output, lse and d_output.
+///
+/// p_ij = e^(s_ij - lse_i), dP_ij = d_output_i . v_j, delta_i = d_output_i . output_i,
+/// dS_ij = p_ij (dP_ij - delta_i); dq_i = sum_j dS_ij k_j / sqrt(width), dk_j = sum_i dS_ij q_i / sqrt(width),
+/// dv_j = sum_i p_ij d_output_i (Dao et al. 2022). Two dispatches, the first walking keys, the second queries:
+/// each row is written by one lane, so nothing is added atomically.
+#[derive(Clone, Debug)]
+pub struct AttentionBackward {
+    /// H.
+    pub n_head: usize,
+    /// T.
+    pub sequence: usize,
+}
+
+impl Op for AttentionBackward {
+    fn stem(&self) -> &'static str {
+        "attention"
+    }
+
+    fn name(&self) -> &'static str {
+        "attention.backward"
+    }
+
+    fn reference(&self, io: &mut Io<'_>) {
+        let (rows, columns) = io.input_shape(0).as_matrix();
+        let layout = Layout::new(rows, columns, self.n_head, self.sequence);
+        let (inputs, outputs) = io.split();
+        let [qkv, output, lse, d_output] = inputs else { panic!("four inputs") };
+        let d_qkv = &mut outputs[0];
+        d_qkv.fill(0.0);
+        let mut add = |place: std::ops::Range<usize>, factor: f64, row: &[f64]| {
+            for (to, from) in d_qkv[place].iter_mut().zip(row) {
+                *to += factor * from;
+            }
+        };
+        for head in layout.heads() {
+            for i in 0..layout.sequence {
+                let d_out = &d_output[head.out(i)];
+                let delta = dot(d_out, &output[head.out(i)]);
+                for (j, s) in head.scores(qkv, i).into_iter().enumerate() {
+                    let p = (s - lse[head.line(i)]).exp();
+                    let d_score = p * (dot(d_out, &qkv[head.packed(j, 2)]) - delta) * layout.scale();
+                    add(head.packed(i, 0), d_score, &qkv[head.packed(j, 1)]);
+                    add(head.packed(j, 1), d_score, &qkv[head.packed(i, 0)]);
+                    add(head.packed(j, 2), p, d_out);
+                }
+            }
+        }
+    }
+
+    fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
+        let (rows, columns) = shapes.inputs[0].as_matrix();
+        let layout = Layout::new(rows, columns, self.n_head, self.sequence);
+        let shared = [
+            ("qkv", Operand::Input(0)),
+            ("lse", Operand::Input(2)),
+            ("d_output", Operand::Input(3)),
+            ("d_qkv", Operand::Output(0)),
+            ("delta", Operand::Scratch(0)),
+        ];
+        let mut with_output = shared.to_vec();
+        with_output.push(("output", Operand::Input(1)));
+        Recipe {
+            dispatches: vec![
+                Text::choose(Pass::QueryGradient, &layout, device).dispatch(&layout, with_output),
+                Text::choose(Pass::KeyGradient, &layout, device).dispatch(&layout, shared.to_vec()),
+            ],
+            scratch: vec![shapes.input_elements(2)],
+        }
+    }
+
+    fn flops(&self, shapes: &Shapes<'_>) -> u64 {
+        let (rows, columns) = shapes.inputs[0].as_matrix();
+        let layout = Layout::new(rows, columns, self.n_head, self.sequence);
+        // Seven products: scores and dP are computed in both dispatches.
+        14 * layout.pairs() * layout.width as u64
+    }
+}

@@ -1,0 +1,126 @@
+//! Chooses the shape of the kernels' text for a head's width and a device.
+
+use super::Layout;
+use crate::ops::unroll::unroll;
+use crate::ops::{Binding, Dispatch, Kernel, Operand, Traits};
+
+/// One of the three walks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pass {
+    Forward { entropy: bool },
+    QueryGradient,
+    KeyGradient,
+}
+
+impl Pass {
+    fn entry(self) -> &'static str {
+        match self {
+            Self::Forward { .. } => "forward",
+            Self::QueryGradient => "query_gradient",
+            Self::KeyGradient => "key_gradient",
+        }
+    }
+
+    /// Rows of a head's width that one lane keeps for each row it works on: sums, and rows it only reads.
+    fn kept(self) -> (usize, usize) {
+        match self {
+            Self::Forward { .. } => (1, 1),
+            Self::QueryGradient => (1, 2),
+            Self::KeyGradient => (2, 2),
+        }
+    }
+}
+
+/// The numbers and flags of `shaders/attention.wgsl`; see there.
+#[derive(Clone, Debug)]
+pub(super) struct Text {
+    pass: Pass,
+    /// The other side's rows come by subgroup shuffles, not through workgroup memory.
+    shuffle: bool,
+    /// The lane's own rows stay in registers.
+    held: bool,
+    /// Rows are read as images: on a CPU that is many times faster than from buffers.
+    images: bool,
+    lanes: usize,
+    rows: usize,
+    keys: usize,
+    tile: usize,
+}
+
+/// Bytes of workgroup memory a kernel may use anywhere (WebGPU's floor).
+const WORKGROUP_BYTES: usize = 16 << 10;
+/// Registers of four bytes that one lane may fill before a GPU spills them.
+const REGISTERS: usize = 160;
+
+impl Text {
+    /// The text for a device.
+    pub fn choose(pass: Pass, layout: &Layout, device: &Traits) -> Self {
+        if device.software && device.lanes >= 4 {
+            Self::shuffle(pass, layout, device.lanes as usize)
+        } else {
+            Self::tiled(pass, layout)
+        }
+    }
+
+    /// Rows in registers, for drivers that run on a CPU.
+    fn shuffle(pass: Pass, layout: &Layout, lanes: usize) -> Self {
+        let images = layout.fits_images();
+        Self { pass, shuffle: true, held: true, images, lanes, rows: 1, keys: lanes, tile: lanes }
+    }
+
+    /// Tiles in workgroup memory, for every GPU.
+    fn tiled(pass: Pass, layout: &Layout) -> Self {
+        // Two rows of a head's width, lse and delta.
+        let bytes = 2 * layout.width * 4 + 8;
+        let fit = (WORKGROUP_BYTES / bytes).min(64);
+        let keys = if fit < 8 { 4 } else { 8 };
+        let (sums, read) = pass.kept();
+        let held = (sums + read) * layout.width <= REGISTERS;
+        Self { pass, shuffle: false, held, images: false, lanes: 64, rows: 1, keys, tile: fit / keys * keys }
+    }
+
+    /// The dispatch over all rows of all heads.
+    pub fn dispatch(&self, layout: &Layout, mut bindings: Vec<Binding>) -> Dispatch {
+        for (name, operand) in &mut bindings {
+            if let (true, Operand::Input(i)) = (self.images && *name != "lse", *operand) {
+                *operand = Operand::InputImage(i);
+            }
+        }
+        let constants = [
+            ("HEADS", layout.n_head as f64),
+            ("SEQUENCE", layout.sequence as f64),
+            ("SCALE", layout.scale()),
+        ];
+        let kernel = Kernel::new(&[], &self.wgsl(layout.width), self.pass.entry(), &constants);
+        let blocks = layout.sequence.div_ceil(self.lanes * self.rows);
+        let groups = [blocks, layout.n_head, layout.batch].map(|n| {
+            assert!(
+                n <= 65_535,
+                "{n} workgroups along one axis: heads {}, batch {}",
+                layout.n_head,
+                layout.batch
+            );
+            n as u32
+        });
+        Dispatch { kernel, bindings, groups }
+    }
+
+    fn wgsl(&self, width: usize) -> String {
+        let numbers = [
+            ("columns", width / 4),
+            ("lanes", self.lanes),
+            ("rows", self.rows),
+            ("keys", self.keys),
+            ("tile", self.tile),
+        ];
+        let entries = ["forward", "query_gradient", "key_gradient"];
+        let mut flags = entries.map(|entry| (entry, entry == self.pass.entry())).to_vec();
+        flags.extend([
+            ("shuffle", self.shuffle),
+            ("held", self.held),
+            ("images", self.images),
+            ("entropy", self.pass == Pass::Forward { entropy: true }),
+        ]);
+        unroll(include_str!("../../../shaders/attention.wgsl"), &numbers, &flags, &[])
+    }
+}

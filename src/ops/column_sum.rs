@@ -1,0 +1,119 @@
+//! `out[n] = Σ_rows x[row, n]` over the first columns: the gradient of a bias.
+//!
+//! Shapes: x `[R, N]`, out `[P]` with P ≤ N. Two stages, so that many workgroups share the rows and the order of
+//! addition is the same on every run: sums of blocks of rows, then the sum of these. No adjoint.
+
+use super::unroll::unroll;
+use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, fits_image};
+use crate::ops::{Binding, Dispatch};
+use crate::reference::Io;
+use crate::verify::{Case, CaseBuilder, Fill};
+
+/// The op; see the module's documentation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnSum {
+    /// `out` is added to instead of overwritten.
+    pub accumulate: bool,
+}
+
+/// Invocations of a workgroup; each owns one column.
+const LANES: usize = 64;
+/// Blocks of rows, at most: what the second stage's loop walks.
+const MAX_BLOCKS: usize = 64;
+/// Rows of a block, at least: fewer are not worth a workgroup.
+const MIN_ROWS: usize = 16;
+
+impl Op for ColumnSum {
+    fn stem(&self) -> &'static str {
+        "column_sum"
+    }
+
+    fn name(&self) -> &'static str {
+        "column_sum"
+    }
+
+    fn reference(&self, io: &mut Io<'_>) {
+        let width = io.input_shape(0).as_matrix().1;
+        let (inputs, outputs) = io.split();
+        for (column, out) in outputs[0].iter_mut().enumerate() {
+            let sum: f64 = inputs[0].chunks_exact(width).map(|row| row[column]).sum();
+            *out = if self.accumulate { *out + sum } else { sum };
+        }
+    }
+
+    /// # Panics
+    /// Where `out` is longer than the rows.
+    fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
+        let (rows, width) = shapes.inputs[0].as_matrix();
+        let columns = shapes.output_elements(0);
+        assert!(columns <= width, "sums of {columns} columns of {width}");
+        let rows_each = rows.div_ceil(MAX_BLOCKS).max(MIN_ROWS);
+        let blocks = rows.div_ceil(rows_each);
+        let whole = width.is_multiple_of(4);
+        // Software drivers read images many times faster than buffers.
+        let image = device.software && fits_image(rows, width);
+        let text = &unroll(include_str!("../../shaders/column_sum.wgsl"), &[], &[("images", image)], &[]);
+        let operand = if image { Operand::InputImage(0) } else { Operand::Input(0) };
+        let numbers = [
+            ("ROWS", rows as f64),
+            ("WIDTH", width as f64),
+            ("COLUMNS", columns as f64),
+            ("ROWS_EACH", rows_each as f64),
+            ("BLOCKS", blocks as f64),
+            ("ACCUMULATE", f64::from(u8::from(self.accumulate))),
+        ];
+        let only =
+            |names: &[&str]| numbers.iter().copied().filter(|(n, _)| names.contains(n)).collect::<Vec<_>>();
+        let partial_names = ["ROWS", "WIDTH", "COLUMNS", "ROWS_EACH"];
+        let (entry, x, each) = if whole { ("partial_whole", "x4", 4) } else { ("partial", "x", 1) };
+        let partial = Kernel::new(&[], text, entry, &only(&partial_names));
+        let total = Kernel::new(&[], text, "total", &only(&["COLUMNS", "BLOCKS", "ACCUMULATE"]));
+        let groups = |each: usize| columns.div_ceil(LANES * each) as u32;
+        let dispatch = |kernel: Kernel, bindings: &[Binding], groups| Dispatch {
+            kernel,
+            bindings: bindings.to_vec(),
+            groups,
+        };
+        let sums = if whole { "sums4" } else { "sums" };
+        Recipe {
+            dispatches: vec![
+                dispatch(
+                    partial,
+                    &[(x, operand), (sums, Operand::Scratch(0))],
+                    [groups(each), blocks as u32, 1],
+                ),
+                dispatch(
+                    total,
+                    &[("partials", Operand::Scratch(0)), ("out", Operand::Output(0))],
+                    [groups(1), 1, 1],
+                ),
+            ],
+            scratch: vec![blocks * columns.next_multiple_of(4)],
+        }
+    }
+
+    fn accumulates(&self, _output: usize) -> bool {
+        self.accumulate
+    }
+
+    fn flops(&self, shapes: &Shapes<'_>) -> u64 {
+        (shapes.inputs[0].as_matrix().0 * shapes.output_elements(0)) as u64
+    }
+}
+
+/// One row, primes, more rows than the first stage has blocks; sums of all and of the first columns.
+pub fn cases(seed: u64) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (rows, width, columns, accumulate) in
+        [(1, 1, 1, true), (1, 7, 7, false), (5, 12, 8, true), (67, 131, 129, true), (2500, 96, 64, true)]
+    {
+        let label = format!("{columns} of {rows}x{width}, accumulate {accumulate}");
+        let mut case = CaseBuilder::new("column_sum", label, seed);
+        let x = case.input("x", &[rows, width], Fill::Normal(1.0));
+        let out = case.observation("out", &[columns], 0.5);
+        case.tape.record(ColumnSum { accumulate }, &[x], &[out]);
+        // Sums of at most rows/64 + 64 terms one after the other.
+        cases.push(case.finish(&[], &[], 2e-6));
+    }
+    cases
+}

@@ -1,0 +1,341 @@
+//! The tied head with its loss, over a vocabulary walked in pieces, so that the logits are never whole.
+//!
+//! For hidden rows x [N, d], token table W [V, d], targets [N] and a weight s (the reciprocal of the number
+//! of positions that count):
+//!
+//! logits = x·Wᵀ, lse_i = ln Σ_v exp(logits_iv), loss += s·Σ_i (lse_i − logits_i,target) over positions that count;
+//! d logits_iv = s·(exp(logits_iv − lse_i) − [v = target_i]), dx = d logits·W, dW += d logitsᵀ·x.
+//!
+//! Forward, each piece of logits is a matmul and an `update` of a running log-sum-exp; `finish` closes it.
+//! The adjoint belongs to `finish`, which therefore lists x and W among its inputs: it recomputes each piece
+//! of logits and turns it into its gradient in place. Where one piece is the whole vocabulary, that piece is
+//! kept from the forward pass.
+
+use super::matmul::{Layout, MatMul};
+use super::team::{MAX_ITERATIONS, Team, Vectors};
+use super::unroll::unroll;
+use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, fits_image, grid};
+use crate::reference::Io;
+use crate::tape::{Adjoint, DType, Tape, TensorId};
+use crate::verify::{Case, CaseBuilder, Fill};
+use rand::Rng;
+
+/// The target of a position that does not count.
+pub const IGNORED: u32 = u32::MAX;
+
+/// A stretch of the vocabulary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Piece {
+    first: usize,
+    rows: usize,
+}
+
+/// Pieces of at most `most` entries that start at multiples of 64, so that each is a legal slice of the table
+/// whatever the width; a vocabulary that is no multiple of four ends in a small piece of its own, and the
+/// others are walked in vectors.
+fn pieces(vocabulary: usize, most: usize) -> Vec<Piece> {
+    const GRAIN: usize = 64;
+    /// More entries at once make no kernel faster, and a table of more rows fits no image.
+    const ENOUGH: usize = 8192;
+    let most = (most.min(ENOUGH) / GRAIN * GRAIN).max(GRAIN);
+    let body = if vocabulary.is_multiple_of(4) { vocabulary } else { vocabulary / GRAIN * GRAIN };
+    // Pieces of like size, rather than full ones and a rest.
+    let each = body.div_ceil(body.div_ceil(most).max(1)).next_multiple_of(GRAIN).max(GRAIN);
+    let mut list: Vec<Piece> =
+        (0..body).step_by(each).map(|first| Piece { first, rows: each.min(body - first) }).collect();
+    if body < vocabulary {
+        list.push(Piece { first: body, rows: vocabulary - body });
+    }
+    list
+}
+
+/// What [`Tape::tied_cross_entropy`] needs beside the model's own tensors.
+#[derive(Clone, Copy, Debug)]
+pub struct Targets {
+    /// u32 [N]; [`IGNORED`] where a position does not count.
+    pub targets: TensorId,
+    /// f32 [1]; the weight of each position that counts.
+    pub scale: TensorId,
+    /// f32 [1]; the loss is added to it.
+    pub loss: TensorId,
+}
+
+impl Tape {
+    /// Records the head and its loss: `x` [N, d] against the rows of `table` [V, d]. No piece of logits is
+    /// larger than `piece_bytes`.
+    pub fn tied_cross_entropy(&mut self, x: TensorId, table: TensorId, targets: Targets, piece_bytes: u64) {
+        let (rows, _) = self.shape(x).as_matrix();
+        let vocabulary = self.shape(table).dims()[0];
+        let pieces = pieces(vocabulary, (piece_bytes / (rows as u64 * 4)) as usize);
+        let state = self.activation("softmax", &[rows, 4]);
+        let lse = self.activation("lse", &[rows]);
+        let mut kept = None;
+        for (i, &piece) in pieces.iter().enumerate() {
+            let slice = self.slice_rows(table, piece.first, piece.rows);
+            let logits = self.matmul_nt(x, slice);
+            self.record(Update { first: piece.first, opens: i == 0 }, &[logits, targets.targets], &[state]);
+            kept = (pieces.len() == 1).then_some(logits);
+        }
+        let inputs = [state, targets.targets, targets.scale, x, table];
+        self.record(Finish { pieces, kept }, &inputs, &[targets.loss, lse]);
+    }
+}
+
+/// Folds one piece of logits [N, R] into the running state [N, 4]: largest, sum, the target's logit.
+#[derive(Debug)]
+struct Update {
+    first: usize,
+    opens: bool,
+}
+
+impl Op for Update {
+    fn stem(&self) -> &'static str {
+        "cross_entropy"
+    }
+
+    fn name(&self) -> &'static str {
+        "cross_entropy.update"
+    }
+
+    fn accumulates(&self, _output: usize) -> bool {
+        !self.opens
+    }
+
+    fn reference(&self, io: &mut Io<'_>) {
+        let (_, columns) = io.input_shape(0).as_matrix();
+        let (inputs, outputs) = io.split();
+        for ((row, logits), state) in inputs[0].chunks(columns).enumerate().zip(outputs[0].chunks_mut(4)) {
+            if self.opens {
+                state.copy_from_slice(&[f64::NEG_INFINITY, 0.0, 0.0, 0.0]);
+            }
+            let top = logits.iter().fold(state[0], |m, &v| if v.is_nan() { f64::NAN } else { m.max(v) });
+            let sum: f64 = logits.iter().map(|v| (v - top).exp()).sum();
+            state[1] = state[1] * (state[0] - top).exp() + sum;
+            state[0] = top;
+            let target = inputs[1][row] as usize;
+            if (self.first..self.first + columns).contains(&target) {
+                state[2] = logits[target - self.first];
+            }
+        }
+    }
+
+    fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
+        let (rows, columns) = shapes.inputs[0].as_matrix();
+        let team = Team::of(device);
+        let image = device.software && fits_image(rows, columns);
+        let mut kernel = kernel(
+            "update",
+            columns,
+            &team,
+            image,
+            &[("ROWS", rows), ("COLUMNS", columns), ("FIRST", self.first)],
+        );
+        kernel.constants.push(("OPENS", f64::from(u8::from(self.opens))));
+        let logits = if image { Operand::InputImage(0) } else { Operand::Input(0) };
+        let bindings = [("logits", logits), ("targets", Operand::Input(1)), ("state", Operand::Output(0))];
+        Recipe::one(kernel, &bindings, grid(team.workgroups(rows)))
+    }
+
+    fn flops(&self, shapes: &Shapes<'_>) -> u64 {
+        3 * shapes.input_elements(0) as u64
+    }
+}
+
+/// Closes the loss; owns the adjoint of the whole head.
+#[derive(Debug)]
+struct Finish {
+    pieces: Vec<Piece>,
+    /// The logits, where one piece is all.
+    kept: Option<TensorId>,
+}
+
+impl Op for Finish {
+    fn stem(&self) -> &'static str {
+        "cross_entropy"
+    }
+
+    fn name(&self) -> &'static str {
+        "cross_entropy.finish"
+    }
+
+    fn accumulates(&self, output: usize) -> bool {
+        output == 0
+    }
+
+    fn reference(&self, io: &mut Io<'_>) {
+        let (inputs, outputs) = io.split();
+        let mut sum = 0.0;
+        for (row, state) in inputs[0].chunks(4).enumerate() {
+            let lse = state[0] + state[1].ln();
+            outputs[1][row] = lse;
+            if inputs[1][row] as u32 != IGNORED {
+                sum += lse - state[2];
+            }
+        }
+        outputs[0][0] += sum * inputs[2][0];
+    }
+
+    fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
+        let rows = shapes.output_elements(1);
+        let team = Team::single(device);
+        assert!(rows / team.size < MAX_ITERATIONS, "{rows} rows are too many for one team");
+        let kernel = kernel("finish", rows, &team, false, &[("ROWS", rows)]);
+        let bindings = [
+            ("states", Operand::Input(0)),
+            ("targets", Operand::Input(1)),
+            ("scale", Operand::Input(2)),
+            ("loss", Operand::Output(0)),
+            ("lse_out", Operand::Output(1)),
+        ];
+        Recipe::one(kernel, &bindings, [1, 1, 1])
+    }
+
+    fn adjoint(&self, adjoint: &mut Adjoint<'_>) {
+        let [targets, scale, x, table] = [1, 2, 3, 4].map(|i| adjoint.input(i));
+        let lse = adjoint.output(1);
+        let mut total = None;
+        for &piece in &self.pieces {
+            let slice = adjoint.tape.slice_rows(table, piece.first, piece.rows);
+            let logits = self.kept.unwrap_or_else(|| adjoint.tape.matmul_nt(x, slice));
+            adjoint.tape.record(Gradient { first: piece.first }, &[targets, scale, lse, logits], &[logits]);
+            total = Some(match total {
+                None => adjoint.tape.linear(logits, slice, None),
+                Some(before) => adjoint.tape.linear_onto(before, logits, slice, None),
+            });
+            let dtable = adjoint.tape.gradient_of(slice);
+            let onto = MatMul { accumulate: true, ..MatMul::new(Layout::TN) };
+            adjoint.tape.record(onto, &[logits, x], &[dtable]);
+        }
+        if let Some(dx) = total {
+            adjoint.contribute(3, dx);
+        }
+    }
+}
+
+/// Turns one piece of logits [N, R] into its gradient, in place.
+#[derive(Debug)]
+struct Gradient {
+    first: usize,
+}
+
+impl Op for Gradient {
+    fn stem(&self) -> &'static str {
+        "cross_entropy"
+    }
+
+    fn name(&self) -> &'static str {
+        "cross_entropy.gradient"
+    }
+
+    fn accumulates(&self, _output: usize) -> bool {
+        true
+    }
+
+    fn reference(&self, io: &mut Io<'_>) {
+        let (_, columns) = io.output_shape(0).as_matrix();
+        let (inputs, outputs) = io.split();
+        for (row, logits) in outputs[0].chunks_mut(columns).enumerate() {
+            let target = inputs[0][row] as u32;
+            let weight = if target == IGNORED { 0.0 } else { inputs[1][0] };
+            for (column, value) in logits.iter_mut().enumerate() {
+                let hit = if target as usize == self.first + column { 1.0 } else { 0.0 };
+                *value = ((*value - inputs[2][row]).exp() - hit) * weight;
+            }
+        }
+    }
+
+    fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
+        let (rows, columns) = shapes.outputs[0].as_matrix();
+        let team = Team::of(device);
+        let image = device.software && fits_image(rows, columns);
+        let kernel = kernel(
+            "gradient",
+            columns,
+            &team,
+            image,
+            &[("ROWS", rows), ("COLUMNS", columns), ("FIRST", self.first)],
+        );
+        let mut bindings = vec![
+            ("targets", Operand::Input(0)),
+            ("scale", Operand::Input(1)),
+            ("lse", Operand::Input(2)),
+            ("gradients", Operand::Output(0)),
+        ];
+        if image {
+            bindings.push(("logits", Operand::InputImage(3)));
+        }
+        Recipe::one(kernel, &bindings, grid(team.workgroups(rows)))
+    }
+
+    fn flops(&self, shapes: &Shapes<'_>) -> u64 {
+        3 * shapes.output_elements(0) as u64
+    }
+}
+
+/// One entry point for rows of `width` elements, shared by teams. With `image` the logits are read as an image.
+fn kernel(
+    entry: &'static str,
+    width: usize,
+    team: &Team,
+    image: bool,
+    sizes: &[(&'static str, usize)],
+) -> Kernel {
+    let fragments = [team.fragment, Vectors::of(width).fragment];
+    let entries = ["update", "finish", "gradient"].map(|known| (known, known == entry));
+    let flags = [&entries[..], &[("images", image)]].concat();
+    let text = unroll(include_str!("../../shaders/cross_entropy.wgsl"), &[], &flags, &[]);
+    let mut constants = vec![("TEAM", team.size as f64), ("LANES", team.lanes as f64)];
+    constants.extend(sizes.iter().map(|&(name, size)| (name, size as f64)));
+    Kernel::new(&fragments, &text, entry, &constants)
+}
+
+/// One piece, several pieces, a vocabulary that is no multiple of four, ignored targets, large logits.
+pub fn cases(seed: u64) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (rows, width, vocabulary, piece_bytes, spread) in [
+        (1, 4, 1, 1 << 20, 1.0),
+        (5, 8, 67, 1 << 20, 1.0),
+        (7, 16, 200, 7 * 64 * 4, 1.0),
+        (33, 64, 515, 33 * 128 * 4, 1.0),
+        (16, 32, 2048, 1 << 20, 8.0),
+    ] {
+        let label = format!("N={rows} d={width} V={vocabulary} piece={piece_bytes}");
+        let mut case = CaseBuilder::new("cross_entropy", label, seed);
+        let x = case.input("x", &[rows, width], Fill::Normal(spread));
+        let table = case.parameter("table", &[vocabulary, width], Fill::Normal(1.0));
+        let picks: Vec<u32> = (0..rows)
+            .map(|i| if i % 5 == 4 { IGNORED } else { case.random.random_range(0..vocabulary as u32) })
+            .collect();
+        let targets = case.indices("targets", &[rows], &picks);
+        let scale = case.constant("scale", &[1], DType::F32, vec![1.0 / rows as f32]);
+        let loss = case.observation("loss", &[1], 0.5);
+        case.tape.tied_cross_entropy(x, table, Targets { targets, scale, loss }, piece_bytes);
+        // Logits of magnitude `spread`·√d carry a rounding of that times 6e-8·√d, which the exponential passes
+        // on as a relative error of the probabilities.
+        let bound = 2e-6 * spread * (width as f64).sqrt().max(2.0);
+        cases.push(case.finish_loss(loss, bound));
+    }
+    cases
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_cover_the_vocabulary_once() {
+        for vocabulary in [1, 3, 4, 63, 64, 65, 2048, 50_000, 50_257] {
+            for most in [1, 64, 100, 2048, 1 << 20] {
+                let list = pieces(vocabulary, most);
+                let mut next = 0;
+                for piece in &list {
+                    assert_eq!(piece.first, next);
+                    assert!(piece.first % 64 == 0 && piece.rows > 0 && piece.rows <= most.max(64));
+                    next += piece.rows;
+                }
+                assert_eq!(next, vocabulary);
+                assert!(list[..list.len() - 1].iter().all(|p| p.rows % 4 == 0));
+            }
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! `x[i] = wte[tokens[i]] + wpe[i mod T]`: token and position embedding.
+//!
+//! Shapes: tokens [B·T] of u32, wte [V, d], wpe [P ≥ T, d]; x [B·T, d]. Every token must lie below V: the rows of
+//! x for others are left as they were. wte may exceed one binding: it is walked in windows of rows.
+//! Adjoint: dwte[v] += Σ dx[i] over tokens[i] = v; dwpe[t] += Σ over sequences of dx[b·T + t]. No atomics:
+//! the host sorts the rows by token (see [`sort_by_token`]) and a row of lanes adds up one token's rows in order.
+
+use super::team::{MAX_ITERATIONS, Vectors};
+use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, grid};
+use crate::reference::Io;
+use crate::tape::{Adjoint, DType, Tape, TensorId};
+use crate::verify::{Case, CaseBuilder, Fill};
+use rand::Rng;
+
+/// The op. Inputs tokens, sorted, segments, wte, wpe; output x.
+#[derive(Debug)]
+pub struct Embedding {
+    /// Positions of one sequence, T.
+    pub sequence: usize,
+}
+
+/// dwte. Inputs tokens, sorted, segments, dx; output dwte, added to.
+#[derive(Debug)]
+pub struct EmbeddingTokens;
+
+/// dwpe. Input dx; output dwpe, added to.
+#[derive(Debug)]
+pub struct EmbeddingPositions {
+    pub sequence: usize,
+}
+
+/// The inputs `sorted` and `segments` for these tokens: the places of the tokens in the order of the tokens
+/// (equal ones in the order of their places), and where in that list each distinct token starts, filled up
+/// to `tokens.len() + 1` entries with `tokens.len()`.
+pub fn sort_by_token(tokens: &[u32]) -> (Vec<u32>, Vec<u32>) {
+    let count = u32::try_from(tokens.len()).expect("fewer than 2^32 tokens");
+    let mut sorted: Vec<u32> = (0..count).collect();
+    sorted.sort_by_key(|&place| tokens[place as usize]);
+    let token = |at: usize| tokens[sorted[at] as usize];
+    let starts = (0..tokens.len()).filter(|&at| at == 0 || token(at) != token(at - 1));
+    let mut segments: Vec<u32> = starts.map(|at| at as u32).collect();
+    segments.resize(tokens.len() + 1, count);
+    (sorted, segments)
+}
+
+impl Tape {
+    /// Records the embedding of `tokens` [B·T] in sequences of `sequence` positions; `sorted` [B·T] and `segments`
+    /// [B·T + 1] come from [`sort_by_token`]. All three are inputs of u32.
+    pub fn embedding(
+        &mut self,
+        tokens: TensorId,
+        sorted: TensorId,
+        segments: TensorId,
+        wte: TensorId,
+        wpe: TensorId,
+        sequence: usize,
+    ) -> TensorId {
+        let count = self.shape(tokens).elements();
+        for (list, length) in [(tokens, count), (sorted, count), (segments, count + 1)] {
+            let info = self.info(list);
+            let right = info.dtype == DType::U32 && info.shape.dims() == [length];
+            assert!(right, "embedding: {} is {} of {:?}", info.name, info.shape, info.dtype);
+        }
+        let (_, width) = self.shape(wte).as_matrix();
+        let (positions, position_width) = self.shape(wpe).as_matrix();
+        assert!(sequence <= positions, "embedding: {sequence} positions of {positions}");
+        assert_eq!(width, position_width, "embedding: widths of tokens and positions");
+        assert!(sequence > 0 && count.is_multiple_of(sequence), "embedding: {count} tokens in {sequence}s");
+        let x = self.activation("embedding", &[count, width]);
+        self.record(Embedding { sequence }, &[tokens, sorted, segments, wte, wpe], &[x]);
+        x
+    }
+}
+
+/// Lanes of a workgroup of the shader.
+const LANES: usize = 64;
+
+/// A stretch of rows of a table.
+struct Window {
+    first: usize,
+    rows: usize,
+}
+
+/// Stretches of rows that fit one binding each and start at a multiple of 64 elements.
+fn windows((rows, columns): (usize, usize), device: &Traits) -> Vec<Window> {
+    /// Elements to a multiple of which a window may start.
+    const STEP: usize = 64;
+    let most = device.max_binding as usize / (STEP * 4) * STEP / columns;
+    if rows <= most {
+        return vec![Window { first: 0, rows }];
+    }
+    // The least number of rows that is a whole number of steps.
+    let unit = STEP / gcd(STEP, columns);
+    let most = most / unit * unit;
+    assert!(most > 0, "{unit} rows of {columns} do not fit a binding of {} bytes", device.max_binding);
+    (0..rows).step_by(most).map(|first| Window { first, rows: most.min(rows - first) }).collect()
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+fn kernel(vectors: &Vectors, entry: &'static str, constants: &[(&'static str, f64)]) -> Kernel {
+    Kernel::new(&[vectors.fragment], include_str!("../../shaders/embedding.wgsl"), entry, constants)
+}
+
+impl Op for Embedding {
+    fn stem(&self) -> &'static str {
+        "embedding"
+    }
+
+    fn name(&self) -> &'static str {
+        "embedding"
+    }
+
+    fn reference(&self, io: &mut Io<'_>) {
+        let (_, width) = io.input_shape(3).as_matrix();
+        let (inputs, outputs) = io.split();
+        let (wte, wpe) = (inputs[3], inputs[4]);
+        for (i, (x, &token)) in outputs[0].chunks_mut(width).zip(inputs[0]).enumerate() {
+            let (row, position) = (token as usize * width, i % self.sequence * width);
+            for (c, x) in x.iter_mut().enumerate() {
+                *x = wte[row + c] + wpe[position + c];
+            }
+        }
+    }
+
+    fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
+        /// Vectors of one lane: `EACH` of the shader.
+        const EACH: usize = 4;
+        let table = shapes.inputs[3].as_matrix();
+        let (tokens, columns) = (shapes.input_elements(0), table.1);
+        let vectors = Vectors::of(columns);
+        let dispatch = |window: &Window| Dispatch {
+            kernel: kernel(
+                &vectors,
+                "embedding",
+                &[
+                    ("TOKENS", tokens as f64),
+                    ("WIDTH", vectors.width as f64),
+                    ("SEQUENCE", self.sequence as f64),
+                    ("FIRST", window.first as f64),
+                    ("COUNT", window.rows as f64),
+                ],
+            ),
+            bindings: vec![
+                ("tokens", Operand::Input(0)),
+                (
+                    "table",
+                    Operand::InputWindow {
+                        input: 3,
+                        offset: window.first * columns,
+                        length: window.rows * columns,
+                    },
+                ),
+                ("positions", Operand::InputWindow { input: 4, offset: 0, length: self.sequence * columns }),
+                ("x", Operand::Output(0)),
+            ],
+            groups: grid((tokens * vectors.width).div_ceil(LANES * EACH)),
+        };
+        Recipe { dispatches: windows(table, device).iter().map(dispatch).collect(), scratch: Vec::new() }
+    }
+
+    fn adjoint(&self, adjoint: &mut Adjoint<'_>) {
+        let Some(dx) = adjoint.gradient(0) else { return };
+        let [tokens, sorted, segments] = [0, 1, 2].map(|i| adjoint.input(i));
+        if adjoint.wants(3) {
+            let dwte = adjoint.parameter_gradient(3);
+            adjoint.tape.record(EmbeddingTokens, &[tokens, sorted, segments, dx], &[dwte]);
+        }
+        if adjoint.wants(4) {
+            let dwpe = adjoint.parameter_gradient(4);
+            adjoint.tape.record(EmbeddingPositions { sequence: self.sequence }, &[dx], &[dwpe]);
+        }
+    }
+
+    fn flops(&self, shapes: &Shapes<'_>) -> u64 {
+        shapes.output_elements(0) as u64
+    }
+}
+
+impl Op for EmbeddingTokens {
+    fn stem(&self) -> &'static str {
+        "embedding"
+    }
+
+    fn name(&self) -> &'static str {
+        "embedding.tokens"
+    }
+
+    fn reference(&self, io: &mut Io<'_>) {
+        let (_, width) = io.input_shape(3).as_matrix();
+        let (inputs, outputs) = io.split();
+        for (dx, &token) in inputs[3].chunks(width).zip(inputs[0]) {
+            let row = token as usize * width;
+            for (total, dx) in outputs[0][row..row + width].iter_mut().zip(dx) {
+                *total += dx;
+            }
+        }
+    }
+
+    fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
+        let table = shapes.outputs[0].as_matrix();
+        let (tokens, columns) = (shapes.input_elements(0), table.1);
+        // All rows may be one token's, added four a turn.
+        assert!(tokens / 4 + 3 < MAX_ITERATIONS, "embedding: {tokens} tokens in one batch");
+        let vectors = Vectors::of(columns);
+        let dispatch = |window: &Window| Dispatch {
+            kernel: kernel(
+                &vectors,
+                "embedding_tokens",
+                &[
+                    ("TOKENS", tokens as f64),
+                    ("WIDTH", vectors.width as f64),
+                    ("FIRST", window.first as f64),
+                    ("COUNT", window.rows as f64),
+                ],
+            ),
+            bindings: vec![
+                ("tokens", Operand::Input(0)),
+                ("sorted", Operand::Input(1)),
+                ("segments", Operand::Input(2)),
+                ("dx", Operand::Input(3)),
+                (
+                    "dtable",
+                    Operand::OutputWindow {
+                        output: 0,
+                        offset: window.first * columns,
+                        length: window.rows * columns,
+                    },
+                ),
+            ],
+            groups: grid((tokens * vectors.width).div_ceil(LANES)),
+        };
+        Recipe { dispatches: windows(table, device).iter().map(dispatch).collect(), scratch: Vec::new() }
+    }
+
+    fn accumulates(&self, _output: usize) -> bool {
+        true
+    }
+
+    fn flops(&self, shapes: &Shapes<'_>) -> u64 {
+        shapes.input_elements(3) as u64
+    }
+}
+
+impl Op for EmbeddingPositions {
+    fn stem(&self) -> &'static str {
+        "embedding"
+    }
+
+    fn name(&self) -> &'static str {
+        "embedding.positions"
+    }
+
+    fn reference(&self, io: &mut Io<'_>) {
+        let (_, width) = io.input_shape(0).as_matrix();
+        let (inputs, outputs) = io.split();
+        for (i, dx) in inputs[0].iter().enumerate() {
+            outputs[0][i % (self.sequence * width)] += dx;
+        }
+    }
+
+    fn recipe(&self, shapes: &Shapes<'_>, _device: &Traits) -> Recipe {
+        let (tokens, columns) = shapes.inputs[0].as_matrix();
+        assert!(tokens / self.sequence < MAX_ITERATIONS, "embedding: {tokens} tokens in one batch");
+        let vectors = Vectors::of(columns);
+        let constants =
+            [("TOKENS", tokens as f64), ("WIDTH", vectors.width as f64), ("SEQUENCE", self.sequence as f64)];
+        let kernel = kernel(&vectors, "embedding_positions", &constants);
+        let length = self.sequence * columns;
+        let bindings = [
+            ("dx", Operand::Input(0)),
+            ("dpositions", Operand::OutputWindow { output: 0, offset: 0, length }),
+        ];
+        Recipe::one(kernel, &bindings, grid((self.sequence * vectors.width).div_ceil(LANES)))
+    }
+
+    fn accumulates(&self, _output: usize) -> bool {
+        true
+    }
+
+    fn flops(&self, shapes: &Shapes<'_>) -> u64 {
+        shapes.input_elements(0) as u64
+    }
+}
+
+/// Widths with and without vec4, one token and many, more positions than are used, and a token so frequent that
+/// a loop over its rows one by one would pass the limit of some CPU drivers.
+pub fn cases(seed: u64) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (batch, sequence, vocabulary, width, common) in [
+        (1, 1, 1, 1, 0.0),
+        (3, 5, 7, 3, 0.0),
+        (2, 16, 300, 20, 0.2),
+        (4, 33, 1_009, 64, 0.1),
+        (1_000, 70, 3, 5, 0.97),
+    ] {
+        let label = format!("{batch}x{sequence} of {vocabulary}, width {width}, {common} alike");
+        let mut case = CaseBuilder::new("embedding", label, seed);
+        let count = batch * sequence;
+        let draw = |_| match case.random.random_bool(common) {
+            true => 0,
+            false => case.random.random_range(0..vocabulary),
+        };
+        let tokens: Vec<u32> = (0..count).map(draw).collect();
+        let (sorted, segments) = sort_by_token(&tokens);
+        let tokens = case.indices("tokens", &[count], &tokens);
+        let sorted = case.indices("sorted", &[count], &sorted);
+        let segments = case.indices("segments", &[count + 1], &segments);
+        let wte = case.parameter("wte", &[vocabulary as usize, width], Fill::Normal(1.0));
+        let wpe = case.parameter("wpe", &[sequence + 2, width], Fill::Normal(1.0));
+        let x = case.tape.embedding(tokens, sorted, segments, wte, wpe, sequence);
+        // n terms of N(0, 1) added in a row come to √n, their roundings to ε·n/4: relative to the sum ε·√n/4,
+        // 4e-6 for the longest; more where the largest sum of a tensor is small by chance.
+        let bound = if count > 1_000 { 5e-5 } else { 1e-6 };
+        cases.push(case.finish(&[x], &[], bound));
+    }
+    cases
+}

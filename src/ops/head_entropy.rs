@@ -1,0 +1,112 @@
+//! The mean entropy of every attention head, and how many of its rows are not finite.
+//!
+//! For each head h, over the B*T rows of entropy [B, H, T]:
+//! mean_h += weight * (mean of the finite rows; NaN where there is none), nonfinite_h += rows not finite.
+//!
+//! Shapes: mean, nonfinite [H]; both are added to, so that micro-batches of weight 1/accumulation make up a
+//! step. An observation: it has no adjoint. The order of addition is fixed.
+
+use super::{Kernel, Op, Operand, Recipe, Shapes, Traits};
+use crate::reference::Io;
+use crate::tape::{Tape, TensorId};
+use crate::verify::{Case, CaseBuilder, Fill};
+
+/// The op; see the module's documentation.
+#[derive(Clone, Debug)]
+pub struct HeadEntropy {
+    /// The factor of the mean.
+    pub weight: f32,
+}
+
+impl Tape {
+    /// Records the reduction of `entropy` [B, H, T] into `mean` and `nonfinite`, both [H], which it adds to.
+    pub fn head_entropy(&mut self, entropy: TensorId, mean: TensorId, nonfinite: TensorId, weight: f32) {
+        let (batch, heads, sequence) = extents(self.shape(entropy).dims());
+        for to in [mean, nonfinite] {
+            assert_eq!(self.shape(to).dims(), [heads], "head_entropy: {}", self.info(to).name);
+        }
+        let each = (batch * sequence).div_ceil(LANES);
+        assert!(each < 65_535, "head_entropy: {batch} x {sequence} rows are {each} for each lane");
+        self.record(HeadEntropy { weight }, &[entropy], &[mean, nonfinite]);
+    }
+}
+
+/// Lanes that share a head. Software drivers end loops silently after 65,535 rounds, far above B*T / LANES.
+const LANES: usize = 64;
+
+/// B, H and T of a shape [B, H, T].
+fn extents(dims: &[usize]) -> (usize, usize, usize) {
+    let &[batch, heads, sequence] = dims else { panic!("entropy is [B, H, T], not {dims:?}") };
+    (batch, heads, sequence)
+}
+
+impl Op for HeadEntropy {
+    fn stem(&self) -> &'static str {
+        "head_entropy"
+    }
+
+    fn name(&self) -> &'static str {
+        "head_entropy"
+    }
+
+    fn reference(&self, io: &mut Io<'_>) {
+        let (batch, heads, sequence) = extents(io.input_shape(0).dims());
+        let (inputs, outputs) = io.split();
+        for h in 0..heads {
+            let rows = (0..batch).flat_map(|b| &inputs[0][(b * heads + h) * sequence..][..sequence]);
+            let finite: Vec<f64> = rows.copied().filter(|nats| nats.is_finite()).collect();
+            let mean = finite.iter().sum::<f64>() / finite.len() as f64;
+            outputs[0][h] += f64::from(self.weight) * mean;
+            outputs[1][h] += (batch * sequence - finite.len()) as f64;
+        }
+    }
+
+    fn recipe(&self, shapes: &Shapes<'_>, _device: &Traits) -> Recipe {
+        let (batch, heads, sequence) = extents(shapes.inputs[0].dims());
+        let constants = [
+            ("BATCH", batch as f64),
+            ("HEADS", heads as f64),
+            ("SEQUENCE", sequence as f64),
+            ("LANES", LANES as f64),
+            ("WEIGHT", f64::from(self.weight)),
+        ];
+        let text = include_str!("../../shaders/head_entropy.wgsl");
+        let kernel = Kernel::new(&[], text, "head_entropy", &constants);
+        let bindings =
+            [("entropy", Operand::Input(0)), ("mean", Operand::Output(0)), ("nonfinite", Operand::Output(1))];
+        Recipe::one(kernel, &bindings, [heads as u32, 1, 1])
+    }
+
+    fn accumulates(&self, _output: usize) -> bool {
+        true
+    }
+
+    fn flops(&self, shapes: &Shapes<'_>) -> u64 {
+        shapes.input_elements(0) as u64
+    }
+}
+
+/// One row, primes, more rows than lanes; with rows that are not finite.
+pub fn cases(seed: u64) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (batch, heads, sequence, broken) in
+        [(1, 1, 1, false), (2, 3, 7, true), (3, 2, 130, true), (1, 4, 64, false)]
+    {
+        let label = format!("B={batch} H={heads} T={sequence}, broken rows: {broken}");
+        let mut case = CaseBuilder::new("head_entropy", label, seed);
+        let shape = [batch, heads, sequence];
+        let entropy = case.input("entropy", &shape, Fill::Around(2.0, 0.5));
+        if broken {
+            let mut values = case.values(entropy).to_vec();
+            values[1] = f32::NAN;
+            values[heads * sequence + 2] = f32::INFINITY;
+            case.set(entropy, values);
+        }
+        let mean = case.observation("mean", &[heads], 0.25);
+        let nonfinite = case.observation("nonfinite", &[heads], 1.0);
+        case.tape.head_entropy(entropy, mean, nonfinite, 0.5);
+        // Sums of at most a few hundred terms of one sign, in 64 lanes.
+        cases.push(case.finish(&[], &[], 1e-6));
+    }
+    cases
+}

@@ -1,0 +1,132 @@
+//! How an op describes its work to a device, as plain data: kernels, bindings by name, grids.
+
+use std::sync::Arc;
+
+/// What a recipe may depend on; measured once per adapter, never a wgpu type.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Traits {
+    /// Lanes of a subgroup as a shader really sees them; 0 where subgroups cannot be used.
+    pub lanes: u32,
+    /// A driver that runs on the CPU: workgroup memory and barriers are slow there, registers and shuffles fast.
+    pub software: bool,
+    /// Invocations of one workgroup, at most.
+    pub max_invocations: u32,
+    /// Bytes of workgroup memory.
+    pub workgroup_memory: u32,
+    /// Bytes of one storage binding.
+    pub max_binding: u64,
+}
+
+impl Traits {
+    /// What WebGPU promises everywhere: no subgroups, 256 invocations, 16 KiB of workgroup memory.
+    pub fn floor() -> Self {
+        Self {
+            lanes: 0,
+            software: false,
+            max_invocations: 256,
+            workgroup_memory: 16 << 10,
+            max_binding: 128 << 20,
+        }
+    }
+
+    /// The same device without subgroups: every kernel's plain variant.
+    pub fn without_subgroups(&self) -> Self {
+        Self { lanes: 0, ..self.clone() }
+    }
+}
+
+/// One compute pipeline: text, entry point, and every override constant by name.
+///
+/// Two kernels that are equal share one pipeline.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kernel {
+    /// Whole WGSL text, shared fragments included.
+    pub text: Arc<str>,
+    pub entry: &'static str,
+    /// Values of override constants of the text: of all that the entry point uses, since none has a default.
+    pub constants: Vec<(&'static str, f64)>,
+}
+
+impl Kernel {
+    /// A kernel from a file of `shaders/`, with the shared fragments it uses put before it.
+    pub fn new(
+        fragments: &[&str],
+        text: &str,
+        entry: &'static str,
+        constants: &[(&'static str, f64)],
+    ) -> Self {
+        let mut whole = String::new();
+        for part in fragments.iter().chain([&text]) {
+            whole.push_str(part);
+            whole.push('\n');
+        }
+        Self { text: whole.into(), entry, constants: constants.to_vec() }
+    }
+}
+
+/// Whether a matrix can be an [`Operand::InputImage`]: whole 256 bytes a row, and no side longer than WebGPU
+/// promises of an image.
+pub fn fits_image(rows: usize, columns: usize) -> bool {
+    const MAX_SIDE: usize = 8192;
+    columns.is_multiple_of(64) && columns / 4 <= MAX_SIDE && rows <= MAX_SIDE
+}
+
+/// What is bound to one WGSL variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operand {
+    /// The node's `i`-th input.
+    Input(usize),
+    /// A copy of the node's `i`-th input, seen as a matrix of C columns, as a two-dimensional image of C / 4 by rows
+    /// `rgba32float` texels (`texture_storage_2d<rgba32float, read>`). C is a multiple of 64, which makes the rows'
+    /// pitch the 256 bytes that copies from buffers ask for.
+    InputImage(usize),
+    /// The node's `i`-th output.
+    Output(usize),
+    /// Memory that lives only while this node runs; see [`Recipe::scratch`].
+    Scratch(usize),
+    /// Elements `offset .. offset + length` of an input too large for one binding.
+    InputWindow { input: usize, offset: usize, length: usize },
+    /// The same of an output.
+    OutputWindow { output: usize, offset: usize, length: usize },
+}
+
+/// A WGSL variable's name and what is bound to it.
+pub type Binding = (&'static str, Operand);
+
+/// One dispatch.
+#[derive(Clone, Debug)]
+pub struct Dispatch {
+    pub kernel: Kernel,
+    pub bindings: Vec<Binding>,
+    /// Workgroups in x, y, z; each at most 65,535.
+    pub groups: [u32; 3],
+}
+
+/// All that a node does on a device.
+#[derive(Clone, Debug, Default)]
+pub struct Recipe {
+    pub dispatches: Vec<Dispatch>,
+    /// Sizes of the scratch tensors in elements of four bytes.
+    pub scratch: Vec<usize>,
+}
+
+impl Recipe {
+    /// A recipe of one dispatch.
+    pub fn one(kernel: Kernel, bindings: &[Binding], groups: [u32; 3]) -> Self {
+        Self {
+            dispatches: vec![Dispatch { kernel, bindings: bindings.to_vec(), groups }],
+            scratch: Vec::new(),
+        }
+    }
+}
+
+/// The most workgroups along one axis of a dispatch (WebGPU's floor).
+const MAX_GROUPS: usize = 65_535;
+
+/// A grid of at least `groups` workgroups over x and y. The kernel reads its place as
+/// `group.x + group.y * groups.x` and leaves where that is past the end.
+pub fn grid(groups: usize) -> [u32; 3] {
+    let y = groups.div_ceil(MAX_GROUPS).max(1);
+    assert!(y <= MAX_GROUPS, "{groups} workgroups are more than a dispatch can hold");
+    [groups.div_ceil(y) as u32, y as u32, 1]
+}

@@ -1,0 +1,314 @@
+//! Layer normalization of rows of width d: `y = (x − μ) · r · γ + β`, r = 1/√(σ² + ε).
+//!
+//! Shapes: x, y [.., d]; γ, β [d]; μ, r [rows], kept for the adjoint. σ² is the mean of (x − μ)².
+//! Adjoint, with x̂ = (x − μ)·r and g = dy∘γ: dx = r·(g − mean(g) − x̂·mean(g∘x̂)); dγ += Σ dy∘x̂ and
+//! dβ += Σ dy over rows, in two stages whose order of addition is fixed.
+
+use super::team::{MAX_ITERATIONS, Team, Vectors};
+use super::unroll::unroll;
+use super::{Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, fits_image, grid};
+use crate::reference::Io;
+use crate::tape::{Adjoint, Tape, TensorId};
+use crate::verify::{Case, CaseBuilder, Fill};
+use std::rc::Rc;
+
+/// The op; see the module's documentation. Inputs x, γ, β; outputs y, μ, r.
+#[derive(Debug)]
+pub struct LayerNorm {
+    pub epsilon: f32,
+}
+
+/// dx of [`LayerNorm`]. Inputs x, γ, μ, r, dy; output dx.
+#[derive(Debug)]
+pub struct LayerNormBackward {
+    /// Whether the last input is added to dx.
+    pub addend: bool,
+}
+
+/// dγ and dβ of [`LayerNorm`]. Inputs x, μ, r, dy; outputs dγ, dβ, added to.
+#[derive(Debug)]
+pub struct LayerNormParameters;
+
+impl Tape {
+    /// Records layer normalization over the last extent of `x`; `gamma` and `beta` are vectors of that width.
+    pub fn layer_norm(&mut self, x: TensorId, gamma: TensorId, beta: TensorId, epsilon: f32) -> TensorId {
+        let dims = self.shape(x).dims().to_vec();
+        let (rows, width) = self.shape(x).as_matrix();
+        for vector in [gamma, beta] {
+            let info = self.info(vector);
+            assert_eq!(info.shape.dims(), [width], "layer_norm: {} for rows of {width}", info.name);
+        }
+        let y = self.activation("norm", &dims);
+        let mean = self.activation("norm.mean", &[rows]);
+        let rstd = self.activation("norm.rstd", &[rows]);
+        self.record(LayerNorm { epsilon }, &[x, gamma, beta], &[y, mean, rstd]);
+        y
+    }
+}
+
+const SHADER: &str = include_str!("../../shaders/layer_norm.wgsl");
+
+/// The one constant of the shader that no override can carry.
+fn keep_text(keep: usize) -> String {
+    format!("const KEEP = {keep}u;")
+}
+
+/// A kernel that gives each row to a team of lanes.
+fn by_rows(
+    entry: &'static str,
+    (rows, columns): (usize, usize),
+    device: &Traits,
+    epsilon: Option<f32>,
+    bindings: &[(&'static str, Operand)],
+) -> Recipe {
+    /// Vectors of a row that one lane holds; more would leave the registers.
+    const MOST_KEPT: usize = 24;
+    let (team, vectors) = (Team::of(device), Vectors::of(columns));
+    assert!(3 * vectors.width.div_ceil(team.size) < MAX_ITERATIONS, "layer_norm: rows of {columns}");
+    let keep = vectors.width.div_ceil(team.size).min(MOST_KEPT);
+    let mut constants = vec![
+        ("ROWS", rows as f64),
+        ("WIDTH", vectors.width as f64),
+        ("COLUMNS", columns as f64),
+        ("LANES", team.lanes as f64),
+        ("TEAM", team.size as f64),
+        ("FITS", if keep * team.size == vectors.width { 1.0 } else { 0.0 }),
+    ];
+    constants.extend(epsilon.map(|epsilon| ("EPSILON", f64::from(epsilon))));
+    let images = by_images((rows, columns), device);
+    let addend = bindings.iter().any(|(name, _)| *name == "addend");
+    let fragments = [&keep_text(keep), vectors.fragment, team.fragment];
+    let kernel = Kernel::new(&fragments, &text(images, addend), entry, &constants);
+    Recipe::one(kernel, &read_as(images, bindings), grid(team.workgroups(rows)))
+}
+
+/// Whether x, dy, gamma and beta are read as images: many times faster on a CPU.
+fn by_images((rows, columns): (usize, usize), device: &Traits) -> bool {
+    device.software && fits_image(rows, columns)
+}
+
+fn text(images: bool, addend: bool) -> String {
+    unroll(SHADER, &[], &[("images", images), ("addend", addend)], &[])
+}
+
+/// The bindings with those operands as images that the text reads so.
+fn read_as(images: bool, bindings: &[Binding]) -> Vec<Binding> {
+    let as_image = |&(name, operand): &Binding| match operand {
+        Operand::Input(i) if images && ["x", "dy", "gamma", "beta", "addend"].contains(&name) => {
+            (name, Operand::InputImage(i))
+        }
+        _ => (name, operand),
+    };
+    bindings.iter().map(as_image).collect()
+}
+
+impl Op for LayerNorm {
+    fn stem(&self) -> &'static str {
+        "layer_norm"
+    }
+
+    fn name(&self) -> &'static str {
+        "layer_norm"
+    }
+
+    fn reference(&self, io: &mut Io<'_>) {
+        let (_, width) = io.input_shape(0).as_matrix();
+        let (inputs, outputs) = io.split();
+        let [y, means, rstds] = outputs else { unreachable!("three outputs") };
+        for (i, x) in inputs[0].chunks(width).enumerate() {
+            let mean = x.iter().sum::<f64>() / width as f64;
+            let variance = x.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / width as f64;
+            let rstd = 1.0 / (variance + f64::from(self.epsilon)).sqrt();
+            for (c, v) in x.iter().enumerate() {
+                y[i * width + c] = (v - mean) * rstd * inputs[1][c] + inputs[2][c];
+            }
+            means[i] = mean;
+            rstds[i] = rstd;
+        }
+    }
+
+    fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
+        let bindings = [
+            ("x", Operand::Input(0)),
+            ("gamma", Operand::Input(1)),
+            ("beta", Operand::Input(2)),
+            ("y", Operand::Output(0)),
+            ("mean", Operand::Output(1)),
+            ("rstd", Operand::Output(2)),
+        ];
+        by_rows("layer_norm", shapes.inputs[0].as_matrix(), device, Some(self.epsilon), &bindings)
+    }
+
+    fn adjoint(&self, adjoint: &mut Adjoint<'_>) {
+        let Some(dy) = adjoint.gradient(0) else { return };
+        let (x, gamma) = (adjoint.input(0), adjoint.input(1));
+        let (mean, rstd) = (adjoint.output(1), adjoint.output(2));
+        if adjoint.wants(1) || adjoint.wants(2) {
+            let (dgamma, dbeta) = (adjoint.parameter_gradient(1), adjoint.parameter_gradient(2));
+            adjoint.tape.record(LayerNormParameters, &[x, mean, rstd, dy], &[dgamma, dbeta]);
+        }
+        if adjoint.wants(0) {
+            let dx = adjoint.fresh_like(0);
+            adjoint.tape.record(LayerNormBackward { addend: false }, &[x, gamma, mean, rstd, dy], &[dx]);
+            adjoint.contribute(0, dx);
+        }
+    }
+
+    fn flops(&self, shapes: &Shapes<'_>) -> u64 {
+        8 * shapes.input_elements(0) as u64
+    }
+}
+
+impl Op for LayerNormBackward {
+    fn stem(&self) -> &'static str {
+        "layer_norm"
+    }
+
+    fn name(&self) -> &'static str {
+        "layer_norm.backward"
+    }
+
+    fn reference(&self, io: &mut Io<'_>) {
+        let (_, width) = io.input_shape(0).as_matrix();
+        let (inputs, outputs) = io.split();
+        let [x, gamma, means, rstds, dy, addend @ ..] = inputs else { unreachable!("five inputs and more") };
+        for (i, (&mean, &rstd)) in means.iter().zip(rstds.iter()).enumerate() {
+            let row = i * width..(i + 1) * width;
+            let xhat: Vec<f64> = x[row.clone()].iter().map(|v| (v - mean) * rstd).collect();
+            let g: Vec<f64> = dy[row.clone()].iter().zip(gamma.iter()).map(|(d, w)| d * w).collect();
+            let g_mean = g.iter().sum::<f64>() / width as f64;
+            let along = g.iter().zip(&xhat).map(|(g, x)| g * x).sum::<f64>() / width as f64;
+            for (dx, (g, xhat)) in outputs[0][row.clone()].iter_mut().zip(g.iter().zip(&xhat)) {
+                *dx = rstd * (g - g_mean - xhat * along);
+            }
+            for addend in addend {
+                for (dx, before) in outputs[0][row.clone()].iter_mut().zip(&addend[row.clone()]) {
+                    *dx += before;
+                }
+            }
+        }
+    }
+
+    fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
+        let mut bindings = vec![
+            ("x", Operand::Input(0)),
+            ("gamma", Operand::Input(1)),
+            ("known_mean", Operand::Input(2)),
+            ("known_rstd", Operand::Input(3)),
+            ("dy", Operand::Input(4)),
+            ("dx", Operand::Output(0)),
+        ];
+        if self.addend {
+            bindings.push(("addend", Operand::Input(5)));
+        }
+        by_rows("layer_norm_backward", shapes.inputs[0].as_matrix(), device, None, &bindings)
+    }
+
+    fn with_addend(&self) -> Option<Rc<dyn Op>> {
+        (!self.addend).then(|| Rc::new(Self { addend: true }) as Rc<dyn Op>)
+    }
+
+    fn flops(&self, shapes: &Shapes<'_>) -> u64 {
+        12 * shapes.input_elements(0) as u64
+    }
+}
+
+impl Op for LayerNormParameters {
+    fn stem(&self) -> &'static str {
+        "layer_norm"
+    }
+
+    fn name(&self) -> &'static str {
+        "layer_norm.parameters"
+    }
+
+    fn reference(&self, io: &mut Io<'_>) {
+        let (_, width) = io.input_shape(0).as_matrix();
+        let (inputs, outputs) = io.split();
+        let [x, means, rstds, dy] = inputs else { unreachable!("four inputs") };
+        for (i, d) in dy.iter().enumerate() {
+            let (row, column) = (i / width, i % width);
+            outputs[0][column] += d * (x[i] - means[row]) * rstds[row];
+            outputs[1][column] += d;
+        }
+    }
+
+    fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
+        /// Lanes of a workgroup of both kernels: `COLUMN_LANES` of the shader.
+        const LANES: usize = 64;
+        let (rows, columns) = shapes.inputs[0].as_matrix();
+        let vectors = Vectors::of(columns);
+        let images = by_images((rows, columns), device);
+        // Enough pieces to occupy a GPU, few enough for one lane to add up.
+        let block_rows = rows.div_ceil(128).max(32);
+        let blocks = rows.div_ceil(block_rows);
+        assert!(block_rows < MAX_ITERATIONS, "layer_norm: {rows} rows");
+        let kernel = |entry, constants: &[(&'static str, f64)]| {
+            // Neither kernel adds up over lanes; the team is there because the file's others do.
+            let alone = include_str!("../../shaders/shared/team_alone.wgsl");
+            Kernel::new(&[&keep_text(1), vectors.fragment, alone], &text(images, false), entry, constants)
+        };
+        let (width, blocks_f) = (("WIDTH", vectors.width as f64), ("BLOCKS", blocks as f64));
+        let parts = Dispatch {
+            kernel: kernel(
+                "column_parts",
+                &[width, blocks_f, ("ROWS", rows as f64), ("BLOCK_ROWS", block_rows as f64)],
+            ),
+            bindings: read_as(
+                images,
+                &[
+                    ("x", Operand::Input(0)),
+                    ("known_mean", Operand::Input(1)),
+                    ("known_rstd", Operand::Input(2)),
+                    ("dy", Operand::Input(3)),
+                    ("gamma_parts", Operand::Scratch(0)),
+                    ("beta_parts", Operand::Scratch(1)),
+                ],
+            ),
+            groups: grid((blocks * vectors.width).div_ceil(LANES)),
+        };
+        let totals = Dispatch {
+            kernel: kernel("column_totals", &[width, blocks_f]),
+            bindings: vec![
+                ("gamma_parts", Operand::Scratch(0)),
+                ("beta_parts", Operand::Scratch(1)),
+                ("dgamma", Operand::Output(0)),
+                ("dbeta", Operand::Output(1)),
+            ],
+            groups: grid(vectors.width.div_ceil(LANES)),
+        };
+        Recipe { dispatches: vec![parts, totals], scratch: vec![blocks * columns; 2] }
+    }
+
+    fn accumulates(&self, _output: usize) -> bool {
+        true
+    }
+
+    fn flops(&self, shapes: &Shapes<'_>) -> u64 {
+        5 * shapes.input_elements(0) as u64
+    }
+}
+
+/// Widths of one, of primes, of vec4s beside a team's width; rows beside a block's; rows far from zero.
+pub fn cases(seed: u64) -> Vec<Case> {
+    let mut cases = Vec::new();
+    let plain =
+        [(1, 1), (1, 5), (3, 13), (2, 4), (7, 64), (33, 132), (131, 97), (65, 768), (300, 20), (5, 64)];
+    for ((rows, width), mean) in plain.map(|shape| (shape, 0.3)).into_iter().chain([((9, 257), 50.0)]) {
+        let label = format!("[{rows}, {width}], mean {mean}");
+        let mut case = CaseBuilder::new("layer_norm", label, seed);
+        let x = case.input("x", &[rows, width], Fill::Around(mean, 2.0));
+        let gamma = case.parameter("gamma", &[width], Fill::Around(1.0, 0.3));
+        let beta = case.parameter("beta", &[width], Fill::Normal(0.5));
+        let mut y = case.tape.layer_norm(x, gamma, beta, 1e-5);
+        if rows % 2 == 1 {
+            // Past the norm, so that dx is added to what comes along there.
+            y = case.tape.add(x, y);
+        }
+        // ε = 6e-8. Rounding of x − μ costs ε·|x|/σ per element: 4ε here, 60ε where the mean is 50. The sums
+        // lie below ε·√terms ≤ 28ε of their largest term; dx is a difference of three terms of one size.
+        let bound = if mean > 1.0 { 2e-5 } else { 5e-6 };
+        cases.push(case.finish(&[y], &[], bound));
+    }
+    cases
+}

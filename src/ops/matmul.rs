@@ -1,0 +1,365 @@
+//! The matrix product `C = A · B`, with a bias, an addend, or on top of what C holds.
+//!
+//! Shapes: C `[M, N]`; A `[M, K]` or `[K, M]`; B `[K, N]` or `[N, K]` (see [`Layout`]); bias `[P]` with P ≤ N, for
+//! the first P columns; addend `[M, N]`. Tensors of higher rank are seen as matrices: all extents but the last
+//! are rows.
+//! Adjoint: dA = dC · Bᵀ, dB = Aᵀ · dC in the layouts that read A, B and dC as they lie in memory; dbias is dC's
+//! [`ColumnSum`](super::column_sum::ColumnSum); daddend = dC.
+
+mod kernels;
+#[cfg(test)]
+mod tests;
+
+pub use kernels::Variant;
+
+use super::column_sum::ColumnSum;
+use super::{Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits};
+use crate::reference::Io;
+use crate::tape::{Adjoint, Role, Tape, TensorId};
+use crate::verify::{Case, CaseBuilder, Fill};
+use std::rc::Rc;
+
+/// Which operand is stored transposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Layout {
+    /// A `[M, K]`, B `[K, N]`.
+    NN,
+    /// A `[M, K]`, B `[N, K]`: C = A · Bᵀ.
+    NT,
+    /// A `[K, M]`, B `[K, N]`: C = Aᵀ · B.
+    TN,
+}
+
+/// The op; see the module's documentation. Inputs: A, B, then the bias and the addend where there are such.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MatMul {
+    pub layout: Layout,
+    pub bias: bool,
+    pub addend: bool,
+    /// C is added to instead of overwritten.
+    pub accumulate: bool,
+}
+
+/// Extents of one product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
+    /// Extents of A and B as stored.
+    pub a_rows: usize,
+    pub a_columns: usize,
+    pub b_rows: usize,
+    pub b_columns: usize,
+    /// Columns that have a bias.
+    pub bias_columns: usize,
+}
+
+impl Tape {
+    /// Records `x · w`, plus the bias on the first columns: x `[.., in]`, w `[in, out]`, bias `[≤ out]`;
+    /// the result is `[.., out]`.
+    pub fn linear(&mut self, x: TensorId, w: TensorId, bias: Option<TensorId>) -> TensorId {
+        self.product(Layout::NN, x, w, bias, None)
+    }
+
+    /// Records `addend + x · w`, plus the bias: a layer that ends in the residual stream. See [`Tape::linear`].
+    ///
+    /// # Panics
+    /// Where the addend is a parameter, whose gradient this op could not accumulate.
+    pub fn linear_onto(
+        &mut self,
+        addend: TensorId,
+        x: TensorId,
+        w: TensorId,
+        bias: Option<TensorId>,
+    ) -> TensorId {
+        assert_ne!(self.info(addend).role, Role::Parameter, "{} as an addend", self.info(addend).name);
+        self.product(Layout::NN, x, w, bias, Some(addend))
+    }
+
+    /// Records `x · wᵀ`: x `[.., in]`, w `[out, in]`; the result is `[.., out]`.
+    pub fn matmul_nt(&mut self, x: TensorId, w: TensorId) -> TensorId {
+        self.product(Layout::NT, x, w, None, None)
+    }
+
+    fn product(
+        &mut self,
+        layout: Layout,
+        x: TensorId,
+        w: TensorId,
+        bias: Option<TensorId>,
+        addend: Option<TensorId>,
+    ) -> TensorId {
+        let (rows, columns) = self.shape(w).as_matrix();
+        let (inner, width) = if layout == Layout::NT { (columns, rows) } else { (rows, columns) };
+        let mut dims = self.shape(x).dims().to_vec();
+        let last = dims.last_mut().expect("a shape has at least one extent");
+        assert_eq!(*last, inner, "product of {} and {}", self.info(x).name, self.info(w).name);
+        *last = width;
+        let c = self.activation("product", &dims);
+        let mut inputs = vec![x, w];
+        inputs.extend(bias);
+        inputs.extend(addend);
+        let op = MatMul { layout, bias: bias.is_some(), addend: addend.is_some(), accumulate: false };
+        self.record(op, &inputs, &[c]);
+        c
+    }
+}
+
+impl MatMul {
+    /// A plain product of one layout.
+    pub fn new(layout: Layout) -> Self {
+        Self { layout, bias: false, addend: false, accumulate: false }
+    }
+
+    /// The place of the addend among the inputs, where there is one.
+    fn addend_input(&self) -> usize {
+        2 + usize::from(self.bias)
+    }
+
+    /// The extents of this product.
+    ///
+    /// # Panics
+    /// Where the operands' shapes do not fit each other.
+    pub fn sizes(&self, shapes: &Shapes<'_>) -> Sizes {
+        let (a_rows, a_columns) = shapes.inputs[0].as_matrix();
+        let (b_rows, b_columns) = shapes.inputs[1].as_matrix();
+        let (m, k) = if self.layout == Layout::TN { (a_columns, a_rows) } else { (a_rows, a_columns) };
+        let (n, depth) = if self.layout == Layout::NT { (b_rows, b_columns) } else { (b_columns, b_rows) };
+        let c = shapes.outputs[0];
+        assert!(k == depth && c.as_matrix() == (m, n), "{self:?} of {shapes:?}");
+        let bias_columns = if self.bias { shapes.input_elements(2) } else { 0 };
+        assert!(bias_columns <= n, "a bias of {bias_columns} for {n} columns");
+        if self.addend {
+            assert_eq!(shapes.input_elements(self.addend_input()), m * n, "{self:?} of {shapes:?}");
+        }
+        Sizes { m, n, k, a_rows, a_columns, b_rows, b_columns, bias_columns }
+    }
+
+    /// The variant that measurements favour for these sizes on such a device.
+    pub fn variant(sizes: &Sizes, device: &Traits) -> Variant {
+        let groups = |variant: Variant| {
+            let (rows, columns) = variant.tile();
+            sizes.m.div_ceil(rows as usize) * sizes.n.div_ceil(columns as usize)
+        };
+        let candidates: Vec<Variant> = if device.software && device.lanes >= 4 {
+            let tiles = [(32, 2), (16, 2), (16, 1), (8, 1)];
+            let lanes = device.lanes;
+            tiles
+                .map(|(rows, vectors)| Variant::Rows { lanes, rows, vectors, shuffle: true, images: true })
+                .to_vec()
+        } else if device.software {
+            let tiles = [(8, 2), (8, 1), (4, 1)];
+            tiles
+                .map(|(rows, vectors)| Variant::Rows {
+                    lanes: 8,
+                    rows,
+                    vectors,
+                    shuffle: false,
+                    images: true,
+                })
+                .to_vec()
+        } else {
+            vec![
+                Variant::Tiled { high: 2, wide: 2, down: 16, across: 16, depth: 16 },
+                Variant::Tiled { high: 1, wide: 1, down: 16, across: 16, depth: 32 },
+            ]
+        };
+        // The largest tile that still leaves work for every core.
+        let enough = if device.software { 8 } else { 128 };
+        let last = *candidates.last().expect("there are candidates");
+        candidates.into_iter().find(|&v| groups(v) >= enough).unwrap_or(last)
+    }
+
+    /// The dispatch description in a given variant.
+    ///
+    /// # Panics
+    /// Where K is beyond what one invocation's loop may walk on every driver: 65,535 iterations of four.
+    pub fn recipe_of(&self, sizes: &Sizes, variant: Variant) -> Recipe {
+        assert!(sizes.k / 4 < 60_000, "K = {} is more than one invocation may walk", sizes.k);
+        let mut constants = vec![
+            ("M", sizes.m as f64),
+            ("N", sizes.n as f64),
+            ("K", sizes.k as f64),
+            ("A_ROWS", sizes.a_rows as f64),
+            ("A_COLUMNS", sizes.a_columns as f64),
+            ("B_ROWS", sizes.b_rows as f64),
+            ("B_COLUMNS", sizes.b_columns as f64),
+        ];
+        if self.bias {
+            constants.push(("BIAS_COLUMNS", sizes.bias_columns as f64));
+        }
+        if let Variant::Rows { lanes, .. } = variant {
+            constants.push(("LANES", f64::from(lanes)));
+        }
+        let (a_image, b_image) = kernels::images(sizes, variant);
+        let operand = |image: bool, i| if image { Operand::InputImage(i) } else { Operand::Input(i) };
+        let mut bindings: Vec<Binding> =
+            vec![("a", operand(a_image, 0)), ("b", operand(b_image, 1)), ("c", Operand::Output(0))];
+        if self.bias {
+            bindings.push(("bias", Operand::Input(2)));
+        }
+        if self.addend {
+            bindings.push(("addend", Operand::Input(self.addend_input())));
+        }
+        let kernel = Kernel { text: kernels::text(self, sizes, variant).into(), entry: "matmul", constants };
+        let (rows, columns) = variant.tile();
+        let groups = [sizes.m.div_ceil(rows as usize), sizes.n.div_ceil(columns as usize)];
+        assert!(groups.iter().all(|&g| g <= 65_535), "{sizes:?} needs {groups:?} workgroups");
+        // Rows on x: neighbouring workgroups share a panel of B, which stays in the cache.
+        let groups = [groups[0] as u32, groups[1] as u32, 1];
+        Recipe { dispatches: vec![Dispatch { kernel, bindings, groups }], scratch: Vec::new() }
+    }
+}
+
+impl Op for MatMul {
+    fn stem(&self) -> &'static str {
+        "matmul"
+    }
+
+    fn name(&self) -> &'static str {
+        match self.layout {
+            Layout::NN => "matmul",
+            Layout::NT => "matmul.nt",
+            Layout::TN => "matmul.tn",
+        }
+    }
+
+    fn reference(&self, io: &mut Io<'_>) {
+        let Sizes { m, n, k, a_columns, b_columns, bias_columns, .. } = self.sizes(&io.shapes);
+        let (inputs, outputs) = io.split();
+        let a = |row: usize, at: usize| match self.layout {
+            Layout::TN => inputs[0][at * a_columns + row],
+            _ => inputs[0][row * a_columns + at],
+        };
+        let c = &mut outputs[0];
+        let mut sums = vec![0.0; n];
+        for row in 0..m {
+            sums.fill(0.0);
+            for at in 0..k {
+                let a = a(row, at);
+                match self.layout {
+                    Layout::NT => {
+                        for (column, sum) in sums.iter_mut().enumerate() {
+                            *sum += a * inputs[1][column * b_columns + at];
+                        }
+                    }
+                    _ => {
+                        for (sum, b) in sums.iter_mut().zip(&inputs[1][at * n..]) {
+                            *sum += a * b;
+                        }
+                    }
+                }
+            }
+            for (column, sum) in sums.iter_mut().enumerate() {
+                if column < bias_columns {
+                    *sum += inputs[2][column];
+                }
+                if self.addend {
+                    *sum += inputs[self.addend_input()][row * n + column];
+                }
+                let c = &mut c[row * n + column];
+                *c = if self.accumulate { *c + *sum } else { *sum };
+            }
+        }
+    }
+
+    fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
+        let sizes = self.sizes(shapes);
+        self.recipe_of(&sizes, Self::variant(&sizes, device))
+    }
+
+    fn adjoint(&self, adjoint: &mut Adjoint<'_>) {
+        let Some(dc) = adjoint.gradient(0) else { return };
+        let (a, b) = (adjoint.input(0), adjoint.input(1));
+        let (for_a, for_b) = match self.layout {
+            Layout::NN => ((Layout::NT, [dc, b]), (Layout::TN, [a, dc])),
+            Layout::NT => ((Layout::NN, [dc, b]), (Layout::TN, [dc, a])),
+            Layout::TN => ((Layout::NT, [b, dc]), (Layout::NN, [a, dc])),
+        };
+        for (i, (layout, operands)) in [for_a, for_b].into_iter().enumerate() {
+            into_gradient(adjoint, i, &operands, |accumulate| MatMul { accumulate, ..Self::new(layout) });
+        }
+        if self.bias {
+            into_gradient(adjoint, 2, &[dc], |accumulate| ColumnSum { accumulate });
+        }
+        let addend = self.addend_input();
+        if self.addend && adjoint.wants(addend) {
+            adjoint.contribute(addend, dc);
+        }
+    }
+
+    fn accumulates(&self, _output: usize) -> bool {
+        self.accumulate
+    }
+
+    fn with_addend(&self) -> Option<Rc<dyn Op>> {
+        let free = !self.addend && !self.accumulate;
+        free.then(|| Rc::new(Self { addend: true, ..self.clone() }) as Rc<dyn Op>)
+    }
+
+    fn flops(&self, shapes: &Shapes<'_>) -> u64 {
+        let sizes = self.sizes(shapes);
+        2 * (sizes.m * sizes.n * sizes.k) as u64
+    }
+}
+
+/// Records the gradient of input `i`, where it is wanted: on top of a parameter's gradient, or as a new tensor.
+fn into_gradient<O: Op + 'static>(
+    adjoint: &mut Adjoint<'_>,
+    i: usize,
+    operands: &[TensorId],
+    op: impl FnOnce(bool) -> O,
+) {
+    if !adjoint.wants(i) {
+        return;
+    }
+    if adjoint.is_parameter(i) {
+        let gradient = adjoint.parameter_gradient(i);
+        adjoint.tape.record(op(true), operands, &[gradient]);
+    } else {
+        let gradient = adjoint.fresh_like(i);
+        adjoint.tape.record(op(false), operands, &[gradient]);
+        adjoint.contribute(i, gradient);
+    }
+}
+
+/// The layers' products over awkward sizes: one, primes, no multiple of any tile; with and without bias (also a
+/// bias shorter than a row) and addend; their adjoints cover all three layouts and accumulation.
+pub fn cases(seed: u64) -> Vec<Case> {
+    let sizes = [
+        (1, 1, 1),
+        (1, 4, 4),
+        (3, 5, 7),
+        (17, 12, 20),
+        (33, 64, 68),
+        (67, 36, 129),
+        (130, 128, 96),
+        (256, 64, 256),
+    ];
+    let mut cases = Vec::new();
+    for (i, (m, k, n)) in sizes.into_iter().enumerate() {
+        // Sums of k products of N(0, 1): the rounding errors grow like √k against a result that does the same.
+        // The adjoint sums over m and n.
+        let bound = 4e-7 * (m.max(k).max(n) as f64).sqrt().max(4.0);
+        let mut case = CaseBuilder::new("matmul", format!("{m}x{k} · {k}x{n}, bias, addend"), seed);
+        let x = case.input("x", &[m, k], Fill::Normal(1.0));
+        let w = case.parameter("w", &[k, n], Fill::Normal(1.0));
+        let bias = case.parameter("bias", &[n - n / 3], Fill::Normal(1.0));
+        let addend = case.input("addend", &[m, n], Fill::Normal(1.0));
+        let y = match i % 2 {
+            0 => case.tape.linear_onto(addend, x, w, Some(bias)),
+            _ => {
+                let y = case.tape.linear(x, w, Some(bias));
+                case.tape.add(y, addend)
+            }
+        };
+        cases.push(case.finish(&[y], &[], bound));
+        let mut case = CaseBuilder::new("matmul", format!("{m}x{k} · ({n}x{k})ᵀ"), seed);
+        let x = case.input("x", &[m, k], Fill::Normal(1.0));
+        let w = case.parameter("w", &[n, k], Fill::Normal(1.0));
+        let y = case.tape.matmul_nt(x, w);
+        cases.push(case.finish(&[y], &[], bound));
+    }
+    cases
+}

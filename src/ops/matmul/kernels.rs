@@ -1,0 +1,317 @@
+//! The matrix product's WGSL: one template, and the unrolled text that all layouts share.
+//!
+//! In every kernel an accumulator `s{row}_{vector}` is four neighbouring columns of one row. Layouts differ only
+//! in how four elements along memory become four columns of B (`b{vector}_{step}`) and one element of A.
+
+use super::{Layout, MatMul, Sizes};
+use crate::ops::fits_image;
+use crate::ops::unroll::unroll;
+use std::fmt::Write;
+
+/// How a device computes a matrix product. Every variant takes every shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variant {
+    /// No workgroup memory and no barriers: tiles of `rows` x (4 `lanes` `vectors`) in registers. With `shuffle`
+    /// the workgroup must be exactly one subgroup, of `lanes` lanes. Best on drivers that run on the CPU.
+    /// With `images` the operands are read as images where they fit: lavapipe loads from buffers one lane after
+    /// the other, through the stack where the CPU has no AVX-512, and from images all lanes at once.
+    Rows { lanes: u32, rows: u32, vectors: u32, shuffle: bool, images: bool },
+    /// Tiles in workgroup memory, `depth` steps of K at a time; `down` x `across` invocations of 4 `high` x
+    /// 4 `wide` elements each.
+    Tiled { high: u32, wide: u32, down: u32, across: u32, depth: u32 },
+}
+
+impl Variant {
+    /// Rows and columns of C that one workgroup computes.
+    pub fn tile(self) -> (u32, u32) {
+        match self {
+            Self::Rows { lanes, rows, vectors, .. } => (rows, 4 * lanes * vectors),
+            Self::Tiled { high, wide, down, across, .. } => (4 * high * down, 4 * wide * across),
+        }
+    }
+}
+
+const TEMPLATE: &str = include_str!("../../../shaders/matmul.wgsl");
+const COMPONENTS: [&str; 4] = ["x", "y", "z", "w"];
+
+/// The whole WGSL text of `op` at `sizes`.
+pub fn text(op: &MatMul, sizes: &Sizes, variant: Variant) -> String {
+    let (a_image, b_image) = images(sizes, variant);
+    let flags = [
+        ("a_image", a_image),
+        ("b_image", b_image),
+        ("a_whole", sizes.a_columns.is_multiple_of(4)),
+        ("b_whole", sizes.b_columns.is_multiple_of(4)),
+        ("c_whole", sizes.n.is_multiple_of(4)),
+        ("a_transposed", op.layout == Layout::TN),
+        ("b_transposed", op.layout == Layout::NT),
+        ("bias", op.bias),
+        ("addend", op.addend),
+        ("accumulate", op.accumulate),
+        ("rows", matches!(variant, Variant::Rows { .. })),
+        ("shuffle", matches!(variant, Variant::Rows { shuffle: true, .. })),
+        ("tiled", matches!(variant, Variant::Tiled { .. })),
+    ];
+    unroll(TEMPLATE, &[], &flags, &unrolled(op, sizes, variant))
+}
+
+/// Whether A and B are read as images: what a copy from a buffer and the size of an image allow.
+pub fn images(sizes: &Sizes, variant: Variant) -> (bool, bool) {
+    let wanted = matches!(variant, Variant::Rows { images: true, .. });
+    let fits = |rows, columns| wanted && fits_image(rows, columns);
+    (fits(sizes.a_rows, sizes.a_columns), fits(sizes.b_rows, sizes.b_columns))
+}
+
+fn unrolled(op: &MatMul, sizes: &Sizes, variant: Variant) -> Vec<(&'static str, String)> {
+    match variant {
+        Variant::Rows { lanes, rows, vectors, shuffle, .. } => {
+            let rows = Rows { op, lanes, rows, vectors, shuffle, whole_k: sizes.k.is_multiple_of(4) };
+            vec![
+                ("tile", format!("const ROWS = {}u;\nconst VECTORS = {vectors}u;\n", rows.rows)),
+                ("origins", rows.origins()),
+                ("accumulators", accumulators(rows.rows, vectors)),
+                ("loads", rows.loads()),
+                ("products", rows.products()),
+                ("stores", rows.stores()),
+            ]
+        }
+        Variant::Tiled { high, wide, down, across, depth } => vec![
+            (
+                "tile",
+                format!(
+                    "const HIGH = {high}u;\nconst WIDE = {wide}u;\nconst DOWN = {down}u;\n\
+                     const ACROSS = {across}u;\nconst DEPTH = {depth}u;\n"
+                ),
+            ),
+            ("origins", String::new()),
+            ("accumulators", accumulators(4 * high, wide)),
+            ("loads", String::new()),
+            ("products", tiled_products(high, wide)),
+            ("stores", tiled_stores(op, high, wide)),
+        ],
+    }
+}
+
+/// Appends one formatted line.
+macro_rules! line {
+    ($out:expr, $($format:tt)*) => { writeln!($out, $($format)*).expect("a string takes all") };
+}
+
+fn accumulators(rows: u32, vectors: u32) -> String {
+    let mut out = String::new();
+    for r in 0..rows {
+        for j in 0..vectors {
+            line!(out, "    var s{r}_{j} = vec4<f32>();");
+        }
+    }
+    out
+}
+
+/// The register kernel's parameters.
+struct Rows<'a> {
+    op: &'a MatMul,
+    lanes: u32,
+    rows: u32,
+    vectors: u32,
+    shuffle: bool,
+    /// K is a multiple of four: the last pass of the loop needs no mask.
+    whole_k: bool,
+}
+
+impl Rows<'_> {
+    fn transposed_a(&self) -> bool {
+        self.op.layout == Layout::TN
+    }
+
+    /// Where in A and B this lane reads, kept inside the matrices: rows and columns past the end of C repeat
+    /// the last ones, and are not written.
+    fn origins(&self) -> String {
+        let mut out = String::new();
+        match (self.transposed_a(), self.shuffle) {
+            (false, true) => {
+                for g in 0..self.groups() {
+                    line!(out, "    let m{g} = min(row + {}u + lane, M - 1u);", g * self.lanes);
+                }
+            }
+            (false, false) => {
+                for r in 0..self.rows {
+                    line!(out, "    let m{r} = min(row + {r}u, M - 1u);");
+                }
+            }
+            // Lanes 4i .. 4i + 4 hold four steps of K of the i-th four rows.
+            (true, true) => {
+                line!(out, "    let step = lane % 4u;");
+                for g in 0..self.groups() {
+                    let first = g * self.lanes;
+                    line!(out, "    let m{g} = min(row + {first}u + lane / 4u * 4u, (M - 1u) / 4u * 4u);");
+                }
+            }
+            (true, false) => {
+                for q in 0..self.rows / 4 {
+                    line!(out, "    let m{q} = min(row + {}u, (M - 1u) / 4u * 4u);", 4 * q);
+                }
+            }
+        }
+        for j in 0..self.vectors {
+            let first = 4 * j * self.lanes;
+            if self.op.layout == Layout::NT {
+                for e in 0..4 {
+                    line!(out, "    let n{j}_{e} = min(column + {}u, N - 1u);", first + e);
+                }
+            } else {
+                line!(out, "    let n{j} = min(column + {first}u, (N - 1u) / 4u * 4u);");
+            }
+        }
+        out
+    }
+
+    /// Loads of one lane that together hold all rows.
+    fn groups(&self) -> u32 {
+        self.rows.div_ceil(self.lanes)
+    }
+
+    /// A row of an operand whose rows run along K.
+    fn along_k(&self, operand: &str, step: &str, column: &str) -> String {
+        if self.whole_k {
+            format!("{operand}_at(k + {step}, {column})")
+        } else {
+            format!("{operand}_at(min(k + {step}, K - 1u), {column})")
+        }
+    }
+
+    /// The same with zeros past K: enough in A, since what is read of B in their place is B's own last row.
+    fn along_k_or_zero(&self, step: &str, column: &str) -> String {
+        let load = self.along_k("a", step, column);
+        if self.whole_k { load } else { format!("select(vec4(0.0), {load}, k + {step} < K)") }
+    }
+
+    fn loads(&self) -> String {
+        let mut out = String::new();
+        match (self.transposed_a(), self.shuffle) {
+            (false, shuffle) => {
+                for g in 0..if shuffle { self.groups() } else { self.rows } {
+                    line!(out, "        let a{g} = a_at(m{g}, k);");
+                }
+            }
+            (true, true) => {
+                for g in 0..self.groups() {
+                    line!(out, "        let a{g} = {};", self.along_k_or_zero("step", &format!("m{g}")));
+                }
+            }
+            (true, false) => {
+                for q in 0..self.rows / 4 {
+                    for c in 0..4 {
+                        let load = self.along_k_or_zero(&format!("{c}u"), &format!("m{q}"));
+                        line!(out, "        let a{q}_{c} = {load};");
+                    }
+                }
+            }
+        }
+        for j in 0..self.vectors {
+            if self.op.layout == Layout::NT {
+                for e in 0..4 {
+                    line!(out, "        let t{j}_{e} = b_at(n{j}_{e}, k);");
+                }
+                for (c, x) in COMPONENTS.iter().enumerate() {
+                    line!(
+                        out,
+                        "        let b{j}_{c} = vec4(t{j}_0.{x}, t{j}_1.{x}, t{j}_2.{x}, t{j}_3.{x});"
+                    );
+                }
+            } else {
+                for c in 0..4 {
+                    line!(
+                        out,
+                        "        let b{j}_{c} = {};",
+                        self.along_k("b", &format!("{c}u"), &format!("n{j}"))
+                    );
+                }
+            }
+        }
+        out
+    }
+
+    /// Rows outermost: a row's accumulators leave the registers once.
+    fn products(&self) -> String {
+        let mut out = String::new();
+        for r in 0..self.rows {
+            let (quad, inner) = (r / 4, (r % 4) as usize);
+            match (self.transposed_a(), self.shuffle) {
+                (false, true) => {
+                    let (group, lane) = (r / self.lanes, r % self.lanes);
+                    line!(out, "        let v{r} = subgroupShuffle(a{group}, {lane}u);");
+                }
+                (false, false) => line!(out, "        let v{r} = a{r};"),
+                (true, true) if inner == 0 => {
+                    let group = r / self.lanes;
+                    for c in 0..4 {
+                        let lane = r % self.lanes + c;
+                        line!(out, "        let q{quad}_{c} = subgroupShuffle(a{group}, {lane}u);");
+                    }
+                }
+                (true, _) => {}
+            }
+            for j in 0..self.vectors {
+                let value = |c: usize| match (self.transposed_a(), self.shuffle) {
+                    (false, _) => format!("v{r}.{}", COMPONENTS[c]),
+                    (true, true) => format!("q{quad}_{c}.{}", COMPONENTS[inner]),
+                    (true, false) => format!("a{quad}_{c}.{}", COMPONENTS[inner]),
+                };
+                let terms: Vec<String> = (0..4).map(|c| format!("{} * b{j}_{c}", value(c))).collect();
+                line!(out, "        s{r}_{j} += {};", terms.join(" + "));
+            }
+        }
+        out
+    }
+
+    fn stores(&self) -> String {
+        let mut out = String::new();
+        for j in 0..self.vectors {
+            line!(out, "    let column{j} = column + {}u;", 4 * j * self.lanes);
+            if self.op.bias {
+                line!(out, "    let bias{j} = bias_at(column{j});");
+            }
+        }
+        for r in 0..self.rows {
+            for j in 0..self.vectors {
+                let bias = if self.op.bias { format!(" + bias{j}") } else { String::new() };
+                line!(out, "    write(row + {r}u, column{j}, s{r}_{j}{bias});");
+            }
+        }
+        out
+    }
+}
+
+fn tiled_products(high: u32, wide: u32) -> String {
+    let mut out = String::new();
+    for h in 0..high {
+        line!(out, "            let a{h} = tile_a[deep * (ROWS / 4u) + {h}u * DOWN + down];");
+    }
+    for w in 0..wide {
+        line!(out, "            let b{w} = tile_b[deep * (COLUMNS / 4u) + {w}u * ACROSS + across];");
+    }
+    for r in 0..4 * high {
+        for w in 0..wide {
+            line!(out, "            s{r}_{w} += a{}.{} * b{w};", r / 4, COMPONENTS[(r % 4) as usize]);
+        }
+    }
+    out
+}
+
+fn tiled_stores(op: &MatMul, high: u32, wide: u32) -> String {
+    let mut out = String::new();
+    for w in 0..wide {
+        line!(out, "    let column{w} = column + ({w}u * ACROSS + across) * 4u;");
+        if op.bias {
+            line!(out, "    let bias{w} = bias_at(column{w});");
+        }
+    }
+    for r in 0..4 * high {
+        for w in 0..wide {
+            let bias = if op.bias { format!(" + bias{w}") } else { String::new() };
+            let block = format!("({}u * DOWN + down) * 4u", r / 4);
+            line!(out, "    write(row + {block} + {}u, column{w}, s{r}_{w}{bias});", r % 4);
+        }
+    }
+    out
+}

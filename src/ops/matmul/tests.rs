@@ -1,0 +1,120 @@
+//! The generated text is WGSL that naga accepts, for every layout, flag, variant and alignment.
+
+use super::{Layout, MatMul, Sizes, Variant};
+use crate::ops::{Operand, Traits};
+
+fn variants() -> Vec<Variant> {
+    let mut all = vec![
+        Variant::Tiled { high: 1, wide: 1, down: 16, across: 16, depth: 32 },
+        Variant::Tiled { high: 2, wide: 2, down: 16, across: 16, depth: 16 },
+        Variant::Rows { lanes: 8, rows: 8, vectors: 2, shuffle: false, images: false },
+    ];
+    all.extend([4, 8, 16, 32, 64].map(|lanes| Variant::Rows {
+        lanes,
+        rows: 8,
+        vectors: 2,
+        shuffle: true,
+        images: lanes != 16,
+    }));
+    all
+}
+
+fn sizes(layout: Layout, m: usize, n: usize, k: usize) -> Sizes {
+    let (a_rows, a_columns) = if layout == Layout::TN { (k, m) } else { (m, k) };
+    let (b_rows, b_columns) = if layout == Layout::NT { (n, k) } else { (k, n) };
+    Sizes { m, n, k, a_rows, a_columns, b_rows, b_columns, bias_columns: n }
+}
+
+#[test]
+fn every_kernel_is_valid_and_binds_what_it_names() {
+    for layout in [Layout::NN, Layout::NT, Layout::TN] {
+        for flags in 0..8 {
+            let op = MatMul { layout, bias: flags & 1 > 0, addend: flags & 2 > 0, accumulate: flags & 4 > 0 };
+            for variant in variants() {
+                for (m, n, k) in [(64, 64, 64), (64, 64, 63), (63, 63, 64), (63, 63, 63)] {
+                    check(&op, variant, sizes(layout, m, n, k));
+                }
+            }
+        }
+    }
+}
+
+fn check(op: &MatMul, variant: Variant, sizes: Sizes) {
+    let what = format!("{op:?} {variant:?} {sizes:?}");
+    let recipe = op.recipe_of(&sizes, variant);
+    let dispatch = &recipe.dispatches[0];
+    let text = &dispatch.kernel.text;
+    let module = naga::front::wgsl::parse_str(text)
+        .unwrap_or_else(|error| panic!("{what}: {}\n{text}", error.emit_to_string(text)));
+    naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::all())
+        .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
+        .subgroup_operations(naga::valid::SubgroupOperationSet::all())
+        .validate(&module)
+        .unwrap_or_else(|error| panic!("{what}: {error:?}\n{text}"));
+    let mut variables: Vec<&str> = module
+        .global_variables
+        .iter()
+        .filter(|(_, variable)| variable.binding.is_some())
+        .filter_map(|(_, variable)| variable.name.as_deref())
+        .collect();
+    let mut bound: Vec<&str> = dispatch.bindings.iter().map(|(name, _)| *name).collect();
+    variables.sort_unstable();
+    bound.sort_unstable();
+    assert_eq!(variables, bound, "{what}");
+    let mut overrides: Vec<&str> = module.overrides.iter().filter_map(|(_, o)| o.name.as_deref()).collect();
+    let mut given: Vec<&str> = dispatch.kernel.constants.iter().map(|(name, _)| *name).collect();
+    overrides.sort_unstable();
+    given.sort_unstable();
+    assert_eq!(overrides, given, "{what}");
+    let (rows, columns) = variant.tile();
+    assert!(dispatch.groups[0] * rows >= sizes.m as u32 && dispatch.groups[1] * columns >= sizes.n as u32);
+}
+
+#[test]
+fn the_addend_comes_after_the_bias() {
+    let op = MatMul { bias: true, addend: true, ..MatMul::new(Layout::NN) };
+    let sizes = sizes(Layout::NN, 4, 4, 4);
+    let recipe = op.recipe_of(&sizes, MatMul::variant(&sizes, &Traits::floor()));
+    assert!(recipe.dispatches[0].bindings.contains(&("addend", Operand::Input(3))));
+}
+
+#[test]
+fn variants_follow_the_device_and_the_size() {
+    let floor = Traits::floor();
+    let software = Traits { software: true, lanes: 8, ..Traits::floor() };
+    let big = sizes(Layout::NN, 1024, 768, 768);
+    let small = sizes(Layout::NN, 1, 64, 64);
+    assert!(matches!(MatMul::variant(&big, &floor), Variant::Tiled { .. }));
+    assert!(matches!(MatMul::variant(&big, &software), Variant::Rows { shuffle: true, lanes: 8, .. }));
+    let plain = MatMul::variant(&big, &software.without_subgroups());
+    assert!(matches!(plain, Variant::Rows { shuffle: false, .. }));
+    assert!(MatMul::variant(&small, &software).tile() < MatMul::variant(&big, &software).tile());
+    assert!(
+        MatMul::variant(&small, &floor).tile()
+            < MatMul::variant(&sizes(Layout::NN, 4096, 4096, 64), &floor).tile()
+    );
+}
+
+#[test]
+#[should_panic(expected = "may walk")]
+fn refuses_loops_that_some_drivers_cut_short() {
+    let sizes = sizes(Layout::NN, 4, 4, 4 * 65_535);
+    MatMul::new(Layout::NN).recipe_of(&sizes, MatMul::variant(&sizes, &Traits::floor()));
+}
+
+#[test]
+fn images_stand_in_where_rows_fit_a_copy() {
+    let software = Traits { software: true, lanes: 8, ..Traits::floor() };
+    let operands = |sizes: Sizes, device: &Traits| {
+        let recipe = MatMul::new(Layout::NN).recipe_of(&sizes, MatMul::variant(&sizes, device));
+        let bindings = &recipe.dispatches[0].bindings;
+        [bindings[0].1, bindings[1].1]
+    };
+    let both = sizes(Layout::NN, 100, 128, 64);
+    assert_eq!(operands(both, &software), [Operand::InputImage(0), Operand::InputImage(1)]);
+    assert_eq!(operands(both, &Traits::floor()), [Operand::Input(0), Operand::Input(1)]);
+    let narrow = sizes(Layout::NN, 100, 128, 60);
+    assert_eq!(operands(narrow, &software), [Operand::Input(0), Operand::InputImage(1)]);
+    let tall = sizes(Layout::NN, 8193, 128, 64);
+    assert_eq!(operands(tall, &software), [Operand::Input(0), Operand::InputImage(1)]);
+}

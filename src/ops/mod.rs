@@ -1,0 +1,104 @@
+//! The ops. One op is one file here, one WGSL file of the same stem in `shaders/`, and one test of the same
+//! stem in `tests/ops/`. A file holds the formula, the shapes, the adjoint, the dispatch description and the
+//! f64 reference of the op and of its backward twin.
+
+mod kernel;
+mod random;
+mod team;
+mod unroll;
+
+pub mod activation;
+pub mod adamw;
+pub mod add;
+pub mod attention;
+pub mod column_sum;
+pub mod cross_entropy;
+pub mod dropout;
+pub mod embedding;
+pub mod gradient_norm;
+pub mod head_entropy;
+pub mod layer_norm;
+pub mod matmul;
+
+pub use kernel::{Binding, Dispatch, Kernel, Operand, Recipe, Traits, fits_image, grid};
+
+use crate::reference::Io;
+use crate::tape::{Adjoint, Shape};
+use crate::verify::Case;
+use std::fmt;
+use std::rc::Rc;
+
+/// The cases of one op for a seed.
+pub type Cases = fn(u64) -> Vec<Case>;
+
+/// Every op by stem, with the cases that hold it against the reference. `verify` and the tests walk this list.
+pub const CASES: &[(&str, Cases)] = &[
+    ("activation", activation::cases),
+    ("adamw", adamw::cases),
+    ("add", add::cases),
+    ("attention", attention::cases),
+    ("column_sum", column_sum::cases),
+    ("cross_entropy", cross_entropy::cases),
+    ("dropout", dropout::cases),
+    ("embedding", embedding::cases),
+    ("gradient_norm", gradient_norm::cases),
+    ("head_entropy", head_entropy::cases),
+    ("layer_norm", layer_norm::cases),
+    ("matmul", matmul::cases),
+];
+
+/// One operation: what it computes, on both readers of a tape.
+pub trait Op: fmt::Debug {
+    /// The stem of its files in `src/ops`, `shaders` and `tests/ops`.
+    fn stem(&self) -> &'static str;
+
+    /// Its name in profiles and faults, e.g. `layer_norm.backward`.
+    fn name(&self) -> &'static str;
+
+    /// Computes the outputs in f64. Outputs hold what was in memory before, for ops that accumulate.
+    fn reference(&self, io: &mut Io<'_>);
+
+    /// How a device computes the same.
+    fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe;
+
+    /// Appends the gradient of this op to the tape.
+    ///
+    /// Ops that are themselves gradients are never differentiated again.
+    fn adjoint(&self, _adjoint: &mut Adjoint<'_>) {
+        panic!("{} has no adjoint", self.name());
+    }
+
+    /// Whether output `i` is added to rather than overwritten.
+    fn accumulates(&self, _output: usize) -> bool {
+        false
+    }
+
+    /// This op with one more input, the last, that it adds to its output; where it can.
+    fn with_addend(&self) -> Option<Rc<dyn Op>> {
+        None
+    }
+
+    /// Floating-point operations of one execution; an addition and a multiplication count one each.
+    fn flops(&self, _shapes: &Shapes<'_>) -> u64 {
+        0
+    }
+}
+
+/// The shapes of a node's inputs and outputs.
+#[derive(Clone, Debug)]
+pub struct Shapes<'a> {
+    pub inputs: Vec<&'a Shape>,
+    pub outputs: Vec<&'a Shape>,
+}
+
+impl Shapes<'_> {
+    /// Elements of input `i`.
+    pub fn input_elements(&self, i: usize) -> usize {
+        self.inputs[i].elements()
+    }
+
+    /// Elements of output `i`.
+    pub fn output_elements(&self, i: usize) -> usize {
+        self.outputs[i].elements()
+    }
+}

@@ -1,0 +1,69 @@
+//! How lanes share a row, and how a row is cut into vectors: the choices that several ops make alike.
+
+use super::Traits;
+
+/// The lanes that add up one value together, and the fragment that says how.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Team {
+    /// WGSL of `team_sum` and of the constant `TEAM`.
+    pub fragment: &'static str,
+    /// Lanes of a team: the constant `TEAM`.
+    pub size: usize,
+    /// Lanes of a workgroup: the constant `LANES`.
+    pub lanes: usize,
+}
+
+impl Team {
+    /// A CPU driver pays for workgroup memory and barriers, so there a team is a subgroup, or one lane where
+    /// subgroups cannot be used. On a GPU it is a workgroup, which is right for every subgroup width, also
+    /// where the compiler picks another one for each kernel.
+    pub fn of(device: &Traits) -> Self {
+        match (device.software, device.lanes as usize) {
+            (true, 0) => {
+                Self { fragment: include_str!("../../shaders/shared/team_alone.wgsl"), size: 1, lanes: 64 }
+            }
+            (true, lanes) => {
+                Self { fragment: include_str!("../../shaders/shared/team_subgroup.wgsl"), size: lanes, lanes }
+            }
+            (false, _) => Self::workgroup(),
+        }
+    }
+
+    /// The same where a single team walks everything: never one lane alone, whose loop would be too long.
+    pub fn single(device: &Traits) -> Self {
+        let team = Self::of(device);
+        if team.size > 1 { team } else { Self::workgroup() }
+    }
+
+    fn workgroup() -> Self {
+        Self { fragment: include_str!("../../shaders/shared/team_workgroup.wgsl"), size: 64, lanes: 64 }
+    }
+
+    /// Workgroups that hold `teams` teams.
+    pub fn workgroups(&self, teams: usize) -> usize {
+        teams.div_ceil(self.lanes / self.size)
+    }
+}
+
+/// The element a kernel reads of a row: a vec4 where every row starts at one, else a scalar.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Vectors {
+    /// WGSL of the type `Vector` and of `total`.
+    pub fragment: &'static str,
+    /// Vectors of a row.
+    pub width: usize,
+}
+
+impl Vectors {
+    /// For rows of `columns` elements.
+    pub fn of(columns: usize) -> Self {
+        let (fragment, size) = match columns.is_multiple_of(4) {
+            true => (include_str!("../../shaders/shared/vector4.wgsl"), 4),
+            false => (include_str!("../../shaders/shared/scalar.wgsl"), 1),
+        };
+        Self { fragment, width: columns / size }
+    }
+}
+
+/// Iterations of one invocation, over all of its loops, after which some CPU drivers silently leave them.
+pub(super) const MAX_ITERATIONS: usize = 65_535;

@@ -1,0 +1,272 @@
+//! Building a plan and recording it into command encoders.
+
+use super::memory::{MemoryPlan, owner, padded_bytes, pooled};
+use super::store::{Span, Store, usage};
+use crate::fault::{Fault, Kind, Result};
+use crate::gpu::{Gpu, Pipeline};
+use crate::ops::{Dispatch, Operand};
+use crate::tape::{Tape, TensorId};
+use std::rc::Rc;
+
+/// A tape made ready to run; see the module above.
+pub struct Plan {
+    pub(super) steps: Vec<Step>,
+    buffers: Vec<Rc<wgpu::Buffer>>,
+    images: Vec<wgpu::Texture>,
+    memory: MemoryPlan,
+    /// Node → its first step; one more entry at the end.
+    starts: Vec<usize>,
+}
+
+/// One command, ready to record.
+pub(super) enum Step {
+    Dispatch(Dispatched),
+    /// A tensor's rows become an image.
+    Copy {
+        from: Span,
+        to: wgpu::Texture,
+    },
+}
+
+/// One dispatch, ready to record.
+pub(super) struct Dispatched {
+    pub pipeline: Rc<Pipeline>,
+    pub group: wgpu::BindGroup,
+    pub groups: [u32; 3],
+    pub node: usize,
+    pub entry: &'static str,
+}
+
+impl Plan {
+    /// Allocates, compiles and binds everything a tape needs. Parameters, gradients, inputs and observations
+    /// are looked up in `store` by their tensors' names.
+    pub fn build(gpu: &Gpu, tape: &Tape, store: &Store) -> Result<Self> {
+        let (memory, recipes) = MemoryPlan::new(tape, gpu.traits());
+        check_bindings(tape, gpu.traits().max_binding)?;
+        let buffers = memory
+            .buffers
+            .iter()
+            .map(|&bytes| gpu.buffer("intermediate", bytes, usage()).map(Rc::new))
+            .collect::<Result<Vec<_>>>()?;
+        let images =
+            memory.images.extents.iter().map(|&extent| gpu.image(extent)).collect::<Result<Vec<_>>>()?;
+        let mut plan = Self { steps: Vec::new(), buffers, images, memory, starts: Vec::new() };
+        for (node, recipe) in recipes.iter().enumerate() {
+            plan.starts.push(plan.steps.len());
+            for image in plan.memory.images.uses[node].iter().filter(|image| image.copy) {
+                let from = plan.span(tape, store, tape.nodes()[node].inputs[image.input]);
+                let to = plan.images[image.image].clone();
+                plan.steps.push(Step::Copy { from, to });
+            }
+            for dispatch in &recipe.dispatches {
+                let step = plan.step(gpu, tape, store, node, dispatch)?;
+                plan.steps.push(Step::Dispatch(step));
+            }
+        }
+        plan.starts.push(plan.steps.len());
+        gpu.check()?;
+        Ok(plan)
+    }
+
+    /// Bytes of device memory this plan owns, beside the store's.
+    pub fn bytes(&self) -> u64 {
+        self.memory.bytes()
+    }
+
+    /// Dispatches of one replay.
+    pub fn dispatches(&self) -> usize {
+        self.steps.iter().filter(|step| matches!(step, Step::Dispatch(_))).count()
+    }
+
+    /// Records one replay.
+    pub(crate) fn record(&self, encoder: &mut wgpu::CommandEncoder) {
+        self.record_steps(encoder, 0..self.steps.len());
+    }
+
+    /// Records the work of one node alone.
+    pub(crate) fn record_node(&self, encoder: &mut wgpu::CommandEncoder, node: usize) {
+        self.record_steps(encoder, self.starts[node]..self.starts[node + 1]);
+    }
+
+    fn record_steps(&self, encoder: &mut wgpu::CommandEncoder, range: std::ops::Range<usize>) {
+        let mut pass = None;
+        for step in &self.steps[range] {
+            match step {
+                Step::Dispatch(dispatch) => {
+                    let pass = pass.get_or_insert_with(|| {
+                        encoder.begin_compute_pass(&Default::default()).forget_lifetime()
+                    });
+                    dispatch.record(pass);
+                }
+                Step::Copy { from, to } => {
+                    pass = None;
+                    copy_to_image(encoder, from, to);
+                }
+            }
+        }
+    }
+
+    /// Runs once and waits. For setup, checks and tests.
+    pub fn run(&self, gpu: &Gpu) -> Result<()> {
+        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        self.record(&mut encoder);
+        gpu.queue.submit([encoder.finish()]);
+        gpu.wait()
+    }
+
+    /// Runs one node alone and waits.
+    pub fn run_node(&self, gpu: &Gpu, node: usize) -> Result<()> {
+        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        self.record_node(&mut encoder, node);
+        gpu.queue.submit([encoder.finish()]);
+        gpu.wait()
+    }
+
+    /// Fills every pooled buffer with NaN, so that a kernel which forgets an element, or reads one that
+    /// nobody wrote, shows.
+    pub fn poison(&self, gpu: &Gpu) {
+        for (buffer, &bytes) in self.buffers.iter().zip(&self.memory.buffers) {
+            gpu.queue.write_buffer(buffer, 0, &vec![0xff; bytes as usize]);
+        }
+    }
+
+    /// Reads a tensor as it is in memory now. An intermediate may have lost its place to another by the end
+    /// of a replay; read it after [`Plan::run_node`] of the node that made it.
+    pub fn read(&self, gpu: &Gpu, tape: &Tape, store: &Store, tensor: TensorId) -> Result<Vec<f32>> {
+        let span = self.span(tape, store, tensor);
+        let bytes = gpu.read(&span.buffer, span.offset, tape.shape(tensor).elements() as u64 * 4)?;
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+
+    fn span(&self, tape: &Tape, store: &Store, tensor: TensorId) -> Span {
+        let info = tape.info(tensor);
+        let home = owner(tape, tensor);
+        let offset = info.parent.map_or(0, |(_, elements)| elements as u64 * 4);
+        let bytes = padded_bytes(info.shape.elements());
+        if pooled(tape, home) {
+            let buffer = self.buffers[self.memory.homes[&home]].clone();
+            return Span { buffer, offset, bytes };
+        }
+        let whole = store.span(&tape.info(home).name);
+        Span {
+            buffer: whole.buffer.clone(),
+            offset: whole.offset + offset,
+            bytes: bytes.min(whole.bytes - offset),
+        }
+    }
+
+    fn step(
+        &self,
+        gpu: &Gpu,
+        tape: &Tape,
+        store: &Store,
+        node: usize,
+        dispatch: &Dispatch,
+    ) -> Result<Dispatched> {
+        let recorded = &tape.nodes()[node];
+        let pipeline = gpu.pipeline(&dispatch.kernel)?;
+        let place = format!("{} in `{}`", dispatch.kernel.entry, recorded.op.name());
+        let bound: Vec<(&str, Bound)> = dispatch
+            .bindings
+            .iter()
+            .map(|&(name, operand)| (name, self.bound(tape, store, node, operand)))
+            .collect();
+        for (name, _) in &bound {
+            assert!(pipeline.variables.iter().any(|v| v.name == *name), "{place} has no variable `{name}`");
+        }
+        let mut entries = Vec::with_capacity(pipeline.variables.len());
+        for variable in &pipeline.variables {
+            let (_, bound) = bound
+                .iter()
+                .find(|(name, _)| *name == variable.name)
+                .unwrap_or_else(|| panic!("nothing is bound to `{}` of {place}", variable.name));
+            let resource = match bound {
+                Bound::Buffer(span) => wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer: &span.buffer,
+                    offset: span.offset,
+                    size: std::num::NonZeroU64::new(span.bytes),
+                }),
+                Bound::Image(view) => wgpu::BindingResource::TextureView(view),
+            };
+            entries.push(wgpu::BindGroupEntry { binding: variable.slot, resource });
+        }
+        let group = gpu.bind_group(&pipeline.layout, &entries);
+        Ok(Dispatched { pipeline, group, groups: dispatch.groups, node, entry: dispatch.kernel.entry })
+    }
+
+    fn bound(&self, tape: &Tape, store: &Store, node: usize, operand: Operand) -> Bound {
+        let recorded = &tape.nodes()[node];
+        Bound::Buffer(match operand {
+            Operand::Input(i) => self.span(tape, store, recorded.inputs[i]),
+            Operand::InputImage(i) => {
+                let image = self.memory.images.uses[node].iter().find(|u| u.input == i);
+                let image = image.expect("every image operand was planned").image;
+                return Bound::Image(self.images[image].create_view(&Default::default()));
+            }
+            Operand::Output(i) => self.span(tape, store, recorded.outputs[i]),
+            Operand::Scratch(i) => {
+                let home = self.memory.scratch[node][i];
+                Span { buffer: self.buffers[home].clone(), offset: 0, bytes: self.memory.buffers[home] }
+            }
+            Operand::InputWindow { input, offset, length } => {
+                window(self.span(tape, store, recorded.inputs[input]), offset, length)
+            }
+            Operand::OutputWindow { output, offset, length } => {
+                window(self.span(tape, store, recorded.outputs[output]), offset, length)
+            }
+        })
+    }
+}
+
+/// What is bound to one variable.
+enum Bound {
+    Buffer(Span),
+    Image(wgpu::TextureView),
+}
+
+impl Dispatched {
+    pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        pass.set_pipeline(&self.pipeline.pipeline);
+        pass.set_bind_group(0, &self.group, &[]);
+        let [x, y, z] = self.groups;
+        pass.dispatch_workgroups(x, y, z);
+    }
+}
+
+pub(super) fn copy_to_image(encoder: &mut wgpu::CommandEncoder, from: &Span, to: &wgpu::Texture) {
+    let layout = wgpu::TexelCopyBufferLayout {
+        offset: from.offset,
+        bytes_per_row: Some(to.width() * 16),
+        rows_per_image: None,
+    };
+    let source = wgpu::TexelCopyBufferInfo { buffer: &from.buffer, layout };
+    encoder.copy_buffer_to_texture(source, to.as_image_copy(), to.size());
+}
+
+fn window(span: Span, offset: usize, length: usize) -> Span {
+    let offset = offset as u64 * 4;
+    assert!(offset.is_multiple_of(super::memory::ALIGNMENT), "a window starts at a multiple of 64 elements");
+    let bytes = padded_bytes(length).min(span.bytes - offset);
+    Span { buffer: span.buffer, offset: span.offset + offset, bytes }
+}
+
+/// Intermediates must fit one binding each; parameters may be larger, their ops walk them in windows.
+///
+/// # Errors
+/// [`Kind::Memory`], naming the tensor.
+pub fn check_bindings(tape: &Tape, max_binding: u64) -> Result<()> {
+    for id in tape.ids() {
+        let info = tape.info(id);
+        let bytes = padded_bytes(info.shape.elements());
+        if pooled(tape, id) && bytes > max_binding {
+            let most = crate::gpu::mebibytes(max_binding);
+            return Err(Fault::new(
+                Kind::Memory,
+                format!("the tensor `{}` is too large for one binding", info.name),
+            )
+            .found(format!("{} of shape {}, {most} allowed", crate::gpu::mebibytes(bytes), info.shape))
+            .remedy("lower train.batch_size and raise train.gradient_accumulation_steps by as much"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! Named device memory that outlives a replay and is shared between plans: parameters, gradients, moments,
+//! inputs, observations.
+
+use super::memory::padded_bytes;
+use crate::fault::Result;
+use crate::gpu::Gpu;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// A stretch of a buffer.
+#[derive(Clone)]
+pub(crate) struct Span {
+    pub buffer: Rc<wgpu::Buffer>,
+    /// Bytes from the start of the buffer; a multiple of 256.
+    pub offset: u64,
+    /// Bytes, padding included.
+    pub bytes: u64,
+}
+
+/// Device memory by name.
+#[derive(Default)]
+pub struct Store {
+    spans: HashMap<String, Span>,
+    bytes: u64,
+}
+
+/// What every buffer of a plan is used for.
+pub(super) fn usage() -> wgpu::BufferUsages {
+    wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC
+}
+
+impl Store {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reserves a buffer of its own for `elements` of four bytes.
+    pub fn allocate(&mut self, gpu: &Gpu, name: &str, elements: usize) -> Result<()> {
+        let bytes = padded_bytes(elements);
+        let buffer = Rc::new(gpu.buffer(name, bytes, usage())?);
+        self.spans.insert(name.to_owned(), Span { buffer, offset: 0, bytes });
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Reserves one buffer, named `arena`, that holds all `parts` (name, elements) back to back, each at a
+    /// multiple of 256 bytes.
+    pub fn allocate_arena(&mut self, gpu: &Gpu, arena: &str, parts: &[(String, usize)]) -> Result<()> {
+        let bytes: u64 = parts.iter().map(|(_, elements)| padded_bytes(*elements)).sum();
+        let buffer = Rc::new(gpu.buffer(arena, bytes, usage())?);
+        let mut offset = 0;
+        for (name, elements) in parts {
+            let part = padded_bytes(*elements);
+            self.spans.insert(name.clone(), Span { buffer: buffer.clone(), offset, bytes: part });
+            offset += part;
+        }
+        self.spans.insert(arena.to_owned(), Span { buffer, offset: 0, bytes });
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Bytes of device memory reserved so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(crate) fn span(&self, name: &str) -> &Span {
+        self.spans.get(name).unwrap_or_else(|| panic!("the store has no memory named `{name}`"))
+    }
+
+    /// Whether memory of that name is reserved.
+    pub fn contains(&self, name: &str) -> bool {
+        self.spans.contains_key(name)
+    }
+
+    /// Writes values from the start of the named memory; done before the next submission runs.
+    pub fn write<T: bytemuck::NoUninit>(&self, gpu: &Gpu, name: &str, values: &[T]) {
+        let span = self.span(name);
+        let bytes: &[u8] = bytemuck::cast_slice(values);
+        assert!(bytes.len() as u64 <= span.bytes, "{} bytes do not fit `{name}`", bytes.len());
+        gpu.queue.write_buffer(&span.buffer, span.offset, bytes);
+    }
+
+    /// Reads the first `elements` of the named memory, and waits for them.
+    pub fn read(&self, gpu: &Gpu, name: &str, elements: usize) -> Result<Vec<f32>> {
+        let span = self.span(name);
+        assert!(elements as u64 * 4 <= span.bytes, "`{name}` holds fewer than {elements} elements");
+        let bytes = gpu.read(&span.buffer, span.offset, elements as u64 * 4)?;
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+
+    /// Records that the named memory becomes zero.
+    pub(crate) fn clear(&self, encoder: &mut wgpu::CommandEncoder, name: &str) {
+        let span = self.span(name);
+        encoder.clear_buffer(&span.buffer, span.offset, Some(span.bytes));
+    }
+}

@@ -1,0 +1,93 @@
+//! The f64 reader of a tape: runs it op by op in the most careful arithmetic at hand. The oracle of every
+//! test and of `normfree verify`.
+
+use crate::ops::Shapes;
+use crate::tape::{Node, Shape, Tape, TensorId};
+use std::collections::HashMap;
+
+/// An op's view of its operands: values in f64, row-major. Indices (u32 tensors) are whole numbers in f64.
+pub struct Io<'a> {
+    pub shapes: Shapes<'a>,
+    inputs: Vec<&'a [f64]>,
+    outputs: Vec<Vec<f64>>,
+}
+
+impl<'a> Io<'a> {
+    /// Inputs and outputs at once. Outputs hold what was in memory before the op.
+    pub fn split(&mut self) -> (&[&'a [f64]], &mut [Vec<f64>]) {
+        (&self.inputs, &mut self.outputs)
+    }
+
+    /// The shape of input `i`.
+    pub fn input_shape(&self, i: usize) -> &'a Shape {
+        self.shapes.inputs[i]
+    }
+
+    /// The shape of output `i`.
+    pub fn output_shape(&self, i: usize) -> &'a Shape {
+        self.shapes.outputs[i]
+    }
+}
+
+/// The memory of a reference run: one array per tensor that owns storage, zero at the start.
+pub struct Memory {
+    arrays: HashMap<TensorId, Vec<f64>>,
+}
+
+impl Memory {
+    /// Zeros for every tensor of a tape.
+    pub fn new(tape: &Tape) -> Self {
+        let owners = tape.ids().filter(|&id| tape.info(id).parent.is_none());
+        Self { arrays: owners.map(|id| (id, vec![0.0; tape.shape(id).elements()])).collect() }
+    }
+
+    /// Sets a tensor (or a slice of one).
+    pub fn set(&mut self, tape: &Tape, tensor: TensorId, values: &[f64]) {
+        self.span_mut(tape, tensor).copy_from_slice(values);
+    }
+
+    /// The values of a tensor (or of a slice of one).
+    pub fn get(&self, tape: &Tape, tensor: TensorId) -> &[f64] {
+        let (owner, offset) = tape.info(tensor).parent.unwrap_or((tensor, 0));
+        &self.arrays[&owner][offset..offset + tape.shape(tensor).elements()]
+    }
+
+    /// Sets a tensor to zero.
+    pub fn clear(&mut self, tape: &Tape, tensor: TensorId) {
+        self.span_mut(tape, tensor).fill(0.0);
+    }
+
+    /// Runs every node of the tape.
+    pub fn run(&mut self, tape: &Tape) {
+        for node in tape.nodes() {
+            self.run_node(tape, node);
+        }
+    }
+
+    /// Runs one node.
+    pub fn run_node(&mut self, tape: &Tape, node: &Node) {
+        let shapes = shapes(tape, node);
+        let outputs = node.outputs.iter().map(|&o| self.get(tape, o).to_vec()).collect();
+        let inputs = node.inputs.iter().map(|&i| self.get(tape, i)).collect();
+        let mut io = Io { shapes, inputs, outputs };
+        node.op.reference(&mut io);
+        let outputs = io.outputs;
+        for (&tensor, values) in node.outputs.iter().zip(outputs) {
+            self.set(tape, tensor, &values);
+        }
+    }
+
+    fn span_mut(&mut self, tape: &Tape, tensor: TensorId) -> &mut [f64] {
+        let (owner, offset) = tape.info(tensor).parent.unwrap_or((tensor, 0));
+        let length = tape.shape(tensor).elements();
+        &mut self.arrays.get_mut(&owner).expect("every owner has an array")[offset..offset + length]
+    }
+}
+
+/// The shapes of a node's operands.
+pub fn shapes<'a>(tape: &'a Tape, node: &Node) -> Shapes<'a> {
+    Shapes {
+        inputs: node.inputs.iter().map(|&t| tape.shape(t)).collect(),
+        outputs: node.outputs.iter().map(|&t| tape.shape(t)).collect(),
+    }
+}

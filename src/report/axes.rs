@@ -1,0 +1,173 @@
+//! The frame of a curve plot: ranges, ticks, grid, labels.
+
+use super::colormap::Rgb;
+use super::picture::{Anchor, Picture, Text};
+
+pub(super) const INK: Rgb = Rgb::hex(0x222222);
+pub(super) const QUIET: Rgb = Rgb::hex(0x555555);
+const GRID: Rgb = Rgb::hex(0xe4e4e4);
+const TICK: f64 = 12.0;
+const LABEL: f64 = 14.0;
+
+/// Round numbers within `low` … `high`, about `count` of them, and the step between them.
+pub fn nice_ticks(low: f64, high: f64, count: usize) -> (Vec<f64>, f64) {
+    let rough = (high - low) / count.max(2) as f64;
+    if !(rough.is_finite() && rough > 0.0) {
+        return (vec![low], 1.0);
+    }
+    let magnitude = 10f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * magnitude).into_iter().find(|&s| s >= rough * 0.999);
+    let step = step.unwrap_or(10.0 * magnitude);
+    let (first, last) = ((low / step - 1e-9).ceil() as i64, (high / step + 1e-9).floor() as i64);
+    ((first..=last).map(|k| k as f64 * step).collect(), step)
+}
+
+/// A tick with the decimals its step needs, thousands set apart.
+pub fn tick_text(value: f64, step: f64) -> String {
+    let decimals = (-step.log10().floor()).clamp(0.0, 12.0) as usize;
+    let text = format!("{:.decimals$}", value.abs());
+    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+    let mut out = String::from(if value < 0.0 { "−" } else { "" });
+    for (index, digit) in whole.chars().enumerate() {
+        if index > 0 && (whole.len() - index) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    if !fraction.is_empty() {
+        out.push('.');
+        out.push_str(fraction);
+    }
+    out
+}
+
+/// A plot area on the page and the ranges it shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Axes {
+    pub left: f64,
+    pub top: f64,
+    pub width: f64,
+    pub height: f64,
+    pub x: (f64, f64),
+    pub y: (f64, f64),
+}
+
+impl Axes {
+    /// Where a value stands on the page.
+    pub fn place(&self, (x, y): (f64, f64)) -> (f64, f64) {
+        let part = |value: f64, range: (f64, f64)| (value - range.0) / (range.1 - range.0);
+        (self.left + part(x, self.x) * self.width, self.top + (1.0 - part(y, self.y)) * self.height)
+    }
+
+    /// Grid, ticks and axis labels.
+    pub fn draw(&self, picture: &mut Picture, x_label: &str, y_label: &str) {
+        let (right, bottom) = (self.left + self.width, self.top + self.height);
+        let (ticks, step) = nice_ticks(self.x.0, self.x.1, (self.width / 75.0) as usize);
+        for tick in ticks {
+            let at = self.place((tick, self.y.0)).0;
+            picture.line(vec![(at, self.top), (at, bottom)], 1.0, GRID);
+            picture.text(Text::new(at, bottom + 14.0, TICK, tick_text(tick, step)).color(INK));
+        }
+        let (ticks, step) = nice_ticks(self.y.0, self.y.1, (self.height / 45.0) as usize);
+        for tick in ticks {
+            let at = self.place((self.x.0, tick)).1;
+            picture.line(vec![(self.left, at), (right, at)], 1.0, GRID);
+            let label = Text::new(self.left - 8.0, at, TICK, tick_text(tick, step));
+            picture.text(label.anchor(Anchor::End).color(INK));
+        }
+        picture.line(vec![(self.left, self.top), (self.left, bottom), (right, bottom)], 1.2, INK);
+        picture.text(Text::new(self.left + self.width / 2.0, bottom + 37.0, LABEL, x_label).color(INK));
+        let label = Text::new(self.left - 48.0, self.top + self.height / 2.0, LABEL, y_label);
+        picture.text(label.turned().color(INK));
+    }
+
+    /// A second axis on the right that reads e^y.
+    pub fn draw_exponential(&self, picture: &mut Picture, label: &str) {
+        let right = self.left + self.width;
+        picture.line(vec![(right, self.top), (right, self.top + self.height)], 1.2, INK);
+        let (mut decade, mut last) =
+            (10f64.powf((self.y.0 / std::f64::consts::LN_10).floor()), f64::INFINITY);
+        while decade.ln() <= self.y.1 {
+            for value in [1.0, 2.0, 3.0, 4.0, 5.0, 7.0].map(|digit| digit * decade) {
+                let at = self.place((self.x.1, value.ln())).1;
+                let inside = (self.top - 0.5..=self.top + self.height + 0.5).contains(&at);
+                if inside && last - at >= 22.0 {
+                    picture.line(vec![(right, at), (right + 4.0, at)], 1.2, INK);
+                    let text = tick_text(value, decade.min(1.0));
+                    picture.text(Text::new(right + 8.0, at, TICK, text).anchor(Anchor::Start).color(INK));
+                    last = at;
+                }
+            }
+            decade *= 10.0;
+        }
+        let label = Text::new(right + 52.0, self.top + self.height / 2.0, LABEL, label);
+        picture.text(label.turned().color(INK));
+    }
+
+    /// A curve through `points`, cut at the frame and broken where a value is not finite.
+    pub fn curve(
+        &self,
+        picture: &mut Picture,
+        points: &[(f64, f64)],
+        width: f64,
+        color: Rgb,
+        dash: Option<f64>,
+    ) {
+        let mut piece: Vec<(f64, f64)> = Vec::new();
+        let mut finish = |piece: &mut Vec<(f64, f64)>| {
+            let points: Vec<_> = piece.drain(..).map(|point| self.place(point)).collect();
+            match (points.len(), dash) {
+                (0, _) => {}
+                (1, _) => picture.disc(points[0].0, points[0].1, width, color),
+                (_, Some(dash)) => picture.dashed(points, width, color, dash),
+                (_, None) => picture.line(points, width, color),
+            }
+        };
+        let mut previous: Option<(f64, f64)> = None;
+        let inside = |y: f64| (self.y.0..=self.y.1).contains(&y);
+        for &point in points {
+            if !point.1.is_finite() {
+                finish(&mut piece);
+                previous = None;
+                continue;
+            }
+            if let Some(before) = previous
+                && inside(before.1) != inside(point.1)
+            {
+                let (outside, within) = if inside(point.1) { (before, point) } else { (point, before) };
+                let edge = outside.1.clamp(self.y.0, self.y.1);
+                let part = (edge - within.1) / (outside.1 - within.1);
+                piece.push((within.0 + (outside.0 - within.0) * part, edge));
+            }
+            if inside(point.1) {
+                piece.push(point);
+            } else {
+                finish(&mut piece);
+            }
+            previous = Some(point);
+        }
+        finish(&mut piece);
+    }
+
+    /// A point, where it lies inside the frame.
+    pub fn point(&self, picture: &mut Picture, point: (f64, f64), radius: f64, color: Rgb) {
+        if point.1.is_finite() && (self.y.0..=self.y.1).contains(&point.1) {
+            let (x, y) = self.place(point);
+            picture.disc(x, y, radius, color);
+        }
+    }
+
+    /// A cross at the last finite value before a curve stops being finite.
+    pub fn cross(&self, picture: &mut Picture, (x, y): (f64, f64), color: Rgb) {
+        let (x, y) = self.place((x, y.clamp(self.y.0, self.y.1)));
+        let arm = 5.0;
+        picture.line(vec![(x - arm, y - arm), (x + arm, y + arm)], 2.0, color);
+        picture.line(vec![(x - arm, y + arm), (x + arm, y - arm)], 2.0, color);
+    }
+}
+
+/// The last finite point before the first non-finite one, where there is such a pair.
+pub fn last_finite(points: &[(f64, f64)]) -> Option<(f64, f64)> {
+    let broken = points.iter().position(|point| !point.1.is_finite())?;
+    points[..broken].last().copied()
+}

@@ -1,0 +1,247 @@
+//! The paper's first figure: mean attention entropy of every head, layers down, heads across.
+
+use super::axes::{nice_ticks, tick_text};
+use super::colormap::{Colormap, Rgb};
+use super::picture::{Anchor, Picture, Text};
+use super::text;
+use crate::fault::{Fault, Kind, Result};
+
+/// One model's matrix.
+#[derive(Clone, Debug)]
+pub struct Panel {
+    pub title: String,
+    /// Quiet lines under the title.
+    pub notes: Vec<String>,
+    /// Mean entropies in nats, `[layer][head]`, layer 0 first. Non-finite values are shown as such.
+    pub values: Vec<Vec<f64>>,
+}
+
+/// Which range of entropies the colours span. It always begins at 0, so that a dark cell is a collapsed head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Scale {
+    /// One range for all panels, to the largest value of any: colours compare across panels.
+    #[default]
+    Shared,
+    /// Each panel to its own largest value, with its own colour bar.
+    Own,
+}
+
+/// The least and the largest cell, and the matrix that cells between them fill.
+const CELL_LEAST: (f64, f64) = (34.0, 28.0);
+const CELL_MOST: (f64, f64) = (64.0, 46.0);
+const MATRIX: (f64, f64) = (400.0, 330.0);
+const LABEL: f64 = 14.0;
+const TICK: f64 = 12.0;
+const TITLE: f64 = 18.0;
+const NOTE: f64 = 12.5;
+/// Space left of a matrix (layer numbers, "Layer") and below it (head numbers, "Head").
+const LEFT: f64 = 52.0;
+const BELOW: f64 = 48.0;
+/// Room of a colour bar with its ticks and label, and its width.
+const BAR_ROOM: f64 = 96.0;
+const BAR: f64 = 18.0;
+const MARGIN: f64 = 18.0;
+const GAP: f64 = 26.0;
+/// The least size of a panel's matrix area, so that the bar's label fits beside a single cell.
+const LEAST: (f64, f64) = (120.0, 190.0);
+/// Height of a line of notes.
+const LINE: f64 = 18.0;
+/// Text is measured in the PNG's font; SVG viewers may set a wider one.
+const SLACK: f64 = 1.2;
+
+const INK: Rgb = Rgb::hex(0x222222);
+const QUIET: Rgb = Rgb::hex(0x555555);
+const ABSENT: Rgb = Rgb::hex(0xd4d4d4);
+const HATCH: Rgb = Rgb::hex(0xa8a8a8);
+
+/// Columns of a figure with `count` panels: up to three side by side, four as two by two.
+pub(super) fn columns(count: usize) -> usize {
+    if count <= 3 { count.max(1) } else { (count as f64).sqrt().ceil() as usize }
+}
+
+/// Draws the panels, with `caption` below them (empty for none).
+///
+/// # Errors
+/// `Usage` when there is no panel, or one without a single head.
+pub fn heatmap(panels: &[Panel], caption: &str, scale: Scale, colormap: Colormap) -> Result<Picture> {
+    if panels.is_empty() {
+        return Err(Fault::new(Kind::Usage, "there is no run to draw a heatmap of"));
+    }
+    if let Some(empty) = panels.iter().find(|panel| heads(panel) == 0) {
+        return Err(Fault::new(Kind::Usage, format!("`{}` has no attention head to draw", empty.title)));
+    }
+    let page = Page::new(panels, caption, scale);
+    let names: Vec<&str> = panels.iter().map(|panel| panel.title.as_str()).collect();
+    let title = format!("Mean attention entropy (nats) per layer and head: {}", names.join(", "));
+    let mut picture = Picture::new(page.width, page.height, title);
+    let shared = top_of(panels);
+    for (index, panel) in panels.iter().enumerate() {
+        let (x, y) = page.corner(index);
+        let top = if scale == Scale::Own { top_of(std::slice::from_ref(panel)) } else { shared };
+        draw_panel(&mut picture, panel, (x, y), page.cell, |value| colormap.at(value / top));
+        if scale == Scale::Own {
+            let bar = (x + heads(panel) as f64 * page.cell.0 + 16.0, y);
+            colour_bar(&mut picture, bar, page.matrix.1, top, colormap);
+        }
+    }
+    if scale == Scale::Shared {
+        let first = page.corner(0);
+        let last = page.corner(page.columns * ((panels.len() - 1) / page.columns)).1 + page.matrix.1;
+        let x = page.width - MARGIN - BAR_ROOM + 16.0;
+        colour_bar(&mut picture, (x, first.1), last - first.1, shared, colormap);
+    }
+    if !caption.is_empty() {
+        let foot = Text::new(MARGIN + LEFT, page.height - MARGIN - 4.0, NOTE, caption);
+        picture.text(foot.anchor(Anchor::Start).color(QUIET));
+    }
+    Ok(picture)
+}
+
+fn heads(panel: &Panel) -> usize {
+    panel.values.iter().map(Vec::len).max().unwrap_or(0)
+}
+
+/// The upper end of the colours; 1 where no entropy is above zero.
+fn top_of(panels: &[Panel]) -> f64 {
+    let top = super::stats::observed_max(panels.iter().map(|panel| panel.values.as_slice()));
+    if top > 0.0 { top } else { 1.0 }
+}
+
+/// Where the panels stand: every one has the room of the largest.
+struct Page {
+    width: f64,
+    height: f64,
+    columns: usize,
+    cell: (f64, f64),
+    /// Room of a matrix.
+    matrix: (f64, f64),
+    /// Room of a panel, its titles and labels included.
+    panel: (f64, f64),
+    above: f64,
+}
+
+impl Page {
+    fn new(panels: &[Panel], caption: &str, scale: Scale) -> Self {
+        let columns = columns(panels.len());
+        let rows = panels.len().div_ceil(columns);
+        let most = |size: fn(&Panel) -> f64| panels.iter().map(size).fold(0.0, f64::max);
+        let (across, down) = (most(|panel| heads(panel) as f64), most(|panel| panel.values.len() as f64));
+        let cell = (
+            (MATRIX.0 / across).clamp(CELL_LEAST.0, CELL_MOST.0).floor(),
+            (MATRIX.1 / down).clamp(CELL_LEAST.1, CELL_MOST.1).floor(),
+        );
+        let matrix = ((across * cell.0).max(LEAST.0), (down * cell.1).max(LEAST.1));
+        let titles = most(|panel| {
+            let notes = panel.notes.iter().map(|note| text::width(note, NOTE));
+            notes.fold(text::width(&panel.title, TITLE), f64::max)
+        });
+        let above = 34.0 + LINE * most(|panel| panel.notes.len() as f64);
+        let (own_bar, shared_bar) = if scale == Scale::Own { (BAR_ROOM, 0.0) } else { (0.0, BAR_ROOM) };
+        let panel = (LEFT + (matrix.0 + own_bar).max(titles * SLACK), above + matrix.1 + BELOW);
+        let spread = |count: usize, size: f64| count as f64 * (size + GAP) - GAP;
+        let foot = if caption.is_empty() { 0.0 } else { 26.0 };
+        Self {
+            width: (2.0 * MARGIN + spread(columns, panel.0) + shared_bar)
+                .max(text::width(caption, NOTE) * SLACK + 2.0 * MARGIN + LEFT),
+            height: 2.0 * MARGIN + spread(rows, panel.1) + foot,
+            columns,
+            cell,
+            matrix,
+            panel,
+            above,
+        }
+    }
+
+    /// Top left corner of the matrix of panel `index`.
+    fn corner(&self, index: usize) -> (f64, f64) {
+        let (row, column) = ((index / self.columns) as f64, (index % self.columns) as f64);
+        (MARGIN + column * (self.panel.0 + GAP) + LEFT, MARGIN + row * (self.panel.1 + GAP) + self.above)
+    }
+}
+
+fn draw_panel(
+    picture: &mut Picture,
+    panel: &Panel,
+    (x, y): (f64, f64),
+    size: (f64, f64),
+    colour: impl Fn(f64) -> Rgb,
+) {
+    let (layers, heads) = (panel.values.len(), heads(panel));
+    let (width, height) = (heads as f64 * size.0, layers as f64 * size.1);
+    let lines = panel.notes.len() as f64;
+    let title = Text::new(x, y - 17.0 - LINE * lines, TITLE, &panel.title);
+    picture.text(title.anchor(Anchor::Start).bold().color(INK));
+    for (index, note) in panel.notes.iter().enumerate() {
+        let middle = y - 14.0 - LINE * (lines - 1.0 - index as f64);
+        picture.text(Text::new(x, middle, NOTE, note).anchor(Anchor::Start).color(QUIET));
+    }
+    for (layer, row) in panel.values.iter().enumerate() {
+        for (head, &value) in row.iter().enumerate() {
+            let corner = (x + head as f64 * size.0, y + layer as f64 * size.1);
+            cell(picture, corner, size, value, &colour);
+        }
+    }
+    for head in (0..heads).step_by(heads.div_ceil(32)) {
+        let middle = x + (head as f64 + 0.5) * size.0;
+        picture.text(Text::new(middle, y + height + 12.0, TICK, head.to_string()).color(INK));
+    }
+    for layer in (0..layers).step_by(layers.div_ceil(64)) {
+        let middle = y + (layer as f64 + 0.5) * size.1;
+        let tick = Text::new(x - 7.0, middle, TICK, layer.to_string());
+        picture.text(tick.anchor(Anchor::End).color(INK));
+    }
+    picture.text(Text::new(x + width / 2.0, y + height + 33.0, LABEL, "Head").color(INK));
+    picture.text(Text::new(x - 39.0, y + height / 2.0, LABEL, "Layer").turned().color(INK));
+}
+
+/// One head: its colour and its value with two decimals, or hatched grey where there is no finite value.
+fn cell(
+    picture: &mut Picture,
+    (x, y): (f64, f64),
+    size: (f64, f64),
+    value: f64,
+    colour: &impl Fn(f64) -> Rgb,
+) {
+    // A white line of one pixel between neighbours.
+    let (width, height) = (size.0 - 1.0, size.1 - 1.0);
+    let fill = if value.is_finite() { colour(value) } else { ABSENT };
+    picture.rect(x, y, width, height, fill);
+    let mut label =
+        Text::new(x + width / 2.0, y + height / 2.0, (size.0 * 0.37).min(16.0), "").color(fill.ink());
+    if value.is_finite() {
+        // Adding 0 turns −0.00 into 0.00.
+        label.text = format!("{:.2}", (value * 100.0).round() / 100.0 + 0.0);
+    } else {
+        let mut reach = 7.0;
+        while reach < width + height {
+            // The diagonal of points with dx + dy = reach, cut to the cell.
+            let from = (x + (reach - height).max(0.0), y + reach.min(height));
+            let to = (x + reach.min(width), y + (reach - width).max(0.0));
+            picture.line(vec![from, to], 1.0, HATCH);
+            reach += 7.0;
+        }
+        label.text = if value.is_nan() { "NaN" } else { "inf" }.to_string();
+        label.bold = true;
+    }
+    picture.text(label);
+}
+
+/// A vertical bar of the colours 0 … `top`, low end below, labelled in nats.
+fn colour_bar(picture: &mut Picture, (x, y): (f64, f64), height: f64, top: f64, colormap: Colormap) {
+    // Each stripe reaches down to the foot, so that no seam shows between neighbours.
+    let stripes = 256;
+    for stripe in 0..stripes {
+        let from = height * f64::from(stripe) / f64::from(stripes);
+        let colour = colormap.at(1.0 - (f64::from(stripe) + 0.5) / f64::from(stripes));
+        picture.rect(x, y + from, BAR, height - from, colour);
+    }
+    let (ticks, step) = nice_ticks(0.0, top, (height / 45.0) as usize);
+    for tick in ticks {
+        let at = y + height * (1.0 - tick / top);
+        picture.line(vec![(x + BAR, at), (x + BAR + 4.0, at)], 1.0, INK);
+        let label = Text::new(x + BAR + 8.0, at, TICK, tick_text(tick, step));
+        picture.text(label.anchor(Anchor::Start).color(INK));
+    }
+    let label = Text::new(x + BAR + 46.0, y + height / 2.0, LABEL, "Mean entropy (nats)");
+    picture.text(label.turned().color(INK));
+}

@@ -1,0 +1,239 @@
+//! A picture as plain data: marks on a page, and their SVG. `raster` makes the PNG from the same marks.
+//!
+//! Lengths are in CSS pixels, x to the right, y down.
+
+use std::fmt::Write;
+
+use super::colormap::{BLACK, Rgb};
+use super::text;
+
+/// Marks on a white page, painted in order.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    pub width: f64,
+    pub height: f64,
+    /// What the picture shows, for people who hear it rather than see it.
+    pub title: String,
+    pub marks: Vec<Mark>,
+}
+
+/// One thing on the page.
+#[derive(Clone, Debug)]
+pub enum Mark {
+    Rect { x: f64, y: f64, width: f64, height: f64, fill: Rgb },
+    Line(Line),
+    Disc { x: f64, y: f64, radius: f64, fill: Rgb },
+    Text(Text),
+}
+
+/// An open polyline.
+#[derive(Clone, Debug)]
+pub struct Line {
+    pub points: Vec<(f64, f64)>,
+    pub width: f64,
+    pub color: Rgb,
+    /// Length of a dash and of the gap after it; solid without.
+    pub dash: Option<f64>,
+}
+
+/// One line of text.
+#[derive(Clone, Debug)]
+pub struct Text {
+    /// The point that `anchor` speaks of; vertically the middle of a capital letter.
+    pub at: (f64, f64),
+    pub text: String,
+    /// Font size (em).
+    pub size: f64,
+    pub color: Rgb,
+    pub anchor: Anchor,
+    pub bold: bool,
+    /// Turned a quarter to the left, to be read from below.
+    pub turned: bool,
+}
+
+/// Which end of a text stands at its point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Anchor {
+    Start,
+    Middle,
+    End,
+}
+
+impl Text {
+    /// Black text whose middle is at (x, y).
+    pub fn new(x: f64, y: f64, size: f64, text: impl Into<String>) -> Self {
+        Self {
+            at: (x, y),
+            text: text.into(),
+            size,
+            color: BLACK,
+            anchor: Anchor::Middle,
+            bold: false,
+            turned: false,
+        }
+    }
+
+    pub fn color(self, color: Rgb) -> Self {
+        Self { color, ..self }
+    }
+
+    pub fn anchor(self, anchor: Anchor) -> Self {
+        Self { anchor, ..self }
+    }
+
+    pub fn bold(self) -> Self {
+        Self { bold: true, ..self }
+    }
+
+    pub fn turned(self) -> Self {
+        Self { turned: true, ..self }
+    }
+
+    /// Where the text begins, measured along its own direction from `at`.
+    pub fn start(&self) -> f64 {
+        let width = text::width(&self.text, self.size);
+        match self.anchor {
+            Anchor::Start => 0.0,
+            Anchor::Middle => -width / 2.0,
+            Anchor::End => -width,
+        }
+    }
+
+    /// The box of the text on the page: left, top, right, bottom.
+    pub fn bounds(&self) -> (f64, f64, f64, f64) {
+        let (start, half) = (self.start(), self.size * text::CAPITAL / 2.0);
+        let (end, below) = (start + text::width(&self.text, self.size), half + self.size * 0.2);
+        let (x, y) = self.at;
+        if self.turned {
+            (x - half, y - end, x + below, y - start)
+        } else {
+            (x + start, y - half, x + end, y + below)
+        }
+    }
+}
+
+impl Picture {
+    pub fn new(width: f64, height: f64, title: impl Into<String>) -> Self {
+        Self { width: width.ceil(), height: height.ceil(), title: title.into(), marks: Vec::new() }
+    }
+
+    pub fn rect(&mut self, x: f64, y: f64, width: f64, height: f64, fill: Rgb) {
+        self.marks.push(Mark::Rect { x, y, width, height, fill });
+    }
+
+    pub fn line(&mut self, points: Vec<(f64, f64)>, width: f64, color: Rgb) {
+        self.marks.push(Mark::Line(Line { points, width, color, dash: None }));
+    }
+
+    pub fn dashed(&mut self, points: Vec<(f64, f64)>, width: f64, color: Rgb, dash: f64) {
+        self.marks.push(Mark::Line(Line { points, width, color, dash: Some(dash) }));
+    }
+
+    pub fn disc(&mut self, x: f64, y: f64, radius: f64, fill: Rgb) {
+        self.marks.push(Mark::Disc { x, y, radius, fill });
+    }
+
+    pub fn text(&mut self, text: Text) {
+        self.marks.push(Mark::Text(text));
+    }
+
+    /// The picture as an SVG document.
+    pub fn svg(&self) -> String {
+        let mut out = String::new();
+        let (w, h) = (self.width, self.height);
+        // Writing into a String cannot fail.
+        let _ = writeln!(
+            out,
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{w}\" height=\"{h}\" viewBox=\"0 0 {w} {h}\" \
+             font-family=\"Ubuntu, 'Helvetica Neue', Helvetica, Arial, sans-serif\" role=\"img\">\n\
+             <title>{}</title>\n<rect width=\"{w}\" height=\"{h}\" fill=\"#ffffff\"/>",
+            escape(&self.title)
+        );
+        for mark in &self.marks {
+            let _ = match mark {
+                Mark::Rect { x, y, width, height, fill } => writeln!(
+                    out,
+                    "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"{}\" \
+                     shape-rendering=\"crispEdges\"/>",
+                    short(*x),
+                    short(*y),
+                    short(*width),
+                    short(*height),
+                    hex(*fill)
+                ),
+                Mark::Line(line) => writeln!(out, "{}", svg_line(line)),
+                Mark::Disc { x, y, radius, fill } => writeln!(
+                    out,
+                    "<circle cx=\"{}\" cy=\"{}\" r=\"{}\" fill=\"{}\"/>",
+                    short(*x),
+                    short(*y),
+                    short(*radius),
+                    hex(*fill)
+                ),
+                Mark::Text(text) => writeln!(out, "{}", svg_text(text)),
+            };
+        }
+        out.push_str("</svg>\n");
+        out
+    }
+}
+
+fn svg_line(line: &Line) -> String {
+    let points: Vec<String> = line.points.iter().map(|p| format!("{},{}", short(p.0), short(p.1))).collect();
+    let dash = line.dash.map_or(String::new(), |dash| format!(" stroke-dasharray=\"{}\"", short(dash)));
+    format!(
+        "<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{}\" stroke-linejoin=\"round\"{dash}/>",
+        points.join(" "),
+        hex(line.color),
+        short(line.width),
+    )
+}
+
+fn svg_text(text: &Text) -> String {
+    let (x, y) = text.at;
+    let anchor = match text.anchor {
+        Anchor::Start => "start",
+        Anchor::Middle => "middle",
+        Anchor::End => "end",
+    };
+    let turn = if text.turned {
+        format!(" transform=\"rotate(-90 {} {})\"", short(x), short(y))
+    } else {
+        String::new()
+    };
+    format!(
+        "<text x=\"{}\" y=\"{}\" font-size=\"{}\" text-anchor=\"{anchor}\" fill=\"{}\"{}{turn}>{}</text>",
+        short(x),
+        // SVG places the baseline; dominant-baseline is not known to every reader.
+        short(y + text.size * text::CAPITAL / 2.0),
+        short(text.size),
+        hex(text.color),
+        if text.bold { " font-weight=\"bold\"" } else { "" },
+        escape(&text.text)
+    )
+}
+
+/// At most two decimals, none that are zero.
+fn short(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}
+
+fn hex(color: Rgb) -> String {
+    format!("#{:02x}{:02x}{:02x}", color.0, color.1, color.2)
+}
+
+/// Text made safe inside XML, where control characters must not stand at all.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            c if c.is_control() => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}

@@ -1,0 +1,193 @@
+//! The pixels of a picture, smoothed at every edge, and its PNG.
+
+use std::io::Cursor;
+
+use image::{ImageFormat, RgbImage};
+
+use super::colormap::Rgb;
+use super::picture::{Line, Mark, Picture, Text};
+use super::text;
+use crate::fault::{Fault, Kind, Result};
+
+/// PNG pixels per CSS pixel: sharp on dense screens and on paper.
+pub const DENSITY: f64 = 2.0;
+
+/// The largest side of a PNG in pixels; beyond it most viewers give up.
+const LARGEST: f64 = 30_000.0;
+
+/// Stroke widening as a part of the font size: it lifts the light font to an ordinary and to a bold weight.
+const PLAIN: f64 = 0.022;
+const BOLD: f64 = 0.06;
+
+impl Picture {
+    /// The picture as a PNG of `DENSITY` pixels per CSS pixel.
+    ///
+    /// # Errors
+    /// `Usage` when the picture is larger than a PNG viewer opens.
+    pub fn png(&self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.pixels()?
+            .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)
+            .map_err(|error| Fault::new(Kind::Io, "cannot encode the picture as PNG").found(error))?;
+        Ok(bytes)
+    }
+
+    /// The pixels of the PNG.
+    ///
+    /// # Errors
+    /// As [`Picture::png`].
+    pub fn pixels(&self) -> Result<RgbImage> {
+        let (width, height) = (self.width * DENSITY, self.height * DENSITY);
+        if width > LARGEST || height > LARGEST {
+            return Err(Fault::new(Kind::Usage, format!("the picture would be {width} × {height} pixels"))
+                .remedy(format!("draw fewer runs at once: {LARGEST} pixels a side are the most")));
+        }
+        let mut page = RgbImage::from_pixel(width as u32, height as u32, image::Rgb([255; 3]));
+        for mark in &self.marks {
+            match mark {
+                Mark::Rect { x, y, width, height, fill } => {
+                    rect(&mut page, (*x, *y), (*width, *height), *fill)
+                }
+                Mark::Line(line) => polyline(&mut page, line),
+                Mark::Disc { x, y, radius, fill } => disc(&mut page, (*x, *y), *radius, *fill),
+                Mark::Text(text) => write(&mut page, text),
+            }
+        }
+        Ok(page)
+    }
+}
+
+/// How much of each pixel one mark covers, over the part of the page that it can reach.
+struct Coverage {
+    left: i64,
+    top: i64,
+    width: i64,
+    parts: Vec<f32>,
+}
+
+impl Coverage {
+    /// For a box in pixels, cut to the page.
+    fn new(page: &RgbImage, (left, top): (f64, f64), (right, bottom): (f64, f64)) -> Self {
+        let cut = |value: f64, most: u32| (value as i64).clamp(0, i64::from(most));
+        let (x, y) = (cut(left.floor(), page.width()), cut(top.floor(), page.height()));
+        let width = cut(right.ceil() + 1.0, page.width()) - x;
+        let height = cut(bottom.ceil() + 1.0, page.height()) - y;
+        Self { left: x, top: y, width, parts: vec![0.0; (width * height) as usize] }
+    }
+
+    /// The part of pixel (x, y) is at least `part`. Overlapping pieces of one mark do not darken each other.
+    fn add(&mut self, x: i64, y: i64, part: f32) {
+        let (x, y) = (x - self.left, y - self.top);
+        if (0..self.width).contains(&x)
+            && y >= 0
+            && let Some(there) = self.parts.get_mut((y * self.width + x) as usize)
+        {
+            *there = there.max(part.min(1.0));
+        }
+    }
+
+    fn paint(&self, page: &mut RgbImage, color: Rgb) {
+        for (index, &part) in self.parts.iter().enumerate().filter(|(_, part)| **part > 0.0) {
+            let (x, y) = (index as i64 % self.width + self.left, index as i64 / self.width + self.top);
+            let pixel = page.get_pixel_mut(x as u32, y as u32);
+            for (below, above) in pixel.0.iter_mut().zip([color.0, color.1, color.2]) {
+                *below = (f32::from(*below) + (f32::from(above) - f32::from(*below)) * part).round() as u8;
+            }
+        }
+    }
+}
+
+fn rect(page: &mut RgbImage, (x, y): (f64, f64), (width, height): (f64, f64), fill: Rgb) {
+    let (left, top) = (x * DENSITY, y * DENSITY);
+    let (right, bottom) = (left + width * DENSITY, top + height * DENSITY);
+    let inside = |from: f64, to: f64, pixel: i64| {
+        let pixel = pixel as f64;
+        (to.min(pixel + 1.0) - from.max(pixel)).clamp(0.0, 1.0)
+    };
+    let mut coverage = Coverage::new(page, (left, top), (right, bottom));
+    for row in top.floor() as i64..bottom.ceil() as i64 {
+        for column in left.floor() as i64..right.ceil() as i64 {
+            coverage.add(column, row, (inside(left, right, column) * inside(top, bottom, row)) as f32);
+        }
+    }
+    coverage.paint(page, fill);
+}
+
+fn disc(page: &mut RgbImage, (x, y): (f64, f64), radius: f64, fill: Rgb) {
+    let center = (x * DENSITY, y * DENSITY);
+    let mut coverage = around(page, &[center], radius * DENSITY);
+    capsule(&mut coverage, center, center, radius * DENSITY);
+    coverage.paint(page, fill);
+}
+
+fn polyline(page: &mut RgbImage, line: &Line) {
+    let points: Vec<_> = line.points.iter().map(|point| (point.0 * DENSITY, point.1 * DENSITY)).collect();
+    let half = line.width * DENSITY / 2.0;
+    let mut coverage = around(page, &points, half);
+    let mut walked = 0.0;
+    for pair in points.windows(2) {
+        let (a, b) = (pair[0], pair[1]);
+        let length = (b.0 - a.0).hypot(b.1 - a.1);
+        let Some(dash) = line.dash.map(|dash| dash * DENSITY) else {
+            capsule(&mut coverage, a, b, half);
+            continue;
+        };
+        let on = |at: f64| (a.0 + (b.0 - a.0) * at / length, a.1 + (b.1 - a.1) * at / length);
+        let mut period = (walked / (2.0 * dash)).floor();
+        while length > 0.0 && period * 2.0 * dash < walked + length {
+            let from = (period * 2.0 * dash - walked).max(0.0);
+            let to = (period * 2.0 * dash + dash - walked).min(length);
+            if to > from {
+                capsule(&mut coverage, on(from), on(to), half);
+            }
+            period += 1.0;
+        }
+        walked += length;
+    }
+    coverage.paint(page, line.color);
+}
+
+/// Coverage for everything within `reach` of the points.
+fn around(page: &RgbImage, points: &[(f64, f64)], reach: f64) -> Coverage {
+    let low = |axis: fn(&(f64, f64)) -> f64| points.iter().map(axis).fold(f64::INFINITY, f64::min);
+    let high = |axis: fn(&(f64, f64)) -> f64| points.iter().map(axis).fold(f64::NEG_INFINITY, f64::max);
+    let margin = reach + 1.0;
+    let corner = (low(|p| p.0) - margin, low(|p| p.1) - margin);
+    Coverage::new(page, corner, (high(|p| p.0) + margin, high(|p| p.1) + margin))
+}
+
+/// A segment with round ends: what lies within `half` of it.
+fn capsule(coverage: &mut Coverage, a: (f64, f64), b: (f64, f64), half: f64) {
+    let (dx, dy) = (b.0 - a.0, b.1 - a.1);
+    let squared = dx * dx + dy * dy;
+    let reach = half + 1.0;
+    for row in (a.1.min(b.1) - reach).floor() as i64..=(a.1.max(b.1) + reach).ceil() as i64 {
+        for column in (a.0.min(b.0) - reach).floor() as i64..=(a.0.max(b.0) + reach).ceil() as i64 {
+            let (x, y) = (column as f64 + 0.5 - a.0, row as f64 + 0.5 - a.1);
+            let along = if squared > 0.0 { ((x * dx + y * dy) / squared).clamp(0.0, 1.0) } else { 0.0 };
+            let distance = (x - dx * along).hypot(y - dy * along);
+            coverage.add(column, row, (half + 0.5 - distance).clamp(0.0, 1.0) as f32);
+        }
+    }
+}
+
+fn write(page: &mut RgbImage, text: &Text) {
+    let size = text.size * DENSITY;
+    let (left, top, right, bottom) = text.bounds();
+    let scaled = |x: f64, y: f64, grow: f64| (x * DENSITY + grow * size, y * DENSITY + grow * size);
+    let mut coverage = Coverage::new(page, scaled(left, top, -0.4), scaled(right, bottom, 0.4));
+    let (x, y) = (text.at.0 * DENSITY, text.at.1 * DENSITY);
+    let (start, drop) = (text.start() * DENSITY, size * text::CAPITAL / 2.0);
+    // Whole pixels for the baseline keep horizontal strokes sharp.
+    let (x, y) = if text.turned {
+        ((x + drop).round() as i64, (y - start).round() as i64)
+    } else {
+        ((x + start).round() as i64, (y + drop).round() as i64)
+    };
+    let extra = size * if text.bold { BOLD } else { PLAIN };
+    text::outline(&text.text, size, extra, |along, down, part| {
+        let (column, row) = if text.turned { (x + down, y - along - 1) } else { (x + along, y + down) };
+        coverage.add(column, row, part);
+    });
+    coverage.paint(page, text.color);
+}

@@ -1,0 +1,205 @@
+//! A run folder as the report sees it: what was trained, and what its log says.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use serde::Deserialize;
+
+use super::stats::Reference;
+use crate::fault::{Fault, Kind, Result};
+use crate::observe::record::{Attention, Eval, Nonfinite, Record, Slopes, Step};
+
+/// The log of one run and what its configuration tells about it. Records are in the order of their steps.
+#[derive(Clone, Debug, Default)]
+pub struct RunData {
+    pub dir: PathBuf,
+    /// The configuration as the paper names it ("SM+LN+G"), or else the name of the folder.
+    pub name: String,
+    /// T, the context length that was trained on.
+    pub context: Option<usize>,
+    /// Number of trained parameters, where `env.json` tells it as `parameters`.
+    pub parameters: Option<u64>,
+    /// What the configuration takes the largest possible entropy to be: `observe.entropy_reference`.
+    pub reference: Option<Reference>,
+    pub steps: Vec<Step>,
+    pub attention: Vec<Attention>,
+    pub slopes: Vec<Slopes>,
+    pub evals: Vec<Eval>,
+    pub nonfinite: Vec<Nonfinite>,
+}
+
+/// The kind of a record alone, so that kinds of later versions can be passed over.
+#[derive(Deserialize)]
+struct KindOf {
+    kind: String,
+}
+
+impl RunData {
+    /// Reads `metrics.jsonl`, and `config.toml` and `env.json` where they exist.
+    ///
+    /// A last line without its line end was cut by a crash and is left out. Records of unknown kinds are
+    /// passed over. Where a resumed run has written a step again, the later record counts.
+    ///
+    /// # Errors
+    /// `RunFolder` where there is no log or a line of it is damaged; `Config` where `config.toml` is not TOML;
+    /// `Io` where a file cannot be read.
+    pub fn load(dir: &Path) -> Result<Self> {
+        let metrics = dir.join("metrics.jsonl");
+        if !metrics.is_file() {
+            let found = if dir.is_dir() { "a folder without metrics.jsonl" } else { "no such folder" };
+            return Err(Fault::new(Kind::RunFolder, "this is not a run folder")
+                .at(dir.display())
+                .found(found)
+                .remedy("name a folder that `normfree train` has written"));
+        }
+        let folder = folder_name(dir);
+        let mut run = Self { dir: dir.to_path_buf(), name: folder, ..Self::default() };
+        let config = read_optional(&dir.join("config.toml"))?;
+        if let Some(text) = config {
+            run.configure(&text)?;
+        }
+        if let Some(text) = read_optional(&dir.join("env.json"))? {
+            // The report can do without the machine's description, so a damaged one is no reason to stop.
+            let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+            run.parameters = value.get("parameters").and_then(serde_json::Value::as_u64);
+        }
+        let bytes = std::fs::read(&metrics).map_err(|error| Fault::io("read the log", &metrics, &error))?;
+        run.read_log(&bytes, &metrics)?;
+        Ok(run)
+    }
+
+    fn configure(&mut self, text: &str) -> Result<()> {
+        let path = self.dir.join("config.toml");
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+            Fault::new(Kind::Config, "the configuration of the run is not TOML")
+                .at(format!("{}, line {line}", path.display()))
+                .found(error.message())
+        })?;
+        if let Some(name) = configuration_name(&table) {
+            self.name = name;
+        }
+        let size = |section: &str, key: &str| {
+            let value = table.get(section)?.get(key)?.as_integer()?;
+            usize::try_from(value).ok().filter(|&size| size > 0)
+        };
+        self.context = size("train", "sequence_length").or_else(|| size("model", "n_positions"));
+        let reference = || table.get("observe")?.get("entropy_reference")?.as_str();
+        self.reference = reference().and_then(|word| Reference::from_str(word, false).ok());
+        Ok(())
+    }
+
+    fn read_log(&mut self, bytes: &[u8], path: &Path) -> Result<()> {
+        for (index, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            match parse(line) {
+                Ok(Some(record)) => self.take(record),
+                Ok(None) => {}
+                // Only the last line can lack its end.
+                Err(_) if line.last() != Some(&b'\n') => {}
+                Err(error) => {
+                    // serde_json ends its message with a position inside this one line.
+                    let message = error.to_string();
+                    let message = message.split(" at line ").next().unwrap_or_default();
+                    return Err(Fault::new(Kind::RunFolder, "a line of the log is damaged")
+                        .at(format!("{}, line {}, column {}", path.display(), index + 1, error.column()))
+                        .found(message)
+                        .remedy("delete the line to go on without it"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, record: Record) {
+        fn put<T>(records: &mut Vec<T>, new: T, step: impl Fn(&T) -> u64) {
+            while records.last().is_some_and(|last| step(last) >= step(&new)) {
+                records.pop();
+            }
+            records.push(new);
+        }
+        match record {
+            Record::Step(new) => put(&mut self.steps, new, |r| r.step),
+            Record::Attention(new) => put(&mut self.attention, new, |r| r.step),
+            Record::Slopes(new) => put(&mut self.slopes, new, |r| r.step),
+            Record::Eval(new) => put(&mut self.evals, new, |r| r.step),
+            Record::Nonfinite(new) => put(&mut self.nonfinite, new, |r| r.step),
+        }
+    }
+
+    /// The newest head entropies in nats, `[layer][head]`.
+    pub fn entropies(&self) -> Option<Vec<Vec<f64>>> {
+        let grid = &self.attention.last()?.head_entropy;
+        Some(grid.iter().map(|row| row.iter().map(|&entropy| f64::from(entropy)).collect()).collect())
+    }
+}
+
+fn parse(line: &[u8]) -> serde_json::Result<Option<Record>> {
+    let of: KindOf = serde_json::from_slice(line)?;
+    if !Record::KINDS.contains(&of.kind.as_str()) {
+        return Ok(None);
+    }
+    serde_json::from_slice(line).map(Some)
+}
+
+fn read_optional(path: &Path) -> Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Fault::io("read the run folder", path, &error)),
+    }
+}
+
+/// The last part of a path, also of "." and "runs/..".
+fn folder_name(dir: &Path) -> String {
+    let whole = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
+    whole.file_name().unwrap_or(whole.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// The name the paper gives to a configuration: softmax, LayerNorm if there is one, activation.
+fn configuration_name(config: &toml::Table) -> Option<String> {
+    let model = config.get("model")?;
+    let mut name = String::from("SM");
+    match model.get("norm")?.as_str()? {
+        "layer_norm" => name.push_str("+LN"),
+        "none" => {}
+        other => name.push_str(&format!("+{other}")),
+    }
+    match model.get("activation_function")?.as_str()? {
+        "gelu" | "gelu_new" => name.push_str("+G"),
+        "relu" => name.push_str("+R"),
+        "leaky_relu" => {
+            let slope = model.get("leaky_slope");
+            let slope = slope.and_then(|slope| slope.as_float().or(slope.as_integer().map(|s| s as f64)));
+            name.push_str(&format!("+LeakyR({})", slope.unwrap_or(0.01)));
+        }
+        "learnable_lrelu" => match model.get("slope_scope").and_then(toml::Value::as_str) {
+            Some(scope) => name.push_str(&format!("+LearnableR({})", scope.replace('_', " "))),
+            None => name.push_str("+LearnableR"),
+        },
+        "none" => {}
+        other => name.push_str(&format!("+{other}")),
+    }
+    Some(name)
+}
+
+/// A name for each run, with the folder where the configuration alone would not tell runs apart.
+pub fn distinct_names(runs: &[RunData]) -> Vec<String> {
+    let shared = |run: &RunData| runs.iter().filter(|other| other.name == run.name).count() > 1;
+    let mut names: Vec<String> = runs
+        .iter()
+        .map(|run| match folder_name(&run.dir) {
+            folder if shared(run) && folder != run.name => format!("{} ({folder})", run.name),
+            _ => run.name.clone(),
+        })
+        .collect();
+    let ambiguous: Vec<usize> = (0..names.len())
+        .filter(|&index| names.iter().filter(|name| **name == names[index]).count() > 1)
+        .collect();
+    for index in ambiguous {
+        names[index] = format!("{} ({})", runs[index].name, runs[index].dir.display());
+    }
+    names
+}

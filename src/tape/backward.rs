@@ -1,0 +1,161 @@
+//! Reverse-mode differentiation: appends the adjoint of every node that leads to the loss.
+
+use super::{Node, Phase, Role, Tape, TensorId};
+use std::collections::{HashMap, HashSet};
+
+/// What an op sees while it appends its own adjoint.
+pub struct Adjoint<'a> {
+    pub tape: &'a mut Tape,
+    node: &'a Node,
+    gradients: &'a mut HashMap<TensorId, TensorId>,
+    wanted: &'a HashSet<TensorId>,
+}
+
+impl Adjoint<'_> {
+    /// The node's `i`-th input.
+    pub fn input(&self, i: usize) -> TensorId {
+        self.node.inputs[i]
+    }
+
+    /// How many inputs the node has.
+    pub fn inputs(&self) -> usize {
+        self.node.inputs.len()
+    }
+
+    /// The node's `i`-th output.
+    pub fn output(&self, i: usize) -> TensorId {
+        self.node.outputs[i]
+    }
+
+    /// The gradient of the loss with respect to output `i`; `None` where nothing downstream used it, and for
+    /// the loss itself, whose gradient is one.
+    pub fn gradient(&self, i: usize) -> Option<TensorId> {
+        self.gradients.get(&self.node.outputs[i]).copied()
+    }
+
+    /// Whether the gradient with respect to input `i` leads to a parameter.
+    pub fn wants(&self, i: usize) -> bool {
+        self.wanted.contains(&self.node.inputs[i])
+    }
+
+    /// The tensor into which contributions to the gradient of parameter input `i` must be ADDED.
+    pub fn parameter_gradient(&mut self, i: usize) -> TensorId {
+        let parameter = self.node.inputs[i];
+        self.tape.gradient_of(parameter)
+    }
+
+    /// Whether input `i` is a parameter (its gradient accumulates in place) or an intermediate.
+    pub fn is_parameter(&self, i: usize) -> bool {
+        self.tape.info(self.node.inputs[i]).role == Role::Parameter
+    }
+
+    /// A new tensor for a gradient, shaped like input `i`.
+    pub fn fresh_like(&mut self, i: usize) -> TensorId {
+        let info = self.tape.info(self.node.inputs[i]).clone();
+        self.tape.phase = Phase::Backward;
+        self.tape.declare(format!("d {}", info.name), info.shape.dims(), info.dtype, Role::Gradient, None)
+    }
+
+    /// Contributes `gradient` to the gradient of input `i`; several contributions are summed.
+    pub fn contribute(&mut self, i: usize, gradient: TensorId) {
+        let input = self.node.inputs[i];
+        match self.gradients.get(&input).copied() {
+            _ if self.is_parameter(i) => {
+                let total = self.parameter_gradient(i);
+                self.tape.add_into(gradient, total);
+            }
+            None => {
+                self.gradients.insert(input, gradient);
+            }
+            Some(earlier) => {
+                let sum = self.tape.onto(earlier, gradient);
+                self.gradients.insert(input, sum);
+            }
+        }
+    }
+}
+
+/// The gradient of every intermediate and of every tracked input that a backward pass reached.
+#[derive(Debug, Default)]
+pub struct Gradients(HashMap<TensorId, TensorId>);
+
+impl Gradients {
+    /// The gradient with respect to `tensor`.
+    pub fn of(&self, tensor: TensorId) -> Option<TensorId> {
+        self.0.get(&tensor).copied()
+    }
+}
+
+impl Tape {
+    /// Appends the gradient of `loss` with respect to every parameter, node by node, last node first. The op
+    /// that made `loss` takes its gradient as one.
+    ///
+    /// Parameter gradients accumulate in the tensors [`Tape::gradient_of`] names; the caller clears them at
+    /// the start of an optimizer step.
+    pub fn backward(&mut self, loss: TensorId) -> Gradients {
+        self.differentiate(&[loss], HashMap::new())
+    }
+
+    /// The same for Σ ⟨output, seed⟩ over pairs of an output and the gradient that arrives there.
+    pub fn backward_from(&mut self, seeds: &[(TensorId, TensorId)]) -> Gradients {
+        let roots: Vec<TensorId> = seeds.iter().map(|&(output, _)| output).collect();
+        self.differentiate(&roots, seeds.iter().copied().collect())
+    }
+
+    /// `earlier + gradient`: by the op that has just made `gradient`, where it can add on its way out, else by
+    /// an addition.
+    fn onto(&mut self, earlier: TensorId, gradient: TensorId) -> TensorId {
+        if let Some(node) = self.nodes.last_mut()
+            && node.outputs == [gradient]
+            && let Some(op) = node.op.with_addend()
+        {
+            node.op = op;
+            node.inputs.push(earlier);
+            return gradient;
+        }
+        self.add(earlier, gradient)
+    }
+
+    fn differentiate(&mut self, roots: &[TensorId], mut gradients: HashMap<TensorId, TensorId>) -> Gradients {
+        let forward = self.nodes.clone();
+        let wanted = self.wanted(&forward);
+        let needed = needed(&forward, roots);
+        self.phase = Phase::Backward;
+        for (i, node) in forward.iter().enumerate().rev() {
+            let reached = node.outputs.iter().any(|o| roots.contains(o) || gradients.contains_key(o));
+            if !reached || !needed[i] || !node.inputs.iter().any(|t| wanted.contains(t)) {
+                continue;
+            }
+            self.scope = node.scope.clone();
+            node.op.adjoint(&mut Adjoint { tape: self, node, gradients: &mut gradients, wanted: &wanted });
+        }
+        self.phase = Phase::Forward;
+        self.scope = "".into();
+        Gradients(gradients)
+    }
+
+    /// Tensors through which a parameter or a tracked input reaches a result.
+    fn wanted(&self, nodes: &[Node]) -> HashSet<TensorId> {
+        let source = |id: &TensorId| self.info(*id).role == Role::Parameter || self.info(*id).tracked;
+        let mut wanted: HashSet<TensorId> = self.ids().filter(source).collect();
+        for node in nodes {
+            if node.inputs.iter().any(|t| wanted.contains(t)) {
+                wanted.extend(node.outputs.iter().copied());
+            }
+        }
+        wanted
+    }
+}
+
+/// For each node, whether a root depends on it.
+fn needed(nodes: &[Node], roots: &[TensorId]) -> Vec<bool> {
+    let mut live: HashSet<TensorId> = roots.iter().copied().collect();
+    let mut needed = vec![false; nodes.len()];
+    for (i, node) in nodes.iter().enumerate().rev() {
+        if node.outputs.iter().any(|o| live.contains(o)) {
+            needed[i] = true;
+            live.extend(node.inputs.iter().copied());
+        }
+    }
+    needed
+}

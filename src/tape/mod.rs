@@ -1,0 +1,209 @@
+//! The tape: a model's work as plain data, with two readers (the GPU plan and the f64 reference).
+//!
+//! A tape is a list of [`Node`]s over typed tensors. It holds no values, no threads and no GPU handles.
+//! Recording functions (`tape.matmul(..)`, `tape.attention(..)`) live beside their ops in `ops/`;
+//! [`Tape::backward`] appends the adjoint of every node that leads to the loss.
+
+mod backward;
+mod tensor;
+
+pub use backward::{Adjoint, Gradients};
+pub use tensor::{DType, Role, Shape, TensorId, TensorInfo};
+
+use crate::ops::Op;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// One operation on the tape.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub op: Rc<dyn Op>,
+    pub inputs: Vec<TensorId>,
+    pub outputs: Vec<TensorId>,
+    /// The place in the model that recorded it, e.g. `h.3.attn`.
+    pub scope: Rc<str>,
+    pub phase: Phase,
+}
+
+/// Whether a node was recorded by the model or appended by [`Tape::backward`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    Forward,
+    Backward,
+}
+
+/// A program over tensors; see the module's documentation.
+#[derive(Debug)]
+pub struct Tape {
+    nodes: Vec<Node>,
+    tensors: Vec<TensorInfo>,
+    scope: Rc<str>,
+    phase: Phase,
+    /// Parameter → the tensor that accumulates its gradient.
+    gradients: HashMap<TensorId, TensorId>,
+}
+
+impl Default for Tape {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Tape {
+    /// An empty tape.
+    pub fn new() -> Self {
+        Self {
+            nodes: Vec::new(),
+            tensors: Vec::new(),
+            scope: "".into(),
+            phase: Phase::Forward,
+            gradients: HashMap::new(),
+        }
+    }
+
+    /// The nodes in the order in which they run.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Every tensor, indexed by [`TensorId::index`].
+    pub fn tensors(&self) -> &[TensorInfo] {
+        &self.tensors
+    }
+
+    /// What is known of one tensor.
+    pub fn info(&self, tensor: TensorId) -> &TensorInfo {
+        &self.tensors[tensor.index()]
+    }
+
+    /// The shape of a tensor.
+    pub fn shape(&self, tensor: TensorId) -> &Shape {
+        &self.info(tensor).shape
+    }
+
+    /// The tensor of that full name, if there is one.
+    pub fn find(&self, name: &str) -> Option<TensorId> {
+        self.tensors.iter().position(|info| info.name == name).map(TensorId::new)
+    }
+
+    /// All parameters, in the order of their declaration.
+    pub fn parameters(&self) -> Vec<TensorId> {
+        self.ids()
+            .filter(|&id| self.info(id).role == Role::Parameter && self.info(id).parent.is_none())
+            .collect()
+    }
+
+    /// Every tensor's id in the order of declaration.
+    pub fn ids(&self) -> impl Iterator<Item = TensorId> + use<> {
+        (0..self.tensors.len()).map(TensorId::new)
+    }
+
+    /// Names the place in the model that the following nodes belong to.
+    pub fn enter(&mut self, scope: &str) {
+        self.scope = scope.into();
+    }
+
+    /// Declares a tensor the host fills before each replay.
+    pub fn input(&mut self, name: &str, shape: &[usize], dtype: DType) -> TensorId {
+        self.declare(name.to_owned(), shape, dtype, Role::Input, None)
+    }
+
+    /// Declares an input whose gradient is wanted; [`Gradients::of`] names it after a backward pass.
+    pub fn tracked_input(&mut self, name: &str, shape: &[usize]) -> TensorId {
+        let id = self.input(name, shape, DType::F32);
+        self.tensors[id.index()].tracked = true;
+        id
+    }
+
+    /// Declares a trained tensor.
+    pub fn parameter(&mut self, name: &str, shape: &[usize]) -> TensorId {
+        self.declare(name.to_owned(), shape, DType::F32, Role::Parameter, None)
+    }
+
+    /// Declares a tensor that outlives a replay and is read back: the loss, head entropies.
+    pub fn observation(&mut self, name: &str, shape: &[usize]) -> TensorId {
+        self.declare(name.to_owned(), shape, DType::F32, Role::Observation, None)
+    }
+
+    /// Declares an intermediate result; its full name is the scope, a dot, and `name`.
+    pub fn activation(&mut self, name: &str, shape: &[usize]) -> TensorId {
+        let role = if self.phase == Phase::Forward { Role::Activation } else { Role::Gradient };
+        let full = if self.scope.is_empty() { name.to_owned() } else { format!("{}.{name}", self.scope) };
+        self.declare(full, shape, DType::F32, role, None)
+    }
+
+    /// Rows `first .. first + rows` of a tensor's leading dimension, as a tensor that shares its memory.
+    ///
+    /// The gradient of a slice is the slice of the gradient.
+    pub fn slice_rows(&mut self, tensor: TensorId, first: usize, rows: usize) -> TensorId {
+        let info = self.info(tensor).clone();
+        assert!(info.parent.is_none(), "a slice of a slice is not supported");
+        assert!(first + rows <= info.shape.dims()[0], "rows {first}..{} of {}", first + rows, info.name);
+        if first == 0 && rows == info.shape.dims()[0] {
+            return tensor;
+        }
+        let mut dims = info.shape.dims().to_vec();
+        dims[0] = rows;
+        let width = info.shape.elements() / info.shape.dims()[0];
+        let name = format!("{}[{first}..{}]", info.name, first + rows);
+        if let Some(known) = self.find(&name) {
+            return known;
+        }
+        self.declare(name, &dims, info.dtype, info.role, Some((tensor, first * width)))
+    }
+
+    /// Appends one node.
+    pub fn record(&mut self, op: impl Op + 'static, inputs: &[TensorId], outputs: &[TensorId]) {
+        self.nodes.push(Node {
+            op: Rc::new(op),
+            inputs: inputs.to_vec(),
+            outputs: outputs.to_vec(),
+            scope: self.scope.clone(),
+            phase: self.phase,
+        });
+    }
+
+    /// The tensor that accumulates the gradient of a parameter (or of a slice of one); declared on first use.
+    pub fn gradient_of(&mut self, parameter: TensorId) -> TensorId {
+        if let Some(&known) = self.gradients.get(&parameter) {
+            return known;
+        }
+        let info = self.info(parameter).clone();
+        assert_eq!(info.role, Role::Parameter, "{} is not a parameter", info.name);
+        let gradient = match info.parent {
+            None => self.declare(
+                format!("grad {}", info.name),
+                info.shape.dims(),
+                info.dtype,
+                Role::ParameterGradient,
+                None,
+            ),
+            Some((parent, offset)) => {
+                let width = info.shape.elements() / info.shape.dims()[0];
+                let whole = self.gradient_of(parent);
+                self.slice_rows(whole, offset / width, info.shape.dims()[0])
+            }
+        };
+        self.gradients.insert(parameter, gradient);
+        gradient
+    }
+
+    /// The gradient tensor of a parameter, if the tape has one.
+    pub fn known_gradient(&self, parameter: TensorId) -> Option<TensorId> {
+        self.gradients.get(&parameter).copied()
+    }
+
+    fn declare(
+        &mut self,
+        name: String,
+        shape: &[usize],
+        dtype: DType,
+        role: Role,
+        parent: Option<(TensorId, usize)>,
+    ) -> TensorId {
+        assert!(!shape.is_empty() && shape.iter().all(|&d| d > 0), "tensor {name} has shape {shape:?}");
+        let id = TensorId::new(self.tensors.len());
+        self.tensors.push(TensorInfo { name, shape: Shape::new(shape), dtype, role, parent, tracked: false });
+        id
+    }
+}

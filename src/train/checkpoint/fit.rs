@@ -1,0 +1,214 @@
+//! Which tensors of a weight file make up the model's parameters, and everything that keeps them from it.
+
+use std::collections::BTreeMap;
+
+use super::layout::{Entry, ModelTensors, PREFIX};
+use super::tensor_file::TensorFile;
+use super::tensors::Spec;
+use crate::fault::{Fault, Kind, Result};
+
+/// The output matrix, left out of the file or equal to [`TOKEN_EMBEDDING`] where the head is tied to it.
+const HEAD: &str = "lm_head.weight";
+const TOKEN_EMBEDDING: &str = "wte.weight";
+
+/// One parameter of the model, and the tensors of the file whose columns, side by side, make it up. The file
+/// can have columns more than the parameter: they are zeros.
+#[derive(Debug)]
+pub(super) struct Parameter {
+    pub spec: Spec,
+    pub parts: Vec<Part>,
+}
+
+/// A tensor of the file, under its name there.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub name: String,
+    pub columns: usize,
+}
+
+/// What is wrong with a file, by kind, one line each.
+#[derive(Default)]
+struct Problems {
+    missing: Vec<String>,
+    extra: Vec<String>,
+    shape: Vec<String>,
+    values: Vec<String>,
+}
+
+/// Finds every parameter of `layout` in `file`.
+///
+/// # Errors
+/// [`Kind::Checkpoint`] with all that is missing, extra, of another shape or type, not zero where the model has
+/// no bias, or a head that is not tied; [`Kind::Io`] where reading fails.
+pub(super) fn fit(file: &mut TensorFile, layout: &ModelTensors) -> Result<Vec<Parameter>> {
+    let mut problems = Problems::default();
+    // By name without the prefix; what is taken from here is accounted for, the rest is extra.
+    let mut there = BTreeMap::new();
+    for name in file.names() {
+        let key = without_prefix(&name).to_owned();
+        if is_causal_mask(&key) {
+            continue;
+        }
+        if let Some(twin) = there.insert(key, name.clone()) {
+            problems.extra.push(format!("{name} beside {twin}: the same tensor twice"));
+        }
+    }
+
+    let mut parameters = Vec::new();
+    for entry in layout.entries() {
+        let parts = take_parts(file, entry, &mut there, &mut problems);
+        check_zeros(file, entry, &parts, &mut problems)?;
+        if let Some(spec) = entry.held() {
+            parameters.push(Parameter { spec, parts });
+        }
+    }
+    if let Some(head) = there.remove(HEAD) {
+        let embedding = parameters.iter().find(|p| without_prefix(&p.spec.name) == TOKEN_EMBEDDING);
+        if let Some([embedding]) = embedding.map(|p| p.parts.as_slice()) {
+            check_tied(file, &head, &embedding.name, &mut problems)?;
+        }
+    }
+    problems.extra.extend(there.into_values().map(|name| {
+        let shape = file.info(&name).map(|info| info.shape.clone()).unwrap_or_default();
+        format!("{name} {shape:?}")
+    }));
+    problems.into_result(file).map(|()| parameters)
+}
+
+fn without_prefix(name: &str) -> &str {
+    name.strip_prefix(PREFIX).unwrap_or(name)
+}
+
+/// Older files of transformers carry the causal mask, a constant of the architecture, as buffers.
+fn is_causal_mask(key: &str) -> bool {
+    key.starts_with("h.") && (key.ends_with(".attn.bias") || key.ends_with(".attn.masked_bias"))
+}
+
+/// The tensors of the file that make up `entry`: the one of its name, or query/key and value apart.
+fn take_parts(
+    file: &TensorFile,
+    entry: &Entry,
+    there: &mut BTreeMap<String, String>,
+    problems: &mut Problems,
+) -> Vec<Part> {
+    let key = without_prefix(&entry.name);
+    let apart = |name: &str| key.replace(".attn.c_attn.", &format!(".attn.{name}."));
+    let (qk, v) = (apart("qk_attn"), apart("v_attn"));
+    let columns = entry.columns();
+    let is_apart =
+        qk != key && !there.contains_key(key) && (there.contains_key(&qk) || there.contains_key(&v));
+    let wanted = if is_apart {
+        vec![(qk, columns / 3 * 2), (v, columns / 3)]
+    } else {
+        vec![(key.to_owned(), columns)]
+    };
+
+    let mut parts = Vec::new();
+    let mut from = 0;
+    for (key, columns) in wanted {
+        let mut shape = entry.shape.clone();
+        if let Some(last) = shape.last_mut() {
+            *last = columns;
+        }
+        let all_zeros = from >= entry.columns() - entry.zero_columns;
+        from += columns;
+        let Some(name) = there.remove(&key) else {
+            // Zeros that the model does not hold need not be in the file.
+            if !all_zeros {
+                problems.missing.push(format!("{PREFIX}{key} {shape:?}"));
+            }
+            continue;
+        };
+        let Some(info) = file.info(&name) else { continue };
+        let one_value = info.shape.is_empty() && shape == [1];
+        if info.shape != shape && !one_value {
+            problems.shape.push(format!("{name} is {:?}, the model has {shape:?}", info.shape));
+        } else if !TensorFile::readable(info.dtype) {
+            let what = format!("{name} holds {:?}, read are F32, F16 and BF16", info.dtype);
+            problems.values.push(what);
+        } else {
+            parts.push(Part { name, columns });
+        }
+    }
+    parts
+}
+
+/// Checks that the columns of `entry` that the model does not hold are zeros.
+fn check_zeros(file: &mut TensorFile, entry: &Entry, parts: &[Part], problems: &mut Problems) -> Result<()> {
+    let held = entry.columns() - entry.zero_columns;
+    let mut from = 0;
+    for part in parts {
+        let mut element = 0;
+        let mut found = None;
+        if from + part.columns > held {
+            file.each_piece(&part.name, |piece| {
+                let frozen = |i: usize| from + (element + i) % part.columns >= held;
+                found =
+                    piece.iter().enumerate().find(|&(i, value)| *value != 0.0 && frozen(i)).map(|(_, v)| *v);
+                element += piece.len();
+                found.is_none()
+            })?;
+        }
+        if let Some(value) = found {
+            let what = if held == 0 { "no such bias" } else { "no such bias for the value" };
+            problems
+                .values
+                .push(format!("{} holds {value}, the model has {what}: only zeros will do", part.name));
+        }
+        from += part.columns;
+    }
+    Ok(())
+}
+
+/// Checks that the head is the token embedding, bit for bit.
+fn check_tied(file: &mut TensorFile, head: &str, embedding: &str, problems: &mut Problems) -> Result<()> {
+    let same_form = match (file.info(head), file.info(embedding)) {
+        (Some(a), Some(b)) => a.shape == b.shape && TensorFile::readable(a.dtype),
+        _ => false,
+    };
+    let mut same = same_form;
+    if same_form {
+        let expected = file.values(embedding)?;
+        let mut from = 0;
+        file.each_piece(head, |piece| {
+            let there = piece.iter().map(|v| v.to_bits());
+            same = there.eq(expected[from..from + piece.len()].iter().map(|v| v.to_bits()));
+            from += piece.len();
+            same
+        })?;
+    }
+    if !same {
+        problems.values.push(format!("{head} is not {embedding}, to which the model's head is tied"));
+    }
+    Ok(())
+}
+
+impl Problems {
+    fn into_result(self, file: &TensorFile) -> Result<()> {
+        let kinds = [
+            (self.missing, "missing", "missing"),
+            (self.extra, "extra", "extra"),
+            (self.shape, "of another shape", "shape"),
+            (self.values, "of values that cannot be", "values"),
+        ];
+        let counts: Vec<String> = kinds
+            .iter()
+            .filter(|(lines, ..)| !lines.is_empty())
+            .map(|(lines, what, _)| format!("{} {what}", lines.len()))
+            .collect();
+        if counts.is_empty() {
+            return Ok(());
+        }
+        let mut found = counts.join(", ");
+        // The remedy stands before the list: after a hundred lines nobody would see it.
+        found.push_str(" (see n_layer, n_embd, n_positions, vocab_size, norm and bias under [model]):");
+        for (lines, _, word) in kinds {
+            for line in lines {
+                found.push_str(&format!("\n  {word}: {line}"));
+            }
+        }
+        Err(Fault::new(Kind::Checkpoint, "the weights do not fit the model")
+            .at(file.path().display())
+            .found(found))
+    }
+}

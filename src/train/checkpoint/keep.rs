@@ -1,0 +1,113 @@
+//! The folders of a run's checkpoints: how they come into place, how many stay, and what a kill leaves.
+//!
+//! Every change that could be seen is one rename, so that a folder named `step-N` is whole at any moment:
+//!
+//! | name | what it is | what [`tidy`] does with one it finds |
+//! | --- | --- | --- |
+//! | `step-N` | a checkpoint | nothing |
+//! | `.step-N.writing` | the new one, unfinished | deletes it |
+//! | `.step-N.replaced` | the old one of a step written a second time | puts it back where the new one is missing |
+//! | `.step-N.removing` | one that is being deleted | deletes it |
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::super::run_folder::{RunFolder, is_unfinished, names_in, remove};
+use crate::fault::{Fault, Result};
+use crate::files::{self, UNFINISHED};
+
+const REPLACED: &str = ".replaced";
+const REMOVING: &str = ".removing";
+
+fn folder_name(step: u64) -> String {
+    format!("step-{step:08}")
+}
+
+/// The step a folder's name tells; `None` where it is not the name of a checkpoint.
+pub(super) fn step_of(path: &Path) -> Option<u64> {
+    let step = path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()?;
+    (path.file_name()?.to_str()? == folder_name(step)).then_some(step)
+}
+
+/// The checkpoints of `run`, oldest first, whole or not.
+pub(super) fn list(run: &RunFolder) -> Result<Vec<(u64, PathBuf)>> {
+    let folder = run.checkpoints();
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let paths = names_in(&folder)?.into_iter().map(|name| folder.join(name));
+    let mut found: Vec<_> = paths.filter_map(|path| Some((step_of(&path)?, path))).collect();
+    found.sort();
+    Ok(found)
+}
+
+/// Makes the empty folder in which the checkpoint of `step` is written.
+pub(super) fn begin(run: &RunFolder, step: u64) -> Result<PathBuf> {
+    let path = hidden(run, step, UNFINISHED);
+    remove_if_there(&path)?;
+    fs::create_dir_all(&path).map_err(|e| Fault::io("write the checkpoint", &path, &e))?;
+    Ok(path)
+}
+
+/// Gives the written folder its name. A checkpoint of the same step is replaced.
+pub(super) fn commit(run: &RunFolder, step: u64, unfinished: &Path) -> Result<PathBuf> {
+    let path = run.checkpoints().join(folder_name(step));
+    let failed = |e: io::Error| Fault::io("write the checkpoint", &path, &e);
+    let replaced = hidden(run, step, REPLACED);
+    if path.exists() {
+        remove_if_there(&replaced)?;
+        fs::rename(&path, &replaced).map_err(failed)?;
+    }
+    if let Err(e) = fs::rename(unfinished, &path) {
+        let _ = fs::rename(&replaced, &path);
+        return Err(failed(e));
+    }
+    files::sync_folder(&run.checkpoints()).map_err(failed)?;
+    remove_if_there(&replaced)?;
+    Ok(path)
+}
+
+/// Deletes the oldest checkpoints up to `step`, the one just written, until `keep` are left. Later ones are
+/// left alone: they are there where the run went back to an older one, and are replaced in their turn.
+pub(super) fn prune(run: &RunFolder, step: u64, keep: usize) -> Result<()> {
+    let mut old = list(run)?;
+    old.retain(|(of, _)| *of <= step);
+    let surplus = old.len().saturating_sub(keep.max(1));
+    for (of, path) in &old[..surplus] {
+        let removing = hidden(run, *of, REMOVING);
+        remove_if_there(&removing)?;
+        fs::rename(path, &removing).map_err(|e| Fault::io("delete the old checkpoint", path, &e))?;
+        remove(&removing)?;
+    }
+    Ok(())
+}
+
+/// Clears away what a killed process left among the checkpoints of `run`, which must be locked.
+pub(in crate::train) fn tidy(run: &RunFolder) -> Result<()> {
+    let folder = run.checkpoints();
+    for name in names_in(&folder)? {
+        let path = folder.join(&name);
+        let replaced = name.strip_prefix('.').and_then(|name| name.strip_suffix(REPLACED));
+        if let Some(step) = replaced
+            && !folder.join(step).exists()
+        {
+            let back = folder.join(step);
+            fs::rename(&path, &back).map_err(|e| Fault::io("put the checkpoint back", &back, &e))?;
+        } else if replaced.is_some()
+            || is_unfinished(&name)
+            || (name.starts_with('.') && name.ends_with(REMOVING))
+        {
+            remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+fn hidden(run: &RunFolder, step: u64, suffix: &str) -> PathBuf {
+    run.checkpoints().join(format!(".{}{suffix}", folder_name(step)))
+}
+
+fn remove_if_there(path: &Path) -> Result<()> {
+    if path.exists() { remove(path) } else { Ok(()) }
+}

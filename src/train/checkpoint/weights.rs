@@ -1,0 +1,140 @@
+//! Weight files: the model's parameters under Hugging Face's GPT-2 names.
+//!
+//! Matrices are in Conv1D layout, [in, out]; `attn.c_attn` holds query, key and value side by side in its
+//! columns. Read are also files without the `transformer.` prefix, and files with `attn.qk_attn` and
+//! `attn.v_attn` in place of `c_attn`, as the code of arXiv 2410.09637 writes them.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use super::fit::{Parameter, fit};
+use super::layout::{Entry, ModelTensors};
+use super::tensor_file::TensorFile;
+use super::tensors::{NamedTensor, Spec, TensorSource, write_header, write_values};
+use crate::fault::{Fault, Kind, Result};
+use crate::files;
+
+/// Writes the parameters of `source` to the weight file `path`, replacing it whole.
+///
+/// # Errors
+/// [`Kind::Io`] where the file cannot be written, [`Kind::Checkpoint`] where `source` has not the tensors of
+/// `layout`, and the errors of `source`.
+pub fn export(path: &Path, layout: &ModelTensors, source: &mut dyn TensorSource) -> Result<()> {
+    files::replace_with(path, |out| write_weights(out, path, layout, source))
+}
+
+/// Writes a weight file to `out`, tensor by tensor; `path` is for messages.
+///
+/// # Errors
+/// As [`export`].
+pub(super) fn write_weights(
+    out: &mut dyn Write,
+    path: &Path,
+    layout: &ModelTensors,
+    source: &mut dyn TensorSource,
+) -> Result<()> {
+    let failed = |e: io::Error| Fault::io("write the weights", path, &e);
+    let specs = source.specs();
+    let index: HashMap<&str, usize> = specs.iter().enumerate().map(|(i, s)| (s.name.as_str(), i)).collect();
+    let held = layout.held();
+    let misfit = held
+        .iter()
+        .find(|spec| index.get(spec.name.as_str()).is_none_or(|&i| specs[i] != **spec))
+        .or_else(|| specs.iter().find(|spec| !held.contains(spec)));
+    if let Some(spec) = misfit {
+        return Err(Fault::new(Kind::Checkpoint, "the tensors to write are not those of the model")
+            .at(format!("{} {:?}", spec.name, spec.shape)));
+    }
+
+    let filed: Vec<Spec> = layout.entries().iter().map(Entry::filed).collect();
+    write_header(out, &filed).map_err(failed)?;
+    for (entry, filed) in layout.entries().iter().zip(&filed) {
+        if entry.held().is_none() {
+            write_zeros(out, filed.elements()).map_err(failed)?;
+            continue;
+        }
+        let values = source.read(index[entry.name.as_str()])?;
+        if entry.zero_columns == 0 {
+            write_values(out, &values).map_err(failed)?;
+            continue;
+        }
+        for row in values.chunks_exact(entry.columns() - entry.zero_columns) {
+            write_values(out, row).map_err(failed)?;
+            write_zeros(out, entry.zero_columns).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_zeros(out: &mut dyn Write, count: usize) -> io::Result<()> {
+    io::copy(&mut io::repeat(0).take((count * size_of::<f32>()) as u64), out).map(drop)
+}
+
+/// Reads the weight file `path` as parameters of the model `layout` describes, in the order of its
+/// [`held`](ModelTensors::held).
+///
+/// # Errors
+/// [`Kind::Io`] where it cannot be read; [`Kind::Checkpoint`] where it is no safetensors file, or does not fit:
+/// then every tensor that is missing, extra or otherwise wrong is listed.
+pub fn import(path: &Path, layout: &ModelTensors) -> Result<Vec<NamedTensor>> {
+    let mut file = WeightFile::open(path, layout)?;
+    (0..file.len()).map(|index| file.read(index)).collect()
+}
+
+/// An open weight file that fits the model: its tensors can be read one at a time.
+#[derive(Debug)]
+pub struct WeightFile {
+    file: TensorFile,
+    parameters: Vec<Parameter>,
+}
+
+impl WeightFile {
+    /// Opens `path` and checks it against `layout`, values of frozen zeros and of the tied head included.
+    ///
+    /// # Errors
+    /// As [`import`].
+    pub fn open(path: &Path, layout: &ModelTensors) -> Result<Self> {
+        let mut file = TensorFile::open(path)?;
+        let parameters = fit(&mut file, layout)?;
+        Ok(Self { file, parameters })
+    }
+
+    /// The number of parameters.
+    pub fn len(&self) -> usize {
+        self.parameters.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.parameters.is_empty()
+    }
+
+    /// Reads parameter `index`, counted as in the layout's [`held`](ModelTensors::held).
+    ///
+    /// # Errors
+    /// [`Kind::Io`] where reading fails.
+    pub fn read(&mut self, index: usize) -> Result<NamedTensor> {
+        let Parameter { spec, parts } = &self.parameters[index];
+        let Spec { name, shape } = spec.clone();
+        let columns = shape.last().copied().unwrap_or(1);
+        if let [part] = parts.as_slice()
+            && part.columns == columns
+        {
+            return Ok(NamedTensor { name, shape, data: self.file.values(&part.name)? });
+        }
+        let mut data = vec![0.0; spec.elements()];
+        let mut at = 0;
+        for part in parts {
+            let values = self.file.values(&part.name)?;
+            let width = part.columns.min(columns - at);
+            if width == 0 {
+                continue;
+            }
+            for (to, from) in data.chunks_exact_mut(columns).zip(values.chunks_exact(part.columns)) {
+                to[at..at + width].copy_from_slice(&from[..width]);
+            }
+            at += width;
+        }
+        Ok(NamedTensor { name, shape, data })
+    }
+}

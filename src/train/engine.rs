@@ -1,0 +1,355 @@
+//! The device's side of a run: memory, the three plans (micro-batch, update, evaluation), and what a step
+//! brings back.
+
+use super::arena::Arenas;
+use crate::config::{Config, Optimizer};
+use crate::data::Batch;
+use crate::fault::Result;
+use crate::gpu::{Gpu, ReadbackRing};
+use crate::model::{Pass, Recorded, names, record};
+use crate::ops::Traits;
+use crate::ops::adamw::{self, Order, Settings};
+use crate::plan::{MemoryPlan, Plan, Store, padded_bytes};
+use crate::tape::{DType, Role, Tape};
+
+/// Steps whose results may be under way while the next one is recorded.
+const RING: usize = 3;
+
+const POLICY: &str = "policy";
+const HYPER: &str = "hyper";
+const VERDICT: &str = "verdict";
+/// Everything the host reads back after each step, in one stretch.
+const OBSERVATIONS: &str = "observations";
+
+/// What one step brought back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepReading {
+    pub step: u64,
+    pub loss: f32,
+    /// Global gradient norm before clipping.
+    pub grad_norm: f32,
+    /// Whether the update was held back: this step's loss or gradient is not finite, or an earlier one's was.
+    pub halted: bool,
+    /// Mean entropy of each head, [layer][head]; empty where it is not measured.
+    pub head_entropy: Vec<Vec<f32>>,
+    /// Rows of each layer whose attention probabilities are not finite, summed over heads.
+    pub nonfinite_rows: Vec<u64>,
+    /// The slope each layer uses; empty where none is learned.
+    pub slopes: Vec<f32>,
+}
+
+/// What a run needs of a device; [`Engine::new`] allocates it, `train --dry-run` adds it up.
+pub struct Blueprint {
+    pub micro: Recorded,
+    pub update: Tape,
+    evaluation: Recorded,
+    pub arenas: Arenas,
+    config: Config,
+}
+
+/// Bytes of device memory by purpose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Demand {
+    pub parameters: u64,
+    pub gradients: u64,
+    pub moments: u64,
+    /// Intermediates of the training pass.
+    pub training: u64,
+    /// Intermediates of the evaluation pass.
+    pub evaluation: u64,
+    /// Inputs, observations, readback.
+    pub other: u64,
+}
+
+impl Demand {
+    pub fn total(&self) -> u64 {
+        self.parameters + self.gradients + self.moments + self.training + self.evaluation + self.other
+    }
+}
+
+impl Blueprint {
+    /// Records the tapes of a run for a device.
+    pub fn new(config: &Config, device: &Traits) -> Self {
+        let pass = Pass {
+            batch: config.train.batch_size,
+            sequence: config.train.sequence_length,
+            micro_batches: config.train.gradient_accumulation_steps,
+            training: true,
+            entropy: config.observe.entropy,
+            piece_bytes: device.max_binding,
+        };
+        let micro = record(&config.model, &pass);
+        let evaluation = record(&config.model, &Pass { training: false, entropy: false, ..pass });
+        let arenas = Arenas::new(crate::model::parameters(&config.model, config.train.decay_slopes));
+        let update = update_tape(config, &arenas);
+        Self { micro, update, evaluation, arenas, config: config.clone() }
+    }
+
+    /// The device memory this run takes.
+    pub fn demand(&self, device: &Traits) -> Demand {
+        let arena = self.arenas.elements() as u64 * 4;
+        let small = |tape: &Tape, role: Role| -> u64 {
+            let own = tape.ids().map(|id| tape.info(id)).filter(|i| i.role == role && i.parent.is_none());
+            own.map(|info| padded_bytes(info.shape.elements())).sum()
+        };
+        let observations = small(&self.micro.tape, Role::Observation);
+        let ring =
+            RING as u64 * (observations + padded_bytes(4) + padded_bytes(self.config.model.slope_count()));
+        Demand {
+            parameters: arena,
+            gradients: arena,
+            moments: 2 * arena,
+            training: MemoryPlan::new(&self.micro.tape, device).0.bytes()
+                + MemoryPlan::new(&self.update, device).0.bytes(),
+            evaluation: MemoryPlan::new(&self.evaluation.tape, device).0.bytes(),
+            other: small(&self.micro.tape, Role::Input) + observations + ring + 3 * padded_bytes(8),
+        }
+    }
+
+    /// The tapes of the run that have intermediates, with what each is for.
+    pub fn tapes(&self) -> [(&'static str, &Tape); 3] {
+        [
+            ("the training pass", &self.micro.tape),
+            ("the update", &self.update),
+            ("the evaluation pass", &self.evaluation.tape),
+        ]
+    }
+
+    /// Floating-point operations of one step, by the tapes' own count.
+    pub fn flops(&self) -> u64 {
+        let count = |tape: &Tape| -> u64 {
+            tape.nodes().iter().map(|node| node.op.flops(&crate::reference::shapes(tape, node))).sum()
+        };
+        self.config.train.gradient_accumulation_steps as u64 * count(&self.micro.tape) + count(&self.update)
+    }
+}
+
+/// The optimizer's tape: the verdict on the gradient, then AdamW.
+pub fn update_tape(config: &Config, arenas: &Arenas) -> Tape {
+    let mut tape = Tape::new();
+    let all = [arenas.elements()];
+    let loss = tape.observation(names::LOSS, &[1]);
+    let policy = tape.input(POLICY, &[2], DType::F32);
+    let hyper = tape.input(HYPER, &[8], DType::F32);
+    let verdict = tape.observation(VERDICT, &[4]);
+    let [gradients, parameters, first, second] =
+        [Arenas::GRADIENTS, Arenas::PARAMETERS, Arenas::FIRST, Arenas::SECOND]
+            .map(|name| tape.observation(name, &all));
+    tape.gradient_norm(gradients, loss, policy, verdict);
+    let operands = adamw::Arenas { gradients, parameters, first, second };
+    tape.adamw(operands, hyper, verdict, settings(config).order, arenas.decayed());
+    tape
+}
+
+/// The optimizer's constants.
+pub fn settings(config: &Config) -> Settings {
+    let train = &config.train;
+    Settings {
+        order: match train.optimizer {
+            Optimizer::AdamwHf => Order::Hf,
+            Optimizer::Adamw => Order::Torch,
+        },
+        beta1: train.adam_beta1,
+        beta2: train.adam_beta2,
+        epsilon: train.adam_epsilon,
+        weight_decay: train.weight_decay,
+    }
+}
+
+/// A run's device side, ready to step.
+pub struct Engine {
+    pub gpu: Gpu,
+    pub store: Store,
+    pub blueprint: Blueprint,
+    pub micro: Plan,
+    update: Plan,
+    evaluation: Plan,
+    ring: ReadbackRing,
+    /// Names of the slope tensors read back each step, and which of their entries each layer uses.
+    slopes: Vec<(String, usize, usize)>,
+    record: bool,
+}
+
+impl Engine {
+    /// Allocates, compiles and binds all of a run.
+    pub fn new(gpu: Gpu, config: &Config) -> Result<Self> {
+        let blueprint = Blueprint::new(config, gpu.traits());
+        super::memory::check(&blueprint, gpu.traits(), gpu.description())?;
+        let mut store = Store::new();
+        let (micro_tape, evaluation_tape) = (&blueprint.micro.tape, &blueprint.evaluation.tape);
+        blueprint.arenas.allocate(&gpu, &mut store)?;
+        let parts = |tape: &Tape, role: Role| -> Vec<(String, usize)> {
+            let own = tape.ids().map(|id| tape.info(id)).filter(|i| i.role == role && i.parent.is_none());
+            own.map(|info| (info.name.clone(), info.shape.elements())).collect()
+        };
+        for (name, elements) in parts(micro_tape, Role::Input) {
+            store.allocate(&gpu, &name, elements)?;
+        }
+        store.allocate_arena(&gpu, OBSERVATIONS, &parts(micro_tape, Role::Observation))?;
+        for (name, elements) in [(POLICY, 2), (HYPER, 8), (VERDICT, 4)] {
+            store.allocate(&gpu, name, elements)?;
+        }
+        let micro = Plan::build(&gpu, micro_tape, &store)?;
+        let update = Plan::build(&gpu, &blueprint.update, &store)?;
+        let evaluation = Plan::build(&gpu, evaluation_tape, &store)?;
+        let slopes = slope_places(config);
+        let bytes = store.span(OBSERVATIONS).bytes
+            + store.span(VERDICT).bytes
+            + slopes.iter().map(|(name, ..)| store.span(name).bytes).sum::<u64>();
+        let ring = ReadbackRing::new(&gpu, RING, bytes)?;
+        let mut engine =
+            Self { gpu, store, blueprint, micro, update, evaluation, ring, slopes, record: false };
+        engine.set_record(false);
+        Ok(engine)
+    }
+
+    /// With `record`, broken gradients reach the parameters; else the gate closes at the first of them.
+    pub fn set_record(&mut self, record: bool) {
+        self.record = record;
+        let max_norm = self.blueprint.config.train.max_grad_norm as f32;
+        self.store.write(&self.gpu, POLICY, &[max_norm, f32::from(u8::from(record))]);
+        // A fresh verdict: nothing is held against this run any more.
+        self.store.write(&self.gpu, VERDICT, &[0.0_f32; 4]);
+    }
+
+    /// Whether a step can be submitted without taking a reading first.
+    pub fn ready(&self) -> bool {
+        !self.ring.full()
+    }
+
+    /// Steps whose readings have not been taken.
+    pub fn in_flight(&self) -> usize {
+        self.ring.in_flight()
+    }
+
+    /// Records and submits one step, one submission a micro-batch, and returns at once.
+    ///
+    /// `updates` counts the updates made before it.
+    pub fn submit(&mut self, step: u64, updates: u64, learning_rate: f64, batches: &[Batch]) -> Result<()> {
+        let hyper = adamw::hyper(&settings(&self.blueprint.config), learning_rate, updates);
+        for (i, batch) in batches.iter().enumerate() {
+            self.write_batch(batch, step, i, 1.0 / (f64::from(batch.counted.max(1)) * batches.len() as f64));
+            let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+            if i == 0 {
+                self.store.clear(&mut encoder, Arenas::GRADIENTS);
+                self.store.clear(&mut encoder, OBSERVATIONS);
+            }
+            self.micro.record(&mut encoder);
+            let last = i + 1 == batches.len();
+            if last {
+                self.store.write(&self.gpu, HYPER, &hyper);
+                self.update.record(&mut encoder);
+                let names =
+                    [OBSERVATIONS, VERDICT].into_iter().chain(self.slopes.iter().map(|s| s.0.as_str()));
+                let sources: Vec<_> = names
+                    .map(|name| {
+                        let span = self.store.span(name);
+                        (&*span.buffer, span.offset, span.bytes)
+                    })
+                    .collect();
+                self.ring.record(&mut encoder, step, &sources);
+            }
+            let submission = self.gpu.queue.submit([encoder.finish()]);
+            if last {
+                self.ring.submitted(submission);
+            }
+        }
+        self.gpu.check()
+    }
+
+    /// The oldest step's results, if they have come; with `wait`, waits for them.
+    pub fn take(&mut self, wait: bool) -> Result<Option<StepReading>> {
+        let Some(reading) = self.ring.take_oldest(&self.gpu, wait)? else { return Ok(None) };
+        let values: Vec<f32> = bytemuck::pod_collect_to_vec(&reading.bytes);
+        Ok(Some(self.read_step(reading.tag, &values)))
+    }
+
+    fn read_step(&self, step: u64, values: &[f32]) -> StepReading {
+        let base = self.store.span(OBSERVATIONS);
+        let at = |name: &str| (self.store.span(name).offset - base.offset) as usize / 4;
+        let model = &self.blueprint.config.model;
+        let mut head_entropy = Vec::new();
+        let mut nonfinite_rows = Vec::new();
+        if self.blueprint.config.observe.entropy {
+            for layer in 0..model.n_layer {
+                let heads = |name: String| values[at(&name)..][..model.n_head].to_vec();
+                head_entropy.push(heads(names::head_entropy(layer)));
+                nonfinite_rows.push(heads(names::nonfinite(layer)).iter().map(|&rows| rows as u64).sum());
+            }
+        }
+        let mut rest = base.bytes as usize / 4;
+        let verdict = &values[rest..rest + 4];
+        rest += self.store.span(VERDICT).bytes as usize / 4;
+        let mut slopes = Vec::new();
+        for (name, entry, layers) in &self.slopes {
+            slopes.extend(std::iter::repeat_n(values[rest + entry], *layers));
+            rest += self.store.span(name).bytes as usize / 4;
+        }
+        StepReading {
+            step,
+            loss: values[at(names::LOSS)],
+            grad_norm: verdict[0],
+            halted: verdict[3] != 0.0,
+            head_entropy,
+            nonfinite_rows,
+            slopes,
+        }
+    }
+
+    /// The summed loss over the targets of one batch, by the evaluation pass. Waits.
+    pub fn evaluate(&self, batch: &Batch) -> Result<f64> {
+        self.write_batch(batch, 0, 0, 1.0);
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        self.store.clear(&mut encoder, OBSERVATIONS);
+        self.evaluation.record(&mut encoder);
+        self.gpu.queue.submit([encoder.finish()]);
+        Ok(f64::from(self.store.read(&self.gpu, names::LOSS, 1)?[0]))
+    }
+
+    /// Puts a micro-batch in place as `submit` does, with cleared gradients, and runs nothing. For tracing.
+    pub(super) fn stage(&self, step: u64, index: usize, of: usize, batch: &Batch) {
+        self.write_batch(batch, step, index, 1.0 / (f64::from(batch.counted.max(1)) * of as f64));
+        if index == 0 {
+            let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+            self.store.clear(&mut encoder, Arenas::GRADIENTS);
+            self.store.clear(&mut encoder, OBSERVATIONS);
+            self.gpu.queue.submit([encoder.finish()]);
+        }
+    }
+
+    fn write_batch(&self, batch: &Batch, step: u64, index: usize, scale: f64) {
+        let store = &self.store;
+        store.write(&self.gpu, names::TOKENS, &batch.tokens);
+        store.write(&self.gpu, names::TARGETS, &batch.targets);
+        store.write(&self.gpu, names::SORTED, &batch.sorted);
+        store.write(&self.gpu, names::SEGMENTS, &batch.segments);
+        store.write(&self.gpu, names::SCALE, &[scale as f32]);
+        if store.contains(names::DROPOUT_KEY) {
+            let config = &self.blueprint.config;
+            let seed = config.train.seed;
+            let counter = step * config.train.gradient_accumulation_steps as u64 + index as u64;
+            let key = [seed as u32, (seed >> 32) as u32, counter as u32, (counter >> 32) as u32];
+            store.write(&self.gpu, names::DROPOUT_KEY, &key);
+        }
+    }
+
+    /// Bytes of device memory in use.
+    pub fn bytes(&self) -> u64 {
+        self.store.bytes() + self.micro.bytes() + self.update.bytes() + self.evaluation.bytes()
+    }
+}
+
+/// For each slope tensor: its name, the entry in use, and how many layers use it.
+fn slope_places(config: &Config) -> Vec<(String, usize, usize)> {
+    use crate::config::{Activation, SlopeScope};
+    let model = &config.model;
+    if model.activation_function != Activation::LearnableLrelu {
+        return Vec::new();
+    }
+    let own = |layer: usize| format!("transformer.h.{layer}.mlp.act.slopes");
+    match model.slope_scope {
+        SlopeScope::PerLayer => (0..model.n_layer).map(|layer| (own(layer), layer, 1)).collect(),
+        SlopeScope::PerBlock => (0..model.n_layer).map(|layer| (own(layer), 0, 1)).collect(),
+        SlopeScope::Shared => vec![(crate::model::SHARED_SLOPE.to_owned(), 0, model.n_layer)],
+    }
+}

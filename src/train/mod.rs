@@ -1,0 +1,10 @@
+//! Training: the loop, its device side, the run's folder and its checkpoints.
+
+pub mod arena;
+pub mod checkpoint;
+pub mod engine;
+pub mod evaluate;
+pub mod memory;
+pub mod run_folder;
+pub mod trace;
+pub mod trainer;

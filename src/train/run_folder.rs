@@ -1,0 +1,217 @@
+//! The folder of one training run: configuration, environment, metrics and checkpoints.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::fault::{Fault, Kind, Result};
+use crate::files::{self, UNFINISHED};
+
+const CONFIG: &str = "config.toml";
+const ENVIRONMENT: &str = "env.json";
+const METRICS: &str = "metrics.jsonl";
+const CHECKPOINTS: &str = "checkpoints";
+const LOCK: &str = "run.lock";
+
+/// A run's folder. One that was [created](Self::create) or [opened](Self::open) is locked against other
+/// processes until it is dropped or its process ends, however it ends.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    /// The system gives the lock back when the file is closed, so also after a kill.
+    lock: Option<File>,
+}
+
+impl RunFolder {
+    /// Makes the folder of a new run at `path`, with the folders above it, and locks it. An empty folder will
+    /// do, and one where a run ended before it had written anything.
+    ///
+    /// # Errors
+    /// [`Kind::RunFolder`] where something is there already or another process has it; [`Kind::Io`].
+    pub fn create(path: &Path) -> Result<Self> {
+        let failed = |e: io::Error| Fault::io("make the run folder", path, &e);
+        if path.is_file() {
+            return Err(Fault::new(Kind::RunFolder, "the run folder cannot be made")
+                .at(path.display())
+                .found("a file of that name")
+                .remedy("choose another folder with --run"));
+        }
+        fs::create_dir_all(path).map_err(failed)?;
+        // Before the lock, which would be one more file in somebody's folder; and after it, because another
+        // process can have begun and ended in between.
+        refuse_content(path)?;
+        let lock = lock(path)?;
+        refuse_content(path)?;
+        let run = Self { path: path.to_owned(), lock: Some(lock) };
+        fs::create_dir_all(run.checkpoints()).map_err(failed)?;
+        files::sync_folder(path).map_err(failed)?;
+        Ok(run)
+    }
+
+    /// Opens and locks the folder of an existing run to go on with it.
+    ///
+    /// # Errors
+    /// [`Kind::RunFolder`] where there is no run at `path` or another process has it; [`Kind::Io`].
+    pub fn open(path: &Path) -> Result<Self> {
+        let mut run = Self::read(path)?;
+        run.lock = Some(lock(path)?);
+        for name in names_in(path)? {
+            if is_unfinished(&name) {
+                remove(&path.join(name))?;
+            }
+        }
+        let checkpoints = run.checkpoints();
+        fs::create_dir_all(&checkpoints).map_err(|e| Fault::io("make the folder", &checkpoints, &e))?;
+        super::checkpoint::tidy(&run)?;
+        Ok(run)
+    }
+
+    /// Opens the folder of a run to look at it, without locking it: also while it trains.
+    ///
+    /// # Errors
+    /// [`Kind::RunFolder`] where there is no run at `path`.
+    pub fn read(path: &Path) -> Result<Self> {
+        let found = if !path.exists() {
+            "nothing there"
+        } else if !path.is_dir() {
+            "a file"
+        } else if !path.join(CONFIG).is_file() {
+            "a folder without config.toml"
+        } else {
+            return Ok(Self { path: path.to_owned(), lock: None });
+        };
+        Err(Fault::new(Kind::RunFolder, "not the folder of a run")
+            .at(path.display())
+            .found(found)
+            .remedy("name a folder that `normfree train` has written"))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether this process holds the run's lock, and so may write.
+    pub fn is_locked(&self) -> bool {
+        self.lock.is_some()
+    }
+
+    /// The resolved configuration, TOML.
+    pub fn config(&self) -> PathBuf {
+        self.path.join(CONFIG)
+    }
+
+    /// What the run ran on, JSON.
+    pub fn environment(&self) -> PathBuf {
+        self.path.join(ENVIRONMENT)
+    }
+
+    /// The run's log: one JSON object a line.
+    pub fn metrics(&self) -> PathBuf {
+        self.path.join(METRICS)
+    }
+
+    /// The folder of the checkpoints.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.path.join(CHECKPOINTS)
+    }
+
+    /// Takes back a new run in which nothing was computed, so that its folder can be used again. Whatever is in
+    /// the way stays as it is: the failure that led here is the one to tell of.
+    pub fn abandon(path: &Path) {
+        for name in [CONFIG, ENVIRONMENT, METRICS, LOCK] {
+            let _ = fs::remove_file(path.join(name));
+        }
+        let _ = fs::remove_dir(path.join(CHECKPOINTS));
+        let _ = fs::remove_dir(path);
+    }
+
+    /// Writes the resolved configuration. A folder is a run from here on.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn write_config(&self, text: &str) -> Result<()> {
+        files::write_atomic(&self.config(), text.as_bytes())
+    }
+
+    /// Writes what the run runs on.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn write_environment(&self, environment: &Value) -> Result<()> {
+        files::write_atomic(&self.environment(), format!("{environment:#}\n").as_bytes())
+    }
+}
+
+/// Names in `folder`, sorted; in those that are not UTF-8, which are never ours, the foreign bytes replaced.
+pub(super) fn names_in(folder: &Path) -> Result<Vec<String>> {
+    let failed = |e: io::Error| Fault::io("list the folder", folder, &e);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Whether a name is that of a file or folder whose writer did not come to its end.
+pub(super) fn is_unfinished(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(UNFINISHED)
+}
+
+/// Deletes a file or a folder with all that is in it.
+pub(super) fn remove(path: &Path) -> Result<()> {
+    let done = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    done.map_err(|e| Fault::io("delete what an earlier run left", path, &e))
+}
+
+fn refuse_content(path: &Path) -> Result<()> {
+    for name in names_in(path)? {
+        let empty_checkpoints =
+            || name == CHECKPOINTS && names_in(&path.join(CHECKPOINTS)).is_ok_and(|names| names.is_empty());
+        if name == LOCK || is_unfinished(&name) || empty_checkpoints() {
+            continue;
+        }
+        let is_run = path.join(CONFIG).is_file();
+        let remedy = if is_run {
+            "go on with that run by --resume, or choose another folder with --run"
+        } else {
+            "choose another folder with --run"
+        };
+        return Err(Fault::new(Kind::RunFolder, "the run folder exists already")
+            .at(path.display())
+            .found(if is_run { "a run".to_owned() } else { format!("{name} in it, and no run") })
+            .remedy(remedy));
+    }
+    Ok(())
+}
+
+/// Takes the lock of the run at `path` for as long as the file is open.
+fn lock(path: &Path) -> Result<File> {
+    let place = path.join(LOCK);
+    let failed = |e: io::Error| Fault::io("lock the run folder", &place, &e);
+    let mut file =
+        File::options().read(true).write(true).create(true).truncate(false).open(&place).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            // Where locks are mandatory (Windows) the number cannot be read: it is a courtesy only.
+            let mut holder = String::new();
+            let _ = file.read_to_string(&mut holder);
+            let holder = match holder.trim() {
+                "" => "another process training in it".to_owned(),
+                id => format!("process {id} training in it"),
+            };
+            return Err(Fault::new(Kind::RunFolder, "the run folder is in use")
+                .at(path.display())
+                .found(holder)
+                .remedy("wait for its end, or choose another folder with --run"));
+        }
+        Err(TryLockError::Error(e)) => {
+            return Err(failed(e).remedy("choose a folder on a file system that knows locks, with --run"));
+        }
+    }
+    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
+    Ok(file)
+}

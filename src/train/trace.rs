@@ -1,0 +1,62 @@
+//! Where a number that is not finite began: the broken step is replayed node by node on the same weights and
+//! data, and every result is looked at as soon as it exists. Costs nothing until it is needed.
+
+use super::engine::Engine;
+use crate::data::Batch;
+use crate::fault::Result;
+use crate::observe::record::Nonfinite;
+use crate::tape::{DType, Phase};
+
+/// The first non-finite number of a step, in the order of execution. `None` where every tensor is finite and
+/// only the sum of squares overflowed.
+pub fn origin(engine: &Engine, step: u64, batches: &[Batch]) -> Result<Option<Nonfinite>> {
+    if let Some(found) = broken_parameter(engine, step)? {
+        return Ok(Some(found));
+    }
+    let tape = &engine.blueprint.micro.tape;
+    for (micro_batch, batch) in batches.iter().enumerate() {
+        engine.stage(step, micro_batch, batches.len(), batch);
+        for (i, node) in tape.nodes().iter().enumerate() {
+            engine.micro.run_node(&engine.gpu, i)?;
+            for &output in node.outputs.iter().filter(|&&o| tape.info(o).dtype == DType::F32) {
+                let values = engine.micro.read(&engine.gpu, tape, &engine.store, output)?;
+                let Some((index, value)) = first_broken(&values) else { continue };
+                return Ok(Some(Nonfinite {
+                    step,
+                    micro_batch,
+                    phase: if node.phase == Phase::Forward { "forward" } else { "backward" }.to_owned(),
+                    scope: node.scope.to_string(),
+                    op: node.op.name().to_owned(),
+                    tensor: tape.info(output).name.clone(),
+                    index,
+                    value,
+                }));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn broken_parameter(engine: &Engine, step: u64) -> Result<Option<Nonfinite>> {
+    for parameter in engine.blueprint.arenas.parameters() {
+        let values = engine.store.read(&engine.gpu, &parameter.name, parameter.elements())?;
+        if let Some((index, value)) = first_broken(&values) {
+            return Ok(Some(Nonfinite {
+                step,
+                micro_batch: 0,
+                phase: "parameters".to_owned(),
+                scope: String::new(),
+                op: String::new(),
+                tensor: parameter.name.clone(),
+                index,
+                value,
+            }));
+        }
+    }
+    Ok(None)
+}
+
+fn first_broken(values: &[f32]) -> Option<(u64, f64)> {
+    let index = values.iter().position(|value| !value.is_finite())?;
+    Some((index as u64, f64::from(values[index])))
+}

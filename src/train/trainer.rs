@@ -1,0 +1,450 @@
+//! The loop: batches in, steps submitted, readings taken as they come, evaluation and checkpoints on their
+//! cadence.
+
+use super::checkpoint::{Checkpoint, ModelTensors, Snapshot, TrainerState, WeightFile};
+use super::engine::{Engine, StepReading};
+use super::run_folder::RunFolder;
+use super::trace;
+use crate::config::{Config, OnNonfinite, Order};
+use crate::data::{Batch, Batches, Corpus};
+use crate::fault::{Fault, Kind, Result};
+use crate::gpu::Gpu;
+use crate::model::initial_values;
+use crate::observe::log::MetricsLog;
+use crate::observe::record::{Attention, Eval, Nonfinite, Record, Slopes, Step};
+use crate::plan::Store;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// What a trainer tells whoever watches it.
+#[derive(Clone, Debug)]
+pub enum Event<'a> {
+    /// A step's results arrived.
+    Step(&'a Step),
+    Eval(&'a Eval),
+    Checkpoint(&'a Path),
+    /// A non-finite number arose, and training goes on.
+    Nonfinite(&'a Nonfinite),
+    /// Something worth a line, such as a damaged checkpoint that was passed over.
+    Note(String),
+}
+
+/// A run under way.
+pub struct Trainer {
+    config: Config,
+    engine: Engine,
+    layout: ModelTensors,
+    batches: Batches,
+    held_out: Batches,
+    run: RunFolder,
+    log: MetricsLog,
+    /// The next step to submit.
+    step: u64,
+    /// Updates made before it, if every step under way succeeds.
+    updates: u64,
+    /// A number that was not finite has been recorded, and updates go on with whatever comes.
+    recording: bool,
+    /// When the last reading arrived.
+    clock: Instant,
+    scratch: Vec<Batch>,
+}
+
+/// The oldest step under way, where it was halted: what the loop is left for before its end.
+type Halted = Box<StepReading>;
+
+impl Trainer {
+    /// Starts a run in a new, locked folder: fresh weights, or those of `train.init_from`.
+    pub fn start(gpu: Gpu, config: &Config, run: RunFolder) -> Result<Self> {
+        let trainer = Self::open(gpu, config, run, 0)?;
+        trainer.fresh_weights()?;
+        Ok(trainer)
+    }
+
+    /// Goes on from the newest whole checkpoint of a locked folder; from the beginning where there is none.
+    pub fn resume(gpu: Gpu, config: &Config, run: RunFolder, watch: &mut dyn FnMut(Event)) -> Result<Self> {
+        let Some(latest) = Checkpoint::latest(&run)? else {
+            watch(Event::Note("no checkpoint was written yet; starting from the beginning".to_owned()));
+            return Self::start(gpu, config, run);
+        };
+        for fault in &latest.passed_over {
+            watch(Event::Note(format!("passed over a damaged checkpoint: {fault}")));
+        }
+        let mut trainer = Self::open(gpu, config, run, latest.checkpoint.state().metrics_bytes)?;
+        trainer.restore(&latest.checkpoint)?;
+        Ok(trainer)
+    }
+
+    /// Opens data, device side and log; of the log, its first `metrics_bytes` stay.
+    fn open(gpu: Gpu, config: &Config, run: RunFolder, metrics_bytes: u64) -> Result<Self> {
+        let train = &config.train;
+        let path = Path::new(&config.data.path);
+        let corpus = Corpus::open(path, train.sequence_length, config.model.vocab_size)?;
+        let end = corpus.meta.as_ref().and_then(|meta| meta.end_of_text).filter(|_| train.ignore_end_of_text);
+        let batches = Batches::new(corpus.train, config.data.order, train.seed, end);
+        let held_out = Batches::new(corpus.valid, Order::Sequential, 0, end);
+        let engine = Engine::new(gpu, config)?;
+        let layout = ModelTensors::gpt2(&engine.blueprint.arenas.specs());
+        let log = MetricsLog::open(&run.metrics(), metrics_bytes)?;
+        let empty = Batch::new(train.batch_size, train.sequence_length);
+        Ok(Self {
+            config: config.clone(),
+            engine,
+            layout,
+            batches,
+            held_out,
+            run,
+            log,
+            step: 0,
+            updates: 0,
+            recording: false,
+            clock: Instant::now(),
+            scratch: vec![empty; train.gradient_accumulation_steps],
+        })
+    }
+
+    fn fresh_weights(&self) -> Result<()> {
+        let Engine { gpu, store, blueprint, .. } = &self.engine;
+        if let Some(path) = &self.config.train.init_from {
+            return load_weights(&self.engine, WeightFile::open(Path::new(path), &self.layout)?);
+        }
+        let mut loader = Loader::new(gpu, store);
+        for (i, parameter) in blueprint.arenas.parameters().iter().enumerate() {
+            let values = initial_values(&self.config.model, self.config.train.seed, i, parameter);
+            loader.write(&parameter.name, &values)?;
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        let state = *checkpoint.state();
+        if state.seed != self.config.train.seed {
+            return Err(Fault::new(Kind::Checkpoint, "the checkpoint belongs to a run of another seed")
+                .at(checkpoint.path().display())
+                .found(format!(
+                    "seed {} there, {} in the configuration",
+                    state.seed, self.config.train.seed
+                )));
+        }
+        load_weights(&self.engine, checkpoint.model(&self.layout)?)?;
+        let Engine { gpu, store, .. } = &self.engine;
+        let mut loader = Loader::new(gpu, store);
+        let mut moments = checkpoint.moments(&self.layout)?;
+        for i in 0..moments.len() {
+            let tensor = moments.read(i)?;
+            // The file names them `m.NAME` and `v.NAME`; the arenas `m NAME` and `v NAME`.
+            loader.write(&tensor.name.replacen('.', " ", 1), &tensor.data)?;
+        }
+        self.step = state.step;
+        self.updates = state.optimizer_steps;
+        self.recording = state.recording;
+        self.engine.set_record(state.recording);
+        self.batches.seek(state.data_cursor);
+        Ok(())
+    }
+
+    /// The step that comes next.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+
+    /// The run's folder.
+    pub fn run_folder(&self) -> &RunFolder {
+        &self.run
+    }
+
+    /// The device side.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Trains to the last step. Where `stop` becomes true, finishes the step, writes a checkpoint and returns
+    /// a fault of kind [`Kind::Interrupted`].
+    pub fn train(&mut self, stop: &AtomicBool, watch: &mut dyn FnMut(Event)) -> Result<()> {
+        self.clock = Instant::now();
+        while self.step < self.config.train.steps {
+            if stop.load(Ordering::Relaxed) {
+                return self.interrupted(watch);
+            }
+            if let Some(halted) = self.advance(watch)? {
+                self.answer(&halted, watch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One step of the loop: submit, take what has come, and the cadences.
+    fn advance(&mut self, watch: &mut dyn FnMut(Event)) -> Result<Option<Halted>> {
+        while !self.engine.ready() {
+            if let Some(halted) = self.take(true, watch)? {
+                return Ok(Some(halted));
+            }
+        }
+        self.fill(self.step);
+        let learning_rate = self.config.train.learning_rate_at(self.step);
+        self.engine.submit(self.step, self.updates, learning_rate, &self.scratch)?;
+        self.step += 1;
+        self.updates += 1;
+        if let Some(halted) = self.take(false, watch)? {
+            return Ok(Some(halted));
+        }
+        self.keep_cadence(watch)
+    }
+
+    /// Evaluates and saves where the steps done so far call for it.
+    fn keep_cadence(&mut self, watch: &mut dyn FnMut(Event)) -> Result<Option<Halted>> {
+        let train = &self.config.train;
+        let last = self.step == train.steps;
+        let evaluates = last || self.step.is_multiple_of(train.eval_every);
+        let saves = last || self.step.is_multiple_of(train.checkpoint_every);
+        if evaluates || saves {
+            if let Some(halted) = self.drain(watch)? {
+                return Ok(Some(halted));
+            }
+            if evaluates {
+                let eval = self.evaluate()?;
+                watch(Event::Eval(&eval));
+                self.log.append(&Record::Eval(eval))?;
+            }
+            if saves {
+                self.save(watch)?;
+            }
+            self.clock = Instant::now();
+        }
+        Ok(None)
+    }
+
+    /// Fills the scratch batches with those of a step; its place in the data follows from its number alone.
+    fn fill(&mut self, step: u64) {
+        let train = &self.config.train;
+        let sequences = (train.batch_size * train.gradient_accumulation_steps) as u64;
+        self.batches.seek(step * sequences);
+        for batch in &mut self.scratch {
+            self.batches.fill(batch);
+        }
+    }
+
+    /// Takes readings: one and waits for it, or all that have come.
+    fn take(&mut self, wait: bool, watch: &mut dyn FnMut(Event)) -> Result<Option<Halted>> {
+        while let Some(reading) = self.engine.take(wait)? {
+            if reading.halted {
+                return Ok(Some(Box::new(reading)));
+            }
+            self.write_down(reading, watch)?;
+            if wait {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes every reading under way.
+    fn drain(&mut self, watch: &mut dyn FnMut(Event)) -> Result<Option<Halted>> {
+        while self.engine.in_flight() > 0 {
+            if let Some(halted) = self.take(true, watch)? {
+                return Ok(Some(halted));
+            }
+        }
+        Ok(None)
+    }
+
+    fn write_down(&mut self, reading: StepReading, watch: &mut dyn FnMut(Event)) -> Result<()> {
+        let train = &self.config.train;
+        let each = (train.batch_size * train.gradient_accumulation_steps * train.sequence_length) as u64;
+        let now = Instant::now();
+        let seconds = now.duration_since(self.clock).as_secs_f64();
+        self.clock = now;
+        let step = reading.step;
+        let record = Step {
+            step,
+            loss: f64::from(reading.loss),
+            lr: train.learning_rate_at(step),
+            grad_norm: f64::from(reading.grad_norm),
+            tokens: (step + 1) * each,
+            tokens_per_s: each as f64 / seconds.max(1e-9),
+        };
+        watch(Event::Step(&record));
+        self.log.append(&Record::Step(record))?;
+        let due = |every: u64| step.is_multiple_of(every) || step + 1 == train.steps;
+        if !reading.head_entropy.is_empty() && due(self.config.observe.entropy_every) {
+            self.log.append(&Record::Attention(attention_record(&reading, train.sequence_length)))?;
+        }
+        if !reading.slopes.is_empty() && due(self.config.observe.slopes_every) {
+            self.log.append(&Record::Slopes(Slopes { step, slopes: reading.slopes }))?;
+        }
+        Ok(())
+    }
+
+    /// A step broke: its update and all later ones were held back. Finds out where, then does as configured.
+    fn answer(&mut self, reading: &StepReading, watch: &mut dyn FnMut(Event)) -> Result<()> {
+        let step = reading.step;
+        // Steps submitted since saw a closed gate; they are forgotten and come again.
+        let submitted_since = self.step - step;
+        while self.engine.in_flight() > 0 {
+            self.engine.take(true)?;
+        }
+        self.step = step;
+        self.updates -= submitted_since;
+        self.fill(step);
+        let origin = trace::origin(&self.engine, step, &self.scratch)?;
+        if let Some(origin) = &origin {
+            watch(Event::Nonfinite(origin));
+            self.log.append(&Record::Nonfinite(origin.clone()))?;
+        }
+        match self.config.train.on_nonfinite {
+            OnNonfinite::Record => {
+                self.recording = true;
+                self.engine.set_record(true);
+            }
+            OnNonfinite::Skip => {
+                self.write_down(reading.clone(), watch)?;
+                self.engine.set_record(false);
+                self.step += 1;
+                // Nothing is under way that could be halted.
+                self.keep_cadence(watch)?;
+            }
+            OnNonfinite::Stop => {
+                self.write_down(reading.clone(), watch)?;
+                self.log.sync()?;
+                return Err(self.nonfinite_fault(step, origin.as_ref()));
+            }
+        }
+        self.clock = Instant::now();
+        Ok(())
+    }
+
+    fn nonfinite_fault(&self, step: u64, origin: Option<&Nonfinite>) -> Fault {
+        let found = match origin {
+            Some(o) => {
+                let made = if o.op.is_empty() { String::new() } else { format!(" made by {}", o.op) };
+                let place = if o.scope.is_empty() { String::new() } else { format!(" in {}", o.scope) };
+                format!("{} at element {} of `{}`{made}{place} ({})", o.value, o.index, o.tensor, o.phase)
+            }
+            None => "every tensor finite, but the sum of the gradient's squares beyond f32".to_owned(),
+        };
+        Fault::new(
+            Kind::NonFinite,
+            format!("training stopped before the update of step {step}, which is not finite"),
+        )
+        .at(self.run.path().display())
+        .found(found)
+        .remedy(
+            "the last checkpoint is good; lower train.learning_rate, or set train.on_nonfinite to \
+                 \"skip\" or \"record\"",
+        )
+    }
+
+    fn interrupted(&mut self, watch: &mut dyn FnMut(Event)) -> Result<()> {
+        if let Some(halted) = self.drain(watch)? {
+            self.answer(&halted, watch)?;
+        }
+        self.save(watch)?;
+        Err(Fault::new(
+            Kind::Interrupted,
+            format!("interrupted after step {}; a checkpoint was written", self.step),
+        )
+        .at(self.run.path().display())
+        .remedy("go on with --resume"))
+    }
+
+    /// Mean cross-entropy over the held-out chunks, in whole batches.
+    pub fn evaluate(&mut self) -> Result<Eval> {
+        let limit = match self.config.train.eval_chunks {
+            0 => usize::MAX,
+            chunks => chunks,
+        };
+        let loss = mean_loss(&self.engine, &mut self.held_out, &mut self.scratch[0], limit)?;
+        Ok(Eval { step: self.step, loss, ppl: loss.exp() })
+    }
+
+    fn save(&mut self, watch: &mut dyn FnMut(Event)) -> Result<()> {
+        let metrics_bytes = self.log.sync()?;
+        let train = &self.config.train;
+        let sequences = (train.batch_size * train.gradient_accumulation_steps) as u64;
+        let state = TrainerState {
+            step: self.step,
+            data_cursor: self.step * sequences,
+            seed: train.seed,
+            optimizer_steps: self.updates,
+            metrics_bytes,
+            recording: self.recording,
+        };
+        let Engine { gpu, store, blueprint, .. } = &self.engine;
+        let source = |prefix| blueprint.arenas.source(gpu, store, prefix);
+        let (mut model, mut first, mut second) = (source(""), source("m "), source("v "));
+        let snapshot = Snapshot {
+            state,
+            layout: &self.layout,
+            model: &mut model,
+            first_moments: &mut first,
+            second_moments: &mut second,
+        };
+        let path = Checkpoint::write(&self.run, snapshot, train.keep_checkpoints)?;
+        watch(Event::Checkpoint(&path));
+        Ok(())
+    }
+}
+
+/// Mean cross-entropy of an engine's weights over at least `limit` chunks of `batches` (in whole batches), in
+/// nats per token.
+pub fn mean_loss(engine: &Engine, batches: &mut Batches, batch: &mut Batch, limit: usize) -> Result<f64> {
+    batches.seek(0);
+    let (mut sum, mut counted, mut chunks) = (0.0, 0.0, 0);
+    while chunks < limit {
+        let rows = batches.fill_to_end(batch);
+        if rows == 0 {
+            break;
+        }
+        sum += engine.evaluate(batch)?;
+        counted += f64::from(batch.counted);
+        chunks += rows;
+    }
+    Ok(sum / counted)
+}
+
+/// Puts the tensors of a weight file on the device, one at a time.
+pub fn load_weights(engine: &Engine, mut file: WeightFile) -> Result<()> {
+    let mut loader = Loader::new(&engine.gpu, &engine.store);
+    for i in 0..file.len() {
+        let tensor = file.read(i)?;
+        loader.write(&tensor.name, &tensor.data)?;
+    }
+    Ok(())
+}
+
+/// Writes many tensors without holding staging memory for all of them at once.
+struct Loader<'a> {
+    gpu: &'a Gpu,
+    store: &'a Store,
+    /// Bytes written since the device last took them.
+    staged: usize,
+}
+
+impl<'a> Loader<'a> {
+    fn new(gpu: &'a Gpu, store: &'a Store) -> Self {
+        Self { gpu, store, staged: 0 }
+    }
+
+    fn write(&mut self, name: &str, values: &[f32]) -> Result<()> {
+        /// As much staging memory as checkpoints use for reading.
+        const MOST: usize = 16 << 20;
+        self.store.write(self.gpu, name, values);
+        self.staged += size_of_val(values);
+        if self.staged >= MOST {
+            self.staged = 0;
+            self.gpu.flush()?;
+        }
+        Ok(())
+    }
+}
+
+fn attention_record(reading: &StepReading, sequence: usize) -> Attention {
+    let mean = |heads: &Vec<f32>| heads.iter().sum::<f32>() / heads.len() as f32;
+    Attention {
+        step: reading.step,
+        layer_entropy: reading.head_entropy.iter().map(mean).collect(),
+        head_entropy: reading.head_entropy.clone(),
+        // A broken score breaks the whole row of probabilities.
+        nonfinite: reading.nonfinite_rows.iter().map(|rows| rows * sequence as u64).collect(),
+    }
+}

@@ -1,0 +1,210 @@
+//! One case: a small tape with values, and what of it is compared.
+
+use crate::tape::{DType, Gradients, Tape, TensorId};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+/// A tape with values; see the module's documentation.
+pub struct Case {
+    /// The stem of the op under test.
+    pub stem: &'static str,
+    /// Shapes and switches, for a person.
+    pub label: String,
+    pub tape: Tape,
+    /// Nodes of the forward pass; the adjoint's nodes follow them.
+    pub forward_nodes: usize,
+    /// What the host sets before the run.
+    pub values: Vec<(TensorId, Vec<f32>)>,
+    /// What is compared: outputs, and gradients of everything that has one.
+    pub compared: Vec<TensorId>,
+    /// Differentiable leaves and their gradients.
+    pub leaves: Vec<(TensorId, TensorId)>,
+    /// What the gradients are gradients of.
+    pub target: Target,
+    /// The largest error allowed, relative to the largest magnitude in the tensor.
+    pub bound: f64,
+}
+
+/// The scalar a case differentiates.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// Σ ⟨output, gradient⟩ over outputs and the random gradient that arrives at each.
+    Seeds(Vec<(TensorId, TensorId)>),
+    /// A loss.
+    Loss(TensorId),
+}
+
+/// How random values are drawn.
+#[derive(Clone, Copy, Debug)]
+pub enum Fill {
+    /// N(0, s²).
+    Normal(f64),
+    /// N(mean, s²).
+    Around(f64, f64),
+    /// Whole numbers below n (for u32 tensors).
+    Below(u32),
+}
+
+/// Puts a case together.
+pub struct CaseBuilder {
+    pub tape: Tape,
+    pub random: ChaCha8Rng,
+    stem: &'static str,
+    label: String,
+    values: Vec<(TensorId, Vec<f32>)>,
+    leaves: Vec<TensorId>,
+    observed: Vec<TensorId>,
+}
+
+impl CaseBuilder {
+    /// An empty case; equal seeds draw equal values.
+    pub fn new(stem: &'static str, label: impl Into<String>, seed: u64) -> Self {
+        Self {
+            tape: Tape::new(),
+            random: ChaCha8Rng::seed_from_u64(seed),
+            stem,
+            label: label.into(),
+            values: Vec::new(),
+            leaves: Vec::new(),
+            observed: Vec::new(),
+        }
+    }
+
+    /// A differentiable input that is no parameter: its gradient is an intermediate.
+    pub fn input(&mut self, name: &str, shape: &[usize], fill: Fill) -> TensorId {
+        let id = self.tape.tracked_input(name, shape);
+        self.leaves.push(id);
+        self.fill(id, fill)
+    }
+
+    /// A parameter: its gradient accumulates.
+    pub fn parameter(&mut self, name: &str, shape: &[usize], fill: Fill) -> TensorId {
+        let id = self.tape.parameter(name, shape);
+        self.leaves.push(id);
+        self.fill(id, fill)
+    }
+
+    /// An input without a gradient, of given values (for a u32 tensor: their bits).
+    pub fn constant(&mut self, name: &str, shape: &[usize], dtype: DType, values: Vec<f32>) -> TensorId {
+        let id = self.tape.input(name, shape, dtype);
+        self.set(id, values);
+        id
+    }
+
+    /// An input of whole numbers.
+    pub fn indices(&mut self, name: &str, shape: &[usize], values: &[u32]) -> TensorId {
+        let bits = values.iter().map(|&v| f32::from_bits(v)).collect();
+        self.constant(name, shape, DType::U32, bits)
+    }
+
+    /// An observation that starts at given values and is compared.
+    pub fn observation(&mut self, name: &str, shape: &[usize], start: f32) -> TensorId {
+        let id = self.tape.observation(name, shape);
+        let elements = self.tape.shape(id).elements();
+        self.values.push((id, vec![start; elements]));
+        self.observed.push(id);
+        id
+    }
+
+    /// Replaces a tensor's values.
+    pub fn set(&mut self, id: TensorId, values: Vec<f32>) {
+        assert_eq!(values.len(), self.tape.shape(id).elements());
+        self.values.retain(|(other, _)| *other != id);
+        self.values.push((id, values));
+    }
+
+    /// The values set so far for a tensor.
+    pub fn values(&self, id: TensorId) -> &[f32] {
+        let found = self.values.iter().find(|(other, _)| *other == id);
+        &found.expect("the tensor was given values").1
+    }
+
+    fn fill(&mut self, id: TensorId, fill: Fill) -> TensorId {
+        let elements = self.tape.shape(id).elements();
+        let values = (0..elements).map(|_| self.draw(fill)).collect();
+        self.values.push((id, values));
+        id
+    }
+
+    /// One random value.
+    pub fn draw(&mut self, fill: Fill) -> f32 {
+        let mut normal = || -> f64 { StandardNormal.sample(&mut self.random) };
+        match fill {
+            Fill::Normal(s) => (s * normal()) as f32,
+            Fill::Around(mean, s) => (mean + s * normal()) as f32,
+            Fill::Below(n) => f32::from_bits(self.random.random_range(0..n)),
+        }
+    }
+
+    /// Closes the case. The adjoint starts from a random gradient at each of `seeded`; `watched` outputs are
+    /// compared as well but carry no gradient. Parameter gradients start at random values, so that a kernel
+    /// which overwrites instead of adding shows.
+    pub fn finish(mut self, seeded: &[TensorId], watched: &[TensorId], bound: f64) -> Case {
+        let forward_nodes = self.tape.nodes().len();
+        let mut seeds = Vec::new();
+        for &output in seeded {
+            let dims = self.tape.shape(output).dims().to_vec();
+            let name = format!("seed {}", seeds.len());
+            let seed = self.tape.input(&name, &dims, DType::F32);
+            self.fill(seed, Fill::Normal(1.0));
+            seeds.push((output, seed));
+        }
+        let leaves = match seeds.is_empty() {
+            true => Vec::new(),
+            false => {
+                let gradients = self.tape.backward_from(&seeds);
+                self.gradients_of_leaves(&gradients)
+            }
+        };
+        let compared = [seeded, watched].concat();
+        self.close(forward_nodes, compared, leaves, Target::Seeds(seeds), bound)
+    }
+
+    /// Closes a case whose last op makes a loss: the adjoint starts there with one.
+    pub fn finish_loss(mut self, loss: TensorId, bound: f64) -> Case {
+        let forward_nodes = self.tape.nodes().len();
+        let gradients = self.tape.backward(loss);
+        let leaves = self.gradients_of_leaves(&gradients);
+        self.close(forward_nodes, Vec::new(), leaves, Target::Loss(loss), bound)
+    }
+
+    /// Leaf and gradient; parameter gradients are given random values to be added to.
+    fn gradients_of_leaves(&mut self, gradients: &Gradients) -> Vec<(TensorId, TensorId)> {
+        let mut leaves = Vec::new();
+        for leaf in self.leaves.clone() {
+            let known = self.tape.known_gradient(leaf);
+            let gradient = known.or_else(|| gradients.of(leaf));
+            let gradient =
+                gradient.unwrap_or_else(|| panic!("{} has no gradient", self.tape.info(leaf).name));
+            leaves.push((leaf, gradient));
+            if known.is_some() {
+                self.fill(gradient, Fill::Normal(1.0));
+            }
+        }
+        leaves
+    }
+
+    fn close(
+        self,
+        forward_nodes: usize,
+        mut compared: Vec<TensorId>,
+        leaves: Vec<(TensorId, TensorId)>,
+        target: Target,
+        bound: f64,
+    ) -> Case {
+        compared.extend(&self.observed);
+        compared.extend(leaves.iter().map(|&(_, gradient)| gradient));
+        Case {
+            stem: self.stem,
+            label: self.label,
+            tape: self.tape,
+            forward_nodes,
+            values: self.values,
+            compared,
+            leaves,
+            target,
+            bound,
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Holds the device against the f64 reference, case by case. `normfree verify` and the test suite run the
+//! same cases: every op, forward and adjoint, over random and awkward shapes, with poisoned outputs.
+
+mod case;
+mod check;
+mod differences;
+
+pub use case::{Case, CaseBuilder, Fill, Target};
+pub use check::{Outcome, check, on_device, on_reference, values_of};
+pub use differences::adjoint_error;
+
+use crate::fault::Result;
+use crate::gpu::Gpu;
+
+/// Every case of every op for one seed.
+pub fn all_cases(seed: u64) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (_, list) in crate::ops::CASES {
+        cases.extend(list(seed));
+    }
+    cases
+}
+
+/// Runs every case on a device.
+pub fn run(gpu: &Gpu, seed: u64, mut each: impl FnMut(&Outcome)) -> Result<Vec<Outcome>> {
+    let mut outcomes = Vec::new();
+    for case in all_cases(seed) {
+        let outcome = check(gpu, &case)?;
+        each(&outcome);
+        outcomes.push(outcome);
+    }
+    Ok(outcomes)
+}

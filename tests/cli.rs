@@ -1,0 +1,150 @@
+//! The program as it is used: the real binary, its exit codes, its messages, and what it leaves on the disk.
+
+mod bad_input;
+mod whole;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+/// A tiny model: seconds on any device.
+pub const MODEL: &str = "\
+[model]
+family = \"gpt2\"
+n_layer = 2
+n_head = 2
+n_embd = 16
+n_positions = 16
+vocab_size = 300
+norm = \"none\"
+activation_function = \"relu\"
+embd_pdrop = 0.1
+
+[data]
+path = \"data\"
+
+[train]
+steps = 12
+batch_size = 2
+gradient_accumulation_steps = 2
+learning_rate = 1e-3
+checkpoint_every = 5
+eval_every = 6
+eval_chunks = 4
+
+[observe]
+entropy_every = 1
+";
+
+/// A folder in which the program runs: `tiny.toml`, and prepared data in `data`.
+pub struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    /// An empty folder with the configuration alone.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("tiny.toml"), MODEL).unwrap();
+        Self { folder }
+    }
+
+    /// The same with data of 300 tokens.
+    pub fn with_data() -> Self {
+        let place = Self::new();
+        let text = place.path("text");
+        std::fs::create_dir(&text).unwrap();
+        for file in 0..12 {
+            let line =
+                |i: usize| format!("def f_{}(x):\n    return x * {} + {}\n", i * 7 % 31, i * i % 97, file);
+            std::fs::write(text.join(format!("{file}.py")), (0..60).map(line).collect::<String>()).unwrap();
+        }
+        let prepare = ["prepare", "text", "--out", "data", "--vocab-size", "300", "--chunk", "16"];
+        place.succeeds(&[&prepare[..], &["--valid-share", "0.2"]].concat());
+        place
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_normfree"));
+        command.args(arguments).current_dir(self.folder.path());
+        command
+    }
+
+    #[track_caller]
+    pub fn succeeds(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", shown(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The command fails with one line that has all of `parts`, and with this exit code.
+    #[track_caller]
+    pub fn fails(&self, arguments: &[&str], code: i32, parts: &[&str]) {
+        refused(&self.command(arguments).output().unwrap(), code, parts);
+    }
+}
+
+#[track_caller]
+pub fn refused(output: &Output, code: i32, parts: &[&str]) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{}", shown(output));
+    let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(errors.len(), 1, "{}", shown(output));
+    for part in parts {
+        assert!(stderr.contains(part), "`{part}` is missing in {}", shown(output));
+    }
+}
+
+pub fn shown(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    format!("{}\nstdout: {}\nstderr: {}", output.status, text(&output.stdout), text(&output.stderr))
+}
+
+/// What must be equal between two runs of the same training: the log but for speeds, and every checkpoint but for
+/// the length of that log.
+pub fn essence(run: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = vec![("metrics.jsonl".to_owned(), without(&run.join("metrics.jsonl"), "tokens_per_s"))];
+    let mut checkpoints: Vec<_> =
+        std::fs::read_dir(run.join("checkpoints")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    checkpoints.sort();
+    for folder in checkpoints {
+        for name in ["model.safetensors", "optimizer.safetensors"] {
+            let path = folder.join(name);
+            found
+                .push((path.strip_prefix(run).unwrap().display().to_string(), std::fs::read(&path).unwrap()));
+        }
+        let state = std::fs::read(folder.join("trainer_state.json")).unwrap();
+        let mut state: serde_json::Value = serde_json::from_slice(&state).unwrap();
+        state.as_object_mut().unwrap().remove("metrics_bytes").unwrap();
+        found.push((
+            format!("{} state", folder.display()).split_off(run.display().to_string().len()),
+            state.to_string().into_bytes(),
+        ));
+    }
+    found
+}
+
+/// The lines of a log without one key.
+fn without(path: &Path, key: &str) -> Vec<u8> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let line = |line: &str| {
+        let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
+        value.as_object_mut().unwrap().remove(key);
+        value.to_string() + "\n"
+    };
+    text.lines().map(line).collect::<String>().into_bytes()
+}
+
+#[track_caller]
+pub fn assert_same(one: &Path, other: &Path) {
+    let (a, b) = (essence(one), essence(other));
+    let names = |list: &[(String, Vec<u8>)]| list.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&a), names(&b));
+    for ((name, a), (_, b)) in a.iter().zip(&b) {
+        assert!(a == b, "{name} differs between {} and {}", one.display(), other.display());
+    }
+}

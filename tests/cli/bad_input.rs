@@ -1,0 +1,158 @@
+//! What a user can get wrong: one clear message, its exit code, and nothing lost.
+
+use super::{Place, refused};
+use std::fs;
+
+#[test]
+fn a_command_line_that_is_none() {
+    let place = Place::new();
+    place.fails(&["trian"], 2, &["trian", "train"]);
+    place.fails(&["train"], 2, &["CONFIG"]);
+    place.fails(&["train", "--resume"], 2, &["--run"]);
+    place.fails(
+        &["prepare", "x", "--out", "y", "--tokenizer", "t.json", "--vocab-size", "300"],
+        2,
+        &["--vocab-size"],
+    );
+    place.fails(&["verify", "--op", "matmull"], 2, &["matmull", "matmul"]);
+}
+
+#[test]
+fn a_configuration_that_cannot_be() {
+    let place = Place::new();
+    let set = |set: &str, parts: &[&str]| place.fails(&["train", "tiny.toml", "--set", set], 3, parts);
+    set("model.n_layers=3", &["n_layers", "did you mean model.n_layer?"]);
+    set("train.optimiser=adamw", &["did you mean train.optimizer?"]);
+    set("model.n_embd=18", &["n_embd", "18"]);
+    set("model.n_head=3", &["n_embd is not divisible by n_head", "n_embd = 12 or 24 would do"]);
+    set("model.norm=\"rms\"", &["model.norm", "layer_norm"]);
+    set("train.steps=-1", &["train.steps"]);
+    fs::write(place.path("broken.toml"), "[model\n").unwrap();
+    place.fails(&["train", "broken.toml"], 3, &["broken.toml"]);
+    place.fails(&["train", "nowhere.toml"], 9, &["nowhere.toml"]);
+    assert!(!place.path("runs").exists(), "a refused configuration left a folder");
+}
+
+#[test]
+fn text_that_is_none() {
+    let place = Place::new();
+    let prepare = |source: &str, parts: &[&str]| place.fails(&["prepare", source, "--out", "d"], 4, parts);
+    fs::create_dir(place.path("empty")).unwrap();
+    prepare("empty", &["the corpus is empty"]);
+    prepare("nowhere", &["nowhere"]);
+    fs::create_dir(place.path("short")).unwrap();
+    fs::write(place.path("short/a.txt"), "too short").unwrap();
+    prepare("short", &["too small"]);
+}
+
+#[test]
+fn tokens_that_are_not_the_models() {
+    let place = Place::with_data();
+    let train = |place: &Place, set: &str, parts: &[&str]| {
+        place.fails(&["train", "tiny.toml", "--run", "r", "--set", set], 4, parts);
+        assert!(!place.path("r").exists(), "a run that could not begin left a folder");
+    };
+    train(&place, "model.vocab_size=1000", &["differ in vocabulary", "set model.vocab_size = 300"]);
+    train(&place, "data.path=nowhere", &["nowhere", "normfree prepare"]);
+    train(&place, "train.sequence_length=12", &["chunks of 16 tokens, sequences of 12"]);
+    // An id outside the vocabulary, then a file cut short.
+    let bin = place.path("data/train.bin");
+    let whole = fs::read(&bin).unwrap();
+    let mut foreign = whole.clone();
+    foreign[10..12].copy_from_slice(&60_000_u16.to_le_bytes());
+    fs::write(&bin, foreign).unwrap();
+    train(&place, "train.seed=1", &["60000", "train.bin"]);
+    fs::write(&bin, &whole[..whole.len() - 7]).unwrap();
+    train(&place, "train.seed=1", &["not as long as meta.json says", "train.bin"]);
+}
+
+#[test]
+fn weights_that_are_not_the_models() {
+    let place = Place::with_data();
+    let begin = |file: &str, parts: &[&str]| {
+        place.fails(
+            &["train", "tiny.toml", "--run", "r", "--set", &format!("train.init_from={file}")],
+            5,
+            parts,
+        );
+        assert!(!place.path("r").exists());
+    };
+    fs::write(place.path("junk.safetensors"), b"this is no safetensors file at all").unwrap();
+    begin("junk.safetensors", &["junk.safetensors"]);
+    place.succeeds(&[
+        "train",
+        "tiny.toml",
+        "--run",
+        "other",
+        "--set",
+        "model.n_embd=8",
+        "--set",
+        "train.steps=1",
+    ]);
+    let foreign = "other/checkpoints/step-00000001/model.safetensors";
+    begin(foreign, &["transformer.wte.weight", "transformer.h.1.mlp.c_proj.weight", "[300, 8]"]);
+    let bytes = fs::read(place.path(foreign)).unwrap();
+    fs::write(place.path("cut.safetensors"), &bytes[..bytes.len() / 2]).unwrap();
+    begin("cut.safetensors", &["cut.safetensors"]);
+}
+
+#[test]
+fn a_run_folder_that_exists() {
+    let place = Place::with_data();
+    let train = ["train", "tiny.toml", "--run", "r"];
+    place.succeeds(&[&train[..], &["--set", "train.steps=2"]].concat());
+    place.fails(&train, 6, &["exists already", "--resume"]);
+    // Going on as it was begun is fine; with other settings it is not.
+    place.succeeds(&["train", "--resume", "--run", "r"]);
+    place.fails(
+        &[&train[..], &["--resume"]].concat(),
+        3,
+        &["another configuration", "train.steps = 2 there, 12 here"],
+    );
+    place.fails(&["train", "--resume", "--run", "nowhere"], 6, &["nowhere"]);
+    place.fails(&["plot", "nowhere"], 6, &["nowhere"]);
+    place.fails(&["eval", "text"], 6, &["text"]);
+}
+
+#[test]
+fn a_model_larger_than_the_device() {
+    let place = Place::with_data();
+    let huge = ["--set", "model.n_embd=16384", "--set", "model.n_head=64", "--set", "model.n_layer=100"];
+    let began = std::time::Instant::now();
+    place.fails(&[&["train", "tiny.toml", "--run", "r"], &huge[..]].concat(), 8, &["needed", "allowed"]);
+    place.fails(&[&["train", "tiny.toml", "--dry-run"], &huge[..]].concat(), 8, &["needed", "allowed"]);
+    assert!(began.elapsed().as_secs() < 60, "it was tried rather than added up");
+    assert!(!place.path("r").exists());
+}
+
+#[test]
+fn adapters_that_are_not_there() {
+    let place = Place::new();
+    place.fails(&["devices", "--device", "nosuch"], 7, &["nosuch", "--device"]);
+    if cfg!(target_os = "linux") {
+        for arguments in [&["devices"][..], &["verify"], &["train", "tiny.toml", "--dry-run"]] {
+            let mut command = place.command(arguments);
+            for variable in ["VK_ICD_FILENAMES", "VK_DRIVER_FILES"] {
+                command.env(variable, place.path("no_driver.json"));
+            }
+            refused(&command.output().unwrap(), 7, &["no GPU adapter was found", "mesa-vulkan-drivers"]);
+        }
+    }
+}
+
+#[test]
+fn the_readme_has_every_key_and_exit_code() {
+    let readme = include_str!("../../README.md");
+    let place = Place::with_data();
+    place.succeeds(&["train", "tiny.toml", "--run", "r", "--set", "train.steps=1"]);
+    let resolved: toml::Table = fs::read_to_string(place.path("r/config.toml")).unwrap().parse().unwrap();
+    for (table, keys) in &resolved {
+        assert!(readme.contains(&format!("| `[{table}]` |")), "{table}");
+        for key in keys.as_table().unwrap().keys() {
+            assert!(readme.contains(&format!("`{key}`")), "{table}.{key}");
+        }
+    }
+    for code in [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 130] {
+        assert!(readme.contains(&format!("{code} ")), "{code}");
+    }
+}

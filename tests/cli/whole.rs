@@ -1,0 +1,188 @@
+//! From text to pictures; and runs that are stopped, killed and broken.
+
+use super::{Place, assert_same, refused, shown};
+use crate::support::seed;
+use rand::{Rng, SeedableRng};
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+#[test]
+fn from_text_to_pictures() {
+    let place = Place::with_data();
+    let dry = place.succeeds(&["train", "tiny.toml", "--dry-run"]);
+    assert!(dry.contains("parameters") && dry.contains("peak of the process"), "{dry}");
+    assert!(!place.path("runs").exists());
+    place.succeeds(&["train", "tiny.toml"]);
+    let log = fs::read_to_string(place.path("runs/tiny/metrics.jsonl")).unwrap();
+    let kinds =
+        |kind: &str| log.lines().filter(|line| line.contains(&format!("\"kind\":\"{kind}\""))).count();
+    assert_eq!([kinds("step"), kinds("attention"), kinds("eval")], [12, 12, 2], "{log}");
+    let environment = fs::read_to_string(place.path("runs/tiny/env.json")).unwrap();
+    let environment: serde_json::Value = serde_json::from_str(&environment).unwrap();
+    assert!(environment["parameters"].as_u64().unwrap() > 0 && environment["adapter"]["name"].is_string());
+
+    // The newest checkpoint gives the loss that training wrote down, on the chunks it used.
+    let eval = place.succeeds(&["eval", "runs/tiny", "--json", "--chunks", "4"]);
+    let eval: serde_json::Value = serde_json::from_str(&eval).unwrap();
+    let last = log.lines().rfind(|line| line.contains("\"eval\"")).unwrap();
+    let last: serde_json::Value = serde_json::from_str(last).unwrap();
+    assert_eq!((&eval["loss"], &eval["step"]), (&last["loss"], &last["step"]));
+    let one = place.succeeds(&["eval", "runs/tiny/checkpoints/step-00000010", "--data", "data"]);
+    assert!(one.contains("step 10") && one.contains("perplexity"), "{one}");
+
+    let published = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/published_head_entropies.toml");
+    let table = place.succeeds(&["plot", "runs/tiny", published.to_str().unwrap(), "--out", "figures"]);
+    assert!(table.contains("SM+LN+G") && table.contains("58%"), "{table}");
+    assert!(table.contains("largest head entropy observed"), "{table}");
+    let config = place.path("runs/tiny/config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("\"observed_max\"", "\"causal_ceiling\"")).unwrap();
+    let table = place.succeeds(&["plot", "runs/tiny"]);
+    assert!(table.contains("causal ceiling"), "the run's own reference was not taken: {table}");
+    let table = place.succeeds(&["plot", "runs/tiny", "--reference", "log_context"]);
+    assert!(table.contains("ln T") && !table.contains("causal ceiling"), "{table}");
+    for name in ["heatmap.png", "layer_entropy.png", "loss.png", "table.md"] {
+        assert!(fs::metadata(place.path("figures").join(name)).unwrap().len() > 0, "{name}");
+    }
+}
+
+#[test]
+fn four_models_in_one_go() {
+    let place = Place::with_data();
+    let mut arguments = vec!["demo", "--data", "data", "--out", "demo"];
+    for set in
+        ["model.n_layer=2", "model.n_embd=16", "model.n_positions=16", "train.steps=3", "train.eval_chunks=4"]
+    {
+        arguments.extend(["--set", set]);
+    }
+    let told = place.succeeds(&arguments);
+    assert!(told.contains("Without normalization, ReLU against GELU"), "{told}");
+    for name in
+        ["heatmap.png", "loss.png", "layer_entropy.png", "table.md", "findings.txt", "sm_r/config.toml"]
+    {
+        assert!(place.path("demo").join(name).is_file(), "{name}");
+    }
+    // Nothing is trained twice, and other settings do not get mixed in.
+    let before = fs::read(place.path("demo/sm_r/metrics.jsonl")).unwrap();
+    assert_eq!(place.succeeds(&arguments), told);
+    assert!(fs::read(place.path("demo/sm_r/metrics.jsonl")).unwrap() == before);
+    place.fails(
+        &[&arguments[..], &["--seed", "2"]].concat(),
+        6,
+        &["other settings", "train.seed = 1 there, 2 here"],
+    );
+}
+
+#[test]
+fn the_same_run_twice_gives_the_same_bytes() {
+    let place = Place::with_data();
+    for run in ["a", "b"] {
+        place.succeeds(&["train", "tiny.toml", "--run", run]);
+    }
+    assert_same(&place.path("a"), &place.path("b"));
+    place.succeeds(&["train", "tiny.toml", "--run", "c", "--set", "train.seed=9"]);
+    let weights =
+        |run: &str| fs::read(place.path(run).join("checkpoints/step-00000012/model.safetensors")).unwrap();
+    assert!(weights("a") != weights("c"), "the seed changes nothing");
+}
+
+/// A run long enough to be met in its middle.
+const LONG: [&str; 6] =
+    ["--set", "train.steps=400", "--set", "train.checkpoint_every=7", "--set", "train.eval_every=50"];
+
+fn long_run(place: &Place, run: &str) -> Command {
+    place.command(&[&["train", "tiny.toml", "--run", run], &LONG[..]].concat())
+}
+
+/// Starts a command and waits until its log has some lines.
+fn started(mut command: Command, log: &Path) -> Child {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let began = Instant::now();
+    while fs::metadata(log).map_or(0, |file| file.len()) == 0 {
+        assert!(began.elapsed() < Duration::from_secs(120), "the run does not begin");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child
+}
+
+#[cfg(unix)]
+#[test]
+fn stopped_and_resumed_gives_the_same_bytes() {
+    let place = Place::with_data();
+    let whole = long_run(&place, "whole").output().unwrap();
+    assert!(whole.status.success(), "{}", shown(&whole));
+    let child = started(long_run(&place, "halved"), &place.path("halved/metrics.jsonl"));
+    let signalled = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(signalled.success());
+    let stopped = child.wait_with_output().unwrap();
+    refused(&stopped, 130, &["interrupted after step", "--resume"]);
+    place.succeeds(&["train", "--resume", "--run", "halved"]);
+    assert_same(&place.path("whole"), &place.path("halved"));
+}
+
+#[cfg(unix)]
+#[test]
+fn killed_at_any_moment_and_resumed_gives_the_same_bytes() {
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(seed());
+    let place = Place::with_data();
+    let began = Instant::now();
+    let whole = long_run(&place, "whole").output().unwrap();
+    let took = began.elapsed();
+    assert!(whole.status.success(), "{}", shown(&whole));
+    let mut child = long_run(&place, "killed").stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let mut kills = 0;
+    loop {
+        std::thread::sleep(took.mul_f64(random.random_range(0.1..0.6)));
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+        // SIGKILL: nothing of ours runs any more.
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        let again = match place.path("killed/config.toml").is_file() {
+            true => place.command(&["train", "--resume", "--run", "killed"]),
+            false => long_run(&place, "killed"),
+        };
+        let mut again = again;
+        child = again.stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        assert!(kills < 100, "the run gets nowhere");
+    }
+    println!("killed {kills} times");
+    assert!(child.wait().unwrap().success());
+    assert!(kills > 0, "the run was never met alive");
+    assert_same(&place.path("whole"), &place.path("killed"));
+}
+
+#[test]
+fn numbers_that_are_not_finite() {
+    let place = Place::with_data();
+    let broken = |run: &str, policy: &str| {
+        let policy = format!("train.on_nonfinite={policy}");
+        let sets = ["--set", "train.learning_rate=1e30", "--set", "train.max_grad_norm=0", "--set", &policy];
+        let output =
+            place.command(&[&["train", "tiny.toml", "--run", run], &sets[..]].concat()).output().unwrap();
+        (output, fs::read_to_string(place.path(run).join("metrics.jsonl")).unwrap())
+    };
+    let steps = |log: &str| log.lines().filter(|line| line.contains("\"kind\":\"step\"")).count();
+    let found = |log: &str| log.lines().filter(|line| line.contains("\"kind\":\"nonfinite\"")).count();
+
+    let (output, log) = broken("stop", "stop");
+    refused(&output, 10, &["stopped before the update of step", "element", "train.on_nonfinite"]);
+    assert!(found(&log) == 1 && steps(&log) < 12, "{log}");
+
+    let (output, log) = broken("record", "record");
+    assert!(output.status.success(), "{}", shown(&output));
+    assert_eq!((steps(&log), found(&log)), (12, 1), "{log}");
+    assert!(log.contains("\"nan\"") || log.contains("\"inf\""), "{log}");
+
+    let (output, log) = broken("skip", "skip");
+    assert!(output.status.success(), "{}", shown(&output));
+    assert_eq!(steps(&log), 12, "{log}");
+    assert!(found(&log) >= 1, "{log}");
+    let state = fs::read_to_string(place.path("skip/checkpoints/step-00000012/trainer_state.json")).unwrap();
+    let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+    assert!(state["optimizer_steps"].as_u64().unwrap() < 12, "{state}");
+}

@@ -1,0 +1,499 @@
+//! The configuration: presets, defaults, overrides, what it refuses and how it says so.
+
+use std::path::{Path, PathBuf};
+
+use normfree::config::{
+    Activation, Bias, Config, EntropyReference, Norm, OnNonfinite, Optimizer, Order, SlopeScope,
+};
+use normfree::fault::Kind;
+use proptest::prelude::*;
+
+/// Every required key and nothing else; line numbers matter to the tests of messages.
+const LEAST: &str = "\
+[model]
+n_layer = 2
+n_head = 4
+n_embd = 48
+n_positions = 16
+vocab_size = 64
+norm = \"none\"
+activation_function = \"relu\"
+
+[data]
+path = \"somewhere\"
+
+[train]
+steps = 100
+batch_size = 2
+learning_rate = 1e-3
+checkpoint_every = 10
+eval_every = 20
+";
+
+fn least() -> Config {
+    Config::parse(LEAST, "least.toml", &[]).expect("the least configuration is valid")
+}
+
+fn with(overrides: &[&str]) -> Result<Config, String> {
+    let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
+    Config::parse(LEAST, "least.toml", &overrides).map_err(|fault| {
+        assert_eq!(fault.kind, Kind::Config);
+        fault.to_string()
+    })
+}
+
+/// The message for a file that is `LEAST` with `from` replaced by `to`.
+fn refused(from: &str, to: &str) -> String {
+    assert_eq!(LEAST.matches(from).count(), 1, "{from:?} stands once in the text");
+    let fault = Config::parse(&LEAST.replace(from, to), "least.toml", &[]).expect_err(to);
+    assert_eq!(fault.kind, Kind::Config);
+    fault.to_string()
+}
+
+#[track_caller]
+fn says(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "{part:?} is not in: {message}");
+    }
+}
+
+fn presets() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
+    let mut files: Vec<PathBuf> = walkdir::WalkDir::new(root)
+        .into_iter()
+        .map(|entry| entry.expect("configs/ can be listed").into_path())
+        .filter(|path| path.is_file())
+        .collect();
+    files.sort();
+    files
+}
+
+fn preset(name: &str) -> Config {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs").join(name);
+    Config::load(&path, &[]).unwrap_or_else(|fault| panic!("{fault}"))
+}
+
+#[test]
+fn every_preset_is_valid_and_round_trips() {
+    let files = presets();
+    assert_eq!(files.len(), 20, "eight experiments at two sizes, and the four of the demo: {files:?}");
+    for path in files {
+        let config = Config::load(&path, &[]).unwrap_or_else(|fault| panic!("{fault}"));
+        config.validate().unwrap_or_else(|fault| panic!("{}: {fault}", path.display()));
+        let again =
+            Config::parse(&config.to_toml(), "resolved", &[]).unwrap_or_else(|fault| panic!("{fault}"));
+        assert_eq!(config, again, "{}", path.display());
+    }
+}
+
+#[test]
+fn presets_are_the_experiments_their_names_say() {
+    use Activation::*;
+    let experiments = [
+        ("sm_ln_g", Norm::LayerNorm, Gelu, None),
+        ("sm_ln_r", Norm::LayerNorm, Relu, None),
+        ("sm_g", Norm::None, Gelu, None),
+        ("sm_r", Norm::None, Relu, None),
+        ("sm_leaky", Norm::None, LeakyRelu, None),
+        ("sm_learnable_layer", Norm::None, LearnableLrelu, Some(SlopeScope::PerLayer)),
+        ("sm_learnable_block", Norm::None, LearnableLrelu, Some(SlopeScope::PerBlock)),
+        ("sm_learnable_shared", Norm::None, LearnableLrelu, Some(SlopeScope::Shared)),
+    ];
+    for (name, norm, activation, scope) in experiments {
+        let paper = preset(&format!("paper/{name}.toml"));
+        let small = preset(&format!("small/{name}.toml"));
+        for config in [&paper, &small] {
+            assert_eq!((config.model.norm, config.model.activation_function), (norm, activation), "{name}");
+            assert!(scope.is_none_or(|scope| config.model.slope_scope == scope), "{name}");
+            assert_eq!(config.train.sequence_length, 128, "{name}");
+            assert_eq!(config.train.optimizer, Optimizer::AdamwHf, "{name}");
+            assert!(config.model.final_norm && config.train.decay_slopes, "{name}");
+        }
+        let (model, train) = (&paper.model, &paper.train);
+        assert_eq!((model.n_layer, model.n_head, model.n_embd, model.n_inner), (12, 12, 768, 3072), "{name}");
+        assert_eq!((model.n_positions, model.vocab_size, model.embd_pdrop), (1024, 50_000, 0.1), "{name}");
+        assert_eq!(
+            train.batch_size * train.gradient_accumulation_steps * train.sequence_length,
+            65_536,
+            "{name}"
+        );
+        let (model, train) = (&small.model, &small.train);
+        assert_eq!(
+            (model.n_layer, model.n_head, model.n_embd, model.n_positions),
+            (6, 4, 128, 128),
+            "{name}"
+        );
+        assert_eq!((model.vocab_size, model.embd_pdrop), (2048, 0.0), "{name}");
+        assert_eq!((train.steps, train.batch_size, train.learning_rate), (2600, 16, 1e-3), "{name}");
+    }
+}
+
+#[test]
+fn parameter_counts_are_the_originals() {
+    let count = |name: &str| preset(&format!("paper/{name}.toml")).model.parameter_count();
+    assert_eq!(count("sm_ln_g"), 124_177_920);
+    assert_eq!(count("sm_ln_r"), 124_177_920);
+    assert_eq!(count("sm_g"), 124_141_056);
+    assert_eq!(count("sm_leaky"), 124_141_056);
+    assert_eq!(count("sm_learnable_block"), 124_141_056 + 12);
+    assert_eq!(count("sm_learnable_layer"), 124_141_056 + 144);
+    assert_eq!(count("sm_learnable_shared"), 124_141_056 + 1);
+}
+
+#[test]
+fn parameter_count_of_gpt2_itself() {
+    let model = with(&[
+        "model.n_layer=12",
+        "model.n_head=12",
+        "model.n_embd=768",
+        "model.n_positions=1024",
+        "model.vocab_size=50257",
+        "model.norm=layer_norm",
+        "model.bias=all",
+    ])
+    .expect("GPT-2 is valid")
+    .model;
+    assert_eq!(model.parameter_count(), 124_439_808);
+}
+
+#[test]
+fn what_the_file_leaves_out_is_the_originals() {
+    let Config { model, data, train, observe } = least();
+    assert_eq!((model.inner(), model.head_dim()), (192, 12));
+    assert!(model.final_norm && !model.scale_residual_projections);
+    assert_eq!((model.layer_norm_epsilon, model.initializer_range, model.embd_pdrop), (1e-5, 0.02, 0.1));
+    assert_eq!((model.leaky_slope, model.slope_init), (0.01, 0.01));
+    assert_eq!((model.slope_scope, model.bias), (SlopeScope::PerLayer, Bias::QueryKey));
+    assert_eq!(data.order, Order::Shuffle);
+    assert_eq!((train.gradient_accumulation_steps, train.sequence_length), (1, 16));
+    assert_eq!((train.final_learning_rate, train.warmup_ratio, train.weight_decay), (1e-7, 0.05, 0.1));
+    assert_eq!((train.adam_beta1, train.adam_beta2, train.adam_epsilon), (0.9, 0.999, 1e-8));
+    assert_eq!((train.max_grad_norm, train.optimizer), (1.0, Optimizer::AdamwHf));
+    assert_eq!((train.keep_checkpoints, train.eval_chunks, train.seed), (2, 0, 0));
+    assert_eq!((train.init_from, train.on_nonfinite), (None, OnNonfinite::Stop));
+    assert!(train.decay_slopes && train.ignore_end_of_text && observe.entropy);
+    assert_eq!((observe.entropy_every, observe.slopes_every), (100, 100));
+    assert_eq!(observe.entropy_reference, EntropyReference::ObservedMax);
+}
+
+#[test]
+fn the_schedule_is_the_one_of_transformers() {
+    let train = least().train;
+    assert_eq!(train.warmup_steps(), 5);
+    // Read off the original; right to one unit of the fifth digit.
+    for (step, rate, unit) in
+        [(0, 0.0, 0.0), (1, 2e-4, 1e-8), (5, 1e-3, 1e-7), (50, 5.2636e-4, 1e-8), (99, 1.0626e-5, 1e-9)]
+    {
+        let here = train.learning_rate_at(step);
+        assert!((here - rate).abs() <= unit, "step {step}: {here:e}, not {rate:e}");
+    }
+    // The same as fractions, to the last digits of f64.
+    for (step, rate) in
+        [(3, 6e-4), (50, 1e-7 + 9.999e-4 * 50.0 / 95.0), (99, 1e-7 + 9.999e-4 / 95.0), (100, 1e-7)]
+    {
+        let here = train.learning_rate_at(step);
+        assert!((here - rate).abs() <= 1e-15, "step {step}: {here:e}, not {rate:e}");
+    }
+    let rates: Vec<f64> = (0..=120).map(|step| train.learning_rate_at(step)).collect();
+    assert!(rates.iter().all(|rate| (0.0..=1e-3).contains(rate)), "{rates:?}");
+    assert!(rates[100..].iter().all(|rate| *rate == 1e-7), "{rates:?}");
+}
+
+#[test]
+fn the_warm_up_may_be_nothing_or_everything() {
+    let none = with(&["train.warmup_ratio=0"]).expect("a ratio of 0 is valid").train;
+    assert_eq!((none.warmup_steps(), none.learning_rate_at(0)), (0, 1e-3));
+    let all = with(&["train.warmup_ratio=1", "train.steps=10"]).expect("a ratio of 1 is valid").train;
+    assert_eq!((all.learning_rate_at(5), all.learning_rate_at(10)), (5e-4, 1e-7));
+    let rounded_up = with(&["train.steps=101"]).expect("valid").train;
+    assert_eq!(rounded_up.warmup_steps(), 6);
+}
+
+#[test]
+fn every_key_can_be_set() {
+    let full = with(&["train.init_from=weights.safetensors"]).expect("valid");
+    let table: toml::Table = full.to_toml().parse().expect("the resolved configuration is TOML");
+    let mut keys = 0;
+    for (table, content) in &table {
+        for (key, value) in content.as_table().expect("tables of keys") {
+            let same = with(&["train.init_from=weights.safetensors", &format!("{table}.{key}={value}")])
+                .unwrap_or_else(|fault| panic!("{fault}"));
+            assert_eq!(same, full, "--set {table}.{key}={value}");
+            let wrong = with(&[&format!("{table}.{key}=[]")]);
+            match wrong {
+                Err(message) => says(&message, &[&format!("--set {table}.{key}"), "would do"]),
+                // The text of a folder's name may be anything but empty.
+                Ok(_) => {
+                    assert!(value.is_str() && ["path", "init_from"].contains(&key.as_str()), "{table}.{key}")
+                }
+            }
+            keys += 1;
+        }
+    }
+    assert_eq!(keys, 47, "a key was added or lost: put its default into the tests too");
+}
+
+#[test]
+fn overrides_are_typed_like_the_file_and_the_last_one_counts() {
+    let config = with(&[
+        "model.n_layer=3",
+        "model.norm=layer_norm",
+        "model.activation_function=\"gelu_new\"",
+        "train.learning_rate=5e-4",
+        "train.weight_decay=0",
+        "train.seed = 18446744073709551615",
+        "model.n_layer=5",
+        "data.path=2024",
+        "observe.entropy=false",
+    ])
+    .expect("valid");
+    assert_eq!(config.model.n_layer, 5);
+    assert_eq!(config.model.norm, Norm::LayerNorm);
+    assert_eq!(config.model.activation_function, Activation::GeluNew);
+    assert_eq!((config.train.learning_rate, config.train.weight_decay), (5e-4, 0.0));
+    assert_eq!(config.train.seed, u64::MAX);
+    assert_eq!(config.data.path, "2024");
+    assert!(!config.observe.entropy);
+    assert_eq!(Config::parse(&config.to_toml(), "resolved", &[]), Ok(config));
+    // What follows from another key follows its override too.
+    let wider = with(&["model.n_embd=64", "model.n_positions=32"]).expect("valid");
+    assert_eq!((wider.model.n_inner, wider.train.sequence_length), (256, 32));
+}
+
+#[test]
+fn an_override_heals_the_file() {
+    let text = LEAST.replace("n_layer = 2\n", "").replace("n_head = 4", "n_head = \"four\"");
+    let overrides = ["model.n_layer=2".to_owned(), "model.n_head=4".to_owned()];
+    assert_eq!(Config::parse(&text, "least.toml", &overrides), Ok(least()));
+}
+
+#[test]
+fn an_unknown_key_names_the_right_one() {
+    let message = refused("n_layer = 2", "n_layers = 2");
+    says(&message, &["least.toml line 2", "model.n_layers", "did you mean model.n_layer?"]);
+    says(&message, &["[model] takes family, n_layer, n_head", "scale_residual_projections"]);
+    for (typed, meant) in [
+        ("model.vocabsize", "model.vocab_size"),
+        ("model.n-embd", "model.n_embd"),
+        ("model.activation", "model.activation_function"),
+        ("model.steps", "train.steps"),
+        ("modle.n_head", "model.n_head"),
+        ("n_head", "model.n_head"),
+        ("train.lr", "train.learning_rate"),
+        ("train.warmup_ration", "train.warmup_ratio"),
+        ("train.lerning_rate", "train.learning_rate"),
+        ("train.eval_evry", "train.eval_every"),
+        ("train.batchsize", "train.batch_size"),
+        ("data.ordre", "data.order"),
+        ("observe.entropy_refrence", "observe.entropy_reference"),
+    ] {
+        let message = with(&[&format!("{typed}=1")]).expect_err(typed);
+        says(&message, &["unknown key", &format!("--set {typed}"), &format!("did you mean {meant}?")]);
+    }
+    let nothing_near = with(&["train.zzzzzzzz=1"]).expect_err("unknown");
+    assert!(!nothing_near.contains("did you mean"), "{nothing_near}");
+    says(&nothing_near, &["[train] takes steps, batch_size"]);
+}
+
+#[test]
+fn unknown_and_misused_tables() {
+    says(
+        &refused("[train]", "[trian]"),
+        &["least.toml line 13", "[trian]", "did you mean [train]?", "[observe]"],
+    );
+    says(&refused("[model]", "n_layer = 3\n[model]"), &["line 1", "n_layer", "did you mean model.n_layer?"]);
+    let nested = refused("[data]\n", "[model.data]\n");
+    says(&nested, &["unknown key", "line 10, key model.data", "[model] takes"]);
+    let text = format!("observe = 3\n{LEAST}");
+    let message = Config::parse(&text, "x.toml", &[]).expect_err("observe is a table").to_string();
+    says(&message, &["wrong type", "x.toml line 1, key observe", "3 (an integer)", "[observe] is a table"]);
+}
+
+#[test]
+fn wrong_types_say_what_was_found_and_what_would_do() {
+    let message = refused("n_layer = 2", "n_layer = \"two\"");
+    says(
+        &message,
+        &["wrong type", "least.toml line 2, key model.n_layer", "\"two\" (a string)", "an integer from 1"],
+    );
+    says(
+        &refused("steps = 100", "steps = 1e2"),
+        &["line 14", "train.steps", "100.0 (a float)", "an integer"],
+    );
+    says(&refused("path = \"somewhere\"", "path = 7"), &["line 11", "data.path", "7 (an integer)", "a text"]);
+    says(&refused("vocab_size = 64", "vocab_size = [64]"), &["model.vocab_size", "an array"]);
+    says(&refused("vocab_size = 64", "vocab_size = {}"), &["model.vocab_size", "a table"]);
+    says(
+        &with(&["observe.entropy=1"]).expect_err("1"),
+        &["--set observe.entropy", "1 (an integer)", "true or false"],
+    );
+    says(&with(&["train.seed=0.5"]).expect_err("0.5"), &["--set train.seed", "0.5 (a float)"]);
+}
+
+#[test]
+fn unknown_words_list_the_known() {
+    let message = refused("norm = \"none\"", "norm = \"layernorm\"");
+    says(
+        &message,
+        &["line 7", "model.norm", "did you mean \"layer_norm\"?", "\"layer_norm\" or \"none\" would do"],
+    );
+    says(
+        &with(&["train.optimizer=adam"]).expect_err("adam"),
+        &["--set train.optimizer", "\"adamw\"", "\"adam\""],
+    );
+    says(
+        &with(&["train.precision=f16"]).expect_err("f16"),
+        &["--set train.precision", "\"f32\" (the only value"],
+    );
+}
+
+#[test]
+fn ranges_are_kept() {
+    for refused in [
+        "model.n_layer=0",
+        "model.n_layer=-1",
+        "model.n_head=0",
+        "model.n_positions=1",
+        "model.vocab_size=0",
+        "model.vocab_size=999999999999999999999999",
+        "model.n_inner=0",
+        "model.layer_norm_epsilon=0",
+        "model.layer_norm_epsilon=1e-50",
+        "model.leaky_slope=nan",
+        "model.slope_init=inf",
+        "model.embd_pdrop=1.0",
+        "model.embd_pdrop=-0.1",
+        "model.initializer_range=0.0",
+        "data.path=",
+        "data.path= ",
+        "train.steps=0",
+        "train.batch_size=0",
+        "train.gradient_accumulation_steps=0",
+        "train.sequence_length=1",
+        "train.learning_rate=0",
+        "train.learning_rate=-1e-3",
+        "train.learning_rate=1e39",
+        "train.learning_rate=1e999",
+        "train.warmup_ratio=1.01",
+        "train.weight_decay=-0.1",
+        "train.max_grad_norm=-1",
+        "train.adam_beta1=1",
+        // Rounds to 1 in f32, where the bias correction would divide by zero.
+        "train.adam_beta2=0.99999999999",
+        "train.adam_epsilon=0",
+        "train.checkpoint_every=0",
+        "train.keep_checkpoints=0",
+        "train.eval_every=0",
+        "train.eval_chunks=-1",
+        "train.init_from=",
+        "train.seed=-1",
+        "train.seed=18446744073709551616",
+        "observe.entropy_every=0",
+        "observe.slopes_every=0",
+    ] {
+        let key = refused.split('=').next().expect("a key");
+        match with(&[refused]) {
+            Err(message) => says(&message, &[&format!("--set {key}"), "found", "would do"]),
+            Ok(_) => panic!("{refused} was taken"),
+        }
+    }
+}
+
+#[test]
+fn heads_must_fit_the_width() {
+    let message = refused("n_embd = 48", "n_embd = 50");
+    says(&message, &["n_embd is not divisible by n_head", "least.toml line 4, key model.n_embd"]);
+    says(&message, &["least.toml line 3, key model.n_head", "n_embd = 50, n_head = 4", "48 or 64 would do"]);
+    let message = with(&["model.n_embd=40"]).expect_err("heads of 10");
+    says(&message, &["multiple of 4", "--set model.n_embd and least.toml line 3", "32 or 48 would do"]);
+    let message = with(&["model.n_embd=4"]).expect_err("heads of 1");
+    says(&message, &["n_embd = 16 would do"]);
+    let message = with(&["model.n_embd=1040"]).expect_err("heads of 260");
+    says(&message, &["too large", "at most 256", "n_head of 5 or more"]);
+    assert_eq!(with(&["model.n_embd=1024"]).map(|config| config.model.head_dim()), Ok(256));
+}
+
+#[test]
+fn keys_that_do_not_go_together() {
+    let message = with(&["train.sequence_length=17"]).expect_err("longer than the table");
+    says(
+        &message,
+        &["--set train.sequence_length", "least.toml line 5, key model.n_positions", "from 2 to 16"],
+    );
+    let message = with(&["train.learning_rate=1e-8"]).expect_err("ends above its peak");
+    says(&message, &["key train.final_learning_rate (left at its default)", "--set train.learning_rate"]);
+    with(&["train.final_learning_rate=1e-3"]).expect("a constant rate is a schedule");
+}
+
+#[test]
+fn missing_keys_are_all_named() {
+    let text = LEAST.replace("n_head = 4\n", "").replace("steps = 100\n", "");
+    let message = Config::parse(&text, "least.toml", &[]).expect_err("two keys are missing").to_string();
+    says(
+        &message,
+        &["required keys are missing", "least.toml", "model.n_head (an integer", "train.steps (an integer"],
+    );
+    let message = Config::parse("", "empty.toml", &[]).expect_err("all are missing").to_string();
+    says(&message, &["empty.toml", "model.n_layer", "model.norm (\"layer_norm\" or \"none\")", "data.path"]);
+    assert!(!message.contains("train.seed"), "{message}");
+}
+
+#[test]
+fn bad_toml_and_bad_arguments() {
+    says(&refused("n_layer = 2", "n_layer = "), &["not TOML", "least.toml line 2"]);
+    says(&refused("n_head = 4", "n_layer = 4"), &["not TOML", "least.toml line 3", "duplicate"]);
+    says(&with(&["model.n_layer"]).expect_err("no ="), &["KEY=VALUE", "`model.n_layer`"]);
+    says(&with(&["=3"]).expect_err("no key"), &["unknown key"]);
+}
+
+#[test]
+fn files_that_cannot_be_read() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("x.toml");
+    let fault = Config::load(&path, &[]).expect_err("there is no such file");
+    assert_eq!(fault.kind, Kind::Io);
+    says(&fault.to_string(), &["x.toml"]);
+    std::fs::write(&path, b"[model]\nfamily = \"\xff\"\n").expect("the file is written");
+    let fault = Config::load(&path, &[]).expect_err("not UTF-8");
+    assert_eq!(fault.kind, Kind::Config);
+    says(&fault.to_string(), &["UTF-8", "x.toml line 2"]);
+    std::fs::write(&path, LEAST.replace('\n', "\r\n")).expect("the file is written");
+    assert_eq!(Config::load(&path, &[]), Ok(least()), "line ends of Windows");
+}
+
+#[test]
+fn a_configuration_made_in_code_is_checked_alike() {
+    let refused = |change: fn(&mut Config), parts: &[&str]| {
+        let mut config = least();
+        config.validate().expect("valid before the change");
+        change(&mut config);
+        says(&config.validate().expect_err("refused").to_string(), parts);
+    };
+    refused(|c| c.model.n_embd = 50, &["not divisible", "key model.n_embd and key model.n_head"]);
+    refused(|c| c.train.learning_rate = f64::NAN, &["key train.learning_rate", "NaN"]);
+    refused(|c| c.train.init_from = Some(String::new()), &["key train.init_from", "empty"]);
+    refused(|c| c.model.vocab_size = usize::MAX, &["key model.vocab_size"]);
+    let mut config = least();
+    config.train.seed = u64::MAX;
+    assert_eq!(config.validate(), Ok(()));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn numbers_round_trip_to_the_last_bit(
+        rate in 2e-7..1e30_f64,
+        slope in (-1e30..1e30_f64),
+        seed in any::<u64>(),
+        path in "\\PC*[a-z\"'\\\\#=\n]",
+    ) {
+        let mut config = least();
+        config.train.learning_rate = rate;
+        config.model.leaky_slope = slope;
+        config.train.seed = seed;
+        config.data.path = path.clone() + "x";
+        prop_assert_eq!(config.validate(), Ok(()));
+        prop_assert_eq!(&Config::parse(&config.to_toml(), "resolved", &[]), &Ok(config));
+    }
+}

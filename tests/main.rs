@@ -1,0 +1,14 @@
+//! One test binary for the whole suite. It needs a GPU adapter; software Vulkan will do. Without one every
+//! test that runs a kernel fails and says what to install.
+
+mod checkpoint;
+mod cli;
+mod config;
+mod data;
+mod ops;
+mod report;
+mod run_folder;
+mod shaders;
+mod structure;
+mod support;
+mod training;

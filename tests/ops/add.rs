@@ -1,0 +1,11 @@
+use super::check::{check_adjoint, check_op};
+
+#[test]
+fn device_agrees_with_reference() {
+    check_op("add");
+}
+
+#[test]
+fn adjoint_agrees_with_central_differences() {
+    check_adjoint("add");
+}

@@ -1,0 +1,101 @@
+//! The one helper of all op tests: forward and adjoint on the device against the f64 reference, with and
+//! without subgroups, and the f64 adjoint against central differences.
+
+use crate::support::{open, seed};
+use normfree::gpu::{Gpu, OpenOptions};
+use normfree::ops::{CASES, Traits};
+use normfree::verify::{Case, adjoint_error, check, on_device};
+
+/// Runs all cases of the op `stem` for a random seed.
+pub fn check_op(stem: &str) {
+    let seed = seed();
+    for plain in [false, true] {
+        check_on(&open(&OpenOptions { plain, ..OpenOptions::default() }), stem, seed, |_| true);
+    }
+}
+
+/// The same with the kernels a GPU gets, whatever the device of the test is.
+pub fn check_as_gpu(stem: &str) {
+    check_with(stem, |traits| traits.software = false, |_| true);
+}
+
+/// The cases `wanted`, with the kernels a device of other traits gets.
+pub fn check_with(stem: &str, change: impl FnOnce(&mut Traits), wanted: impl Fn(&Case) -> bool) {
+    let mut gpu = open(&OpenOptions::default());
+    gpu.pretend(change);
+    check_on(&gpu, stem, seed(), wanted);
+}
+
+fn check_on(gpu: &Gpu, stem: &str, seed: u64, wanted: impl Fn(&Case) -> bool) {
+    let (_, cases) = CASES.iter().find(|(name, _)| *name == stem).expect("the op is in the list");
+    let cases: Vec<Case> = cases(seed).into_iter().filter(wanted).collect();
+    assert!(!cases.is_empty());
+    for case in &cases {
+        check_case(gpu, case);
+    }
+}
+
+/// One case on one device.
+pub fn check_case(gpu: &Gpu, case: &Case) {
+    let outcome = check(gpu, case).unwrap_or_else(|fault| panic!("{} {}: {fault}", case.stem, case.label));
+    assert!(
+        outcome.passed(),
+        "{} {} ({:?}): error {:.3e} above {:.1e} at {}",
+        case.stem,
+        case.label,
+        gpu.traits(),
+        outcome.worst,
+        outcome.bound,
+        outcome.place
+    );
+}
+
+/// A device for every kind of kernel: what this one gets, the same without subgroups, and what a GPU gets.
+pub fn each_device(mut look: impl FnMut(&Gpu)) {
+    look(&open(&OpenOptions::default()));
+    look(&open(&OpenOptions { plain: true, ..OpenOptions::default() }));
+    let mut gpu = open(&OpenOptions::default());
+    gpu.pretend(|traits| traits.software = false);
+    look(&gpu);
+}
+
+/// A case made for one test, on every kind of device.
+pub fn check_made(make: impl FnOnce(u64) -> Case) {
+    let case = make(seed());
+    each_device(|gpu| check_case(gpu, &case));
+}
+
+/// Every case of the op `stem` twice on every kind of device: the same bits.
+pub fn check_same_bits(stem: &str) {
+    let (_, cases) = CASES.iter().find(|(name, _)| *name == stem).expect("the op is in the list");
+    let cases = cases(seed());
+    each_device(|gpu| {
+        for case in &cases {
+            let [one, other] = [0, 1].map(|_| on_device(gpu, case).unwrap());
+            for tensor in &case.compared {
+                let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                let name = &case.tape.info(*tensor).name;
+                assert!(
+                    bits(&one[tensor]) == bits(&other[tensor]),
+                    "{stem} {}: {name} differs between two runs on {:?}",
+                    case.label,
+                    gpu.traits()
+                );
+            }
+        }
+    });
+}
+
+/// The adjoint of the op `stem`, in f64, against central differences.
+pub fn check_adjoint(stem: &str) {
+    let seed = seed();
+    let (_, cases) = CASES.iter().find(|(name, _)| *name == stem).expect("the op is in the list");
+    let mut looked_at = 0;
+    for case in cases(seed).iter().filter(|case| !case.leaves.is_empty()) {
+        let error = adjoint_error(case, seed);
+        // Truncation is O(h⁴) ≈ 1e-15 of a smooth function; rounding is 1e-16 / h ≈ 1e-12 of the loss.
+        assert!(error < 1e-6, "{stem} {}: adjoint and central differences differ by {error:e}", case.label);
+        looked_at += 1;
+    }
+    assert!(looked_at > 0, "{stem} has no case with a gradient");
+}

@@ -1,0 +1,46 @@
+use super::check::{check_adjoint, check_as_gpu, check_case, check_op, each_device};
+use crate::support::{gpu, seed};
+use normfree::ops::cross_entropy::Targets;
+use normfree::tape::DType;
+use normfree::verify::{CaseBuilder, Fill};
+use rand::Rng;
+
+#[test]
+fn device_agrees_with_reference() {
+    check_op("cross_entropy");
+}
+
+#[test]
+fn gpu_variant_agrees_with_reference() {
+    check_as_gpu("cross_entropy");
+}
+
+#[test]
+fn adjoint_agrees_with_central_differences() {
+    check_adjoint("cross_entropy");
+}
+
+/// Rows beyond what one loop may walk on every driver: the loss is summed over all of them.
+#[test]
+fn more_rows_than_one_loop_may_walk() {
+    let seed = seed();
+    let make = |whole: bool| {
+        let rows = 70_000;
+        let mut case = CaseBuilder::new("cross_entropy", format!("N={rows} d=4 V=8"), seed);
+        let x = case.input("x", &[rows, 4], Fill::Normal(1.0));
+        let table = case.parameter("table", &[8, 4], Fill::Normal(1.0));
+        let picks: Vec<u32> = (0..rows).map(|_| case.random.random_range(0..8)).collect();
+        let targets = case.indices("targets", &[rows], &picks);
+        let scale = case.constant("scale", &[1], DType::F32, vec![1.0 / rows as f32]);
+        let loss = case.observation("loss", &[1], 0.5);
+        case.tape.tied_cross_entropy(x, table, Targets { targets, scale, loss }, 1 << 27);
+        // Sums of 70,000 terms, some of them one after the other.
+        let bound = 5e-5;
+        if whole { case.finish_loss(loss, bound) } else { case.finish(&[], &[], bound) }
+    };
+    check_case(&gpu(), &make(true));
+    // The gradient's product over all rows is for GPUs in tiles, one turn for each row: too many for a CPU driver
+    // that only pretends to be one.
+    let forward = make(false);
+    each_device(|gpu| check_case(gpu, &forward));
+}

@@ -1,0 +1,15 @@
+//! One file per op, same stem as in `src/ops` and `shaders`.
+
+mod activation;
+mod adamw;
+mod add;
+mod attention;
+mod check;
+mod column_sum;
+mod cross_entropy;
+mod dropout;
+mod embedding;
+mod gradient_norm;
+mod head_entropy;
+mod layer_norm;
+mod matmul;

@@ -1,0 +1,623 @@
+//! Reading run folders, statistics of entropies, and the pictures made from them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use normfree::fault::Kind;
+use normfree::observe::record::{Attention, Eval, Record, Slopes, Step};
+use normfree::report::colormap::{BLACK, Colormap, Rgb, WHITE};
+use normfree::report::curves::{layer_entropy_curves, loss_curves, smooth};
+use normfree::report::heatmap::{Panel, Scale, heatmap};
+use normfree::report::picture::{Mark, Picture};
+use normfree::report::run::{RunData, distinct_names};
+use normfree::report::stats::{Reference, bins, causal_ceiling, observed_max};
+use normfree::report::table::comparison;
+use normfree::report::{DENSITY, Options, entropy_panels, nice_ticks, tick_text, write_comparison};
+
+const NAMES: [(&str, &str); 4] =
+    [("sm_ln_g", "SM+LN+G"), ("sm_ln_r", "SM+LN+R"), ("sm_g", "SM+G"), ("sm_r", "SM+R")];
+
+/// The four heatmaps of the paper's first figure and the bins of its second.
+fn published() -> (Vec<Panel>, Vec<[i64; 4]>) {
+    let text = include_str!("data/published_head_entropies.toml");
+    let mut table: toml::Table = text.parse().unwrap();
+    let shares: BTreeMap<String, [i64; 4]> = table.remove("published_bins").unwrap().try_into().unwrap();
+    let mut grids: BTreeMap<String, Vec<Vec<f64>>> = table.try_into().unwrap();
+    let panel = |(key, title): (&str, &str)| {
+        let values = grids.remove(key).unwrap();
+        Panel { title: title.into(), notes: Vec::new(), values }
+    };
+    (NAMES.map(panel).into(), NAMES.map(|(key, _)| shares[key]).into())
+}
+
+/// A folder for pictures that a person may want to look at after the tests.
+fn gallery() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("report");
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn panel(title: &str, values: Vec<Vec<f64>>) -> Panel {
+    Panel { title: title.into(), notes: Vec::new(), values }
+}
+
+fn grid(layers: usize, heads: usize) -> Vec<Vec<f64>> {
+    let value = |layer: usize, head: usize| 3.87 * ((layer * 7 + head * 13) % 50) as f64 / 49.0;
+    (0..layers).map(|layer| (0..heads).map(|head| value(layer, head)).collect()).collect()
+}
+
+fn texts(picture: &Picture) -> Vec<&normfree::report::picture::Text> {
+    picture
+        .marks
+        .iter()
+        .filter_map(|mark| if let Mark::Text(text) = mark { Some(text) } else { None })
+        .collect()
+}
+
+/// The rectangles of cells; the 256 stripes of a colour bar are 18 wide.
+fn cells(picture: &Picture) -> Vec<(f64, f64, f64, f64, Rgb)> {
+    let cell = |mark: &Mark| match *mark {
+        Mark::Rect { x, y, width, height, fill } if width > 20.0 => Some((x, y, width, height, fill)),
+        _ => None,
+    };
+    picture.marks.iter().filter_map(cell).collect()
+}
+
+/// No text leaves the page, also in a viewer whose font is 15% wider, and no two texts of a picture overlap.
+fn assert_legible(picture: &Picture) {
+    let boxes: Vec<_> = texts(picture).iter().map(|text| (text.text.clone(), text.bounds())).collect();
+    for (text, (left, top, right, bottom)) in &boxes {
+        let (grow_x, grow_y) = if right - left > bottom - top {
+            ((right - left) * 0.075, 0.0)
+        } else {
+            (0.0, (bottom - top) * 0.075)
+        };
+        assert!(
+            left - grow_x >= 0.0 && top - grow_y >= 0.0,
+            "`{text}` is cut at the left or top: {left}, {top}"
+        );
+        assert!(
+            right + grow_x <= picture.width && bottom + grow_y <= picture.height,
+            "`{text}` is cut at the right or bottom: {right}, {bottom} of {}, {}",
+            picture.width,
+            picture.height
+        );
+    }
+    for (index, (text, a)) in boxes.iter().enumerate() {
+        for (other, b) in &boxes[index + 1..] {
+            let apart = a.2 <= b.0 || b.2 <= a.0 || a.3 <= b.1 || b.3 <= a.1;
+            assert!(apart, "`{text}` and `{other}` overlap: {a:?}, {b:?}");
+        }
+    }
+}
+
+/// Whether every tag is closed in order and every `&` begins an entity; returns the texts of `<text>`.
+fn svg_texts(svg: &str) -> Vec<String> {
+    let (mut open, mut found, mut rest) = (Vec::new(), Vec::new(), svg);
+    while let Some(at) = rest.find('<') {
+        let (before, after) = rest.split_at(at);
+        assert!(!before.contains('>'), "a stray > in {before:?}");
+        for entity in before.split('&').skip(1) {
+            assert!(
+                ["amp;", "lt;", "gt;", "quot;"].iter().any(|name| entity.starts_with(name)),
+                "{entity:?}"
+            );
+        }
+        if open.last() == Some(&"text") {
+            found.push(before.to_string());
+        }
+        let (tag, after) = after[1..].split_once('>').expect("a tag without its end");
+        assert!(!tag.contains('<') && tag.matches('"').count() % 2 == 0, "a broken tag {tag:?}");
+        if let Some(name) = tag.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(name));
+        } else if !tag.ends_with('/') {
+            open.push(tag.split(' ').next().unwrap());
+        }
+        rest = after;
+    }
+    assert!(open.is_empty() && rest.trim().is_empty(), "left open: {open:?}");
+    found
+}
+
+#[test]
+fn the_causal_ceiling_is_the_mean_of_ln_i() {
+    for (context, nats) in [(128, 3.8782), (256, 4.5596), (512, 5.2462), (1024, 5.9358), (1, 0.0)] {
+        assert!((causal_ceiling(context) - nats).abs() < 5e-5, "{context}: {}", causal_ceiling(context));
+    }
+    assert_eq!(Reference::ObservedMax.nats(3.5, None).unwrap(), 3.5);
+    assert_eq!(Reference::CausalCeiling.nats(3.5, Some(128)).unwrap(), causal_ceiling(128));
+    assert!((Reference::LogContext.nats(3.5, Some(128)).unwrap() - 4.852).abs() < 1e-3);
+    assert_eq!(Reference::LogContext.nats(3.5, None).unwrap_err().kind, Kind::Config);
+}
+
+#[test]
+fn published_heatmaps_fall_into_the_published_bins() {
+    let (panels, printed) = published();
+    let m = observed_max(panels.iter().map(|panel| panel.values.as_slice()));
+    assert_eq!(m, 3.87);
+    let expected = [[4, 14, 74, 8], [6, 17, 74, 3], [1, 18, 23, 58], [3, 20, 55, 22]];
+    for ((panel, expected), printed) in panels.iter().zip(expected).zip(printed) {
+        let shares = bins(&panel.values, m);
+        assert_eq!(shares.map(|share| (share * 100.0).round() as i64), expected, "{}", panel.title);
+        assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        // The paper had more decimals than its cells show.
+        assert!(expected.iter().zip(printed).all(|(a, b)| (a - b).abs() <= 2), "{}", panel.title);
+    }
+    // Against ln T the overload of SM+G all but vanishes: the reference must be named.
+    assert!((bins(&panels[2].values, 128f64.ln())[3] - 0.097).abs() < 5e-4);
+}
+
+#[test]
+fn bins_hold_their_edges() {
+    assert_eq!(bins(&[vec![0.0, 1.0, 2.0, 3.0]], 4.0), [0.25; 4]);
+    assert_eq!(bins(&[vec![0.999, 1.999, 2.999, 4.0]], 4.0), [0.25; 4]);
+    assert_eq!(bins(&[vec![4.001, -1e-9]], 4.0), [0.5, 0.0, 0.0, 0.5]);
+    assert_eq!(bins(&[vec![f64::NAN, 4.0], vec![f64::INFINITY, 0.0]], 4.0), [0.25, 0.0, 0.0, 0.25]);
+    assert_eq!(bins(&[vec![0.0, 0.0]], 0.0), [1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(bins(&[], 4.0), [0.0; 4]);
+}
+
+#[test]
+fn colours_are_the_published_ones_and_text_on_them_is_read() {
+    // Ends and one colour of the middle of the 256-colour tables.
+    assert_eq!(Colormap::Viridis.at(0.0), Rgb::hex(0x440154));
+    assert_eq!(Colormap::Viridis.at(1.0), Rgb::hex(0xfde725));
+    assert_eq!(Colormap::Viridis.at(130.0 / 255.0), Rgb::hex(0x20928c));
+    assert_eq!(Colormap::Cividis.at(130.0 / 255.0), Rgb::hex(0x7e7d78));
+    assert_eq!(Colormap::Cividis.at(0.0), Rgb::hex(0x00224e));
+    assert_eq!(Colormap::Cividis.at(2.0), Rgb::hex(0xfee838));
+    assert_eq!((WHITE.ink(), BLACK.ink()), (BLACK, WHITE));
+    for colormap in [Colormap::Viridis, Colormap::Cividis] {
+        let mut before = -1.0;
+        // Steps large enough that 8 bits a channel tell neighbours apart.
+        for step in 0..=85 {
+            let colour = colormap.at(f64::from(step) / 85.0);
+            let (light, ink) = (colour.luminance() + 0.05, colour.ink().luminance() + 0.05);
+            assert!((light / ink).max(ink / light) >= 4.5, "{colormap:?} {step}: contrast below 4.5");
+            assert!(light > before, "{colormap:?} {step}: not darker to lighter");
+            before = light;
+        }
+    }
+}
+
+#[test]
+fn the_papers_figure_is_drawn_cell_by_cell() {
+    let (panels, _) = published();
+    let picture = heatmap(&panels, "Published values", Scale::Shared, Colormap::Viridis).unwrap();
+    assert_legible(&picture);
+    let pixels = picture.pixels().unwrap();
+    let cells = cells(&picture);
+    assert_eq!(cells.len(), 4 * 144);
+    let values = panels.iter().flat_map(|panel| panel.values.iter().flatten());
+    for (&value, &(x, y, width, height, _)) in values.zip(&cells) {
+        let colour = Colormap::Viridis.at(value / 3.87);
+        for (dx, dy) in [(1.0, 1.0), (width - 1.0, height - 1.0)] {
+            let pixel = pixels.get_pixel(((x + dx) * DENSITY) as u32, ((y + dy) * DENSITY) as u32);
+            assert_eq!(pixel.0, [colour.0, colour.1, colour.2], "value {value}");
+        }
+    }
+    // Rows are layers, layer 0 on top; columns are heads; panels stand two by two.
+    assert!(cells[1].0 > cells[0].0 && cells[1].1 == cells[0].1);
+    assert!(cells[12].0 == cells[0].0 && cells[12].1 > cells[0].1);
+    assert!(cells[144].0 > cells[11].0 && cells[144].1 == cells[0].1);
+    assert!(cells[288].0 == cells[0].0 && cells[288].1 > cells[143].1);
+
+    let svg = picture.svg();
+    let written = svg_texts(&svg);
+    for value in panels.iter().flat_map(|panel| panel.values.iter().flatten()) {
+        assert!(written.contains(&format!("{value:.2}")), "{value} is not in the SVG");
+    }
+    for word in ["SM+LN+G", "SM+G", "Layer", "Head", "Mean entropy (nats)", "11"] {
+        assert!(written.iter().any(|text| text == word), "{word} is not in the SVG");
+    }
+    fs::write(gallery().join("paper.svg"), svg).unwrap();
+    fs::write(gallery().join("paper.png"), picture.png().unwrap()).unwrap();
+}
+
+#[test]
+fn every_size_of_grid_is_legible() {
+    let mut before = (0.0, 0.0);
+    for (layers, heads) in [(1, 1), (6, 4), (12, 12), (24, 24)] {
+        for (count, scale) in [(1, Scale::Shared), (2, Scale::Own), (3, Scale::Shared), (4, Scale::Own)] {
+            let mut panels = vec![panel("SM+LN+G", grid(layers, heads)); count];
+            panels[0].notes = vec!["step 2,600 · perplexity 26.30".into(), "overload 8%".into()];
+            let picture = heatmap(&panels, "Where M is named.", scale, Colormap::Cividis).unwrap();
+            assert_legible(&picture);
+            assert_eq!(cells(&picture).len(), layers * heads * count);
+            // Every number lies inside its own cell.
+            let bounds: Vec<_> = texts(&picture).iter().map(|text| text.bounds()).collect();
+            for &(x, y, width, height, _) in &cells(&picture) {
+                let inside = bounds.iter().filter(|&&(left, top, right, bottom)| {
+                    left > x + 1.0 && right < x + width - 1.0 && top > y && bottom < y + height
+                });
+                assert_eq!(inside.count(), 1, "cell at {x}, {y}");
+            }
+            let bars = texts(&picture).iter().filter(|text| text.text == "Mean entropy (nats)").count();
+            assert_eq!(bars, if scale == Scale::Own { count } else { 1 });
+            if count == 1 {
+                assert!(picture.width >= before.0 && picture.height >= before.1);
+                assert!(layers < 12 || (picture.width > before.0 && picture.height > before.1));
+                before = (picture.width, picture.height);
+            }
+            // The largest take seconds to draw.
+            if layers * heads * count < 600 {
+                let file = gallery().join(format!("grid_{layers}x{heads}_{count}.png"));
+                fs::write(file, picture.png().unwrap()).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn cells_without_a_number_are_grey_and_say_so() {
+    let values = vec![vec![1.0, f64::NAN, 3.0], vec![f64::INFINITY, -0.0, 2.0]];
+    let picture = heatmap(&[panel("SM", values)], "", Scale::Shared, Colormap::Viridis).unwrap();
+    assert_legible(&picture);
+    let cells = cells(&picture);
+    let grey = |colour: Rgb| colour.0 == colour.1 && colour.1 == colour.2;
+    assert_eq!(
+        cells.iter().map(|cell| grey(cell.4)).collect::<Vec<_>>(),
+        [false, true, false, true, false, false]
+    );
+    let written: Vec<&str> = texts(&picture).iter().map(|text| text.text.as_str()).collect();
+    assert!(written.contains(&"NaN") && written.contains(&"inf") && written.contains(&"0.00"));
+    assert!(!written.contains(&"-0.00"));
+    // The hatching stays inside its cell.
+    let (x, y, width, height, _) = cells[1];
+    let lines =
+        picture.marks.iter().filter_map(|mark| if let Mark::Line(line) = mark { Some(line) } else { None });
+    let within = |&(px, py): &(f64, f64)| (x..=x + width).contains(&px) && (y..=y + height).contains(&py);
+    assert!(lines.filter(|line| line.points.iter().all(within)).count() >= 5);
+    fs::write(gallery().join("nan.png"), picture.png().unwrap()).unwrap();
+
+    // All values equal, all zero, and nothing finite at all.
+    for value in [2.5, 0.0, f64::NAN] {
+        let picture = heatmap(&[panel("<&\"'>", vec![vec![value; 4]; 3])], "", Scale::Own, Colormap::Viridis);
+        let picture = picture.unwrap();
+        assert_legible(&picture);
+        svg_texts(&picture.svg());
+        picture.png().unwrap();
+    }
+    let expected =
+        |value: f64| heatmap(&[panel("a", vec![vec![value]])], "", Scale::Own, Colormap::Viridis).unwrap();
+    assert_eq!(self::cells(&expected(2.5))[0].4, Colormap::Viridis.at(1.0));
+    assert_eq!(self::cells(&expected(0.0))[0].4, Colormap::Viridis.at(0.0));
+    for nothing in [vec![], vec![panel("empty", vec![])], vec![panel("empty", vec![vec![]])]] {
+        assert_eq!(heatmap(&nothing, "", Scale::Own, Colormap::Viridis).unwrap_err().kind, Kind::Usage);
+    }
+}
+
+#[test]
+fn records_keep_every_float() {
+    let records = [
+        Record::Step(Step {
+            step: 3,
+            loss: 0.1 + 0.2,
+            lr: 1e-7,
+            grad_norm: f64::INFINITY,
+            tokens: 9,
+            tokens_per_s: 5e3,
+        }),
+        Record::Attention(Attention {
+            step: 3,
+            head_entropy: vec![vec![0.1, f32::NEG_INFINITY], vec![1.0, 3.4028235e38]],
+            layer_entropy: vec![f32::MIN_POSITIVE, 2.5],
+            nonfinite: vec![0, 7],
+        }),
+        Record::Slopes(Slopes { step: 3, slopes: vec![0.01, -0.0] }),
+        Record::Eval(Eval { step: 3, loss: 12.0, ppl: f64::NEG_INFINITY }),
+    ];
+    for record in &records {
+        let line = serde_json::to_string(record).unwrap();
+        assert_eq!(&serde_json::from_str::<Record>(&line).unwrap(), record, "{line}");
+        let kind = serde_json::from_str::<serde_json::Value>(&line).unwrap()["kind"].clone();
+        assert!(Record::KINDS.contains(&kind.as_str().unwrap()));
+    }
+    let line = serde_json::to_string(&records[1]).unwrap();
+    assert!(line.contains("[0.1,\"-inf\"]"), "f32 is not written short: {line}");
+    let nan = Record::Eval(Eval { step: 1, loss: f64::NAN, ppl: f64::NAN });
+    let line = serde_json::to_string(&nan).unwrap();
+    assert_eq!(line, r#"{"kind":"eval","step":1,"loss":"nan","ppl":"nan"}"#);
+    let Record::Eval(back) = serde_json::from_str(&line).unwrap() else { panic!("not an eval") };
+    assert!(back.loss.is_nan());
+    assert!(serde_json::from_str::<Record>(r#"{"kind":"eval","step":1,"loss":"NaN?","ppl":1}"#).is_err());
+}
+
+const EVAL: &str = "{\"kind\":\"eval\",\"step\":1,\"loss\":2,\"ppl\":7.4}\n";
+
+fn folder(config: &str, metrics: &[u8]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("metrics.jsonl"), metrics).unwrap();
+    if !config.is_empty() {
+        fs::write(dir.path().join("config.toml"), config).unwrap();
+    }
+    dir
+}
+
+#[test]
+fn a_cut_last_line_is_left_out_and_a_broken_one_is_named() {
+    let whole = EVAL.replace("\"step\":1", "\"step\":2");
+    for cut in 1..whole.len() - 2 {
+        let dir = folder("", [EVAL, &whole[..cut]].concat().as_bytes());
+        assert_eq!(RunData::load(dir.path()).unwrap().evals.len(), 1, "cut after {cut} bytes");
+    }
+    // Whole but for its line end: nothing is lost.
+    let dir = folder("", [EVAL, whole.trim_end()].concat().as_bytes());
+    assert_eq!(RunData::load(dir.path()).unwrap().evals.len(), 2);
+    // A kind of a later version, an empty line, a step that a resumed run wrote again.
+    let later = "{\"kind\":\"sparsity\",\"share\":[0.5]}\n\n";
+    let dir = folder("", [EVAL, later, &whole, EVAL].concat().as_bytes());
+    assert_eq!(
+        RunData::load(dir.path()).unwrap().evals.iter().map(|eval| eval.step).collect::<Vec<_>>(),
+        [1]
+    );
+
+    for broken in ["{\"kind\":\"eval\",\"step\":2,\"lo\n", "{\"kind\":\"eval\",\"step\":2}\n", "\u{0}\u{0}\n"]
+    {
+        for tail in ["", EVAL] {
+            let dir = folder("", [EVAL, EVAL, broken, tail].concat().as_bytes());
+            let fault = RunData::load(dir.path()).unwrap_err();
+            assert_eq!(fault.kind, Kind::RunFolder);
+            let text = fault.to_string();
+            assert!(text.contains("metrics.jsonl, line 3, column "), "{text}");
+            assert!(!text.contains("at line 1"), "{text}");
+        }
+    }
+    let dir = folder("[model]\nnorm = \"none\n", EVAL.as_bytes());
+    let fault = RunData::load(dir.path()).unwrap_err();
+    assert_eq!(fault.kind, Kind::Config);
+    assert!(fault.to_string().contains("config.toml, line 2"), "{fault}");
+
+    let empty = tempfile::tempdir().unwrap();
+    for missing in [empty.path().to_path_buf(), empty.path().join("nothing")] {
+        assert_eq!(RunData::load(&missing).unwrap_err().kind, Kind::RunFolder);
+    }
+}
+
+#[test]
+fn runs_are_named_as_the_paper_names_them() {
+    let name = |model: &str| {
+        let dir =
+            folder(&format!("[model]\nn_positions = 1024\n{model}\n[train]\nsequence_length = 128"), b"");
+        let run = RunData::load(dir.path()).unwrap();
+        assert_eq!(run.context, Some(128));
+        run.name
+    };
+    for (norm, activation, expected) in [
+        ("layer_norm", "gelu", "SM+LN+G"),
+        ("none", "gelu_new", "SM+G"),
+        ("none", "relu", "SM+R"),
+        ("layer_norm", "relu", "SM+LN+R"),
+        ("none", "leaky_relu\"\nleaky_slope = 0.1 #\"", "SM+LeakyR(0.1)"),
+        ("none", "learnable_lrelu\"\nslope_scope = \"per_layer", "SM+LearnableR(per layer)"),
+    ] {
+        assert_eq!(name(&format!("norm = \"{norm}\"\nactivation_function = \"{activation}\"")), expected);
+    }
+    let dir = folder("[data]\npath = \"x\"", b"");
+    let run = RunData::load(dir.path()).unwrap();
+    assert_eq!(run.name, dir.path().file_name().unwrap().to_str().unwrap());
+    assert_eq!(run.context, None);
+
+    let run = |name: &str, dir: &str| RunData { name: name.into(), dir: dir.into(), ..RunData::default() };
+    let runs = [run("SM+R", "runs/a"), run("SM+R", "runs/b"), run("SM+G", "runs/a")];
+    assert_eq!(distinct_names(&runs), ["SM+R (a)", "SM+R (b)", "SM+G"]);
+    let runs = [run("SM+R", "x/a"), run("SM+R", "y/a"), run("a", "z/a"), run("a", "w/a")];
+    assert_eq!(distinct_names(&runs), ["SM+R (x/a)", "SM+R (y/a)", "a (z/a)", "a (w/a)"]);
+}
+
+#[test]
+fn the_first_run_that_names_a_reference_decides() {
+    let run = |config: &str| RunData::load(folder(config, b"").path()).unwrap();
+    let ceiling = run("[observe]\nentropy_reference = \"causal_ceiling\"");
+    let context = run("[observe]\nentropy_reference = \"log_context\"");
+    assert_eq!(Reference::of(&[run(""), context.clone(), ceiling.clone()]), Reference::LogContext);
+    assert_eq!(Reference::of(&[ceiling, context]), Reference::CausalCeiling);
+    assert_eq!(Reference::of(&[run("[observe]\nentropy = true")]), Reference::ObservedMax);
+}
+
+/// A run of `steps` steps that looks like one: the loss falls, entropies settle, and from step `breaks` on
+/// nothing is finite.
+fn synthetic(name: &str, panel: &Panel, steps: u64, end: f64, breaks: u64) -> RunData {
+    let mut run = RunData {
+        name: name.into(),
+        dir: format!("runs/{name}").into(),
+        context: Some(128),
+        ..RunData::default()
+    };
+    for step in 0..steps {
+        let t = step as f64 / steps as f64;
+        let lost = step >= breaks;
+        let loss = if lost { f64::NAN } else { end + (7.6 - end) * (-9.0 * t).exp() };
+        let noise = 0.12 * (step as f64 * 12.9898).sin();
+        let (tokens, grad_norm) = ((step + 1) * 2048, 1.0);
+        run.steps.push(Step { step, loss: loss + noise, lr: 1e-3, grad_norm, tokens, tokens_per_s: 6e3 });
+        if step % 50 == 49 {
+            let entropy = |value: f64| {
+                if lost { f32::NAN } else { (3.87 + (value - 3.87) * (t * 3.0).min(1.0)) as f32 }
+            };
+            let grid: Vec<Vec<f32>> =
+                panel.values.iter().map(|row| row.iter().map(|&value| entropy(value)).collect()).collect();
+            let layers = grid.iter().map(|row| row.iter().sum::<f32>() / row.len() as f32).collect();
+            let nonfinite = vec![u64::from(lost) * 128; grid.len()];
+            run.attention.push(Attention { step, head_entropy: grid, layer_entropy: layers, nonfinite });
+        }
+        if step % 250 == 249 {
+            run.evals.push(Eval { step, loss: loss + 0.05, ppl: (loss + 0.05).exp() });
+        }
+    }
+    run
+}
+
+fn four_runs() -> Vec<RunData> {
+    let (panels, _) = published();
+    let ends = [3.27, 3.13, 3.53, 3.32];
+    panels.iter().zip(ends).map(|(panel, end)| synthetic(&panel.title, panel, 2600, end, 9999)).collect()
+}
+
+#[test]
+fn a_comparison_is_written_whole() {
+    let runs = four_runs();
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("new/folder");
+    let written = write_comparison(&runs, &out, Options::default()).unwrap();
+    let mut names: Vec<_> = written.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+    names.sort_unstable();
+    let expected = [
+        "heatmap.png",
+        "heatmap.svg",
+        "layer_entropy.png",
+        "layer_entropy.svg",
+        "loss.png",
+        "loss.svg",
+        "table.md",
+    ];
+    assert_eq!(names, expected);
+    let mut present: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    present.sort_unstable();
+    assert_eq!(present, expected, "something else was left in the folder");
+    for path in &written {
+        let bytes = fs::read(path).unwrap();
+        match path.extension().unwrap().to_str().unwrap() {
+            "png" => assert!(image::load_from_memory(&bytes).unwrap().width() > 1000),
+            "svg" => {
+                assert!(svg_texts(std::str::from_utf8(&bytes).unwrap()).iter().any(|t| t.contains("SM+R")))
+            }
+            _ => assert!(String::from_utf8(bytes).unwrap().contains("vs SM+LN+G")),
+        }
+        fs::copy(path, gallery().join(path.file_name().unwrap())).unwrap();
+    }
+    // Written again over itself; into a place that is a file: a fault.
+    write_comparison(&runs, &out, Options::default()).unwrap();
+    let fault = write_comparison(&runs, &out.join("table.md"), Options::default()).unwrap_err();
+    assert_eq!(fault.kind, Kind::Io);
+    assert_eq!(write_comparison(&[], &out, Options::default()).unwrap_err().kind, Kind::Usage);
+    // The size of a small demonstration: 6 layers, 4 heads.
+    let (panels, _) = published();
+    let small = |panel: &Panel| {
+        let values = panel.values.chunks(2).map(|rows| rows[0][..4].to_vec()).collect();
+        synthetic(&panel.title, &Panel { values, ..panel.clone() }, 400, 3.3, 9999)
+    };
+    let small: Vec<RunData> = panels.iter().map(small).collect();
+    let picture = heatmap(
+        &entropy_panels(&small, Reference::ObservedMax).unwrap(),
+        "",
+        Scale::Shared,
+        Colormap::Viridis,
+    );
+    let picture = picture.unwrap();
+    assert_legible(&picture);
+    fs::write(gallery().join("small.png"), picture.png().unwrap()).unwrap();
+    // A run that has only begun has a table and no picture.
+    let fresh = [RunData { name: "SM+R".into(), ..RunData::default() }];
+    let written = write_comparison(&fresh, &dir.path().join("fresh"), Options::default()).unwrap();
+    assert_eq!(written, [dir.path().join("fresh/table.md")]);
+}
+
+#[test]
+fn curves_are_legible_and_mark_where_a_run_broke() {
+    let (panels, _) = published();
+    let mut runs = four_runs();
+    runs.push(synthetic("SM", &panels[2], 2600, 3.4, 1200));
+    runs.extend((0..5).map(|k| synthetic(&format!("SM+LeakyR(0.{k})"), &panels[3], 400 * k, 3.6, 9999)));
+    let (loss, layers) = (loss_curves(&runs, true).unwrap(), layer_entropy_curves(&runs[..5]).unwrap());
+    for (picture, name) in [(&loss, "loss_many"), (&layers, "layer_entropy_many")] {
+        assert_legible(picture);
+        svg_texts(&picture.svg());
+        fs::write(gallery().join(format!("{name}.png")), picture.png().unwrap()).unwrap();
+        for mark in &picture.marks {
+            if let Mark::Line(line) = mark {
+                let page = |p: &(f64, f64)| {
+                    (0.0..=picture.width).contains(&p.0) && (0.0..=picture.height).contains(&p.1)
+                };
+                assert!(line.points.iter().all(page), "a line leaves the page");
+            }
+        }
+    }
+    let labels: Vec<&str> = texts(&loss).iter().map(|text| text.text.as_str()).collect();
+    for label in ["Step", "Loss (nats per token)", "Perplexity", "SM+LN+R"] {
+        assert!(labels.contains(&label), "{label} is missing");
+    }
+    // The cross of the broken run: two arms about its last finite point.
+    let crosses = |picture: &Picture| {
+        let arm = |mark: &&Mark| match mark {
+            Mark::Line(line) => line.width == 2.0 && line.points.len() == 2,
+            _ => false,
+        };
+        picture.marks.iter().filter(arm).count() / 2
+    };
+    assert_eq!(crosses(&loss), 1);
+    assert_eq!(crosses(&layers), 12);
+    assert_eq!(crosses(&loss_curves(&runs[..4], false).unwrap()), 0);
+    // Nothing but NaN, and nothing at all.
+    let lost = synthetic("SM", &panels[0], 100, 3.0, 0);
+    assert_eq!(loss_curves(&[lost], true).unwrap_err().kind, Kind::Usage);
+    assert_eq!(layer_entropy_curves(&[RunData::default()]).unwrap_err().kind, Kind::Usage);
+    // One record alone is a point.
+    let mut one = four_runs().remove(0);
+    (one.steps, one.evals) = (one.steps.split_off(2599), vec![]);
+    one.attention.truncate(1);
+    assert_legible(&loss_curves(std::slice::from_ref(&one), true).unwrap());
+    let picture = layer_entropy_curves(std::slice::from_ref(&one)).unwrap();
+    assert_eq!(picture.marks.iter().filter(|mark| matches!(mark, Mark::Disc { .. })).count(), 12);
+}
+
+#[test]
+fn smoothing_keeps_lines_straight_and_holes_open() {
+    let line: Vec<_> = (0..50).map(|k| (f64::from(k), 2.0 * f64::from(k))).collect();
+    for (a, b) in smooth(&line, 9)[..46].iter().zip(&line) {
+        assert!((a.1 - b.1).abs() < 1e-12);
+    }
+    // The end looks back: the mean of the last five.
+    assert_eq!(smooth(&line, 9)[49].1, 94.0);
+    let mut holed = line.clone();
+    holed[20].1 = f64::NAN;
+    let smoothed = smooth(&holed, 9);
+    assert!(smoothed.iter().enumerate().all(|(k, point)| point.1.is_nan() == (k == 20)));
+    let noisy: Vec<_> = (0..100).map(|k| (f64::from(k), f64::from(k % 2))).collect();
+    assert!(smooth(&noisy, 11)[10..90].iter().all(|point| (point.1 - 0.5).abs() < 0.06));
+    assert_eq!(smooth(&line, 0), line);
+    assert_eq!(smooth(&[], 5), []);
+}
+
+#[test]
+fn ticks_are_round() {
+    assert_eq!(nice_ticks(0.0, 3.87, 8), ((0..8).map(|k| f64::from(k) * 0.5).collect(), 0.5));
+    assert_eq!(nice_ticks(0.0, 32000.0, 7).0, [0.0, 5e3, 1e4, 1.5e4, 2e4, 2.5e4, 3e4]);
+    assert_eq!(nice_ticks(2.0, 2.0, 5).0, [2.0]);
+    assert_eq!(tick_text(32000.0, 5000.0), "32,000");
+    assert_eq!(tick_text(124177920.0, 1.0), "124,177,920");
+    assert_eq!(tick_text(-0.25, 0.05), "−0.25");
+    assert_eq!(tick_text(3.5, 0.5), "3.5");
+}
+
+#[test]
+fn the_table_says_what_was_measured_against_what() {
+    let mut runs = four_runs();
+    runs.swap(0, 2);
+    runs[0].parameters = Some(124_141_056);
+    let (panels, _) = published();
+    runs.push(synthetic("SM|x", &panels[2], 2600, 3.4, 1200));
+    let table = comparison(&runs, Reference::ObservedMax).unwrap();
+    let (markdown, plain) = (table.markdown(), table.plain());
+    let rows: Vec<&str> = markdown.lines().collect();
+    assert!(rows[0].contains("vs SM+LN+G"), "{markdown}");
+    let counted = rows[..7].iter().map(|row| row.replace("\\|", "").matches('|').count());
+    assert!(counted.clone().all(|count| count == 10), "{markdown}");
+    let row = |name: &str| *rows.iter().find(|row| row.starts_with(&format!("| {name} |"))).unwrap();
+    // Perplexities are e^(end + 0.05 + what the exponential still lacks); SM+G against SM+LN+G is e^0.26 − 1.
+    assert!(row("SM+G").contains("+29.7%") && row("SM+G").contains("| 58% | 1% | 3.87 |"), "{markdown}");
+    assert!(row("SM+G").contains("124,141,056"));
+    assert!(row("SM+LN+G").contains("| – | 8% | 4% |"), "{markdown}");
+    assert!(row("SM+LN+R").contains("−13.1%"), "{markdown}");
+    assert!(row("SM\\|x").contains("| NaN | NaN | – | 0% | 0% | 3.87 |"), "{markdown}");
+    assert!(markdown.contains("M: largest head entropy observed in these runs."));
+    assert!(markdown.contains("144 of 144 heads have no finite entropy"));
+    let widths: Vec<usize> = plain.lines().take(6).map(|line| line.chars().count()).collect();
+    assert!(widths.windows(2).all(|pair| pair[0] == pair[1]), "{plain}");
+
+    let ceiling = comparison(&runs, Reference::CausalCeiling).unwrap().markdown();
+    assert!(ceiling.contains("| 3.88 |") && ceiling.contains("causal ceiling"));
+    runs[1].context = None;
+    assert_eq!(comparison(&runs, Reference::LogContext).unwrap_err().kind, Kind::Config);
+}

@@ -1,0 +1,347 @@
+//! Every kernel that any device could be given, without a device: it parses, takes exactly the constants and
+//! bindings of its recipe, keeps to what WebGPU promises everywhere, and becomes SPIR-V, MSL, HLSL and GLSL.
+
+use naga::back::{PipelineConstants, glsl, hlsl, msl, pipeline_constants::process_overrides, spv};
+use naga::proc::{BoundsCheckPolicies, Layouter};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{AddressSpace, ImageClass, Module, ShaderStage, StorageAccess, TypeInner};
+use normfree::config::Config;
+use normfree::ops::{Binding, CASES, Dispatch, Kernel, Operand, Traits};
+use normfree::reference::shapes;
+use normfree::tape::Tape;
+use normfree::train::engine::Blueprint;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// Traits of devices that there are, by name.
+fn devices() -> Vec<(&'static str, Traits)> {
+    let floor = Traits::floor();
+    let software = |lanes| Traits { lanes, software: true, ..Traits::floor() };
+    let gpu = |lanes| Traits {
+        lanes,
+        max_invocations: 1024,
+        workgroup_memory: 32 << 10,
+        max_binding: 2 << 30,
+        ..Traits::floor()
+    };
+    vec![
+        ("the floor", floor),
+        ("software without subgroups", software(0)),
+        ("software of 4 lanes", software(4)),
+        ("software of 8 lanes", software(8)),
+        ("software of 16 lanes", software(16)),
+        ("a GPU of 32 lanes", gpu(32)),
+        ("a GPU of 64 lanes", gpu(64)),
+    ]
+}
+
+/// Models that together have every kind of layer, at small sizes and at GPT-2's.
+fn configs() -> Vec<Config> {
+    let base = |changes: &[&str]| {
+        let text = "
+            [model]
+            n_layer = 1
+            n_head = 2
+            n_embd = 64
+            n_positions = 40
+            vocab_size = 300
+            norm = \"layer_norm\"
+            activation_function = \"gelu\"
+            embd_pdrop = 0.1
+            [data]
+            path = \"unused\"
+            [train]
+            steps = 10
+            batch_size = 3
+            sequence_length = 40
+            learning_rate = 1e-3
+            checkpoint_every = 10
+            eval_every = 10";
+        let changes: Vec<String> = changes.iter().map(|&change| change.to_owned()).collect();
+        Config::parse(text, "test", &changes).unwrap()
+    };
+    let mut list = Vec::new();
+    for norm in ["model.norm=layer_norm", "model.norm=none"] {
+        for activation in ["gelu", "gelu_new", "relu", "leaky_relu", "learnable_lrelu"] {
+            list.push(base(&[norm, &format!("model.activation_function={activation}")]));
+        }
+    }
+    let slopes = "model.activation_function=learnable_lrelu";
+    list.push(base(&[slopes, "model.slope_scope=shared", "model.bias=all", "train.optimizer=adamw"]));
+    list.push(base(&[slopes, "model.slope_scope=per_block", "model.bias=none", "model.final_norm=false"]));
+    // Widths that are no multiple of 64, and the widest head.
+    list.push(base(&["model.n_embd=20", "model.n_head=1", "model.vocab_size=97"]));
+    list.push(base(&["model.n_embd=512"]));
+    let gpt2 = ["model.n_embd=768", "model.n_head=12", "model.vocab_size=50257", "model.n_positions=1024"];
+    let sizes = ["train.sequence_length=1024", "train.batch_size=4"];
+    list.push(base(&[&gpt2[..], &sizes].concat()));
+    list
+}
+
+/// One kernel as one dispatch uses it.
+struct Subject {
+    kernel: Kernel,
+    bindings: Vec<Binding>,
+    /// For a person: op, case and device.
+    who: String,
+    /// Some device without subgroups is given it.
+    plain: bool,
+}
+
+/// Every different kernel, and complaints about grids.
+fn subjects() -> (Vec<Subject>, Vec<String>) {
+    let cases: Vec<_> = CASES.iter().flat_map(|(_, cases)| cases(1)).collect();
+    let configs = configs();
+    let mut known: HashMap<_, usize> = HashMap::new();
+    let (mut subjects, mut complaints): (Vec<Subject>, Vec<String>) = Default::default();
+    for (name, device) in devices() {
+        let mut take = |label: &str, tape: &Tape| {
+            for node in tape.nodes() {
+                let recipe = node.op.recipe(&shapes(tape, node), &device);
+                for Dispatch { kernel, bindings, groups } in recipe.dispatches {
+                    let who = format!("{} of `{}` in {label} for {name}", kernel.entry, node.op.name());
+                    if groups.iter().any(|&g| g == 0 || g > 65_535) {
+                        complaints.push(format!("{who}: a grid of {groups:?}"));
+                    }
+                    let bits: Vec<_> = kernel.constants.iter().map(|&(n, v)| (n, v.to_bits())).collect();
+                    let key = (kernel.text.clone(), kernel.entry, bits, format!("{bindings:?}"));
+                    let at = *known.entry(key).or_insert_with(|| {
+                        subjects.push(Subject { kernel, bindings, who, plain: false });
+                        subjects.len() - 1
+                    });
+                    subjects[at].plain |= device.lanes == 0;
+                }
+            }
+        };
+        for case in &cases {
+            take(&case.label, &case.tape);
+        }
+        for config in &configs {
+            let model = &config.model;
+            let label =
+                format!("a model {} wide, {}, {}", model.n_embd, model.norm, model.activation_function);
+            for (purpose, tape) in Blueprint::new(config, &device).tapes() {
+                take(&format!("{purpose} of {label}"), tape);
+            }
+        }
+    }
+    (subjects, complaints)
+}
+
+type Checked = Arc<(Module, ModuleInfo)>;
+
+fn parse(text: &str) -> Result<Checked, String> {
+    let module = naga::front::wgsl::parse_str(text).map_err(|error| error.emit_to_string(text))?;
+    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP);
+    let info = validator.validate(&module).map_err(|error| error.emit_to_string(text))?;
+    Ok(Arc::new((module, info)))
+}
+
+fn constants(kernel: &Kernel) -> PipelineConstants {
+    kernel.constants.iter().map(|&(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// The module with one entry point and numbers in place of its constants.
+fn specialized(checked: &Checked, kernel: &Kernel, constants: &PipelineConstants) -> Result<Checked, String> {
+    let entry = Some((ShaderStage::Compute, kernel.entry));
+    let made = process_overrides(&checked.0, &checked.1, entry, constants);
+    let (module, info) = made.map_err(|error| error.to_string())?;
+    Ok(Arc::new((module.into_owned(), info.into_owned())))
+}
+
+/// Names and slots: every variable used is bound, nothing else is, and inputs are only read.
+fn binds_what_it_names((module, info): &(Module, ModuleInfo), bindings: &[Binding]) -> Result<(), String> {
+    let uses = info.get_entry_point(0);
+    let mut slots = BTreeSet::new();
+    let mut names = BTreeSet::new();
+    for (handle, variable) in module.global_variables.iter().filter(|(h, _)| !uses[*h].is_empty()) {
+        let Some(place) = &variable.binding else { continue };
+        let name = variable.name.as_deref().unwrap_or_default();
+        if place.group != 0 || !slots.insert(place.binding) {
+            return Err(format!("`{name}` stands at @group({}) @binding({})", place.group, place.binding));
+        }
+        let Some((_, operand)) = bindings.iter().find(|(bound, _)| *bound == name) else {
+            return Err(format!("nothing is bound to `{name}`"));
+        };
+        names.insert(name);
+        let image = matches!(operand, Operand::InputImage(_));
+        let input = matches!(operand, Operand::Input(_) | Operand::InputWindow { .. });
+        match (variable.space, &module.types[variable.ty].inner) {
+            (AddressSpace::Handle, TypeInner::Image { class: ImageClass::Storage { access, .. }, .. })
+                if image && *access == StorageAccess::LOAD => {}
+            (AddressSpace::Storage { access }, _)
+                if !(image || input && access.contains(StorageAccess::STORE)) => {}
+            (space, _) => return Err(format!("{operand:?} is bound to `{name}`, which is {space:?}")),
+        }
+        if uses[handle].contains(naga::valid::GlobalUse::WRITE) && (input || image) {
+            return Err(format!("`{name}` is written"));
+        }
+    }
+    match bindings.iter().find(|(name, _)| !names.contains(name)) {
+        Some((name, _)) => Err(format!("`{name}` is bound and not used")),
+        None if names.len() != bindings.len() => Err("a name is bound twice".to_owned()),
+        None => Ok(()),
+    }
+}
+
+/// What WebGPU promises of every device: <https://www.w3.org/TR/webgpu/#limits>.
+fn keeps_to_the_floor((module, info): &(Module, ModuleInfo)) -> Result<(), String> {
+    let uses = info.get_entry_point(0);
+    let mut layouter = Layouter::default();
+    layouter.update(module.to_ctx()).map_err(|error| error.to_string())?;
+    let (mut buffers, mut images, mut bytes) = (0, 0, 0);
+    for (_, variable) in module.global_variables.iter().filter(|(h, _)| !uses[*h].is_empty()) {
+        match variable.space {
+            AddressSpace::Storage { .. } => buffers += 1,
+            AddressSpace::Handle => images += 1,
+            AddressSpace::WorkGroup => bytes += layouter[variable.ty].size.next_multiple_of(16),
+            AddressSpace::Private => {}
+            other => return Err(format!("a variable in {other:?}")),
+        }
+    }
+    let invocations: u32 = module.entry_points[0].workgroup_size.iter().product();
+    for (what, found, most) in [
+        ("storage buffers", buffers, 8),
+        ("storage images", images, 4),
+        ("bytes of workgroup memory", bytes, 16 << 10),
+        ("invocations", invocations, 256),
+    ] {
+        if found > most {
+            return Err(format!("{found} {what}, {most} are promised"));
+        }
+    }
+    Ok(())
+}
+
+fn uses_subgroups(module: &Module) -> bool {
+    Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(module).is_err()
+}
+
+fn spirv((module, info): &(Module, ModuleInfo), entry: &str) -> Result<(), String> {
+    let options = spv::Options { lang_version: (1, 3), ..spv::Options::default() };
+    let pipeline = spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: entry.to_owned() };
+    let words = spv::write_vec(module, info, &options, Some(&pipeline)).map_err(|error| error.to_string())?;
+    if words.len() > 5 { Ok(()) } else { Err("nothing is written".to_owned()) }
+}
+
+fn metal((module, info): &(Module, ModuleInfo), entry: &str) -> Result<(), String> {
+    let options = msl::Options { lang_version: (2, 4), ..msl::Options::default() };
+    let pipeline = msl::PipelineOptions {
+        entry_point: Some((ShaderStage::Compute, entry.to_owned())),
+        ..msl::PipelineOptions::default()
+    };
+    let (text, made) =
+        msl::write_string(module, info, &options, &pipeline).map_err(|error| error.to_string())?;
+    written(&text, made.entry_point_names)
+}
+
+fn direct3d((module, info): &(Module, ModuleInfo), entry: &str) -> Result<(), String> {
+    let options = hlsl::Options { shader_model: hlsl::ShaderModel::V6_2, ..hlsl::Options::default() };
+    let pipeline = hlsl::PipelineOptions { entry_point: Some((ShaderStage::Compute, entry.to_owned())) };
+    let mut text = String::new();
+    let mut writer = hlsl::Writer::new(&mut text, &options, &pipeline);
+    let made = writer.write(module, info, None).map_err(|error| error.to_string())?;
+    written(&text, made.entry_point_names)
+}
+
+/// The one entry point is there, under the name the translation gives it.
+fn written<E: std::fmt::Display>(text: &str, names: Vec<Result<String, E>>) -> Result<(), String> {
+    match names.as_slice() {
+        [Ok(name)] if text.contains(&format!("{name}(")) => Ok(()),
+        [Err(error)] => Err(error.to_string()),
+        _ => Err("the entry point is missing".to_owned()),
+    }
+}
+
+fn opengl((module, info): &(Module, ModuleInfo), entry: &str) -> Result<(), String> {
+    let options = glsl::Options { version: glsl::Version::new_gles(310), ..glsl::Options::default() };
+    let pipeline = glsl::PipelineOptions {
+        shader_stage: ShaderStage::Compute,
+        entry_point: entry.to_owned(),
+        multiview: None,
+    };
+    let mut text = String::new();
+    let policies = BoundsCheckPolicies::default();
+    let writer = glsl::Writer::new(&mut text, module, info, &options, &pipeline, policies);
+    writer.and_then(|mut writer| writer.write()).map_err(|error| error.to_string())?;
+    // Subgroup operations are an extension there; all else is in the language itself.
+    let extended = text.contains("#extension GL_KHR_shader_subgroup");
+    if extended != uses_subgroups(module) {
+        return Err(format!("subgroup extensions: {extended}"));
+    }
+    if text.contains("void main()") { Ok(()) } else { Err("there is no main".to_owned()) }
+}
+
+/// Everything about one kernel.
+fn examine(subject: &Subject, checked: &Checked) -> Result<(), String> {
+    let kernel = &subject.kernel;
+    let module = specialized(checked, kernel, &constants(kernel))?;
+    binds_what_it_names(&module, &subject.bindings)?;
+    keeps_to_the_floor(&module)?;
+    if subject.plain && uses_subgroups(&module.0) {
+        return Err("subgroup operations on a device that has none".to_owned());
+    }
+    for (language, translate) in [
+        ("SPIR-V", spirv as fn(&(Module, ModuleInfo), &str) -> Result<(), String>),
+        ("MSL", metal),
+        ("HLSL", direct3d),
+        ("GLSL ES", opengl),
+    ] {
+        translate(&module, kernel.entry).map_err(|error| format!("{language}: {error}"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn every_kernel_is_portable() {
+    let (subjects, mut complaints) = subjects();
+    let mut modules: HashMap<Arc<str>, Result<Checked, String>> = HashMap::new();
+    for subject in &subjects {
+        let kernel = &subject.kernel;
+        let checked = modules.entry(kernel.text.clone()).or_insert_with(|| parse(&kernel.text));
+        let result = checked.clone().and_then(|checked| examine(subject, &checked));
+        if let Err(complaint) = result {
+            complaints.push(format!("{}: {complaint}", subject.who));
+        }
+    }
+    println!("{} kernels, {} texts", subjects.len(), modules.len());
+    assert!(complaints.is_empty(), "{} of {}:\n{}", complaints.len(), subjects.len(), complaints.join("\n"));
+}
+
+#[test]
+fn the_checks_can_fail() {
+    let text = "
+        override N: u32;
+        @group(0) @binding(0) var<storage, read> x: array<f32>;
+        @group(0) @binding(1) var<storage, read_write> y: array<f32>;
+        var<workgroup> tile: array<f32, N>;
+        @compute @workgroup_size(N)
+        fn copy(@builtin(local_invocation_index) i: u32) {
+            tile[i] = x[i];
+            workgroupBarrier();
+            y[i] = tile[N - 1u - i];
+        }";
+    let checked = parse(text).unwrap();
+    let bindings = [("x", Operand::Input(0)), ("y", Operand::Output(0))];
+    let examined = |bindings: &[Binding], given: &[(&'static str, f64)]| {
+        let kernel = Kernel::new(&[], text, "copy", given);
+        let subject = Subject { kernel, bindings: bindings.to_vec(), who: String::new(), plain: true };
+        examine(&subject, &checked)
+    };
+    assert_eq!(examined(&bindings, &[("N", 64.0)]), Ok(()));
+    let refused = |part: &str, bindings: &[Binding], given: &[(&'static str, f64)]| {
+        let error = examined(bindings, given).unwrap_err();
+        assert!(error.contains(part), "{error}");
+    };
+    refused("Missing value", &bindings, &[]);
+    refused("not found", &bindings, &[("N", 64.0), ("M", 1.0)]);
+    refused("not found", &bindings, &[("n", 64.0)]);
+    refused("invocations", &bindings, &[("N", 257.0)]);
+    refused("nothing is bound to `x`", &bindings[1..], &[("N", 64.0)]);
+    refused("bound and not used", &[bindings[0], bindings[1], ("z", Operand::Input(1))], &[("N", 64.0)]);
+    refused("is bound to `y`", &[bindings[0], ("y", Operand::Input(1))], &[("N", 64.0)]);
+    let lanes = "@group(0) @binding(0) var<storage, read_write> y: array<f32>;
+        @compute @workgroup_size(64)
+        fn sum(@builtin(local_invocation_index) i: u32) { y[i] = subgroupAdd(y[i]); }";
+    assert!(uses_subgroups(&parse(lanes).unwrap().0));
+}

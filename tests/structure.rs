@@ -1,0 +1,119 @@
+//! What ARCHITECTURE.md says of files and layers, checked.
+
+use normfree::ops::CASES;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The files of a folder that end in `extension`, with those of its folders if `deep`, relative to the root.
+fn files(folder: &str, extension: &str, deep: bool) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in walkdir::WalkDir::new(root().join(folder)).max_depth(if deep { usize::MAX } else { 1 }) {
+        let path = entry.unwrap().into_path();
+        if path.is_file() && path.extension().is_some_and(|e| e == extension) {
+            found.push(path.strip_prefix(root()).unwrap().to_path_buf());
+        }
+    }
+    assert!(!found.is_empty(), "{folder} has no .{extension} files");
+    found
+}
+
+fn text(path: &Path) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
+}
+
+#[test]
+fn an_op_is_three_files_of_one_stem() {
+    let stems: BTreeSet<&str> = CASES.iter().map(|(stem, _)| *stem).collect();
+    assert_eq!(stems.len(), CASES.len(), "a stem stands twice in the list");
+    for (folder, extension, others) in [
+        ("shaders", "wgsl", &[][..]),
+        ("src/ops", "rs", &["mod", "kernel", "team", "random", "unroll"]),
+        ("tests/ops", "rs", &["mod", "check"]),
+    ] {
+        let files = files(folder, extension, false);
+        let found: BTreeSet<&str> = files.iter().map(|f| f.file_stem().unwrap().to_str().unwrap()).collect();
+        let wanted: BTreeSet<&str> = stems.iter().chain(others).copied().collect();
+        assert_eq!(found, wanted, "{folder}");
+    }
+}
+
+#[test]
+fn cases_and_ops_carry_their_stem() {
+    for (stem, cases) in CASES {
+        for case in cases(1) {
+            assert_eq!(case.stem, *stem, "{}", case.label);
+            assert!(
+                case.tape.nodes().iter().any(|node| node.op.stem() == *stem),
+                "{stem} {} has no node of its op",
+                case.label
+            );
+        }
+    }
+}
+
+#[test]
+fn only_the_rooms_of_the_device_know_wgpu() {
+    let mut users = BTreeSet::new();
+    for path in files("src", "rs", true) {
+        let uses = text(&path).lines().any(|line| {
+            let code = line.split("//").next().unwrap_or_default();
+            code.contains("wgpu::") || code.contains("use wgpu")
+        });
+        if uses {
+            users.insert(path);
+        }
+    }
+    let allowed = |path: &Path| {
+        path.starts_with("src/gpu")
+            || path.starts_with("src/plan")
+            || path == Path::new("src/train/engine.rs")
+    };
+    let others: Vec<_> = users.iter().filter(|path| !allowed(path)).collect();
+    assert!(others.is_empty(), "{others:?} speak of wgpu");
+    assert!(users.len() > 2, "the search finds nothing any more: {users:?}");
+}
+
+#[test]
+fn numbers_are_tested_for_being_finite_by_their_bits() {
+    for path in files("shaders", "wgsl", true) {
+        for (number, line) in text(&path).lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            for (left, right) in code.match_indices("!=").chain(code.match_indices("==")).map(|(at, sign)| {
+                let name = |c: char| c.is_alphanumeric() || "_.[]".contains(c);
+                let left = code[..at].trim_end().rsplit(|c| !name(c)).next().unwrap_or_default();
+                let right = code[at + sign.len()..].trim_start().split(|c| !name(c)).next();
+                (left, right.unwrap_or_default())
+            }) {
+                assert!(
+                    left.is_empty() || left != right,
+                    "{} line {}: compares `{left}` with itself",
+                    path.display(),
+                    number + 1
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn override_constants_have_no_defaults() {
+    let mut overrides = 0;
+    for path in files("shaders", "wgsl", true) {
+        for (number, line) in text(&path).lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default().trim();
+            if let Some(declared) = code.strip_prefix("override ") {
+                let place = format!("{} line {}: {line}", path.display(), number + 1);
+                assert!(!declared.contains('='), "{place}: has a default");
+                assert!(declared.contains(':') && declared.ends_with(';'), "{place}");
+                overrides += 1;
+            }
+            assert!(!code.starts_with("@id"), "{} line {}: {line}", path.display(), number + 1);
+        }
+    }
+    assert!(overrides > 20, "the search finds nothing any more");
+}
