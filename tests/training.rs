@@ -135,8 +135,8 @@ impl Reference {
 fn engine(config: &Config) -> (Engine, Vec<(String, Vec<f64>)>) {
     let engine = Engine::new(gpu(), config).unwrap();
     let mut parameters = Vec::new();
-    for (i, parameter) in engine.blueprint.arenas.parameters().iter().enumerate() {
-        let values = initial_values(&config.model, 5, i, parameter);
+    for parameter in engine.blueprint.arenas.parameters() {
+        let values = initial_values(&config.model, 5, parameter);
         engine.store.write(&engine.gpu, &parameter.name, &values);
         parameters.push((parameter.name.clone(), values.iter().map(|&v| f64::from(v)).collect()));
     }
@@ -301,8 +301,8 @@ fn pieces_of_the_vocabulary_change_nothing() {
         let mut gpu = gpu();
         gpu.pretend(|traits| traits.max_binding = max_binding);
         let mut engine = Engine::new(gpu, &config).unwrap();
-        for (i, parameter) in engine.blueprint.arenas.parameters().to_vec().iter().enumerate() {
-            let values = initial_values(&config.model, 5, i, parameter);
+        for parameter in &engine.blueprint.arenas.parameters().to_vec() {
+            let values = initial_values(&config.model, 5, parameter);
             engine.store.write(&engine.gpu, &parameter.name, &values);
         }
         engine.submit(0, 0, 1e-3, &batches).unwrap();
@@ -325,8 +325,8 @@ fn checked_shaders_give_what_unchecked_ones_give() {
     let [plain, checked] = [false, true].map(|checked| {
         let gpu = open(&OpenOptions { checked, ..OpenOptions::default() });
         let mut engine = Engine::new(gpu, &config).unwrap();
-        for (i, parameter) in engine.blueprint.arenas.parameters().to_vec().iter().enumerate() {
-            let values = initial_values(&config.model, 5, i, parameter);
+        for parameter in &engine.blueprint.arenas.parameters().to_vec() {
+            let values = initial_values(&config.model, 5, parameter);
             engine.store.write(&engine.gpu, &parameter.name, &values);
         }
         engine.submit(0, 0, 1e-3, &batches).unwrap();

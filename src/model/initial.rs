@@ -6,9 +6,9 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
 
-/// The starting values of the `index`-th parameter. Each parameter has a random stream of its own, so that
-/// one more or less in the model leaves the others' values alone.
-pub fn initial_values(config: &ModelConfig, seed: u64, index: usize, parameter: &Parameter) -> Vec<f32> {
+/// The starting values of a parameter. Each has a random stream of its own, which follows from its name: with one
+/// seed, models with and without LayerNorm, or of other activations, start from the same matrices.
+pub fn initial_values(config: &ModelConfig, seed: u64, parameter: &Parameter) -> Vec<f32> {
     let elements = parameter.elements();
     let name = parameter.name.as_str();
     if name.ends_with(".slopes") {
@@ -25,6 +25,25 @@ pub fn initial_values(config: &ModelConfig, seed: u64, index: usize, parameter: 
     let spread = config.initializer_range / scale;
     let normal = Normal::new(0.0, spread).expect("the configuration allows finite, positive spreads alone");
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    random.set_stream(index as u64);
+    random.set_stream(stream(name));
     (0..elements).map(|_| normal.sample(&mut random) as f32).collect()
+}
+
+/// The number of a name's random stream: its 64-bit FNV-1a hash (Fowler, Noll and Vo; draft-eastlake-fnv).
+fn stream(name: &str) -> u64 {
+    const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0100_0000_01b3;
+    name.bytes().fold(BASIS, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_are_the_published_hashes() {
+        assert_eq!(stream(""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(stream("a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(stream("foobar"), 0x8594_4171_f739_67e8);
+    }
 }

@@ -337,12 +337,12 @@ fn finished(mut case: CaseBuilder, kind: Kind, x: TensorId) -> Case {
     let first = case.tape.activation_function(x, kind, Some((slopes, 1)));
     let y = case.tape.activation_function(first, kind, Some((slopes, 1)));
     let mut finished = case.finish(&[y, first], &[], bound);
-    // The sum of many terms of both signs can come near zero by chance; a large start keeps the scale at the
-    // terms' own, √32768 · |dy·x| ≈ 1000.
+    // The sum of many terms of both signs can come near zero by chance; a start of twice the terms' own scale,
+    // √32768 · |dy·x| ≈ 1000, keeps the magnitude there.
     let gradient = finished.tape.known_gradient(slopes).expect("slopes have a gradient");
     for (tensor, values) in &mut finished.values {
         if *tensor == gradient {
-            values.fill(500.0);
+            values.fill(2000.0);
         }
     }
     finished

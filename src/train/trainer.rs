@@ -109,8 +109,8 @@ impl Trainer {
             return load_weights(&self.engine, WeightFile::open(Path::new(path), &self.layout)?);
         }
         let mut loader = Loader::new(gpu, store);
-        for (i, parameter) in blueprint.arenas.parameters().iter().enumerate() {
-            let values = initial_values(&self.config.model, self.config.train.seed, i, parameter);
+        for parameter in blueprint.arenas.parameters() {
+            let values = initial_values(&self.config.model, self.config.train.seed, parameter);
             loader.write(&parameter.name, &values)?;
         }
         Ok(())
