@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test build lint vulkan swiftshader
+.PHONY: help demo test build lint tools vulkan swiftshader
 
 help:
 	@echo 'make demo    train four small models on source code and draw their attention into runs/demo'
@@ -17,13 +17,17 @@ demo: build
 build: vulkan
 	$(CARGO) build --release --locked
 
-lint:
+lint: tools
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
 test: vulkan swiftshader lint
 	$(CARGO) test --locked
 	.ci/on-swiftshader $(CARGO) test --locked --test suite ops::
+
+# The formatter and the lints, which a minimal toolchain lacks.
+tools:
+	@{ $(CARGO) fmt --version && $(CARGO) clippy --version; } >/dev/null 2>&1 || rustup component add rustfmt clippy
 
 # A Vulkan driver, where Linux has none.
 vulkan:

@@ -1,4 +1,4 @@
-// mean += WEIGHT * (mean of a head's finite rows); nonfinite += how many of its rows are not finite.
+// mean += WEIGHT * (mean of a head's rows; NaN where one of them is not finite); nonfinite += how many are not.
 // One workgroup for each head. Each lane adds its rows in order, then the first lane adds the lanes in order.
 
 override BATCH: u32; // B
@@ -38,9 +38,9 @@ fn head_entropy(
             sum += sums[other];
             count += counts[other];
         }
-        // NaN where no row is finite, spelt in bits because WGSL has no such constant.
+        // NaN is spelt in bits because WGSL has no such constant.
         let nan = bitcast<f32>(0x7fc00000u | count);
-        mean[head] += select(WEIGHT * (sum / f32(max(count, 1u))), nan, count == 0u);
+        mean[head] += select(nan, WEIGHT * (sum / f32(rows)), count == rows);
         nonfinite[head] += f32(rows - count);
     }
 }

@@ -73,13 +73,16 @@ impl Fault {
     }
 
     /// An input/output failure at `path`, worded for a person; `doing` is a verb phrase such as "write the checkpoint".
+    /// Whatever it is that writes, it is done whole or not at all, and so can be done again.
     pub fn io(doing: &str, path: &Path, error: &std::io::Error) -> Self {
         let fault = Self::new(Kind::Io, format!("cannot {doing}")).at(path.display()).found(error);
         match error.kind() {
-            std::io::ErrorKind::StorageFull => {
-                fault.remedy("the disk is full: free some space, then go on with --resume")
+            std::io::ErrorKind::StorageFull => fault.remedy(
+                "the disk is full: free some space, then call the command again (train: with --resume)",
+            ),
+            std::io::ErrorKind::PermissionDenied => {
+                fault.remedy("choose a place that this user may read and write, or change its permissions")
             }
-            std::io::ErrorKind::PermissionDenied => fault.remedy("choose a place this user may write to"),
             _ => fault,
         }
     }

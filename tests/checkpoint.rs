@@ -145,6 +145,8 @@ impl Sample {
                 optimizer_steps: step.saturating_sub(1),
                 metrics_bytes: step * 100,
                 recording: step % 2 == 1,
+                owes_evaluation: step % 3 == 1,
+                data_fingerprint: u64::MAX - step,
             },
             model: any_bits(&parameters, step),
             moments: Moments {

@@ -39,6 +39,7 @@ fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) {
 fn options(source: impl AsRef<Path>, out: &TempDir) -> PrepareOptions {
     let mut options =
         PrepareOptions::new(vec![source.as_ref().display().to_string()], out.path().join("out"));
+    options.replace = true;
     options.vocab_size = 400;
     options.chunk = 16;
     options.valid_share = 0.3;
@@ -497,7 +498,7 @@ fn nanogpt_folders_are_read() {
     let source = self::corpus(3);
     let mut options = options(&source, &folder);
     options.out = folder.path().to_path_buf();
-    assert_fault(run(&options), Kind::Data, &["nanoGPT"]);
+    assert_fault(run(&options), Kind::Usage, &["not empty", "in it"]);
 }
 
 /// A token file whose sequence `s` is `[s, s + 1, …]`, `length` tokens long.

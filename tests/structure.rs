@@ -117,3 +117,64 @@ fn override_constants_have_no_defaults() {
     }
     assert!(overrides > 20, "the search finds nothing any more");
 }
+
+/// Rooms of `src`, those that know others first.
+const ROOMS: [&str; 15] = [
+    "cli",
+    "train",
+    "report",
+    "observe",
+    "verify",
+    "model",
+    "data",
+    "plan",
+    "gpu",
+    "reference",
+    "ops",
+    "tape",
+    "config",
+    "files",
+    "fault",
+];
+
+/// Who may know a room above: the round core.
+const UPWARD: [(&str, &str); 3] = [("ops", "verify"), ("ops", "reference"), ("tape", "ops")];
+
+#[test]
+fn rooms_know_only_rooms_below() {
+    let rank = |room: &str| ROOMS.iter().position(|&of| of == room);
+    let mut seen = BTreeSet::new();
+    for path in files("src", "rs", true) {
+        let room = path
+            .components()
+            .nth(1)
+            .unwrap()
+            .as_os_str()
+            .to_str()
+            .unwrap()
+            .trim_end_matches(".rs")
+            .to_owned();
+        // The roots of the program and of the library know everything.
+        if matches!(room.as_str(), "main" | "lib") {
+            continue;
+        }
+        let own = rank(&room).unwrap_or_else(|| panic!("{} is in no room of the map", path.display()));
+        for known in text(&path).split("crate::").skip(1) {
+            let known = known.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
+            let Some(other) = rank(known) else { continue };
+            let upward = UPWARD.iter().any(|&(from, to)| from == room && to == known);
+            assert!(other >= own || upward, "{}: {room} knows {known}", path.display());
+            if upward {
+                seen.insert((room.clone(), known.to_owned()));
+            }
+        }
+    }
+    assert_eq!(seen.len(), UPWARD.len(), "an exception is not needed any more: {seen:?}");
+    let map = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    for room in ROOMS {
+        assert!(
+            map.contains(&format!("`{room}/`")) || map.contains(&format!("`{room}.rs`")),
+            "{room} is not on the map"
+        );
+    }
+}

@@ -335,3 +335,30 @@ fn checked_shaders_give_what_unchecked_ones_give() {
     assert!((plain.loss - checked.loss).abs() < 1e-5 * plain.loss, "{plain:?} {checked:?}");
     assert!((plain.grad_norm - checked.grad_norm).abs() < 1e-5 * plain.grad_norm, "{plain:?} {checked:?}");
 }
+
+/// What `--dry-run` adds up is what is allocated, to the byte.
+#[test]
+fn the_demand_is_what_is_allocated() {
+    let learned = "model.activation_function=learnable_lrelu";
+    for changes in [
+        &[][..],
+        &["model.norm=none", learned],
+        &["observe.entropy=false", "model.embd_pdrop=0"],
+        &[learned, "model.slope_scope=shared"],
+    ] {
+        let (engine, _) = engine(&config(changes));
+        let demand = engine.blueprint.demand(engine.gpu.traits());
+        assert_eq!(demand.total(), engine.bytes(), "{changes:?}: {demand:?}");
+    }
+}
+
+/// A profile has every dispatch of a replay, each under its op, and takes time.
+#[test]
+fn a_profile_has_every_dispatch() {
+    let (engine, _) = engine(&config(&[]));
+    let times = engine.micro.profile(&engine.gpu, &engine.blueprint.micro.tape).unwrap();
+    let count: usize = times.iter().map(|time| time.dispatches).sum();
+    assert_eq!(count, engine.micro.dispatches());
+    assert!(times.iter().any(|time| time.op == "attention" && time.seconds > 0.0), "{times:?}");
+    assert!(times.is_sorted_by(|a, b| a.seconds >= b.seconds), "{times:?}");
+}

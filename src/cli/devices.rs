@@ -5,13 +5,14 @@ use crate::fault::Result;
 use crate::gpu::{AdapterKind, Survey, choose, survey};
 
 const AFTER_HELP: &str = "\
-Each adapter is opened once, so the subgroup size is what a shader saw, not what the driver claims.
-A discrete GPU is taken first, then an integrated one, a virtual one, and a software adapter only where there is
-nothing else. --device overrides that in every command.
+Each adapter is opened once, so the subgroup size is what a shader saw, not what
+the driver claims. A discrete GPU is taken first, then an integrated one, a
+virtual one, and a software adapter only where there is nothing else. --device
+overrides that in every command.
 
 Examples:
   normfree devices
-  normfree devices --device nvidia      which one that would be";
+  normfree devices --device nvidia    which one that would be";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]

@@ -1,20 +1,24 @@
 //! `normfree eval`.
 
-use super::{Global, say};
+use super::{Global, say, stop};
 use crate::config::Config;
 use crate::fault::{Fault, Kind, Result};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::evaluate::evaluate;
 use crate::train::run_folder::RunFolder;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 const AFTER_HELP: &str = "\
-Mean cross-entropy in nats per token, and perplexity, over the held-out chunks that the run was evaluated on, or
-those of another prepared folder of the same vocabulary.
+Mean cross-entropy in nats per token, and perplexity, over the held-out chunks
+that the run was evaluated on, or those of another prepared folder of the same
+vocabulary.
 
 Examples:
   normfree eval runs/sm_r
+  normfree eval runs/sm_r --chunks 0
   normfree eval runs/sm_r/checkpoints/step-00000200 --data data/other --json";
 
 #[derive(Debug, clap::Args)]
@@ -26,9 +30,10 @@ pub(super) struct Arguments {
     /// Another prepared folder
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// At most so many held-out chunks, in whole batches [default: all]
-    #[arg(long, value_name = "N")]
-    chunks: Option<std::num::NonZeroUsize>,
+    /// At most so many held-out chunks, in whole batches; 0 for all [default: the run's
+    /// train.eval_chunks]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    chunks: Option<usize>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -40,8 +45,17 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     if let Some(data) = &arguments.data {
         config.data.path = data.display().to_string();
     }
-    let chunks = arguments.chunks.map_or(usize::MAX, |chunks| chunks.get());
-    let eval = evaluate(global.open()?, &config, &checkpoint, chunks)?;
+    let chunks = arguments.chunks.unwrap_or(config.train.eval_chunks);
+    let bar = if global.quiet { ProgressBar::hidden() } else { ProgressBar::no_length() };
+    bar.set_style(ProgressStyle::with_template("{pos} chunks, {elapsed}").unwrap_or_else(|_| bar.style()));
+    let stop = stop::on_signal("leaving")?;
+    let mut go_on = |chunks: usize| {
+        bar.set_position(chunks as u64);
+        !stop.load(Ordering::Relaxed)
+    };
+    let eval = evaluate(global.open()?, &config, &checkpoint, chunks, &mut go_on)?;
+    bar.finish_and_clear();
+    let eval = eval.ok_or_else(|| Fault::new(Kind::Interrupted, "interrupted before the end"))?;
     if arguments.json {
         let path = checkpoint.path().display().to_string();
         // Numbers that are not finite become strings, as in the log.

@@ -14,20 +14,23 @@ mod verify;
 
 use crate::fault::{Fault, Result};
 use crate::gpu::{Gpu, OpenOptions};
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand};
 use std::fmt::Display;
 use std::io::{self, Write};
 
 const AFTER_HELP: &str = "\
 Examples:
-  normfree demo                                    train four small models and draw their attention
-  normfree prepare ~/code --out data/code          turn source code into tokens
+  normfree demo
+  normfree prepare ~/code --out data/code
   normfree train configs/small/sm_r.toml --set data.path=data/code
-  normfree plot runs/sm_g runs/sm_r --out figures  heatmaps, curves and a table
+  normfree plot runs/sm_g runs/sm_r --out figures
 
 Exit codes:
-  0 done · 2 usage · 3 configuration · 4 data · 5 checkpoint · 6 run folder · 7 device · 8 memory
-  9 reading or writing · 10 a number is not finite · 11 a kernel is off · 130 interrupted";
+  0 done             5 checkpoint    9 reading or writing
+  2 usage            6 run folder   10 a number is not finite
+  3 configuration    7 device       11 a kernel is off
+  4 data             8 memory       101 a defect, 130 interrupted";
 
 /// Train GPT-2-style language models with and without normalization on any GPU, and watch the entropy of every
 /// attention head.
@@ -44,7 +47,7 @@ pub struct Cli {
 #[derive(Clone, Debug, clap::Args)]
 struct Global {
     /// The adapter to use: its index, or a part of its name, as `normfree devices` lists them [default: the best]
-    #[arg(long, global = true, value_name = "INDEX|NAME")]
+    #[arg(long, global = true, value_name = "INDEX|NAME", value_parser = NonEmptyStringValueParser::new())]
     device: Option<String>,
     /// No progress and no notes, only results and errors
     #[arg(short, long, global = true)]
@@ -196,6 +199,18 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_fits_a_terminal() {
+        let command = Cli::command();
+        for command in command.get_subcommands().chain([&command]) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("normfree"), "{} has no example", command.get_name());
+            for line in help.lines() {
+                assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+            }
+        }
     }
 
     #[test]

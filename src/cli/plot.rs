@@ -11,14 +11,15 @@ use crate::report::{Options, table, write_comparison};
 use std::path::{Path, PathBuf};
 
 const AFTER_HELP: &str = "\
-Writes heatmap, layer_entropy and loss as PNG and SVG, and table.md. A run may still be training.
-A TOML file of matrices (name = [[entropy of each head], …] for each layer) is drawn beside the runs: one panel for
-each; tests/data/published_head_entropies.toml has those of the paper's first figure.
+Writes heatmap, layer_entropy and loss as PNG and SVG, and table.md. A run may
+still be training. A TOML file of matrices (name = [[entropy of each head], …],
+a row for each layer) is drawn beside the runs, one panel for each;
+tests/data/published_head_entropies.toml has those of the paper's first figure.
 
 Examples:
   normfree plot runs/sm_g runs/sm_r
-  normfree plot runs/sm_r tests/data/published_head_entropies.toml --out figures --scale own
-  normfree plot runs/* --reference causal_ceiling --colormap cividis";
+  normfree plot runs/sm_r tests/data/published_head_entropies.toml --scale own
+  normfree plot runs/sm_* --reference causal_ceiling --colormap cividis";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -36,6 +37,7 @@ pub(super) struct Arguments {
     /// One range of colours for all panels, or one for each
     #[arg(long, value_enum, default_value_t)]
     scale: Scale,
+    /// The colours, from the least entropy to the most
     #[arg(long, value_enum, default_value_t)]
     colormap: Colormap,
 }
@@ -57,6 +59,14 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let (scale, colormap) = (arguments.scale, arguments.colormap);
     let files = write_comparison(&runs, &out, Options { reference, scale, colormap, ..Options::default() })?;
     say(table::comparison(&runs, reference)?.plain())?;
+    for (stem, what) in [
+        ("heatmap", "attention records, so no heatmap and no curves of layers"),
+        ("loss", "finite loss, so no loss curves"),
+    ] {
+        if !files.iter().any(|file| file.file_stem().is_some_and(|of| of == stem)) {
+            global.note(format!("no run has {what}"));
+        }
+    }
     if !global.quiet {
         for file in files {
             say(file.display())?;

@@ -9,16 +9,19 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const AFTER_HELP: &str = "\
-A source is a folder, a file, a glob (quoted), a JSON lines file (.jsonl or .ndjson, one document a line in `text`
-or `content`), or `auto`: the Python standard library of this machine, else the sources of the Rust crates this
-program was built from. Documents are cut into chunks; a tail shorter than a chunk is dropped unless --pack.
-Whole documents are held out for evaluation. Text that is not UTF-8 is left out and counted, never repaired.
-Equal sources, options and seed give equal bytes.
+A source is a folder, a file, a glob (quoted), a JSON lines file (.jsonl or
+.ndjson, one document a line in `text` or `content`), or `auto`: the Python
+standard library of this machine, else the sources of the Rust crates this
+program was built from. Documents are cut into chunks; a tail shorter than a
+chunk is dropped unless --pack. Whole documents are held out for evaluation.
+Text that is not UTF-8 is left out and counted, never repaired. Equal sources,
+options and seed give equal bytes.
 
 Examples:
   normfree prepare auto --out data/small
-  normfree prepare ~/code 'notes/**/*.md' --extensions py,rs --out data/mine --vocab-size 8192
-  normfree prepare corpus.jsonl --out data/big --tokenizer tokenizer.json --chunk 1024 --pack";
+  normfree prepare ~/code --extensions py,rs --out data/code --vocab-size 8192
+  normfree prepare 'notes/**/*.md' --out data/notes
+  normfree prepare corpus.jsonl --out data/big --tokenizer tokenizer.json --pack";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -30,10 +33,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Tokens to learn, byte-level BPE
-    #[arg(long, value_name = "N", default_value_t = 2048)]
+    #[arg(long, value_name = "N", default_value_t = 2048, allow_negative_numbers = true)]
     vocab_size: usize,
     /// Tokens in a chunk: the longest sequence that can be trained on
-    #[arg(long, value_name = "N", default_value_t = 128)]
+    #[arg(long, value_name = "N", default_value_t = 128, allow_negative_numbers = true)]
     chunk: usize,
     /// An existing tokenizer.json instead of learning one
     #[arg(long, value_name = "FILE", conflicts_with = "vocab_size")]
@@ -42,17 +45,20 @@ pub(super) struct Arguments {
     #[arg(long)]
     pack: bool,
     /// Share of the documents to hold out
-    #[arg(long, value_name = "SHARE", default_value_t = 0.05)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.05, allow_negative_numbers = true)]
     valid_share: f64,
     /// Decides which documents are held out, and which files --max-bytes keeps
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, allow_negative_numbers = true)]
     seed: u64,
     /// File name extensions to take from folders [default: every text file; py or rs for `auto`]
     #[arg(long, value_name = "EXT,…", value_delimiter = ',')]
     extensions: Vec<String>,
     /// Draw files until they hold this much text
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     max_bytes: Option<u64>,
+    /// Write over data that was prepared in DIR before
+    #[arg(long)]
+    replace: bool,
 }
 
 pub(super) fn run(arguments: Arguments, global: &Global) -> Result<()> {
@@ -67,6 +73,7 @@ pub(super) fn run(arguments: Arguments, global: &Global) -> Result<()> {
         seed: arguments.seed,
         extensions: arguments.extensions,
         max_bytes: arguments.max_bytes,
+        replace: arguments.replace,
     };
     let meta = with_progress(&options, global.quiet)?;
     say(summary(&meta, &options.out))?;
@@ -104,20 +111,25 @@ pub(super) fn with_progress(options: &PrepareOptions, quiet: bool) -> Result<Met
     meta
 }
 
+/// A count of things: 1 file, 2 files.
+fn counted(number: u64, thing: &str) -> String {
+    format!("{} {thing}{}", thousands(number), if number == 1 { "" } else { "s" })
+}
+
 /// What a folder holds, for a person.
 pub(super) fn summary(meta: &Meta, out: &Path) -> String {
     let mut lines = vec![
         format!("{}: {}", out.display(), meta.source.description.join(", ")),
-        format!("  text        {} in {} files", bytes(meta.source.bytes), thousands(meta.source.files)),
+        format!("  text        {} in {}", bytes(meta.source.bytes), counted(meta.source.files, "file")),
         format!("  vocabulary  {} tokens", thousands(meta.vocab_size as u64)),
     ];
     for (name, part) in [("training", meta.train), ("held out", meta.valid)] {
         lines.push(format!(
-            "  {name}    {} tokens in {} chunks of {}, from {} documents",
+            "  {name}    {} tokens in {} of {}, from {}",
             thousands(part.tokens),
-            thousands(part.chunks),
+            counted(part.chunks, "chunk"),
             meta.chunk,
-            thousands(part.documents)
+            counted(part.documents, "document")
         ));
     }
     if meta.dropped_tokens > 0 {
@@ -129,9 +141,9 @@ pub(super) fn summary(meta: &Meta, out: &Path) -> String {
     let skipped = meta.skipped;
     if skipped.not_utf8 + skipped.binary > 0 {
         lines.push(format!(
-            "  skipped     {} files or lines that are not UTF-8, {} binary files",
-            thousands(skipped.not_utf8),
-            thousands(skipped.binary)
+            "  skipped     {} or lines that are not UTF-8, {}",
+            counted(skipped.not_utf8, "file"),
+            counted(skipped.binary, "binary file")
         ));
     }
     lines.join("\n")

@@ -4,18 +4,22 @@ use crate::fault::{Fault, Kind, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A flag that becomes true when the process is asked to stop. Call once.
+/// What a training answers.
+pub(super) const SAVING: &str =
+    "finishing this step and writing a checkpoint; press it once more to leave at once, without one";
+
+/// A flag that becomes true when the process is asked to stop, which is answered with one line. Call once.
 ///
 /// # Errors
 /// [`Kind::Usage`] where the system refuses the handler.
-pub(super) fn on_signal() -> Result<Arc<AtomicBool>> {
+pub(super) fn on_signal(answer: &'static str) -> Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     let set = flag.clone();
     ctrlc::set_handler(move || {
         if set.swap(true, Ordering::Relaxed) {
             std::process::exit(Kind::Interrupted as i32);
         }
-        eprintln!("\nfinishing this step and writing a checkpoint; once more to leave at once");
+        eprintln!("\n{answer}");
     })
     .map_err(|e| Fault::new(Kind::Usage, "termination signals cannot be caught").found(e))?;
     Ok(flag)

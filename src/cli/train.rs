@@ -4,28 +4,31 @@ use super::memory_table::memory_table;
 use super::progress::TrainProgress;
 use super::{Global, say, stop, thousands};
 use crate::config::Config;
+use crate::data::{Corpus, TokenFile};
 use crate::fault::{Fault, Kind, Result};
 use crate::gpu::Gpu;
 use crate::train::engine::Blueprint;
 use crate::train::memory;
 use crate::train::run_folder::RunFolder;
-use crate::train::trainer::Trainer;
+use crate::train::trainer::{Event, Trainer};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 const AFTER_HELP: &str = "\
-CONFIG is a TOML file with the tables [model], [data], [train] and [observe]; the README lists every key, and
-configs/ has the paper's experiments. --set reaches every key and is checked like the file.
-The run folder gets the resolved config.toml, env.json, metrics.jsonl (one JSON object a line) and checkpoints/.
-Ctrl-C finishes the step, writes a checkpoint and exits with 130; --resume goes on, bit for bit, as if it had never
-stopped, also after a crash.
+CONFIG is a TOML file with the tables [model], [data], [train] and [observe];
+the README lists every key, and configs/ has the paper's experiments. --set
+reaches every key and is checked like the file.
+The run folder gets the resolved config.toml, env.json, metrics.jsonl (one JSON
+object a line) and checkpoints/. Ctrl-C finishes the step, writes a checkpoint
+and exits with 130; --resume goes on, bit for bit, as if it had never stopped,
+also after a crash.
 
 Examples:
   normfree train configs/small/sm_r.toml --set data.path=data/small
   normfree train configs/small/sm_r.toml --set train.seed=2 --run runs/sm_r_2
   normfree train --resume --run runs/sm_r_2
-  normfree train configs/paper/sm_g.toml --dry-run      parameters, work and memory; makes nothing";
+  normfree train configs/paper/sm_g.toml --dry-run";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -39,10 +42,11 @@ pub(super) struct Arguments {
     /// The run folder [default: runs/ and the name of CONFIG]
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
-    /// Go on with the run in that folder; CONFIG and --set must then say what they said
+    /// Go on with the run in that folder; CONFIG and --set may then change only how often it is
+    /// evaluated, logged and saved, and train.on_nonfinite
     #[arg(long)]
     resume: bool,
-    /// Print parameters, work and memory, and stop there
+    /// Print parameters, work and memory, check the data, and make nothing
     #[arg(long, conflicts_with = "resume")]
     dry_run: bool,
 }
@@ -58,10 +62,10 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     } else {
         (new_config(arguments)?, RunFolder::create(&path)?)
     };
-    let stop = stop::on_signal()?;
+    let stop = stop::on_signal(stop::SAVING)?;
     let mut trainer = open(&config, folder, arguments.resume, global)?;
     let steps = config.train.steps;
-    if trainer.step() >= steps {
+    if trainer.done() {
         return say(format!("{}: all {} steps are done", path.display(), thousands(steps)));
     }
     let mut progress = TrainProgress::new(global.quiet, steps, trainer.step());
@@ -78,14 +82,18 @@ pub(super) fn open(config: &Config, folder: RunFolder, resume: bool, global: &Gl
     let opened = (|| {
         let gpu = global.open()?;
         if resume {
-            return Trainer::resume(gpu, config, folder, &mut |event| {
-                if let crate::train::trainer::Event::Note(note) = event {
+            compare_environments(&folder, config, &gpu, global)?;
+            let trainer = Trainer::resume(gpu, config, folder, &mut |event| {
+                if let Event::Note(note) = event {
                     global.note(note);
                 }
-            });
+            })?;
+            trainer.run_folder().write_config(&config.to_toml())?;
+            return Ok(trainer);
         }
-        folder.write_environment(&environment(config, &gpu))?;
+        // First of all: with it, the folder can be resumed, and without it it can be begun anew.
         folder.write_config(&config.to_toml())?;
+        folder.write_environment(&environment(config, &gpu))?;
         Trainer::start(gpu, config, folder)
     })();
     if opened.is_err() && !resume {
@@ -121,21 +129,58 @@ fn run_path(arguments: &Arguments) -> Result<PathBuf> {
     })
 }
 
-/// The run's own configuration, which what was typed must not contradict.
+/// Keys that change neither weights nor data, and so may change where a run goes on.
+const FREE: [&str; 8] = [
+    "train.on_nonfinite",
+    "train.checkpoint_every",
+    "train.keep_checkpoints",
+    "train.eval_every",
+    "train.eval_chunks",
+    "observe.entropy_every",
+    "observe.slopes_every",
+    "observe.entropy_reference",
+];
+
+/// The run's configuration, with what was typed where that may change it.
 fn config_to_resume(arguments: &Arguments, folder: &RunFolder) -> Result<Config> {
     let own = Config::load(&folder.config(), &[])?;
     let typed = match &arguments.config {
         Some(path) => Config::load(path, &arguments.set)?,
         None => Config::load(&folder.config(), &arguments.set)?,
     };
-    let differences = differences(&own, &typed);
+    let mut differences = differences(&own, &typed);
+    differences.retain(|difference| !FREE.iter().any(|key| difference.starts_with(&format!("{key} "))));
     if differences.is_empty() {
-        return Ok(own);
+        return Ok(typed);
     }
     Err(Fault::new(Kind::Config, "the run was begun with another configuration")
         .at(folder.config().display())
         .found(differences.join(", "))
         .remedy("leave CONFIG and --set out to go on as it was begun, or begin a new run with another --run"))
+}
+
+/// Says where a run goes on elsewhere than it was begun: its bits are those of one program on one device.
+fn compare_environments(folder: &RunFolder, config: &Config, gpu: &Gpu, global: &Global) -> Result<()> {
+    let now = environment(config, gpu);
+    let Some(before) =
+        std::fs::read(folder.environment()).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok())
+    else {
+        return folder.write_environment(&now);
+    };
+    let show = |environment: &Value| {
+        let text = |value: &Value| value.as_str().unwrap_or("unknown").to_owned();
+        let adapter = &environment["adapter"];
+        let (version, name, driver) = (&environment["version"], &adapter["name"], &adapter["driver"]);
+        format!("{}, {}, normfree {}", text(name), text(driver), text(version))
+    };
+    let (then, here) = (show(&before), show(&now));
+    if then != here {
+        global.note(format!(
+            "the run was begun on {then}, and goes on on {here}: its last bits will not be those of a run on one of \
+             them"
+        ));
+    }
+    Ok(())
 }
 
 /// Keys that differ, each with both values.
@@ -177,7 +222,7 @@ fn environment(config: &Config, gpu: &Gpu) -> Value {
 fn dry_run(config: &Config, global: &Global) -> Result<()> {
     let gpu = global.open()?;
     let blueprint = Blueprint::new(config, gpu.traits());
-    let needs = memory::Needs::new(config, &blueprint, gpu.traits(), data_bytes(config, global));
+    let needs = memory::Needs::new(config, &blueprint, gpu.traits(), data_bytes(config, global)?);
     let (per_step, steps) = (tokens_per_step(config), config.train.steps);
     let flops = blueprint.flops() as f64;
     say(format!(
@@ -193,15 +238,15 @@ fn dry_run(config: &Config, global: &Global) -> Result<()> {
     memory::check(&blueprint, gpu.traits(), gpu.description())
 }
 
-/// Bytes of the token files, which training maps into memory.
-fn data_bytes(config: &Config, global: &Global) -> u64 {
+/// Bytes of the token files, which training maps into memory. Where they are there they are checked.
+fn data_bytes(config: &Config, global: &Global) -> Result<u64> {
     let folder = Path::new(&config.data.path);
-    let length = |name: &str| std::fs::metadata(folder.join(name)).map_or(0, |file| file.len());
-    let total = ["train.bin", "valid.bin", "val.bin"].map(length).iter().sum();
-    if total == 0 {
+    if !folder.exists() {
         global.note(format!("there is no data at {} yet; its size is left out", folder.display()));
+        return Ok(0);
     }
-    total
+    let corpus = Corpus::open(folder, config.train.sequence_length, config.model.vocab_size)?;
+    Ok([corpus.train, corpus.valid].iter().map(TokenFile::bytes).sum())
 }
 
 /// A count of floating-point operations, for a person.

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use sha2::{Digest, Sha256};
+
 use super::meta::{Dtype, Meta, Part, TRAIN_FILE, VALID_FILE};
 use super::token_file::TokenFile;
 use crate::fault::{Fault, Kind, Result};
@@ -39,6 +41,16 @@ impl Corpus {
             Some(meta) => Self::open_prepared(path, sequence_length, vocab_size, meta),
             None => Self::open_nanogpt(path, sequence_length, vocab_size),
         }
+    }
+
+    /// A number that tells this data from other data: made of the lengths of both files and of samples of them.
+    pub fn fingerprint(&self) -> u64 {
+        let mut digest = Sha256::new();
+        for file in [&self.train, &self.valid] {
+            file.sample(&mut |bytes| digest.update(bytes));
+        }
+        let bytes = digest.finalize();
+        u64::from_le_bytes(std::array::from_fn(|i| bytes[i]))
     }
 
     fn open_prepared(path: &Path, sequence_length: usize, vocab_size: usize, meta: Meta) -> Result<Self> {

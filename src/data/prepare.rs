@@ -16,6 +16,11 @@ use crate::fault::{Fault, Kind, Result};
 /// How much text is encoded at a time; an encoding takes some forty times the memory of its text.
 const ENCODE_BYTES: usize = 1 << 20;
 
+/// The most tokens that are learned: as many as a model may have.
+const LARGEST_VOCAB: usize = 1 << 24;
+/// As many tokens as a sequence may have.
+const LONGEST_CHUNK: usize = 1 << 20;
+
 /// What to prepare, and how.
 #[derive(Clone, Debug)]
 pub struct PrepareOptions {
@@ -39,6 +44,8 @@ pub struct PrepareOptions {
     pub extensions: Vec<String>,
     /// At most so much text: files are drawn by the seed until it is filled.
     pub max_bytes: Option<u64>,
+    /// Write over data that was prepared in `out` before.
+    pub replace: bool,
 }
 
 impl PrepareOptions {
@@ -55,6 +62,7 @@ impl PrepareOptions {
             seed: 1,
             extensions: Vec::new(),
             max_bytes: None,
+            replace: false,
         }
     }
 
@@ -63,19 +71,48 @@ impl PrepareOptions {
         if self.sources.is_empty() {
             return usage("there is no source of text to prepare".to_owned());
         }
-        if self.tokenizer.is_none() && self.vocab_size < SMALLEST_VOCAB {
+        if self.tokenizer.is_none() && !(SMALLEST_VOCAB..=LARGEST_VOCAB).contains(&self.vocab_size) {
             return usage(format!(
-                "a byte-level vocabulary has at least {SMALLEST_VOCAB} tokens, not {}",
+                "a byte-level vocabulary to learn has from {SMALLEST_VOCAB} to {LARGEST_VOCAB} tokens, not {} \
+                 (vocab_size)",
                 self.vocab_size
             ));
         }
-        if self.chunk < 2 {
-            return usage(format!("a chunk has at least 2 tokens, not {}", self.chunk));
+        if !(2..=LONGEST_CHUNK).contains(&self.chunk) {
+            return usage(format!("a chunk has from 2 to {LONGEST_CHUNK} tokens, not {}", self.chunk));
         }
         if !(self.valid_share > 0.0 && self.valid_share < 1.0) {
-            return usage(format!("the held-out share lies between 0 and 1, not at {}", self.valid_share));
+            return usage(format!(
+                "the held-out share lies between 0 and 1, not at {} (valid_share)",
+                self.valid_share
+            ));
         }
         Ok(())
+    }
+
+    /// Whether `out` may be filled: it is empty, or holds nothing but data prepared before that is to be replaced.
+    fn check_out(&self) -> Result<()> {
+        const OURS: [&str; 4] = [META_FILE, TOKENIZER_FILE, TRAIN_FILE, VALID_FILE];
+        let out = &self.out;
+        let failed = |e: &std::io::Error| Fault::io("look into the output folder", out, e);
+        let refused = |found: String, remedy: &str| {
+            let fault = Fault::new(Kind::Usage, "the output folder is not empty").at(out.display());
+            Err(fault.found(found).remedy(remedy))
+        };
+        for entry in std::fs::read_dir(out).map_err(|e| failed(&e))? {
+            let name = entry.map_err(|e| failed(&e))?.file_name();
+            let name = name.to_string_lossy();
+            if !OURS.contains(&&*name) {
+                return refused(format!("{name} in it"), "choose another folder, which --out names");
+            }
+        }
+        match Meta::read(out) {
+            Ok(Some(meta)) if !self.replace => refused(
+                format!("data prepared from {}", meta.source.description.join(", ")),
+                "choose another folder, or say --replace to write over it",
+            ),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -123,12 +160,8 @@ pub fn prepare(options: &PrepareOptions, report: Report) -> Result<Meta> {
     options.check()?;
     let out = &options.out;
     std::fs::create_dir_all(out).map_err(|e| Fault::io("make the output folder", out, &e))?;
-    if out.join("val.bin").exists() && !out.join(META_FILE).exists() {
-        return Err(Fault::new(Kind::Data, "the output folder holds data of nanoGPT's")
-            .at(out.display())
-            .remedy("choose another folder"));
-    }
     remove_leftovers(out)?;
+    options.check_out()?;
     let listing = list(&options.sources, &options.extensions, out, options.max_bytes, options.seed)?;
     let survey = survey(listing.entries, options.valid_share, options.seed, report)?;
     let tokenizer = match &options.tokenizer {

@@ -50,7 +50,8 @@ pub struct Attention {
     /// Mean over the heads of a layer in nats, `[n_layer]`.
     #[serde(with = "numbers")]
     pub layer_entropy: Vec<f32>,
-    /// Non-finite attention probabilities counted in each layer, summed over heads, `[n_layer]`.
+    /// Non-finite attention probabilities counted in each layer, `[n_layer]`: summed over heads, where the code
+    /// behind arXiv 2410.09637 takes the mean over them.
     pub nonfinite: Vec<u64>,
 }
 
@@ -80,7 +81,8 @@ pub struct Eval {
 pub struct Nonfinite {
     pub step: u64,
     pub micro_batch: usize,
-    /// `forward`, `backward`, or `parameters` where a weight itself is not finite.
+    /// `forward`, `backward`, `parameters` where a weight itself is not finite, or `update` where only the
+    /// gradient's norm is not.
     pub phase: String,
     /// The place in the model, e.g. `h.3.attn`.
     pub scope: String,

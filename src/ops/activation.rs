@@ -10,7 +10,7 @@
 //! Shapes: x, y alike. A learnable slope is one entry of a parameter vector; its gradient is
 //! dslope[entry] += Σ over x < 0 of dy·x, in two stages whose order of addition is fixed.
 
-use super::team::{MAX_ITERATIONS, Team};
+use super::team::Team;
 use super::unroll::unroll;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, fits_image, grid};
 use crate::reference::Io;
@@ -130,7 +130,6 @@ impl Kind {
     }
 }
 
-/// A kernel of `activation.wgsl`. Those that add up over no lanes take the simplest team with them.
 /// What the kernels of one node share.
 struct Kernels {
     /// vec4 elements of x.
@@ -151,6 +150,7 @@ impl Kernels {
         if self.texels.is_some() { Operand::InputImage(input) } else { Operand::Input(input) }
     }
 
+    /// A kernel of `activation.wgsl`. Those that add up over no lanes take the simplest team with them.
     fn kernel(&self, entry: &'static str, team: Option<&Team>, constants: &[(&'static str, f64)]) -> Kernel {
         let functions = include_str!("../../shaders/shared/activations.wgsl");
         let team = team.map_or(include_str!("../../shaders/shared/team_alone.wgsl"), |team| team.fragment);
@@ -267,7 +267,6 @@ impl Op for ActivationBackward {
         let vectors = kernels.vectors;
         // Short runs of vectors occupy a GPU; on a CPU a workgroup costs more than a few vectors do.
         let each = vectors.div_ceil(team.size * MOST_PARTS).max(if device.software { 32 } else { 8 });
-        assert!(each < MAX_ITERATIONS, "activation: {elements} elements");
         let parts = vectors.div_ceil(team.size * each);
         let shared = [
             ("LANES", team.lanes as f64),
@@ -288,7 +287,7 @@ impl Op for ActivationBackward {
             bindings: vec![("parts", Operand::Scratch(0)), ("dslopes", Operand::Output(1))],
             groups: [1, 1, 1],
         };
-        Recipe { dispatches: vec![shares, total], scratch: vec![parts] }
+        Recipe { dispatches: vec![shares, total], scratch: vec![parts], iterations: each.max(parts) }
     }
 
     fn accumulates(&self, output: usize) -> bool {

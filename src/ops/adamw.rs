@@ -144,7 +144,7 @@ impl Op for AdamW {
                 }
             })
             .collect();
-        Recipe { dispatches, scratch: Vec::new() }
+        Recipe { dispatches, ..Recipe::default() }
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {

@@ -199,7 +199,11 @@ impl Op for Attention {
         if self.entropy {
             bindings.push(("entropy", Operand::Output(2)));
         }
-        Recipe { dispatches: vec![text.dispatch(&layout, bindings)], scratch: Vec::new() }
+        Recipe {
+            dispatches: vec![text.dispatch(&layout, bindings)],
+            iterations: layout.sequence,
+            ..Recipe::default()
+        }
     }
 
     fn adjoint(&self, adjoint: &mut Adjoint<'_>) {
@@ -233,6 +237,8 @@ pub fn cases(seed: u64) -> Vec<Case> {
         (1, 2, 64, 64, 1.0),
         (1, 1, 17, 128, 1.0),
         (1, 1, 40, 16, 4.5),
+        (1, 1, 9, 256, 1.0),
+        (1, 1, 1024, 8, 1.0),
     ] {
         let label = format!("B={batch} H={heads} T={sequence} d={width} spread {spread}");
         let mut case = CaseBuilder::new("attention", label, seed);
@@ -241,7 +247,8 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let attended = case.tape.attention(qkv, heads, sequence, true);
         let watched: Vec<TensorId> = [attended.lse].into_iter().chain(attended.entropy).collect();
         // Scores carry a rounding of 6e-8 times their size, which is about spread²; probabilities pass it on.
-        let bound = 2e-6 * f64::max(1.0, spread * spread);
+        // Sums over the sequence gather more of it, as the root of their length.
+        let bound = 2e-6 * f64::max(1.0, spread * spread) * f64::max(1.0, (sequence as f64 / 128.0).sqrt());
         cases.push(case.finish(&[attended.output], &watched, bound));
     }
     cases

@@ -89,6 +89,7 @@ impl Op for ColumnSum {
                 ),
             ],
             scratch: vec![blocks * columns.next_multiple_of(4)],
+            iterations: rows_each.max(blocks),
         }
     }
 

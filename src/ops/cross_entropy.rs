@@ -12,7 +12,7 @@
 //! kept from the forward pass.
 
 use super::matmul::{Layout, MatMul};
-use super::team::{MAX_ITERATIONS, Team, Vectors};
+use super::team::{Team, Vectors};
 use super::unroll::unroll;
 use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, fits_image, grid};
 use crate::reference::Io;
@@ -61,12 +61,12 @@ pub struct Targets {
 }
 
 impl Tape {
-    /// Records the head and its loss: `x` [N, d] against the rows of `table` [V, d]. No piece of logits is
-    /// larger than `piece_bytes`.
+    /// Records the head and its loss: `x` [N, d] against the rows of `table` [V, d]. No piece of logits or of the
+    /// table is larger than `piece_bytes`, unless 64 rows of it are.
     pub fn tied_cross_entropy(&mut self, x: TensorId, table: TensorId, targets: Targets, piece_bytes: u64) {
-        let (rows, _) = self.shape(x).as_matrix();
+        let (rows, width) = self.shape(x).as_matrix();
         let vocabulary = self.shape(table).dims()[0];
-        let pieces = pieces(vocabulary, (piece_bytes / (rows as u64 * 4)) as usize);
+        let pieces = pieces(vocabulary, (piece_bytes / (rows.max(width) as u64 * 4)) as usize);
         let state = self.activation("softmax", &[rows, 4]);
         let lse = self.activation("lse", &[rows]);
         let mut kept = None;
@@ -178,7 +178,6 @@ impl Op for Finish {
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let rows = shapes.output_elements(1);
         let team = Team::single(device);
-        assert!(rows / team.size < MAX_ITERATIONS, "{rows} rows are too many for one team");
         let kernel = kernel("finish", rows, &team, false, &[("ROWS", rows)]);
         let bindings = [
             ("states", Operand::Input(0)),
@@ -187,7 +186,7 @@ impl Op for Finish {
             ("loss", Operand::Output(0)),
             ("lse_out", Operand::Output(1)),
         ];
-        Recipe::one(kernel, &bindings, [1, 1, 1])
+        Recipe::one(kernel, &bindings, [1, 1, 1]).with_iterations(rows.div_ceil(team.size))
     }
 
     fn adjoint(&self, adjoint: &mut Adjoint<'_>) {

@@ -5,7 +5,7 @@
 //! Adjoint: dwte[v] += Σ dx[i] over tokens[i] = v; dwpe[t] += Σ over sequences of dx[b·T + t]. No atomics:
 //! the host sorts the rows by token (see [`sort_by_token`]) and a row of lanes adds up one token's rows in order.
 
-use super::team::{MAX_ITERATIONS, Vectors};
+use super::team::Vectors;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, grid};
 use crate::reference::Io;
 use crate::tape::{Adjoint, DType, Tape, TensorId};
@@ -158,7 +158,7 @@ impl Op for Embedding {
             ],
             groups: grid((tokens * vectors.width).div_ceil(LANES * EACH)),
         };
-        Recipe { dispatches: windows(table, device).iter().map(dispatch).collect(), scratch: Vec::new() }
+        Recipe { dispatches: windows(table, device).iter().map(dispatch).collect(), ..Recipe::default() }
     }
 
     fn adjoint(&self, adjoint: &mut Adjoint<'_>) {
@@ -202,8 +202,6 @@ impl Op for EmbeddingTokens {
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let table = shapes.outputs[0].as_matrix();
         let (tokens, columns) = (shapes.input_elements(0), table.1);
-        // All rows may be one token's, added four a turn.
-        assert!(tokens / 4 + 3 < MAX_ITERATIONS, "embedding: {tokens} tokens in one batch");
         let vectors = Vectors::of(columns);
         let dispatch = |window: &Window| Dispatch {
             kernel: kernel(
@@ -232,7 +230,12 @@ impl Op for EmbeddingTokens {
             ],
             groups: grid((tokens * vectors.width).div_ceil(LANES)),
         };
-        Recipe { dispatches: windows(table, device).iter().map(dispatch).collect(), scratch: Vec::new() }
+        Recipe {
+            dispatches: windows(table, device).iter().map(dispatch).collect(),
+            // All rows may be one token's, added four a turn.
+            iterations: tokens / 4 + 3,
+            ..Recipe::default()
+        }
     }
 
     fn accumulates(&self, _output: usize) -> bool {
@@ -263,7 +266,6 @@ impl Op for EmbeddingPositions {
 
     fn recipe(&self, shapes: &Shapes<'_>, _device: &Traits) -> Recipe {
         let (tokens, columns) = shapes.inputs[0].as_matrix();
-        assert!(tokens / self.sequence < MAX_ITERATIONS, "embedding: {tokens} tokens in one batch");
         let vectors = Vectors::of(columns);
         let constants =
             [("TOKENS", tokens as f64), ("WIDTH", vectors.width as f64), ("SEQUENCE", self.sequence as f64)];
@@ -274,6 +276,7 @@ impl Op for EmbeddingPositions {
             ("dpositions", Operand::OutputWindow { output: 0, offset: 0, length }),
         ];
         Recipe::one(kernel, &bindings, grid((self.sequence * vectors.width).div_ceil(LANES)))
+            .with_iterations(tokens / self.sequence)
     }
 
     fn accumulates(&self, _output: usize) -> bool {

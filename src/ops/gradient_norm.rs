@@ -92,7 +92,7 @@ impl Op for GradientNorm {
             ],
             groups: [1, 1, 1],
         });
-        Recipe { dispatches, scratch: vec![partials] }
+        Recipe { dispatches, scratch: vec![partials], iterations: partials.div_ceil(team.size).max(EACH) }
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {

@@ -108,25 +108,37 @@ pub struct Recipe {
     pub dispatches: Vec<Dispatch>,
     /// Sizes of the scratch tensors in elements of four bytes.
     pub scratch: Vec<usize>,
+    /// The most iterations one invocation makes, over all of its loops, where that grows with a size of the model
+    /// or the batch. Some CPU drivers silently leave a loop after [`MAX_ITERATIONS`].
+    pub iterations: usize,
 }
+
+/// See [`Recipe::iterations`].
+pub const MAX_ITERATIONS: usize = 65_535;
 
 impl Recipe {
     /// A recipe of one dispatch.
     pub fn one(kernel: Kernel, bindings: &[Binding], groups: [u32; 3]) -> Self {
-        Self {
-            dispatches: vec![Dispatch { kernel, bindings: bindings.to_vec(), groups }],
-            scratch: Vec::new(),
-        }
+        Self { dispatches: vec![Dispatch { kernel, bindings: bindings.to_vec(), groups }], ..Self::default() }
+    }
+
+    /// The same, saying that an invocation may make so many iterations.
+    pub fn with_iterations(self, iterations: usize) -> Self {
+        Self { iterations, ..self }
     }
 }
 
 /// The most workgroups along one axis of a dispatch (WebGPU's floor).
-const MAX_GROUPS: usize = 65_535;
+pub const MAX_GROUPS: usize = 65_535;
 
 /// A grid of at least `groups` workgroups over x and y. The kernel reads its place as
 /// `group.x + group.y * groups.x` and leaves where that is past the end.
 pub fn grid(groups: usize) -> [u32; 3] {
     let y = groups.div_ceil(MAX_GROUPS).max(1);
-    assert!(y <= MAX_GROUPS, "{groups} workgroups are more than a dispatch can hold");
-    [groups.div_ceil(y) as u32, y as u32, 1]
+    [groups.div_ceil(y), y, 1].map(axis)
+}
+
+/// Workgroups along one axis. What is more than a dispatch can hold, the plan refuses before it runs.
+pub fn axis(groups: usize) -> u32 {
+    u32::try_from(groups).unwrap_or(u32::MAX)
 }

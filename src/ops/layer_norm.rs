@@ -4,7 +4,7 @@
 //! Adjoint, with x̂ = (x − μ)·r and g = dy∘γ: dx = r·(g − mean(g) − x̂·mean(g∘x̂)); dγ += Σ dy∘x̂ and
 //! dβ += Σ dy over rows, in two stages whose order of addition is fixed.
 
-use super::team::{MAX_ITERATIONS, Team, Vectors};
+use super::team::{Team, Vectors};
 use super::unroll::unroll;
 use super::{Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, fits_image, grid};
 use crate::reference::Io;
@@ -64,7 +64,6 @@ fn by_rows(
     /// Vectors of a row that one lane holds; more would leave the registers.
     const MOST_KEPT: usize = 24;
     let (team, vectors) = (Team::of(device), Vectors::of(columns));
-    assert!(3 * vectors.width.div_ceil(team.size) < MAX_ITERATIONS, "layer_norm: rows of {columns}");
     let keep = vectors.width.div_ceil(team.size).min(MOST_KEPT);
     let mut constants = vec![
         ("ROWS", rows as f64),
@@ -242,7 +241,6 @@ impl Op for LayerNormParameters {
         // Enough pieces to occupy a GPU, few enough for one lane to add up.
         let block_rows = rows.div_ceil(128).max(32);
         let blocks = rows.div_ceil(block_rows);
-        assert!(block_rows < MAX_ITERATIONS, "layer_norm: {rows} rows");
         let kernel = |entry, constants: &[(&'static str, f64)]| {
             // Neither kernel adds up over lanes; the team is there because the file's others do.
             let alone = include_str!("../../shaders/shared/team_alone.wgsl");
@@ -277,7 +275,7 @@ impl Op for LayerNormParameters {
             ],
             groups: grid(vectors.width.div_ceil(LANES)),
         };
-        Recipe { dispatches: vec![parts, totals], scratch: vec![blocks * columns; 2] }
+        Recipe { dispatches: vec![parts, totals], scratch: vec![blocks * columns; 2], iterations: block_rows }
     }
 
     fn accumulates(&self, _output: usize) -> bool {

@@ -13,7 +13,7 @@ mod tests;
 pub use kernels::Variant;
 
 use super::column_sum::ColumnSum;
-use super::{Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits};
+use super::{Binding, Kernel, Op, Operand, Recipe, Shapes, Traits, axis};
 use crate::reference::Io;
 use crate::tape::{Adjoint, Role, Tape, TensorId};
 use crate::verify::{Case, CaseBuilder, Fill};
@@ -172,11 +172,7 @@ impl MatMul {
     }
 
     /// The dispatch description in a given variant.
-    ///
-    /// # Panics
-    /// Where K is beyond what one invocation's loop may walk on every driver: 65,535 iterations of four.
     pub fn recipe_of(&self, sizes: &Sizes, variant: Variant) -> Recipe {
-        assert!(sizes.k / 4 < 60_000, "K = {} is more than one invocation may walk", sizes.k);
         let mut constants = vec![
             ("M", sizes.m as f64),
             ("N", sizes.n as f64),
@@ -205,10 +201,10 @@ impl MatMul {
         let kernel = Kernel { text: kernels::text(self, sizes, variant).into(), entry: "matmul", constants };
         let (rows, columns) = variant.tile();
         let groups = [sizes.m.div_ceil(rows as usize), sizes.n.div_ceil(columns as usize)];
-        assert!(groups.iter().all(|&g| g <= 65_535), "{sizes:?} needs {groups:?} workgroups");
         // Rows on x: neighbouring workgroups share a panel of B, which stays in the cache.
-        let groups = [groups[0] as u32, groups[1] as u32, 1];
-        Recipe { dispatches: vec![Dispatch { kernel, bindings, groups }], scratch: Vec::new() }
+        let groups = [groups[0], groups[1], 1].map(axis);
+        // Four of K a turn, and the last ones by themselves.
+        Recipe::one(kernel, &bindings, groups).with_iterations(sizes.k / 4 + 4)
     }
 }
 

@@ -20,7 +20,9 @@ pub mod head_entropy;
 pub mod layer_norm;
 pub mod matmul;
 
-pub use kernel::{Binding, Dispatch, Kernel, Operand, Recipe, Traits, fits_image, grid};
+pub use kernel::{
+    Binding, Dispatch, Kernel, MAX_GROUPS, MAX_ITERATIONS, Operand, Recipe, Traits, axis, fits_image, grid,
+};
 
 use crate::reference::Io;
 use crate::tape::{Adjoint, Shape};

@@ -64,6 +64,3 @@ impl Vectors {
         Self { fragment, width: columns / size }
     }
 }
-
-/// Iterations of one invocation, over all of its loops, after which some CPU drivers silently leave them.
-pub(super) const MAX_ITERATIONS: usize = 65_535;

@@ -2,12 +2,14 @@
 //! After [`Plan::build`] nothing is allocated, compiled or looked up by name.
 
 mod images;
+mod limits;
 mod memory;
 mod profile;
 mod replay;
 mod store;
 
+pub use limits::check_limits;
 pub use memory::{MemoryPlan, padded_bytes};
 pub use profile::KernelTime;
-pub use replay::{Plan, check_bindings};
+pub use replay::Plan;
 pub use store::Store;

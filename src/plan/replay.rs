@@ -1,8 +1,9 @@
 //! Building a plan and recording it into command encoders.
 
+use super::limits::check_limits;
 use super::memory::{MemoryPlan, owner, padded_bytes, pooled};
 use super::store::{Span, Store, usage};
-use crate::fault::{Fault, Kind, Result};
+use crate::fault::Result;
 use crate::gpu::{Gpu, Pipeline};
 use crate::ops::{Dispatch, Operand};
 use crate::tape::{Tape, TensorId};
@@ -42,7 +43,7 @@ impl Plan {
     /// are looked up in `store` by their tensors' names.
     pub fn build(gpu: &Gpu, tape: &Tape, store: &Store) -> Result<Self> {
         let (memory, recipes) = MemoryPlan::new(tape, gpu.traits());
-        check_bindings(tape, gpu.traits().max_binding)?;
+        check_limits(tape, &recipes, gpu.traits())?;
         let buffers = memory
             .buffers
             .iter()
@@ -248,25 +249,4 @@ fn window(span: Span, offset: usize, length: usize) -> Span {
     assert!(offset.is_multiple_of(super::memory::ALIGNMENT), "a window starts at a multiple of 64 elements");
     let bytes = padded_bytes(length).min(span.bytes - offset);
     Span { buffer: span.buffer, offset: span.offset + offset, bytes }
-}
-
-/// Intermediates must fit one binding each; parameters may be larger, their ops walk them in windows.
-///
-/// # Errors
-/// [`Kind::Memory`], naming the tensor.
-pub fn check_bindings(tape: &Tape, max_binding: u64) -> Result<()> {
-    for id in tape.ids() {
-        let info = tape.info(id);
-        let bytes = padded_bytes(info.shape.elements());
-        if pooled(tape, id) && bytes > max_binding {
-            let most = crate::gpu::mebibytes(max_binding);
-            return Err(Fault::new(
-                Kind::Memory,
-                format!("the tensor `{}` is too large for one binding", info.name),
-            )
-            .found(format!("{} of shape {}, {most} allowed", crate::gpu::mebibytes(bytes), info.shape))
-            .remedy("lower train.batch_size and raise train.gradient_accumulation_steps by as much"));
-        }
-    }
-    Ok(())
 }

@@ -87,7 +87,7 @@ pub fn heatmap(panels: &[Panel], caption: &str, scale: Scale, colormap: Colormap
     if scale == Scale::Shared {
         let first = page.corner(0);
         let last = page.corner(page.columns * ((panels.len() - 1) / page.columns)).1 + page.matrix.1;
-        let x = page.width - MARGIN - BAR_ROOM + 16.0;
+        let x = page.corner(page.columns - 1).0 + page.matrix.0 + 16.0;
         colour_bar(&mut picture, (x, first.1), last - first.1, shared, colormap);
     }
     if !caption.is_empty() {
@@ -131,17 +131,20 @@ impl Page {
             (MATRIX.1 / down).clamp(CELL_LEAST.1, CELL_MOST.1).floor(),
         );
         let matrix = ((across * cell.0).max(LEAST.0), (down * cell.1).max(LEAST.1));
+        // Beside the matrix a bar has its room to itself; above it, titles may reach over.
         let titles = most(|panel| {
             let notes = panel.notes.iter().map(|note| text::width(note, NOTE));
             notes.fold(text::width(&panel.title, TITLE), f64::max)
         });
         let above = 34.0 + LINE * most(|panel| panel.notes.len() as f64);
-        let (own_bar, shared_bar) = if scale == Scale::Own { (BAR_ROOM, 0.0) } else { (0.0, BAR_ROOM) };
+        let own_bar = if scale == Scale::Own { BAR_ROOM } else { 0.0 };
         let panel = (LEFT + (matrix.0 + own_bar).max(titles * SLACK), above + matrix.1 + BELOW);
         let spread = |count: usize, size: f64| count as f64 * (size + GAP) - GAP;
         let foot = if caption.is_empty() { 0.0 } else { 26.0 };
+        // A shared bar stands beside the last matrix, under what its title reaches over.
+        let last = (LEFT + matrix.0 + BAR_ROOM).max(panel.0);
         Self {
-            width: (2.0 * MARGIN + spread(columns, panel.0) + shared_bar)
+            width: (2.0 * MARGIN + spread(columns, panel.0) - panel.0 + last)
                 .max(text::width(caption, NOTE) * SLACK + 2.0 * MARGIN + LEFT),
             height: 2.0 * MARGIN + spread(rows, panel.1) + foot,
             columns,
@@ -235,8 +238,11 @@ fn colour_bar(picture: &mut Picture, (x, y): (f64, f64), height: f64, top: f64, 
         let colour = colormap.at(1.0 - (f64::from(stripe) + 0.5) / f64::from(stripes));
         picture.rect(x, y + from, BAR, height - from, colour);
     }
+    // The end of the scale is M or what takes its place: it is always told.
+    let end = Text::new(x + BAR + 8.0, y, TICK, format!("{top:.2}"));
+    picture.text(end.anchor(Anchor::Start).color(INK));
     let (ticks, step) = nice_ticks(0.0, top, (height / 45.0) as usize);
-    for tick in ticks {
+    for tick in ticks.into_iter().filter(|tick| height * (1.0 - tick / top) > TICK * 1.2) {
         let at = y + height * (1.0 - tick / top);
         picture.line(vec![(x + BAR, at), (x + BAR + 4.0, at)], 1.0, INK);
         let label = Text::new(x + BAR + 8.0, at, TICK, tick_text(tick, step));

@@ -99,7 +99,8 @@ pub fn entropy_panels(runs: &[RunData], reference: Reference) -> Result<Vec<Pane
         // Of published matrices nothing but the entropies is known.
         let mut reached = match run.steps.is_empty() {
             true => format!("{} layers of {} heads", values.len(), values.first().map_or(0, Vec::len)),
-            false => format!("step {}", tick_text(record.step as f64, 1.0)),
+            // Records count steps from 0.
+            false => format!("{} steps", tick_text(record.step as f64 + 1.0, 1.0)),
         };
         if let Some(eval) = run.evals.last() {
             reached.push_str(&format!(" · perplexity {}", decimal(eval.ppl, 2)));

@@ -2,7 +2,8 @@
 //! so that the update needs one boundary instead of a flag for each tensor.
 
 use super::checkpoint::{NamedTensor, Spec, TensorSource};
-use crate::fault::Result;
+use super::trace::first_broken;
+use crate::fault::{Fault, Kind, Result};
 use crate::gpu::Gpu;
 use crate::model::Parameter;
 use crate::plan::{Store, padded_bytes};
@@ -68,7 +69,7 @@ impl Arenas {
 
     /// Reads one arena's tensors from the device, one at a time.
     pub fn source<'a>(&'a self, gpu: &'a Gpu, store: &'a Store, prefix: &'static str) -> ArenaSource<'a> {
-        ArenaSource { arenas: self, gpu, store, prefix }
+        ArenaSource { arenas: self, gpu, store, prefix, finite: false }
     }
 
     /// Writes tensors, named as parameters, into one arena.
@@ -94,6 +95,14 @@ pub struct ArenaSource<'a> {
     gpu: &'a Gpu,
     store: &'a Store,
     prefix: &'static str,
+    finite: bool,
+}
+
+impl ArenaSource<'_> {
+    /// The same, refusing a tensor with a number that is not finite: [`Kind::NonFinite`].
+    pub fn finite(self) -> Self {
+        Self { finite: true, ..self }
+    }
 }
 
 impl TensorSource for ArenaSource<'_> {
@@ -104,6 +113,14 @@ impl TensorSource for ArenaSource<'_> {
     fn read(&mut self, index: usize) -> Result<Cow<'_, [f32]>> {
         let parameter = &self.arenas.parameters[index];
         let name = format!("{}{}", self.prefix, parameter.name);
-        Ok(Cow::Owned(self.store.read(self.gpu, &name, parameter.elements())?))
+        let values = self.store.read(self.gpu, &name, parameter.elements())?;
+        match first_broken(&values) {
+            Some((index, value)) if self.finite => Err(Fault::new(
+                Kind::NonFinite,
+                "no checkpoint was written: the weights are not finite any more",
+            )
+            .found(format!("{value} at element {index} of `{name}`"))),
+            _ => Ok(Cow::Owned(values)),
+        }
     }
 }

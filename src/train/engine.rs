@@ -93,8 +93,9 @@ impl Blueprint {
             own.map(|info| padded_bytes(info.shape.elements())).sum()
         };
         let observations = small(&self.micro.tape, Role::Observation);
-        let ring =
-            RING as u64 * (observations + padded_bytes(4) + padded_bytes(self.config.model.slope_count()));
+        let slopes = self.arenas.parameters().iter().filter(|p| p.name.ends_with(".slopes"));
+        let slopes: u64 = slopes.map(|p| padded_bytes(p.elements())).sum();
+        let ring = RING as u64 * (observations + padded_bytes(4) + slopes);
         Demand {
             parameters: arena,
             gradients: arena,
@@ -335,7 +336,11 @@ impl Engine {
 
     /// Bytes of device memory in use.
     pub fn bytes(&self) -> u64 {
-        self.store.bytes() + self.micro.bytes() + self.update.bytes() + self.evaluation.bytes()
+        self.store.bytes()
+            + self.micro.bytes()
+            + self.update.bytes()
+            + self.evaluation.bytes()
+            + self.ring.bytes()
     }
 }
 

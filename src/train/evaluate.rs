@@ -2,7 +2,7 @@
 
 use super::checkpoint::{Checkpoint, ModelTensors};
 use super::engine::Engine;
-use super::trainer::{load_weights, mean_loss};
+use super::loader::load_weights;
 use crate::config::{Config, Order};
 use crate::data::{Batch, Batches, Corpus};
 use crate::fault::Result;
@@ -11,11 +11,17 @@ use crate::observe::record::Eval;
 use std::path::Path;
 
 /// Mean cross-entropy of a checkpoint's weights over the first `chunks` held-out chunks of `config.data.path`,
-/// in whole batches; over all of them with `usize::MAX`.
+/// in whole batches; over all of them with 0. `go_on` hears of the chunks done, and ends it by saying no.
 ///
 /// # Errors
 /// Those of opening the data, the device and the checkpoint.
-pub fn evaluate(gpu: Gpu, config: &Config, checkpoint: &Checkpoint, chunks: usize) -> Result<Eval> {
+pub fn evaluate(
+    gpu: Gpu,
+    config: &Config,
+    checkpoint: &Checkpoint,
+    chunks: usize,
+    go_on: &mut dyn FnMut(usize) -> bool,
+) -> Result<Option<Eval>> {
     let train = &config.train;
     let corpus = Corpus::open(Path::new(&config.data.path), train.sequence_length, config.model.vocab_size)?;
     let end = corpus.meta.as_ref().and_then(|meta| meta.end_of_text).filter(|_| train.ignore_end_of_text);
@@ -24,6 +30,33 @@ pub fn evaluate(gpu: Gpu, config: &Config, checkpoint: &Checkpoint, chunks: usiz
     let layout = ModelTensors::gpt2(&engine.blueprint.arenas.specs());
     load_weights(&engine, checkpoint.model(&layout)?)?;
     let mut batch = Batch::new(train.batch_size, train.sequence_length);
-    let loss = mean_loss(&engine, &mut held_out, &mut batch, chunks)?;
-    Ok(Eval { step: checkpoint.state().step, loss, ppl: loss.exp() })
+    let loss = mean_loss(&engine, &mut held_out, &mut batch, chunks, go_on)?;
+    Ok(loss.map(|loss| Eval { step: checkpoint.state().step, loss, ppl: loss.exp() }))
+}
+
+/// Mean cross-entropy of an engine's weights over the first `chunks` of `batches` (in whole batches; all of them with
+/// 0), in nats per token. `None` where `go_on`, which hears of the chunks done, says no.
+pub(super) fn mean_loss(
+    engine: &Engine,
+    batches: &mut Batches,
+    batch: &mut Batch,
+    chunks: usize,
+    go_on: &mut dyn FnMut(usize) -> bool,
+) -> Result<Option<f64>> {
+    batches.seek(0);
+    let limit = if chunks == 0 { usize::MAX } else { chunks };
+    let (mut sum, mut counted, mut done) = (0.0, 0.0, 0);
+    while done < limit {
+        let rows = batches.fill_to_end(batch);
+        if rows == 0 {
+            break;
+        }
+        if !go_on(done) {
+            return Ok(None);
+        }
+        sum += engine.evaluate(batch)?;
+        counted += f64::from(batch.counted);
+        done += rows;
+    }
+    Ok(Some(sum / counted))
 }

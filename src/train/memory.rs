@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::fault::{Fault, Kind, Result};
 use crate::gpu::{Description, mebibytes};
 use crate::ops::Traits;
-use crate::plan::{MemoryPlan, check_bindings};
+use crate::plan::{MemoryPlan, check_limits};
 
 /// What the process takes beside the run: code, driver, compiled kernels and their compiler. Measured on Mesa's
 /// software driver as resident peak less everything counted here; kernels out of the driver's cache on disk take
@@ -44,12 +44,32 @@ fn batch_bytes(config: &Config) -> u64 {
 
 /// Memory the system could still give to this process, where it tells: Linux, its control group included.
 pub fn available() -> Option<u64> {
-    let number = |text: &str| text.split_whitespace().next()?.parse::<u64>().ok();
-    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let free = info.lines().find_map(|line| number(line.strip_prefix("MemAvailable:")?))? * 1024;
-    let group = |name: &str| number(&std::fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok()?);
-    let allowed = group("memory.max").zip(group("memory.current"));
-    Some(allowed.map_or(free, |(most, used)| free.min(most.saturating_sub(used))))
+    let free = field(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")? * 1024;
+    let left = left_in_group(&|name| std::fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok());
+    Some(left.map_or(free, |left| free.min(left)))
+}
+
+/// The number after a word at the start of a line.
+fn field(text: &str, word: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(word)?.split_whitespace().next()?.parse().ok())
+}
+
+/// What the control group leaves, of either version. Its files in memory count as used and are given back when
+/// memory runs short, as the system's own count of what is available assumes.
+fn left_in_group(read: &dyn Fn(&str) -> Option<String>) -> Option<u64> {
+    let number = |name: &str| read(name)?.trim().parse::<u64>().ok();
+    let (most, used, statistics) = match read("memory.max") {
+        Some(most) => (most.trim().parse().ok(), number("memory.current"), "memory.stat"),
+        None => (
+            number("memory/memory.limit_in_bytes"),
+            number("memory/memory.usage_in_bytes"),
+            "memory/memory.stat",
+        ),
+    };
+    let statistics = read(statistics).unwrap_or_default();
+    let words = ["inactive_file ", "active_file ", "slab_reclaimable "];
+    let back: u64 = words.iter().filter_map(|word| field(&statistics, word)).sum();
+    Some((most? + back).saturating_sub(used?).min(most?))
 }
 
 /// Refuses a run the device has no room for.
@@ -59,21 +79,23 @@ pub fn available() -> Option<u64> {
 /// binding may be, or, where the device's memory is this machine's, more than is available.
 pub fn check(blueprint: &Blueprint, traits: &Traits, device: &Description) -> Result<()> {
     let smaller = "make train.batch_size or the model smaller, or choose another --device";
-    let too_large = |what: &str, needed: u64, most: u64| {
+    let too_large = |what: &str, needed: u64, most: u64, remedy: &str| {
         Err(Fault::new(Kind::Memory, format!("{what} would be larger than a buffer of this device may be"))
             .at(&device.name)
             .found(format!("{} needed, {} allowed", mebibytes(needed), mebibytes(most)))
-            .remedy(smaller))
+            .remedy(remedy))
     };
     let demand = blueprint.demand(traits);
     if demand.parameters > device.max_buffer {
-        return too_large("the parameters", demand.parameters, device.max_buffer);
+        let remedy = "make the model smaller, or choose another --device";
+        return too_large("the parameters", demand.parameters, device.max_buffer, remedy);
     }
     for (what, tape) in blueprint.tapes() {
-        check_bindings(tape, traits.max_binding)?;
-        let largest = MemoryPlan::new(tape, traits).0.buffers.into_iter().max().unwrap_or(0);
+        let (plan, recipes) = MemoryPlan::new(tape, traits);
+        check_limits(tape, &recipes, traits)?;
+        let largest = plan.buffers.into_iter().max().unwrap_or(0);
         if largest > device.max_buffer {
-            return too_large(&format!("an intermediate of {what}"), largest, device.max_buffer);
+            return too_large(&format!("an intermediate of {what}"), largest, device.max_buffer, smaller);
         }
     }
     if !traits.software {
@@ -87,5 +109,27 @@ pub fn check(blueprint: &Blueprint, traits: &Traits, device: &Description) -> Re
                 .remedy(smaller))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::left_in_group;
+
+    fn left(files: &[(&str, &str)]) -> Option<u64> {
+        left_in_group(&|name| files.iter().find(|(of, _)| *of == name).map(|(_, text)| (*text).to_owned()))
+    }
+
+    #[test]
+    fn a_control_group_leaves_what_its_files_would_give_back() {
+        let used = ("memory.current", "700\n");
+        let files =
+            ("memory.stat", "anon 300\nfile 400\ninactive_file 250\nactive_file 100\nslab_reclaimable 30\n");
+        assert_eq!(left(&[("memory.max", "1000\n"), used, files]), Some(680));
+        assert_eq!(left(&[("memory.max", "1000\n"), used]), Some(300));
+        assert_eq!(left(&[("memory.max", "max\n"), used, files]), None);
+        assert_eq!(left(&[]), None);
+        let first = [("memory/memory.limit_in_bytes", "1000\n"), ("memory/memory.usage_in_bytes", "1200\n")];
+        assert_eq!(left(&first), Some(0));
     }
 }

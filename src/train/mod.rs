@@ -4,6 +4,7 @@ pub mod arena;
 pub mod checkpoint;
 pub mod engine;
 pub mod evaluate;
+mod loader;
 pub mod memory;
 pub mod run_folder;
 pub mod trace;

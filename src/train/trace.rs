@@ -7,6 +7,25 @@ use crate::fault::Result;
 use crate::observe::record::Nonfinite;
 use crate::tape::{DType, Phase};
 
+/// The phase of an origin that is a weight itself.
+pub const PARAMETERS: &str = "parameters";
+/// The op of an origin that no tensor holds: the gradient's norm.
+pub const NORM: &str = "gradient_norm";
+
+/// The origin of a step of which every tensor is finite, and only the sum of squares overflowed.
+pub fn overflowing_norm(step: u64, norm: f64) -> Nonfinite {
+    Nonfinite {
+        step,
+        micro_batch: 0,
+        phase: "update".to_owned(),
+        scope: String::new(),
+        op: NORM.to_owned(),
+        tensor: "norm of the gradient".to_owned(),
+        index: 0,
+        value: norm,
+    }
+}
+
 /// The first non-finite number of a step, in the order of execution. `None` where every tensor is finite and
 /// only the sum of squares overflowed.
 pub fn origin(engine: &Engine, step: u64, batches: &[Batch]) -> Result<Option<Nonfinite>> {
@@ -44,7 +63,7 @@ fn broken_parameter(engine: &Engine, step: u64) -> Result<Option<Nonfinite>> {
             return Ok(Some(Nonfinite {
                 step,
                 micro_batch: 0,
-                phase: "parameters".to_owned(),
+                phase: PARAMETERS.to_owned(),
                 scope: String::new(),
                 op: String::new(),
                 tensor: parameter.name.clone(),
@@ -56,7 +75,8 @@ fn broken_parameter(engine: &Engine, step: u64) -> Result<Option<Nonfinite>> {
     Ok(None)
 }
 
-fn first_broken(values: &[f32]) -> Option<(u64, f64)> {
+/// The first element that is not finite, and its value.
+pub(super) fn first_broken(values: &[f32]) -> Option<(u64, f64)> {
     let index = values.iter().position(|value| !value.is_finite())?;
     Some((index as u64, f64::from(values[index])))
 }

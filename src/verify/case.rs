@@ -1,7 +1,7 @@
 //! One case: a small tape with values, and what of it is compared.
 
 use crate::tape::{DType, Gradients, Tape, TensorId};
-use rand::{Rng, SeedableRng};
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
@@ -42,8 +42,6 @@ pub enum Fill {
     Normal(f64),
     /// N(mean, s²).
     Around(f64, f64),
-    /// Whole numbers below n (for u32 tensors).
-    Below(u32),
 }
 
 /// Puts a case together.
@@ -133,7 +131,6 @@ impl CaseBuilder {
         match fill {
             Fill::Normal(s) => (s * normal()) as f32,
             Fill::Around(mean, s) => (mean + s * normal()) as f32,
-            Fill::Below(n) => f32::from_bits(self.random.random_range(0..n)),
         }
     }
 

@@ -24,7 +24,9 @@ fn assert_full<T: std::fmt::Debug>(result: Result<T, Fault>) {
     let clear = if std::env::var_os(FILE_LIMIT).is_some() {
         message.contains("File too large")
     } else {
-        message.ends_with("; the disk is full: free some space, then go on with --resume")
+        message.ends_with(
+            "; the disk is full: free some space, then call the command again (train: with --resume)",
+        )
     };
     assert!(message.starts_with("cannot write the ") && clear, "{message}");
 }

@@ -189,10 +189,10 @@ fn one_of_another_version_is_not_passed_over() {
     Sample::of_step(1).write(&run, 2).unwrap();
     let state = Sample::of_step(2).write(&run, 2).unwrap().join("trainer_state.json");
     let text = fs::read_to_string(&state).unwrap();
-    fs::write(&state, text.replace("\"format_version\": 1", "\"format_version\": 2")).unwrap();
+    fs::write(&state, text.replace("\"format_version\": 2", "\"format_version\": 3")).unwrap();
     let fault = Checkpoint::latest(&run).unwrap_err();
     let expected = format!(
-        "the checkpoint is of another version of normfree, at {}: found format_version 2, this program reads 1; \
+        "the checkpoint is of another version of normfree, at {}: found format_version 3, this program reads 2; \
          go on with the program that wrote it",
         state.display()
     );

@@ -15,6 +15,8 @@ fn a_command_line_that_is_none() {
         &["--vocab-size"],
     );
     place.fails(&["verify", "--op", "matmull"], 2, &["matmull", "matmul"]);
+    place.fails(&["prepare", "x", "--out", "y", "--chunk", "-1"], 2, &["invalid value '-1'"]);
+    place.fails(&["devices", "--device", ""], 2, &["--device"]);
 }
 
 #[test]
@@ -104,6 +106,11 @@ fn a_run_folder_that_exists() {
     place.fails(&train, 6, &["exists already", "--resume"]);
     // Going on as it was begun is fine; with other settings it is not.
     place.succeeds(&["train", "--resume", "--run", "r"]);
+    let free = ["train.on_nonfinite=\"skip\"", "train.checkpoint_every=3", "observe.entropy_every=5"];
+    let free: Vec<&str> = free.iter().flat_map(|set| ["--set", set]).collect();
+    place.succeeds(&[&["train", "--resume", "--run", "r"], &free[..]].concat());
+    let kept = fs::read_to_string(place.path("r/config.toml")).unwrap();
+    assert!(kept.contains("on_nonfinite = \"skip\"") && kept.contains("checkpoint_every = 3"), "{kept}");
     place.fails(
         &[&train[..], &["--resume"]].concat(),
         3,
@@ -115,14 +122,58 @@ fn a_run_folder_that_exists() {
 }
 
 #[test]
+fn data_that_changed_under_a_run() {
+    let place = Place::with_data();
+    place.succeeds(&["train", "tiny.toml", "--run", "r", "--set", "train.steps=2"]);
+    let prepare = ["prepare", "text", "--out", "data", "--vocab-size", "300", "--chunk", "16", "--seed", "7"];
+    let before = fs::read(place.path("data/train.bin")).unwrap();
+    place.fails(&prepare, 2, &["not empty", "data prepared from", "--replace"]);
+    assert!(fs::read(place.path("data/train.bin")).unwrap() == before);
+    place.succeeds(&[&prepare[..], &["--replace"]].concat());
+    assert!(fs::read(place.path("data/train.bin")).unwrap() != before);
+    place.fails(&["train", "--resume", "--run", "r"], 4, &["not what the run was begun with", "init_from"]);
+    // Nor is anything else written over.
+    for folder in ["text", "r"] {
+        place.fails(&["prepare", "text", "--out", folder, "--replace"], 2, &["not empty", "--out"]);
+    }
+}
+
+#[test]
 fn a_model_larger_than_the_device() {
     let place = Place::with_data();
     let huge = ["--set", "model.n_embd=16384", "--set", "model.n_head=64", "--set", "model.n_layer=100"];
-    let began = std::time::Instant::now();
     place.fails(&[&["train", "tiny.toml", "--run", "r"], &huge[..]].concat(), 8, &["needed", "allowed"]);
     place.fails(&[&["train", "tiny.toml", "--dry-run"], &huge[..]].concat(), 8, &["needed", "allowed"]);
-    assert!(began.elapsed().as_secs() < 60, "it was tried rather than added up");
     assert!(!place.path("r").exists());
+}
+
+/// Every size that the configuration takes either runs or is refused in words.
+#[test]
+fn sizes_beyond_a_device() {
+    let place = Place::with_data();
+    for (sets, parts) in [
+        (&["train.batch_size=65536"][..], &["train.batch_size"][..]),
+        (&["train.batch_size=65536", "observe.entropy=false"], &["train.batch_size"]),
+        (&["train.batch_size=20000"], &["needed", "allowed"]),
+        (&["model.n_inner=1000000", "model.n_layer=1"], &["needed", "allowed"]),
+        (
+            &["model.n_embd=65536", "model.n_head=4096", "model.n_inner=4"],
+            &["needed", "make the model smaller"],
+        ),
+        (&["model.n_embd=3072", "model.n_head=12", "model.n_layer=1"], &["mlp.c_", "model.n_inner"]),
+        (&["model.vocab_size=16777216", "model.n_embd=256"], &["needed"]),
+    ] {
+        let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+        for command in [&["train", "tiny.toml", "--run", "r"][..], &["train", "tiny.toml", "--dry-run"]] {
+            // What is not there cannot be of the wrong vocabulary: limits alone are asked for.
+            let output = place.command(&[command, &sets].concat()).output().unwrap();
+            if sets.iter().any(|set| set.contains("vocab_size")) && output.status.code() == Some(4) {
+                continue;
+            }
+            refused(&output, 8, parts);
+        }
+        assert!(!place.path("r").exists(), "{sets:?} left a folder");
+    }
 }
 
 #[test]

@@ -122,19 +122,37 @@ fn stopped_and_resumed_gives_the_same_bytes() {
     assert_same(&place.path("whole"), &place.path("halved"));
 }
 
+/// The last of the names in a run's folder of checkpoints.
+#[cfg(unix)]
+fn newest_checkpoint(run: &Path) -> Option<String> {
+    let names = fs::read_dir(run.join("checkpoints")).ok()?;
+    names
+        .filter_map(|name| name.ok()?.file_name().into_string().ok())
+        .filter(|name| name.starts_with("step-"))
+        .max()
+}
+
 #[cfg(unix)]
 #[test]
 fn killed_at_any_moment_and_resumed_gives_the_same_bytes() {
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(seed());
     let place = Place::with_data();
-    let began = Instant::now();
     let whole = long_run(&place, "whole").output().unwrap();
-    let took = began.elapsed();
     assert!(whole.status.success(), "{}", shown(&whole));
     let mut child = long_run(&place, "killed").stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     let mut kills = 0;
+    let mut newest = None;
     loop {
-        std::thread::sleep(took.mul_f64(random.random_range(0.1..0.6)));
+        // Some checkpoints later, and then at any moment of a step, or of writing the next one.
+        for _ in 0..random.random_range(1..10) {
+            let began = Instant::now();
+            while newest_checkpoint(&place.path("killed")) == newest && child.try_wait().unwrap().is_none() {
+                assert!(began.elapsed() < Duration::from_secs(120), "the run gets nowhere");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            newest = newest_checkpoint(&place.path("killed"));
+        }
+        std::thread::sleep(Duration::from_micros(random.random_range(0..20_000)));
         if child.try_wait().unwrap().is_some() {
             break;
         }
@@ -161,7 +179,7 @@ fn numbers_that_are_not_finite() {
     let place = Place::with_data();
     let broken = |run: &str, policy: &str| {
         let policy = format!("train.on_nonfinite={policy}");
-        let sets = ["--set", "train.learning_rate=1e30", "--set", "train.max_grad_norm=0", "--set", &policy];
+        let sets = ["--set", "train.learning_rate=1e15", "--set", "train.max_grad_norm=0", "--set", &policy];
         let output =
             place.command(&[&["train", "tiny.toml", "--run", run], &sets[..]].concat()).output().unwrap();
         (output, fs::read_to_string(place.path(run).join("metrics.jsonl")).unwrap())
@@ -170,8 +188,10 @@ fn numbers_that_are_not_finite() {
     let found = |log: &str| log.lines().filter(|line| line.contains("\"kind\":\"nonfinite\"")).count();
 
     let (output, log) = broken("stop", "stop");
-    refused(&output, 10, &["stopped before the update of step", "element", "train.on_nonfinite"]);
+    refused(&output, 10, &["stopped before the update of step", "element", "there is no checkpoint yet"]);
     assert!(found(&log) == 1 && steps(&log) < 12, "{log}");
+    // What the message offers.
+    place.succeeds(&["train", "--resume", "--run", "stop", "--set", "train.on_nonfinite=\"skip\""]);
 
     let (output, log) = broken("record", "record");
     assert!(output.status.success(), "{}", shown(&output));
@@ -185,4 +205,21 @@ fn numbers_that_are_not_finite() {
     let state = fs::read_to_string(place.path("skip/checkpoints/step-00000012/trainer_state.json")).unwrap();
     let state: serde_json::Value = serde_json::from_str(&state).unwrap();
     assert!(state["optimizer_steps"].as_u64().unwrap() < 12, "{state}");
+}
+
+/// An update can break the weights while its loss and gradient are still finite: no checkpoint is made of them.
+#[test]
+fn no_checkpoint_holds_broken_weights() {
+    let place = Place::with_data();
+    let sets = ["train.learning_rate=1e38", "train.warmup_ratio=0.5", "train.checkpoint_every=1"];
+    let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+    let train = [&["train", "tiny.toml", "--run", "r"], &sets[..]].concat();
+    let output = place.command(&train).output().unwrap();
+    refused(&output, 10, &["no checkpoint was written", "inf", "the checkpoint of step 1 is good"]);
+    let loss = place.succeeds(&["eval", "r"]);
+    assert!(loss.contains("step 1, ") && !loss.contains("NaN"), "{loss}");
+    // A run that is about such numbers keeps them.
+    let record =
+        [&["train", "tiny.toml", "--run", "s", "--set", "train.on_nonfinite=\"record\""], &sets[..]].concat();
+    place.succeeds(&record);
 }

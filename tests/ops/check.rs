@@ -31,7 +31,9 @@ fn check_on(gpu: &Gpu, stem: &str, seed: u64, wanted: impl Fn(&Case) -> bool) {
     let cases: Vec<Case> = cases(seed).into_iter().filter(wanted).collect();
     assert!(!cases.is_empty());
     for case in &cases {
+        let began = std::time::Instant::now();
         check_case(gpu, case);
+        println!("{:.1} s: {} {}", began.elapsed().as_secs_f64(), case.stem, case.label);
     }
 }
 

@@ -19,13 +19,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 const AFTER_HELP: &str = "\
-Prepares source code found on this machine, trains SM+LN+G, SM+LN+R, SM+G and SM+R (softmax attention, with and
-without LayerNorm, GELU or ReLU) at a small scale, evaluates them on held-out files and draws the entropy of every
-attention head. Called again, it goes on where it was stopped, and trains nothing twice.
+Prepares source code found on this machine, trains SM+LN+G, SM+LN+R, SM+G and
+SM+R (softmax attention, with and without LayerNorm, GELU or ReLU) at a small
+scale, evaluates them on held-out files and draws the entropy of every attention
+head. Called again, it goes on where it was stopped, and trains nothing twice.
 
 Examples:
   normfree demo
-  normfree demo --seed 2                        another draw of weights and order, in runs/demo_seed_2
+  normfree demo --seed 2      other weights and order, in runs/demo_seed_2
   normfree demo --set train.steps=50 --out /tmp/look";
 
 /// The four experiments: folder and configuration.
@@ -49,7 +50,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Seed of the weights and of the order of the text
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, allow_negative_numbers = true)]
     seed: u64,
     /// Set one key in all four configurations; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
@@ -62,6 +63,10 @@ pub(super) fn run(arguments: Arguments, global: &Global) -> Result<()> {
         seed => PathBuf::from(format!("runs/demo_seed_{seed}")),
     });
     let plain = configs(&arguments, None)?;
+    // Before data that belongs to other runs could be replaced; what depends on the data comes later.
+    for ((stem, _), config) in EXPERIMENTS.iter().zip(&plain) {
+        refuse_other_settings(&out.join(stem), config, &["data.path ", "model.vocab_size "])?;
+    }
     let (data, meta) = data(&arguments, &out, &plain[0], global)?;
     let configs = configs(&arguments, Some((&data, meta.as_ref())))?;
     let runs = train(&configs, &out, global)?;
@@ -119,6 +124,7 @@ fn data(
         vocab_size: config.model.vocab_size,
         chunk: config.train.sequence_length,
         max_bytes: Some(TEXT),
+        replace: true,
         ..PrepareOptions::new(vec!["auto".to_owned()], folder.clone())
     };
     let fits = |meta: &Meta| {
@@ -144,17 +150,22 @@ fn train(configs: &[Config], out: &Path, global: &Global) -> Result<Vec<RunData>
     let mut done = 0;
     for ((stem, _), config) in EXPERIMENTS.iter().zip(configs) {
         let path = out.join(stem);
-        let past = steps_done(&path, config)?;
-        done += past.unwrap_or(0);
-        if past == Some(config.train.steps) {
-            global.note(format!("{} is trained already", path.display()));
-        } else {
-            open_runs.push((path, config, past.is_some()));
+        let past = past(&path, config)?;
+        match past {
+            Some(Past { steps, whole: true }) => {
+                done += steps;
+                global.note(format!("{} is trained already", path.display()));
+            }
+            Some(Past { steps, whole: false }) => {
+                done += steps;
+                open_runs.push((path, config, true));
+            }
+            None => open_runs.push((path, config, false)),
         }
     }
     let total: u64 = configs.iter().map(|config| config.train.steps).sum();
     let mut progress = TrainProgress::new(global.quiet, total, done);
-    let stop = stop::on_signal()?;
+    let stop = stop::on_signal(stop::SAVING)?;
     // One note about the adapter is enough.
     let quiet = Global { quiet: true, ..global.clone() };
     let trained = open_runs
@@ -186,19 +197,40 @@ fn train_one(
     })
 }
 
-/// How many steps the run at `path` has behind it; `None` where there is no run.
-fn steps_done(path: &Path, config: &Config) -> Result<Option<u64>> {
+/// A run at `path`, where there is one, must be of `config` but for the keys that are `open`.
+fn refuse_other_settings(path: &Path, config: &Config, open: &[&str]) -> Result<()> {
+    if !path.join("config.toml").is_file() {
+        return Ok(());
+    }
+    let own = Config::load(&RunFolder::read(path)?.config(), &[])?;
+    let mut differences = differences(&own, config);
+    differences.retain(|difference| !open.iter().any(|key| difference.starts_with(key)));
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(Fault::new(Kind::RunFolder, "the folder holds a demo with other settings")
+        .at(path.display())
+        .found(differences.join(", "))
+        .remedy("choose another folder with --out, or delete that one"))
+}
+
+/// What a run has behind it.
+#[derive(Default)]
+struct Past {
+    steps: u64,
+    /// Nothing is left to do.
+    whole: bool,
+}
+
+/// What the run at `path` has behind it; `None` where there is no run.
+fn past(path: &Path, config: &Config) -> Result<Option<Past>> {
     if !path.join("config.toml").is_file() {
         return Ok(None);
     }
+    refuse_other_settings(path, config, &[])?;
     let run = RunFolder::read(path)?;
-    let own = Config::load(&run.config(), &[])?;
-    let differences = differences(&own, config);
-    if !differences.is_empty() {
-        return Err(Fault::new(Kind::RunFolder, "the folder holds a demo with other settings")
-            .at(path.display())
-            .found(differences.join(", "))
-            .remedy("choose another folder with --out, or delete that one"));
-    }
-    Ok(Some(Checkpoint::latest(&run)?.map_or(0, |latest| latest.checkpoint.state().step)))
+    Ok(Some(Checkpoint::latest(&run)?.map_or_else(Past::default, |latest| {
+        let state = latest.checkpoint.state();
+        Past { steps: state.step, whole: state.step == config.train.steps && !state.owes_evaluation }
+    })))
 }

@@ -2,7 +2,7 @@
 
 use super::Layout;
 use crate::ops::unroll::unroll;
-use crate::ops::{Binding, Dispatch, Kernel, Operand, Traits};
+use crate::ops::{Binding, Dispatch, Kernel, Operand, Traits, axis};
 
 /// One of the three walks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,12 @@ impl Text {
         // Two rows of a head's width, lse and delta.
         let bytes = 2 * layout.width * 4 + 8;
         let fit = (WORKGROUP_BYTES / bytes).min(64);
-        let keys = if fit < 8 { 4 } else { 8 };
+        // The text grows with columns x keys, and some compilers' time with its square.
+        let keys = match layout.width {
+            ..=64 => 8,
+            65..=128 => 4,
+            _ => 2,
+        };
         let (sums, read) = pass.kept();
         let held = (sums + read) * layout.width <= REGISTERS;
         Self { pass, shuffle: false, held, images: false, lanes: 64, rows: 1, keys, tile: fit / keys * keys }
@@ -93,15 +98,7 @@ impl Text {
         ];
         let kernel = Kernel::new(&[], &self.wgsl(layout.width), self.pass.entry(), &constants);
         let blocks = layout.sequence.div_ceil(self.lanes * self.rows);
-        let groups = [blocks, layout.n_head, layout.batch].map(|n| {
-            assert!(
-                n <= 65_535,
-                "{n} workgroups along one axis: heads {}, batch {}",
-                layout.n_head,
-                layout.batch
-            );
-            n as u32
-        });
+        let groups = [blocks, layout.n_head, layout.batch].map(axis);
         Dispatch { kernel, bindings, groups }
     }
 

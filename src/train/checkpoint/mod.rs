@@ -34,7 +34,7 @@ pub use tensors::{NamedTensor, Spec, TensorSource};
 pub use weights::{WeightFile, export, import};
 
 /// The version of the layout above, in `trainer_state.json`.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
@@ -56,6 +56,10 @@ pub struct TrainerState {
     pub metrics_bytes: u64,
     /// Whether the run goes on with numbers that are not finite (`train.on_nonfinite = "record"`).
     pub recording: bool,
+    /// Whether the evaluation that was due at `step` was broken off.
+    pub owes_evaluation: bool,
+    /// What the data is known by.
+    pub data_fingerprint: u64,
 }
 
 /// What a checkpoint is written from.
@@ -173,6 +177,11 @@ impl Checkpoint {
         &self.path
     }
 
+    /// The file of the parameters.
+    pub fn weights(&self) -> PathBuf {
+        self.path.join(MODEL)
+    }
+
     pub fn state(&self) -> &TrainerState {
         &self.state
     }
@@ -182,7 +191,7 @@ impl Checkpoint {
     /// # Errors
     /// As [`import`].
     pub fn model(&self, layout: &ModelTensors) -> Result<WeightFile> {
-        WeightFile::open(&self.path.join(MODEL), layout)
+        WeightFile::open(&self.weights(), layout)
     }
 
     /// Opens the moments, to be read one at a time: all first moments in the order of the layout's

@@ -1,10 +1,13 @@
 //! The loop: batches in, steps submitted, readings taken as they come, evaluation and checkpoints on their
-//! cadence.
+//! cadence. `nonfinite` is what happens when a step breaks.
+
+mod nonfinite;
 
 use super::checkpoint::{Checkpoint, ModelTensors, Snapshot, TrainerState, WeightFile};
 use super::engine::{Engine, StepReading};
+use super::evaluate::mean_loss;
+use super::loader::{Loader, load_weights};
 use super::run_folder::RunFolder;
-use super::trace;
 use crate::config::{Config, OnNonfinite, Order};
 use crate::data::{Batch, Batches, Corpus};
 use crate::fault::{Fault, Kind, Result};
@@ -12,7 +15,6 @@ use crate::gpu::Gpu;
 use crate::model::initial_values;
 use crate::observe::log::MetricsLog;
 use crate::observe::record::{Attention, Eval, Nonfinite, Record, Slopes, Step};
-use crate::plan::Store;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -45,6 +47,10 @@ pub struct Trainer {
     updates: u64,
     /// A number that was not finite has been recorded, and updates go on with whatever comes.
     recording: bool,
+    /// The evaluation after the last step was broken off.
+    owes_evaluation: bool,
+    /// What the data is known by; see [`Corpus::fingerprint`].
+    data_fingerprint: u64,
     /// When the last reading arrived.
     clock: Instant,
     scratch: Vec<Batch>,
@@ -80,6 +86,7 @@ impl Trainer {
         let train = &config.train;
         let path = Path::new(&config.data.path);
         let corpus = Corpus::open(path, train.sequence_length, config.model.vocab_size)?;
+        let data_fingerprint = corpus.fingerprint();
         let end = corpus.meta.as_ref().and_then(|meta| meta.end_of_text).filter(|_| train.ignore_end_of_text);
         let batches = Batches::new(corpus.train, config.data.order, train.seed, end);
         let held_out = Batches::new(corpus.valid, Order::Sequential, 0, end);
@@ -98,6 +105,8 @@ impl Trainer {
             step: 0,
             updates: 0,
             recording: false,
+            owes_evaluation: false,
+            data_fingerprint,
             clock: Instant::now(),
             scratch: vec![empty; train.gradient_accumulation_steps],
         })
@@ -126,6 +135,15 @@ impl Trainer {
                     state.seed, self.config.train.seed
                 )));
         }
+        if state.data_fingerprint != self.data_fingerprint {
+            return Err(Fault::new(Kind::Data, "the data is not what the run was begun with")
+                .at(&self.config.data.path)
+                .found("token files of another length or content")
+                .remedy(format!(
+                    "put the old data back, or begin a new run with train.init_from = \"{}\"",
+                    checkpoint.weights().display()
+                )));
+        }
         load_weights(&self.engine, checkpoint.model(&self.layout)?)?;
         let Engine { gpu, store, .. } = &self.engine;
         let mut loader = Loader::new(gpu, store);
@@ -137,8 +155,9 @@ impl Trainer {
         }
         self.step = state.step;
         self.updates = state.optimizer_steps;
-        self.recording = state.recording;
-        self.engine.set_record(state.recording);
+        self.recording = state.recording && self.config.train.on_nonfinite == OnNonfinite::Record;
+        self.owes_evaluation = state.owes_evaluation;
+        self.engine.set_record(self.recording);
         self.batches.seek(state.data_cursor);
         Ok(())
     }
@@ -161,24 +180,33 @@ impl Trainer {
     /// Trains to the last step. Where `stop` becomes true, finishes the step, writes a checkpoint and returns
     /// a fault of kind [`Kind::Interrupted`].
     pub fn train(&mut self, stop: &AtomicBool, watch: &mut dyn FnMut(Event)) -> Result<()> {
+        if self.owes_evaluation {
+            self.write_evaluation(stop, watch)?;
+        }
         self.clock = Instant::now();
-        while self.step < self.config.train.steps {
-            if stop.load(Ordering::Relaxed) {
-                return self.interrupted(watch);
-            }
-            if let Some(halted) = self.advance(watch)? {
-                self.answer(&halted, watch)?;
+        while !stop.load(Ordering::Relaxed) && !self.done() {
+            if let Some(halted) = self.advance(stop, watch)? {
+                self.answer(&halted, stop, watch)?;
             }
         }
-        Ok(())
+        if self.done() { Ok(()) } else { self.interrupted(stop, watch) }
+    }
+
+    /// Whether nothing is left to do.
+    pub fn done(&self) -> bool {
+        self.step >= self.config.train.steps && !self.owes_evaluation
     }
 
     /// One step of the loop: submit, take what has come, and the cadences.
-    fn advance(&mut self, watch: &mut dyn FnMut(Event)) -> Result<Option<Halted>> {
+    fn advance(&mut self, stop: &AtomicBool, watch: &mut dyn FnMut(Event)) -> Result<Option<Halted>> {
         while !self.engine.ready() {
             if let Some(halted) = self.take(true, watch)? {
                 return Ok(Some(halted));
             }
+        }
+        // The wait may have been long; no step is begun after it that nobody wants.
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
         }
         self.fill(self.step);
         let learning_rate = self.config.train.learning_rate_at(self.step);
@@ -188,11 +216,11 @@ impl Trainer {
         if let Some(halted) = self.take(false, watch)? {
             return Ok(Some(halted));
         }
-        self.keep_cadence(watch)
+        self.keep_cadence(stop, watch)
     }
 
     /// Evaluates and saves where the steps done so far call for it.
-    fn keep_cadence(&mut self, watch: &mut dyn FnMut(Event)) -> Result<Option<Halted>> {
+    fn keep_cadence(&mut self, stop: &AtomicBool, watch: &mut dyn FnMut(Event)) -> Result<Option<Halted>> {
         let train = &self.config.train;
         let last = self.step == train.steps;
         let evaluates = last || self.step.is_multiple_of(train.eval_every);
@@ -202,9 +230,7 @@ impl Trainer {
                 return Ok(Some(halted));
             }
             if evaluates {
-                let eval = self.evaluate()?;
-                watch(Event::Eval(&eval));
-                self.log.append(&Record::Eval(eval))?;
+                self.write_evaluation(stop, watch)?;
             }
             if saves {
                 self.save(watch)?;
@@ -224,18 +250,29 @@ impl Trainer {
         }
     }
 
-    /// Takes readings: one and waits for it, or all that have come.
+    /// Takes all readings that have come; with `wait`, waits for the first.
     fn take(&mut self, wait: bool, watch: &mut dyn FnMut(Event)) -> Result<Option<Halted>> {
-        while let Some(reading) = self.engine.take(wait)? {
+        let mut come = Vec::new();
+        let mut halted = None;
+        while let Some(reading) = self.engine.take(wait && come.is_empty())? {
             if reading.halted {
-                return Ok(Some(Box::new(reading)));
-            }
-            self.write_down(reading, watch)?;
-            if wait {
+                halted = Some(Box::new(reading));
                 break;
             }
+            come.push(reading);
         }
-        Ok(None)
+        // Of steps that are seen to be done together nobody knows which took how long.
+        let seconds = self.seconds_since_last() / come.len().max(1) as f64;
+        for reading in come {
+            self.write_down(reading, seconds, watch)?;
+        }
+        Ok(halted)
+    }
+
+    /// Seconds since this was last asked.
+    fn seconds_since_last(&mut self) -> f64 {
+        let now = Instant::now();
+        now.duration_since(std::mem::replace(&mut self.clock, now)).as_secs_f64()
     }
 
     /// Takes every reading under way.
@@ -248,12 +285,10 @@ impl Trainer {
         Ok(None)
     }
 
-    fn write_down(&mut self, reading: StepReading, watch: &mut dyn FnMut(Event)) -> Result<()> {
+    /// Tells and logs a step that took so many `seconds`.
+    fn write_down(&mut self, reading: StepReading, seconds: f64, watch: &mut dyn FnMut(Event)) -> Result<()> {
         let train = &self.config.train;
         let each = (train.batch_size * train.gradient_accumulation_steps * train.sequence_length) as u64;
-        let now = Instant::now();
-        let seconds = now.duration_since(self.clock).as_secs_f64();
-        self.clock = now;
         let step = reading.step;
         let record = Step {
             step,
@@ -275,68 +310,9 @@ impl Trainer {
         Ok(())
     }
 
-    /// A step broke: its update and all later ones were held back. Finds out where, then does as configured.
-    fn answer(&mut self, reading: &StepReading, watch: &mut dyn FnMut(Event)) -> Result<()> {
-        let step = reading.step;
-        // Steps submitted since saw a closed gate; they are forgotten and come again.
-        let submitted_since = self.step - step;
-        while self.engine.in_flight() > 0 {
-            self.engine.take(true)?;
-        }
-        self.step = step;
-        self.updates -= submitted_since;
-        self.fill(step);
-        let origin = trace::origin(&self.engine, step, &self.scratch)?;
-        if let Some(origin) = &origin {
-            watch(Event::Nonfinite(origin));
-            self.log.append(&Record::Nonfinite(origin.clone()))?;
-        }
-        match self.config.train.on_nonfinite {
-            OnNonfinite::Record => {
-                self.recording = true;
-                self.engine.set_record(true);
-            }
-            OnNonfinite::Skip => {
-                self.write_down(reading.clone(), watch)?;
-                self.engine.set_record(false);
-                self.step += 1;
-                // Nothing is under way that could be halted.
-                self.keep_cadence(watch)?;
-            }
-            OnNonfinite::Stop => {
-                self.write_down(reading.clone(), watch)?;
-                self.log.sync()?;
-                return Err(self.nonfinite_fault(step, origin.as_ref()));
-            }
-        }
-        self.clock = Instant::now();
-        Ok(())
-    }
-
-    fn nonfinite_fault(&self, step: u64, origin: Option<&Nonfinite>) -> Fault {
-        let found = match origin {
-            Some(o) => {
-                let made = if o.op.is_empty() { String::new() } else { format!(" made by {}", o.op) };
-                let place = if o.scope.is_empty() { String::new() } else { format!(" in {}", o.scope) };
-                format!("{} at element {} of `{}`{made}{place} ({})", o.value, o.index, o.tensor, o.phase)
-            }
-            None => "every tensor finite, but the sum of the gradient's squares beyond f32".to_owned(),
-        };
-        Fault::new(
-            Kind::NonFinite,
-            format!("training stopped before the update of step {step}, which is not finite"),
-        )
-        .at(self.run.path().display())
-        .found(found)
-        .remedy(
-            "the last checkpoint is good; lower train.learning_rate, or set train.on_nonfinite to \
-                 \"skip\" or \"record\"",
-        )
-    }
-
-    fn interrupted(&mut self, watch: &mut dyn FnMut(Event)) -> Result<()> {
+    fn interrupted(&mut self, stop: &AtomicBool, watch: &mut dyn FnMut(Event)) -> Result<()> {
         if let Some(halted) = self.drain(watch)? {
-            self.answer(&halted, watch)?;
+            self.answer(&halted, stop, watch)?;
         }
         self.save(watch)?;
         Err(Fault::new(
@@ -347,16 +323,25 @@ impl Trainer {
         .remedy("go on with --resume"))
     }
 
-    /// Mean cross-entropy over the held-out chunks, in whole batches.
-    pub fn evaluate(&mut self) -> Result<Eval> {
-        let limit = match self.config.train.eval_chunks {
-            0 => usize::MAX,
-            chunks => chunks,
-        };
-        let loss = mean_loss(&self.engine, &mut self.held_out, &mut self.scratch[0], limit)?;
-        Ok(Eval { step: self.step, loss, ppl: loss.exp() })
+    /// Evaluates on the held-out chunks and writes it down. Where `stop` comes first, a resumed run does it.
+    fn write_evaluation(&mut self, stop: &AtomicBool, watch: &mut dyn FnMut(Event)) -> Result<()> {
+        let chunks = self.config.train.eval_chunks;
+        let mut go_on = |_: usize| !stop.load(Ordering::Relaxed);
+        let loss = mean_loss(&self.engine, &mut self.held_out, &mut self.scratch[0], chunks, &mut go_on)?;
+        self.owes_evaluation = loss.is_none();
+        if let Some(loss) = loss {
+            let eval = Eval { step: self.step, loss, ppl: loss.exp() };
+            watch(Event::Eval(&eval));
+            self.log.append(&Record::Eval(eval))?;
+        }
+        Ok(())
     }
 
+    /// Writes a checkpoint.
+    ///
+    /// # Errors
+    /// [`Kind::NonFinite`] where a weight or moment is not finite and the run does not record such numbers:
+    /// every checkpoint of such a run is one to go on from.
     fn save(&mut self, watch: &mut dyn FnMut(Event)) -> Result<()> {
         let metrics_bytes = self.log.sync()?;
         let train = &self.config.train;
@@ -368,9 +353,15 @@ impl Trainer {
             optimizer_steps: self.updates,
             metrics_bytes,
             recording: self.recording,
+            owes_evaluation: self.owes_evaluation,
+            data_fingerprint: self.data_fingerprint,
         };
         let Engine { gpu, store, blueprint, .. } = &self.engine;
-        let source = |prefix| blueprint.arenas.source(gpu, store, prefix);
+        let any = train.on_nonfinite == OnNonfinite::Record;
+        let source = |prefix| {
+            let source = blueprint.arenas.source(gpu, store, prefix);
+            if any { source } else { source.finite() }
+        };
         let (mut model, mut first, mut second) = (source(""), source("m "), source("v "));
         let snapshot = Snapshot {
             state,
@@ -379,61 +370,14 @@ impl Trainer {
             first_moments: &mut first,
             second_moments: &mut second,
         };
-        let path = Checkpoint::write(&self.run, snapshot, train.keep_checkpoints)?;
+        let path =
+            Checkpoint::write(&self.run, snapshot, train.keep_checkpoints).map_err(|fault| {
+                match fault.kind {
+                    Kind::NonFinite => fault.at(self.run.path().display()).remedy(self.remedy_of_nonfinite()),
+                    _ => fault,
+                }
+            })?;
         watch(Event::Checkpoint(&path));
-        Ok(())
-    }
-}
-
-/// Mean cross-entropy of an engine's weights over at least `limit` chunks of `batches` (in whole batches), in
-/// nats per token.
-pub fn mean_loss(engine: &Engine, batches: &mut Batches, batch: &mut Batch, limit: usize) -> Result<f64> {
-    batches.seek(0);
-    let (mut sum, mut counted, mut chunks) = (0.0, 0.0, 0);
-    while chunks < limit {
-        let rows = batches.fill_to_end(batch);
-        if rows == 0 {
-            break;
-        }
-        sum += engine.evaluate(batch)?;
-        counted += f64::from(batch.counted);
-        chunks += rows;
-    }
-    Ok(sum / counted)
-}
-
-/// Puts the tensors of a weight file on the device, one at a time.
-pub fn load_weights(engine: &Engine, mut file: WeightFile) -> Result<()> {
-    let mut loader = Loader::new(&engine.gpu, &engine.store);
-    for i in 0..file.len() {
-        let tensor = file.read(i)?;
-        loader.write(&tensor.name, &tensor.data)?;
-    }
-    Ok(())
-}
-
-/// Writes many tensors without holding staging memory for all of them at once.
-struct Loader<'a> {
-    gpu: &'a Gpu,
-    store: &'a Store,
-    /// Bytes written since the device last took them.
-    staged: usize,
-}
-
-impl<'a> Loader<'a> {
-    fn new(gpu: &'a Gpu, store: &'a Store) -> Self {
-        Self { gpu, store, staged: 0 }
-    }
-
-    fn write(&mut self, name: &str, values: &[f32]) -> Result<()> {
-        /// As much staging memory as checkpoints use for reading.
-        const MOST: usize = 16 << 20;
-        self.store.write(self.gpu, name, values);
-        self.staged += size_of_val(values);
-        if self.staged >= MOST {
-            self.staged = 0;
-            self.gpu.flush()?;
-        }
         Ok(())
     }
 }

@@ -1,0 +1,79 @@
+//! What a device cannot be asked, found out before anything is made on it: a binding, a dispatch or a loop larger
+//! than it takes. Pure arithmetic.
+
+use super::memory::padded_bytes;
+use crate::fault::{Fault, Kind, Result};
+use crate::gpu::mebibytes;
+use crate::ops::{Dispatch, MAX_GROUPS, MAX_ITERATIONS, Operand, Recipe, Traits};
+use crate::tape::{Node, Role, Tape, TensorId};
+
+/// Holds a tape's recipes against the limits of a device.
+///
+/// # Errors
+/// [`Kind::Memory`], naming the tensor or the op, what is needed, and the keys that would change it.
+pub fn check_limits(tape: &Tape, recipes: &[Recipe], device: &Traits) -> Result<()> {
+    for (node, recipe) in tape.nodes().iter().zip(recipes) {
+        for dispatch in &recipe.dispatches {
+            check_bindings(tape, node, recipe, dispatch, device)?;
+            let groups = dispatch.groups.into_iter().max().unwrap_or(0);
+            if groups as usize > MAX_GROUPS {
+                return Err(too_much(node, "workgroups in a row", groups as usize, MAX_GROUPS));
+            }
+        }
+        if device.software && recipe.iterations > MAX_ITERATIONS {
+            return Err(too_much(node, "turns of a loop", recipe.iterations, MAX_ITERATIONS));
+        }
+    }
+    Ok(())
+}
+
+/// Everything that is bound whole must fit one binding; parameters that are walked in windows may be larger.
+fn check_bindings(
+    tape: &Tape,
+    node: &Node,
+    recipe: &Recipe,
+    dispatch: &Dispatch,
+    device: &Traits,
+) -> Result<()> {
+    let whole = |tensor: TensorId| (Some(tensor), tape.shape(tensor).elements());
+    for &(_, operand) in &dispatch.bindings {
+        let (tensor, elements) = match operand {
+            Operand::Input(i) => whole(node.inputs[i]),
+            Operand::Output(i) => whole(node.outputs[i]),
+            Operand::Scratch(i) => (None, recipe.scratch[i]),
+            Operand::InputWindow { length, .. } | Operand::OutputWindow { length, .. } => (None, length),
+            // Images have bounds of their own, which the ops keep.
+            Operand::InputImage(_) => continue,
+        };
+        let bytes = padded_bytes(elements);
+        if bytes <= device.max_binding {
+            continue;
+        }
+        let Some(info) = tensor.map(|tensor| tape.info(tensor)) else {
+            let most = device.max_binding as usize;
+            return Err(too_much(node, "bytes of working memory", bytes as usize, most));
+        };
+        let weights = matches!(info.role, Role::Parameter | Role::ParameterGradient);
+        return Err(Fault::new(
+            Kind::Memory,
+            format!("the tensor `{}` is too large for one binding of this device", info.name),
+        )
+        .found(format!(
+            "{} of shape {}, {} allowed",
+            mebibytes(bytes),
+            info.shape,
+            mebibytes(device.max_binding)
+        ))
+        .remedy(if weights { SMALLER_MODEL } else { SMALLER_BATCH }));
+    }
+    Ok(())
+}
+
+const SMALLER_MODEL: &str = "lower model.n_embd or model.n_inner, or choose another --device";
+const SMALLER_BATCH: &str = "lower train.batch_size and raise train.gradient_accumulation_steps by as much";
+
+fn too_much(node: &Node, unit: &str, needed: usize, most: usize) -> Fault {
+    Fault::new(Kind::Memory, format!("a micro-batch is too large for `{}` on this device", node.op.name()))
+        .found(format!("{needed} {unit} needed, {most} allowed"))
+        .remedy(format!("{SMALLER_BATCH}, or make the model smaller"))
+}

@@ -1,0 +1,43 @@
+//! Tensors on their way to the device, without staging memory for all of them at once.
+
+use super::checkpoint::WeightFile;
+use super::engine::Engine;
+use crate::fault::Result;
+use crate::gpu::Gpu;
+use crate::plan::Store;
+
+/// Puts the tensors of a weight file on the device, one at a time.
+pub fn load_weights(engine: &Engine, mut file: WeightFile) -> Result<()> {
+    let mut loader = Loader::new(&engine.gpu, &engine.store);
+    for i in 0..file.len() {
+        let tensor = file.read(i)?;
+        loader.write(&tensor.name, &tensor.data)?;
+    }
+    Ok(())
+}
+
+/// Writes many tensors without holding staging memory for all of them at once.
+pub(super) struct Loader<'a> {
+    gpu: &'a Gpu,
+    store: &'a Store,
+    /// Bytes written since the device last took them.
+    staged: usize,
+}
+
+impl<'a> Loader<'a> {
+    pub fn new(gpu: &'a Gpu, store: &'a Store) -> Self {
+        Self { gpu, store, staged: 0 }
+    }
+
+    pub fn write(&mut self, name: &str, values: &[f32]) -> Result<()> {
+        /// As much staging memory as checkpoints use for reading.
+        const MOST: usize = 16 << 20;
+        self.store.write(self.gpu, name, values);
+        self.staged += size_of_val(values);
+        if self.staged >= MOST {
+            self.staged = 0;
+            self.gpu.flush()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,92 @@
+//! A step broke: where it began, and how the run goes on or ends.
+
+use super::{Event, Trainer};
+use crate::config::OnNonfinite;
+use crate::fault::{Fault, Kind, Result};
+use crate::observe::record::{Nonfinite, Record};
+use crate::train::checkpoint::Checkpoint;
+use crate::train::engine::StepReading;
+use crate::train::trace;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+impl Trainer {
+    /// A step broke: its update and all later ones were held back. Finds out where, then does as configured.
+    pub(super) fn answer(
+        &mut self,
+        reading: &StepReading,
+        stop: &AtomicBool,
+        watch: &mut dyn FnMut(Event),
+    ) -> Result<()> {
+        let step = reading.step;
+        // Steps submitted since saw a closed gate; they are forgotten and come again.
+        let submitted_since = self.step - step;
+        while self.engine.in_flight() > 0 {
+            self.engine.take(true)?;
+        }
+        self.step = step;
+        self.updates -= submitted_since;
+        self.fill(step);
+        let origin = trace::origin(&self.engine, step, &self.scratch)?
+            .unwrap_or_else(|| trace::overflowing_norm(step, f64::from(reading.grad_norm)));
+        watch(Event::Nonfinite(&origin));
+        self.log.append(&Record::Nonfinite(origin.clone()))?;
+        let seconds = self.seconds_since_last();
+        match self.config.train.on_nonfinite {
+            OnNonfinite::Record => {
+                self.recording = true;
+                self.engine.set_record(true);
+            }
+            // A broken weight breaks every step to come: there is nothing to skip to.
+            OnNonfinite::Skip if origin.phase != trace::PARAMETERS => {
+                self.write_down(reading.clone(), seconds, watch)?;
+                self.engine.set_record(false);
+                self.step += 1;
+                // Nothing is under way that could be halted.
+                self.keep_cadence(stop, watch)?;
+            }
+            OnNonfinite::Stop | OnNonfinite::Skip => {
+                self.write_down(reading.clone(), seconds, watch)?;
+                self.log.sync()?;
+                return Err(self.stopped_at(&origin));
+            }
+        }
+        self.clock = Instant::now();
+        Ok(())
+    }
+
+    fn stopped_at(&self, origin: &Nonfinite) -> Fault {
+        let Nonfinite { step, value, index, tensor, phase, .. } = origin;
+        let found = if origin.op == trace::NORM {
+            "every tensor finite, but the sum of the gradient's squares beyond f32".to_owned()
+        } else {
+            let made = if origin.op.is_empty() { String::new() } else { format!(" made by {}", origin.op) };
+            let place = if origin.scope.is_empty() { String::new() } else { format!(" in {}", origin.scope) };
+            format!("{value} at element {index} of `{tensor}`{made}{place} ({phase})")
+        };
+        Fault::new(
+            Kind::NonFinite,
+            format!("training stopped before the update of step {step}, which is not finite"),
+        )
+        .at(self.run.path().display())
+        .found(found)
+        .remedy(self.remedy_of_nonfinite())
+    }
+
+    /// What to do, given the checkpoints that are there.
+    pub(super) fn remedy_of_nonfinite(&self) -> String {
+        let answers = "--resume --set train.on_nonfinite=skip (or record)";
+        match Checkpoint::latest(&self.run) {
+            Ok(Some(latest)) => format!(
+                "the checkpoint of step {} is good: go on from it with {answers}, or begin a new run with a lower \
+                 train.learning_rate and train.init_from = \"{}\"",
+                latest.checkpoint.state().step,
+                latest.checkpoint.weights().display()
+            ),
+            _ => format!(
+                "there is no checkpoint yet: lower train.learning_rate in a new run, or begin this one again \
+                 with {answers}"
+            ),
+        }
+    }
+}
