@@ -4,7 +4,7 @@ use super::{Global, say, stop};
 use crate::config::Config;
 use crate::fault::{Fault, Kind, Result};
 use crate::train::checkpoint::Checkpoint;
-use crate::train::evaluate::evaluate;
+use crate::train::evaluate::{Evaluated, evaluate};
 use crate::train::run_folder::RunFolder;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -55,7 +55,12 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     };
     let eval = evaluate(global.open()?, &config, &checkpoint, chunks, &mut go_on)?;
     bar.finish_and_clear();
-    let eval = eval.ok_or_else(|| Fault::new(Kind::Interrupted, "interrupted before the end"))?;
+    let Some(Evaluated { eval, same_data }) = eval else {
+        return Err(Fault::new(Kind::Interrupted, "interrupted before the end"));
+    };
+    if !same_data && arguments.data.is_none() {
+        global.note(format!("{} is not the data that the run was begun with", config.data.path));
+    }
     if arguments.json {
         let path = checkpoint.path().display().to_string();
         // Numbers that are not finite become strings, as in the log.

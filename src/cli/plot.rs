@@ -19,7 +19,7 @@ tests/data/published_head_entropies.toml has those of the paper's first figure.
 Examples:
   normfree plot runs/sm_g runs/sm_r
   normfree plot runs/sm_r tests/data/published_head_entropies.toml --scale own
-  normfree plot runs/sm_* --reference causal_ceiling --colormap cividis";
+  normfree plot runs/sm_g --reference causal_ceiling --colormap cividis";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]

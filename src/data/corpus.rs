@@ -78,7 +78,7 @@ impl Corpus {
                 return Err(Fault::new(Kind::Data, "a token file is not as long as meta.json says")
                     .at(path.display())
                     .found(format!("{bytes} bytes instead of {expected}"))
-                    .remedy("it was cut short, replaced or removed: write the folder anew with `normfree prepare`"));
+                    .remedy("it was cut short, replaced or removed: write the folder anew with `normfree prepare --replace`"));
             }
             TokenFile::open(&path, meta.dtype, sequence_length, vocab_size)
         };

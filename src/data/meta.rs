@@ -116,7 +116,7 @@ impl Meta {
             Fault::new(Kind::Data, "the description of the data cannot be used")
                 .at(path.display())
                 .found(found)
-                .remedy("write the folder anew with `normfree prepare`")
+                .remedy("write the folder anew with `normfree prepare --replace`")
         };
         // The version first: another version's fields need not be these.
         #[derive(Deserialize)]

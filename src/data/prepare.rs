@@ -102,17 +102,20 @@ impl PrepareOptions {
         for entry in std::fs::read_dir(out).map_err(|e| failed(&e))? {
             let name = entry.map_err(|e| failed(&e))?.file_name();
             let name = name.to_string_lossy();
-            if !OURS.contains(&&*name) {
+            // What file managers leave is nobody's, and stays.
+            let nobodys = name.starts_with('.') || ["desktop.ini", "Thumbs.db"].contains(&&*name);
+            if !nobodys && !OURS.contains(&&*name) {
                 return refused(format!("{name} in it"), "choose another folder, which --out names");
             }
         }
-        match Meta::read(out) {
-            Ok(Some(meta)) if !self.replace => refused(
-                format!("data prepared from {}", meta.source.description.join(", ")),
-                "choose another folder, or say --replace to write over it",
-            ),
-            _ => Ok(()),
+        if self.replace || !OURS.iter().any(|name| out.join(name).exists()) {
+            return Ok(());
         }
+        let found = match Meta::read(out) {
+            Ok(Some(meta)) => format!("data prepared from {}", meta.source.description.join(", ")),
+            _ => "files of prepared data, not whole or of another version".to_owned(),
+        };
+        refused(found, "choose another folder, or say --replace to write over it")
     }
 }
 

@@ -100,6 +100,11 @@ impl Layout {
         1.0 / (self.width as f64).sqrt()
     }
 
+    /// Turns of the loops of one lane, at most: over tiles, over loading them, over the keys in them.
+    fn iterations(&self) -> usize {
+        2 * self.sequence
+    }
+
     /// Pairs of a query and a key it sees.
     fn pairs(&self) -> u64 {
         let sequence = self.sequence as u64;
@@ -201,7 +206,7 @@ impl Op for Attention {
         }
         Recipe {
             dispatches: vec![text.dispatch(&layout, bindings)],
-            iterations: layout.sequence,
+            iterations: layout.iterations(),
             ..Recipe::default()
         }
     }

@@ -87,7 +87,7 @@ pub fn heatmap(panels: &[Panel], caption: &str, scale: Scale, colormap: Colormap
     if scale == Scale::Shared {
         let first = page.corner(0);
         let last = page.corner(page.columns * ((panels.len() - 1) / page.columns)).1 + page.matrix.1;
-        let x = page.corner(page.columns - 1).0 + page.matrix.0 + 16.0;
+        let x = page.corner(page.columns - 1).0 + page.bar;
         colour_bar(&mut picture, (x, first.1), last - first.1, shared, colormap);
     }
     if !caption.is_empty() {
@@ -118,6 +118,8 @@ struct Page {
     /// Room of a panel, its titles and labels included.
     panel: (f64, f64),
     above: f64,
+    /// From the left edge of the last matrix of a row to a shared bar.
+    bar: f64,
 }
 
 impl Page {
@@ -131,7 +133,6 @@ impl Page {
             (MATRIX.1 / down).clamp(CELL_LEAST.1, CELL_MOST.1).floor(),
         );
         let matrix = ((across * cell.0).max(LEAST.0), (down * cell.1).max(LEAST.1));
-        // Beside the matrix a bar has its room to itself; above it, titles may reach over.
         let titles = most(|panel| {
             let notes = panel.notes.iter().map(|note| text::width(note, NOTE));
             notes.fold(text::width(&panel.title, TITLE), f64::max)
@@ -141,8 +142,10 @@ impl Page {
         let panel = (LEFT + (matrix.0 + own_bar).max(titles * SLACK), above + matrix.1 + BELOW);
         let spread = |count: usize, size: f64| count as f64 * (size + GAP) - GAP;
         let foot = if caption.is_empty() { 0.0 } else { 26.0 };
-        // A shared bar stands beside the last matrix, under what its title reaches over.
-        let last = (LEFT + matrix.0 + BAR_ROOM).max(panel.0);
+        // A shared bar stands beside the last matrix: under what its title reaches over, where there is one row.
+        let beside = if rows == 1 { matrix.0 } else { matrix.0.max(titles * SLACK) };
+        let bar = beside + 16.0;
+        let last = if scale == Scale::Own { panel.0 } else { panel.0.max(LEFT + beside + BAR_ROOM) };
         Self {
             width: (2.0 * MARGIN + spread(columns, panel.0) - panel.0 + last)
                 .max(text::width(caption, NOTE) * SLACK + 2.0 * MARGIN + LEFT),
@@ -152,6 +155,7 @@ impl Page {
             matrix,
             panel,
             above,
+            bar,
         }
     }
 

@@ -10,6 +10,14 @@ use crate::gpu::Gpu;
 use crate::observe::record::Eval;
 use std::path::Path;
 
+/// What an evaluation found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluated {
+    pub eval: Eval,
+    /// The data is what the run was trained and evaluated on.
+    pub same_data: bool,
+}
+
 /// Mean cross-entropy of a checkpoint's weights over the first `chunks` held-out chunks of `config.data.path`,
 /// in whole batches; over all of them with 0. `go_on` hears of the chunks done, and ends it by saying no.
 ///
@@ -21,9 +29,10 @@ pub fn evaluate(
     checkpoint: &Checkpoint,
     chunks: usize,
     go_on: &mut dyn FnMut(usize) -> bool,
-) -> Result<Option<Eval>> {
+) -> Result<Option<Evaluated>> {
     let train = &config.train;
     let corpus = Corpus::open(Path::new(&config.data.path), train.sequence_length, config.model.vocab_size)?;
+    let same_data = corpus.fingerprint() == checkpoint.state().data_fingerprint;
     let end = corpus.meta.as_ref().and_then(|meta| meta.end_of_text).filter(|_| train.ignore_end_of_text);
     let mut held_out = Batches::new(corpus.valid, Order::Sequential, 0, end);
     let engine = Engine::new(gpu, config)?;
@@ -31,7 +40,8 @@ pub fn evaluate(
     load_weights(&engine, checkpoint.model(&layout)?)?;
     let mut batch = Batch::new(train.batch_size, train.sequence_length);
     let loss = mean_loss(&engine, &mut held_out, &mut batch, chunks, go_on)?;
-    Ok(loss.map(|loss| Eval { step: checkpoint.state().step, loss, ppl: loss.exp() }))
+    let step = checkpoint.state().step;
+    Ok(loss.map(|loss| Evaluated { eval: Eval { step, loss, ppl: loss.exp() }, same_data }))
 }
 
 /// Mean cross-entropy of an engine's weights over the first `chunks` of `batches` (in whole batches; all of them with

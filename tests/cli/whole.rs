@@ -1,11 +1,16 @@
 //! From text to pictures; and runs that are stopped, killed and broken.
 
 use super::{Place, assert_same, refused, shown};
-use crate::support::seed;
+use crate::support::{gpu, seed};
+use normfree::config::Config;
+use normfree::fault::Kind;
+use normfree::train::run_folder::RunFolder;
+use normfree::train::trainer::{Event, Trainer};
 use rand::{Rng, SeedableRng};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -172,6 +177,33 @@ fn killed_at_any_moment_and_resumed_gives_the_same_bytes() {
     assert!(child.wait().unwrap().success());
     assert!(kills > 0, "the run was never met alive");
     assert_same(&place.path("whole"), &place.path("killed"));
+}
+
+/// Ctrl-C during the last evaluation: a resumed run makes up for it, once.
+#[test]
+fn an_evaluation_broken_off_is_made_up_for() {
+    let place = Place::with_data();
+    place.succeeds(&["train", "tiny.toml", "--run", "whole"]);
+    let data = toml::Value::String(place.path("data").display().to_string());
+    let config = Config::load(&place.path("tiny.toml"), &[format!("data.path={data}")]).unwrap();
+    let folder = RunFolder::create(&place.path("r")).unwrap();
+    folder.write_config(&config.to_toml()).unwrap();
+    let mut trainer = Trainer::start(gpu(), &config, folder).unwrap();
+    let stop = AtomicBool::new(false);
+    let fault = trainer.train(&stop, &mut |event| {
+        if let Event::Step(step) = event {
+            stop.store(step.step == 11, Ordering::Relaxed);
+        }
+    });
+    assert_eq!(fault.unwrap_err().kind, Kind::Interrupted);
+    drop(trainer);
+    let evals = || fs::read_to_string(place.path("r/metrics.jsonl")).unwrap().matches("\"eval\"").count();
+    assert_eq!(evals(), 1);
+    place.succeeds(&["train", "--resume", "--run", "r"]);
+    assert_eq!(evals(), 2);
+    assert_same(&place.path("whole"), &place.path("r"));
+    let told = place.succeeds(&["train", "--resume", "--run", "r"]);
+    assert!(told.contains("all 12 steps are done"), "{told}");
 }
 
 #[test]

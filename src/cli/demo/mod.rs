@@ -4,7 +4,7 @@ mod findings;
 
 use super::progress::TrainProgress;
 use super::train::{differences, drive, open, tokens_per_step};
-use super::{Global, prepare, say, stop};
+use super::{Global, prepare, say, stop, thousands};
 use crate::config::Config;
 use crate::data::{Meta, PrepareOptions};
 use crate::fault::{Fault, Kind, Result};
@@ -124,6 +124,7 @@ fn data(
         vocab_size: config.model.vocab_size,
         chunk: config.train.sequence_length,
         max_bytes: Some(TEXT),
+        // What an interrupted preparation left.
         replace: true,
         ..PrepareOptions::new(vec!["auto".to_owned()], folder.clone())
     };
@@ -134,9 +135,19 @@ fn data(
             && meta.packed == options.pack
     };
     if folder.is_dir()
-        && let Some(meta) = Meta::read(&folder)?.filter(fits)
+        && let Some(meta) = Meta::read(&folder)?
     {
-        global.note(format!("using the data prepared before in {}", folder.display()));
+        if !fits(&meta) {
+            return Err(Fault::new(Kind::RunFolder, "the folder holds data of other sizes")
+                .at(folder.display())
+                .found(format!("chunks of {}, {} tokens", meta.chunk, thousands(meta.vocab_size as u64)))
+                .remedy("choose another folder with --out, or delete that one"));
+        }
+        global.note(format!(
+            "using the data prepared before in {}, with its vocabulary of {}",
+            folder.display(),
+            thousands(meta.vocab_size as u64)
+        ));
         return Ok((folder, Some(meta)));
     }
     let meta = prepare::with_progress(&options, global.quiet)?;
@@ -193,6 +204,9 @@ fn train_one(
         Kind::Interrupted => Fault::new(Kind::Interrupted, "interrupted; a checkpoint was written")
             .at(path.display())
             .remedy("the same command goes on from there"),
+        Kind::NonFinite => {
+            fault.remedy("begin anew with another --out and a lower --set train.learning_rate")
+        }
         _ => fault,
     })
 }

@@ -73,7 +73,7 @@ impl Op for AttentionBackward {
                 Text::choose(Pass::KeyGradient, &layout, device).dispatch(&layout, shared.to_vec()),
             ],
             scratch: vec![shapes.input_elements(2)],
-            iterations: layout.sequence,
+            iterations: layout.iterations(),
         }
     }
 

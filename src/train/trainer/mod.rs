@@ -62,7 +62,7 @@ type Halted = Box<StepReading>;
 impl Trainer {
     /// Starts a run in a new, locked folder: fresh weights, or those of `train.init_from`.
     pub fn start(gpu: Gpu, config: &Config, run: RunFolder) -> Result<Self> {
-        let trainer = Self::open(gpu, config, run, 0)?;
+        let trainer = Self::open(gpu, config, run, None)?;
         trainer.fresh_weights()?;
         Ok(trainer)
     }
@@ -76,23 +76,28 @@ impl Trainer {
         for fault in &latest.passed_over {
             watch(Event::Note(format!("passed over a damaged checkpoint: {fault}")));
         }
-        let mut trainer = Self::open(gpu, config, run, latest.checkpoint.state().metrics_bytes)?;
+        let mut trainer = Self::open(gpu, config, run, Some(&latest.checkpoint))?;
         trainer.restore(&latest.checkpoint)?;
         Ok(trainer)
     }
 
-    /// Opens data, device side and log; of the log, its first `metrics_bytes` stay.
-    fn open(gpu: Gpu, config: &Config, run: RunFolder, metrics_bytes: u64) -> Result<Self> {
+    /// Opens data, device side and log. Of the log stays what `checkpoint` counts, once that is known to be of this
+    /// run.
+    fn open(gpu: Gpu, config: &Config, run: RunFolder, checkpoint: Option<&Checkpoint>) -> Result<Self> {
         let train = &config.train;
         let path = Path::new(&config.data.path);
         let corpus = Corpus::open(path, train.sequence_length, config.model.vocab_size)?;
         let data_fingerprint = corpus.fingerprint();
+        if let Some(checkpoint) = checkpoint {
+            check_origin(config, data_fingerprint, checkpoint)?;
+        }
         let end = corpus.meta.as_ref().and_then(|meta| meta.end_of_text).filter(|_| train.ignore_end_of_text);
         let batches = Batches::new(corpus.train, config.data.order, train.seed, end);
         let held_out = Batches::new(corpus.valid, Order::Sequential, 0, end);
         let engine = Engine::new(gpu, config)?;
         let layout = ModelTensors::gpt2(&engine.blueprint.arenas.specs());
-        let log = MetricsLog::open(&run.metrics(), metrics_bytes)?;
+        let written = checkpoint.map_or(0, |checkpoint| checkpoint.state().metrics_bytes);
+        let log = MetricsLog::open(&run.metrics(), written)?;
         let empty = Batch::new(train.batch_size, train.sequence_length);
         Ok(Self {
             config: config.clone(),
@@ -127,23 +132,6 @@ impl Trainer {
 
     fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         let state = *checkpoint.state();
-        if state.seed != self.config.train.seed {
-            return Err(Fault::new(Kind::Checkpoint, "the checkpoint belongs to a run of another seed")
-                .at(checkpoint.path().display())
-                .found(format!(
-                    "seed {} there, {} in the configuration",
-                    state.seed, self.config.train.seed
-                )));
-        }
-        if state.data_fingerprint != self.data_fingerprint {
-            return Err(Fault::new(Kind::Data, "the data is not what the run was begun with")
-                .at(&self.config.data.path)
-                .found("token files of another length or content")
-                .remedy(format!(
-                    "put the old data back, or begin a new run with train.init_from = \"{}\"",
-                    checkpoint.weights().display()
-                )));
-        }
         load_weights(&self.engine, checkpoint.model(&self.layout)?)?;
         let Engine { gpu, store, .. } = &self.engine;
         let mut loader = Loader::new(gpu, store);
@@ -182,6 +170,9 @@ impl Trainer {
     pub fn train(&mut self, stop: &AtomicBool, watch: &mut dyn FnMut(Event)) -> Result<()> {
         if self.owes_evaluation {
             self.write_evaluation(stop, watch)?;
+            if !self.owes_evaluation {
+                self.save(watch)?;
+            }
         }
         self.clock = Instant::now();
         while !stop.load(Ordering::Relaxed) && !self.done() {
@@ -232,7 +223,8 @@ impl Trainer {
             if evaluates {
                 self.write_evaluation(stop, watch)?;
             }
-            if saves {
+            // Where the evaluation was broken off the run ends, with a checkpoint of its own.
+            if saves && !self.owes_evaluation {
                 self.save(watch)?;
             }
             self.clock = Instant::now();
@@ -261,8 +253,11 @@ impl Trainer {
             }
             come.push(reading);
         }
+        if come.is_empty() {
+            return Ok(halted);
+        }
         // Of steps that are seen to be done together nobody knows which took how long.
-        let seconds = self.seconds_since_last() / come.len().max(1) as f64;
+        let seconds = self.seconds_since_last() / come.len() as f64;
         for reading in come {
             self.write_down(reading, seconds, watch)?;
         }
@@ -373,13 +368,35 @@ impl Trainer {
         let path =
             Checkpoint::write(&self.run, snapshot, train.keep_checkpoints).map_err(|fault| {
                 match fault.kind {
-                    Kind::NonFinite => fault.at(self.run.path().display()).remedy(self.remedy_of_nonfinite()),
+                    Kind::NonFinite => {
+                        fault.at(self.run.path().display()).remedy(self.remedy_of_nonfinite(false))
+                    }
                     _ => fault,
                 }
             })?;
         watch(Event::Checkpoint(&path));
         Ok(())
     }
+}
+
+/// Whether a checkpoint was made with this seed and this data.
+fn check_origin(config: &Config, data_fingerprint: u64, checkpoint: &Checkpoint) -> Result<()> {
+    let state = checkpoint.state();
+    if state.seed != config.train.seed {
+        return Err(Fault::new(Kind::Checkpoint, "the checkpoint belongs to a run of another seed")
+            .at(checkpoint.path().display())
+            .found(format!("seed {} there, {} in the configuration", state.seed, config.train.seed)));
+    }
+    if state.data_fingerprint != data_fingerprint {
+        return Err(Fault::new(Kind::Data, "the data is not what the run was begun with")
+            .at(&config.data.path)
+            .found("token files of another length or content")
+            .remedy(format!(
+                "put the old data back, or begin a new run with train.init_from = \"{}\"",
+                checkpoint.weights().display()
+            )));
+    }
+    Ok(())
 }
 
 fn attention_record(reading: &StepReading, sequence: usize) -> Attention {

@@ -27,11 +27,11 @@ impl Trainer {
         self.step = step;
         self.updates -= submitted_since;
         self.fill(step);
+        let seconds = self.seconds_since_last();
         let origin = trace::origin(&self.engine, step, &self.scratch)?
             .unwrap_or_else(|| trace::overflowing_norm(step, f64::from(reading.grad_norm)));
         watch(Event::Nonfinite(&origin));
         self.log.append(&Record::Nonfinite(origin.clone()))?;
-        let seconds = self.seconds_since_last();
         match self.config.train.on_nonfinite {
             OnNonfinite::Record => {
                 self.recording = true;
@@ -70,22 +70,32 @@ impl Trainer {
         )
         .at(self.run.path().display())
         .found(found)
-        .remedy(self.remedy_of_nonfinite())
+        .remedy(self.remedy_of_nonfinite(origin.phase != trace::PARAMETERS))
     }
 
-    /// What to do, given the checkpoints that are there.
-    pub(super) fn remedy_of_nonfinite(&self) -> String {
-        let answers = "--resume --set train.on_nonfinite=skip (or record)";
+    /// What to do, given the checkpoints that are there. An update can be left out where its own gradient is broken
+    /// (`skippable`), not where it breaks the weights.
+    pub(super) fn remedy_of_nonfinite(&self, skippable: bool) -> String {
+        let skips = skippable && self.config.train.on_nonfinite == OnNonfinite::Stop;
+        let answer = format!(
+            "--resume --set train.on_nonfinite={}",
+            if skips { "skip (or record)" } else { "record" }
+        );
         match Checkpoint::latest(&self.run) {
-            Ok(Some(latest)) => format!(
-                "the checkpoint of step {} is good: go on from it with {answers}, or begin a new run with a lower \
-                 train.learning_rate and train.init_from = \"{}\"",
+            Ok(Some(latest)) if !latest.checkpoint.state().recording => format!(
+                "the checkpoint of step {} is good: begin a new run with a lower train.learning_rate and \
+                 train.init_from = \"{}\", or go on from it with {answer}",
                 latest.checkpoint.state().step,
                 latest.checkpoint.weights().display()
             ),
+            Ok(Some(_)) => {
+                "the run recorded such numbers before its last checkpoint: begin a new one with a lower \
+                            train.learning_rate"
+                    .to_owned()
+            }
             _ => format!(
-                "there is no checkpoint yet: lower train.learning_rate in a new run, or begin this one again \
-                 with {answers}"
+                "there is no checkpoint yet: lower train.learning_rate in a new run, or begin this one again with \
+                 {answer}"
             ),
         }
     }
