@@ -218,10 +218,18 @@ fn the_papers_figure_is_drawn_cell_by_cell() {
 #[test]
 fn every_size_of_grid_is_legible() {
     let mut before = (0.0, 0.0);
+    let drawn =
+        [(1, Scale::Shared), (2, Scale::Own), (3, Scale::Shared), (4, Scale::Own), (4, Scale::Shared)];
     for (layers, heads) in [(1, 1), (6, 4), (12, 12), (24, 24)] {
-        for (count, scale) in [(1, Scale::Shared), (2, Scale::Own), (3, Scale::Shared), (4, Scale::Own)] {
+        for (count, scale) in drawn {
             let mut panels = vec![panel("SM+LN+G", grid(layers, heads)); count];
-            panels[0].notes = vec!["step 2,600 · perplexity 26.30".into(), "overload 8%".into()];
+            // The last one's may reach to where a bar stands.
+            for panel in [0, count - 1] {
+                panels[panel].notes = vec![
+                    "2,600 steps · perplexity 26.30".into(),
+                    "overload 8% · collapse 0% · M = 3.88 nats".into(),
+                ];
+            }
             let picture = heatmap(&panels, "Where M is named.", scale, Colormap::Cividis).unwrap();
             assert_legible(&picture);
             assert_eq!(cells(&picture).len(), layers * heads * count);
@@ -232,6 +240,13 @@ fn every_size_of_grid_is_legible() {
                     left > x + 1.0 && right < x + width - 1.0 && top > y && bottom < y + height
                 });
                 assert_eq!(inside.count(), 1, "cell at {x}, {y}");
+            }
+            for stripe in &picture.marks {
+                let Mark::Rect { x, y, width: 18.0, height, .. } = *stripe else { continue };
+                for (left, top, right, bottom) in &bounds {
+                    let apart = *left >= x + 18.0 || *right <= x || *top >= y + height || *bottom <= y;
+                    assert!(apart, "a text lies on the colour bar of {count} panels of {layers}x{heads}");
+                }
             }
             let bars = texts(&picture).iter().filter(|text| text.text == "Mean entropy (nats)").count();
             assert_eq!(bars, if scale == Scale::Own { count } else { 1 });

@@ -13,6 +13,7 @@ use normfree::train::arena::Arenas;
 use normfree::train::engine::{Engine, settings};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeMap;
 
 /// A small model whose sizes take the kernels' fast paths (rows of 64) and awkward ones (9 positions, 3 heads
 /// would not divide 64).
@@ -149,12 +150,27 @@ fn difference(got: &[f32], want: &[f64]) -> f64 {
     got.iter().zip(want).fold(0.0_f64, |worst, (g, w)| worst.max((f64::from(*g) - w).abs())) / scale
 }
 
+/// How much of each bound was used: what says whether a test is near to failing.
+#[derive(Default)]
+struct Worst {
+    shares: BTreeMap<&'static str, f64>,
+}
+
+impl Worst {
+    fn holds(&mut self, what: &'static str, off: f64, bound: f64) -> bool {
+        let share = self.shares.entry(what).or_default();
+        *share = share.max(off / bound);
+        off < bound
+    }
+}
+
 fn agrees(changes: &[&str]) {
     let seed = seed();
     let config = config(changes);
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let (mut engine, parameters) = engine(&config);
     let mut reference = Reference::new(&engine, &parameters);
+    let mut worst = Worst::default();
     for step in 0..10 {
         let batches = batches(&config, &mut random);
         let learning_rate = config.train.learning_rate_at(step);
@@ -165,11 +181,16 @@ fn agrees(changes: &[&str]) {
         // gradient is all rounding moves by the learning rate either way.
         let bound = if step == 0 { 1e-6 } else { 2e-4 };
         let off = (f64::from(reading.loss) - loss).abs() / loss;
-        assert!(off < bound, "{changes:?} step {step}: loss {} against {loss}", reading.loss);
+        assert!(
+            worst.holds("loss", off, bound),
+            "{changes:?} step {step}: loss {} against {loss}",
+            reading.loss
+        );
         let off = (f64::from(reading.grad_norm) - norm).abs() / norm;
-        assert!(off < 50.0 * bound, "{changes:?} step {step}: norm {} against {norm}", reading.grad_norm);
+        let place = format!("{changes:?} step {step}");
+        assert!(worst.holds("norm", off, 50.0 * bound), "{place}: norm {} against {norm}", reading.grad_norm);
         if step == 0 {
-            compare_gradients(&engine, &reference, changes);
+            compare_gradients(&engine, &reference, changes, &mut worst);
         }
     }
     let tape = &engine.blueprint.micro.tape;
@@ -187,12 +208,16 @@ fn agrees(changes: &[&str]) {
         // nothing may go elsewhere, by up to the learning rate (1e-2) a step, while all the others agree.
         let square = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();
         let apart = square(&mut got.iter().zip(&want).map(|(g, w)| f64::from(*g) - w));
-        let off = (apart / square(&mut want.iter().copied()).max(1e-12)).sqrt();
-        assert!(off < 1e-3, "{changes:?}: {} differs by {off:e} after ten steps", parameter.name);
+        // A slope can end next to zero: it counts as what ten updates of the learning rate add up to.
+        let least: f64 = if parameter.name.ends_with("slopes") { 0.1 } else { 1e-6 };
+        let off = (apart / square(&mut want.iter().copied()).max(least * least)).sqrt();
+        let name = &parameter.name;
+        assert!(worst.holds("weights", off, 1e-3), "{changes:?}: {name} differs by {off:e} after ten steps");
     }
+    println!("{changes:?} seed {seed}: shares of the bounds {:.3?}", worst.shares);
 }
 
-fn compare_gradients(engine: &Engine, reference: &Reference, changes: &[&str]) {
+fn compare_gradients(engine: &Engine, reference: &Reference, changes: &[&str], worst: &mut Worst) {
     let tape = &engine.blueprint.micro.tape;
     for parameter in engine.blueprint.arenas.parameters() {
         let name = format!("grad {}", parameter.name);
@@ -202,7 +227,8 @@ fn compare_gradients(engine: &Engine, reference: &Reference, changes: &[&str]) {
         // f32 sums of some hundred terms, through two blocks. A slope's gradient is one number, a sum of thousands
         // of terms of both signs: what is left of it may be a hundredth of them.
         let bound = if parameter.name.ends_with("slopes") { 1e-3 } else { 2e-5 };
-        assert!(off < bound, "{changes:?}: {name} differs by {off:e}");
+        let what = if bound > 1e-4 { "slopes" } else { "gradients" };
+        assert!(worst.holds(what, off, bound), "{changes:?}: {name} differs by {off:e}");
     }
 }
 
