@@ -9,9 +9,9 @@ const AFTER_HELP: &str = "\
 Every op, forward and adjoint, runs on this device and on a reference in 64-bit
 floats, over random and awkward shapes, in memory that was filled with NaN
 before. The error of a tensor is its largest deviation, relative to its largest
-magnitude (at least to 1 where it has fewer than 12 elements, of which all may be
-small by chance). Exit code 11 where one lies outside its bound: do not trust this
-driver with a training run.
+magnitude (at least to 1 where it has fewer than 12 elements, of which all may
+be small by chance). Exit code 11 where one lies outside its bound: do not trust
+this driver with a training run.
 
 Examples:
   normfree verify
