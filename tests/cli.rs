@@ -88,6 +88,11 @@ impl Place {
     }
 }
 
+/// The options that set these keys.
+pub fn sets<'a>(keys: &[&'a str]) -> Vec<&'a str> {
+    keys.iter().flat_map(|&key| ["--set", key]).collect()
+}
+
 #[track_caller]
 pub fn refused(output: &Output, code: i32, parts: &[&str]) {
     let stderr = String::from_utf8_lossy(&output.stderr);

@@ -241,13 +241,16 @@ fn every_size_of_grid_is_legible() {
                 });
                 assert_eq!(inside.count(), 1, "cell at {x}, {y}");
             }
+            let mut stripes = 0;
             for stripe in &picture.marks {
                 let Mark::Rect { x, y, width: 18.0, height, .. } = *stripe else { continue };
+                stripes += 1;
                 for (left, top, right, bottom) in &bounds {
                     let apart = *left >= x + 18.0 || *right <= x || *top >= y + height || *bottom <= y;
                     assert!(apart, "a text lies on the colour bar of {count} panels of {layers}x{heads}");
                 }
             }
+            assert!(stripes > 0, "there is no colour bar");
             let bars = texts(&picture).iter().filter(|text| text.text == "Mean entropy (nats)").count();
             assert_eq!(bars, if scale == Scale::Own { count } else { 1 });
             if count == 1 {

@@ -148,8 +148,7 @@ fn config_to_resume(arguments: &Arguments, folder: &RunFolder) -> Result<Config>
         Some(path) => Config::load(path, &arguments.set)?,
         None => Config::load(&folder.config(), &arguments.set)?,
     };
-    let mut differences = differences(&own, &typed);
-    differences.retain(|difference| !FREE.iter().any(|key| difference.starts_with(&format!("{key} "))));
+    let differences = differences(&own, &typed, &FREE);
     if differences.is_empty() {
         return Ok(typed);
     }
@@ -183,8 +182,8 @@ fn compare_environments(folder: &RunFolder, config: &Config, gpu: &Gpu, global: 
     Ok(())
 }
 
-/// Keys that differ, each with both values.
-pub(super) fn differences(own: &Config, typed: &Config) -> Vec<String> {
+/// Keys that differ, each with both values; those that are `free` to differ are left out.
+pub(super) fn differences(own: &Config, typed: &Config, free: &[&str]) -> Vec<String> {
     let [own, typed] = [own, typed].map(|config| json!(config));
     let none = serde_json::Map::new();
     let mut found = Vec::new();
@@ -193,7 +192,10 @@ pub(super) fn differences(own: &Config, typed: &Config) -> Vec<String> {
         let keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
         for key in keys.filter(|key| a.get(*key) != b.get(*key)) {
             let show = |value: Option<&Value>| value.map_or("unset".to_owned(), Value::to_string);
-            found.push(format!("{table}.{key} = {} there, {} here", show(a.get(key)), show(b.get(key))));
+            let name = format!("{table}.{key}");
+            if !free.contains(&name.as_str()) {
+                found.push(format!("{name} = {} there, {} here", show(a.get(key)), show(b.get(key))));
+            }
         }
     }
     found

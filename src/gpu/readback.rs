@@ -23,7 +23,6 @@ pub struct ReadbackRing {
     flying: VecDeque<Flight>,
     /// Of one slot.
     bytes: u64,
-    slots: usize,
 }
 
 struct Flight {
@@ -38,12 +37,12 @@ impl ReadbackRing {
     pub fn new(gpu: &Gpu, slots: usize, bytes: u64) -> Result<Self> {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let free = (0..slots).map(|_| gpu.buffer("readback", bytes, usage)).collect::<Result<_>>()?;
-        Ok(Self { free, flying: VecDeque::new(), bytes, slots })
+        Ok(Self { free, flying: VecDeque::new(), bytes })
     }
 
     /// Bytes of all slots.
     pub fn bytes(&self) -> u64 {
-        self.slots as u64 * self.bytes
+        (self.free.len() + self.flying.len()) as u64 * self.bytes
     }
 
     /// How many readings are under way.

@@ -43,7 +43,7 @@ const BAR: f64 = 18.0;
 const MARGIN: f64 = 18.0;
 const GAP: f64 = 26.0;
 /// The least size of a panel's matrix area, so that the bar's label fits beside a single cell.
-const LEAST: (f64, f64) = (120.0, 190.0);
+const LEAST: (f64, f64) = (120.0, 170.0);
 /// Height of a line of notes.
 const LINE: f64 = 18.0;
 /// Text is measured in the PNG's font; SVG viewers may set a wider one.
@@ -90,8 +90,9 @@ pub fn heatmap(panels: &[Panel], caption: &str, scale: Scale, colormap: Colormap
         let x = page.corner(page.columns - 1).0 + page.bar;
         colour_bar(&mut picture, (x, first.1), last - first.1, shared, colormap);
     }
-    if !caption.is_empty() {
-        let foot = Text::new(MARGIN + LEFT, page.height - MARGIN - 4.0, NOTE, caption);
+    for (index, line) in page.caption.iter().rev().enumerate() {
+        let middle = page.height - MARGIN - 4.0 - LINE * index as f64;
+        let foot = Text::new(MARGIN + LEFT, middle, NOTE, *line);
         picture.text(foot.anchor(Anchor::Start).color(QUIET));
     }
     Ok(picture)
@@ -108,7 +109,9 @@ fn top_of(panels: &[Panel]) -> f64 {
 }
 
 /// Where the panels stand: every one has the room of the largest.
-struct Page {
+struct Page<'a> {
+    /// Line by line.
+    caption: Vec<&'a str>,
     width: f64,
     height: f64,
     columns: usize,
@@ -122,8 +125,8 @@ struct Page {
     bar: f64,
 }
 
-impl Page {
-    fn new(panels: &[Panel], caption: &str, scale: Scale) -> Self {
+impl<'a> Page<'a> {
+    fn new(panels: &[Panel], caption: &'a str, scale: Scale) -> Self {
         let columns = columns(panels.len());
         let rows = panels.len().div_ceil(columns);
         let most = |size: fn(&Panel) -> f64| panels.iter().map(size).fold(0.0, f64::max);
@@ -141,14 +144,22 @@ impl Page {
         let own_bar = if scale == Scale::Own { BAR_ROOM } else { 0.0 };
         let panel = (LEFT + (matrix.0 + own_bar).max(titles * SLACK), above + matrix.1 + BELOW);
         let spread = |count: usize, size: f64| count as f64 * (size + GAP) - GAP;
-        let foot = if caption.is_empty() { 0.0 } else { 26.0 };
         // A shared bar stands beside the last matrix: under what its title reaches over, where there is one row.
         let beside = if rows == 1 { matrix.0 } else { matrix.0.max(titles * SLACK) };
         let bar = beside + 16.0;
         let last = if scale == Scale::Own { panel.0 } else { panel.0.max(LEFT + beside + BAR_ROOM) };
+        let width = 2.0 * MARGIN + spread(columns, panel.0) - panel.0 + last;
+        let needed = |line: &str| text::width(line, NOTE) * SLACK + 2.0 * MARGIN + LEFT;
+        // In one line where there is room; else each sentence has its own.
+        let caption: Vec<&str> = match caption {
+            "" => Vec::new(),
+            short if needed(short) <= width => vec![short],
+            long => long.split_inclusive(". ").map(str::trim_end).collect(),
+        };
+        let foot = if caption.is_empty() { 0.0 } else { 8.0 + LINE * caption.len() as f64 };
         Self {
-            width: (2.0 * MARGIN + spread(columns, panel.0) - panel.0 + last)
-                .max(text::width(caption, NOTE) * SLACK + 2.0 * MARGIN + LEFT),
+            width: caption.iter().map(|line| needed(line)).fold(width, f64::max),
+            caption,
             height: 2.0 * MARGIN + spread(rows, panel.1) + foot,
             columns,
             cell,

@@ -114,13 +114,14 @@ impl TensorSource for ArenaSource<'_> {
         let parameter = &self.arenas.parameters[index];
         let name = format!("{}{}", self.prefix, parameter.name);
         let values = self.store.read(self.gpu, &name, parameter.elements())?;
-        match first_broken(&values) {
-            Some((index, value)) if self.finite => Err(Fault::new(
-                Kind::NonFinite,
-                "no checkpoint was written: the weights are not finite any more",
-            )
-            .found(format!("{value} at element {index} of `{name}`"))),
-            _ => Ok(Cow::Owned(values)),
+        if self.finite
+            && let Some((index, value)) = first_broken(&values)
+        {
+            let what = "no checkpoint was written: the weights are not finite any more";
+            return Err(
+                Fault::new(Kind::NonFinite, what).found(format!("{value} at element {index} of `{name}`"))
+            );
         }
+        Ok(Cow::Owned(values))
     }
 }

@@ -1,6 +1,6 @@
 //! What a user can get wrong: one clear message, its exit code, and nothing lost.
 
-use super::{Place, refused};
+use super::{Place, refused, sets};
 use std::fs;
 
 #[test]
@@ -106,8 +106,7 @@ fn a_run_folder_that_exists() {
     place.fails(&train, 6, &["exists already", "--resume"]);
     // Going on as it was begun is fine; with other settings it is not.
     place.succeeds(&["train", "--resume", "--run", "r"]);
-    let free = ["train.on_nonfinite=\"skip\"", "train.checkpoint_every=3", "observe.entropy_every=5"];
-    let free: Vec<&str> = free.iter().flat_map(|set| ["--set", set]).collect();
+    let free = sets(&["train.on_nonfinite=\"skip\"", "train.checkpoint_every=3", "observe.entropy_every=5"]);
     place.succeeds(&[&["train", "--resume", "--run", "r"], &free[..]].concat());
     let kept = fs::read_to_string(place.path("r/config.toml")).unwrap();
     assert!(kept.contains("on_nonfinite = \"skip\"") && kept.contains("checkpoint_every = 3"), "{kept}");
@@ -151,7 +150,7 @@ fn a_model_larger_than_the_device() {
 #[test]
 fn sizes_beyond_a_device() {
     let place = Place::with_data();
-    for (sets, parts) in [
+    for (keys, parts) in [
         (&["train.batch_size=65536"][..], &["train.batch_size"][..]),
         (&["train.batch_size=65536", "observe.entropy=false"], &["train.batch_size"]),
         (&["train.batch_size=20000"], &["needed", "allowed"]),
@@ -162,15 +161,14 @@ fn sizes_beyond_a_device() {
         ),
         (&["model.n_embd=3072", "model.n_head=12", "model.n_layer=1"], &["mlp.c_", "model.n_inner"]),
     ] {
-        let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+        let sets = sets(keys);
         for command in [&["train", "tiny.toml", "--run", "r"][..], &["train", "tiny.toml", "--dry-run"]] {
             place.fails(&[command, &sets].concat(), 8, parts);
         }
         assert!(!place.path("r").exists(), "{sets:?} left a folder");
     }
     // Of a vocabulary that no data here has, the limits alone can be asked for.
-    let table = ["model.vocab_size=16777216", "model.n_embd=256", "data.path=nowhere"];
-    let table: Vec<&str> = table.iter().flat_map(|set| ["--set", set]).collect();
+    let table = sets(&["model.vocab_size=16777216", "model.n_embd=256", "data.path=nowhere"]);
     place.fails(&[&["train", "tiny.toml", "--dry-run"], &table[..]].concat(), 8, &["needed", "allowed"]);
 }
 

@@ -1,6 +1,6 @@
 //! From text to pictures; and runs that are stopped, killed and broken.
 
-use super::{Place, assert_same, refused, shown};
+use super::{Place, assert_same, refused, sets, shown};
 use crate::support::{gpu, seed};
 use normfree::config::Config;
 use normfree::fault::Kind;
@@ -243,8 +243,7 @@ fn numbers_that_are_not_finite() {
 #[test]
 fn no_checkpoint_holds_broken_weights() {
     let place = Place::with_data();
-    let sets = ["train.learning_rate=1e38", "train.warmup_ratio=0.5", "train.checkpoint_every=1"];
-    let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+    let sets = sets(&["train.learning_rate=1e38", "train.warmup_ratio=0.5", "train.checkpoint_every=1"]);
     let train = [&["train", "tiny.toml", "--run", "r"], &sets[..]].concat();
     let output = place.command(&train).output().unwrap();
     refused(&output, 10, &["no checkpoint was written", "inf", "the checkpoint of step 1 is good"]);

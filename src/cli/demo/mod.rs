@@ -65,7 +65,7 @@ pub(super) fn run(arguments: Arguments, global: &Global) -> Result<()> {
     let plain = configs(&arguments, None)?;
     // Before data that belongs to other runs could be replaced; what depends on the data comes later.
     for ((stem, _), config) in EXPERIMENTS.iter().zip(&plain) {
-        refuse_other_settings(&out.join(stem), config, &["data.path ", "model.vocab_size "])?;
+        refuse_other_settings(&out.join(stem), config, &["data.path", "model.vocab_size"])?;
     }
     let (data, meta) = data(&arguments, &out, &plain[0], global)?;
     let configs = configs(&arguments, Some((&data, meta.as_ref())))?;
@@ -162,16 +162,11 @@ fn train(configs: &[Config], out: &Path, global: &Global) -> Result<Vec<RunData>
     for ((stem, _), config) in EXPERIMENTS.iter().zip(configs) {
         let path = out.join(stem);
         let past = past(&path, config)?;
-        match past {
-            Some(Past { steps, whole: true }) => {
-                done += steps;
-                global.note(format!("{} is trained already", path.display()));
-            }
-            Some(Past { steps, whole: false }) => {
-                done += steps;
-                open_runs.push((path, config, true));
-            }
-            None => open_runs.push((path, config, false)),
+        done += past.as_ref().map_or(0, |past| past.steps);
+        if past.as_ref().is_some_and(|past| past.whole) {
+            global.note(format!("{} is trained already", path.display()));
+        } else {
+            open_runs.push((path, config, past.is_some()));
         }
     }
     let total: u64 = configs.iter().map(|config| config.train.steps).sum();
@@ -211,14 +206,13 @@ fn train_one(
     })
 }
 
-/// A run at `path`, where there is one, must be of `config` but for the keys that are `open`.
-fn refuse_other_settings(path: &Path, config: &Config, open: &[&str]) -> Result<()> {
+/// A run at `path`, where there is one, must be of `config` but for the keys that are `free` to differ.
+fn refuse_other_settings(path: &Path, config: &Config, free: &[&str]) -> Result<()> {
     if !path.join("config.toml").is_file() {
         return Ok(());
     }
     let own = Config::load(&RunFolder::read(path)?.config(), &[])?;
-    let mut differences = differences(&own, config);
-    differences.retain(|difference| !open.iter().any(|key| difference.starts_with(key)));
+    let differences = differences(&own, config, free);
     if differences.is_empty() {
         return Ok(());
     }
