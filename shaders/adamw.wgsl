@@ -1,4 +1,7 @@
 // One AdamW step over a window of the flat parameter arena. Parameters before DECAYED are decayed.
+//
+// A template: `//#` lines are carried out by src/ops/unroll.rs. With `images`, what is read comes as images: copies
+// made just before, which software drivers read many times faster than the buffers.
 
 override VECTORS: u32;     // vec4 elements of this window
 override DECAYED: u32;     // of these, the first so many decay
@@ -22,7 +25,14 @@ struct Verdict {
     halted: f32,
 }
 
+//# if images
+@group(0) @binding(0) var gradients: texture_storage_2d<rgba32float, read>;      // [VECTORS / 16, 16]
+@group(0) @binding(6) var old_parameters: texture_storage_2d<rgba32float, read>; // the same
+@group(0) @binding(7) var old_first: texture_storage_2d<rgba32float, read>;      // the same
+@group(0) @binding(8) var old_second: texture_storage_2d<rgba32float, read>;     // the same
+//# else
 @group(0) @binding(0) var<storage, read> gradients: array<vec4<f32>>;       // [VECTORS]
+//# end
 @group(0) @binding(1) var<storage, read_write> parameters: array<vec4<f32>>; // [VECTORS]
 @group(0) @binding(2) var<storage, read_write> first: array<vec4<f32>>;     // [VECTORS], moment m
 @group(0) @binding(3) var<storage, read_write> second: array<vec4<f32>>;    // [VECTORS], moment v
@@ -47,14 +57,22 @@ fn adamw(
     for (var n = 0u; n < EACH; n++) {
         let i = start + n * LANES;
         if i < VECTORS {
+            //# if images
+            let place = vec2(i % 16u, i / 16u);
+            let g = textureLoad(gradients, place) * judged.clip;
+            let p = textureLoad(old_parameters, place);
+            let m = h.beta1 * textureLoad(old_first, place) + h.one_minus_beta1 * g;
+            let v = h.beta2 * textureLoad(old_second, place) + h.one_minus_beta2 * g * g;
+            //# else
             let g = gradients[i] * judged.clip;
+            let p = parameters[i];
             let m = h.beta1 * first[i] + h.one_minus_beta1 * g;
             let v = h.beta2 * second[i] + h.one_minus_beta2 * g * g;
+            //# end
             first[i] = m;
             second[i] = v;
             let decay = select(0.0, h.decay, i < DECAYED);
             let move_by = h.step * m / (sqrt(v) + h.epsilon);
-            let p = parameters[i];
             if DECAY_FIRST {
                 parameters[i] = p - p * decay - move_by;
             } else {

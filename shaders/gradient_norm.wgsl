@@ -1,5 +1,7 @@
 // The global gradient norm, the factor that clips it, and the gate that keeps a broken gradient from the
 // parameters. `squares` sums the squares of one stretch per team; `close` adds the stretches up.
+//
+// A template: `//#` lines are carried out by src/ops/unroll.rs.
 
 override VECTORS: u32;  // vec4 elements of this window of the gradients
 override EACH: u32;     // vectors of one stretch
@@ -19,12 +21,24 @@ struct Policy {
     record: f32,   // 1: update even with broken numbers, as the original does
 }
 
+//# if images
+@group(0) @binding(0) var gradients: texture_storage_2d<rgba32float, read>; // [VECTORS / 16, 16]
+//# else
 @group(0) @binding(0) var<storage, read> gradients: array<vec4<f32>>;    // [VECTORS]
+//# end
 @group(0) @binding(1) var<storage, read_write> partials: array<f32>;     // [PARTIALS]
 @group(0) @binding(2) var<storage, read> partial_sums: array<f32>;       // [PARTIALS]
 @group(0) @binding(3) var<storage, read> loss: array<f32>;               // [1]
 @group(0) @binding(4) var<storage, read> policy: array<Policy>;          // [1]
 @group(0) @binding(5) var<storage, read_write> verdict: array<Verdict>;  // [1]
+
+fn gradient_at(i: u32) -> vec4<f32> {
+    //# if images
+    return textureLoad(gradients, vec2(i % 16u, i / 16u));
+    //# else
+    return gradients[i];
+    //# end
+}
 
 @compute @workgroup_size(LANES)
 fn squares(
@@ -38,7 +52,7 @@ fn squares(
     let end = min(first + EACH, VECTORS);
     var sum = vec4(0.0);
     for (var i = first + member; i < end; i += TEAM) {
-        let g = gradients[i];
+        let g = gradient_at(i);
         sum += g * g;
     }
     let total = team_sum((sum.x + sum.y) + (sum.z + sum.w), lane);

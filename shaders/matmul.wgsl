@@ -39,10 +39,14 @@ override BIAS_COLUMNS: u32; // the first columns of C; the others have no bias
 @group(0) @binding(3) var<storage, read> bias: array<f32>; // [BIAS_COLUMNS]
 //# end
 //# if addend
+//# if addend_image
+@group(0) @binding(4) var addend: texture_storage_2d<rgba32float, read>; // [M, N / 4]
+//# else
 //# if c_whole
 @group(0) @binding(4) var<storage, read> addend: array<vec4<f32>>; // [M, N / 4]
 //# else
 @group(0) @binding(4) var<storage, read> addend: array<f32>; // [M, N]
+//# end
 //# end
 //# end
 
@@ -110,7 +114,11 @@ fn write(row: u32, column: u32, sum: vec4<f32>) {
         let i = (row * N + column) / 4u;
         var v = sum;
 //# if addend
+//# if addend_image
+        v += textureLoad(addend, vec2(column / 4u, row));
+//# else
         v += addend[i];
+//# end
 //# end
 //# if accumulate
         v += c[i];
@@ -189,6 +197,43 @@ fn b_or_zero(row: u32, column: u32) -> vec4<f32> {
     return vec4(0.0);
 }
 
+//# if split
+override PART: u32; // steps of K of one workgroup
+override WIDTH: u32; // vectors of a row of C
+override SPLIT: u32; // parts of K
+@group(0) @binding(5) var<storage, read_write> parts: array<vec4<f32>>; // [SPLIT, M, WIDTH]
+
+fn keep(part: u32, row: u32, column: u32, sum: vec4<f32>) {
+    if row < M && column < N {
+        parts[(part * M + row) * WIDTH + column / 4u] = sum;
+    }
+}
+
+const TOTAL_LANES = 64u;
+
+// C from the sums over the parts of K, a vector a lane.
+@compute @workgroup_size(TOTAL_LANES)
+fn total(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let at = (group.x + group.y * groups.x) * TOTAL_LANES + lane;
+    if at >= M * WIDTH {
+        return;
+    }
+    var sum = vec4<f32>();
+    for (var part = 0u; part < SPLIT; part++) {
+        sum += parts[part * M * WIDTH + at];
+    }
+    let column = at % WIDTH * 4u;
+//# if bias
+    sum += bias_at(column);
+//# end
+    write(at / WIDTH, column, sum);
+}
+//# end
+
 @compute @workgroup_size(THREADS)
 fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let row = group.x * ROWS;
@@ -196,7 +241,12 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     let down = thread / ACROSS;
     let across = thread % ACROSS;
 //# insert accumulators
+//# if split
+    let end = min(K, (group.z + 1u) * PART);
+    for (var k = group.z * PART; k < end; k += DEPTH) {
+//# else
     for (var k = 0u; k < K; k += DEPTH) {
+//# end
         workgroupBarrier();
         for (var block = thread; block < A_BLOCKS + B_BLOCKS; block += THREADS) {
             if block < A_BLOCKS {

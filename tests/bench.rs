@@ -3,6 +3,7 @@
 use normfree::bench::{Bound, Ceilings, Measured, Options, Part, ceilings, measure};
 use normfree::config::Config;
 use normfree::gpu::OpenOptions;
+use normfree::ops::Choices;
 use normfree::train::engine::Blueprint;
 use std::sync::OnceLock;
 
@@ -18,7 +19,8 @@ fn measured() -> &'static Measured {
     static MEASURED: OnceLock<Measured> = OnceLock::new();
     MEASURED.get_or_init(|| {
         let parts = vec![Part::Ceilings, Part::Kernels, Part::Steps, Part::Host];
-        let options = Options { device: OpenOptions::default(), parts, rounds: 3 };
+        let options =
+            Options { device: OpenOptions::default(), choices: Choices::default(), parts, rounds: 3 };
         let mut begun = Vec::new();
         let measured =
             measure(&options, &config(), &mut |part| begun.push(part)).unwrap_or_else(|f| panic!("{f}"));

@@ -71,6 +71,7 @@ impl Place {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_normfree"));
         command.args(arguments).current_dir(self.folder.path());
+        command.env("NORMFREE_CACHE", self.path("cache"));
         command
     }
 

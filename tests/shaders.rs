@@ -164,7 +164,10 @@ fn binds_what_it_names((module, info): &(Module, ModuleInfo), bindings: &[Bindin
             return Err(format!("nothing is bound to `{name}`"));
         };
         names.insert(name);
-        let image = matches!(operand, Operand::InputImage(_));
+        let image = matches!(
+            operand,
+            Operand::InputImage(_) | Operand::InputWindowImage { .. } | Operand::OutputWindowImage { .. }
+        );
         let input = matches!(operand, Operand::Input(_) | Operand::InputWindow { .. });
         match (variable.space, &module.types[variable.ty].inner) {
             (AddressSpace::Handle, TypeInner::Image { class: ImageClass::Storage { access, .. }, .. })

@@ -119,7 +119,7 @@ fn override_constants_have_no_defaults() {
 }
 
 /// Rooms of `src`, those that know others first.
-const ROOMS: [&str; 16] = [
+const ROOMS: [&str; 17] = [
     "cli",
     "bench",
     "train",
@@ -134,6 +134,7 @@ const ROOMS: [&str; 16] = [
     "ops",
     "tape",
     "config",
+    "cache",
     "files",
     "fault",
 ];

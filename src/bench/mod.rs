@@ -18,6 +18,7 @@ use crate::data::Batch;
 use crate::fault::Result;
 use crate::gpu::{Description, Gpu, OpenOptions};
 use crate::model::initial_values;
+use crate::ops::Choices;
 use crate::train::engine::Engine;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -53,6 +54,8 @@ impl fmt::Display for Part {
 #[derive(Clone, Debug)]
 pub struct Options {
     pub device: OpenOptions,
+    /// The kernels to take.
+    pub choices: Choices,
     pub parts: Vec<Part>,
     /// Turns of each measurement.
     pub rounds: usize,
@@ -64,6 +67,8 @@ pub struct Measured {
     pub version: &'static str,
     pub adapter: Description,
     pub config: Config,
+    /// The kernels that were chosen by measurement, of all that this device has.
+    pub choices: Choices,
     pub parameters: u64,
     /// Tokens of one step.
     pub tokens: u64,
@@ -83,12 +88,17 @@ pub struct Measured {
 /// What opening the device and the configuration's plans can end with; [`crate::fault::Kind::Device`] where kernels
 /// are wanted and the device has no timestamp queries.
 pub fn measure(options: &Options, config: &Config, begin: &mut dyn FnMut(Part)) -> Result<Measured> {
-    let open = || Gpu::open(&options.device);
+    let open = || {
+        let mut gpu = Gpu::open(&options.device)?;
+        gpu.set_choices(options.choices.clone());
+        Ok(gpu)
+    };
     let train = &config.train;
     let mut measured = Measured {
         version: env!("CARGO_PKG_VERSION"),
         adapter: open()?.description().clone(),
         config: config.clone(),
+        choices: options.choices.clone(),
         parameters: config.model.parameter_count() as u64,
         tokens: (train.batch_size * train.gradient_accumulation_steps * train.sequence_length) as u64,
         ceilings: None,
@@ -119,7 +129,7 @@ pub fn measure(options: &Options, config: &Config, begin: &mut dyn FnMut(Part)) 
     if wanted(Part::Steps) {
         begin(Part::Steps);
         let ceilings = measured.ceilings.as_ref();
-        measured.steps = Some(steps::steps(&options.device, config, ceilings, options.rounds)?);
+        measured.steps = Some(steps::steps(&open, config, ceilings, options.rounds)?);
     }
     Ok(measured)
 }

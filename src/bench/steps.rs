@@ -4,7 +4,7 @@ use super::kernels::tape_floor;
 use super::{Bench, Ceilings, Spread};
 use crate::config::{Config, Norm};
 use crate::fault::Result;
-use crate::gpu::{Gpu, OpenOptions};
+use crate::gpu::Gpu;
 use serde::Serialize;
 use std::time::Instant;
 
@@ -31,13 +31,14 @@ pub struct Pair {
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Steps {
+    #[serde(rename = "steps")]
     pub rows: Vec<StepRow>,
     pub pairs: Vec<Pair>,
 }
 
 /// Times the configuration's step with and without entropy, with and without normalization, two at a time.
 pub fn steps(
-    options: &OpenOptions,
+    open_device: &dyn Fn() -> Result<Gpu>,
     config: &Config,
     ceilings: Option<&Ceilings>,
     rounds: usize,
@@ -53,7 +54,7 @@ pub fn steps(
         ("LayerNorm against none", 0, 2),
     ] {
         let mut open = |kind: usize| -> Result<Bench> {
-            let bench = Bench::new(Gpu::open(options)?, &variant(config, kinds[kind]))?;
+            let bench = Bench::new(open_device()?, &variant(config, kinds[kind]))?;
             floors[kind] = ceilings.map(|ceilings| step_floor(&bench, ceilings));
             Ok(bench)
         };

@@ -1,6 +1,6 @@
 //! `normfree bench`.
 
-use super::{Global, bytes, columns, duration, say};
+use super::{Global, Kernels, bytes, columns, duration, say};
 use crate::bench::{Bound, Ceilings, Host, KernelRow, Measured, Options, Part, Steps, measure};
 use crate::config::{Config, Norm};
 use crate::fault::{Fault, Kind, Result};
@@ -39,6 +39,8 @@ pub(super) struct Arguments {
     /// Print JSON: one object
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    kernels: Kernels,
     /// Draw the kernels under the device's ceilings, as PNG or SVG by the name's ending
     #[arg(long, value_name = "FILE")]
     picture: Option<PathBuf>,
@@ -64,9 +66,12 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
             .remedy("add `kernels` to --only, or leave --only out"));
     }
     let device = OpenOptions { device: global.device.clone(), ..OpenOptions::default() };
-    // Says which one it is, and that it is a software one; every part opens its own.
-    drop(global.open()?);
-    let options = Options { device, parts, rounds: arguments.rounds as usize };
+    // Says that it is a software one; every part opens its own.
+    let mut gpu = global.open()?;
+    arguments.kernels.prepare(&mut gpu, &config, global)?;
+    let choices = gpu.traits().choices.clone();
+    drop(gpu);
+    let options = Options { device, choices, parts, rounds: arguments.rounds as usize };
     let measured = measure(&options, &config, &mut |part| {
         global.note(format!("measuring {part}"));
     })?;

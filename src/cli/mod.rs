@@ -13,12 +13,15 @@ mod stop;
 mod train;
 mod verify;
 
+use crate::config::Config;
 use crate::fault::{Fault, Result};
 use crate::gpu::{Gpu, OpenOptions};
+use crate::train::kernels;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand};
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::time::Instant;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -53,6 +56,51 @@ struct Global {
     /// No progress and no notes, only results and errors
     #[arg(short, long, global = true)]
     quiet: bool,
+}
+
+/// Which kernels a command computes with.
+#[derive(Clone, Debug, Default, clap::Args)]
+struct Kernels {
+    /// Take the kernels favoured without measurement; neither search nor use what was found before
+    #[arg(long, conflicts_with = "retune")]
+    no_tune: bool,
+    /// Search the fastest kernels anew, also where that takes longer than the run could win by it
+    #[arg(long)]
+    retune: bool,
+}
+
+impl Kernels {
+    /// Makes the device take the fastest kernels known or found, and tells of a search.
+    fn prepare(&self, gpu: &mut Gpu, config: &Config, global: &Global) -> Result<()> {
+        if self.no_tune {
+            return Ok(());
+        }
+        let start = Instant::now();
+        let mut begun = false;
+        let findings = kernels::prepare(gpu, config, self.retune, &mut |_, all| {
+            if self.retune && !begun {
+                global.note(format!("timing the kernels of {all} shapes against each other"));
+            }
+            begun = true;
+        })?;
+        for finding in &findings {
+            for way in &finding.wrong {
+                global.note(format!(
+                    "this driver computes `{}` wrongly with {way}; it is left out",
+                    finding.key
+                ));
+            }
+        }
+        if !findings.is_empty() {
+            let faster = findings.iter().filter(|finding| finding.seconds < finding.unasked).count();
+            global.note(format!(
+                "timed the kernels of {} shapes in {}, {faster} of them now run faster; kept for later runs",
+                findings.len(),
+                duration(start.elapsed().as_secs_f64()),
+            ));
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,15 +2,16 @@
 
 use super::memory_table::memory_table;
 use super::progress::TrainProgress;
-use super::{Global, say, stop, thousands};
+use super::{Global, Kernels, say, stop, thousands};
 use crate::config::Config;
 use crate::data::{Corpus, TokenFile};
 use crate::fault::{Fault, Kind, Result};
 use crate::gpu::Gpu;
+use crate::ops::Choices;
 use crate::train::engine::Blueprint;
-use crate::train::memory;
 use crate::train::run_folder::RunFolder;
 use crate::train::trainer::{Event, Trainer};
+use crate::train::{kernels, memory};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -49,6 +50,8 @@ pub(super) struct Arguments {
     /// Print parameters, work and memory, check the data, and make nothing
     #[arg(long, conflicts_with = "resume")]
     dry_run: bool,
+    #[command(flatten)]
+    kernels: Kernels,
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
@@ -63,7 +66,8 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         (new_config(arguments)?, RunFolder::create(&path)?)
     };
     let stop = stop::on_signal(stop::SAVING)?;
-    let mut trainer = open(&config, folder, arguments.resume, global)?;
+    let kernels = if arguments.resume { None } else { Some(&arguments.kernels) };
+    let mut trainer = open(&config, folder, kernels, global)?;
     let steps = config.train.steps;
     if trainer.done() {
         return say(format!("{}: all {} steps are done", path.display(), thousands(steps)));
@@ -76,12 +80,19 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     say(format!("{}: {} steps done; draw it with `normfree plot {0}`", path.display(), thousands(steps)))
 }
 
-/// Opens a run's device and trainer. What a new run has written is taken back where that fails.
-pub(super) fn open(config: &Config, folder: RunFolder, resume: bool, global: &Global) -> Result<Trainer> {
+/// Opens a run's device and trainer; without `kernels` it is resumed, with those it was begun with. What a new run has
+/// written is taken back where that fails.
+pub(super) fn open(
+    config: &Config,
+    folder: RunFolder,
+    kernels: Option<&Kernels>,
+    global: &Global,
+) -> Result<Trainer> {
     let path = folder.path().to_owned();
     let opened = (|| {
-        let gpu = global.open()?;
-        if resume {
+        let mut gpu = global.open()?;
+        let Some(kernels) = kernels else {
+            gpu.set_choices(choices_of(&folder));
             compare_environments(&folder, config, &gpu, global)?;
             let trainer = Trainer::resume(gpu, config, folder, &mut |event| {
                 if let Event::Note(note) = event {
@@ -90,13 +101,14 @@ pub(super) fn open(config: &Config, folder: RunFolder, resume: bool, global: &Gl
             })?;
             trainer.run_folder().write_config(&config.to_toml())?;
             return Ok(trainer);
-        }
+        };
+        kernels.prepare(&mut gpu, config, global)?;
         // First of all: with it, the folder can be resumed, and without it it can be begun anew.
         folder.write_config(&config.to_toml())?;
         folder.write_environment(&environment(config, &gpu))?;
         Trainer::start(gpu, config, folder)
     })();
-    if opened.is_err() && !resume {
+    if opened.is_err() && kernels.is_some() {
         RunFolder::abandon(&path);
     }
     opened
@@ -158,6 +170,14 @@ fn config_to_resume(arguments: &Arguments, folder: &RunFolder) -> Result<Config>
         .remedy("leave CONFIG and --set out to go on as it was begun, or begin a new run with another --run"))
 }
 
+/// The kernels a run was begun with.
+fn choices_of(folder: &RunFolder) -> Choices {
+    let read =
+        || -> Option<Value> { serde_json::from_slice(&std::fs::read(folder.environment()).ok()?).ok() };
+    let choices = read().map(|mut environment| environment["kernels"]["choices"].take());
+    choices.and_then(|choices| serde_json::from_value(choices).ok()).unwrap_or_default()
+}
+
 /// Says where a run goes on elsewhere than it was begun: its bits are those of one program on one device.
 fn compare_environments(folder: &RunFolder, config: &Config, gpu: &Gpu, global: &Global) -> Result<()> {
     let now = environment(config, gpu);
@@ -216,6 +236,7 @@ fn environment(config: &Config, gpu: &Gpu) -> Value {
             "max_invocations": traits.max_invocations,
             "workgroup_memory": traits.workgroup_memory,
             "max_binding": traits.max_binding,
+            "choices": kernels::used(config, gpu),
         },
     })
 }

@@ -2,7 +2,7 @@
 
 use super::{Candidate, Description, choose, pipelines::Pipelines};
 use crate::fault::{Fault, Kind, Result};
-use crate::ops::Traits;
+use crate::ops::{Choices, Traits};
 use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Mutex};
 
@@ -92,6 +92,7 @@ impl Gpu {
                 max_invocations: limits.max_compute_invocations_per_workgroup,
                 workgroup_memory: limits.max_compute_workgroup_storage_size,
                 max_binding: limits.max_storage_buffer_binding_size,
+                choices: Choices::default(),
             },
             device,
             queue,
@@ -113,6 +114,11 @@ impl Gpu {
     /// What kernels may depend on.
     pub fn traits(&self) -> &Traits {
         &self.traits
+    }
+
+    /// Makes every plan built from now on compute ops in these ways.
+    pub fn set_choices(&mut self, choices: Choices) {
+        self.traits.choices = choices;
     }
 
     /// Makes every plan built from now on choose its kernels as for another device. For tests: so the kernels

@@ -34,6 +34,9 @@ pub(super) fn record(config: &ModelConfig, pass: &Pass) -> Recorded {
     let model = Gpt2::declare(&mut tape, config);
     let loss = model.forward(&mut tape, config, pass);
     if pass.training {
+        if pass.micro_batches == 1 {
+            tape.overwrite_gradients();
+        }
         tape.backward(loss);
     }
     Recorded { tape, loss }

@@ -8,6 +8,7 @@
 //! The host computes the factors in f64 ([`hyper`]); a closed verdict leaves everything as it is.
 
 use super::gradient_norm::windows;
+use super::unroll::unroll;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, grid};
 use crate::reference::Io;
 use crate::tape::{DType, Tape, TensorId};
@@ -121,6 +122,8 @@ impl Op for AdamW {
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let elements = shapes.input_elements(0);
+        let images = device.software;
+        let text = unroll(include_str!("../../shaders/adamw.wgsl"), &[], &[("images", images)], &[]);
         let dispatches = windows(elements, device)
             .map(|(offset, length)| {
                 let vectors = length.div_ceil(4);
@@ -130,16 +133,22 @@ impl Op for AdamW {
                     ("DECAYED", decayed as f64),
                     ("DECAY_FIRST", f64::from(u8::from(self.order == Order::Torch))),
                 ];
+                let outputs =
+                    [("parameters", "old_parameters"), ("first", "old_first"), ("second", "old_second")];
+                let mut bindings = vec![("hyper", Operand::Input(1)), ("verdict", Operand::Input(2))];
+                for (output, (new, old)) in outputs.into_iter().enumerate() {
+                    bindings.push((new, Operand::OutputWindow { output, offset, length }));
+                    if images {
+                        bindings.push((old, Operand::OutputWindowImage { output, offset, length }));
+                    }
+                }
+                bindings.push(match images {
+                    true => ("gradients", Operand::InputWindowImage { input: 0, offset, length }),
+                    false => ("gradients", Operand::InputWindow { input: 0, offset, length }),
+                });
                 Dispatch {
-                    kernel: Kernel::new(&[], include_str!("../../shaders/adamw.wgsl"), "adamw", &constants),
-                    bindings: vec![
-                        ("gradients", Operand::InputWindow { input: 0, offset, length }),
-                        ("hyper", Operand::Input(1)),
-                        ("verdict", Operand::Input(2)),
-                        ("parameters", Operand::OutputWindow { output: 0, offset, length }),
-                        ("first", Operand::OutputWindow { output: 1, offset, length }),
-                        ("second", Operand::OutputWindow { output: 2, offset, length }),
-                    ],
+                    kernel: Kernel::new(&[], &text, "adamw", &constants),
+                    bindings,
                     groups: grid(vectors.div_ceil(256)),
                 }
             })

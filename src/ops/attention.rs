@@ -17,11 +17,11 @@ mod text;
 
 pub use backward::AttentionBackward;
 
-use super::{Op, Operand, Recipe, Shapes, Traits, fits_image};
+use super::{Op, Operand, Recipe, Shapes, Traits, Tuning, fits_image};
 use crate::reference::Io;
 use crate::tape::{Adjoint, Tape, TensorId};
 use crate::verify::{Case, CaseBuilder, Fill};
-use text::{Pass, Text};
+use text::{Pass, Text, Way};
 
 /// The op; see the module's documentation.
 #[derive(Clone, Debug)]
@@ -94,6 +94,11 @@ impl Layout {
             Self::MAX_WIDTH
         );
         Self { batch: rows / sequence, n_head, sequence, width }
+    }
+
+    /// What a choice for this layout is kept under.
+    fn key(&self, op: &str) -> String {
+        format!("{op} {}x{} of {}x{}", self.batch, self.n_head, self.sequence, self.width)
     }
 
     fn scale(&self) -> f64 {
@@ -198,7 +203,8 @@ impl Op for Attention {
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let (rows, columns) = shapes.inputs[0].as_matrix();
         let layout = Layout::new(rows, columns, self.n_head, self.sequence);
-        let text = Text::choose(Pass::Forward { entropy: self.entropy }, &layout, device);
+        let pass = Pass::Forward { entropy: self.entropy };
+        let text = Text::choose(pass, &layout, device, &layout.key(self.name()));
         let mut bindings =
             vec![("qkv", Operand::Input(0)), ("output", Operand::Output(0)), ("lse", Operand::Output(1))];
         if self.entropy {
@@ -209,6 +215,12 @@ impl Op for Attention {
             iterations: layout.iterations(),
             ..Recipe::default()
         }
+    }
+
+    fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
+        let (rows, columns) = shapes.inputs[0].as_matrix();
+        let layout = Layout::new(rows, columns, self.n_head, self.sequence);
+        Some(Tuning::of(layout.key(self.name()), &Way::all(&layout, device)))
     }
 
     fn adjoint(&self, adjoint: &mut Adjoint<'_>) {

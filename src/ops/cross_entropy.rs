@@ -14,7 +14,7 @@
 use super::matmul::{Layout, MatMul};
 use super::team::{Team, Vectors};
 use super::unroll::unroll;
-use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, fits_image, grid};
+use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, fits_image, grid};
 use crate::reference::Io;
 use crate::tape::{Adjoint, DType, Tape, TensorId};
 use crate::verify::{Case, CaseBuilder, Fill};
@@ -88,6 +88,13 @@ struct Update {
     opens: bool,
 }
 
+impl Update {
+    /// What a choice for this shape is kept under.
+    fn key(&self, (rows, columns): (usize, usize)) -> String {
+        format!("{} {rows}x{columns}", self.name())
+    }
+}
+
 impl Op for Update {
     fn stem(&self) -> &'static str {
         "cross_entropy"
@@ -121,7 +128,7 @@ impl Op for Update {
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let (rows, columns) = shapes.inputs[0].as_matrix();
-        let team = Team::of(device);
+        let team = Team::chosen(&self.key((rows, columns)), device);
         let image = device.software && fits_image(rows, columns);
         let mut kernel = kernel(
             "update",
@@ -134,6 +141,10 @@ impl Op for Update {
         let logits = if image { Operand::InputImage(0) } else { Operand::Input(0) };
         let bindings = [("logits", logits), ("targets", Operand::Input(1)), ("state", Operand::Output(0))];
         Recipe::one(kernel, &bindings, grid(team.workgroups(rows)))
+    }
+
+    fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
+        Some(Tuning::of(self.key(shapes.inputs[0].as_matrix()), &Team::ways(device)))
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {
@@ -201,8 +212,8 @@ impl Op for Finish {
                 None => adjoint.tape.linear(logits, slice, None),
                 Some(before) => adjoint.tape.linear_onto(before, logits, slice, None),
             });
-            let dtable = adjoint.tape.gradient_of(slice);
-            let onto = MatMul { accumulate: true, ..MatMul::new(Layout::TN) };
+            let (dtable, accumulate) = adjoint.begin(slice);
+            let onto = MatMul { accumulate, ..MatMul::new(Layout::TN) };
             adjoint.tape.record(onto, &[logits, x], &[dtable]);
         }
         if let Some(dx) = total {

@@ -8,7 +8,8 @@
 //! Shapes: gradients [P], loss [1], policy [2] = (max_norm, record) → verdict [4] = (norm, clip, open, halted).
 
 use super::team::Team;
-use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, grid};
+use super::unroll::unroll;
+use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, WINDOW_ELEMENTS, grid};
 use crate::reference::Io;
 use crate::tape::{DType, Tape, TensorId};
 use crate::verify::{Case, CaseBuilder, Fill};
@@ -62,9 +63,10 @@ impl Op for GradientNorm {
         let team = Team::of(device);
         let kernel = |entry, constants: &[(&'static str, f64)]| {
             let finite = include_str!("../../shaders/shared/finite.wgsl");
-            let text = include_str!("../../shaders/gradient_norm.wgsl");
+            let template = include_str!("../../shaders/gradient_norm.wgsl");
+            let text = unroll(template, &[], &[("images", device.software)], &[]);
             let constants = [&[("TEAM", team.size as f64), ("LANES", team.lanes as f64)], constants].concat();
-            Kernel::new(&[team.fragment, finite], text, entry, &constants)
+            Kernel::new(&[team.fragment, finite], &text, entry, &constants)
         };
         let elements = shapes.input_elements(0);
         let mut dispatches = Vec::new();
@@ -74,7 +76,10 @@ impl Op for GradientNorm {
             let groups = vectors.div_ceil(EACH);
             let constants =
                 [("VECTORS", vectors as f64), ("EACH", EACH as f64), ("PARTIAL", partials as f64)];
-            let window = Operand::InputWindow { input: 0, offset, length };
+            let window = match device.software {
+                true => Operand::InputWindowImage { input: 0, offset, length },
+                false => Operand::InputWindow { input: 0, offset, length },
+            };
             dispatches.push(Dispatch {
                 kernel: kernel("squares", &constants),
                 bindings: vec![("gradients", window), ("partials", Operand::Scratch(0))],
@@ -100,9 +105,15 @@ impl Op for GradientNorm {
     }
 }
 
-/// Stretches (offset, length) of an arena that fit one binding each.
+/// Stretches (offset, length) of an arena that fit one binding each, or, on software drivers, one image each: those
+/// read images many times faster than buffers.
 pub(super) fn windows(elements: usize, device: &Traits) -> impl Iterator<Item = (usize, usize)> + use<> {
-    let most = (device.max_binding / 256 * 64) as usize;
+    let binding = (device.max_binding / 256 * 64) as usize;
+    let most = if device.software { binding.min(WINDOW_ELEMENTS) } else { binding };
+    assert!(
+        elements.is_multiple_of(64),
+        "an arena of {elements} elements: every tensor in it is padded to 64"
+    );
     (0..elements).step_by(most).map(move |offset| (offset, most.min(elements - offset)))
 }
 

@@ -1,5 +1,7 @@
 //! How an op describes its work to a device, as plain data: kernels, bindings by name, grids.
 
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What a recipe may depend on; measured once per adapter, never a wgpu type.
@@ -15,6 +17,56 @@ pub struct Traits {
     pub workgroup_memory: u32,
     /// Bytes of one storage binding.
     pub max_binding: u64,
+    /// What measurements on this device chose.
+    pub choices: Choices,
+}
+
+/// How ops are computed at shapes where a device has several ways: [`Tuning::key`] → one of [`Tuning::ways`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Choices(BTreeMap<String, String>);
+
+impl Choices {
+    /// The way chosen for a key.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    pub fn set(&mut self, key: String, way: String) {
+        self.0.insert(key, way);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Those of the keys that `wanted` accepts.
+    pub fn filtered(&self, wanted: impl Fn(&str) -> bool) -> Self {
+        let kept = self.0.iter().filter(|(key, _)| wanted(key));
+        Self(kept.map(|(key, way)| (key.clone(), way.clone())).collect())
+    }
+}
+
+/// The ways in which a device can compute an op at a shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// Op and shape, for a person as well.
+    pub key: String,
+    /// Names of the ways; the first is taken where nothing was measured.
+    pub ways: Vec<String>,
+}
+
+impl Tuning {
+    /// Those of `ways`, the first of which is taken unasked.
+    pub fn of<T: ToString>(key: String, ways: &[T]) -> Self {
+        Self { key, ways: ways.iter().map(T::to_string).collect() }
+    }
+
+    /// The way that was chosen for `key`, if it is one of `ways`, else the first.
+    pub fn chosen<T: Clone + ToString>(key: &str, ways: &[T], device: &Traits) -> T {
+        let named = device.choices.get(key).and_then(|name| ways.iter().find(|way| way.to_string() == name));
+        named.unwrap_or(&ways[0]).clone()
+    }
 }
 
 impl Traits {
@@ -26,6 +78,7 @@ impl Traits {
             max_invocations: 256,
             workgroup_memory: 16 << 10,
             max_binding: 128 << 20,
+            choices: Choices::default(),
         }
     }
 
@@ -88,7 +141,19 @@ pub enum Operand {
     InputWindow { input: usize, offset: usize, length: usize },
     /// The same of an output.
     OutputWindow { output: usize, offset: usize, length: usize },
+    /// A copy of elements `offset .. offset + length` of an input, made for this dispatch alone, as an image of
+    /// [`WINDOW_TEXELS`] texels by length / 64 rows. Both numbers are multiples of 64, and the length is at most
+    /// [`WINDOW_ELEMENTS`].
+    InputWindowImage { input: usize, offset: usize, length: usize },
+    /// The same of what an output holds before this dispatch.
+    OutputWindowImage { output: usize, offset: usize, length: usize },
 }
+
+/// Texels of four elements in a row of a window's image: the 256 bytes that copies from buffers ask for.
+pub const WINDOW_TEXELS: usize = 16;
+
+/// The most elements of a window that is read as an image: as many rows as WebGPU promises.
+pub const WINDOW_ELEMENTS: usize = 8192 * 4 * WINDOW_TEXELS;
 
 /// A WGSL variable's name and what is bound to it.
 pub type Binding = (&'static str, Operand);

@@ -6,7 +6,7 @@
 
 use super::team::{Team, Vectors};
 use super::unroll::unroll;
-use super::{Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, fits_image, grid};
+use super::{Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, fits_image, grid};
 use crate::reference::Io;
 use crate::tape::{Adjoint, Tape, TensorId};
 use crate::verify::{Case, CaseBuilder, Fill};
@@ -63,7 +63,8 @@ fn by_rows(
 ) -> Recipe {
     /// Vectors of a row that one lane holds; more would leave the registers.
     const MOST_KEPT: usize = 24;
-    let (team, vectors) = (Team::of(device), Vectors::of(columns));
+    let team = Team::chosen(&key(entry, (rows, columns)), device);
+    let vectors = Vectors::of(columns);
     let keep = vectors.width.div_ceil(team.size).min(MOST_KEPT);
     let mut constants = vec![
         ("ROWS", rows as f64),
@@ -79,6 +80,11 @@ fn by_rows(
     let fragments = [&keep_text(keep), vectors.fragment, team.fragment];
     let kernel = Kernel::new(&fragments, &text(images, addend), entry, &constants);
     Recipe::one(kernel, &read_as(images, bindings), grid(team.workgroups(rows)))
+}
+
+/// What a choice for rows of that shape is kept under.
+fn key(entry: &str, (rows, columns): (usize, usize)) -> String {
+    format!("{entry} {rows}x{columns}")
 }
 
 /// Whether x, dy, gamma and beta are read as images: many times faster on a CPU.
@@ -153,6 +159,10 @@ impl Op for LayerNorm {
         }
     }
 
+    fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
+        Some(Tuning::of(key("layer_norm", shapes.inputs[0].as_matrix()), &Team::ways(device)))
+    }
+
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {
         8 * shapes.input_elements(0) as u64
     }
@@ -205,6 +215,10 @@ impl Op for LayerNormBackward {
 
     fn with_addend(&self) -> Option<Rc<dyn Op>> {
         (!self.addend).then(|| Rc::new(Self { addend: true }) as Rc<dyn Op>)
+    }
+
+    fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
+        Some(Tuning::of(key("layer_norm_backward", shapes.inputs[0].as_matrix()), &Team::ways(device)))
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {

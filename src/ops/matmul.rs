@@ -13,7 +13,7 @@ mod tests;
 pub use kernels::Variant;
 
 use super::column_sum::ColumnSum;
-use super::{Binding, Kernel, Op, Operand, Recipe, Shapes, Traits, axis};
+use super::{Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, axis, grid};
 use crate::reference::Io;
 use crate::tape::{Adjoint, Role, Tape, TensorId};
 use crate::verify::{Case, CaseBuilder, Fill};
@@ -136,39 +136,30 @@ impl MatMul {
         Sizes { m, n, k, a_rows, a_columns, b_rows, b_columns, bias_columns }
     }
 
-    /// The variant that measurements favour for these sizes on such a device.
-    pub fn variant(sizes: &Sizes, device: &Traits) -> Variant {
+    /// What a choice for this layout at these sizes is kept under: bias, addend and accumulation do not matter.
+    fn key(&self, sizes: &Sizes) -> String {
+        format!("{} {}x{}x{}", self.name(), sizes.m, sizes.n, sizes.k)
+    }
+
+    /// The variants a device has for these sizes, the one favoured without measurement first.
+    pub fn variants(sizes: &Sizes, device: &Traits) -> Vec<Variant> {
+        let candidates = kernels::candidates(sizes, device);
         let groups = |variant: Variant| {
             let (rows, columns) = variant.tile();
             sizes.m.div_ceil(rows as usize) * sizes.n.div_ceil(columns as usize)
         };
-        let candidates: Vec<Variant> = if device.software && device.lanes >= 4 {
-            let tiles = [(32, 2), (16, 2), (16, 1), (8, 1)];
-            let lanes = device.lanes;
-            tiles
-                .map(|(rows, vectors)| Variant::Rows { lanes, rows, vectors, shuffle: true, images: true })
-                .to_vec()
-        } else if device.software {
-            let tiles = [(8, 2), (8, 1), (4, 1)];
-            tiles
-                .map(|(rows, vectors)| Variant::Rows {
-                    lanes: 8,
-                    rows,
-                    vectors,
-                    shuffle: false,
-                    images: true,
-                })
-                .to_vec()
-        } else {
-            vec![
-                Variant::Tiled { high: 2, wide: 2, down: 16, across: 16, depth: 16 },
-                Variant::Tiled { high: 1, wide: 1, down: 16, across: 16, depth: 32 },
-            ]
-        };
-        // The largest tile that still leaves work for every core.
+        // The largest of the first tiles that still leaves work for every core.
         let enough = if device.software { 8 } else { 128 };
-        let last = *candidates.last().expect("there are candidates");
-        candidates.into_iter().find(|&v| groups(v) >= enough).unwrap_or(last)
+        let ladder = &candidates[..candidates.len().min(kernels::LADDER)];
+        let first = ladder.iter().position(|&v| groups(v) >= enough).unwrap_or(ladder.len() - 1);
+        let mut variants = candidates;
+        variants[..=first].rotate_right(1);
+        variants
+    }
+
+    /// The variant taken for these sizes on such a device.
+    pub fn variant(&self, sizes: &Sizes, device: &Traits) -> Variant {
+        Tuning::chosen(&self.key(sizes), &Self::variants(sizes, device), device)
     }
 
     /// The dispatch description in a given variant.
@@ -196,15 +187,41 @@ impl MatMul {
             bindings.push(("bias", Operand::Input(2)));
         }
         if self.addend {
-            bindings.push(("addend", Operand::Input(self.addend_input())));
+            let image = kernels::addend_image(sizes, variant);
+            bindings.push(("addend", operand(image, self.addend_input())));
         }
-        let kernel = Kernel { text: kernels::text(self, sizes, variant).into(), entry: "matmul", constants };
+        let text: std::sync::Arc<str> = kernels::text(self, sizes, variant).into();
+        let kernel = |entry, constants| Kernel { text: text.clone(), entry, constants };
         let (rows, columns) = variant.tile();
         let groups = [sizes.m.div_ceil(rows as usize), sizes.n.div_ceil(columns as usize)];
-        // Rows on x: neighbouring workgroups share a panel of B, which stays in the cache.
-        let groups = [groups[0], groups[1], 1].map(axis);
+        let split = variant.split();
         // Four of K a turn, and the last ones by themselves.
-        Recipe::one(kernel, &bindings, groups).with_iterations(sizes.k / 4 + 4)
+        let iterations = sizes.k / 4 + 4;
+        // Rows on x: neighbouring workgroups share a panel of B, which stays in the cache.
+        let groups = [groups[0], groups[1], split].map(axis);
+        if split == 1 {
+            return Recipe::one(kernel("matmul", constants), &bindings, groups).with_iterations(iterations);
+        }
+        // Each part of K sums on its own; then the parts are added up, always in the same order.
+        let width = sizes.n.div_ceil(4);
+        let shared = [("M", sizes.m as f64), ("N", sizes.n as f64), ("WIDTH", width as f64)];
+        constants.retain(|(name, _)| !["N", "BIAS_COLUMNS"].contains(name));
+        constants.extend([("N", sizes.n as f64), ("WIDTH", width as f64)]);
+        constants.push(("PART", variant.part(sizes.k) as f64));
+        let mut total = shared.to_vec();
+        total.push(("SPLIT", split as f64));
+        if self.bias {
+            total.push(("BIAS_COLUMNS", sizes.bias_columns as f64));
+        }
+        let is_operand = |(name, _): &Binding| ["a", "b"].contains(name);
+        let (mut operands, mut finish): (Vec<Binding>, Vec<Binding>) =
+            bindings.into_iter().partition(is_operand);
+        operands.push(("parts", Operand::Scratch(0)));
+        finish.push(("parts", Operand::Scratch(0)));
+        let products = Dispatch { kernel: kernel("matmul", constants), bindings: operands, groups };
+        let lanes = grid((sizes.m * width).div_ceil(kernels::TOTAL_LANES));
+        let total = Dispatch { kernel: kernel("total", total), bindings: finish, groups: lanes };
+        Recipe { dispatches: vec![products, total], scratch: vec![split * sizes.m * width * 4], iterations }
     }
 }
 
@@ -262,7 +279,25 @@ impl Op for MatMul {
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let sizes = self.sizes(shapes);
-        self.recipe_of(&sizes, Self::variant(&sizes, device))
+        self.recipe_of(&sizes, self.variant(&sizes, device))
+    }
+
+    fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
+        let sizes = self.sizes(shapes);
+        Some(Tuning::of(self.key(&sizes), &Self::variants(&sizes, device)))
+    }
+
+    fn element(&self, shapes: &Shapes<'_>, inputs: &[Vec<f64>], element: usize) -> Option<f64> {
+        let Sizes { n, k, a_columns, b_columns, bias_columns, .. } = self.sizes(shapes);
+        let (row, column) = (element / n, element % n);
+        let product = |at: usize| {
+            let a = if self.layout == Layout::TN { at * a_columns + row } else { row * a_columns + at };
+            let b = if self.layout == Layout::NT { column * b_columns + at } else { at * b_columns + column };
+            inputs[0][a] * inputs[1][b]
+        };
+        let bias = if column < bias_columns { inputs[2][column] } else { 0.0 };
+        let addend = if self.addend { inputs[self.addend_input()][element] } else { 0.0 };
+        Some((0..k).map(product).sum::<f64>() + bias + addend)
     }
 
     fn adjoint(&self, adjoint: &mut Adjoint<'_>) {
@@ -317,8 +352,8 @@ fn into_gradient<O: Op + 'static>(
         return;
     }
     if adjoint.is_parameter(i) {
-        let gradient = adjoint.parameter_gradient(i);
-        adjoint.tape.record(op(true), operands, &[gradient]);
+        let (gradient, adds) = adjoint.begin_gradient(i);
+        adjoint.tape.record(op(adds), operands, &[gradient]);
     } else {
         let gradient = adjoint.fresh_like(i);
         adjoint.tape.record(op(false), operands, &[gradient]);
@@ -338,6 +373,8 @@ pub fn cases(seed: u64) -> Vec<Case> {
         (67, 36, 129),
         (130, 128, 96),
         (256, 64, 256),
+        // Long enough for K to be shared by several workgroups.
+        (20, 1_100, 24),
     ];
     let mut cases = Vec::new();
     for (i, (m, k, n)) in sizes.into_iter().enumerate() {

@@ -21,7 +21,8 @@ pub mod layer_norm;
 pub mod matmul;
 
 pub use kernel::{
-    Binding, Dispatch, Kernel, MAX_GROUPS, MAX_ITERATIONS, Operand, Recipe, Traits, axis, fits_image, grid,
+    Binding, Choices, Dispatch, Kernel, MAX_GROUPS, MAX_ITERATIONS, Operand, Recipe, Traits, Tuning,
+    WINDOW_ELEMENTS, WINDOW_TEXELS, axis, fits_image, grid,
 };
 
 pub(crate) use unroll::unrolled;
@@ -64,6 +65,17 @@ pub trait Op: fmt::Debug {
 
     /// How a device computes the same.
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe;
+
+    /// The ways a device has to compute this, where there are several; the recipe follows the one that
+    /// [`Traits::choices`] names.
+    fn tuning(&self, _shapes: &Shapes<'_>, _device: &Traits) -> Option<Tuning> {
+        None
+    }
+
+    /// One element of the first output in f64, for ops whose whole reference would take too long; `None` for others.
+    fn element(&self, _shapes: &Shapes<'_>, _inputs: &[Vec<f64>], _element: usize) -> Option<f64> {
+        None
+    }
 
     /// Appends the gradient of this op to the tape.
     ///

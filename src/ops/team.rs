@@ -1,10 +1,12 @@
 //! How lanes share a row, and how a row is cut into vectors: the choices that several ops make alike.
 
-use super::Traits;
+use super::{Traits, Tuning};
+use std::fmt;
 
 /// The lanes that add up one value together, and the fragment that says how.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Team {
+    name: &'static str,
     /// WGSL of `team_sum` and of the constant `TEAM`.
     pub fragment: &'static str,
     /// Lanes of a team: the constant `TEAM`.
@@ -18,30 +20,62 @@ impl Team {
     /// subgroups cannot be used. On a GPU it is a workgroup, which is right for every subgroup width, also
     /// where the compiler picks another one for each kernel.
     pub fn of(device: &Traits) -> Self {
-        match (device.software, device.lanes as usize) {
-            (true, 0) => {
-                Self { fragment: include_str!("../../shaders/shared/team_alone.wgsl"), size: 1, lanes: 64 }
-            }
-            (true, lanes) => {
-                Self { fragment: include_str!("../../shaders/shared/team_subgroup.wgsl"), size: lanes, lanes }
-            }
-            (false, _) => Self::workgroup(),
+        Self::ways(device)[0]
+    }
+
+    /// Every kind of team of a device, the one favoured without measurement first.
+    pub fn ways(device: &Traits) -> Vec<Self> {
+        let alone = Self {
+            name: "lanes alone",
+            fragment: include_str!("../../shaders/shared/team_alone.wgsl"),
+            size: 1,
+            lanes: 64,
+        };
+        let lanes = device.lanes as usize;
+        let subgroup = Self {
+            name: "subgroups",
+            fragment: include_str!("../../shaders/shared/team_subgroup.wgsl"),
+            size: lanes,
+            lanes,
+        };
+        match (device.software, lanes) {
+            (true, 0) => vec![alone],
+            (true, _) => vec![subgroup, alone],
+            (false, 0) => vec![Self::workgroup(64), Self::workgroup(128), Self::workgroup(256)],
+            // A workgroup of one subgroup: where a driver runs another width than it showed, the tuner sees it.
+            (false, _) => vec![Self::workgroup(64), Self::workgroup(128), Self::workgroup(256), subgroup],
         }
+    }
+
+    /// The one that was chosen under that key.
+    pub fn chosen(key: &str, device: &Traits) -> Self {
+        Tuning::chosen(key, &Self::ways(device), device)
     }
 
     /// The same where a single team walks everything: never one lane alone, whose loop would be too long.
     pub fn single(device: &Traits) -> Self {
         let team = Self::of(device);
-        if team.size > 1 { team } else { Self::workgroup() }
+        if team.size > 1 { team } else { Self::workgroup(64) }
     }
 
-    fn workgroup() -> Self {
-        Self { fragment: include_str!("../../shaders/shared/team_workgroup.wgsl"), size: 64, lanes: 64 }
+    fn workgroup(lanes: usize) -> Self {
+        let name = match lanes {
+            64 => "workgroups of 64",
+            128 => "workgroups of 128",
+            _ => "workgroups of 256",
+        };
+        Self { name, fragment: include_str!("../../shaders/shared/team_workgroup.wgsl"), size: lanes, lanes }
     }
 
     /// Workgroups that hold `teams` teams.
     pub fn workgroups(&self, teams: usize) -> usize {
         teams.div_ceil(self.lanes / self.size)
+    }
+}
+
+impl fmt::Display for Team {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
     }
 }
 

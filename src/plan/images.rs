@@ -3,7 +3,7 @@
 //! which tensor when, and where it must be copied anew. Pure arithmetic.
 
 use super::memory::owner;
-use crate::ops::{Operand, Recipe};
+use crate::ops::{Dispatch, Operand, Recipe, WINDOW_TEXELS};
 use crate::tape::{Role, Tape, TensorId};
 use std::collections::HashMap;
 
@@ -27,6 +27,9 @@ pub struct ImagePlan {
     pub extents: Vec<Extent>,
     /// For each node, its image operands, each input once.
     pub uses: Vec<Vec<Use>>,
+    /// For each node and each of its dispatches, the windows read as images, in the order of its bindings: copied
+    /// before the dispatch, and free after it.
+    pub windows: Vec<Vec<Vec<(Operand, usize)>>>,
 }
 
 /// A copy outlives its use where the next one is at most so many nodes away; farther, its memory is worth more
@@ -59,6 +62,9 @@ impl ImagePlan {
                 uses.push(Use { input, image, copy });
             }
             plan.uses.push(uses);
+            let windows = recipes[i].dispatches.iter().map(|dispatch| plan.windows_of(dispatch, &mut free));
+            let windows = windows.collect();
+            plan.windows.push(windows);
             let rewritten =
                 |tensor: TensorId| node.outputs.iter().any(|&o| owner(tape, o) == owner(tape, tensor));
             let soon = &wanted[i + 1..wanted.len().min(i + 1 + PATIENCE)];
@@ -78,6 +84,27 @@ impl ImagePlan {
     /// Bytes of all images.
     pub fn bytes(&self) -> u64 {
         self.extents.iter().map(|&(width, height)| u64::from(width) * u64::from(height) * 16).sum()
+    }
+
+    /// Images for the windows of one dispatch; all are free again when it is done.
+    fn windows_of(
+        &mut self,
+        dispatch: &Dispatch,
+        free: &mut HashMap<Extent, Vec<usize>>,
+    ) -> Vec<(Operand, usize)> {
+        let mut taken = Vec::new();
+        for &(_, operand) in &dispatch.bindings {
+            if let Operand::InputWindowImage { length, .. } | Operand::OutputWindowImage { length, .. } =
+                operand
+            {
+                let extent = (WINDOW_TEXELS as u32, (length / (4 * WINDOW_TEXELS)) as u32);
+                taken.push((extent, (operand, self.take(free, extent))));
+            }
+        }
+        for &(extent, (_, image)) in &taken {
+            free.entry(extent).or_default().push(image);
+        }
+        taken.into_iter().map(|(_, window)| window).collect()
     }
 
     fn take(&mut self, free: &mut HashMap<Extent, Vec<usize>>, extent: Extent) -> usize {

@@ -43,7 +43,9 @@ fn check_bindings(
             Operand::Scratch(i) => (None, recipe.scratch[i]),
             Operand::InputWindow { length, .. } | Operand::OutputWindow { length, .. } => (None, length),
             // Images have bounds of their own, which the ops keep.
-            Operand::InputImage(_) => continue,
+            Operand::InputImage(_) | Operand::InputWindowImage { .. } | Operand::OutputWindowImage { .. } => {
+                continue;
+            }
         };
         let bytes = padded_bytes(elements);
         if bytes <= device.max_binding {

@@ -7,9 +7,11 @@ mod memory;
 mod profile;
 mod replay;
 mod store;
+mod tune;
 
 pub use limits::check_limits;
 pub use memory::{MemoryPlan, padded_bytes};
 pub use profile::CommandTime;
 pub use replay::Plan;
 pub use store::Store;
+pub use tune::{Finding, Replayed, Search, tune};

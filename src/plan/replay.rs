@@ -56,12 +56,17 @@ impl Plan {
         for (node, recipe) in recipes.iter().enumerate() {
             plan.starts.push(plan.steps.len());
             for image in plan.memory.images.uses[node].iter().filter(|image| image.copy) {
-                let from = plan.span(tape, store, tape.nodes()[node].inputs[image.input]);
+                let from = plan.operand_span(tape, store, node, Operand::InputImage(image.input));
                 let to = plan.images[image.image].clone();
                 plan.steps.push(Step::Copy { from, to, node });
             }
-            for dispatch in &recipe.dispatches {
-                let step = plan.step(gpu, tape, store, node, dispatch)?;
+            for (i, dispatch) in recipe.dispatches.iter().enumerate() {
+                for &(operand, image) in &plan.memory.images.windows[node][i] {
+                    let from = plan.operand_span(tape, store, node, operand);
+                    let to = plan.images[image].clone();
+                    plan.steps.push(Step::Copy { from, to, node });
+                }
+                let step = plan.step(gpu, tape, store, node, (i, dispatch))?;
                 plan.steps.push(Step::Dispatch(step));
             }
         }
@@ -163,7 +168,7 @@ impl Plan {
         tape: &Tape,
         store: &Store,
         node: usize,
-        dispatch: &Dispatch,
+        (place_in_node, dispatch): (usize, &Dispatch),
     ) -> Result<Dispatched> {
         let recorded = &tape.nodes()[node];
         let pipeline = gpu.pipeline(&dispatch.kernel)?;
@@ -171,7 +176,7 @@ impl Plan {
         let bound: Vec<(&str, Bound)> = dispatch
             .bindings
             .iter()
-            .map(|&(name, operand)| (name, self.bound(tape, store, node, operand)))
+            .map(|&(name, operand)| (name, self.bound(tape, store, (node, place_in_node), operand)))
             .collect();
         for (name, _) in &bound {
             assert!(pipeline.variables.iter().any(|v| v.name == *name), "{place} has no variable `{name}`");
@@ -196,27 +201,36 @@ impl Plan {
         Ok(Dispatched { pipeline, group, groups: dispatch.groups, node, entry: dispatch.kernel.entry })
     }
 
-    fn bound(&self, tape: &Tape, store: &Store, node: usize, operand: Operand) -> Bound {
-        let recorded = &tape.nodes()[node];
-        Bound::Buffer(match operand {
-            Operand::Input(i) => self.span(tape, store, recorded.inputs[i]),
-            Operand::InputImage(i) => {
-                let image = self.memory.images.uses[node].iter().find(|u| u.input == i);
-                let image = image.expect("every image operand was planned").image;
-                return Bound::Image(self.images[image].create_view(&Default::default()));
+    fn bound(&self, tape: &Tape, store: &Store, (node, dispatch): (usize, usize), operand: Operand) -> Bound {
+        let images = &self.memory.images;
+        let image = match operand {
+            Operand::InputImage(i) => images.uses[node].iter().find(|u| u.input == i).map(|u| u.image),
+            Operand::InputWindowImage { .. } | Operand::OutputWindowImage { .. } => {
+                images.windows[node][dispatch].iter().find(|(of, _)| *of == operand).map(|&(_, image)| image)
             }
-            Operand::Output(i) => self.span(tape, store, recorded.outputs[i]),
+            _ => return Bound::Buffer(self.operand_span(tape, store, node, operand)),
+        };
+        let image = image.expect("every image operand was planned");
+        Bound::Image(self.images[image].create_view(&Default::default()))
+    }
+
+    /// The memory of an operand; of an image operand, what is copied into it.
+    fn operand_span(&self, tape: &Tape, store: &Store, node: usize, operand: Operand) -> Span {
+        let recorded = &tape.nodes()[node];
+        let input = |i: usize| self.span(tape, store, recorded.inputs[i]);
+        let output = |i: usize| self.span(tape, store, recorded.outputs[i]);
+        match operand {
+            Operand::Input(i) | Operand::InputImage(i) => input(i),
+            Operand::Output(i) => output(i),
             Operand::Scratch(i) => {
                 let home = self.memory.scratch[node][i];
                 Span { buffer: self.buffers[home].clone(), offset: 0, bytes: self.memory.buffers[home] }
             }
-            Operand::InputWindow { input, offset, length } => {
-                window(self.span(tape, store, recorded.inputs[input]), offset, length)
-            }
-            Operand::OutputWindow { output, offset, length } => {
-                window(self.span(tape, store, recorded.outputs[output]), offset, length)
-            }
-        })
+            Operand::InputWindow { input: i, offset, length }
+            | Operand::InputWindowImage { input: i, offset, length } => window(input(i), offset, length),
+            Operand::OutputWindow { output: i, offset, length }
+            | Operand::OutputWindowImage { output: i, offset, length } => window(output(i), offset, length),
+        }
     }
 }
 

@@ -40,8 +40,19 @@ impl Adjoint<'_> {
 
     /// The tensor into which contributions to the gradient of parameter input `i` must be ADDED.
     pub fn parameter_gradient(&mut self, i: usize) -> TensorId {
-        let parameter = self.node.inputs[i];
-        self.tape.gradient_of(parameter)
+        self.begin_gradient(i).0
+    }
+
+    /// The gradient of parameter input `i`, and whether a contribution must be ADDED to it; otherwise it is the
+    /// first, and every element of the gradient must be overwritten.
+    pub fn begin_gradient(&mut self, i: usize) -> (TensorId, bool) {
+        self.begin(self.node.inputs[i])
+    }
+
+    /// The same of a parameter, or of a slice of one, by name.
+    pub fn begin(&mut self, parameter: TensorId) -> (TensorId, bool) {
+        let gradient = self.tape.gradient_of(parameter);
+        (gradient, self.tape.begin(gradient))
     }
 
     /// Whether input `i` is a parameter (its gradient accumulates in place) or an intermediate.

@@ -11,7 +11,7 @@ pub use backward::{Adjoint, Gradients};
 pub use tensor::{DType, Role, Shape, TensorId, TensorInfo};
 
 use crate::ops::Op;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 /// One operation on the tape.
@@ -41,6 +41,10 @@ pub struct Tape {
     phase: Phase,
     /// Parameter → the tensor that accumulates its gradient.
     gradients: HashMap<TensorId, TensorId>,
+    /// Whether the first contribution to a parameter's gradient may overwrite what is there.
+    overwrites: bool,
+    /// Parameter gradients that have a contribution.
+    begun: HashSet<TensorId>,
 }
 
 impl Default for Tape {
@@ -58,6 +62,8 @@ impl Tape {
             scope: "".into(),
             phase: Phase::Forward,
             gradients: HashMap::new(),
+            overwrites: false,
+            begun: HashSet::new(),
         }
     }
 
@@ -101,6 +107,25 @@ impl Tape {
     /// Names the place in the model that the following nodes belong to.
     pub fn enter(&mut self, scope: &str) {
         self.scope = scope.into();
+    }
+
+    /// Says that parameter gradients hold nothing but zeros before each replay, so that the first contribution to
+    /// one may overwrite it: for steps of a single micro-batch.
+    pub fn overwrite_gradients(&mut self) {
+        self.overwrites = true;
+    }
+
+    /// Notes a contribution to a parameter's gradient, and says whether it must be added to what is there.
+    fn begin(&mut self, gradient: TensorId) -> bool {
+        let owner = self.info(gradient).parent.map_or(gradient, |(owner, _)| owner);
+        let overlaps = |&begun: &TensorId| {
+            begun == owner
+                || begun == gradient
+                || self.info(begun).parent.is_some_and(|(of, _)| of == gradient)
+        };
+        let adds = !self.overwrites || self.begun.iter().any(overlaps);
+        self.begun.insert(gradient);
+        adds
     }
 
     /// Declares a tensor the host fills before each replay.
@@ -154,8 +179,13 @@ impl Tape {
 
     /// Appends one node.
     pub fn record(&mut self, op: impl Op + 'static, inputs: &[TensorId], outputs: &[TensorId]) {
+        self.record_shared(Rc::new(op), inputs, outputs);
+    }
+
+    /// Appends one node of an op that another tape has as well.
+    pub(crate) fn record_shared(&mut self, op: Rc<dyn Op>, inputs: &[TensorId], outputs: &[TensorId]) {
         self.nodes.push(Node {
-            op: Rc::new(op),
+            op,
             inputs: inputs.to_vec(),
             outputs: outputs.to_vec(),
             scope: self.scope.clone(),

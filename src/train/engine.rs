@@ -10,7 +10,9 @@ use crate::model::{Pass, Recorded, names, record};
 use crate::ops::Traits;
 use crate::ops::adamw::{self, Order, Settings};
 use crate::plan::{MemoryPlan, Plan, Store, padded_bytes};
+use crate::reference::shapes;
 use crate::tape::{DType, Role, Tape};
+use std::collections::BTreeSet;
 
 /// Steps whose results may be under way while the next one is recorded.
 const RING: usize = 3;
@@ -116,11 +118,19 @@ impl Blueprint {
         ]
     }
 
+    /// The keys of everything a device may have several ways to compute.
+    pub fn tuning_keys(&self, device: &Traits) -> BTreeSet<String> {
+        let keys = |tape: &Tape| -> Vec<String> {
+            let tuning = |node: &crate::tape::Node| node.op.tuning(&shapes(tape, node), device);
+            tape.nodes().iter().filter_map(tuning).map(|tuning| tuning.key).collect()
+        };
+        self.tapes().into_iter().flat_map(|(_, tape)| keys(tape)).collect()
+    }
+
     /// Floating-point operations of one step, by the tapes' own count.
     pub fn flops(&self) -> u64 {
-        let count = |tape: &Tape| -> u64 {
-            tape.nodes().iter().map(|node| node.op.flops(&crate::reference::shapes(tape, node))).sum()
-        };
+        let count =
+            |tape: &Tape| -> u64 { tape.nodes().iter().map(|node| node.op.flops(&shapes(tape, node))).sum() };
         self.config.train.gradient_accumulation_steps as u64 * count(&self.micro.tape) + count(&self.update)
     }
 }

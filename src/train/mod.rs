@@ -4,6 +4,7 @@ pub mod arena;
 pub mod checkpoint;
 pub mod engine;
 pub mod evaluate;
+pub mod kernels;
 mod loader;
 pub mod memory;
 pub mod run_folder;

@@ -99,6 +99,36 @@ fn a_device_is_measured() {
     assert!(fs::read_to_string(place.path("roof.svg")).unwrap().contains("FLOP/s"));
 }
 
+/// What was timed once holds for later runs, and a run goes on with what it was begun with.
+#[test]
+fn kernels_are_timed_once() {
+    let place = Place::with_data();
+    let train = |run: &str, more: &[&str]| {
+        let sets = sets(&["data.path=data", "model.n_layer=1", "train.checkpoint_every=6"]);
+        let arguments = [&["train", "tiny.toml", "--run", run], &sets[..], more].concat();
+        let output = place.command(&arguments).output().unwrap();
+        assert!(output.status.success(), "{}", shown(&output));
+        let environment = fs::read(place.path(run).join("env.json")).unwrap();
+        let environment: serde_json::Value = serde_json::from_slice(&environment).unwrap();
+        let timed = String::from_utf8_lossy(&output.stderr).contains("timed the kernels");
+        (timed, environment["kernels"]["choices"].as_object().unwrap().clone())
+    };
+    // Twelve tiny steps win nothing by a search.
+    let (timed, none) = train("short", &[]);
+    assert!(!timed && none.is_empty(), "{none:?}");
+    let (timed, found) = train("searched", &["--retune"]);
+    assert!(timed && found.keys().any(|key| key.starts_with("matmul")), "{found:?}");
+    assert_eq!(train("known", &[]), (false, found.clone()));
+    assert_same(&place.path("searched"), &place.path("known"));
+    assert_eq!(train("unasked", &["--no-tune"]), (false, none));
+    place.fails(&["train", "tiny.toml", "--no-tune", "--retune"], 2, &["--no-tune", "--retune"]);
+    let kept = fs::read_dir(place.path("cache")).unwrap().next().unwrap().unwrap().path();
+    fs::write(&kept, "damaged").unwrap();
+    place.succeeds(&["train", "--resume", "--run", "known"]);
+    let (timed, none) = train("damaged", &[]);
+    assert!(!timed && none.is_empty(), "{none:?}");
+}
+
 #[test]
 fn the_same_run_twice_gives_the_same_bytes() {
     let place = Place::with_data();

@@ -1,4 +1,6 @@
-use super::check::{check_adjoint, check_as_gpu, check_case, check_op, check_same_bits, each_device};
+use super::check::{
+    check_adjoint, check_as_gpu, check_case, check_op, check_same_bits, check_ways, each_device,
+};
 use crate::support::seed;
 use normfree::gpu::Gpu;
 use normfree::tape::TensorId;
@@ -13,6 +15,11 @@ fn device_agrees_with_reference() {
 #[test]
 fn gpu_variant_agrees_with_reference() {
     check_as_gpu("attention");
+}
+
+#[test]
+fn every_way_agrees_with_reference() {
+    check_ways("attention");
 }
 
 #[test]

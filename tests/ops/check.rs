@@ -3,8 +3,10 @@
 
 use crate::support::{open, seed};
 use normfree::gpu::{Gpu, OpenOptions};
-use normfree::ops::{CASES, Traits};
+use normfree::ops::{CASES, Choices, Traits, Tuning};
+use normfree::reference::shapes;
 use normfree::verify::{Case, adjoint_error, check, on_device};
+use std::collections::BTreeSet;
 
 /// Runs all cases of the op `stem` for a random seed.
 pub fn check_op(stem: &str) {
@@ -65,6 +67,38 @@ pub fn each_device(mut look: impl FnMut(&Gpu)) {
 pub fn check_made(make: impl FnOnce(u64) -> Case) {
     let case = make(seed());
     each_device(|gpu| check_case(gpu, &case));
+}
+
+/// Every way of the op `stem` that a device has beside the one taken unasked, each on a third of the cases.
+pub fn check_ways(stem: &str) {
+    let (_, cases) = CASES.iter().find(|(name, _)| *name == stem).expect("the op is in the list");
+    let cases = cases(seed());
+    let mut checked = BTreeSet::new();
+    let mut look = |gpu: &mut Gpu| {
+        for (i, case) in cases.iter().enumerate() {
+            let nodes = case.tape.nodes().iter();
+            let tunings = nodes.filter_map(|node| node.op.tuning(&shapes(&case.tape, node), gpu.traits()));
+            let tunings: Vec<Tuning> = tunings.collect();
+            let most = tunings.iter().map(|tuning| tuning.ways.len()).max().unwrap_or(0);
+            for way in (1..most).filter(|way| (i + way) % 3 == 0) {
+                let mut choices = Choices::default();
+                for tuning in &tunings {
+                    if let Some(name) = tuning.ways.get(way) {
+                        choices.set(tuning.key.clone(), name.clone());
+                        checked.insert(name.clone());
+                    }
+                }
+                gpu.set_choices(choices);
+                check_case(gpu, case);
+            }
+        }
+    };
+    let mut gpu = open(&OpenOptions::default());
+    look(&mut gpu);
+    gpu.pretend(|traits| traits.software = false);
+    look(&mut gpu);
+    println!("{stem}: {checked:?}");
+    assert!(checked.len() > 2, "{stem} has hardly any ways: {checked:?}");
 }
 
 /// Every case of the op `stem` twice on every kind of device: the same bits.

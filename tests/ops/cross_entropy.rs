@@ -1,4 +1,4 @@
-use super::check::{check_adjoint, check_as_gpu, check_case, check_op, each_device};
+use super::check::{check_adjoint, check_as_gpu, check_case, check_op, check_ways, each_device};
 use crate::support::{gpu, seed};
 use normfree::ops::cross_entropy::Targets;
 use normfree::tape::DType;
@@ -13,6 +13,11 @@ fn device_agrees_with_reference() {
 #[test]
 fn gpu_variant_agrees_with_reference() {
     check_as_gpu("cross_entropy");
+}
+
+#[test]
+fn every_way_agrees_with_reference() {
+    check_ways("cross_entropy");
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod findings;
 
 use super::progress::TrainProgress;
 use super::train::{differences, drive, open, tokens_per_step};
-use super::{Global, prepare, say, stop, thousands};
+use super::{Global, Kernels, prepare, say, stop, thousands};
 use crate::config::Config;
 use crate::data::{Meta, PrepareOptions};
 use crate::fault::{Fault, Kind, Result};
@@ -190,7 +190,8 @@ fn train_one(
     global: &Global,
 ) -> Result<()> {
     let folder = if *resume { RunFolder::open(path)? } else { RunFolder::create(path)? };
-    let mut trainer = open(config, folder, *resume, global)?;
+    let kernels = Kernels::default();
+    let mut trainer = open(config, folder, (!resume).then_some(&kernels), global)?;
     let label = RunData::load(path).map_or_else(|_| path.display().to_string(), |run| run.name);
     progress.begin(&label, tokens_per_step(config));
     let trained = drive(&mut trainer, stop, progress);

@@ -1,8 +1,8 @@
 //! The gradient of causal attention with respect to its packed rows.
 
-use super::text::{Pass, Text};
+use super::text::{Pass, Text, Way};
 use super::{Layout, dot};
-use crate::ops::{Op, Operand, Recipe, Shapes, Traits};
+use crate::ops::{Op, Operand, Recipe, Shapes, Traits, Tuning};
 use crate::reference::Io;
 
 /// d_qkv from qkv, output, lse and d_output.
@@ -67,14 +67,21 @@ impl Op for AttentionBackward {
         ];
         let mut with_output = shared.to_vec();
         with_output.push(("output", Operand::Input(1)));
+        let text = |pass| Text::choose(pass, &layout, device, &layout.key(self.name()));
         Recipe {
             dispatches: vec![
-                Text::choose(Pass::QueryGradient, &layout, device).dispatch(&layout, with_output),
-                Text::choose(Pass::KeyGradient, &layout, device).dispatch(&layout, shared.to_vec()),
+                text(Pass::QueryGradient).dispatch(&layout, with_output),
+                text(Pass::KeyGradient).dispatch(&layout, shared.to_vec()),
             ],
             scratch: vec![shapes.input_elements(2)],
             iterations: layout.iterations(),
         }
+    }
+
+    fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
+        let (rows, columns) = shapes.inputs[0].as_matrix();
+        let layout = Layout::new(rows, columns, self.n_head, self.sequence);
+        Some(Tuning::of(layout.key(self.name()), &Way::all(&layout, device)))
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {

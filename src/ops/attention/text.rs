@@ -2,7 +2,8 @@
 
 use super::Layout;
 use crate::ops::unroll::unroll;
-use crate::ops::{Binding, Dispatch, Kernel, Operand, Traits, axis};
+use crate::ops::{Binding, Dispatch, Kernel, Operand, Traits, Tuning, axis};
+use std::fmt;
 
 /// One of the three walks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,40 @@ impl Pass {
     }
 }
 
+/// How lanes share the work of all three walks. Which one a row gets changes none of its sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    /// The other side's rows come by subgroup shuffles, not through workgroup memory.
+    shuffle: bool,
+    lanes: usize,
+    /// Rows of one lane.
+    rows: usize,
+}
+
+impl Way {
+    /// The ways of a device; the first is the one taken unasked.
+    pub fn all(layout: &Layout, device: &Traits) -> Vec<Self> {
+        // Twice the rows of a wide head leave the registers of any device.
+        let narrow = layout.width <= 64;
+        if device.software && device.lanes >= 4 {
+            // Two rows share what is read of the other side: a quarter faster on two cores of AVX2.
+            let rows = if narrow { &[2, 1][..] } else { &[1] };
+            let lanes = device.lanes as usize;
+            return rows.iter().map(|&rows| Self { shuffle: true, lanes, rows }).collect();
+        }
+        let mut ways: Vec<Self> = [64, 32, 128].map(|lanes| Self { shuffle: false, lanes, rows: 1 }).to_vec();
+        ways.extend(narrow.then_some(Self { shuffle: false, lanes: 64, rows: 2 }));
+        ways
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by = if self.shuffle { "shuffles" } else { "tiles" };
+        write!(f, "{} rows a lane, {} lanes, by {by}", self.rows, self.lanes)
+    }
+}
+
 /// The numbers and flags of `shaders/attention.wgsl`; see there.
 #[derive(Clone, Debug)]
 pub(super) struct Text {
@@ -54,22 +89,20 @@ const REGISTERS: usize = 160;
 
 impl Text {
     /// The text for a device.
-    pub fn choose(pass: Pass, layout: &Layout, device: &Traits) -> Self {
-        if device.software && device.lanes >= 4 {
-            Self::shuffle(pass, layout, device.lanes as usize)
-        } else {
-            Self::tiled(pass, layout)
-        }
+    pub fn choose(pass: Pass, layout: &Layout, device: &Traits, key: &str) -> Self {
+        let way = Tuning::chosen(key, &Way::all(layout, device), device);
+        if way.shuffle { Self::shuffle(pass, layout, &way) } else { Self::tiled(pass, layout, &way) }
     }
 
     /// Rows in registers, for drivers that run on a CPU.
-    fn shuffle(pass: Pass, layout: &Layout, lanes: usize) -> Self {
+    fn shuffle(pass: Pass, layout: &Layout, way: &Way) -> Self {
+        let Way { lanes, rows, .. } = *way;
         let images = layout.fits_images();
-        Self { pass, shuffle: true, held: true, images, lanes, rows: 1, keys: lanes, tile: lanes }
+        Self { pass, shuffle: true, held: true, images, lanes, rows, keys: lanes, tile: lanes }
     }
 
     /// Tiles in workgroup memory, for every GPU.
-    fn tiled(pass: Pass, layout: &Layout) -> Self {
+    fn tiled(pass: Pass, layout: &Layout, way: &Way) -> Self {
         // Two rows of a head's width, lse and delta.
         let bytes = 2 * layout.width * 4 + 8;
         let fit = (WORKGROUP_BYTES / bytes).min(64);
@@ -80,8 +113,9 @@ impl Text {
             _ => 2,
         };
         let (sums, read) = pass.kept();
-        let held = (sums + read) * layout.width <= REGISTERS;
-        Self { pass, shuffle: false, held, images: false, lanes: 64, rows: 1, keys, tile: fit / keys * keys }
+        let Way { lanes, rows, .. } = *way;
+        let held = rows * (sums + read) * layout.width <= REGISTERS;
+        Self { pass, shuffle: false, held, images: false, lanes, rows, keys, tile: fit / keys * keys }
     }
 
     /// The dispatch over all rows of all heads.

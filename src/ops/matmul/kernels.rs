@@ -4,9 +4,9 @@
 //! in how four elements along memory become four columns of B (`b{vector}_{step}`) and one element of A.
 
 use super::{Layout, MatMul, Sizes};
-use crate::ops::fits_image;
 use crate::ops::unroll::unroll;
-use std::fmt::Write;
+use crate::ops::{Traits, fits_image};
+use std::fmt::{self, Write};
 
 /// How a device computes a matrix product. Every variant takes every shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +17,8 @@ pub enum Variant {
     /// the other, through the stack where the CPU has no AVX-512, and from images all lanes at once.
     Rows { lanes: u32, rows: u32, vectors: u32, shuffle: bool, images: bool },
     /// Tiles in workgroup memory, `depth` steps of K at a time; `down` x `across` invocations of 4 `high` x
-    /// 4 `wide` elements each.
-    Tiled { high: u32, wide: u32, down: u32, across: u32, depth: u32 },
+    /// 4 `wide` elements each. With a `split` above one, so many workgroups share the K of each tile.
+    Tiled { high: u32, wide: u32, down: u32, across: u32, depth: u32, split: u32 },
 }
 
 impl Variant {
@@ -29,6 +29,97 @@ impl Variant {
             Self::Tiled { high, wide, down, across, .. } => (4 * high * down, 4 * wide * across),
         }
     }
+
+    /// Workgroups that share one tile.
+    pub fn split(self) -> usize {
+        if let Self::Tiled { split, .. } = self { split as usize } else { 1 }
+    }
+
+    /// Steps of K that one of them takes: whole tiles.
+    pub fn part(self, k: usize) -> usize {
+        let depth = if let Self::Tiled { depth, .. } = self { depth as usize } else { 4 };
+        k.div_ceil(self.split()).next_multiple_of(depth)
+    }
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Rows { lanes, rows, vectors, shuffle, images } => {
+                let shuffle = if shuffle { " shuffled" } else { "" };
+                let images = if images { " from images" } else { "" };
+                write!(f, "rows {rows}x{} of {lanes} lanes{shuffle}{images}", 4 * lanes * vectors)
+            }
+            Self::Tiled { high, wide, down, across, depth, split } => {
+                let (rows, columns) = self.tile();
+                write!(f, "tiles {rows}x{columns}x{depth} of {}x{} in {down}x{across}", 4 * high, 4 * wide)?;
+                if split > 1 { write!(f, " split {split}") } else { Ok(()) }
+            }
+        }
+    }
+}
+
+/// The first so many candidates are ordered by size, for choosing one without measurement.
+pub const LADDER: usize = 4;
+
+/// Lanes of a workgroup that adds up the parts of a split product: `TOTAL_LANES` of the shader.
+pub const TOTAL_LANES: usize = 64;
+
+/// What a device could compute a product with, worth a measurement.
+pub fn candidates(sizes: &Sizes, device: &Traits) -> Vec<Variant> {
+    if !device.software {
+        return tiled(sizes, device);
+    }
+    let shuffle = device.lanes >= 4;
+    let lanes = if shuffle { device.lanes } else { 8 };
+    // Where one tile is as wide as C, B is read once for each 32 rows: a tenth to a third faster on two cores of AVX2.
+    let narrow = shuffle && sizes.n > 8 * lanes as usize && sizes.n <= 16 * lanes as usize;
+    let tiles: &[(u32, u32)] = match shuffle {
+        true if narrow => &[(32, 4), (16, 4), (16, 1), (8, 1), (32, 2), (16, 2), (64, 2)],
+        true => &[(32, 2), (16, 2), (16, 1), (8, 1), (32, 4), (16, 4), (64, 2)],
+        false => &[(8, 2), (8, 1), (4, 2), (4, 1)],
+    };
+    let rows = |&(rows, vectors): &(u32, u32)| Variant::Rows { lanes, rows, vectors, shuffle, images: true };
+    // Tiles that reach over the matrix by half or more only waste work.
+    let fits = |(i, tile): &(usize, (u32, u32))| {
+        *i < LADDER || (tile.0 / 2 < sizes.m as u32 && 2 * lanes * tile.1 < sizes.n as u32)
+    };
+    tiles.iter().copied().enumerate().filter(fits).map(|(_, tile)| rows(&tile)).collect()
+}
+
+/// Tiles in workgroup memory; registers and shuffles where subgroups have a known width; and K split where the
+/// grid would leave most of a card idle.
+fn tiled(sizes: &Sizes, device: &Traits) -> Vec<Variant> {
+    let tile =
+        |(high, wide, down, across, depth)| Variant::Tiled { high, wide, down, across, depth, split: 1 };
+    let mut list: Vec<Variant> = [
+        (2, 2, 16, 16, 16),
+        (2, 1, 16, 16, 16),
+        (1, 1, 16, 16, 32),
+        (1, 1, 8, 8, 32),
+        (1, 2, 16, 16, 16),
+        (2, 2, 8, 16, 16),
+        (2, 2, 16, 16, 8),
+        (2, 2, 8, 8, 16),
+    ]
+    .map(tile)
+    .to_vec();
+    if device.lanes >= 8 {
+        let lanes = device.lanes;
+        let rows = |rows, vectors| Variant::Rows { lanes, rows, vectors, shuffle: true, images: false };
+        list.extend([rows(16, 1), rows(32, 1)]);
+    }
+    for split in [2, 4, 8] {
+        for (high, wide, down, across, depth) in [(2, 2, 16, 16, 16), (1, 1, 16, 16, 32)] {
+            let (rows, columns) = (4 * high * down, 4 * wide * across);
+            let groups = sizes.m.div_ceil(rows as usize) * sizes.n.div_ceil(columns as usize);
+            // A part of K below 256 would not pay for adding it up.
+            if groups <= 64 && sizes.k >= 256 * split as usize {
+                list.push(Variant::Tiled { high, wide, down, across, depth, split });
+            }
+        }
+    }
+    list
 }
 
 const TEMPLATE: &str = include_str!("../../../shaders/matmul.wgsl");
@@ -47,10 +138,12 @@ pub fn text(op: &MatMul, sizes: &Sizes, variant: Variant) -> String {
         ("b_transposed", op.layout == Layout::NT),
         ("bias", op.bias),
         ("addend", op.addend),
+        ("addend_image", op.addend && addend_image(sizes, variant)),
         ("accumulate", op.accumulate),
         ("rows", matches!(variant, Variant::Rows { .. })),
         ("shuffle", matches!(variant, Variant::Rows { shuffle: true, .. })),
         ("tiled", matches!(variant, Variant::Tiled { .. })),
+        ("split", variant.split() > 1),
     ];
     unroll(TEMPLATE, &[], &flags, &unrolled(op, sizes, variant))
 }
@@ -60,6 +153,11 @@ pub fn images(sizes: &Sizes, variant: Variant) -> (bool, bool) {
     let wanted = matches!(variant, Variant::Rows { images: true, .. });
     let fits = |rows, columns| wanted && fits_image(rows, columns);
     (fits(sizes.a_rows, sizes.a_columns), fits(sizes.b_rows, sizes.b_columns))
+}
+
+/// Whether the addend, which is shaped like C, is read as an image.
+pub fn addend_image(sizes: &Sizes, variant: Variant) -> bool {
+    matches!(variant, Variant::Rows { images: true, .. }) && fits_image(sizes.m, sizes.n)
 }
 
 fn unrolled(op: &MatMul, sizes: &Sizes, variant: Variant) -> Vec<(&'static str, String)> {
@@ -75,7 +173,7 @@ fn unrolled(op: &MatMul, sizes: &Sizes, variant: Variant) -> Vec<(&'static str, 
                 ("stores", rows.stores()),
             ]
         }
-        Variant::Tiled { high, wide, down, across, depth } => vec![
+        Variant::Tiled { high, wide, down, across, depth, split } => vec![
             (
                 "tile",
                 format!(
@@ -87,7 +185,7 @@ fn unrolled(op: &MatMul, sizes: &Sizes, variant: Variant) -> Vec<(&'static str, 
             ("accumulators", accumulators(4 * high, wide)),
             ("loads", String::new()),
             ("products", tiled_products(high, wide)),
-            ("stores", tiled_stores(op, high, wide)),
+            ("stores", tiled_stores(op.bias && split == 1, high, wide, split > 1)),
         ],
     }
 }
@@ -298,19 +396,21 @@ fn tiled_products(high: u32, wide: u32) -> String {
     out
 }
 
-fn tiled_stores(op: &MatMul, high: u32, wide: u32) -> String {
+/// Finished elements, or, where K is split, their part of the sum.
+fn tiled_stores(bias: bool, high: u32, wide: u32, split: bool) -> String {
+    let write = if split { "keep(group.z, " } else { "write(" };
     let mut out = String::new();
     for w in 0..wide {
         line!(out, "    let column{w} = column + ({w}u * ACROSS + across) * 4u;");
-        if op.bias {
+        if bias {
             line!(out, "    let bias{w} = bias_at(column{w});");
         }
     }
     for r in 0..4 * high {
         for w in 0..wide {
-            let bias = if op.bias { format!(" + bias{w}") } else { String::new() };
+            let bias = if bias { format!(" + bias{w}") } else { String::new() };
             let block = format!("({}u * DOWN + down) * 4u", r / 4);
-            line!(out, "    write(row + {block} + {}u, column{w}, s{r}_{w}{bias});", r % 4);
+            line!(out, "    {write}row + {block} + {}u, column{w}, s{r}_{w}{bias});", r % 4);
         }
     }
     out

@@ -2,11 +2,13 @@
 
 use super::{Layout, MatMul, Sizes, Variant};
 use crate::ops::{Operand, Traits};
+use std::collections::BTreeSet;
 
 fn variants() -> Vec<Variant> {
     let mut all = vec![
-        Variant::Tiled { high: 1, wide: 1, down: 16, across: 16, depth: 32 },
-        Variant::Tiled { high: 2, wide: 2, down: 16, across: 16, depth: 16 },
+        Variant::Tiled { high: 1, wide: 1, down: 16, across: 16, depth: 32, split: 1 },
+        Variant::Tiled { high: 2, wide: 2, down: 16, across: 16, depth: 16, split: 1 },
+        Variant::Tiled { high: 1, wide: 1, down: 16, across: 16, depth: 32, split: 3 },
         Variant::Rows { lanes: 8, rows: 8, vectors: 2, shuffle: false, images: false },
     ];
     all.extend([4, 8, 16, 32, 64].map(|lanes| Variant::Rows {
@@ -43,6 +45,7 @@ fn check(op: &MatMul, variant: Variant, sizes: Sizes) {
     let what = format!("{op:?} {variant:?} {sizes:?}");
     let recipe = op.recipe_of(&sizes, variant);
     let dispatch = &recipe.dispatches[0];
+    assert_eq!(recipe.dispatches.len(), if variant.split() > 1 { 2 } else { 1 }, "{what}");
     let text = &dispatch.kernel.text;
     let module = naga::front::wgsl::parse_str(text)
         .unwrap_or_else(|error| panic!("{what}: {}\n{text}", error.emit_to_string(text)));
@@ -57,24 +60,45 @@ fn check(op: &MatMul, variant: Variant, sizes: Sizes) {
         .filter(|(_, variable)| variable.binding.is_some())
         .filter_map(|(_, variable)| variable.name.as_deref())
         .collect();
-    let mut bound: Vec<&str> = dispatch.bindings.iter().map(|(name, _)| *name).collect();
+    let bindings = recipe.dispatches.iter().flat_map(|dispatch| &dispatch.bindings);
+    let bound: BTreeSet<&str> = bindings.map(|(name, _)| *name).collect();
     variables.sort_unstable();
-    bound.sort_unstable();
-    assert_eq!(variables, bound, "{what}");
+    assert_eq!(variables, Vec::from_iter(bound), "{what}");
     let mut overrides: Vec<&str> = module.overrides.iter().filter_map(|(_, o)| o.name.as_deref()).collect();
-    let mut given: Vec<&str> = dispatch.kernel.constants.iter().map(|(name, _)| *name).collect();
+    let constants = recipe.dispatches.iter().flat_map(|dispatch| &dispatch.kernel.constants);
+    let given: BTreeSet<&str> = constants.map(|(name, _)| *name).collect();
     overrides.sort_unstable();
-    given.sort_unstable();
-    assert_eq!(overrides, given, "{what}");
+    assert_eq!(overrides, Vec::from_iter(given), "{what}");
     let (rows, columns) = variant.tile();
     assert!(dispatch.groups[0] * rows >= sizes.m as u32 && dispatch.groups[1] * columns >= sizes.n as u32);
+}
+
+fn first(sizes: &Sizes, device: &Traits) -> Variant {
+    MatMul::variants(sizes, device)[0]
+}
+
+/// A choice is followed where the device has that variant; anything else is as good as none.
+#[test]
+fn a_choice_is_followed() {
+    let sizes = sizes(Layout::NN, 1024, 512, 128);
+    let mut device = Traits { software: true, lanes: 8, ..Traits::floor() };
+    let op = MatMul::new(Layout::NN);
+    let all = MatMul::variants(&sizes, &device);
+    let names: BTreeSet<String> = all.iter().map(ToString::to_string).collect();
+    assert_eq!(names.len(), all.len(), "two variants of one name");
+    for &variant in &all {
+        device.choices.set(op.key(&sizes), variant.to_string());
+        assert_eq!(op.variant(&sizes, &device), variant);
+    }
+    device.choices.set(op.key(&sizes), "rows of another device".to_owned());
+    assert_eq!(op.variant(&sizes, &device), all[0]);
 }
 
 #[test]
 fn the_addend_comes_after_the_bias() {
     let op = MatMul { bias: true, addend: true, ..MatMul::new(Layout::NN) };
     let sizes = sizes(Layout::NN, 4, 4, 4);
-    let recipe = op.recipe_of(&sizes, MatMul::variant(&sizes, &Traits::floor()));
+    let recipe = op.recipe_of(&sizes, MatMul::variants(&sizes, &Traits::floor())[0]);
     assert!(recipe.dispatches[0].bindings.contains(&("addend", Operand::Input(3))));
 }
 
@@ -84,21 +108,18 @@ fn variants_follow_the_device_and_the_size() {
     let software = Traits { software: true, lanes: 8, ..Traits::floor() };
     let big = sizes(Layout::NN, 1024, 768, 768);
     let small = sizes(Layout::NN, 1, 64, 64);
-    assert!(matches!(MatMul::variant(&big, &floor), Variant::Tiled { .. }));
-    assert!(matches!(MatMul::variant(&big, &software), Variant::Rows { shuffle: true, lanes: 8, .. }));
-    let plain = MatMul::variant(&big, &software.without_subgroups());
+    assert!(matches!(first(&big, &floor), Variant::Tiled { .. }));
+    assert!(matches!(first(&big, &software), Variant::Rows { shuffle: true, lanes: 8, .. }));
+    let plain = first(&big, &software.without_subgroups());
     assert!(matches!(plain, Variant::Rows { shuffle: false, .. }));
-    assert!(MatMul::variant(&small, &software).tile() < MatMul::variant(&big, &software).tile());
-    assert!(
-        MatMul::variant(&small, &floor).tile()
-            < MatMul::variant(&sizes(Layout::NN, 4096, 4096, 64), &floor).tile()
-    );
+    assert!(first(&small, &software).tile() < first(&big, &software).tile());
+    assert!(first(&small, &floor).tile() < first(&sizes(Layout::NN, 4096, 4096, 64), &floor).tile());
 }
 
 #[test]
 fn tells_how_long_its_loop_is() {
     let sizes = sizes(Layout::NN, 4, 4, 4 * 65_535);
-    let recipe = MatMul::new(Layout::NN).recipe_of(&sizes, MatMul::variant(&sizes, &Traits::floor()));
+    let recipe = MatMul::new(Layout::NN).recipe_of(&sizes, MatMul::variants(&sizes, &Traits::floor())[0]);
     assert!(recipe.iterations > crate::ops::MAX_ITERATIONS);
 }
 
@@ -106,7 +127,7 @@ fn tells_how_long_its_loop_is() {
 fn images_stand_in_where_rows_fit_a_copy() {
     let software = Traits { software: true, lanes: 8, ..Traits::floor() };
     let operands = |sizes: Sizes, device: &Traits| {
-        let recipe = MatMul::new(Layout::NN).recipe_of(&sizes, MatMul::variant(&sizes, device));
+        let recipe = MatMul::new(Layout::NN).recipe_of(&sizes, first(&sizes, device));
         let bindings = &recipe.dispatches[0].bindings;
         [bindings[0].1, bindings[1].1]
     };

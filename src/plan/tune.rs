@@ -1,0 +1,271 @@
+//! Which of the ways to compute an op is the fastest on this device: measured, and checked before it may win.
+
+use super::{Plan, Store};
+use crate::fault::Result;
+use crate::gpu::Gpu;
+use crate::ops::{Choices, Shapes, Tuning};
+use crate::reference::{Memory, shapes};
+use crate::tape::{DType, Node, Tape, TensorId};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// What was found about one op at one shape.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    pub key: String,
+    /// The way that is taken from now on.
+    pub way: String,
+    /// Seconds of one execution in the way taken unasked, and in this one.
+    pub unasked: f64,
+    pub seconds: f64,
+    /// Ways whose results were wrong: a fault of the driver.
+    pub wrong: Vec<String>,
+    /// Whether this way gives the bits of the one taken unasked.
+    pub same_bits: bool,
+}
+
+/// What a search may take, and whom it tells.
+pub struct Search<'a> {
+    /// Search again where a choice is known.
+    pub again: bool,
+    /// Search all keys, not only those that pay within the run.
+    pub thorough: bool,
+    /// Told before each key: how many were looked at, and of how many.
+    pub progress: &'a mut dyn FnMut(usize, usize),
+}
+
+/// A tape, and how often it is replayed in the run to come.
+pub type Replayed<'a> = (&'a Tape, u64);
+
+/// A search pays where so much of the time the run spends in an op is more than the search takes: what a better way
+/// typically saves.
+const SAVING: f64 = 0.1;
+/// A way must be faster by so much: less is noise.
+const MARGIN: f64 = 0.97;
+/// Turns in which a way is timed against the one taken unasked.
+const ROUNDS: usize = 5;
+/// The largest error a way may make, relative to the largest element: sums of 100,000 terms of f32 round by less, and
+/// what is wrong is off by its whole size.
+const BOUND: f64 = 2e-4;
+/// Operations up to which the whole reference is computed; of larger ops, elements are.
+const WHOLE: u64 = 200_000_000;
+const ELEMENTS: usize = 400;
+
+/// Finds the fastest way of every op on the tapes that has several, and makes the device take it.
+///
+/// # Errors
+/// Those of building and running plans; a way that does not compile or computes something else is left out.
+pub fn tune(gpu: &mut Gpu, tapes: &[Replayed<'_>], search: &mut Search<'_>) -> Result<Vec<Finding>> {
+    let mut wanted: BTreeMap<String, (&Tape, &Node, Tuning, u64)> = BTreeMap::new();
+    for &(tape, replays) in tapes {
+        for node in tape.nodes() {
+            let Some(tuning) = node.op.tuning(&shapes(tape, node), gpu.traits()) else { continue };
+            let known = gpu.traits().choices.get(&tuning.key).is_some() && !search.again;
+            if tuning.ways.len() > 1 && !known {
+                wanted.entry(tuning.key.clone()).or_insert((tape, node, tuning, 0)).3 += replays;
+            }
+        }
+    }
+    let all = wanted.len();
+    let mut findings = Vec::new();
+    for (i, (tape, node, tuning, uses)) in wanted.into_values().enumerate() {
+        (search.progress)(i, all);
+        let uses = if search.thorough { u64::MAX } else { uses };
+        if let Some(finding) = Bench::new(gpu, tape, node)?.search(gpu, &tuning, uses)? {
+            let mut choices = gpu.traits().choices.clone();
+            choices.set(finding.key.clone(), finding.way.clone());
+            gpu.set_choices(choices);
+            findings.push(finding);
+        }
+    }
+    Ok(findings)
+}
+
+/// One op alone, with operands.
+struct Bench {
+    tape: Tape,
+    store: Store,
+    output: TensorId,
+    outputs: Vec<TensorId>,
+    inputs: Vec<(TensorId, Vec<f32>)>,
+}
+
+/// One way, ready to run.
+struct Candidate {
+    plan: Plan,
+    result: Vec<f32>,
+    /// Seconds from the text to the end of the first run.
+    prepared: f64,
+}
+
+impl Bench {
+    fn new(gpu: &Gpu, from: &Tape, node: &Node) -> Result<Self> {
+        let mut tape = Tape::new();
+        let dims = |tensor: &TensorId| from.shape(*tensor).dims().to_vec();
+        let dtype = |tensor: &TensorId| from.info(*tensor).dtype;
+        let name = |kind: &str, i: usize| format!("{kind} {i}");
+        let inputs: Vec<TensorId> = (node.inputs.iter().enumerate())
+            .map(|(i, tensor)| tape.input(&name("input", i), &dims(tensor), dtype(tensor)))
+            .collect();
+        let outputs: Vec<TensorId> = (node.outputs.iter().enumerate())
+            .map(|(i, tensor)| tape.observation(&name("output", i), &dims(tensor)))
+            .collect();
+        tape.record_shared(node.op.clone(), &inputs, &outputs);
+        let mut store = Store::new();
+        for &tensor in inputs.iter().chain(&outputs) {
+            store.allocate(gpu, &tape.info(tensor).name, tape.shape(tensor).elements())?;
+        }
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        let mut draw = |tensor: TensorId| -> Vec<f32> {
+            let elements = tape.shape(tensor).elements();
+            match tape.info(tensor).dtype {
+                // An index that any table has.
+                DType::U32 => vec![0.0; elements],
+                _ => (0..elements).map(|_| random.random_range(-1.0..1.0)).collect(),
+            }
+        };
+        let inputs: Vec<_> = inputs.into_iter().map(|tensor| (tensor, draw(tensor))).collect();
+        for (tensor, values) in &inputs {
+            store.write(gpu, &tape.info(*tensor).name, values);
+        }
+        Ok(Self { output: outputs[0], outputs, tape, store, inputs })
+    }
+
+    /// `None` where a search would take longer than the run could win by it.
+    fn search(&self, gpu: &mut Gpu, tuning: &Tuning, uses: u64) -> Result<Option<Finding>> {
+        let unasked = self.candidate(gpu, tuning, &tuning.ways[0])?;
+        let seconds = self.seconds(gpu, &unasked)?;
+        let others = &tuning.ways[1..];
+        if SAVING * seconds * (uses as f64) < unasked.prepared * others.len() as f64 {
+            return Ok(None);
+        }
+        let mut finding = Finding {
+            key: tuning.key.clone(),
+            way: tuning.ways[0].clone(),
+            unasked: seconds,
+            seconds,
+            wrong: Vec::new(),
+            same_bits: true,
+        };
+        let wanted = self.reference();
+        if !agrees(&wanted, &unasked.result) {
+            finding.wrong.push(tuning.ways[0].clone());
+        }
+        let mut best = 1.0;
+        for way in others {
+            // What does not compile here is no way to take.
+            let Ok(candidate) = self.candidate(gpu, tuning, way) else { continue };
+            if !agrees(&wanted, &candidate.result) {
+                finding.wrong.push(way.clone());
+                continue;
+            }
+            let ratio = self.ratio(gpu, &candidate, &unasked, best)?;
+            // Where the first is wrong any other is better.
+            if ratio < best * MARGIN || finding.wrong.contains(&finding.way) {
+                best = ratio;
+                finding.way.clone_from(way);
+                finding.seconds = seconds * ratio;
+                let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                finding.same_bits = bits(&candidate.result) == bits(&unasked.result);
+            }
+        }
+        Ok(Some(finding))
+    }
+
+    /// The median of a way's time over the unasked one's, in turns; after one turn where it is far from `best`.
+    fn ratio(&self, gpu: &Gpu, way: &Candidate, unasked: &Candidate, best: f64) -> Result<f64> {
+        let mut ratios = Vec::new();
+        for _ in 0..ROUNDS {
+            ratios.push(self.seconds(gpu, way)? / self.seconds(gpu, unasked)?);
+            if ratios[0] > 1.3 * best {
+                break;
+            }
+        }
+        ratios.sort_by(f64::total_cmp);
+        Ok(ratios[ratios.len() / 2])
+    }
+
+    /// Compiles a way and runs it once, over outputs that were poisoned.
+    fn candidate(&self, gpu: &mut Gpu, tuning: &Tuning, way: &str) -> Result<Candidate> {
+        let before = gpu.traits().choices.clone();
+        let mut choices = Choices::default();
+        choices.set(tuning.key.clone(), way.to_owned());
+        gpu.set_choices(choices);
+        let start = Instant::now();
+        let plan = Plan::build(gpu, &self.tape, &self.store);
+        gpu.set_choices(before);
+        let plan = plan?;
+        plan.poison(gpu);
+        let op = &self.tape.nodes()[0].op;
+        for (i, &output) in self.outputs.iter().enumerate() {
+            let start = if op.accumulates(i) { 0 } else { u32::MAX };
+            let values = vec![start; self.tape.shape(output).elements()];
+            self.store.write(gpu, &self.tape.info(output).name, &values);
+        }
+        plan.run(gpu)?;
+        let prepared = start.elapsed().as_secs_f64();
+        let result = plan.read(gpu, &self.tape, &self.store, self.output)?;
+        Ok(Candidate { plan, result, prepared })
+    }
+
+    /// Seconds of one execution, copies into images left out: they are shared with others, and the same in all ways.
+    fn seconds(&self, gpu: &Gpu, candidate: &Candidate) -> Result<f64> {
+        if gpu.has_clock() {
+            let times = candidate.plan.profile(gpu)?;
+            let kernels = times.iter().filter(|time| time.entry.is_some());
+            return Ok(kernels.map(|time| time.seconds).sum::<f64>().max(1e-9));
+        }
+        let start = Instant::now();
+        candidate.plan.run(gpu)?;
+        Ok(start.elapsed().as_secs_f64())
+    }
+
+    /// What the first output must be: all of it, or some elements by their place.
+    fn reference(&self) -> Vec<(usize, f64)> {
+        let node = &self.tape.nodes()[0];
+        let shapes: Shapes<'_> = shapes(&self.tape, node);
+        let values = |(tensor, values): &(TensorId, Vec<f32>)| -> Vec<f64> {
+            match self.tape.info(*tensor).dtype {
+                DType::U32 => values.iter().map(|v| f64::from(v.to_bits())).collect(),
+                _ => values.iter().map(|&v| f64::from(v)).collect(),
+            }
+        };
+        let inputs: Vec<Vec<f64>> = self.inputs.iter().map(values).collect();
+        let elements = shapes.output_elements(0);
+        if node.op.flops(&shapes) > WHOLE && node.op.element(&shapes, &inputs, 0).is_some() {
+            let mut random = ChaCha8Rng::seed_from_u64(2);
+            let drawn = (0..ELEMENTS).map(|_| random.random_range(0..elements));
+            let places = [0, elements - 1].into_iter().chain(drawn);
+            return places.filter_map(|at| Some((at, node.op.element(&shapes, &inputs, at)?))).collect();
+        }
+        let mut memory = Memory::new(&self.tape);
+        for ((tensor, _), values) in self.inputs.iter().zip(&inputs) {
+            memory.set(&self.tape, *tensor, values);
+        }
+        memory.run(&self.tape);
+        memory.get(&self.tape, self.output).iter().copied().enumerate().collect()
+    }
+}
+
+/// Whether results are those wanted, within [`BOUND`]; one that was not written is not finite, and wrong.
+fn agrees(wanted: &[(usize, f64)], got: &[f32]) -> bool {
+    let largest = wanted.iter().map(|(_, value)| value.abs()).fold(f64::MIN_POSITIVE, f64::max);
+    let near = |&(at, value): &(usize, f64)| (f64::from(got[at]) - value).abs() <= BOUND * largest;
+    got.iter().all(|value| value.is_finite()) && wanted.iter().all(near)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::agrees;
+
+    #[test]
+    fn what_is_off_or_missing_does_not_agree() {
+        let wanted = [(0, 1.0), (2, -100.0)];
+        assert!(agrees(&wanted, &[1.01, 5.0, -100.01]));
+        assert!(!agrees(&wanted, &[1.03, 5.0, -100.0]));
+        assert!(!agrees(&wanted, &[1.0, f32::NAN, -100.0]));
+        assert!(!agrees(&wanted, &[1.0, 5.0, 100.0]));
+    }
+}

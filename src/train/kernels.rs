@@ -1,0 +1,91 @@
+//! The kernels that a device was found to be fastest with, kept between runs in the user's cache folder.
+
+use super::engine::Blueprint;
+use crate::cache;
+use crate::config::Config;
+use crate::fault::Result;
+use crate::files::write_atomic;
+use crate::gpu::Gpu;
+use crate::ops::Choices;
+use crate::plan::{Finding, Search, tune};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// A cache file. Choices hold for one adapter, its driver, and one version of this program.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Kept {
+    version: String,
+    adapter: String,
+    driver: String,
+    lanes: u32,
+    choices: Choices,
+}
+
+impl Kept {
+    fn of(gpu: &Gpu, choices: Choices) -> Self {
+        let description = gpu.description();
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            adapter: format!("{} through {}", description.name, description.api),
+            driver: description.driver.clone(),
+            lanes: gpu.traits().lanes,
+            choices,
+        }
+    }
+
+    /// Where it lies; `None` where there is no cache folder.
+    fn path(&self) -> Option<PathBuf> {
+        let words = |text: &str| -> String {
+            text.chars()
+                .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+                .collect()
+        };
+        let Self { version, adapter, driver, lanes, .. } = self;
+        let name = words(&format!("{adapter} {driver} {lanes} {version}"));
+        Some(cache::folder()?.join(format!("kernels-{name}.json")))
+    }
+}
+
+/// What earlier runs found out about this device. A file that cannot be read is as good as none.
+pub fn known(gpu: &Gpu) -> Choices {
+    let own = Kept::of(gpu, Choices::default());
+    let read = || -> Option<Kept> { serde_json::from_slice(&std::fs::read(own.path()?).ok()?).ok() };
+    let mut kept = read().unwrap_or_else(|| Kept::of(gpu, Choices::default()));
+    let choices = std::mem::take(&mut kept.choices);
+    if kept == own { choices } else { Choices::default() }
+}
+
+/// Makes the device take the fastest known kernels for a run, and searches those that pay and are not known yet.
+/// `again` searches all of them anew. What was found is kept; without a cache folder it holds for this run alone.
+///
+/// # Errors
+/// Those of building and running plans.
+pub fn prepare(
+    gpu: &mut Gpu,
+    config: &Config,
+    again: bool,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Vec<Finding>> {
+    gpu.set_choices(known(gpu));
+    let blueprint = Blueprint::new(config, gpu.traits());
+    let train = &config.train;
+    let micro_batches = train.steps * train.gradient_accumulation_steps as u64;
+    let tapes = [(&blueprint.micro.tape, micro_batches), (&blueprint.update, train.steps)];
+    let mut search = Search { again, thorough: again, progress };
+    let findings = tune(gpu, &tapes, &mut search)?;
+    if !findings.is_empty() {
+        let kept = Kept::of(gpu, gpu.traits().choices.clone());
+        if let (Some(path), Ok(text)) = (kept.path(), serde_json::to_vec_pretty(&kept)) {
+            // The cache is a convenience: where it cannot be written the run goes on.
+            let _ = write_atomic(&path, &text);
+        }
+    }
+    Ok(findings)
+}
+
+/// The choices that bear on a run.
+pub fn used(config: &Config, gpu: &Gpu) -> Choices {
+    let traits = gpu.traits();
+    let keys = Blueprint::new(config, traits).tuning_keys(traits);
+    traits.choices.filtered(|key| keys.contains(key))
+}
