@@ -70,7 +70,8 @@ impl Place {
 
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_normfree"));
-        command.args(arguments).current_dir(self.folder.path());
+        // Without the user's cache folder: what is tested depends on no earlier run.
+        command.args(arguments).current_dir(self.folder.path()).env("NORMFREE_CACHE", "");
         command
     }
 

@@ -119,7 +119,7 @@ fn override_constants_have_no_defaults() {
 }
 
 /// Rooms of `src`, those that know others first.
-const ROOMS: [&str; 15] = [
+const ROOMS: [&str; 16] = [
     "cli",
     "train",
     "report",
@@ -133,6 +133,7 @@ const ROOMS: [&str; 15] = [
     "ops",
     "tape",
     "config",
+    "cache",
     "files",
     "fault",
 ];

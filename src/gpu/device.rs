@@ -1,6 +1,6 @@
 //! The open device: limits, traits, buffers, submission, faults.
 
-use super::{Candidate, Description, choose, pipelines::Pipelines};
+use super::{Candidate, Description, choose, kept::Kept, pipelines::Pipelines};
 use crate::fault::{Fault, Kind, Result};
 use crate::ops::Traits;
 use std::cell::{Cell, RefCell};
@@ -31,6 +31,8 @@ pub struct Gpu {
     pub(crate) device: wgpu::Device,
     pub(crate) queue: wgpu::Queue,
     pub(super) pipelines: RefCell<Pipelines>,
+    /// Compiled pipelines from earlier runs, and for later ones.
+    pub(super) kept: Option<Kept>,
     pub(super) checked: bool,
     info: wgpu::AdapterInfo,
     description: Description,
@@ -55,7 +57,8 @@ impl Gpu {
 
     /// Opens one adapter of the list.
     pub fn open_candidate(candidate: Candidate, options: &OpenOptions) -> Result<Self> {
-        let optional = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
+        let optional =
+            wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE;
         let limits = candidate.adapter.limits();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("normfree"),
@@ -84,6 +87,7 @@ impl Gpu {
         });
         let software = candidate.software();
         let description = Description::of(&candidate);
+        let kept = crate::cache::folder().and_then(|folder| Kept::open(&device, &candidate.info, &folder));
         let mut gpu = Self {
             traits: Traits {
                 lanes: 0,
@@ -95,6 +99,7 @@ impl Gpu {
             device,
             queue,
             pipelines: RefCell::default(),
+            kept,
             checked: options.checked,
             info: candidate.info,
             description,

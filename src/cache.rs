@@ -1,0 +1,64 @@
+//! The user's cache folder: what a later run would only have to make again. Nothing in it is needed; where there is
+//! no folder, or it cannot be read or written, the work is done anew and nobody is told.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Names another folder; empty, none at all.
+const VARIABLE: &str = "NORMFREE_CACHE";
+
+/// The folder, made where it is missing: what `NORMFREE_CACHE` names, else `normfree` where the system keeps a user's
+/// caches (`XDG_CACHE_HOME` or `~/.cache`; `~/Library/Caches` on macOS; `LOCALAPPDATA` on Windows). `None` where there
+/// is no such place or it cannot be made.
+pub fn folder() -> Option<PathBuf> {
+    let folder = place(|name| std::env::var_os(name))?;
+    std::fs::create_dir_all(&folder).ok()?;
+    Some(folder)
+}
+
+fn place(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    if let Some(named) = variable(VARIABLE) {
+        return (!named.is_empty()).then(|| PathBuf::from(named));
+    }
+    // A relative path would be another folder in each working directory.
+    let path = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let caches = if cfg!(windows) {
+        path("LOCALAPPDATA")
+    } else if cfg!(target_os = "macos") {
+        path("HOME").map(|home| home.join("Library").join("Caches"))
+    } else {
+        path("XDG_CACHE_HOME").or_else(|| path("HOME").map(|home| home.join(".cache")))
+    };
+    Some(caches?.join("normfree"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(variables: &[(&str, &str)]) -> Option<PathBuf> {
+        place(|name| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| value.into()))
+    }
+
+    #[test]
+    fn the_named_folder_goes_before_the_systems() {
+        let system = [("HOME", "/home/u"), ("XDG_CACHE_HOME", "/xdg"), ("LOCALAPPDATA", "C:\\Local")];
+        let named = |value| with(&[&[(VARIABLE, value)], &system[..]].concat());
+        assert_eq!(named("elsewhere"), Some("elsewhere".into()));
+        assert_eq!(named(""), None);
+        assert!(with(&system).is_some_and(|folder| folder.ends_with("normfree")));
+        assert_eq!(with(&[]), None);
+    }
+
+    #[test]
+    #[cfg(all(unix, not(target_os = "macos")))]
+    fn the_systems_folder_is_absolute() {
+        assert_eq!(with(&[("HOME", "/home/u")]), Some("/home/u/.cache/normfree".into()));
+        assert_eq!(with(&[("HOME", "/home/u"), ("XDG_CACHE_HOME", "/xdg")]), Some("/xdg/normfree".into()));
+        assert_eq!(
+            with(&[("HOME", "/home/u"), ("XDG_CACHE_HOME", "xdg")]),
+            Some("/home/u/.cache/normfree".into())
+        );
+        assert_eq!(with(&[("HOME", ".")]), None);
+    }
+}
