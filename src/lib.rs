@@ -3,6 +3,7 @@
 //!
 //! ARCHITECTURE.md is the map of these rooms; arrows between them point down only.
 
+pub mod bench;
 pub mod cache;
 pub mod cli;
 pub mod config;

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand. Arguments become calls; results go to stdout, progress and notes
 //! to stderr, failures up to `main`.
 
+mod bench;
 mod demo;
 mod devices;
 mod eval;
@@ -62,6 +63,8 @@ enum Command {
     Devices(devices::Arguments),
     /// Hold every kernel on this device against an f64 reference
     Verify(verify::Arguments),
+    /// Measure this device, every kernel and whole training steps
+    Bench(bench::Arguments),
     /// Turn text into a tokenizer and token files
     Prepare(prepare::Arguments),
     /// Train one model and watch its attention
@@ -82,6 +85,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Demo(arguments) => demo::run(arguments, &global),
         Command::Devices(arguments) => devices::run(&arguments, &global),
         Command::Verify(arguments) => verify::run(&arguments, &global),
+        Command::Bench(arguments) => bench::run(&arguments, &global),
         Command::Prepare(arguments) => prepare::run(arguments, &global),
         Command::Train(arguments) => train::run(&arguments, &global),
         Command::Eval(arguments) => eval::run(&arguments, &global),

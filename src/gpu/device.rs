@@ -57,8 +57,10 @@ impl Gpu {
 
     /// Opens one adapter of the list.
     pub fn open_candidate(candidate: Candidate, options: &OpenOptions) -> Result<Self> {
-        let optional =
-            wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE;
+        let optional = wgpu::Features::SUBGROUP
+            | wgpu::Features::TIMESTAMP_QUERY
+            | wgpu::Features::SHADER_F16
+            | wgpu::Features::PIPELINE_CACHE;
         let limits = candidate.adapter.limits();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("normfree"),
@@ -138,6 +140,16 @@ impl Gpu {
     /// The limits the device was opened with: all the adapter allows.
     pub fn limits(&self) -> &wgpu::Limits {
         &self.limits
+    }
+
+    /// Whether shaders can compute in 16-bit floats.
+    pub fn half(&self) -> bool {
+        self.device.features().contains(wgpu::Features::SHADER_F16)
+    }
+
+    /// Whether the device tells when a pass begins and ends.
+    pub fn has_clock(&self) -> bool {
+        self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY)
     }
 
     /// Objects made so far.

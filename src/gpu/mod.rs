@@ -7,9 +7,13 @@ mod kept;
 mod pipelines;
 pub(crate) use device::mebibytes;
 mod readback;
+mod stopwatch;
+mod trial;
 
 pub use adapters::{Candidate, candidates, choose};
 pub use describe::{AdapterKind, Description, Survey, survey};
 pub use device::{Counters, Gpu, OpenOptions};
 pub use pipelines::Pipeline;
 pub use readback::{ReadbackRing, Reading};
+pub(crate) use stopwatch::Stopwatch;
+pub use trial::{Submission, Trial, copy_seconds};

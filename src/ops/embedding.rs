@@ -177,6 +177,13 @@ impl Op for Embedding {
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {
         shapes.output_elements(0) as u64
     }
+
+    /// One row of the token table a position, and the positions of one sequence.
+    fn bytes(&self, shapes: &Shapes<'_>) -> u64 {
+        let width = shapes.outputs[0].as_matrix().1;
+        let elements = shapes.input_elements(0) + 2 * shapes.output_elements(0) + self.sequence * width;
+        4 * elements as u64
+    }
 }
 
 impl Op for EmbeddingTokens {
@@ -245,6 +252,11 @@ impl Op for EmbeddingTokens {
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {
         shapes.input_elements(3) as u64
     }
+
+    /// As many rows of the table as there are positions: fewer where tokens repeat.
+    fn bytes(&self, shapes: &Shapes<'_>) -> u64 {
+        4 * 3 * shapes.input_elements(3) as u64
+    }
 }
 
 impl Op for EmbeddingPositions {
@@ -285,6 +297,12 @@ impl Op for EmbeddingPositions {
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {
         shapes.input_elements(0) as u64
+    }
+
+    /// Of the table the positions of one sequence.
+    fn bytes(&self, shapes: &Shapes<'_>) -> u64 {
+        let (tokens, columns) = shapes.inputs[0].as_matrix();
+        4 * (columns * (tokens + 2 * self.sequence)) as u64
     }
 }
 

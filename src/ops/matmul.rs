@@ -298,6 +298,12 @@ impl Op for MatMul {
         let sizes = self.sizes(shapes);
         2 * (sizes.m * sizes.n * sizes.k) as u64
     }
+
+    /// M×N×K.
+    fn extents(&self, shapes: &Shapes<'_>) -> String {
+        let Sizes { m, n, k, .. } = self.sizes(shapes);
+        format!("{m}×{n}×{k}")
+    }
 }
 
 /// Records the gradient of input `i`, where it is wanted: on top of a parameter's gradient, or as a new tensor.

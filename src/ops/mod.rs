@@ -24,6 +24,8 @@ pub use kernel::{
     Binding, Dispatch, Kernel, MAX_GROUPS, MAX_ITERATIONS, Operand, Recipe, Traits, axis, fits_image, grid,
 };
 
+pub(crate) use unroll::unrolled;
+
 use crate::reference::Io;
 use crate::tape::{Adjoint, Shape};
 use crate::verify::Case;
@@ -83,6 +85,21 @@ pub trait Op: fmt::Debug {
     /// Floating-point operations of one execution; an addition and a multiplication count one each.
     fn flops(&self, _shapes: &Shapes<'_>) -> u64 {
         0
+    }
+
+    /// Bytes of memory that one execution must move at least: every input read once, every output written once, and
+    /// read before where it is added to.
+    fn bytes(&self, shapes: &Shapes<'_>) -> u64 {
+        let inputs: usize = (0..shapes.inputs.len()).map(|i| shapes.input_elements(i)).sum();
+        let outputs = (0..shapes.outputs.len())
+            .map(|i| shapes.output_elements(i) * if self.accumulates(i) { 2 } else { 1 });
+        4 * (inputs + outputs.sum::<usize>()) as u64
+    }
+
+    /// The extents that tell its executions apart in a profile.
+    fn extents(&self, shapes: &Shapes<'_>) -> String {
+        let dims = shapes.outputs[0].dims().iter();
+        dims.map(ToString::to_string).collect::<Vec<_>>().join("×")
     }
 }
 

@@ -29,6 +29,11 @@ pub(super) fn unroll(
     unroller.text
 }
 
+/// The same for a template that takes no texts; for rooms above.
+pub(crate) fn unrolled(template: &str, numbers: &[(&str, usize)], flags: &[(&str, bool)]) -> String {
+    unroll(template, numbers, flags, &[])
+}
+
 struct Unroller<'a> {
     /// Given numbers, then the counts of the loops that are open.
     numbers: Vec<(&'a str, usize)>,

@@ -10,6 +10,6 @@ mod store;
 
 pub use limits::check_limits;
 pub use memory::{MemoryPlan, padded_bytes};
-pub use profile::KernelTime;
+pub use profile::CommandTime;
 pub use replay::Plan;
 pub use store::Store;

@@ -26,6 +26,7 @@ pub(super) enum Step {
     Copy {
         from: Span,
         to: wgpu::Texture,
+        node: usize,
     },
 }
 
@@ -58,7 +59,7 @@ impl Plan {
             for image in plan.memory.images.uses[node].iter().filter(|image| image.copy) {
                 let from = plan.span(tape, store, tape.nodes()[node].inputs[image.input]);
                 let to = plan.images[image.image].clone();
-                plan.steps.push(Step::Copy { from, to });
+                plan.steps.push(Step::Copy { from, to, node });
             }
             for dispatch in &recipe.dispatches {
                 let step = plan.step(gpu, tape, store, node, dispatch)?;
@@ -100,7 +101,7 @@ impl Plan {
                     });
                     dispatch.record(pass);
                 }
-                Step::Copy { from, to } => {
+                Step::Copy { from, to, .. } => {
                     pass = None;
                     copy_to_image(encoder, from, to);
                 }

@@ -6,6 +6,7 @@ pub mod curves;
 pub mod heatmap;
 pub mod picture;
 mod raster;
+pub mod roofline;
 pub mod run;
 pub mod stats;
 pub mod table;

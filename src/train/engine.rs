@@ -335,6 +335,12 @@ impl Engine {
         }
     }
 
+    /// What a step runs: tape and plan, and whether it is once for each micro-batch rather than once a step.
+    pub fn training_plans(&self) -> [(&Tape, &Plan, bool); 2] {
+        let Blueprint { micro, update, .. } = &self.blueprint;
+        [(&micro.tape, &self.micro, true), (update, &self.update, false)]
+    }
+
     /// Bytes of device memory in use.
     pub fn bytes(&self) -> u64 {
         self.store.bytes()

@@ -17,6 +17,8 @@ fn a_command_line_that_is_none() {
     place.fails(&["verify", "--op", "matmull"], 2, &["matmull", "matmul"]);
     place.fails(&["prepare", "x", "--out", "y", "--chunk", "-1"], 2, &["invalid value '-1'"]);
     place.fails(&["devices", "--device", ""], 2, &["--device"]);
+    place.fails(&["bench", "tiny.toml", "--picture", "roof.gif"], 2, &["--picture", "roof.gif", ".svg"]);
+    place.fails(&["bench", "--only", "steps", "--picture", "roof.svg"], 2, &["--only", "kernels"]);
 }
 
 #[test]

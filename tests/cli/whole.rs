@@ -109,6 +109,25 @@ fn four_models_in_one_go() {
     );
 }
 
+/// Without data; as an object for programs, and as a picture.
+#[test]
+fn a_device_is_measured() {
+    let place = Place::new();
+    let few = ["--rounds", "1", "--quiet"];
+    let told = place.succeeds(&[&["bench", "tiny.toml", "--only", "steps", "--json"], &few[..]].concat());
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let steps = told["steps"].as_array().unwrap();
+    assert_eq!(steps.len(), 4, "{told}");
+    for step in steps {
+        assert!(step["tokens_per_second"].as_f64().unwrap() > 0.0 && step["floor"].is_null(), "{step}");
+    }
+    assert_eq!((told["tokens"].as_u64(), told.get("kernels")), (Some(64), None), "{told}");
+    let picture = ["bench", "tiny.toml", "--only", "kernels", "--picture", "roof.svg"];
+    let told = place.succeeds(&[&picture[..], &few].concat());
+    assert!(told.contains("attention.backward") && !told.contains("tokens/s"), "{told}");
+    assert!(fs::read_to_string(place.path("roof.svg")).unwrap().contains("FLOP/s"));
+}
+
 #[test]
 fn the_same_run_twice_gives_the_same_bytes() {
     let place = Place::with_data();

@@ -1,0 +1,224 @@
+//! What a device can do, what a training step asks of it, and how far apart the two are.
+//!
+//! Everything is measured in one run: ceilings first, then every kernel at the shapes of a configuration, then whole
+//! steps, always in turns with what they are compared to. Numbers are medians; what is not measured is not said.
+
+pub mod ceilings;
+mod host;
+mod kernels;
+mod steps;
+
+pub use ceilings::Ceilings;
+pub use host::Host;
+pub use kernels::{Bound, KernelRow};
+pub use steps::{Pair, StepRow, Steps};
+
+use crate::config::Config;
+use crate::data::Batch;
+use crate::fault::Result;
+use crate::gpu::{Description, Gpu, OpenOptions};
+use crate::model::initial_values;
+use crate::train::engine::Engine;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+use std::fmt;
+use std::time::Instant;
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// Arithmetic, copies, dispatches
+    Ceilings,
+    /// Every kernel of a step
+    Kernels,
+    /// Whole steps
+    Steps,
+    /// The host's part of a step
+    Host,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ceilings => "the device's ceilings",
+            Self::Kernels => "every kernel of a step",
+            Self::Steps => "whole steps",
+            Self::Host => "the host's part",
+        })
+    }
+}
+
+/// How it is measured.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub device: OpenOptions,
+    pub parts: Vec<Part>,
+    /// Turns of each measurement.
+    pub rounds: usize,
+}
+
+/// What was measured; parts that were not wanted are absent.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Measured {
+    pub version: &'static str,
+    pub adapter: Description,
+    pub config: Config,
+    pub parameters: u64,
+    /// Tokens of one step.
+    pub tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ceilings: Option<Ceilings>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernels: Option<Vec<KernelRow>>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<Steps>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<Host>,
+}
+
+/// Measures `config` on a device, part by part; `begin` is told which.
+///
+/// # Errors
+/// What opening the device and the configuration's plans can end with; [`crate::fault::Kind::Device`] where kernels
+/// are wanted and the device has no timestamp queries.
+pub fn measure(options: &Options, config: &Config, begin: &mut dyn FnMut(Part)) -> Result<Measured> {
+    let open = || Gpu::open(&options.device);
+    let train = &config.train;
+    let mut measured = Measured {
+        version: env!("CARGO_PKG_VERSION"),
+        adapter: open()?.description().clone(),
+        config: config.clone(),
+        parameters: config.model.parameter_count() as u64,
+        tokens: (train.batch_size * train.gradient_accumulation_steps * train.sequence_length) as u64,
+        ceilings: None,
+        kernels: None,
+        steps: None,
+        host: None,
+    };
+    let wanted = |part: Part| options.parts.contains(&part);
+    // Kernels are held against the ceilings.
+    if wanted(Part::Ceilings) || wanted(Part::Kernels) {
+        begin(Part::Ceilings);
+        measured.ceilings = Some(Ceilings::measure(&open()?)?);
+    }
+    if wanted(Part::Kernels) || wanted(Part::Host) {
+        let gpu = open()?;
+        let start = Instant::now();
+        let mut bench = Bench::new(gpu, config)?;
+        let start = start.elapsed().as_secs_f64();
+        if let (true, Some(ceilings)) = (wanted(Part::Kernels), &measured.ceilings) {
+            begin(Part::Kernels);
+            measured.kernels = Some(kernels::kernels(&bench, ceilings, options.rounds)?);
+        }
+        if wanted(Part::Host) {
+            begin(Part::Host);
+            measured.host = Some(host::host(&mut bench, config, options.rounds, start)?);
+        }
+    }
+    if wanted(Part::Steps) {
+        begin(Part::Steps);
+        let ceilings = measured.ceilings.as_ref();
+        measured.steps = Some(steps::steps(&options.device, config, ceilings, options.rounds)?);
+    }
+    Ok(measured)
+}
+
+/// A median and the middle half of the samples around it, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Spread {
+    pub median: f64,
+    /// A quarter of the samples lies below.
+    pub low: f64,
+    /// A quarter lies above.
+    pub high: f64,
+}
+
+impl Spread {
+    /// Of at least one sample.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn of(samples: &[f64]) -> Self {
+        let mut sorted = samples.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let at = |share: f64| {
+            let place = share * (sorted.len() - 1) as f64;
+            let (below, part) = (place.floor() as usize, place.fract());
+            sorted[below] + (sorted[(below + 1).min(sorted.len() - 1)] - sorted[below]) * part
+        };
+        Self { median: at(0.5), low: at(0.25), high: at(0.75) }
+    }
+
+    /// The same in another unit.
+    pub fn scaled(self, by: f64) -> Self {
+        Self { median: self.median * by, low: self.low * by, high: self.high * by }
+    }
+}
+
+/// An engine with fresh weights, and random tokens for it.
+pub(crate) struct Bench {
+    pub engine: Engine,
+    pub batches: Vec<Batch>,
+    /// Steps done so far.
+    pub done: u64,
+}
+
+impl Bench {
+    /// Opens everything a configuration needs and makes one step, which compiles what drivers compile late.
+    pub fn new(gpu: Gpu, config: &Config) -> Result<Self> {
+        let engine = Engine::new(gpu, config)?;
+        for parameter in engine.blueprint.arenas.parameters() {
+            let values = initial_values(&config.model, config.train.seed, parameter);
+            engine.store.write(&engine.gpu, &parameter.name, &values);
+        }
+        let batches = random_batches(config);
+        let mut bench = Self { engine, batches, done: 0 };
+        bench.run(1)?;
+        Ok(bench)
+    }
+
+    /// Makes so many steps, as many at a time under way as training has, and waits for the last.
+    pub fn run(&mut self, steps: u64) -> Result<()> {
+        for _ in 0..steps {
+            if !self.engine.ready() {
+                self.engine.take(true)?;
+            }
+            // Small enough that the weights hardly move, large enough that no path is left out.
+            self.engine.submit(self.done, self.done, 1e-5, &self.batches)?;
+            self.done += 1;
+        }
+        while self.engine.in_flight() > 0 {
+            self.engine.take(true)?;
+        }
+        Ok(())
+    }
+}
+
+/// The micro-batches of one step, of tokens drawn evenly from the vocabulary.
+pub(crate) fn random_batches(config: &Config) -> Vec<Batch> {
+    let train = &config.train;
+    let mut random = ChaCha8Rng::seed_from_u64(train.seed);
+    let draw = |_| {
+        let mut batch = Batch::new(train.batch_size, train.sequence_length);
+        for token in &mut batch.tokens {
+            *token = random.random_range(0..config.model.vocab_size as u32);
+        }
+        batch.derive(train.batch_size, None);
+        batch
+    };
+    (0..train.gradient_accumulation_steps).map(draw).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Spread;
+
+    #[test]
+    fn spreads_are_quartiles() {
+        let spread = Spread::of(&[5.0, 1.0, 4.0, 2.0, 3.0]);
+        assert_eq!(spread, Spread { median: 3.0, low: 2.0, high: 4.0 });
+        assert_eq!(Spread::of(&[7.0]), Spread { median: 7.0, low: 7.0, high: 7.0 });
+        assert_eq!(Spread::of(&[1.0, 2.0]).median, 1.5);
+    }
+}

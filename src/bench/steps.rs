@@ -1,0 +1,114 @@
+//! Whole training steps: with and without normalization, with and without entropy, always in turns.
+
+use super::kernels::tape_floor;
+use super::{Bench, Ceilings, Spread};
+use crate::config::{Config, Norm};
+use crate::fault::Result;
+use crate::gpu::{Gpu, OpenOptions};
+use serde::Serialize;
+use std::time::Instant;
+
+/// Steps of one kind.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StepRow {
+    pub norm: Norm,
+    pub activation: String,
+    pub entropy: bool,
+    pub tokens_per_second: f64,
+    /// Seconds of one step.
+    pub seconds: Spread,
+    /// The least time the device's ceilings allow the step's operations and bytes; absent where none were measured.
+    pub floor: Option<f64>,
+}
+
+/// Two kinds of step that were run in turns.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Pair {
+    pub what: &'static str,
+    /// Seconds of the first over those of the second, turn by turn.
+    pub ratio: Spread,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Steps {
+    pub rows: Vec<StepRow>,
+    pub pairs: Vec<Pair>,
+}
+
+/// Times the configuration's step with and without entropy, with and without normalization, two at a time.
+pub fn steps(
+    options: &OpenOptions,
+    config: &Config,
+    ceilings: Option<&Ceilings>,
+    rounds: usize,
+) -> Result<Steps> {
+    let (norm, bare) = (Norm::LayerNorm, Norm::None);
+    let kinds = [(norm, true), (norm, false), (bare, true), (bare, false)];
+    let mut samples: [Vec<f64>; 4] = Default::default();
+    let mut floors = [None; 4];
+    let mut pairs = Vec::new();
+    for (what, first, second) in [
+        ("entropy of every head, with LayerNorm: on against off", 0, 1),
+        ("entropy of every head, without LayerNorm: on against off", 2, 3),
+        ("LayerNorm against none", 0, 2),
+    ] {
+        let mut open = |kind: usize| -> Result<Bench> {
+            let bench = Bench::new(Gpu::open(options)?, &variant(config, kinds[kind]))?;
+            floors[kind] = ceilings.map(|ceilings| step_floor(&bench, ceilings));
+            Ok(bench)
+        };
+        let mut benches = [open(first)?, open(second)?];
+        let steps = steps_a_turn(&mut benches[0])?;
+        let mut ratios = Vec::new();
+        for round in 0..rounds {
+            let mut seconds = [0.0; 2];
+            // The second goes first every other time: what follows a pause is slower.
+            for turn in [round % 2, 1 - round % 2] {
+                let start = Instant::now();
+                benches[turn].run(steps)?;
+                seconds[turn] = start.elapsed().as_secs_f64() / steps as f64;
+            }
+            samples[first].push(seconds[0]);
+            samples[second].push(seconds[1]);
+            ratios.push(seconds[0] / seconds[1]);
+        }
+        pairs.push(Pair { what, ratio: Spread::of(&ratios) });
+    }
+    let train = &config.train;
+    let tokens = (train.batch_size * train.gradient_accumulation_steps * train.sequence_length) as f64;
+    let row = |kind: usize| {
+        let seconds = Spread::of(&samples[kind]);
+        StepRow {
+            norm: kinds[kind].0,
+            activation: config.model.activation_function.word().to_owned(),
+            entropy: kinds[kind].1,
+            tokens_per_second: tokens / seconds.median,
+            seconds,
+            floor: floors[kind],
+        }
+    };
+    Ok(Steps { rows: (0..4).map(row).collect(), pairs })
+}
+
+fn variant(config: &Config, (norm, entropy): (Norm, bool)) -> Config {
+    let mut config = config.clone();
+    config.model.norm = norm;
+    config.observe.entropy = entropy;
+    config
+}
+
+/// Steps that together take long enough to be timed.
+fn steps_a_turn(bench: &mut Bench) -> Result<u64> {
+    const LONG: f64 = 0.3;
+    let start = Instant::now();
+    bench.run(1)?;
+    Ok((LONG / start.elapsed().as_secs_f64().max(1e-6)).ceil().min(1_000.0) as u64)
+}
+
+fn step_floor(bench: &Bench, ceilings: &Ceilings) -> f64 {
+    let plans = bench.engine.training_plans();
+    let each = plans.map(|(tape, _, repeats)| {
+        tape_floor(ceilings, tape) * if repeats { bench.batches.len() as f64 } else { 1.0 }
+    });
+    each.iter().sum()
+}

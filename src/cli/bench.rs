@@ -1,0 +1,257 @@
+//! `normfree bench`.
+
+use super::{Global, bytes, columns, duration, say};
+use crate::bench::{Bound, Ceilings, Host, KernelRow, Measured, Options, Part, Steps, measure};
+use crate::config::{Config, Norm};
+use crate::fault::{Fault, Kind, Result};
+use crate::files::write_atomic;
+use crate::gpu::OpenOptions;
+use crate::report::roofline::{Ceiling, Point, rate_text, roofline};
+use clap::ValueEnum;
+use std::path::{Path, PathBuf};
+
+const AFTER_HELP: &str = "\
+Ceilings are measured first: arithmetic, copies, dispatches. Then every kernel of
+the configuration's step at its shapes, by the device's clock; then whole steps,
+with and without entropy and LayerNorm, in turns. FLOP and bytes are what the ops
+count for themselves: each operand moved once. The floor is the time the ceilings
+would allow them; nothing else should run meanwhile. No data is needed.
+
+Examples:
+  normfree bench
+  normfree bench configs/paper/sm_g.toml --set train.batch_size=4 --picture r.svg
+  normfree bench --only steps --json";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Arguments {
+    /// The configuration to measure [default: a small one, configs/bench/small.toml]
+    config: Option<PathBuf>,
+    /// Set one key, as in model.n_layer=3; may be repeated, the last one counts
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Measure these parts alone
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
+    /// Turns of each measurement
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rounds: u32,
+    /// Print JSON: one object
+    #[arg(long)]
+    json: bool,
+    /// Draw the kernels under the device's ceilings, as PNG or SVG by the name's ending
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
+}
+
+pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
+    let config = match &arguments.config {
+        Some(path) => Config::load(path, &arguments.set)?,
+        None => {
+            let text = include_str!("../../configs/bench/small.toml");
+            Config::parse(text, "configs/bench/small.toml", &arguments.set)?
+        }
+    };
+    let wanted = |part: Part| arguments.only.is_empty() || arguments.only.contains(&part);
+    let parts: Vec<Part> = Part::value_variants().iter().copied().filter(|&part| wanted(part)).collect();
+    let png = match &arguments.picture {
+        Some(path) => Some(picture_kind(path)?),
+        None => None,
+    };
+    if arguments.picture.is_some() && !parts.contains(&Part::Kernels) {
+        return Err(Fault::new(Kind::Usage, "the picture shows kernels, which are not to be measured")
+            .at("--picture")
+            .remedy("add `kernels` to --only, or leave --only out"));
+    }
+    let device = OpenOptions { device: global.device.clone(), ..OpenOptions::default() };
+    // Says which one it is, and that it is a software one; every part opens its own.
+    drop(global.open()?);
+    let options = Options { device, parts, rounds: arguments.rounds as usize };
+    let measured = measure(&options, &config, &mut |part| {
+        global.note(format!("measuring {part}"));
+    })?;
+    if let (Some(path), Some(png)) = (&arguments.picture, png) {
+        write_picture(path, png, &measured)?;
+    }
+    if arguments.json {
+        return say(serde_json::json!(measured));
+    }
+    say(format!("{}, {}\n", measured.adapter.name, measured.adapter.driver))?;
+    if let Some(ceilings) = &measured.ceilings {
+        say(format!("{}\n", ceiling_table(ceilings)))?;
+    }
+    if let Some(kernels) = &measured.kernels {
+        say(format!("{}\n", kernel_table(kernels)))?;
+    }
+    if let Some(steps) = &measured.steps {
+        say(format!("{}\n", step_table(steps, &measured)))?;
+    }
+    if let Some(host) = &measured.host {
+        say(format!("{}\n", host_table(host)))?;
+    }
+    Ok(())
+}
+
+/// Whether the picture is to be a PNG.
+fn picture_kind(path: &Path) -> Result<bool> {
+    match path.extension().and_then(|ending| ending.to_str()).map(str::to_lowercase).as_deref() {
+        Some("png") => Ok(true),
+        Some("svg") => Ok(false),
+        _ => Err(Fault::new(Kind::Usage, "a picture of that kind cannot be drawn")
+            .at("--picture")
+            .found(path.display())
+            .remedy("a name that ends in .png or .svg would do")),
+    }
+}
+
+fn write_picture(path: &Path, png: bool, measured: &Measured) -> Result<()> {
+    let (Some(ceilings), Some(kernels)) = (&measured.ceilings, &measured.kernels) else { return Ok(()) };
+    let title = format!("One training step's kernels on {}", measured.adapter.name);
+    let arithmetic: Vec<Ceiling> = ceilings
+        .arithmetic
+        .iter()
+        .map(|arithmetic| Ceiling { name: arithmetic.number.to_owned(), rate: arithmetic.flops })
+        .collect();
+    let copies = [ceilings.copies.iter().max_by(|a, b| a.rate.total_cmp(&b.rate)), ceilings.copies.last()];
+    let memory: Vec<Ceiling> = copies
+        .into_iter()
+        .flatten()
+        .map(|copies| Ceiling { name: format!("copying {}", bytes(copies.bytes / 2)), rate: copies.rate })
+        .collect();
+    let points: Vec<Point> = kernels
+        .iter()
+        .map(|row| Point {
+            name: format!("{} {}", row.op, row.extents),
+            flops: row.flops as f64,
+            bytes: row.bytes as f64,
+            seconds: row.seconds.median,
+        })
+        .collect();
+    let picture = roofline(&title, &arithmetic, &memory, &points);
+    let content = if png { picture.png()? } else { picture.svg().into_bytes() };
+    write_atomic(path, &content)
+}
+
+fn ceiling_table(ceilings: &Ceilings) -> String {
+    let mut rows = vec![["ceiling".to_owned(), "measured".to_owned()].to_vec()];
+    let mut row = |name: String, value: String| rows.push(vec![name, value]);
+    for arithmetic in &ceilings.arithmetic {
+        row(format!("multiply-adds in {}", arithmetic.number), rate_text(arithmetic.flops, "FLOP/s"));
+    }
+    for copies in &ceilings.copies {
+        row(format!("copy of {}", bytes(copies.bytes / 2)), rate_text(copies.rate, "B/s"));
+    }
+    row("a dispatch".to_owned(), short(ceilings.dispatch));
+    row("submitting one and waiting for it".to_owned(), short(ceilings.submit));
+    row("recording one (host)".to_owned(), short(ceilings.encode));
+    columns(&rows, &[false, true])
+}
+
+fn kernel_table(kernels: &[KernelRow]) -> String {
+    let head = ["kernel", "shape", "times", "time", "share", "FLOP/s", "B/s", "bound by", "of floor"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    let total: f64 = kernels.iter().map(|row| row.seconds.median).sum();
+    let rate = |count: u64, seconds: f64| match count {
+        0 => String::new(),
+        count => rate_text(count as f64 / seconds, ""),
+    };
+    for row in kernels {
+        let seconds = row.seconds.median;
+        let bound = match row.bound {
+            Bound::Arithmetic => "arithmetic",
+            Bound::Memory => "memory",
+        };
+        rows.push(vec![
+            row.op.clone(),
+            row.extents.clone(),
+            row.times.to_string(),
+            short(seconds),
+            format!("{:.1}%", 100.0 * seconds / total),
+            rate(row.flops, seconds),
+            rate(row.bytes, seconds),
+            bound.to_owned(),
+            format!("{:.1}×", seconds / row.floor),
+        ]);
+    }
+    rows.push(vec![
+        "all of a step".to_owned(),
+        String::new(),
+        String::new(),
+        short(total),
+        String::new(),
+        String::new(),
+        String::new(),
+        String::new(),
+        format!("{:.1}×", total / kernels.iter().map(|row| row.floor).sum::<f64>()),
+    ]);
+    columns(&rows, &[false, false, true, true, true, true, true, false, true])
+}
+
+fn step_table(steps: &Steps, measured: &Measured) -> String {
+    let head = ["step", "entropy", "tokens/s", "time", "middle half", "floor", "of floor"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for row in &steps.rows {
+        let norm = if row.norm == Norm::LayerNorm { "LayerNorm" } else { "no norm" };
+        rows.push(vec![
+            format!("{norm}, {}", row.activation),
+            if row.entropy { "on" } else { "off" }.to_owned(),
+            super::thousands(row.tokens_per_second.round() as u64),
+            short(row.seconds.median),
+            format!("{} to {}", short(row.seconds.low), short(row.seconds.high)),
+            row.floor.map_or(String::new(), short),
+            row.floor.map_or(String::new(), |floor| format!("{:.1}×", row.seconds.median / floor)),
+        ]);
+    }
+    let mut pairs = vec![vec!["in turns".to_owned(), "ratio of times".to_owned(), "middle half".to_owned()]];
+    for pair in &steps.pairs {
+        let ratio = pair.ratio;
+        let range = format!("{:.3} to {:.3}", ratio.low, ratio.high);
+        pairs.push(vec![pair.what.to_owned(), format!("{:.3}", ratio.median), range]);
+    }
+    format!(
+        "{} parameters, {} tokens a step\n{}\n\n{}",
+        super::thousands(measured.parameters),
+        super::thousands(measured.tokens),
+        columns(&rows, &[false, false, true, true, true, true, true]),
+        columns(&pairs, &[false, true, true]),
+    )
+}
+
+fn host_table(host: &Host) -> String {
+    let share = 100.0 * host.record.median / host.step.median;
+    let rows = [
+        ["host's part of a step", "time"].map(str::to_owned).to_vec(),
+        vec![
+            "writing, recording and submitting".to_owned(),
+            format!("{} ({share:.2}%)", short(host.record.median)),
+        ],
+        vec!["preparing its micro-batches".to_owned(), short(host.batches.median)],
+        vec!["tapes and memory plan (once a run)".to_owned(), short(host.tapes.median)],
+        vec!["open device to first step's end (once)".to_owned(), short(host.start)],
+    ];
+    columns(&rows, &[false, true])
+}
+
+/// Seconds with three digits and a prefix.
+fn short(seconds: f64) -> String {
+    match seconds {
+        s if s >= 100.0 => duration(s),
+        s if s >= 1.0 => format!("{s:.2} s"),
+        s if s >= 0.1 => format!("{:.0} ms", s * 1e3),
+        s if s >= 1e-3 => format!("{:.*} ms", if s < 0.01 { 2 } else { 1 }, s * 1e3),
+        s if s >= 1e-6 => format!("{:.*} µs", if s < 1e-5 { 2 } else { 1 }, s * 1e6),
+        s => format!("{:.0} ns", s * 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short;
+
+    #[test]
+    fn times_have_three_digits() {
+        let times = [2.5e-7, 1.234e-6, 36.7e-6, 2.345e-3, 0.0456, 0.432, 1.5, 185.0].map(short);
+        let wanted = ["250 ns", "1.23 µs", "36.7 µs", "2.35 ms", "45.6 ms", "432 ms", "1.50 s", "3 min 05 s"];
+        assert_eq!(times, wanted);
+    }
+}

@@ -1,0 +1,109 @@
+//! One kernel on buffers of its own, for finding out what a device can do.
+
+use super::{Gpu, Stopwatch};
+use crate::fault::Result;
+use crate::ops::Kernel;
+use std::rc::Rc;
+use std::time::Instant;
+
+/// A kernel ready to run.
+pub struct Trial<'a> {
+    gpu: &'a Gpu,
+    pipeline: Rc<super::Pipeline>,
+    group: wgpu::BindGroup,
+    groups: [u32; 3],
+}
+
+/// Device seconds of copying `bytes` from one buffer to another, `repeats` times in a row.
+///
+/// # Errors
+/// [`crate::fault::Kind::Memory`] where there is no room.
+pub fn copy_seconds(gpu: &Gpu, bytes: u64, repeats: usize) -> Result<f64> {
+    let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+    let [from, to] = [gpu.buffer("source", bytes, usage)?, gpu.buffer("copy", bytes, usage)?];
+    let copy = |encoder: &mut wgpu::CommandEncoder| {
+        for _ in 0..repeats {
+            encoder.copy_buffer_to_buffer(&from, 0, &to, 0, Some(bytes));
+        }
+    };
+    let mut encoder = gpu.device.create_command_encoder(&Default::default());
+    if gpu.has_clock() {
+        let mut watch = Stopwatch::new(gpu, 1)?;
+        watch.commands(&mut encoder, copy);
+        return Ok(watch.stop(encoder)?[0]);
+    }
+    let start = Instant::now();
+    copy(&mut encoder);
+    let submission = gpu.queue.submit([encoder.finish()]);
+    gpu.wait_for(Some(submission))?;
+    Ok(start.elapsed().as_secs_f64())
+}
+
+/// Host seconds of one submission.
+#[derive(Clone, Copy, Debug)]
+pub struct Submission {
+    /// Recording alone.
+    pub encode: f64,
+    /// Recording, submitting and waiting.
+    pub whole: f64,
+}
+
+impl<'a> Trial<'a> {
+    /// Compiles `kernel` and makes a buffer of so many bytes for each of its variables.
+    ///
+    /// # Errors
+    /// [`crate::fault::Kind::Device`] where it does not compile, [`crate::fault::Kind::Memory`] where there is no room.
+    pub fn new(gpu: &'a Gpu, kernel: &Kernel, buffers: &[(&str, u64)], groups: [u32; 3]) -> Result<Self> {
+        let pipeline = gpu.pipeline(kernel)?;
+        let mut made = Vec::new();
+        for variable in &pipeline.variables {
+            let (name, bytes) = buffers
+                .iter()
+                .find(|(name, _)| *name == variable.name)
+                .unwrap_or_else(|| panic!("no buffer is named `{}`", variable.name));
+            made.push((variable.slot, gpu.buffer(name, *bytes, wgpu::BufferUsages::STORAGE)?));
+        }
+        let entries: Vec<_> = made
+            .iter()
+            .map(|(slot, buffer)| wgpu::BindGroupEntry {
+                binding: *slot,
+                resource: buffer.as_entire_binding(),
+            })
+            .collect();
+        let group = gpu.bind_group(&pipeline.layout, &entries);
+        Ok(Self { gpu, pipeline, group, groups })
+    }
+
+    /// Device seconds of `repeats` dispatches, one after the other in one pass; of the whole submission where the
+    /// device has no clock of its own.
+    pub fn seconds(&self, repeats: usize) -> Result<f64> {
+        if !self.gpu.has_clock() {
+            return Ok(self.submit(repeats)?.whole);
+        }
+        let mut watch = Stopwatch::new(self.gpu, 1)?;
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        self.record(&mut watch.pass(&mut encoder), repeats);
+        Ok(watch.stop(encoder)?[0])
+    }
+
+    /// Host seconds of one submission with `repeats` dispatches.
+    pub fn submit(&self, repeats: usize) -> Result<Submission> {
+        let start = Instant::now();
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        self.record(&mut encoder.begin_compute_pass(&Default::default()), repeats);
+        let commands = encoder.finish();
+        let encode = start.elapsed().as_secs_f64();
+        let submission = self.gpu.queue.submit([commands]);
+        self.gpu.wait_for(Some(submission))?;
+        Ok(Submission { encode, whole: start.elapsed().as_secs_f64() })
+    }
+
+    fn record(&self, pass: &mut wgpu::ComputePass<'_>, repeats: usize) {
+        let [x, y, z] = self.groups;
+        for _ in 0..repeats {
+            pass.set_pipeline(&self.pipeline.pipeline);
+            pass.set_bind_group(0, &self.group, &[]);
+            pass.dispatch_workgroups(x, y, z);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! `normfree bench`: its counts are those of the tape, its kernels translate, and its numbers are measured ones.
+
+use normfree::bench::{Bound, Ceilings, Measured, Options, Part, ceilings, measure};
+use normfree::config::Config;
+use normfree::gpu::OpenOptions;
+use normfree::train::engine::Blueprint;
+use std::sync::OnceLock;
+
+fn config() -> Config {
+    let changes = ["model.n_layer=2", "model.n_embd=64", "model.vocab_size=300", "train.batch_size=2"];
+    let more = ["train.gradient_accumulation_steps=2", "train.sequence_length=32"];
+    let changes: Vec<String> = changes.iter().chain(&more).map(|&change| change.to_owned()).collect();
+    Config::parse(include_str!("../configs/bench/small.toml"), "small.toml", &changes).unwrap()
+}
+
+/// Everything, measured once for all tests.
+fn measured() -> &'static Measured {
+    static MEASURED: OnceLock<Measured> = OnceLock::new();
+    MEASURED.get_or_init(|| {
+        let parts = vec![Part::Ceilings, Part::Kernels, Part::Steps, Part::Host];
+        let options = Options { device: OpenOptions::default(), parts, rounds: 3 };
+        let mut begun = Vec::new();
+        let measured =
+            measure(&options, &config(), &mut |part| begun.push(part)).unwrap_or_else(|f| panic!("{f}"));
+        assert_eq!(begun, [Part::Ceilings, Part::Kernels, Part::Host, Part::Steps]);
+        measured
+    })
+}
+
+fn ceilings() -> &'static Ceilings {
+    measured().ceilings.as_ref().unwrap()
+}
+
+#[test]
+fn ceilings_are_those_of_a_computer() {
+    let ceilings = ceilings();
+    // From a slow emulated driver to more than any card has.
+    assert!((1e7..1e16).contains(&ceilings.flops()), "{ceilings:?}");
+    assert!(ceilings.copies.len() >= 5 && ceilings.copies.is_sorted_by_key(|c| c.bytes), "{ceilings:?}");
+    assert!(ceilings.copies.iter().all(|copies| (1e7..1e14).contains(&copies.rate)), "{ceilings:?}");
+    for seconds in [ceilings.dispatch, ceilings.submit, ceilings.encode] {
+        assert!((1e-9..0.1).contains(&seconds), "{ceilings:?}");
+    }
+}
+
+/// Operations, executions and dispatches add up to what a step has.
+#[test]
+fn kernel_rows_add_up_to_the_step() {
+    let (config, measured) = (config(), measured());
+    let rows = measured.kernels.as_ref().unwrap();
+    let gpu = crate::support::gpu();
+    let blueprint = Blueprint::new(&config, gpu.traits());
+    let flops: u64 = rows.iter().map(|row| row.flops).sum();
+    assert_eq!(flops, blueprint.flops());
+    let nodes = 2 * blueprint.micro.tape.nodes().len() + blueprint.update.nodes().len();
+    let (copies, kernels): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.op == "image copies");
+    assert_eq!(kernels.iter().map(|row| row.times).sum::<usize>(), nodes);
+    assert!(kernels.iter().all(|row| row.dispatches >= row.times && row.bytes > 0));
+    assert!(copies.iter().all(|row| row.dispatches == 0 && row.bytes > 0 && row.bound == Bound::Memory));
+    assert!(rows.iter().all(|row| row.seconds.median > 0.0 && row.floor > 0.0), "{rows:?}");
+    assert!(rows.is_sorted_by(|a, b| a.seconds.median >= b.seconds.median));
+}
+
+/// Both halves of the comparison are there, and a step takes at least as long as its floor.
+#[test]
+fn steps_are_timed_in_turns() {
+    let steps = measured().steps.as_ref().unwrap();
+    assert_eq!(steps.rows.len(), 4);
+    for row in &steps.rows {
+        let tokens = row.tokens_per_second * row.seconds.median;
+        assert!((tokens - measured().tokens as f64).abs() < 1e-6 * tokens, "{row:?}");
+        assert!(row.floor.unwrap() > 0.0 && row.seconds.low <= row.seconds.high, "{row:?}");
+    }
+    assert_eq!(steps.pairs.len(), 3);
+    assert!(steps.pairs.iter().all(|pair| (0.05..20.0).contains(&pair.ratio.median)), "{steps:?}");
+}
+
+#[test]
+fn the_host_has_a_part_in_a_step() {
+    let host = measured().host.as_ref().unwrap();
+    assert!(host.record.median > 0.0 && host.record.median < host.step.median, "{host:?}");
+    assert!(host.start > host.step.low, "{host:?}");
+}
+
+/// The measuring kernels themselves are portable, as those of the ops are.
+#[test]
+fn measuring_kernels_parse() {
+    for half in [false, true] {
+        let (kernel, flops) = ceilings::arithmetic_kernel(half, 4, 16);
+        assert_eq!(kernel.text.contains("enable f16"), half);
+        assert_eq!(kernel.text.matches("fma(").count() * 8, flops, "a vec4 of multiply-adds each");
+        naga::front::wgsl::parse_str(&kernel.text).unwrap();
+    }
+    let (kernel, groups) = ceilings::copy_kernel(1000, 4);
+    naga::front::wgsl::parse_str(&kernel.text).unwrap();
+    assert_eq!(groups, 4);
+}
