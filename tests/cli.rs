@@ -70,8 +70,8 @@ impl Place {
 
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_normfree"));
-        // Without the user's cache folder: what is tested depends on no earlier run.
-        command.args(arguments).current_dir(self.folder.path()).env("NORMFREE_CACHE", "");
+        command.args(arguments).current_dir(self.folder.path());
+        command.env("NORMFREE_CACHE", self.path("cache"));
         command
     }
 

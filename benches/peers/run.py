@@ -159,7 +159,7 @@ def normfree(given, model, train, tokens):
 
     def read(entropy):
         def of(answer):
-            for step in answer["rows"]:
+            for step in answer["steps"]:
                 found = (step["norm"], step["activation"], step["entropy"])
                 if found == (model["norm"], model["activation_function"], entropy):
                     return step["tokens_per_second"]

@@ -31,6 +31,7 @@ pub struct Pair {
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Steps {
+    #[serde(rename = "steps")]
     pub rows: Vec<StepRow>,
     pub pairs: Vec<Pair>,
 }
