@@ -76,7 +76,7 @@ fn preset(name: &str) -> Config {
 #[test]
 fn every_preset_is_valid_and_round_trips() {
     let files = presets();
-    assert_eq!(files.len(), 20, "eight experiments at two sizes, and the four of the demo: {files:?}");
+    assert_eq!(files.len(), 23, "eight experiments at two sizes, four of the demo, three to time: {files:?}");
     for path in files {
         let config = Config::load(&path, &[]).unwrap_or_else(|fault| panic!("{fault}"));
         config.validate().unwrap_or_else(|fault| panic!("{}: {fault}", path.display()));

@@ -1,6 +1,6 @@
 //! The open device: limits, traits, buffers, submission, faults.
 
-use super::{Candidate, Description, choose, pipelines::Pipelines};
+use super::{Candidate, Description, choose, kept::Kept, pipelines::Pipelines};
 use crate::fault::{Fault, Kind, Result};
 use crate::ops::{Choices, Traits};
 use std::cell::{Cell, RefCell};
@@ -31,6 +31,8 @@ pub struct Gpu {
     pub(crate) device: wgpu::Device,
     pub(crate) queue: wgpu::Queue,
     pub(super) pipelines: RefCell<Pipelines>,
+    /// Compiled pipelines from earlier runs, and for later ones.
+    pub(super) kept: Option<Kept>,
     pub(super) checked: bool,
     info: wgpu::AdapterInfo,
     description: Description,
@@ -55,8 +57,10 @@ impl Gpu {
 
     /// Opens one adapter of the list.
     pub fn open_candidate(candidate: Candidate, options: &OpenOptions) -> Result<Self> {
-        let optional =
-            wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16;
+        let optional = wgpu::Features::SUBGROUP
+            | wgpu::Features::TIMESTAMP_QUERY
+            | wgpu::Features::SHADER_F16
+            | wgpu::Features::PIPELINE_CACHE;
         let limits = candidate.adapter.limits();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("normfree"),
@@ -85,6 +89,7 @@ impl Gpu {
         });
         let software = candidate.software();
         let description = Description::of(&candidate);
+        let kept = crate::cache::folder().and_then(|folder| Kept::open(&device, &candidate.info, &folder));
         let mut gpu = Self {
             traits: Traits {
                 lanes: 0,
@@ -97,6 +102,7 @@ impl Gpu {
             device,
             queue,
             pipelines: RefCell::default(),
+            kept,
             checked: options.checked,
             info: candidate.info,
             description,

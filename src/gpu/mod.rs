@@ -3,6 +3,7 @@
 mod adapters;
 mod describe;
 mod device;
+mod kept;
 mod pipelines;
 pub(crate) use device::mebibytes;
 mod readback;

@@ -1,11 +1,14 @@
 //! Shader text → pipeline, with the slot of every variable read from the parsed module.
 
 use super::Gpu;
+use super::kept::Kept;
 use crate::fault::{Fault, Kind, Result};
 use crate::ops::Kernel;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A compiled kernel.
 pub struct Pipeline {
@@ -25,13 +28,13 @@ pub(crate) struct Variable {
 /// Everything compiled so far.
 #[derive(Default)]
 pub(super) struct Pipelines {
-    modules: HashMap<Arc<str>, Rc<Module>>,
+    modules: HashMap<Arc<str>, Module>,
     pipelines: HashMap<Key, Rc<Pipeline>>,
 }
 
 struct Module {
     module: wgpu::ShaderModule,
-    entries: HashMap<String, Vec<Variable>>,
+    entries: Entries,
 }
 
 #[derive(PartialEq, Eq, Hash)]
@@ -41,25 +44,94 @@ struct Key {
     constants: Vec<(&'static str, u64)>,
 }
 
-impl Gpu {
-    /// The pipeline of a kernel; equal kernels share one.
-    pub(crate) fn pipeline(&self, kernel: &Kernel) -> Result<Rc<Pipeline>> {
-        let key = Key {
+impl Key {
+    fn of(kernel: &Kernel) -> Self {
+        Self {
             text: kernel.text.clone(),
             entry: kernel.entry,
             constants: kernel.constants.iter().map(|&(name, value)| (name, value.to_bits())).collect(),
-        };
-        if let Some(known) = self.pipelines.borrow().pipelines.get(&key) {
-            return Ok(known.clone());
         }
-        let built = Rc::new(self.build(kernel)?);
-        self.count(|c| c.pipelines += 1);
-        self.pipelines.borrow_mut().pipelines.insert(key, built.clone());
-        Ok(built)
+    }
+}
+
+impl Gpu {
+    /// The pipeline of a kernel; equal kernels share one.
+    pub(crate) fn pipeline(&self, kernel: &Kernel) -> Result<Rc<Pipeline>> {
+        self.prepare([kernel])?;
+        Ok(self.pipelines.borrow().pipelines[&Key::of(kernel)].clone())
     }
 
-    fn build(&self, kernel: &Kernel) -> Result<Pipeline> {
-        let module = self.module(kernel)?;
+    /// Compiles those of `kernels` that are not known yet, on all cores: a driver compiles one pipeline on one.
+    pub(crate) fn prepare<'k>(&self, kernels: impl IntoIterator<Item = &'k Kernel>) -> Result<()> {
+        let known = &mut *self.pipelines.borrow_mut();
+        let mut wanted: HashMap<Key, &Kernel> = HashMap::new();
+        for kernel in kernels {
+            let key = Key::of(kernel);
+            if !known.pipelines.contains_key(&key) {
+                wanted.insert(key, kernel);
+            }
+        }
+        let compiler = Compiler {
+            device: &self.device,
+            checked: self.checked,
+            cache: self.kept.as_ref().map(Kept::cache),
+        };
+        let texts: HashMap<&str, &Kernel> = wanted
+            .values()
+            .filter(|kernel| !known.modules.contains_key(&kernel.text))
+            .map(|kernel| (&*kernel.text, *kernel))
+            .collect();
+        let texts: Vec<&Kernel> = texts.into_values().collect();
+        for (kernel, module) in texts.iter().zip(on_all_cores(&texts, |kernel| compiler.module(kernel))) {
+            known.modules.insert(kernel.text.clone(), module?);
+        }
+        let wanted: Vec<(Key, &Kernel)> = wanted.into_iter().collect();
+        let made =
+            on_all_cores(&wanted, |(_, kernel)| compiler.pipeline(kernel, &known.modules[&kernel.text]));
+        for ((key, _), pipeline) in wanted.into_iter().zip(made) {
+            known.pipelines.insert(key, Rc::new(pipeline?));
+            self.count(|c| c.pipelines += 1);
+        }
+        Ok(())
+    }
+
+    /// Brings what the driver compiled to the disk, for later runs. Where that cannot be done it is left.
+    pub(crate) fn keep_pipelines(&self) {
+        if let Some(kept) = &self.kept {
+            kept.store();
+        }
+    }
+}
+
+/// What compiling takes of a device, and threads may share.
+struct Compiler<'a> {
+    device: &'a wgpu::Device,
+    checked: bool,
+    cache: Option<&'a wgpu::PipelineCache>,
+}
+
+impl Compiler<'_> {
+    fn module(&self, kernel: &Kernel) -> Result<Module> {
+        let (parsed, entries) = parse(&kernel.text).map_err(|message| shader_fault(kernel, &message))?;
+        let checks = match self.checked {
+            true => wgpu::ShaderRuntimeChecks::checked(),
+            false => wgpu::ShaderRuntimeChecks::unchecked(),
+        };
+        let descriptor = wgpu::ShaderModuleDescriptor {
+            label: Some(kernel.entry),
+            source: wgpu::ShaderSource::Naga(Cow::Owned(parsed)),
+        };
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        // SAFETY: the text is our own; it reads and writes within its bindings (the tests hold every kernel against
+        // the reference with poisoned memory around its operands, and a whole step also with the checks), divides by no zero and has no endless loop.
+        let module = unsafe { self.device.create_shader_module_trusted(descriptor, checks) };
+        if let Some(error) = pollster::block_on(scope.pop()) {
+            return Err(shader_fault(kernel, &error.to_string()));
+        }
+        Ok(Module { module, entries })
+    }
+
+    fn pipeline(&self, kernel: &Kernel, module: &Module) -> Result<Pipeline> {
         let variables = module.entries.get(kernel.entry).cloned().ok_or_else(|| {
             shader_fault(
                 kernel,
@@ -77,7 +149,7 @@ impl Gpu {
                 constants: &kernel.constants,
                 zero_initialize_workgroup_memory: false,
             },
-            cache: None,
+            cache: self.cache,
         });
         let errors = [pollster::block_on(internal.pop()), pollster::block_on(scope.pop())];
         if let Some(error) = errors.into_iter().flatten().next() {
@@ -86,35 +158,39 @@ impl Gpu {
         let layout = pipeline.get_bind_group_layout(0);
         Ok(Pipeline { pipeline, layout, variables })
     }
-
-    fn module(&self, kernel: &Kernel) -> Result<Rc<Module>> {
-        if let Some(known) = self.pipelines.borrow().modules.get(&kernel.text) {
-            return Ok(known.clone());
-        }
-        let entries = entry_points(&kernel.text).map_err(|message| shader_fault(kernel, &message))?;
-        let checks = match self.checked {
-            true => wgpu::ShaderRuntimeChecks::checked(),
-            false => wgpu::ShaderRuntimeChecks::unchecked(),
-        };
-        let descriptor = wgpu::ShaderModuleDescriptor {
-            label: Some(kernel.entry),
-            source: wgpu::ShaderSource::Wgsl(kernel.text.as_ref().into()),
-        };
-        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        // SAFETY: the text is our own; it reads and writes within its bindings (the tests hold every kernel against
-        // the reference with poisoned memory around its operands, and a whole step also with the checks), divides by no zero and has no endless loop.
-        let module = unsafe { self.device.create_shader_module_trusted(descriptor, checks) };
-        if let Some(error) = pollster::block_on(scope.pop()) {
-            return Err(shader_fault(kernel, &error.to_string()));
-        }
-        let module = Rc::new(Module { module, entries });
-        self.pipelines.borrow_mut().modules.insert(kernel.text.clone(), module.clone());
-        Ok(module)
-    }
 }
 
-/// The bound variables of every entry point of a WGSL text, by name.
-fn entry_points(text: &str) -> std::result::Result<HashMap<String, Vec<Variable>>, String> {
+/// `work` of every item, in the items' order, on as many threads as there are cores.
+fn on_all_cores<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(items.len());
+    if threads <= 1 {
+        return items.iter().map(work).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let one = || {
+        let mut done = Vec::new();
+        loop {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(place) else { return done };
+            done.push((place, work(item)));
+        }
+    };
+    let mut done: Vec<(usize, R)> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    done.sort_unstable_by_key(|(place, _)| *place);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// The variables of every entry point, by its name.
+type Entries = HashMap<String, Vec<Variable>>;
+
+/// A WGSL text as a module, and the bound variables of its entry points.
+fn parse(text: &str) -> std::result::Result<(naga::Module, Entries), String> {
     let module = naga::front::wgsl::parse_str(text).map_err(|error| error.emit_to_string(text))?;
     let mut validator =
         naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::all());
@@ -133,7 +209,7 @@ fn entry_points(text: &str) -> std::result::Result<HashMap<String, Vec<Variable>
             .collect();
         entries.insert(entry.name.clone(), variables);
     }
-    Ok(entries)
+    Ok((module, entries))
 }
 
 /// A shader that does not compile is a defect of this program or of the driver, never of the user.
@@ -141,4 +217,18 @@ fn shader_fault(kernel: &Kernel, message: &str) -> Fault {
     Fault::new(Kind::Device, format!("the kernel `{}` does not compile on this device", kernel.entry))
         .found(message)
         .remedy("please report it with the output of `normfree devices`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::on_all_cores;
+
+    #[test]
+    fn results_keep_the_items_order() {
+        for count in [0, 1, 2, 1000] {
+            let items: Vec<usize> = (0..count).collect();
+            let squares: Vec<usize> = items.iter().map(|i| i * i).collect();
+            assert_eq!(on_all_cores(&items, |i| i * i), squares);
+        }
+    }
 }

@@ -45,6 +45,7 @@ impl Plan {
     pub fn build(gpu: &Gpu, tape: &Tape, store: &Store) -> Result<Self> {
         let (memory, recipes) = MemoryPlan::new(tape, gpu.traits());
         check_limits(tape, &recipes, gpu.traits())?;
+        gpu.prepare(recipes.iter().flat_map(|recipe| &recipe.dispatches).map(|dispatch| &dispatch.kernel))?;
         let buffers = memory
             .buffers
             .iter()

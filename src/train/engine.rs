@@ -203,6 +203,7 @@ impl Engine {
         let micro = Plan::build(&gpu, micro_tape, &store)?;
         let update = Plan::build(&gpu, &blueprint.update, &store)?;
         let evaluation = Plan::build(&gpu, evaluation_tape, &store)?;
+        gpu.keep_pipelines();
         let slopes = slope_places(config);
         let bytes = store.span(OBSERVATIONS).bytes
             + store.span(VERDICT).bytes

@@ -54,6 +54,35 @@ fn from_text_to_pictures() {
 }
 
 #[test]
+fn compiled_pipelines_are_kept_whole_or_not_at_all() {
+    let place = Place::with_data();
+    let run = |name: &str, cache: &Path| {
+        let arguments = [&["train", "tiny.toml", "--run", name][..], &sets(&["train.steps=1"])].concat();
+        let output = place.command(&arguments).env("NORMFREE_CACHE", cache).output().unwrap();
+        assert!(output.status.success(), "{}", shown(&output));
+        let files = fs::read_dir(cache).into_iter().flatten().map(|entry| entry.unwrap().path());
+        files.map(|path| (fs::read(&path).unwrap(), path)).collect::<Vec<_>>()
+    };
+    let cache = place.path("kept");
+    let made = run("a", &cache);
+    // Other backends than Vulkan keep none.
+    let devices = place.succeeds(&["devices"]);
+    assert_eq!(made.len(), usize::from(devices.contains("through vulkan")), "{devices}");
+    for (whole, path) in &made {
+        fs::write(path, &whole[..whole.len() / 2]).unwrap();
+    }
+    let again = run("b", &cache);
+    assert_same(&place.path("a"), &place.path("b"));
+    for ((whole, path), (content, other)) in made.iter().zip(&again) {
+        assert_eq!(path, other);
+        assert!(content.len() > whole.len() / 2, "the damaged file was not replaced");
+    }
+    // A cache that cannot be is no reason to stop.
+    run("c", &place.path("tiny.toml"));
+    assert_same(&place.path("a"), &place.path("c"));
+}
+
+#[test]
 fn four_models_in_one_go() {
     let place = Place::with_data();
     let mut arguments = vec!["demo", "--data", "data", "--out", "demo"];
