@@ -24,7 +24,6 @@ pub struct Use {
 /// The images of a plan.
 #[derive(Debug, Default)]
 pub struct ImagePlan {
-    pub extents: Vec<Extent>,
     /// For each node, its image operands, each input once.
     pub uses: Vec<Vec<Use>>,
 }
@@ -34,8 +33,8 @@ pub struct ImagePlan {
 const PATIENCE: usize = 8;
 
 impl ImagePlan {
-    /// Plans the images that `recipes` ask for.
-    pub fn new(tape: &Tape, recipes: &[Recipe]) -> Self {
+    /// Plans the images that `recipes` ask for, into `pool`, of which none is in use.
+    pub(super) fn new(tape: &Tape, recipes: &[Recipe], pool: &mut Vec<Extent>) -> Self {
         let wanted: Vec<Vec<(usize, TensorId)>> = tape
             .nodes()
             .iter()
@@ -44,6 +43,9 @@ impl ImagePlan {
             .collect();
         let mut plan = Self::default();
         let mut free: HashMap<Extent, Vec<usize>> = HashMap::new();
+        for (image, &extent) in pool.iter().enumerate() {
+            free.entry(extent).or_default().push(image);
+        }
         let mut current: HashMap<TensorId, usize> = HashMap::new();
         for (i, node) in tape.nodes().iter().enumerate() {
             let mut uses = Vec::new();
@@ -51,7 +53,7 @@ impl ImagePlan {
                 let (image, copy) = match current.get(&tensor) {
                     Some(&image) => (image, false),
                     None => {
-                        let image = plan.take(&mut free, extent(tape, tensor));
+                        let image = take(pool, &mut free, extent(tape, tensor));
                         current.insert(tensor, image);
                         (image, true)
                     }
@@ -74,18 +76,19 @@ impl ImagePlan {
         }
         plan
     }
+}
 
-    /// Bytes of all images.
-    pub fn bytes(&self) -> u64 {
-        self.extents.iter().map(|&(width, height)| u64::from(width) * u64::from(height) * 16).sum()
-    }
+/// A free image of that extent, else a new one.
+fn take(pool: &mut Vec<Extent>, free: &mut HashMap<Extent, Vec<usize>>, extent: Extent) -> usize {
+    free.get_mut(&extent).and_then(Vec::pop).unwrap_or_else(|| {
+        pool.push(extent);
+        pool.len() - 1
+    })
+}
 
-    fn take(&mut self, free: &mut HashMap<Extent, Vec<usize>>, extent: Extent) -> usize {
-        free.get_mut(&extent).and_then(Vec::pop).unwrap_or_else(|| {
-            self.extents.push(extent);
-            self.extents.len() - 1
-        })
-    }
+/// Bytes of an image.
+pub fn image_bytes((width, height): Extent) -> u64 {
+    u64::from(width) * u64::from(height) * 16
 }
 
 /// The inputs a recipe reads as images, each once.

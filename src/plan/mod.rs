@@ -3,13 +3,15 @@
 
 mod images;
 mod limits;
+mod liveness;
 mod memory;
 mod profile;
 mod replay;
 mod store;
 
 pub use limits::check_limits;
-pub use memory::{MemoryPlan, padded_bytes};
+pub use liveness::{Home, Life, Liveness, Purpose};
+pub use memory::{MemoryPlan, Pool, padded_bytes};
 pub use profile::KernelTime;
 pub use replay::Plan;
 pub use store::Store;

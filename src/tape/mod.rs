@@ -5,6 +5,7 @@
 //! [`Tape::backward`] appends the adjoint of every node that leads to the loss.
 
 mod backward;
+mod remake;
 mod tensor;
 
 pub use backward::{Adjoint, Gradients};
@@ -12,6 +13,7 @@ pub use tensor::{DType, Role, Shape, TensorId, TensorInfo};
 
 use crate::ops::Op;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 /// One operation on the tape.
@@ -41,6 +43,8 @@ pub struct Tape {
     phase: Phase,
     /// Parameter → the tensor that accumulates its gradient.
     gradients: HashMap<TensorId, TensorId>,
+    /// Stretches of nodes whose inner results a backward pass makes again: see [`Tape::remade`].
+    regions: Vec<Range<usize>>,
 }
 
 impl Default for Tape {
@@ -58,6 +62,7 @@ impl Tape {
             scope: "".into(),
             phase: Phase::Forward,
             gradients: HashMap::new(),
+            regions: Vec::new(),
         }
     }
 

@@ -17,6 +17,9 @@ fn a_command_line_that_is_none() {
     place.fails(&["verify", "--op", "matmull"], 2, &["matmull", "matmul"]);
     place.fails(&["prepare", "x", "--out", "y", "--chunk", "-1"], 2, &["invalid value '-1'"]);
     place.fails(&["devices", "--device", ""], 2, &["--device"]);
+    place.fails(&["train", "tiny.toml", "--memory"], 2, &["--dry-run"]);
+    let picture = ["train", "tiny.toml", "--dry-run", "--memory-picture", "plan.pdf"];
+    place.fails(&picture, 2, &["plan.pdf", ".svg or .png"]);
 }
 
 #[test]
