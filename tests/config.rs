@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use normfree::config::{
-    Activation, Bias, Config, EntropyReference, Norm, OnNonfinite, Optimizer, Order, SlopeScope,
+    Activation, Bias, Config, EntropyReference, Norm, OnNonfinite, Optimizer, Order, Recompute, SlopeScope,
 };
 use normfree::fault::Kind;
 use proptest::prelude::*;
@@ -171,6 +171,7 @@ fn what_the_file_leaves_out_is_the_originals() {
     assert_eq!((train.max_grad_norm, train.optimizer), (1.0, Optimizer::AdamwHf));
     assert_eq!((train.keep_checkpoints, train.eval_chunks, train.seed), (2, 0, 0));
     assert_eq!((train.init_from, train.on_nonfinite), (None, OnNonfinite::Stop));
+    assert_eq!(train.recompute, Recompute::None);
     assert!(train.decay_slopes && train.ignore_end_of_text && observe.entropy);
     assert_eq!((observe.entropy_every, observe.slopes_every), (100, 100));
     assert_eq!(observe.entropy_reference, EntropyReference::ObservedMax);
@@ -230,7 +231,7 @@ fn every_key_can_be_set() {
             keys += 1;
         }
     }
-    assert_eq!(keys, 47, "a key was added or lost: put its default into the tests too");
+    assert_eq!(keys, 48, "a key was added or lost: put its default into the tests too");
 }
 
 #[test]

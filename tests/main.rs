@@ -6,6 +6,7 @@ mod checkpoint;
 mod cli;
 mod config;
 mod data;
+mod memory;
 mod ops;
 mod report;
 mod run_folder;

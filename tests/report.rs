@@ -9,6 +9,7 @@ use normfree::observe::record::{Attention, Eval, Record, Slopes, Step};
 use normfree::report::colormap::{BLACK, Colormap, Rgb, WHITE};
 use normfree::report::curves::{layer_entropy_curves, loss_curves, smooth};
 use normfree::report::heatmap::{Panel, Scale, heatmap};
+use normfree::report::liveness::{Alive, Layer, liveness};
 use normfree::report::picture::{Mark, Picture};
 use normfree::report::run::{RunData, distinct_names};
 use normfree::report::stats::{Reference, bins, causal_ceiling, observed_max};
@@ -578,6 +579,53 @@ fn curves_are_legible_and_mark_where_a_run_broke() {
     assert_legible(&loss_curves(std::slice::from_ref(&one), true).unwrap());
     let picture = layer_entropy_curves(std::slice::from_ref(&one)).unwrap();
     assert_eq!(picture.marks.iter().filter(|mark| matches!(mark, Mark::Disc { .. })).count(), 12);
+}
+
+/// Memory of a made-up plan: `blocks` blocks of 7 nodes forward and 15 backward.
+fn memory(blocks: usize) -> Picture {
+    let (forward, backward) = (7 * blocks + 4, 15 * blocks + 6);
+    let kept = |i: usize| if i < forward { i } else { forward * (forward + backward - i) / backward };
+    let bytes = |part: usize| {
+        (0..forward + backward).map(move |i| (kept(i) * part + part.min(i % 3)) as u64 * 3_000_000)
+    };
+    let names = ["kept for the backward pass", "made again", "logits", "gradients", "passing", "images"];
+    let layer = |(i, name)| Layer { name, bytes: bytes(if i == 1 { 0 } else { 6 - i }).collect() };
+    let layers: Vec<Layer> = names.into_iter().enumerate().map(layer).collect();
+    let total = |i: usize| layers.iter().map(|layer| layer.bytes[i]).sum::<u64>();
+    let peak = (0..forward + backward).max_by_key(|&i| total(i)).unwrap();
+    let mut places = vec![(0, "embedding".to_owned())];
+    places.extend((0..blocks).map(|block| (2 + 7 * block, block.to_string())));
+    places.extend([(forward - 2, "head".to_owned()), (forward, "head".to_owned())]);
+    places.extend((0..blocks).map(|block| (forward + 4 + 15 * block, (blocks - 1 - block).to_string())));
+    liveness(&Alive {
+        title: "a plan",
+        pool: total(peak) * 21 / 20,
+        peak: (peak, "peak at h.3.mlp cross_entropy.gradient"),
+        layers,
+        places,
+        backward: forward,
+    })
+}
+
+#[test]
+fn memory_is_legible_at_every_depth() {
+    for blocks in [1, 6, 12, 100] {
+        let picture = memory(blocks);
+        assert_legible(&picture);
+        fs::write(gallery().join(format!("memory_{blocks}.png")), picture.png().unwrap()).unwrap();
+        let labels = svg_texts(&picture.svg());
+        let there = |label: &str| labels.iter().any(|text| text.starts_with(label));
+        for label in ["forward", "backward", "pool", "peak", "kept for", "images", "Alive ("] {
+            assert!(there(label), "{label} is missing among {labels:?}");
+        }
+        assert!(!there("made again"), "a purpose without memory has a colour");
+        for mark in &picture.marks {
+            if let Mark::Rect { x, y, width, height, .. } = *mark {
+                assert!(width > 0.0 && height > 0.0 && x >= 0.0 && y >= 0.0, "{mark:?}");
+                assert!(x + width <= picture.width && y + height <= picture.height, "{mark:?}");
+            }
+        }
+    }
 }
 
 #[test]

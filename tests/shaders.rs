@@ -120,8 +120,8 @@ fn subjects() -> (Vec<Subject>, Vec<String>) {
             let model = &config.model;
             let label =
                 format!("a model {} wide, {}, {}", model.n_embd, model.norm, model.activation_function);
-            for (purpose, tape) in Blueprint::new(config, &device).tapes() {
-                take(&format!("{purpose} of {label}"), tape);
+            for tape in Blueprint::new(config, &device).tapes() {
+                take(&label, tape);
             }
         }
     }

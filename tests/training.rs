@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 /// A small model whose sizes take the kernels' fast paths (rows of 64) and awkward ones (9 positions, 3 heads
 /// would not divide 64).
-fn config(changes: &[&str]) -> Config {
+pub fn config(changes: &[&str]) -> Config {
     let text = r#"
         [model]
         n_layer = 2
@@ -45,7 +45,8 @@ fn config(changes: &[&str]) -> Config {
     Config::parse(text, "test", &changes).unwrap()
 }
 
-fn batches(config: &Config, random: &mut ChaCha8Rng) -> Vec<Batch> {
+/// Random batches for one step.
+pub fn batches(config: &Config, random: &mut ChaCha8Rng) -> Vec<Batch> {
     let one = || {
         let mut batch = Batch::new(config.train.batch_size, config.train.sequence_length);
         for token in &mut batch.tokens {
@@ -133,7 +134,8 @@ impl Reference {
     }
 }
 
-fn engine(config: &Config) -> (Engine, Vec<(String, Vec<f64>)>) {
+/// An engine with fresh weights, and these by name.
+pub fn engine(config: &Config) -> (Engine, Vec<(String, Vec<f64>)>) {
     let engine = Engine::new(gpu(), config).unwrap();
     let mut parameters = Vec::new();
     for parameter in engine.blueprint.arenas.parameters() {
@@ -254,6 +256,9 @@ fn each_switch_agrees_with_f64() {
     agrees(&[slopes, "model.slope_scope=per_block", "train.decay_slopes=false"]);
     agrees(&[slopes, "model.slope_scope=shared", "model.norm=none"]);
     agrees(&["train.optimizer=adamw", "train.max_grad_norm=0", "train.ignore_end_of_text=false"]);
+    agrees(&["train.recompute=ffn"]);
+    agrees(&["train.recompute=block", "model.norm=none", slopes]);
+    agrees(&["train.recompute=block", "model.bias=all"]);
     agrees(&["model.n_embd=24", "model.n_inner=36", "model.scale_residual_projections=true"]);
 }
 
@@ -371,6 +376,8 @@ fn the_demand_is_what_is_allocated() {
         &["model.norm=none", learned],
         &["observe.entropy=false", "model.embd_pdrop=0"],
         &[learned, "model.slope_scope=shared"],
+        &["train.recompute=ffn", "model.norm=none"],
+        &["train.recompute=block"],
     ] {
         let (engine, _) = engine(&config(changes));
         let demand = engine.blueprint.demand(engine.gpu.traits());

@@ -11,8 +11,7 @@ pub(super) fn memory_table(needs: &Needs, device: &Description, available: Optio
         ("parameters", demand.parameters),
         ("gradients", demand.gradients),
         ("moments", demand.moments),
-        ("training", demand.training),
-        ("evaluation", demand.evaluation),
+        ("intermediates", demand.intermediates),
         ("other", demand.other),
         ("total", demand.total()),
     ];

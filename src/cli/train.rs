@@ -1,8 +1,9 @@
 //! `normfree train`.
 
+use super::memory_plan::{Planned, choices, picture_file, write_picture};
 use super::memory_table::memory_table;
 use super::progress::TrainProgress;
-use super::{Global, Kernels, say, stop, thousands};
+use super::{Global, Kernels, operations, say, stop, thousands};
 use crate::config::Config;
 use crate::data::{Corpus, TokenFile};
 use crate::fault::{Fault, Kind, Result};
@@ -29,7 +30,9 @@ Examples:
   normfree train configs/small/sm_r.toml --set data.path=data/small
   normfree train configs/small/sm_r.toml --set train.seed=2 --run runs/sm_r_2
   normfree train --resume --run runs/sm_r_2
-  normfree train configs/paper/sm_g.toml --dry-run";
+  normfree train configs/paper/sm_g.toml --dry-run
+  normfree train configs/paper/sm_g.toml --dry-run --memory \
+    --memory-picture plan.svg --set train.recompute=block";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -44,19 +47,26 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
     /// Go on with the run in that folder; CONFIG and --set may then change only how often it is
-    /// evaluated, logged and saved, and train.on_nonfinite
+    /// evaluated, logged and saved, train.on_nonfinite and train.recompute
     #[arg(long)]
     resume: bool,
     /// Print parameters, work and memory, check the data, and make nothing
     #[arg(long, conflicts_with = "resume")]
     dry_run: bool,
+    /// With --dry-run: print also the plan of intermediates, the tensors at the peak, and what
+    /// train.recompute would save
+    #[arg(long, requires = "dry_run")]
+    memory: bool,
+    /// With --dry-run: draw what is alive at each node of a training pass; may be repeated
+    #[arg(long, requires = "dry_run", value_name = "FILE.svg|png", value_parser = picture_file)]
+    memory_picture: Vec<PathBuf>,
     #[command(flatten)]
     kernels: Kernels,
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     if arguments.dry_run {
-        return dry_run(&new_config(arguments)?, global);
+        return dry_run(&new_config(arguments)?, arguments, global);
     }
     let path = run_path(arguments)?;
     let (config, folder) = if arguments.resume {
@@ -142,8 +152,9 @@ fn run_path(arguments: &Arguments) -> Result<PathBuf> {
 }
 
 /// Keys that change neither weights nor data, and so may change where a run goes on.
-const FREE: [&str; 8] = [
+const FREE: [&str; 9] = [
     "train.on_nonfinite",
+    "train.recompute",
     "train.checkpoint_every",
     "train.keep_checkpoints",
     "train.eval_every",
@@ -241,11 +252,12 @@ fn environment(config: &Config, gpu: &Gpu) -> Value {
     })
 }
 
-/// Says what a run would take. Makes nothing, and allocates nothing on the device.
-fn dry_run(config: &Config, global: &Global) -> Result<()> {
+/// Says what a run would take. Makes nothing but pictures, and allocates nothing on the device.
+fn dry_run(config: &Config, arguments: &Arguments, global: &Global) -> Result<()> {
     let gpu = global.open()?;
     let blueprint = Blueprint::new(config, gpu.traits());
-    let needs = memory::Needs::new(config, &blueprint, gpu.traits(), data_bytes(config, global)?);
+    let data = data_bytes(config, global)?;
+    let needs = memory::Needs::new(config, &blueprint, gpu.traits(), data);
     let (per_step, steps) = (tokens_per_step(config), config.train.steps);
     let flops = blueprint.flops() as f64;
     say(format!(
@@ -258,7 +270,28 @@ fn dry_run(config: &Config, global: &Global) -> Result<()> {
         operations(flops * steps as f64),
     ))?;
     say(memory_table(&needs, gpu.description(), memory::available()))?;
+    if arguments.memory || !arguments.memory_picture.is_empty() {
+        let planned = Planned::new(&blueprint, gpu.traits());
+        if arguments.memory {
+            say(planned.text())?;
+            say(choices(config, gpu.traits(), data))?;
+        }
+        let picture = planned.picture(&picture_title(config, arguments));
+        for path in &arguments.memory_picture {
+            write_picture(&picture, path)?;
+        }
+    }
     memory::check(&blueprint, gpu.traits(), gpu.description())
+}
+
+/// Which experiment a picture is of.
+fn picture_title(config: &Config, arguments: &Arguments) -> String {
+    let name = arguments.config.as_deref().and_then(Path::file_stem).unwrap_or_default().to_string_lossy();
+    let (model, train) = (&config.model, &config.train);
+    format!(
+        "{name}: {} layers, width {}, {} × {} tokens, recompute {}",
+        model.n_layer, model.n_embd, train.batch_size, train.sequence_length, train.recompute
+    )
 }
 
 /// Bytes of the token files, which training maps into memory. Where they are there they are checked.
@@ -270,11 +303,4 @@ fn data_bytes(config: &Config, global: &Global) -> Result<u64> {
     }
     let corpus = Corpus::open(folder, config.train.sequence_length, config.model.vocab_size)?;
     Ok([corpus.train, corpus.valid].iter().map(TokenFile::bytes).sum())
-}
-
-/// A count of floating-point operations, for a person.
-fn operations(count: f64) -> String {
-    const UNITS: [(&str, f64); 4] = [("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6)];
-    let (unit, size) = UNITS.into_iter().find(|(_, size)| count >= *size).unwrap_or(("FLOP", 1.0));
-    format!("{:.1} {unit}", count / size)
 }

@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 
 pub use model::{Activation, Bias, Family, ModelConfig, Norm, SlopeScope};
 pub use train::{
-    DataConfig, EntropyReference, ObserveConfig, OnNonfinite, Optimizer, Order, Precision, TrainConfig,
+    DataConfig, EntropyReference, ObserveConfig, OnNonfinite, Optimizer, Order, Precision, Recompute,
+    TrainConfig,
 };
 
 use crate::fault::{Fault, Kind, Result};

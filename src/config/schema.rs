@@ -4,7 +4,8 @@
 
 use super::value::Value;
 use super::{
-    Activation, Bias, EntropyReference, Family, Norm, OnNonfinite, Optimizer, Order, Precision, SlopeScope,
+    Activation, Bias, EntropyReference, Family, Norm, OnNonfinite, Optimizer, Order, Precision, Recompute,
+    SlopeScope,
 };
 
 /// The tables, in the order in which they are written.
@@ -114,6 +115,7 @@ pub(super) const ROWS: &[Row] = &[
     row("train.on_nonfinite", Words(OnNonfinite::WORDS), Otherwise::Word("stop")),
     row("train.ignore_end_of_text", Flag, Otherwise::Flag(true)),
     row("train.precision", Words(Precision::WORDS), Otherwise::Word("f32")),
+    row("train.recompute", Words(Recompute::WORDS), Otherwise::Word("none")),
     row("observe.entropy", Flag, Otherwise::Flag(true)),
     row("observe.entropy_every", Integer(1, U32), Otherwise::Integer(100)),
     row("observe.slopes_every", Integer(1, U32), Otherwise::Integer(100)),

@@ -44,6 +44,19 @@ choice! {
 }
 
 choice! {
+    /// What the backward pass makes again instead of keeping it from the forward pass: time for memory. The bits stay
+    /// the same.
+    Recompute {
+        /// Everything is kept.
+        None = "none",
+        /// The result of the feed-forward network's activation.
+        Ffn = "ffn",
+        /// Everything inside a block; its input is kept.
+        Block = "block",
+    }
+}
+
+choice! {
     /// The entropy that counts as the whole scale when heads are binned.
     EntropyReference {
         /// The largest head entropy seen over the models compared, as the paper does.
@@ -108,6 +121,7 @@ pub struct TrainConfig {
     /// Leave the end-of-text token out of the targets, as the original does (it is its padding token).
     pub ignore_end_of_text: bool,
     pub precision: Precision,
+    pub recompute: Recompute,
 }
 
 /// What a run writes down beside loss and learning rate.

@@ -5,7 +5,7 @@
 
 use super::block::{Activate, Linear, Normalization, biased, biased_attention};
 use super::{Pass, Recorded, names};
-use crate::config::{Activation, ModelConfig, Norm, SlopeScope};
+use crate::config::{Activation, ModelConfig, Norm, Recompute, SlopeScope};
 use crate::ops::cross_entropy::Targets;
 use crate::tape::{DType, Tape, TensorId};
 
@@ -69,7 +69,8 @@ impl Gpt2 {
             x = tape.dropout(x, config.embd_pdrop, key);
         }
         for (layer, block) in self.blocks.iter().enumerate() {
-            x = block.forward(tape, config, pass, layer, x);
+            let again = pass.recompute == Recompute::Block;
+            x = remade_if(again, tape, |tape| block.forward(tape, config, pass, layer, x));
         }
         tape.enter("head");
         let x = self.final_norm.apply(tape, x);
@@ -123,7 +124,14 @@ impl Block {
         tape.enter(&format!("h.{layer}.mlp"));
         let f = self.norm_2.apply(tape, x);
         let f = self.expand.apply(tape, f);
-        let f = self.activate.apply(tape, f);
-        self.contract.apply_onto(tape, x, f)
+        remade_if(pass.recompute == Recompute::Ffn, tape, |tape| {
+            let f = self.activate.apply(tape, f);
+            self.contract.apply_onto(tape, x, f)
+        })
     }
+}
+
+/// Records, where `again` as a region that the backward pass makes again.
+fn remade_if(again: bool, tape: &mut Tape, record: impl FnOnce(&mut Tape) -> TensorId) -> TensorId {
+    if again { tape.remade(record) } else { record(tape) }
 }

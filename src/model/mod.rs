@@ -7,7 +7,7 @@ mod initial;
 
 pub use initial::initial_values;
 
-use crate::config::{Family, ModelConfig};
+use crate::config::{Family, ModelConfig, Recompute};
 use crate::tape::{Tape, TensorId};
 
 /// What a micro-batch looks like and what is recorded for it.
@@ -25,6 +25,8 @@ pub struct Pass {
     pub entropy: bool,
     /// The largest piece of logits, in bytes.
     pub piece_bytes: u64,
+    /// What the backward pass makes again.
+    pub recompute: Recompute,
 }
 
 /// Names of the tensors the host fills and reads; every tape of a run shares them.
@@ -93,6 +95,7 @@ pub fn parameters(config: &ModelConfig, decay_slopes: bool) -> Vec<Parameter> {
         training: false,
         entropy: false,
         piece_bytes: 1 << 27,
+        recompute: Recompute::None,
     };
     let tape = record(config, &pass).tape;
     let describe = |id: TensorId| {

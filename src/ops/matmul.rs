@@ -308,7 +308,8 @@ impl Op for MatMul {
             Layout::NT => ((Layout::NN, [dc, b]), (Layout::TN, [dc, a])),
             Layout::TN => ((Layout::NT, [b, dc]), (Layout::NN, [a, dc])),
         };
-        for (i, (layout, operands)) in [for_a, for_b].into_iter().enumerate() {
+        // B first: where it is a weight, that was the last to read A, whose memory can then hold dA.
+        for (i, (layout, operands)) in [for_a, for_b].into_iter().enumerate().rev() {
             into_gradient(adjoint, i, &operands, |accumulate| MatMul { accumulate, ..Self::new(layout) });
         }
         if self.bias {

@@ -24,7 +24,6 @@ pub struct Use {
 /// The images of a plan.
 #[derive(Debug, Default)]
 pub struct ImagePlan {
-    pub extents: Vec<Extent>,
     /// For each node, its image operands, each input once.
     pub uses: Vec<Vec<Use>>,
     /// For each node and each of its dispatches, the windows read as images, in the order of its bindings: copied
@@ -37,8 +36,8 @@ pub struct ImagePlan {
 const PATIENCE: usize = 8;
 
 impl ImagePlan {
-    /// Plans the images that `recipes` ask for.
-    pub fn new(tape: &Tape, recipes: &[Recipe]) -> Self {
+    /// Plans the images that `recipes` ask for, into `pool`, of which none is in use.
+    pub(super) fn new(tape: &Tape, recipes: &[Recipe], pool: &mut Vec<Extent>) -> Self {
         let wanted: Vec<Vec<(usize, TensorId)>> = tape
             .nodes()
             .iter()
@@ -47,6 +46,9 @@ impl ImagePlan {
             .collect();
         let mut plan = Self::default();
         let mut free: HashMap<Extent, Vec<usize>> = HashMap::new();
+        for (image, &extent) in pool.iter().enumerate() {
+            free.entry(extent).or_default().push(image);
+        }
         let mut current: HashMap<TensorId, usize> = HashMap::new();
         for (i, node) in tape.nodes().iter().enumerate() {
             let mut uses = Vec::new();
@@ -54,7 +56,7 @@ impl ImagePlan {
                 let (image, copy) = match current.get(&tensor) {
                     Some(&image) => (image, false),
                     None => {
-                        let image = plan.take(&mut free, extent(tape, tensor));
+                        let image = take(pool, &mut free, extent(tape, tensor));
                         current.insert(tensor, image);
                         (image, true)
                     }
@@ -62,9 +64,8 @@ impl ImagePlan {
                 uses.push(Use { input, image, copy });
             }
             plan.uses.push(uses);
-            let windows = recipes[i].dispatches.iter().map(|dispatch| plan.windows_of(dispatch, &mut free));
-            let windows = windows.collect();
-            plan.windows.push(windows);
+            let dispatches = recipes[i].dispatches.iter();
+            plan.windows.push(dispatches.map(|dispatch| windows_of(dispatch, pool, &mut free)).collect());
             let rewritten =
                 |tensor: TensorId| node.outputs.iter().any(|&o| owner(tape, o) == owner(tape, tensor));
             let soon = &wanted[i + 1..wanted.len().min(i + 1 + PATIENCE)];
@@ -80,39 +81,38 @@ impl ImagePlan {
         }
         plan
     }
+}
 
-    /// Bytes of all images.
-    pub fn bytes(&self) -> u64 {
-        self.extents.iter().map(|&(width, height)| u64::from(width) * u64::from(height) * 16).sum()
-    }
+/// A free image of that extent, else a new one.
+fn take(pool: &mut Vec<Extent>, free: &mut HashMap<Extent, Vec<usize>>, extent: Extent) -> usize {
+    free.get_mut(&extent).and_then(Vec::pop).unwrap_or_else(|| {
+        pool.push(extent);
+        pool.len() - 1
+    })
+}
 
-    /// Images for the windows of one dispatch; all are free again when it is done.
-    fn windows_of(
-        &mut self,
-        dispatch: &Dispatch,
-        free: &mut HashMap<Extent, Vec<usize>>,
-    ) -> Vec<(Operand, usize)> {
-        let mut taken = Vec::new();
-        for &(_, operand) in &dispatch.bindings {
-            if let Operand::InputWindowImage { length, .. } | Operand::OutputWindowImage { length, .. } =
-                operand
-            {
-                let extent = (WINDOW_TEXELS as u32, (length / (4 * WINDOW_TEXELS)) as u32);
-                taken.push((extent, (operand, self.take(free, extent))));
-            }
+/// Images for the windows of one dispatch; all are free again when it is done.
+fn windows_of(
+    dispatch: &Dispatch,
+    pool: &mut Vec<Extent>,
+    free: &mut HashMap<Extent, Vec<usize>>,
+) -> Vec<(Operand, usize)> {
+    let mut taken = Vec::new();
+    for &(_, operand) in &dispatch.bindings {
+        if let Operand::InputWindowImage { length, .. } | Operand::OutputWindowImage { length, .. } = operand {
+            let extent = (WINDOW_TEXELS as u32, (length / (4 * WINDOW_TEXELS)) as u32);
+            taken.push((extent, (operand, take(pool, free, extent))));
         }
-        for &(extent, (_, image)) in &taken {
-            free.entry(extent).or_default().push(image);
-        }
-        taken.into_iter().map(|(_, window)| window).collect()
     }
+    for &(extent, (_, image)) in &taken {
+        free.entry(extent).or_default().push(image);
+    }
+    taken.into_iter().map(|(_, window)| window).collect()
+}
 
-    fn take(&mut self, free: &mut HashMap<Extent, Vec<usize>>, extent: Extent) -> usize {
-        free.get_mut(&extent).and_then(Vec::pop).unwrap_or_else(|| {
-            self.extents.push(extent);
-            self.extents.len() - 1
-        })
-    }
+/// Bytes of an image.
+pub fn image_bytes((width, height): Extent) -> u64 {
+    u64::from(width) * u64::from(height) * 16
 }
 
 /// The inputs a recipe reads as images, each once.

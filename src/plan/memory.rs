@@ -1,7 +1,8 @@
 //! Which buffer each intermediate lives in. Two tensors share a buffer when one is dead before the other is
-//! born. Pure arithmetic: `train --dry-run` runs it without touching a device.
+//! born, and so do tensors of plans that never run at the same time. Pure arithmetic: `train --dry-run` runs it without
+//! touching a device.
 
-use super::images::ImagePlan;
+use super::images::{Extent, ImagePlan, image_bytes};
 use crate::ops::{Recipe, Traits};
 use crate::reference::shapes;
 use crate::tape::{Role, Tape, TensorId};
@@ -16,50 +17,35 @@ pub fn padded_bytes(elements: usize) -> u64 {
     (elements as u64 * 4).next_multiple_of(ALIGNMENT)
 }
 
-/// The buffers of a plan and who lives in them.
-#[derive(Debug, Default)]
-pub struct MemoryPlan {
-    /// Bytes of each pooled buffer.
+/// The memory that plans share which never run at the same time: each is planned into what those before it need, and
+/// adds what it lacks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pool {
+    /// Bytes of each buffer.
     pub buffers: Vec<u64>,
-    /// Intermediate → pooled buffer.
-    pub homes: HashMap<TensorId, usize>,
-    /// Node → pooled buffer of each of its scratch tensors.
-    pub scratch: Vec<Vec<usize>>,
-    /// Copies of tensors as images.
-    pub images: ImagePlan,
+    /// Extents of each image.
+    pub images: Vec<Extent>,
 }
 
-impl MemoryPlan {
-    /// Plans the intermediates and scratch of a tape on a device; also returns each node's recipe.
-    pub fn new(tape: &Tape, device: &Traits) -> (Self, Vec<Recipe>) {
-        let recipes: Vec<Recipe> =
-            tape.nodes().iter().map(|node| node.op.recipe(&shapes(tape, node), device)).collect();
-        let last = last_uses(tape);
-        let mut plan = Self { images: ImagePlan::new(tape, &recipes), ..Self::default() };
-        let mut free: Vec<usize> = Vec::new();
-        let mut dying: Vec<Vec<usize>> = vec![Vec::new(); tape.nodes().len()];
-        for (i, node) in tape.nodes().iter().enumerate() {
-            // Outputs first, then scratch: nothing that this node reads may be handed out to it.
-            for &output in &node.outputs {
-                let owner = owner(tape, output);
-                if pooled(tape, owner) && !plan.homes.contains_key(&owner) {
-                    let home = plan.take(&mut free, padded_bytes(tape.shape(owner).elements()));
-                    plan.homes.insert(owner, home);
-                    dying[last[&owner]].push(home);
-                }
-            }
-            let scratch: Vec<usize> =
-                recipes[i].scratch.iter().map(|&n| plan.take(&mut free, padded_bytes(n))).collect();
-            free.extend(&scratch);
-            plan.scratch.push(scratch);
-            free.append(&mut dying[i]);
-        }
-        (plan, recipes)
+impl Pool {
+    /// Plans several tapes into one pool; each comes back with its nodes' recipes.
+    pub fn plan<const N: usize>(
+        tapes: [&Tape; N],
+        device: &Traits,
+    ) -> (Self, [(MemoryPlan, Vec<Recipe>); N]) {
+        let mut pool = Self::default();
+        let plans = tapes.map(|tape| MemoryPlan::new(tape, device, &mut pool));
+        (pool, plans)
     }
 
-    /// Bytes of all pooled buffers and images.
+    /// Bytes of all buffers and images.
     pub fn bytes(&self) -> u64 {
-        self.buffers.iter().sum::<u64>() + self.images.bytes()
+        self.buffers.iter().copied().chain(self.image_sizes()).sum()
+    }
+
+    /// Bytes of each image.
+    pub fn image_sizes(&self) -> impl Iterator<Item = u64> {
+        self.images.iter().map(|&extent| image_bytes(extent))
     }
 
     /// The best-fitting free buffer, else a new one. A buffer more than twice too large is left for others.
@@ -75,6 +61,48 @@ impl MemoryPlan {
     }
 }
 
+/// Who lives where in a pool while one tape runs.
+#[derive(Debug, Default)]
+pub struct MemoryPlan {
+    /// Intermediate → buffer of the pool.
+    pub homes: HashMap<TensorId, usize>,
+    /// Node → buffer of each of its scratch tensors.
+    pub scratch: Vec<Vec<usize>>,
+    /// Copies of tensors as images.
+    pub images: ImagePlan,
+}
+
+impl MemoryPlan {
+    /// Plans the intermediates and scratch of a tape on a device into a pool of which nothing is in use; also returns
+    /// each node's recipe.
+    fn new(tape: &Tape, device: &Traits, pool: &mut Pool) -> (Self, Vec<Recipe>) {
+        let recipes: Vec<Recipe> =
+            tape.nodes().iter().map(|node| node.op.recipe(&shapes(tape, node), device)).collect();
+        let last = last_uses(tape);
+        let images = ImagePlan::new(tape, &recipes, &mut pool.images);
+        let mut plan = Self { images, ..Self::default() };
+        let mut free: Vec<usize> = (0..pool.buffers.len()).collect();
+        let mut dying: Vec<Vec<usize>> = vec![Vec::new(); tape.nodes().len()];
+        for (i, node) in tape.nodes().iter().enumerate() {
+            // Outputs first, then scratch: nothing that this node reads may be handed out to it.
+            for &output in &node.outputs {
+                let owner = owner(tape, output);
+                if pooled(tape, owner) && !plan.homes.contains_key(&owner) {
+                    let home = pool.take(&mut free, padded_bytes(tape.shape(owner).elements()));
+                    plan.homes.insert(owner, home);
+                    dying[last[&owner]].push(home);
+                }
+            }
+            let scratch: Vec<usize> =
+                recipes[i].scratch.iter().map(|&n| pool.take(&mut free, padded_bytes(n))).collect();
+            free.extend(&scratch);
+            plan.scratch.push(scratch);
+            free.append(&mut dying[i]);
+        }
+        (plan, recipes)
+    }
+}
+
 /// The tensor whose memory a slice shares; itself for others.
 pub(super) fn owner(tape: &Tape, tensor: TensorId) -> TensorId {
     tape.info(tensor).parent.map_or(tensor, |(parent, _)| parent)
@@ -86,7 +114,7 @@ pub(super) fn pooled(tape: &Tape, tensor: TensorId) -> bool {
 }
 
 /// The last node that touches each owner.
-fn last_uses(tape: &Tape) -> HashMap<TensorId, usize> {
+pub(super) fn last_uses(tape: &Tape) -> HashMap<TensorId, usize> {
     let mut last = HashMap::new();
     for (i, node) in tape.nodes().iter().enumerate() {
         for &tensor in node.inputs.iter().chain(&node.outputs) {

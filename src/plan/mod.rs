@@ -3,6 +3,7 @@
 
 mod images;
 mod limits;
+mod liveness;
 mod memory;
 mod profile;
 mod replay;
@@ -10,7 +11,8 @@ mod store;
 mod tune;
 
 pub use limits::check_limits;
-pub use memory::{MemoryPlan, padded_bytes};
+pub use liveness::{Home, Life, Liveness, Purpose};
+pub use memory::{MemoryPlan, Pool, padded_bytes};
 pub use profile::CommandTime;
 pub use replay::Plan;
 pub use store::Store;

@@ -1,22 +1,37 @@
 //! Building a plan and recording it into command encoders.
 
 use super::limits::check_limits;
-use super::memory::{MemoryPlan, owner, padded_bytes, pooled};
+use super::memory::{MemoryPlan, Pool, owner, padded_bytes, pooled};
 use super::store::{Span, Store, usage};
 use crate::fault::Result;
 use crate::gpu::{Gpu, Pipeline};
-use crate::ops::{Dispatch, Operand};
+use crate::ops::{Dispatch, Operand, Recipe};
 use crate::tape::{Tape, TensorId};
 use std::rc::Rc;
 
 /// A tape made ready to run; see the module above.
 pub struct Plan {
     pub(super) steps: Vec<Step>,
-    buffers: Vec<Rc<wgpu::Buffer>>,
-    images: Vec<wgpu::Texture>,
+    pool: Rc<Allocated>,
     memory: MemoryPlan,
     /// Node → its first step; one more entry at the end.
     starts: Vec<usize>,
+}
+
+/// A pool as memory of a device.
+struct Allocated {
+    buffers: Vec<Rc<wgpu::Buffer>>,
+    images: Vec<wgpu::Texture>,
+    sizes: Pool,
+}
+
+impl Allocated {
+    fn new(gpu: &Gpu, sizes: Pool) -> Result<Self> {
+        let buffer = |&bytes| gpu.buffer("intermediate", bytes, usage()).map(Rc::new);
+        let buffers = sizes.buffers.iter().map(buffer).collect::<Result<_>>()?;
+        let images = sizes.images.iter().map(|&extent| gpu.image(extent)).collect::<Result<_>>()?;
+        Ok(Self { buffers, images, sizes })
+    }
 }
 
 /// One command, ready to record.
@@ -43,28 +58,47 @@ impl Plan {
     /// Allocates, compiles and binds everything a tape needs. Parameters, gradients, inputs and observations
     /// are looked up in `store` by their tensors' names.
     pub fn build(gpu: &Gpu, tape: &Tape, store: &Store) -> Result<Self> {
-        let (memory, recipes) = MemoryPlan::new(tape, gpu.traits());
-        check_limits(tape, &recipes, gpu.traits())?;
-        gpu.prepare(recipes.iter().flat_map(|recipe| &recipe.dispatches).map(|dispatch| &dispatch.kernel))?;
-        let buffers = memory
-            .buffers
+        Self::build_all(gpu, [tape], store).map(|[plan]| plan)
+    }
+
+    /// The same for several tapes on one pool: they never run at the same time, and leave each other no intermediates.
+    pub fn build_all<const N: usize>(gpu: &Gpu, tapes: [&Tape; N], store: &Store) -> Result<[Self; N]> {
+        let (pool, planned) = Pool::plan(tapes, gpu.traits());
+        for (tape, (_, recipes)) in tapes.iter().zip(&planned) {
+            check_limits(tape, recipes, gpu.traits())?;
+        }
+        let recipes = planned.iter().flat_map(|(_, recipes)| recipes);
+        gpu.prepare(recipes.flat_map(|recipe| &recipe.dispatches).map(|dispatch| &dispatch.kernel))?;
+        let pool = Rc::new(Allocated::new(gpu, pool)?);
+        let plans = tapes
             .iter()
-            .map(|&bytes| gpu.buffer("intermediate", bytes, usage()).map(Rc::new))
-            .collect::<Result<Vec<_>>>()?;
-        let images =
-            memory.images.extents.iter().map(|&extent| gpu.image(extent)).collect::<Result<Vec<_>>>()?;
-        let mut plan = Self { steps: Vec::new(), buffers, images, memory, starts: Vec::new() };
+            .zip(planned)
+            .map(|(tape, (memory, recipes))| Self::bind(gpu, tape, store, pool.clone(), memory, &recipes));
+        let plans: Vec<Self> = plans.collect::<Result<_>>()?;
+        gpu.check()?;
+        Ok(plans.try_into().unwrap_or_else(|_| unreachable!("one plan a tape")))
+    }
+
+    fn bind(
+        gpu: &Gpu,
+        tape: &Tape,
+        store: &Store,
+        pool: Rc<Allocated>,
+        memory: MemoryPlan,
+        recipes: &[Recipe],
+    ) -> Result<Self> {
+        let mut plan = Self { steps: Vec::new(), pool, memory, starts: Vec::new() };
         for (node, recipe) in recipes.iter().enumerate() {
             plan.starts.push(plan.steps.len());
             for image in plan.memory.images.uses[node].iter().filter(|image| image.copy) {
                 let from = plan.operand_span(tape, store, node, Operand::InputImage(image.input));
-                let to = plan.images[image.image].clone();
+                let to = plan.pool.images[image.image].clone();
                 plan.steps.push(Step::Copy { from, to, node });
             }
             for (i, dispatch) in recipe.dispatches.iter().enumerate() {
                 for &(operand, image) in &plan.memory.images.windows[node][i] {
                     let from = plan.operand_span(tape, store, node, operand);
-                    let to = plan.images[image].clone();
+                    let to = plan.pool.images[image].clone();
                     plan.steps.push(Step::Copy { from, to, node });
                 }
                 let step = plan.step(gpu, tape, store, node, (i, dispatch))?;
@@ -72,13 +106,12 @@ impl Plan {
             }
         }
         plan.starts.push(plan.steps.len());
-        gpu.check()?;
         Ok(plan)
     }
 
-    /// Bytes of device memory this plan owns, beside the store's.
-    pub fn bytes(&self) -> u64 {
-        self.memory.bytes()
+    /// Bytes of the plan's pool: device memory beside the store's, shared with the plans it was built with.
+    pub fn pool_bytes(&self) -> u64 {
+        self.pool.sizes.bytes()
     }
 
     /// Dispatches of one replay.
@@ -133,7 +166,7 @@ impl Plan {
     /// Fills every pooled buffer with NaN, so that a kernel which forgets an element, or reads one that
     /// nobody wrote, shows.
     pub fn poison(&self, gpu: &Gpu) {
-        for (buffer, &bytes) in self.buffers.iter().zip(&self.memory.buffers) {
+        for (buffer, &bytes) in self.pool.buffers.iter().zip(&self.pool.sizes.buffers) {
             gpu.queue.write_buffer(buffer, 0, &vec![0xff; bytes as usize]);
         }
     }
@@ -152,7 +185,7 @@ impl Plan {
         let offset = info.parent.map_or(0, |(_, elements)| elements as u64 * 4);
         let bytes = padded_bytes(info.shape.elements());
         if pooled(tape, home) {
-            let buffer = self.buffers[self.memory.homes[&home]].clone();
+            let buffer = self.pool.buffers[self.memory.homes[&home]].clone();
             return Span { buffer, offset, bytes };
         }
         let whole = store.span(&tape.info(home).name);
@@ -212,7 +245,7 @@ impl Plan {
             _ => return Bound::Buffer(self.operand_span(tape, store, node, operand)),
         };
         let image = image.expect("every image operand was planned");
-        Bound::Image(self.images[image].create_view(&Default::default()))
+        Bound::Image(self.pool.images[image].create_view(&Default::default()))
     }
 
     /// The memory of an operand; of an image operand, what is copied into it.
@@ -225,7 +258,8 @@ impl Plan {
             Operand::Output(i) => output(i),
             Operand::Scratch(i) => {
                 let home = self.memory.scratch[node][i];
-                Span { buffer: self.buffers[home].clone(), offset: 0, bytes: self.memory.buffers[home] }
+                let buffer = self.pool.buffers[home].clone();
+                Span { buffer, offset: 0, bytes: self.pool.sizes.buffers[home] }
             }
             Operand::InputWindow { input: i, offset, length }
             | Operand::InputWindowImage { input: i, offset, length } => window(input(i), offset, length),

@@ -61,24 +61,36 @@ impl Axes {
 
     /// Grid, ticks and axis labels.
     pub fn draw(&self, picture: &mut Picture, x_label: &str, y_label: &str) {
-        let (right, bottom) = (self.left + self.width, self.top + self.height);
+        let bottom = self.top + self.height;
         let (ticks, step) = nice_ticks(self.x.0, self.x.1, (self.width / 75.0) as usize);
         for tick in ticks {
             let at = self.place((tick, self.y.0)).0;
             picture.line(vec![(at, self.top), (at, bottom)], 1.0, GRID);
             picture.text(Text::new(at, bottom + 14.0, TICK, tick_text(tick, step)).color(INK));
         }
+        self.draw_y(picture, y_label);
+        self.draw_frame(picture);
+        picture.text(Text::new(self.left + self.width / 2.0, bottom + 37.0, LABEL, x_label).color(INK));
+    }
+
+    /// Grid, ticks and label of the vertical axis alone.
+    pub fn draw_y(&self, picture: &mut Picture, label: &str) {
+        let right = self.left + self.width;
         let (ticks, step) = nice_ticks(self.y.0, self.y.1, (self.height / 45.0) as usize);
         for tick in ticks {
             let at = self.place((self.x.0, tick)).1;
             picture.line(vec![(self.left, at), (right, at)], 1.0, GRID);
-            let label = Text::new(self.left - 8.0, at, TICK, tick_text(tick, step));
-            picture.text(label.anchor(Anchor::End).color(INK));
+            let text = Text::new(self.left - 8.0, at, TICK, tick_text(tick, step));
+            picture.text(text.anchor(Anchor::End).color(INK));
         }
-        picture.line(vec![(self.left, self.top), (self.left, bottom), (right, bottom)], 1.2, INK);
-        picture.text(Text::new(self.left + self.width / 2.0, bottom + 37.0, LABEL, x_label).color(INK));
-        let label = Text::new(self.left - 48.0, self.top + self.height / 2.0, LABEL, y_label);
+        let label = Text::new(self.left - 48.0, self.top + self.height / 2.0, LABEL, label);
         picture.text(label.turned().color(INK));
+    }
+
+    /// The two axes' lines.
+    pub fn draw_frame(&self, picture: &mut Picture) {
+        let (right, bottom) = (self.left + self.width, self.top + self.height);
+        picture.line(vec![(self.left, self.top), (self.left, bottom), (right, bottom)], 1.2, INK);
     }
 
     /// A second axis on the right that reads e^y.

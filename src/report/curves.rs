@@ -3,6 +3,7 @@
 use super::axes::{Axes, INK, QUIET, last_finite};
 use super::colormap::{Colormap, OKABE_ITO, Rgb, WHITE};
 use super::heatmap::columns;
+use super::legend::{self, Entry, SLACK, Swatch};
 use super::picture::{Anchor, Picture, Text};
 use super::run::{RunData, distinct_names};
 use super::stats::causal_ceiling;
@@ -15,10 +16,7 @@ const LEFT: f64 = 62.0;
 const RIGHT: f64 = 66.0;
 const BELOW: f64 = 50.0;
 const SMALL: f64 = 12.5;
-const LEGEND: f64 = 13.5;
 const TITLE: f64 = 16.0;
-/// Text is measured in the PNG's font; SVG viewers may set a wider one.
-const SLACK: f64 = 1.2;
 /// The training loss is averaged over this part of the run.
 const WINDOW: f64 = 0.02;
 /// The loss axis leaves out this first part of the run, where the loss falls from ln V.
@@ -34,6 +32,12 @@ struct Curve {
     held_out: Vec<(f64, f64)>,
     color: Rgb,
     dash: Option<f64>,
+}
+
+impl Curve {
+    fn entry(&self) -> Entry<'_> {
+        Entry { name: &self.name, color: self.color, swatch: Swatch::Line(self.dash) }
+    }
 }
 
 /// Training loss (averaged over 2% of the run) and held-out loss of every run over the steps; with
@@ -59,17 +63,16 @@ pub fn loss_curves(runs: &[RunData], perplexity: bool) -> Result<Picture> {
         ((720.0, 400.0), "lines: training loss, averaged over 2% of the run; points: held-out loss");
     let right = if perplexity { RIGHT } else { 0.0 };
     let width = 2.0 * MARGIN + LEFT + plot.0 + right + 12.0;
-    let entries: Vec<(&str, Rgb, Option<f64>)> =
-        curves.iter().map(|curve| (curve.name.as_str(), curve.color, curve.dash)).collect();
     let left = MARGIN + LEFT;
-    let widest = entries.iter().map(|entry| legend_width(entry.0)).fold(0.0, f64::max);
+    let entries: Vec<Entry<'_>> = curves.iter().map(Curve::entry).collect();
+    let widest = entries.iter().map(Entry::width).fold(0.0, f64::max);
     let width = width.max(left + widest + MARGIN);
-    let rows = legend_rows(&entries, width - left - MARGIN);
-    let top = MARGIN + rows.len() as f64 * 22.0 + 28.0;
+    let rows = legend::rows(&entries, width - left - MARGIN);
+    let top = MARGIN + rows.len() as f64 * legend::LINE + 28.0;
     let mut picture =
         Picture::new(width, top + plot.1 + BELOW + MARGIN, "Loss over training steps, nats per token");
-    legend(&mut picture, (left, MARGIN + 8.0), &rows);
-    let at = Text::new(left, MARGIN + rows.len() as f64 * 22.0 + 8.0, SMALL, note);
+    legend::draw(&mut picture, (left, MARGIN + 8.0), &rows);
+    let at = Text::new(left, MARGIN + rows.len() as f64 * legend::LINE + 8.0, SMALL, note);
     picture.text(at.anchor(Anchor::Start).color(QUIET));
 
     let axes = Axes {
@@ -227,45 +230,5 @@ fn layer_key(
         let label = Text::new(x + 32.0, y, SMALL, format!("layer {layer}"));
         picture.text(label.anchor(Anchor::Start).color(INK));
         y += line;
-    }
-}
-
-type Entry<'a> = (&'a str, Rgb, Option<f64>);
-
-/// Room of one legend entry: swatch, name, gap.
-fn legend_width(name: &str) -> f64 {
-    34.0 + text::width(name, LEGEND) * SLACK + 22.0
-}
-
-/// The entries, broken into lines of at most `width`.
-fn legend_rows<'a>(entries: &[Entry<'a>], width: f64) -> Vec<Vec<Entry<'a>>> {
-    let mut rows: Vec<Vec<Entry<'a>>> = Vec::new();
-    let mut used = f64::INFINITY;
-    for entry in entries {
-        let needed = legend_width(entry.0);
-        if used + needed > width {
-            rows.push(Vec::new());
-            used = 0.0;
-        }
-        used += needed;
-        if let Some(row) = rows.last_mut() {
-            row.push(*entry);
-        }
-    }
-    rows
-}
-
-fn legend(picture: &mut Picture, (left, top): (f64, f64), rows: &[Vec<Entry<'_>>]) {
-    for (row, entries) in rows.iter().enumerate() {
-        let (mut x, y) = (left, top + row as f64 * 22.0);
-        for &(name, color, dash) in entries {
-            let swatch = vec![(x, y), (x + 26.0, y)];
-            match dash {
-                Some(dash) => picture.dashed(swatch, 2.4, color, dash),
-                None => picture.line(swatch, 2.4, color),
-            }
-            picture.text(Text::new(x + 34.0, y, LEGEND, name).anchor(Anchor::Start).color(INK));
-            x += legend_width(name);
-        }
     }
 }

@@ -1,9 +1,11 @@
-//! Reads run folders and draws what they show: heatmaps, curves, a table. Knows no GPU.
+//! Reads run folders and draws what they show: heatmaps, curves, a table; and the memory of a plan. Knows no GPU.
 
 mod axes;
 pub mod colormap;
 pub mod curves;
 pub mod heatmap;
+mod legend;
+pub mod liveness;
 pub mod picture;
 mod raster;
 pub mod roofline;

@@ -1,5 +1,6 @@
 //! Reverse-mode differentiation: appends the adjoint of every node that leads to the loss.
 
+use super::remake::Remake;
 use super::{Node, Phase, Role, Tape, TensorId};
 use std::collections::{HashMap, HashSet};
 
@@ -9,12 +10,13 @@ pub struct Adjoint<'a> {
     node: &'a Node,
     gradients: &'a mut HashMap<TensorId, TensorId>,
     wanted: &'a HashSet<TensorId>,
+    remake: &'a mut Remake,
 }
 
 impl Adjoint<'_> {
-    /// The node's `i`-th input.
-    pub fn input(&self, i: usize) -> TensorId {
-        self.node.inputs[i]
+    /// The node's `i`-th input, for its values: what was not kept from the forward pass is made again here.
+    pub fn input(&mut self, i: usize) -> TensorId {
+        self.remake.value(self.tape, self.node.inputs[i])
     }
 
     /// How many inputs the node has.
@@ -22,9 +24,9 @@ impl Adjoint<'_> {
         self.node.inputs.len()
     }
 
-    /// The node's `i`-th output.
-    pub fn output(&self, i: usize) -> TensorId {
-        self.node.outputs[i]
+    /// The node's `i`-th output, as [`Adjoint::input`].
+    pub fn output(&mut self, i: usize) -> TensorId {
+        self.remake.value(self.tape, self.node.outputs[i])
     }
 
     /// The gradient of the loss with respect to output `i`; `None` where nothing downstream used it, and for
@@ -131,6 +133,7 @@ impl Tape {
         let forward = self.nodes.clone();
         let wanted = self.wanted(&forward);
         let needed = needed(&forward, roots);
+        let mut remake = Remake::new(&forward, &self.regions);
         self.phase = Phase::Backward;
         for (i, node) in forward.iter().enumerate().rev() {
             let reached = node.outputs.iter().any(|o| roots.contains(o) || gradients.contains_key(o));
@@ -138,7 +141,13 @@ impl Tape {
                 continue;
             }
             self.scope = node.scope.clone();
-            node.op.adjoint(&mut Adjoint { tape: self, node, gradients: &mut gradients, wanted: &wanted });
+            node.op.adjoint(&mut Adjoint {
+                tape: self,
+                node,
+                gradients: &mut gradients,
+                wanted: &wanted,
+                remake: &mut remake,
+            });
         }
         self.phase = Phase::Forward;
         self.scope = "".into();

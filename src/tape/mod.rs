@@ -5,6 +5,7 @@
 //! [`Tape::backward`] appends the adjoint of every node that leads to the loss.
 
 mod backward;
+mod remake;
 mod tensor;
 
 pub use backward::{Adjoint, Gradients};
@@ -12,6 +13,7 @@ pub use tensor::{DType, Role, Shape, TensorId, TensorInfo};
 
 use crate::ops::Op;
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::rc::Rc;
 
 /// One operation on the tape.
@@ -45,6 +47,8 @@ pub struct Tape {
     overwrites: bool,
     /// Parameter gradients that have a contribution.
     begun: HashSet<TensorId>,
+    /// Stretches of nodes whose inner results a backward pass makes again: see [`Tape::remade`].
+    regions: Vec<Range<usize>>,
 }
 
 impl Default for Tape {
@@ -64,6 +68,7 @@ impl Tape {
             gradients: HashMap::new(),
             overwrites: false,
             begun: HashSet::new(),
+            regions: Vec::new(),
         }
     }
 

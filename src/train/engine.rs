@@ -9,7 +9,7 @@ use crate::gpu::{Gpu, ReadbackRing};
 use crate::model::{Pass, Recorded, names, record};
 use crate::ops::Traits;
 use crate::ops::adamw::{self, Order, Settings};
-use crate::plan::{MemoryPlan, Plan, Store, padded_bytes};
+use crate::plan::{Plan, Pool, Store, padded_bytes};
 use crate::reference::shapes;
 use crate::tape::{DType, Role, Tape};
 use std::collections::BTreeSet;
@@ -55,17 +55,15 @@ pub struct Demand {
     pub parameters: u64,
     pub gradients: u64,
     pub moments: u64,
-    /// Intermediates of the training pass.
-    pub training: u64,
-    /// Intermediates of the evaluation pass.
-    pub evaluation: u64,
+    /// Intermediates of training, update and evaluation, which share one pool.
+    pub intermediates: u64,
     /// Inputs, observations, readback.
     pub other: u64,
 }
 
 impl Demand {
     pub fn total(&self) -> u64 {
-        self.parameters + self.gradients + self.moments + self.training + self.evaluation + self.other
+        self.parameters + self.gradients + self.moments + self.intermediates + self.other
     }
 }
 
@@ -79,6 +77,7 @@ impl Blueprint {
             training: true,
             entropy: config.observe.entropy,
             piece_bytes: device.max_binding,
+            recompute: config.train.recompute,
         };
         let micro = record(&config.model, &pass);
         let evaluation = record(&config.model, &Pass { training: false, entropy: false, ..pass });
@@ -102,20 +101,14 @@ impl Blueprint {
             parameters: arena,
             gradients: arena,
             moments: 2 * arena,
-            training: MemoryPlan::new(&self.micro.tape, device).0.bytes()
-                + MemoryPlan::new(&self.update, device).0.bytes(),
-            evaluation: MemoryPlan::new(&self.evaluation.tape, device).0.bytes(),
+            intermediates: Pool::plan(self.tapes(), device).0.bytes(),
             other: small(&self.micro.tape, Role::Input) + observations + ring + 3 * padded_bytes(8),
         }
     }
 
-    /// The tapes of the run that have intermediates, with what each is for.
-    pub fn tapes(&self) -> [(&'static str, &Tape); 3] {
-        [
-            ("the training pass", &self.micro.tape),
-            ("the update", &self.update),
-            ("the evaluation pass", &self.evaluation.tape),
-        ]
+    /// The tapes of a run, which never run at the same time: training, update, evaluation.
+    pub fn tapes(&self) -> [&Tape; 3] {
+        [&self.micro.tape, &self.update, &self.evaluation.tape]
     }
 
     /// The keys of everything a device may have several ways to compute.
@@ -124,7 +117,7 @@ impl Blueprint {
             let tuning = |node: &crate::tape::Node| node.op.tuning(&shapes(tape, node), device);
             tape.nodes().iter().filter_map(tuning).map(|tuning| tuning.key).collect()
         };
-        self.tapes().into_iter().flat_map(|(_, tape)| keys(tape)).collect()
+        self.tapes().into_iter().flat_map(keys).collect()
     }
 
     /// Floating-point operations of one step, by the tapes' own count.
@@ -187,7 +180,7 @@ impl Engine {
         let blueprint = Blueprint::new(config, gpu.traits());
         super::memory::check(&blueprint, gpu.traits(), gpu.description())?;
         let mut store = Store::new();
-        let (micro_tape, evaluation_tape) = (&blueprint.micro.tape, &blueprint.evaluation.tape);
+        let micro_tape = &blueprint.micro.tape;
         blueprint.arenas.allocate(&gpu, &mut store)?;
         let parts = |tape: &Tape, role: Role| -> Vec<(String, usize)> {
             let own = tape.ids().map(|id| tape.info(id)).filter(|i| i.role == role && i.parent.is_none());
@@ -200,9 +193,7 @@ impl Engine {
         for (name, elements) in [(POLICY, 2), (HYPER, 8), (VERDICT, 4)] {
             store.allocate(&gpu, name, elements)?;
         }
-        let micro = Plan::build(&gpu, micro_tape, &store)?;
-        let update = Plan::build(&gpu, &blueprint.update, &store)?;
-        let evaluation = Plan::build(&gpu, evaluation_tape, &store)?;
+        let [micro, update, evaluation] = Plan::build_all(&gpu, blueprint.tapes(), &store)?;
         gpu.keep_pipelines();
         let slopes = slope_places(config);
         let bytes = store.span(OBSERVATIONS).bytes
@@ -353,11 +344,7 @@ impl Engine {
 
     /// Bytes of device memory in use.
     pub fn bytes(&self) -> u64 {
-        self.store.bytes()
-            + self.micro.bytes()
-            + self.update.bytes()
-            + self.evaluation.bytes()
-            + self.ring.bytes()
+        self.store.bytes() + self.micro.pool_bytes() + self.ring.bytes()
     }
 }
 

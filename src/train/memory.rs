@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::fault::{Fault, Kind, Result};
 use crate::gpu::{Description, mebibytes};
 use crate::ops::Traits;
-use crate::plan::{MemoryPlan, check_limits};
+use crate::plan::{Pool, check_limits};
 
 /// What the process takes beside the run: code, driver, compiled kernels and their compiler. Measured on Mesa's
 /// software driver as resident peak less everything counted here; kernels out of the driver's cache on disk take
@@ -91,13 +91,13 @@ pub fn check(blueprint: &Blueprint, traits: &Traits, device: &Description) -> Re
         let remedy = "make the model smaller, or choose another --device";
         return too_large("the parameters", demand.parameters, device.max_buffer, remedy);
     }
-    for (what, tape) in blueprint.tapes() {
-        let (plan, recipes) = MemoryPlan::new(tape, traits);
-        check_limits(tape, &recipes, traits)?;
-        let largest = plan.buffers.into_iter().max().unwrap_or(0);
-        if largest > device.max_buffer {
-            return too_large(&format!("an intermediate of {what}"), largest, device.max_buffer, smaller);
-        }
+    let (pool, plans) = Pool::plan(blueprint.tapes(), traits);
+    for (tape, (_, recipes)) in blueprint.tapes().into_iter().zip(&plans) {
+        check_limits(tape, recipes, traits)?;
+    }
+    let largest = pool.buffers.into_iter().max().unwrap_or(0);
+    if largest > device.max_buffer {
+        return too_large("an intermediate", largest, device.max_buffer, smaller);
     }
     if !traits.software {
         return Ok(());

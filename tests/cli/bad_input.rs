@@ -19,6 +19,9 @@ fn a_command_line_that_is_none() {
     place.fails(&["devices", "--device", ""], 2, &["--device"]);
     place.fails(&["bench", "tiny.toml", "--picture", "roof.gif"], 2, &["--picture", "roof.gif", ".svg"]);
     place.fails(&["bench", "--only", "steps", "--picture", "roof.svg"], 2, &["--only", "kernels"]);
+    place.fails(&["train", "tiny.toml", "--memory"], 2, &["--dry-run"]);
+    let picture = ["train", "tiny.toml", "--dry-run", "--memory-picture", "plan.pdf"];
+    place.fails(&picture, 2, &["plan.pdf", ".svg or .png"]);
 }
 
 #[test]

@@ -18,6 +18,18 @@ fn from_text_to_pictures() {
     let place = Place::with_data();
     let dry = place.succeeds(&["train", "tiny.toml", "--dry-run"]);
     assert!(dry.contains("parameters") && dry.contains("peak of the process"), "{dry}");
+    let plan = place.succeeds(
+        &[
+            &["train", "tiny.toml", "--dry-run", "--memory"][..],
+            &["--memory-picture", "plan.svg", "--memory-picture", "plan.png"],
+        ]
+        .concat(),
+    );
+    for part in [dry.trim_end(), "largest tensors", "peak of a training pass", "with train.recompute"] {
+        assert!(plan.contains(part), "`{part}` is missing in {plan}");
+    }
+    assert!(fs::read_to_string(place.path("plan.svg")).unwrap().contains("kept for the backward pass"));
+    assert!(fs::read(place.path("plan.png")).unwrap().starts_with(b"\x89PNG"));
     assert!(!place.path("runs").exists());
     place.succeeds(&["train", "tiny.toml"]);
     let log = fs::read_to_string(place.path("runs/tiny/metrics.jsonl")).unwrap();
@@ -165,6 +177,10 @@ fn the_same_run_twice_gives_the_same_bytes() {
         place.succeeds(&["train", "tiny.toml", "--run", run]);
     }
     assert_same(&place.path("a"), &place.path("b"));
+    // What is made again instead of kept is the same to the last bit, and may change where a run goes on.
+    place.succeeds(&["train", "tiny.toml", "--run", "block", "--set", "train.recompute=block"]);
+    assert_same(&place.path("a"), &place.path("block"));
+    place.succeeds(&["train", "--resume", "--run", "block", "--set", "train.recompute=ffn"]);
     place.succeeds(&["train", "tiny.toml", "--run", "c", "--set", "train.seed=9"]);
     let weights =
         |run: &str| fs::read(place.path(run).join("checkpoints/step-00000012/model.safetensors")).unwrap();

@@ -1,0 +1,67 @@
+//! Results that are made again in the backward pass instead of being kept from the forward pass: time for memory
+//! (Chen et al. 2016).
+
+use super::{Node, Phase, Tape, TensorId};
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+impl Tape {
+    /// Records a region: what `record` does, with the promise that [`Tape::backward`] keeps none of its inner
+    /// results, those that nothing outside of it reads. It records those that adjoints ask for once more, and of
+    /// these alone, before the first adjoint that asks; the same ops on the same inputs, so that they have the same
+    /// bits. Regions lie beside each other, never within.
+    ///
+    /// # Panics
+    /// In the backward pass, where an adjoint asks for a result that is added to rather than overwritten.
+    pub fn remade<T>(&mut self, record: impl FnOnce(&mut Self) -> T) -> T {
+        let first = self.nodes.len();
+        let result = record(self);
+        assert!(self.regions.last().is_none_or(|region| region.end <= first), "a region within a region");
+        self.regions.push(first..self.nodes.len());
+        result
+    }
+
+    /// A tensor like one of the forward pass, for the same values made again.
+    fn again(&mut self, tensor: TensorId) -> TensorId {
+        let info = self.info(tensor).clone();
+        self.declare(format!("{} again", info.name), info.shape.dims(), info.dtype, info.role, None)
+    }
+}
+
+/// Which tensors are not kept, and what stands for them once it is made.
+pub(super) struct Remake {
+    /// The makers of results that are not kept.
+    makers: HashMap<TensorId, Node>,
+    substitutes: HashMap<TensorId, TensorId>,
+}
+
+impl Remake {
+    /// For the nodes of a forward pass and the regions among them.
+    pub fn new(nodes: &[Node], regions: &[Range<usize>]) -> Self {
+        let mut makers = HashMap::new();
+        for region in regions {
+            let outside = nodes[..region.start].iter().chain(&nodes[region.end..]);
+            let kept: HashSet<TensorId> = outside.flat_map(|node| &node.inputs).copied().collect();
+            for node in &nodes[region.clone()] {
+                let inner = node.outputs.iter().filter(|output| !kept.contains(output));
+                makers.extend(inner.map(|&output| (output, node.clone())));
+            }
+        }
+        Self { makers, substitutes: HashMap::new() }
+    }
+
+    /// The tensor that has the values of `tensor` in the backward pass; records its maker again where it must.
+    pub fn value(&mut self, tape: &mut Tape, tensor: TensorId) -> TensorId {
+        if let Some(&known) = self.substitutes.get(&tensor) {
+            return known;
+        }
+        let Some(maker) = self.makers.get(&tensor).cloned() else { return tensor };
+        let added_to = (0..maker.outputs.len()).any(|i| maker.op.accumulates(i));
+        assert!(!added_to, "`{}` adds to its outputs and cannot be recorded again", maker.op.name());
+        let inputs = maker.inputs.iter().map(|&input| self.value(tape, input)).collect();
+        let outputs: Vec<TensorId> = maker.outputs.iter().map(|&output| tape.again(output)).collect();
+        self.substitutes.extend(maker.outputs.iter().copied().zip(outputs.iter().copied()));
+        tape.nodes.push(Node { inputs, outputs, phase: Phase::Backward, ..maker });
+        self.substitutes[&tensor]
+    }
+}
