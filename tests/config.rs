@@ -343,7 +343,11 @@ fn unknown_words_list_the_known() {
     );
     says(
         &with(&["train.precision=f16"]).expect_err("f16"),
-        &["--set train.precision", "\"f32\" (the only value"],
+        &["--set train.precision", "\"f32\" or \"mixed\""],
+    );
+    says(
+        &with(&["train.loss_scale=3"]).expect_err("3"),
+        &["--set train.loss_scale", "a power of two from 1 to 16777216"],
     );
 }
 

@@ -5,6 +5,7 @@ mod checkpoint;
 mod cli;
 mod config;
 mod data;
+mod mixed;
 mod ops;
 mod report;
 mod run_folder;

@@ -216,7 +216,9 @@ fn environment(config: &Config, gpu: &Gpu) -> Value {
             "max_invocations": traits.max_invocations,
             "workgroup_memory": traits.workgroup_memory,
             "max_binding": traits.max_binding,
+            "f16": traits.f16,
         },
+        "precision": config.train.precision,
     })
 }
 

@@ -55,7 +55,8 @@ impl Gpu {
 
     /// Opens one adapter of the list.
     pub fn open_candidate(candidate: Candidate, options: &OpenOptions) -> Result<Self> {
-        let optional = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
+        let optional =
+            wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16;
         let limits = candidate.adapter.limits();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("normfree"),
@@ -91,6 +92,7 @@ impl Gpu {
                 max_invocations: limits.max_compute_invocations_per_workgroup,
                 workgroup_memory: limits.max_compute_workgroup_storage_size,
                 max_binding: limits.max_storage_buffer_binding_size,
+                f16: device.features().contains(wgpu::Features::SHADER_F16),
             },
             device,
             queue,
@@ -172,8 +174,9 @@ impl Gpu {
         Ok(buffer)
     }
 
-    /// An image of `width` texels of four f32 by `height` rows, to be copied into and read by kernels.
-    pub(crate) fn image(&self, (width, height): (u32, u32)) -> Result<wgpu::Texture> {
+    /// An image of `width` texels of four f32, or with `half` of four f16, by `height` rows, to be copied into and
+    /// read by kernels.
+    pub(crate) fn image(&self, width: u32, height: u32, half: bool) -> Result<wgpu::Texture> {
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let texture = self.device.create_texture(&wgpu::TextureDescriptor {
             label: Some("image"),
@@ -181,12 +184,15 @@ impl Gpu {
             mip_level_count: 1,
             sample_count: 1,
             dimension: wgpu::TextureDimension::D2,
-            format: wgpu::TextureFormat::Rgba32Float,
+            format: match half {
+                false => wgpu::TextureFormat::Rgba32Float,
+                true => wgpu::TextureFormat::Rgba16Float,
+            },
             usage: wgpu::TextureUsages::COPY_DST | wgpu::TextureUsages::STORAGE_BINDING,
             view_formats: &[],
         });
         if pollster::block_on(scope.pop()).is_some() {
-            let bytes = u64::from(width) * u64::from(height) * 16;
+            let bytes = u64::from(width) * u64::from(height) * if half { 8 } else { 16 };
             return Err(out_of_memory("an image", bytes));
         }
         self.count(|c| c.buffers += 1);

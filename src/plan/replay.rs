@@ -1,12 +1,13 @@
 //! Building a plan and recording it into command encoders.
 
+use super::images::Extent;
 use super::limits::check_limits;
-use super::memory::{MemoryPlan, owner, padded_bytes, pooled};
+use super::memory::{MemoryPlan, bytes_of, owner, padded_bytes, pooled};
 use super::store::{Span, Store, usage};
 use crate::fault::Result;
 use crate::gpu::{Gpu, Pipeline};
 use crate::ops::{Dispatch, Operand};
-use crate::tape::{Tape, TensorId};
+use crate::tape::{DType, Tape, TensorId};
 use std::rc::Rc;
 
 /// A tape made ready to run; see the module above.
@@ -49,8 +50,8 @@ impl Plan {
             .iter()
             .map(|&bytes| gpu.buffer("intermediate", bytes, usage()).map(Rc::new))
             .collect::<Result<Vec<_>>>()?;
-        let images =
-            memory.images.extents.iter().map(|&extent| gpu.image(extent)).collect::<Result<Vec<_>>>()?;
+        let image = |e: &Extent| gpu.image(e.width, e.height, e.dtype == DType::F16);
+        let images = memory.images.extents.iter().map(image).collect::<Result<Vec<_>>>()?;
         let mut plan = Self { steps: Vec::new(), buffers, images, memory, starts: Vec::new() };
         for (node, recipe) in recipes.iter().enumerate() {
             plan.starts.push(plan.steps.len());
@@ -134,16 +135,20 @@ impl Plan {
     /// Reads a tensor as it is in memory now. An intermediate may have lost its place to another by the end
     /// of a replay; read it after [`Plan::run_node`] of the node that made it.
     pub fn read(&self, gpu: &Gpu, tape: &Tape, store: &Store, tensor: TensorId) -> Result<Vec<f32>> {
-        let span = self.span(tape, store, tensor);
-        let bytes = gpu.read(&span.buffer, span.offset, tape.shape(tensor).elements() as u64 * 4)?;
-        Ok(bytemuck::pod_collect_to_vec(&bytes))
+        let (span, info) = (self.span(tape, store, tensor), tape.info(tensor));
+        let bytes =
+            gpu.read(&span.buffer, span.offset, (info.shape.elements() * info.dtype.bytes()) as u64)?;
+        Ok(match info.dtype {
+            DType::F16 => f16s(&bytes),
+            DType::F32 | DType::U32 => bytemuck::pod_collect_to_vec(&bytes),
+        })
     }
 
     fn span(&self, tape: &Tape, store: &Store, tensor: TensorId) -> Span {
         let info = tape.info(tensor);
         let home = owner(tape, tensor);
-        let offset = info.parent.map_or(0, |(_, elements)| elements as u64 * 4);
-        let bytes = padded_bytes(info.shape.elements());
+        let offset = info.parent.map_or(0, |(_, elements)| (elements * info.dtype.bytes()) as u64);
+        let bytes = bytes_of(tape, tensor);
         if pooled(tape, home) {
             let buffer = self.buffers[self.memory.homes[&home]].clone();
             return Span { buffer, offset, bytes };
@@ -210,10 +215,12 @@ impl Plan {
                 Span { buffer: self.buffers[home].clone(), offset: 0, bytes: self.memory.buffers[home] }
             }
             Operand::InputWindow { input, offset, length } => {
-                window(self.span(tape, store, recorded.inputs[input]), offset, length)
+                let tensor = recorded.inputs[input];
+                window(self.span(tape, store, tensor), offset, length, tape.info(tensor).dtype)
             }
             Operand::OutputWindow { output, offset, length } => {
-                window(self.span(tape, store, recorded.outputs[output]), offset, length)
+                let tensor = recorded.outputs[output];
+                window(self.span(tape, store, tensor), offset, length, tape.info(tensor).dtype)
             }
         })
     }
@@ -234,19 +241,26 @@ impl Dispatched {
     }
 }
 
+/// Values of f16 as the host has them.
+fn f16s(bytes: &[u8]) -> Vec<f32> {
+    let halves = bytes.chunks_exact(2).map(|pair| half::f16::from_le_bytes([pair[0], pair[1]]));
+    halves.map(f32::from).collect()
+}
+
 pub(super) fn copy_to_image(encoder: &mut wgpu::CommandEncoder, from: &Span, to: &wgpu::Texture) {
+    let texel = to.format().block_copy_size(None).expect("a colour has one size");
     let layout = wgpu::TexelCopyBufferLayout {
         offset: from.offset,
-        bytes_per_row: Some(to.width() * 16),
+        bytes_per_row: Some(to.width() * texel),
         rows_per_image: None,
     };
     let source = wgpu::TexelCopyBufferInfo { buffer: &from.buffer, layout };
     encoder.copy_buffer_to_texture(source, to.as_image_copy(), to.size());
 }
 
-fn window(span: Span, offset: usize, length: usize) -> Span {
-    let offset = offset as u64 * 4;
-    assert!(offset.is_multiple_of(super::memory::ALIGNMENT), "a window starts at a multiple of 64 elements");
-    let bytes = padded_bytes(length).min(span.bytes - offset);
+fn window(span: Span, offset: usize, length: usize, dtype: DType) -> Span {
+    let offset = (offset * dtype.bytes()) as u64;
+    assert!(offset.is_multiple_of(super::memory::ALIGNMENT), "a window starts at a multiple of 256 bytes");
+    let bytes = padded_bytes(length, dtype).min(span.bytes - offset);
     Span { buffer: span.buffer, offset: span.offset + offset, bytes }
 }

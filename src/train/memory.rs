@@ -93,7 +93,10 @@ pub fn check(blueprint: &Blueprint, traits: &Traits, device: &Description) -> Re
     }
     for (what, tape) in blueprint.tapes() {
         let (plan, recipes) = MemoryPlan::new(tape, traits);
-        check_limits(tape, &recipes, traits)?;
+        check_limits(tape, &recipes, traits).map_err(|fault| match fault.kind {
+            Kind::Device => fault.at(&device.name),
+            _ => fault,
+        })?;
         let largest = plan.buffers.into_iter().max().unwrap_or(0);
         if largest > device.max_buffer {
             return too_large(&format!("an intermediate of {what}"), largest, device.max_buffer, smaller);

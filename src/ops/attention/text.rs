@@ -2,7 +2,7 @@
 
 use super::Layout;
 use crate::ops::unroll::unroll;
-use crate::ops::{Binding, Dispatch, Kernel, Operand, Traits, axis};
+use crate::ops::{Binding, Dispatch, Kernel, Operand, Traits, axis, element};
 
 /// One of the three walks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub(super) struct Text {
     held: bool,
     /// Rows are read as images: on a CPU that is many times faster than from buffers.
     images: bool,
+    /// qkv, output and their gradients are f16.
+    half: bool,
     lanes: usize,
     rows: usize,
     keys: usize,
@@ -65,7 +67,8 @@ impl Text {
     /// Rows in registers, for drivers that run on a CPU.
     fn shuffle(pass: Pass, layout: &Layout, lanes: usize) -> Self {
         let images = layout.fits_images();
-        Self { pass, shuffle: true, held: true, images, lanes, rows: 1, keys: lanes, tile: lanes }
+        let half = layout.half;
+        Self { pass, shuffle: true, held: true, images, half, lanes, rows: 1, keys: lanes, tile: lanes }
     }
 
     /// Tiles in workgroup memory, for every GPU.
@@ -81,7 +84,8 @@ impl Text {
         };
         let (sums, read) = pass.kept();
         let held = (sums + read) * layout.width <= REGISTERS;
-        Self { pass, shuffle: false, held, images: false, lanes: 64, rows: 1, keys, tile: fit / keys * keys }
+        let (half, tile) = (layout.half, fit / keys * keys);
+        Self { pass, shuffle: false, held, images: false, half, lanes: 64, rows: 1, keys, tile }
     }
 
     /// The dispatch over all rows of all heads.
@@ -96,7 +100,8 @@ impl Text {
             ("SEQUENCE", layout.sequence as f64),
             ("SCALE", layout.scale()),
         ];
-        let kernel = Kernel::new(&[], &self.wgsl(layout.width), self.pass.entry(), &constants);
+        let fragments = element::fragments(self.half);
+        let kernel = Kernel::new(fragments, &self.wgsl(layout.width), self.pass.entry(), &constants);
         let blocks = layout.sequence.div_ceil(self.lanes * self.rows);
         let groups = [blocks, layout.n_head, layout.batch].map(axis);
         Dispatch { kernel, bindings, groups }
@@ -118,6 +123,11 @@ impl Text {
             ("images", self.images),
             ("entropy", self.pass == Pass::Forward { entropy: true }),
         ]);
-        unroll(include_str!("../../../shaders/attention.wgsl"), &numbers, &flags, &[])
+        let texts = [
+            ("element", element::scalar(self.half)),
+            ("narrow", element::narrow(self.half, 4)),
+            ("texel", element::texel(self.half)),
+        ];
+        unroll(include_str!("../../../shaders/attention.wgsl"), &numbers, &flags, &texts)
     }
 }

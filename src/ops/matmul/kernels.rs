@@ -4,8 +4,9 @@
 //! in how four elements along memory become four columns of B (`b{vector}_{step}`) and one element of A.
 
 use super::{Layout, MatMul, Sizes};
-use crate::ops::fits_image;
 use crate::ops::unroll::unroll;
+use crate::ops::{element, fits_image};
+use crate::tape::DType;
 use std::fmt::Write;
 
 /// How a device computes a matrix product. Every variant takes every shape.
@@ -52,13 +53,33 @@ pub fn text(op: &MatMul, sizes: &Sizes, variant: Variant) -> String {
         ("shuffle", matches!(variant, Variant::Rows { shuffle: true, .. })),
         ("tiled", matches!(variant, Variant::Tiled { .. })),
     ];
-    unroll(TEMPLATE, &[], &flags, &unrolled(op, sizes, variant))
+    let (operands, result) = halves(sizes);
+    let mut texts = unrolled(op, sizes, variant);
+    texts.extend([
+        ("operand", element::scalar(operands)),
+        ("texel", element::texel(operands)),
+        ("result", element::scalar(result)),
+        ("narrow1", element::narrow(result, 1)),
+        ("narrow4", element::narrow(result, 4)),
+    ]);
+    unroll(TEMPLATE, &[], &flags, &texts)
+}
+
+/// Whether A and B, and whether C, are f16.
+fn halves(sizes: &Sizes) -> (bool, bool) {
+    (sizes.operands == DType::F16, sizes.result == DType::F16)
+}
+
+/// Whether there is f16 in a buffer.
+pub fn buffers_half(sizes: &Sizes, variant: Variant) -> bool {
+    let (operands, result) = halves(sizes);
+    result || operands && images(sizes, variant) != (true, true)
 }
 
 /// Whether A and B are read as images: what a copy from a buffer and the size of an image allow.
 pub fn images(sizes: &Sizes, variant: Variant) -> (bool, bool) {
     let wanted = matches!(variant, Variant::Rows { images: true, .. });
-    let fits = |rows, columns| wanted && fits_image(rows, columns);
+    let fits = |rows, columns| wanted && fits_image(rows, columns, sizes.operands);
     (fits(sizes.a_rows, sizes.a_columns), fits(sizes.b_rows, sizes.b_columns))
 }
 
