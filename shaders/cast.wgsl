@@ -14,7 +14,7 @@ const LANES = 64u;
 const EACH = 4u; // vectors of one lane; LANES apart, so that neighbours read neighbours
 
 @compute @workgroup_size(LANES)
-fn cast(
+fn narrow(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,

@@ -74,7 +74,7 @@ impl Op for Cast {
             }
             let window = Operand::InputWindow { input: 0, offset, length };
             Dispatch {
-                kernel: Kernel::new(element::fragments(true), &text, "cast", &constants),
+                kernel: Kernel::new(element::fragments(true), &text, "narrow", &constants),
                 bindings: vec![
                     ("x", if image { Operand::InputImage(0) } else { window }),
                     ("y", Operand::OutputWindow { output: 0, offset, length }),

@@ -136,10 +136,12 @@ impl Plan {
     /// of a replay; read it after [`Plan::run_node`] of the node that made it.
     pub fn read(&self, gpu: &Gpu, tape: &Tape, store: &Store, tensor: TensorId) -> Result<Vec<f32>> {
         let (span, info) = (self.span(tape, store, tensor), tape.info(tensor));
-        let bytes =
-            gpu.read(&span.buffer, span.offset, (info.shape.elements() * info.dtype.bytes()) as u64)?;
+        let elements = info.shape.elements();
+        // Copies are of whole words; an odd f16 has padding behind it.
+        let bytes = (elements * info.dtype.bytes()).next_multiple_of(4);
+        let bytes = gpu.read(&span.buffer, span.offset, bytes as u64)?;
         Ok(match info.dtype {
-            DType::F16 => f16s(&bytes),
+            DType::F16 => f16s(&bytes, elements),
             DType::F32 | DType::U32 => bytemuck::pod_collect_to_vec(&bytes),
         })
     }
@@ -241,10 +243,10 @@ impl Dispatched {
     }
 }
 
-/// Values of f16 as the host has them.
-fn f16s(bytes: &[u8]) -> Vec<f32> {
+/// The first `elements` values of f16 as the host has them.
+fn f16s(bytes: &[u8], elements: usize) -> Vec<f32> {
     let halves = bytes.chunks_exact(2).map(|pair| half::f16::from_le_bytes([pair[0], pair[1]]));
-    halves.map(f32::from).collect()
+    halves.take(elements).map(f32::from).collect()
 }
 
 pub(super) fn copy_to_image(encoder: &mut wgpu::CommandEncoder, from: &Span, to: &wgpu::Texture) {
