@@ -11,15 +11,15 @@ override PARTS: u32; // teams
 
 //# if images
 override TEXELS: u32; // vec4 elements of a row of x
-@group(0) @binding(0) var x: texture_storage_2d<rgba32float, read>; // [VECTORS / TEXELS, TEXELS]
-@group(0) @binding(3) var dy: texture_storage_2d<rgba32float, read>; // [VECTORS / TEXELS, TEXELS]
+@group(0) @binding(0) var x: texture_storage_2d<$texel, read>; // [VECTORS / TEXELS, TEXELS]
+@group(0) @binding(3) var dy: texture_storage_2d<$texel, read>; // [VECTORS / TEXELS, TEXELS]
 //# else
-@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>; // [VECTORS]
-@group(0) @binding(3) var<storage, read> dy: array<vec4<f32>>; // [VECTORS]
+@group(0) @binding(0) var<storage, read> x: array<vec4<$element>>; // [VECTORS]
+@group(0) @binding(3) var<storage, read> dy: array<vec4<$element>>; // [VECTORS]
 //# end
-@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>; // [VECTORS]
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<$element>>; // [VECTORS]
 @group(0) @binding(2) var<storage, read> slopes: array<f32>; // [more than ENTRY]
-@group(0) @binding(4) var<storage, read_write> dx: array<vec4<f32>>; // [VECTORS]
+@group(0) @binding(4) var<storage, read_write> dx: array<vec4<$element>>; // [VECTORS]
 @group(0) @binding(5) var<storage, read_write> parts: array<f32>; // [PARTS]
 @group(0) @binding(6) var<storage, read_write> dslopes: array<f32>; // [more than ENTRY]
 
@@ -28,7 +28,7 @@ fn x_at(i: u32) -> vec4<f32> {
     let row = i / TEXELS;
     return textureLoad(x, vec2<u32>(i - row * TEXELS, row));
     //# else
-    return x[i];
+    return vec4<f32>(x[i]);
     //# end
 }
 
@@ -37,7 +37,7 @@ fn dy_at(i: u32) -> vec4<f32> {
     let row = i / TEXELS;
     return textureLoad(dy, vec2<u32>(i - row * TEXELS, row));
     //# else
-    return dy[i];
+    return vec4<f32>(dy[i]);
     //# end
 }
 
@@ -54,7 +54,7 @@ fn activation_fixed(
     for (var n = 0u; n < FEW; n++) {
         let i = first + n * WIDE;
         if i < VECTORS {
-            y[i] = activation(KIND, x_at(i), SLOPE);
+            y[i] = ${narrow}(activation(KIND, x_at(i), SLOPE));
         }
     }
 }
@@ -70,7 +70,7 @@ fn activation_learnable(
     for (var n = 0u; n < FEW; n++) {
         let i = first + n * WIDE;
         if i < VECTORS {
-            y[i] = leaky(x_at(i), slope);
+            y[i] = ${narrow}(leaky(x_at(i), slope));
         }
     }
 }
@@ -85,7 +85,7 @@ fn activation_fixed_backward(
     for (var n = 0u; n < FEW; n++) {
         let i = first + n * WIDE;
         if i < VECTORS {
-            dx[i] = dy_at(i) * activation_slope(KIND, x_at(i), SLOPE);
+            dx[i] = ${narrow}(dy_at(i) * activation_slope(KIND, x_at(i), SLOPE));
         }
     }
 }
@@ -107,7 +107,7 @@ fn activation_learnable_backward(
         if i < VECTORS {
             let v = x_at(i);
             let d = dy_at(i);
-            dx[i] = d * leaky_slope(v, slope);
+            dx[i] = ${narrow}(d * leaky_slope(v, slope));
             // What lies behind the last element is not ours: it may hold anything.
             let inside = vec4(4u * i) + vec4(0u, 1u, 2u, 3u) < vec4(COUNT);
             sum += select(vec4(0.0), d * v, inside & (v < vec4(0.0)));

@@ -5,6 +5,9 @@
 
 override VECTORS: u32;     // vec4 elements of this window
 override DECAYED: u32;     // of these, the first so many decay
+//# if half
+override COPIED: u32;      // of these, the first so many have a copy in f16
+//# end
 override DECAY_FIRST: bool; // PyTorch's order: decay, then move; transformers moves, then decays
 
 struct Hyper {
@@ -20,7 +23,7 @@ struct Hyper {
 
 struct Verdict {
     norm: f32,
-    clip: f32,
+    clip: f32, // also takes the loss scale out again
     open: f32,
     halted: f32,
 }
@@ -38,6 +41,9 @@ struct Verdict {
 @group(0) @binding(3) var<storage, read_write> second: array<vec4<f32>>;    // [VECTORS], moment v
 @group(0) @binding(4) var<storage, read> hyper: array<Hyper>;               // [1]
 @group(0) @binding(5) var<storage, read> verdict: array<Verdict>;           // [1]
+//# if half
+@group(0) @binding(9) var<storage, read_write> copies: array<vec4<f16>>;     // [COPIED]
+//# end
 
 const LANES = 64u;
 const EACH = 4u; // vectors of one lane; LANES apart, so that neighbours read neighbours
@@ -73,12 +79,17 @@ fn adamw(
             second[i] = v;
             let decay = select(0.0, h.decay, i < DECAYED);
             let move_by = h.step * m / (sqrt(v) + h.epsilon);
-            if DECAY_FIRST {
-                parameters[i] = p - p * decay - move_by;
-            } else {
+            var next = p - p * decay - move_by;
+            if !DECAY_FIRST {
                 let moved = p - move_by;
-                parameters[i] = moved - moved * decay;
+                next = moved - moved * decay;
             }
+            parameters[i] = next;
+            //# if half
+            if i < COPIED {
+                copies[i] = narrow4(next);
+            }
+            //# end
         }
     }
 }

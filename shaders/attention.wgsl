@@ -9,6 +9,7 @@
 // Flags: forward | query_gradient | key_gradient; shuffle; images (inputs are read as images); entropy; held (the lane's own rows stay in
 // registers; otherwise they are read again for every few keys).
 // Numbers: columns (vec4s of a head's row), lanes, rows, keys (rows of the tile taken at once), tile.
+// Texts: element, how qkv, output and their gradients are stored, and narrow, what turns vec4<f32> into it; texel.
 
 override HEADS: u32; // H
 override SEQUENCE: u32; // T
@@ -22,12 +23,12 @@ const MASKED = -1e30; // the score of a later key: finite, because WGSL has no i
 const EXPONENT = 0x7f800000u; // all ones in whatever is not finite
 
 //# if images
-@group(0) @binding(0) var qkv: texture_storage_2d<rgba32float, read>; // [B*T, 3*H*COLUMNS]: q | k | v
+@group(0) @binding(0) var qkv: texture_storage_2d<$texel, read>; // [B*T, 3*H*COLUMNS]: q | k | v
 //# else
-@group(0) @binding(0) var<storage, read> qkv: array<vec4<f32>>; // [B*T, 3*H*COLUMNS]: q | k | v
+@group(0) @binding(0) var<storage, read> qkv: array<vec4<$element>>; // [B*T, 3*H*COLUMNS]: q | k | v
 //# end
 //# if forward
-@group(0) @binding(1) var<storage, read_write> output: array<vec4<f32>>; // [B*T, H*COLUMNS]
+@group(0) @binding(1) var<storage, read_write> output: array<vec4<$element>>; // [B*T, H*COLUMNS]
 @group(0) @binding(2) var<storage, read_write> lse: array<f32>; // [B, H, T]: log of the sum of e^score
 //# if entropy
 @group(0) @binding(3) var<storage, read_write> entropy: array<f32>; // [B, H, T], nats
@@ -35,16 +36,16 @@ const EXPONENT = 0x7f800000u; // all ones in whatever is not finite
 //# else
 @group(0) @binding(1) var<storage, read> lse: array<f32>; // [B, H, T]
 //# if images
-@group(0) @binding(2) var d_output: texture_storage_2d<rgba32float, read>; // [B*T, H*COLUMNS]
+@group(0) @binding(2) var d_output: texture_storage_2d<$texel, read>; // [B*T, H*COLUMNS]
 //# else
-@group(0) @binding(2) var<storage, read> d_output: array<vec4<f32>>; // [B*T, H*COLUMNS]
+@group(0) @binding(2) var<storage, read> d_output: array<vec4<$element>>; // [B*T, H*COLUMNS]
 //# end
-@group(0) @binding(3) var<storage, read_write> d_qkv: array<vec4<f32>>; // [B*T, 3*H*COLUMNS]
+@group(0) @binding(3) var<storage, read_write> d_qkv: array<vec4<$element>>; // [B*T, 3*H*COLUMNS]
 //# if query_gradient
 //# if images
-@group(0) @binding(4) var output: texture_storage_2d<rgba32float, read>; // [B*T, H*COLUMNS]
+@group(0) @binding(4) var output: texture_storage_2d<$texel, read>; // [B*T, H*COLUMNS]
 //# else
-@group(0) @binding(4) var<storage, read> output: array<vec4<f32>>; // [B*T, H*COLUMNS]
+@group(0) @binding(4) var<storage, read> output: array<vec4<$element>>; // [B*T, H*COLUMNS]
 //# end
 @group(0) @binding(5) var<storage, read_write> delta: array<f32>; // [B, H, T]: sum of d_output * output
 //# else
@@ -67,7 +68,7 @@ fn qkv_at(place: vec2<u32>, right: u32) -> vec4<f32> {
     //# if images
     return textureLoad(qkv, vec2(place.x + right, place.y));
     //# else
-    return qkv[place.y * 3u * HEADS * COLUMNS + place.x + right];
+    return vec4<f32>(qkv[place.y * 3u * HEADS * COLUMNS + place.x + right]);
     //# end
 }
 
@@ -77,7 +78,7 @@ fn d_output_at(place: vec2<u32>, right: u32) -> vec4<f32> {
     //# if images
     return textureLoad(d_output, vec2(place.x + right, place.y));
     //# else
-    return d_output[place.y * HEADS * COLUMNS + place.x + right];
+    return vec4<f32>(d_output[place.y * HEADS * COLUMNS + place.x + right]);
     //# end
 }
 //# end
@@ -87,7 +88,7 @@ fn output_at(place: vec2<u32>, right: u32) -> vec4<f32> {
     //# if images
     return textureLoad(output, vec2(place.x + right, place.y));
     //# else
-    return output[place.y * HEADS * COLUMNS + place.x + right];
+    return vec4<f32>(output[place.y * HEADS * COLUMNS + place.x + right]);
     //# end
 }
 //# end
@@ -414,7 +415,7 @@ fn key_gradient(
         let share_$r = 1.0 / sum_$r;
         let log_sum_$r = log(sum_$r);
         //# for c in columns
-        output[out_$r.y * width + out_$r.x + ${c}u] = x_${r}_$c * share_$r;
+        output[out_$r.y * width + out_$r.x + ${c}u] = ${narrow}(x_${r}_$c * share_$r);
         //# end
         lse[line + i_$r] = bitcast<f32>(bitcast<u32>(peak_$r + log_sum_$r) | broken_$r);
         //# if entropy
@@ -423,9 +424,9 @@ fn key_gradient(
         //# end
         //# else
         //# for c in columns
-        d_qkv[own_$r.y * 3u * width + own_$r.x + ${c}u] = x_${r}_$c * SCALE;
+        d_qkv[own_$r.y * 3u * width + own_$r.x + ${c}u] = ${narrow}(x_${r}_$c * SCALE);
         //# if key_gradient
-        d_qkv[own_$r.y * 3u * width + own_$r.x + width + ${c}u] = y_${r}_$c;
+        d_qkv[own_$r.y * 3u * width + own_$r.x + width + ${c}u] = ${narrow}(y_${r}_$c);
         //# end
         //# end
         //# if query_gradient

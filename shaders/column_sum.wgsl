@@ -9,11 +9,11 @@ override ACCUMULATE: bool;
 
 const LANES = 64u;
 
-@group(0) @binding(0) var<storage, read> x: array<f32>; // [ROWS, WIDTH]
+@group(0) @binding(0) var<storage, read> x: array<$element>; // [ROWS, WIDTH]
 //# if images
-@group(0) @binding(0) var x4: texture_storage_2d<rgba32float, read>; // [ROWS, WIDTH / 4]
+@group(0) @binding(0) var x4: texture_storage_2d<$texel, read>; // [ROWS, WIDTH / 4]
 //# else
-@group(0) @binding(0) var<storage, read> x4: array<vec4<f32>>; // [ROWS, WIDTH / 4]
+@group(0) @binding(0) var<storage, read> x4: array<vec4<$element>>; // [ROWS, WIDTH / 4]
 //# end
 @group(0) @binding(1) var<storage, read_write> sums: array<f32>; // [BLOCKS, COLUMNS rounded up to vectors]
 @group(0) @binding(1) var<storage, read_write> sums4: array<vec4<f32>>; // the same
@@ -28,7 +28,7 @@ fn partial(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
         let first = group.y * ROWS_EACH;
         var sum = 0.0;
         for (var row = first; row < min(first + ROWS_EACH, ROWS); row++) {
-            sum += x[row * WIDTH + column];
+            sum += f32(x[row * WIDTH + column]);
         }
         sums[group.y * ((COLUMNS + 3u) / 4u * 4u) + column] = sum;
     }
@@ -46,7 +46,7 @@ fn partial_whole(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocat
             //# if images
             sum += textureLoad(x4, vec2(vector, row));
             //# else
-            sum += x4[row * (WIDTH / 4u) + vector];
+            sum += vec4<f32>(x4[row * (WIDTH / 4u) + vector]);
             //# end
         }
         sums4[group.y * vectors + vector] = sum;

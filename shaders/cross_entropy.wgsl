@@ -1,6 +1,6 @@
 // Cross-entropy over a vocabulary that is walked in pieces: `update` folds one piece of logits into a running
 // log-sum-exp per row, `finish` turns it into the loss, `gradient` turns one piece of logits into its gradient.
-// A team of lanes shares a row; `finish` is one team in all.
+// A team of lanes shares a row; `finish` is one team in all. With `half` the gradient is f16 and carries the loss scale.
 
 override ROWS: u32;    // token positions
 override COLUMNS: u32; // vocabulary entries of this piece
@@ -23,7 +23,7 @@ const FLOOR = -1e30;         // below every logit; WGSL has no infinite constant
 //# else
 @group(0) @binding(0) var<storage, read> logits: array<Vector>;            // [ROWS, COLUMNS]
 //# end
-@group(0) @binding(1) var<storage, read_write> gradients: array<Vector>;    // [ROWS, COLUMNS], logits before
+@group(0) @binding(1) var<storage, read_write> gradients: array<$stored>;   // [ROWS, COLUMNS]; f32: logits before
 @group(0) @binding(2) var<storage, read_write> state: array<State>;        // [ROWS]
 @group(0) @binding(3) var<storage, read> states: array<State>;             // [ROWS]
 @group(0) @binding(4) var<storage, read> targets: array<u32>;              // [ROWS]
@@ -31,6 +31,9 @@ const FLOOR = -1e30;         // below every logit; WGSL has no infinite constant
 @group(0) @binding(6) var<storage, read> lse: array<f32>;                  // [ROWS]
 @group(0) @binding(7) var<storage, read_write> lse_out: array<f32>;        // [ROWS]
 @group(0) @binding(8) var<storage, read_write> loss: array<f32>;           // [1], added to
+//# if half
+@group(0) @binding(9) var<storage, read> scaling: array<Scaling>;          // [1]
+//# end
 
 //# if update
 fn logits_at(row: u32, i: u32) -> Vector {
@@ -43,12 +46,16 @@ fn logits_at(row: u32, i: u32) -> Vector {
 //# end
 
 //# if gradient
-// The logits, where their gradient will be.
+// The logits; in f32, where their gradient will be.
 fn logits_at(row: u32, i: u32) -> Vector {
     //# if images
     return textureLoad(logits, vec2(i, row));
     //# else
+    //# if half
+    return logits[row * (COLUMNS / VECTOR) + i];
+    //# else
     return gradients[row * (COLUMNS / VECTOR) + i];
+    //# end
     //# end
 }
 //# end
@@ -128,12 +135,16 @@ fn gradient(
     let vectors = COLUMNS / VECTOR;
     let log_sum = lse[row];
     let target_index = targets[row];
+    //# if half
+    let weight = select(scale[0] * scaling[0].scale, 0.0, target_index == IGNORED);
+    //# else
     let weight = select(scale[0], 0.0, target_index == IGNORED);
+    //# end
     // A target of another piece lies past COLUMNS after the subtraction wraps.
     let at = target_index - FIRST;
     for (var i = lane % TEAM; i < vectors; i += TEAM) {
         let p = exp(logits_at(row, i) - Vector(log_sum));
-        gradients[row * vectors + i] = (p - one_hot(i * VECTOR, at)) * weight;
+        gradients[row * vectors + i] = ${narrow}((p - one_hot(i * VECTOR, at)) * weight);
     }
 }
 //# end

@@ -8,10 +8,14 @@ override EACH: u32;     // vectors of one stretch
 override PARTIAL: u32;  // where this window's partial sums start
 override PARTIALS: u32; // partial sums in all
 override LANES: u32;    // of a workgroup: one team, or teams of one
+//# if scaled
+override GROW_EVERY: f32; // good steps after which the loss scale doubles
+override LARGEST: f32;    // the largest loss scale
+//# end
 
 struct Verdict {
     norm: f32,
-    clip: f32,   // what every gradient is multiplied with
+    clip: f32,   // what every gradient is multiplied with; the loss scale goes out with it
     open: f32,   // 1: the update may happen, 0: it may not
     halted: f32, // 1: an earlier step of this run was not finite and nobody has answered for it yet
 }
@@ -31,6 +35,9 @@ struct Policy {
 @group(0) @binding(3) var<storage, read> loss: array<f32>;               // [1]
 @group(0) @binding(4) var<storage, read> policy: array<Policy>;          // [1]
 @group(0) @binding(5) var<storage, read_write> verdict: array<Verdict>;  // [1]
+//# if scaled
+@group(0) @binding(6) var<storage, read_write> scaling: array<Scaling>;  // [1]
+//# end
 
 fn gradient_at(i: u32) -> vec4<f32> {
     //# if images
@@ -69,7 +76,12 @@ fn close(@builtin(local_invocation_index) lane: u32) {
     }
     let total = team_sum(sum, lane);
     if lane == 0u {
+        //# if scaled
+        let loss_scale = scaling[0].scale;
+        let norm = sqrt(total) / loss_scale;
+        //# else
         let norm = sqrt(total);
+        //# end
         var clip = 1.0;
         if policy[0].max_norm > 0.0 {
             // NaN stays NaN, as in PyTorch; what `min` makes of it differs between drivers.
@@ -87,6 +99,23 @@ fn close(@builtin(local_invocation_index) lane: u32) {
         if record {
             halted = 0.0;
         }
+        //# if scaled
+        clip /= loss_scale;
+        scaling[0].used = loss_scale;
+        scaling[0].overflowed = 0.0;
+        if is_finite(loss[0]) && !is_finite(total) && loss_scale > 1.0 && verdict[0].halted == 0.0 {
+            // The scale was too large, nothing worse: this update is left out, and the run goes on.
+            scaling[0] = Scaling(loss_scale * 0.5, 0.0, loss_scale, 1.0);
+            verdict[0] = Verdict(norm, clip, 0.0, 0.0);
+            return;
+        }
+        if sound && halted == 0.0 {
+            let good = scaling[0].good + 1.0;
+            let grows = good >= GROW_EVERY;
+            scaling[0].good = select(good, 0.0, grows);
+            scaling[0].scale = select(loss_scale, min(loss_scale * 2.0, LARGEST), grows);
+        }
+        //# end
         verdict[0] = Verdict(norm, clip, select(0.0, 1.0, record || halted == 0.0), halted);
     }
 }

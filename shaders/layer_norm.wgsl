@@ -2,7 +2,8 @@
 // With xhat = (x - mean) * rstd and g = dy * gamma:
 //   dx = rstd * (g - mean(g) - xhat * mean(g * xhat)),  dgamma += sum over rows of dy * xhat,  dbeta += of dy.
 // KEEP, the vectors of a row that a lane holds in registers, sizes arrays in functions: no override can, so the
-// recipe puts that one constant before this text.
+// recipe puts that one constant before this text. y and dy are stored in f32 or f16 (`stored`, `texel`; `narrow` turns
+// a Vector into the former), all else in f32.
 
 override ROWS: u32;
 override WIDTH: u32; // vectors of a row
@@ -17,7 +18,7 @@ override BLOCK_ROWS: u32; // rows of one piece
 @group(0) @binding(0) var x: texture_storage_2d<rgba32float, read>; // [ROWS, WIDTH]
 @group(0) @binding(1) var gamma: texture_storage_2d<rgba32float, read>; // [1, WIDTH]
 @group(0) @binding(2) var beta: texture_storage_2d<rgba32float, read>; // [1, WIDTH]
-@group(0) @binding(8) var dy: texture_storage_2d<rgba32float, read>; // [ROWS, WIDTH]
+@group(0) @binding(8) var dy: texture_storage_2d<$texel, read>; // [ROWS, WIDTH]
 //# if addend
 @group(0) @binding(14) var addend: texture_storage_2d<rgba32float, read>; // [ROWS, WIDTH]
 //# end
@@ -28,9 +29,9 @@ override BLOCK_ROWS: u32; // rows of one piece
 @group(0) @binding(0) var<storage, read> x: array<Vector>; // [ROWS, WIDTH]
 @group(0) @binding(1) var<storage, read> gamma: array<Vector>; // [WIDTH]
 @group(0) @binding(2) var<storage, read> beta: array<Vector>; // [WIDTH]
-@group(0) @binding(8) var<storage, read> dy: array<Vector>; // [ROWS, WIDTH]
+@group(0) @binding(8) var<storage, read> dy: array<$stored>; // [ROWS, WIDTH]
 //# end
-@group(0) @binding(3) var<storage, read_write> y: array<Vector>; // [ROWS, WIDTH]
+@group(0) @binding(3) var<storage, read_write> y: array<$stored>; // [ROWS, WIDTH]
 @group(0) @binding(4) var<storage, read_write> mean: array<f32>; // [ROWS]
 @group(0) @binding(5) var<storage, read_write> rstd: array<f32>; // [ROWS]
 
@@ -55,7 +56,7 @@ fn dy_at(row: u32, column: u32) -> Vector {
     //# if images
     return textureLoad(dy, vec2(column, row));
     //# else
-    return dy[row * WIDTH + column];
+    return Vector(dy[row * WIDTH + column]);
     //# end
 }
 
@@ -136,11 +137,11 @@ fn layer_norm(
     for (var n = 0u; n < KEEP; n++) {
         let c = member + n * TEAM;
         if FITS || c < WIDTH {
-            y[first + c] = kept[n] * r * gamma_at(c) + beta_at(c);
+            y[first + c] = ${narrow}(kept[n] * r * gamma_at(c) + beta_at(c));
         }
     }
     for (var c = member + KEEP * TEAM; c < WIDTH; c += TEAM) {
-        y[first + c] = (x_at(row, c) - Vector(mu)) * r * gamma_at(c) + beta_at(c);
+        y[first + c] = ${narrow}((x_at(row, c) - Vector(mu)) * r * gamma_at(c) + beta_at(c));
     }
     if member == 0u {
         mean[row] = mu;

@@ -1,7 +1,8 @@
 // C[M, N] = A · B, where A is stored as [M, K] or [K, M], and B as [K, N] or [N, K].
 //
 // A template: `//#` lines are carried out by src/ops/unroll.rs; the text that stands where `//# insert` does is made in
-// src/ops/matmul/kernels.rs. Elements are read four at a time along the axis that is contiguous in memory.
+// src/ops/matmul/kernels.rs. Elements are read four at a time along the axis that is contiguous in memory. A and B
+// are stored in f32 or f16, and so is C; sums are f32.
 
 override M: u32;
 override N: u32;
@@ -12,27 +13,27 @@ override B_ROWS: u32; // B as stored: [K, N], or [N, K]
 override B_COLUMNS: u32;
 
 //# if a_image
-@group(0) @binding(0) var a: texture_storage_2d<rgba32float, read>; // [A_ROWS, A_COLUMNS / 4]
+@group(0) @binding(0) var a: texture_storage_2d<$texel, read>; // [A_ROWS, A_COLUMNS / 4]
 //# else
 //# if a_whole
-@group(0) @binding(0) var<storage, read> a: array<vec4<f32>>; // [A_ROWS, A_COLUMNS / 4]
+@group(0) @binding(0) var<storage, read> a: array<vec4<$operand>>; // [A_ROWS, A_COLUMNS / 4]
 //# else
-@group(0) @binding(0) var<storage, read> a: array<f32>; // [A_ROWS, A_COLUMNS]
+@group(0) @binding(0) var<storage, read> a: array<$operand>; // [A_ROWS, A_COLUMNS]
 //# end
 //# end
 //# if b_image
-@group(0) @binding(1) var b: texture_storage_2d<rgba32float, read>; // [B_ROWS, B_COLUMNS / 4]
+@group(0) @binding(1) var b: texture_storage_2d<$texel, read>; // [B_ROWS, B_COLUMNS / 4]
 //# else
 //# if b_whole
-@group(0) @binding(1) var<storage, read> b: array<vec4<f32>>; // [B_ROWS, B_COLUMNS / 4]
+@group(0) @binding(1) var<storage, read> b: array<vec4<$operand>>; // [B_ROWS, B_COLUMNS / 4]
 //# else
-@group(0) @binding(1) var<storage, read> b: array<f32>; // [B_ROWS, B_COLUMNS]
+@group(0) @binding(1) var<storage, read> b: array<$operand>; // [B_ROWS, B_COLUMNS]
 //# end
 //# end
 //# if c_whole
-@group(0) @binding(2) var<storage, read_write> c: array<vec4<f32>>; // [M, N / 4]
+@group(0) @binding(2) var<storage, read_write> c: array<vec4<$result>>; // [M, N / 4]
 //# else
-@group(0) @binding(2) var<storage, read_write> c: array<f32>; // [M, N]
+@group(0) @binding(2) var<storage, read_write> c: array<$result>; // [M, N]
 //# end
 //# if bias
 override BIAS_COLUMNS: u32; // the first columns of C; the others have no bias
@@ -57,12 +58,12 @@ fn a_at(row: u32, column: u32) -> vec4<f32> {
     return textureLoad(a, vec2(column / 4u, row));
 //# else
 //# if a_whole
-    return a[(row * A_COLUMNS + column) / 4u];
+    return vec4<f32>(a[(row * A_COLUMNS + column) / 4u]);
 //# else
     let i = row * A_COLUMNS + column;
     let last = A_COLUMNS - 1u - column;
     // Past the end the last element is read instead and thrown away: memory there may hold anything.
-    let v = vec4(a[i], a[i + min(1u, last)], a[i + min(2u, last)], a[i + min(3u, last)]);
+    let v = vec4<f32>(vec4(a[i], a[i + min(1u, last)], a[i + min(2u, last)], a[i + min(3u, last)]));
     return select(vec4(0.0), v, vec4(0u, 1u, 2u, 3u) <= vec4(last));
 //# end
 //# end
@@ -74,11 +75,11 @@ fn b_at(row: u32, column: u32) -> vec4<f32> {
     return textureLoad(b, vec2(column / 4u, row));
 //# else
 //# if b_whole
-    return b[(row * B_COLUMNS + column) / 4u];
+    return vec4<f32>(b[(row * B_COLUMNS + column) / 4u]);
 //# else
     let i = row * B_COLUMNS + column;
     let last = B_COLUMNS - 1u - column;
-    let v = vec4(b[i], b[i + min(1u, last)], b[i + min(2u, last)], b[i + min(3u, last)]);
+    let v = vec4<f32>(vec4(b[i], b[i + min(1u, last)], b[i + min(2u, last)], b[i + min(3u, last)]));
     return select(vec4(0.0), v, vec4(0u, 1u, 2u, 3u) <= vec4(last));
 //# end
 //# end
@@ -101,9 +102,9 @@ fn write_one(i: u32, sum: f32) {
     v += addend[i];
 //# end
 //# if accumulate
-    v += c[i];
+    v += f32(c[i]);
 //# end
-    c[i] = v;
+    c[i] = ${narrow1}(v);
 }
 //# end
 
@@ -121,9 +122,9 @@ fn write(row: u32, column: u32, sum: vec4<f32>) {
 //# end
 //# end
 //# if accumulate
-        v += c[i];
+        v += vec4<f32>(c[i]);
 //# end
-        c[i] = v;
+        c[i] = ${narrow4}(v);
 //# else
         let i = row * N + column;
         write_one(i, sum.x);

@@ -13,6 +13,7 @@ use normfree::fault::Fault;
 use normfree::train::checkpoint::{
     Checkpoint, ModelTensors, Moments, NamedTensor, Snapshot, Spec, TrainerState,
 };
+use normfree::train::engine::LossScale;
 use normfree::train::run_folder::RunFolder;
 
 /// SplitMix64: enough randomness for tests, from a seed that can be printed.
@@ -147,6 +148,7 @@ impl Sample {
                 recording: step % 2 == 1,
                 owes_evaluation: step % 3 == 1,
                 data_fingerprint: u64::MAX - step,
+                loss_scale: (step % 4 == 3).then_some(LossScale { scale: 1 << 24, good_steps: 1999 }),
             },
             model: any_bits(&parameters, step),
             moments: Moments {

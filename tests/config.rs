@@ -231,7 +231,7 @@ fn every_key_can_be_set() {
             keys += 1;
         }
     }
-    assert_eq!(keys, 48, "a key was added or lost: put its default into the tests too");
+    assert_eq!(keys, 50, "a key was added or lost: put its default into the tests too");
 }
 
 #[test]
@@ -344,7 +344,11 @@ fn unknown_words_list_the_known() {
     );
     says(
         &with(&["train.precision=f16"]).expect_err("f16"),
-        &["--set train.precision", "\"f32\" (the only value"],
+        &["--set train.precision", "\"f32\" or \"mixed\""],
+    );
+    says(
+        &with(&["train.loss_scale=3"]).expect_err("3"),
+        &["--set train.loss_scale", "a power of two from 1 to 16777216"],
     );
 }
 

@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod data;
 mod memory;
+mod mixed;
 mod ops;
 mod report;
 mod run_folder;

@@ -317,6 +317,8 @@ fn records_keep_every_float() {
             grad_norm: f64::INFINITY,
             tokens: 9,
             tokens_per_s: 5e3,
+            loss_scale: Some(65536.0),
+            overflow: true,
         }),
         Record::Attention(Attention {
             step: 3,
@@ -450,7 +452,16 @@ fn synthetic(name: &str, panel: &Panel, steps: u64, end: f64, breaks: u64) -> Ru
         let loss = if lost { f64::NAN } else { end + (7.6 - end) * (-9.0 * t).exp() };
         let noise = 0.12 * (step as f64 * 12.9898).sin();
         let (tokens, grad_norm) = ((step + 1) * 2048, 1.0);
-        run.steps.push(Step { step, loss: loss + noise, lr: 1e-3, grad_norm, tokens, tokens_per_s: 6e3 });
+        run.steps.push(Step {
+            step,
+            loss: loss + noise,
+            lr: 1e-3,
+            grad_norm,
+            tokens,
+            tokens_per_s: 6e3,
+            loss_scale: None,
+            overflow: false,
+        });
         if step % 50 == 49 {
             let entropy = |value: f64| {
                 if lost { f32::NAN } else { (3.87 + (value - 3.87) * (t * 3.0).min(1.0)) as f32 }

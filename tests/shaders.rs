@@ -16,12 +16,13 @@ use std::sync::Arc;
 /// Traits of devices that there are, by name.
 fn devices() -> Vec<(&'static str, Traits)> {
     let floor = Traits::floor();
-    let software = |lanes| Traits { lanes, software: true, ..Traits::floor() };
+    let software = |lanes| Traits { lanes, software: true, f16: true, ..Traits::floor() };
     let gpu = |lanes| Traits {
         lanes,
         max_invocations: 1024,
         workgroup_memory: 32 << 10,
         max_binding: 2 << 30,
+        f16: true,
         ..Traits::floor()
     };
     vec![
@@ -72,9 +73,16 @@ fn configs() -> Vec<Config> {
     // Widths that are no multiple of 64, and the widest head.
     list.push(base(&["model.n_embd=20", "model.n_head=1", "model.vocab_size=97"]));
     list.push(base(&["model.n_embd=512"]));
+    // Mixed precision, also where f16 rows fit an image.
+    for width in ["model.n_embd=64", "model.n_embd=128", "model.n_embd=20"] {
+        let mixed = ["train.precision=mixed", width, "model.n_head=1", "model.bias=all"];
+        list.push(base(&[&mixed[..], &["model.norm=none"]].concat()));
+        list.push(base(&[&mixed[..], &[slopes]].concat()));
+    }
     let gpt2 = ["model.n_embd=768", "model.n_head=12", "model.vocab_size=50257", "model.n_positions=1024"];
     let sizes = ["train.sequence_length=1024", "train.batch_size=4"];
     list.push(base(&[&gpt2[..], &sizes].concat()));
+    list.push(base(&[&gpt2[..], &sizes, &["train.precision=mixed"]].concat()));
     list
 }
 
@@ -132,7 +140,8 @@ type Checked = Arc<(Module, ModuleInfo)>;
 
 fn parse(text: &str) -> Result<Checked, String> {
     let module = naga::front::wgsl::parse_str(text).map_err(|error| error.emit_to_string(text))?;
-    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP);
+    let capabilities = Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16;
+    let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     let info = validator.validate(&module).map_err(|error| error.emit_to_string(text))?;
     Ok(Arc::new((module, info)))
 }
@@ -217,7 +226,11 @@ fn keeps_to_the_floor((module, info): &(Module, ModuleInfo)) -> Result<(), Strin
 }
 
 fn uses_subgroups(module: &Module) -> bool {
-    Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(module).is_err()
+    Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16).validate(module).is_err()
+}
+
+fn uses_f16(module: &Module) -> bool {
+    Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP).validate(module).is_err()
 }
 
 fn spirv((module, info): &(Module, ModuleInfo), entry: &str) -> Result<(), String> {
@@ -290,6 +303,10 @@ fn examine(subject: &Subject, checked: &Checked) -> Result<(), String> {
         ("HLSL", direct3d),
         ("GLSL ES", opengl),
     ] {
+        // GLSL ES has no 16-bit floats; wgpu offers SHADER_F16 nowhere through OpenGL.
+        if language == "GLSL ES" && uses_f16(&checked.0) {
+            continue;
+        }
         translate(&module, kernel.entry).map_err(|error| format!("{language}: {error}"))?;
     }
     Ok(())
@@ -347,4 +364,9 @@ fn the_checks_can_fail() {
         @compute @workgroup_size(64)
         fn sum(@builtin(local_invocation_index) i: u32) { y[i] = subgroupAdd(y[i]); }";
     assert!(uses_subgroups(&parse(lanes).unwrap().0));
+    let halves = "enable f16;
+        @group(0) @binding(0) var<storage, read_write> y: array<f16>;
+        @compute @workgroup_size(64)
+        fn twice(@builtin(local_invocation_index) i: u32) { y[i] *= 2.0h; }";
+    assert!(uses_f16(&parse(halves).unwrap().0) && !uses_f16(&parse(lanes).unwrap().0));
 }

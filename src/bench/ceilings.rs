@@ -39,7 +39,7 @@ impl Ceilings {
     pub fn measure(gpu: &Gpu) -> Result<Self> {
         let (dispatch, submit, encode) = small_costs(gpu)?;
         let mut arithmetic = vec![Arithmetic { number: "f32", flops: best_arithmetic(gpu, false)? }];
-        if gpu.half() {
+        if gpu.traits().f16 {
             arithmetic.push(Arithmetic { number: "f16", flops: best_arithmetic(gpu, true)? });
         }
         Ok(Self { arithmetic, copies: copies(gpu)?, dispatch, submit, encode })

@@ -9,14 +9,18 @@ pub(super) fn memory_table(needs: &Needs, device: &Description, available: Optio
     let demand = &needs.device;
     let parts = [
         ("parameters", demand.parameters),
+        ("f16 copies", demand.copies),
         ("gradients", demand.gradients),
         ("moments", demand.moments),
         ("intermediates", demand.intermediates),
         ("other", demand.other),
         ("total", demand.total()),
     ];
-    let mut rows: Vec<Vec<String>> =
-        parts.iter().map(|(name, size)| vec![format!("  {name}"), bytes(*size)]).collect();
+    let mut rows: Vec<Vec<String>> = parts
+        .iter()
+        .filter(|(name, size)| *size > 0 || *name != "f16 copies")
+        .map(|(name, size)| vec![format!("  {name}"), bytes(*size)])
+        .collect();
     let mut lines = vec![format!("device memory on {}", device.name), columns(&rows, &[false, true])];
     rows.clear();
     let mut row = |name: &str, size: String| rows.push(vec![name.to_owned(), size]);

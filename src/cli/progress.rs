@@ -72,7 +72,13 @@ impl TrainProgress {
     /// What a trainer tells.
     pub fn watch(&mut self, event: &Event) {
         match event {
-            Event::Step(step) => self.step(step.loss),
+            Event::Step(step) => {
+                if step.overflow {
+                    let scale = step.loss_scale.unwrap_or_default();
+                    self.line(format!("step {}: the gradient overflowed at loss scale {scale}", step.step));
+                }
+                self.step(step.loss);
+            }
             Event::Eval(eval) => {
                 self.line(format!(
                     "step {}: held-out loss {:.4}, perplexity {:.3}",

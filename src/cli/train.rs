@@ -248,7 +248,9 @@ fn environment(config: &Config, gpu: &Gpu) -> Value {
             "workgroup_memory": traits.workgroup_memory,
             "max_binding": traits.max_binding,
             "choices": kernels::used(config, gpu),
+            "f16": traits.f16,
         },
+        "precision": config.train.precision,
     })
 }
 

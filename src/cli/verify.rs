@@ -37,7 +37,9 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     }
     let gpu = global.open()?;
     let chosen = CASES.iter().filter(|(stem, _)| arguments.op.as_deref().is_none_or(|op| op == *stem));
-    let cases: Vec<Case> = chosen.flat_map(|(_, list)| list(arguments.seed)).collect();
+    let (cases, left_out): (Vec<Case>, Vec<Case>) = chosen
+        .flat_map(|(_, list)| list(arguments.seed))
+        .partition(|case| gpu.traits().f16 || !case.needs_f16());
     let widest = cases.iter().map(|case| case.label.chars().count()).max().unwrap_or(0);
     let line = |[op, case, worst, bound, verdict]: [&str; 5]| {
         say(format!("{op:<14}  {case:<widest$}  {worst:>11}  {bound:>7}  {verdict}").trim_end())
@@ -55,6 +57,12 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     }
     let cases = cases.len();
     say(format!("\n{cases} cases, seed {}, on {}", arguments.seed, gpu.description().name))?;
+    if !left_out.is_empty() {
+        say(format!(
+            "{} cases of mixed precision left out: the device has no 16-bit floats",
+            left_out.len()
+        ))?;
+    }
     if failed.is_empty() {
         return Ok(());
     }

@@ -23,6 +23,8 @@ pub(super) struct Row {
 pub(super) enum Accepts {
     /// Both ends included.
     Integer(u64, u64),
+    /// From 2⁰ to 2 to this power.
+    PowerOfTwo(u32),
     Number(Span),
     Flag,
     /// Not empty.
@@ -58,7 +60,7 @@ pub(super) enum Otherwise {
 
 const U32: u64 = u32::MAX as u64;
 
-use Accepts::{Flag, Integer, Number, Text, Words};
+use Accepts::{Flag, Integer, Number, PowerOfTwo, Text, Words};
 use Otherwise::{Absent, Required, Times};
 
 const fn is(number: f64) -> Otherwise {
@@ -116,6 +118,8 @@ pub(super) const ROWS: &[Row] = &[
     row("train.ignore_end_of_text", Flag, Otherwise::Flag(true)),
     row("train.precision", Words(Precision::WORDS), Otherwise::Word("f32")),
     row("train.recompute", Words(Recompute::WORDS), Otherwise::Word("none")),
+    row("train.loss_scale", PowerOfTwo(24), Otherwise::Integer(1 << 16)),
+    row("train.loss_scale_window", Integer(1, 1 << 24), Otherwise::Integer(2000)),
     row("observe.entropy", Flag, Otherwise::Flag(true)),
     row("observe.entropy_every", Integer(1, U32), Otherwise::Integer(100)),
     row("observe.slopes_every", Integer(1, U32), Otherwise::Integer(100)),
@@ -140,6 +144,9 @@ impl Accepts {
                 let range = i128::from(*least)..=i128::from(*most);
                 (range.contains(number), "value out of range")
             }
+            (Self::PowerOfTwo(most), Value::Integer(number)) => {
+                ((0..=*most).any(|power| *number == 1 << power), "value out of range")
+            }
             (Self::Number(span), Value::Float(number)) => (span.contains(*number), "value out of range"),
             (Self::Number(span), Value::Integer(number)) => {
                 (span.contains(*number as f64), "value out of range")
@@ -156,6 +163,7 @@ impl Accepts {
     pub fn would_do(&self) -> String {
         match self {
             Self::Integer(least, most) => format!("an integer from {least} to {most}"),
+            Self::PowerOfTwo(most) => format!("a power of two from 1 to {}", 1_u64 << most),
             Self::Number(span) => span.would_do().to_owned(),
             Self::Flag => "true or false".to_owned(),
             Self::Text => "a text that is not empty".to_owned(),

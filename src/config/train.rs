@@ -37,9 +37,12 @@ choice! {
 }
 
 choice! {
-    /// The element type of weights and activations.
+    /// How numbers are stored.
     Precision {
         F32 = "f32",
+        /// f16 for what matrix products and attention read and write, f32 for all else: weights as they are trained
+        /// and saved, moments, sums, the residual stream, statistics, loss. The gradient is scaled to fit f16.
+        Mixed = "mixed",
     }
 }
 
@@ -122,6 +125,10 @@ pub struct TrainConfig {
     pub ignore_end_of_text: bool,
     pub precision: Precision,
     pub recompute: Recompute,
+    /// What the gradient is multiplied with at first where it goes through f16, a power of two; with `mixed` alone.
+    pub loss_scale: u32,
+    /// Steps without overflow after which that doubles; it halves at each overflow, whose update is left out.
+    pub loss_scale_window: u32,
 }
 
 /// What a run writes down beside loss and learning rate.

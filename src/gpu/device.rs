@@ -98,6 +98,7 @@ impl Gpu {
                 workgroup_memory: limits.max_compute_workgroup_storage_size,
                 max_binding: limits.max_storage_buffer_binding_size,
                 choices: Choices::default(),
+                f16: device.features().contains(wgpu::Features::SHADER_F16),
             },
             device,
             queue,
@@ -148,11 +149,6 @@ impl Gpu {
         &self.limits
     }
 
-    /// Whether shaders can compute in 16-bit floats.
-    pub fn half(&self) -> bool {
-        self.device.features().contains(wgpu::Features::SHADER_F16)
-    }
-
     /// Whether the device tells when a pass begins and ends.
     pub fn has_clock(&self) -> bool {
         self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY)
@@ -195,8 +191,9 @@ impl Gpu {
         Ok(buffer)
     }
 
-    /// An image of `width` texels of four f32 by `height` rows, to be copied into and read by kernels.
-    pub(crate) fn image(&self, (width, height): (u32, u32)) -> Result<wgpu::Texture> {
+    /// An image of `width` texels of four f32, or with `half` of four f16, by `height` rows, to be copied into and
+    /// read by kernels.
+    pub(crate) fn image(&self, width: u32, height: u32, half: bool) -> Result<wgpu::Texture> {
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let texture = self.device.create_texture(&wgpu::TextureDescriptor {
             label: Some("image"),
@@ -204,12 +201,15 @@ impl Gpu {
             mip_level_count: 1,
             sample_count: 1,
             dimension: wgpu::TextureDimension::D2,
-            format: wgpu::TextureFormat::Rgba32Float,
+            format: match half {
+                false => wgpu::TextureFormat::Rgba32Float,
+                true => wgpu::TextureFormat::Rgba16Float,
+            },
             usage: wgpu::TextureUsages::COPY_DST | wgpu::TextureUsages::STORAGE_BINDING,
             view_formats: &[],
         });
         if pollster::block_on(scope.pop()).is_some() {
-            let bytes = u64::from(width) * u64::from(height) * 16;
+            let bytes = u64::from(width) * u64::from(height) * if half { 8 } else { 16 };
             return Err(out_of_memory("an image", bytes));
         }
         self.count(|c| c.buffers += 1);

@@ -1,24 +1,47 @@
 //! The parts every decoder block is made of.
 
-use crate::config::{Activation, Bias, ModelConfig, Norm, SlopeScope};
+use crate::config::{Activation, Bias, ModelConfig, Norm, Precision, SlopeScope};
 use crate::ops::activation::Kind;
-use crate::tape::{Tape, TensorId};
+use crate::tape::{DType, Tape, TensorId};
+
+/// How products store what they read: their matrices, and the norms' results.
+pub(super) fn operands(precision: Precision) -> DType {
+    match precision {
+        Precision::F32 => DType::F32,
+        Precision::Mixed => DType::F16,
+    }
+}
+
+/// What products read of a matrix: itself, or its f16 copy.
+pub(super) fn operand(tape: &mut Tape, matrix: TensorId, precision: Precision) -> TensorId {
+    match precision {
+        Precision::F32 => matrix,
+        Precision::Mixed => tape.half_copy(matrix),
+    }
+}
 
 /// LayerNorm, or nothing.
 pub(super) enum Normalization {
-    LayerNorm { gamma: TensorId, beta: TensorId, epsilon: f32 },
+    LayerNorm { gamma: TensorId, beta: TensorId, epsilon: f32, result: DType },
     Identity,
 }
 
 impl Normalization {
     /// Declares the parameters of the norm `name` where `norm` asks for one.
-    pub fn declare(tape: &mut Tape, config: &ModelConfig, norm: Norm, name: &str) -> Self {
+    pub fn declare(
+        tape: &mut Tape,
+        config: &ModelConfig,
+        precision: Precision,
+        norm: Norm,
+        name: &str,
+    ) -> Self {
         match norm {
             Norm::None => Self::Identity,
             Norm::LayerNorm => Self::LayerNorm {
                 gamma: tape.parameter(&format!("{name}.weight"), &[config.n_embd]),
                 beta: tape.parameter(&format!("{name}.bias"), &[config.n_embd]),
                 epsilon: config.layer_norm_epsilon as f32,
+                result: operands(precision),
             },
         }
     }
@@ -26,7 +49,9 @@ impl Normalization {
     /// The identity records nothing.
     pub fn apply(&self, tape: &mut Tape, x: TensorId) -> TensorId {
         match *self {
-            Self::LayerNorm { gamma, beta, epsilon } => tape.layer_norm(x, gamma, beta, epsilon),
+            Self::LayerNorm { gamma, beta, epsilon, result } => {
+                tape.layer_norm(x, (gamma, beta), epsilon, result)
+            }
             Self::Identity => x,
         }
     }
@@ -40,8 +65,15 @@ pub(super) struct Linear {
 
 impl Linear {
     /// Declares `name.weight` [from, to] and a bias for its first `biased` columns.
-    pub fn declare(tape: &mut Tape, name: &str, from: usize, to: usize, biased: usize) -> Self {
+    pub fn declare(
+        tape: &mut Tape,
+        precision: Precision,
+        name: &str,
+        (from, to): (usize, usize),
+        biased: usize,
+    ) -> Self {
         let weight = tape.parameter(&format!("{name}.weight"), &[from, to]);
+        let weight = operand(tape, weight, precision);
         let bias = (biased > 0).then(|| tape.parameter(&format!("{name}.bias"), &[biased]));
         Self { weight, bias }
     }

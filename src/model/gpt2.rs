@@ -3,9 +3,9 @@
 //! x = dropout(wte[token] + wpe[position]); per block x ← x + attention(norm₁ x), x ← x + ffn(norm₂ x);
 //! logits = final_norm(x) · wteᵀ. The norm-free models of arXiv 2410.09637 keep the final norm.
 
-use super::block::{Activate, Linear, Normalization, biased, biased_attention};
+use super::block::{Activate, Linear, Normalization, biased, biased_attention, operand};
 use super::{Pass, Recorded, names};
-use crate::config::{Activation, ModelConfig, Norm, Recompute, SlopeScope};
+use crate::config::{Activation, ModelConfig, Norm, Precision, Recompute, SlopeScope};
 use crate::ops::cross_entropy::Targets;
 use crate::tape::{DType, Tape, TensorId};
 
@@ -24,6 +24,8 @@ struct Block {
 
 struct Gpt2 {
     tokens: TensorId,
+    /// The token table as the head reads it.
+    head: TensorId,
     positions: TensorId,
     blocks: Vec<Block>,
     final_norm: Normalization,
@@ -31,7 +33,7 @@ struct Gpt2 {
 
 pub(super) fn record(config: &ModelConfig, pass: &Pass) -> Recorded {
     let mut tape = Tape::new();
-    let model = Gpt2::declare(&mut tape, config);
+    let model = Gpt2::declare(&mut tape, config, pass.precision);
     let loss = model.forward(&mut tape, config, pass);
     if pass.training {
         if pass.micro_batches == 1 {
@@ -44,17 +46,19 @@ pub(super) fn record(config: &ModelConfig, pass: &Pass) -> Recorded {
 
 impl Gpt2 {
     /// Declares the parameters in the order of the Hugging Face file.
-    fn declare(tape: &mut Tape, config: &ModelConfig) -> Self {
+    fn declare(tape: &mut Tape, config: &ModelConfig, precision: Precision) -> Self {
         let width = config.n_embd;
         let tokens = tape.parameter("transformer.wte.weight", &[config.vocab_size, width]);
+        let head = operand(tape, tokens, precision);
         let positions = tape.parameter("transformer.wpe.weight", &[config.n_positions, width]);
         let learned = config.activation_function == Activation::LearnableLrelu;
         let one = learned && config.slope_scope == SlopeScope::Shared;
         let shared = one.then(|| tape.parameter(SHARED_SLOPE, &[1]));
-        let blocks = (0..config.n_layer).map(|layer| Block::declare(tape, config, layer, shared)).collect();
+        let block = |layer| Block::declare(tape, config, precision, layer, shared);
+        let blocks = (0..config.n_layer).map(block).collect();
         let norm = if config.final_norm { Norm::LayerNorm } else { Norm::None };
-        let final_norm = Normalization::declare(tape, config, norm, "transformer.ln_f");
-        Self { tokens, positions, blocks, final_norm }
+        let final_norm = Normalization::declare(tape, config, precision, norm, "transformer.ln_f");
+        Self { tokens, head, positions, blocks, final_norm }
     }
 
     fn forward(&self, tape: &mut Tape, config: &ModelConfig, pass: &Pass) -> TensorId {
@@ -76,30 +80,36 @@ impl Gpt2 {
         let x = self.final_norm.apply(tape, x);
         let targets = tape.input(names::TARGETS, &[places], DType::U32);
         let scale = tape.input(names::SCALE, &[1], DType::F32);
+        let mixed = pass.precision == Precision::Mixed;
+        let scaling = mixed.then(|| tape.input(names::SCALING, &[4], DType::F32));
         let loss = tape.observation(names::LOSS, &[1]);
-        tape.tied_cross_entropy(x, self.tokens, Targets { targets, scale, loss }, pass.piece_bytes);
+        tape.tied_cross_entropy(x, self.head, Targets { targets, scale, loss, scaling }, pass.piece_bytes);
         loss
     }
 }
 
 impl Block {
-    fn declare(tape: &mut Tape, config: &ModelConfig, layer: usize, shared: Option<TensorId>) -> Self {
+    fn declare(
+        tape: &mut Tape,
+        config: &ModelConfig,
+        precision: Precision,
+        layer: usize,
+        shared: Option<TensorId>,
+    ) -> Self {
         let name = |part: &str| format!("transformer.h.{layer}.{part}");
         let (width, inner) = (config.n_embd, config.inner());
+        let norm =
+            |tape: &mut Tape, part| Normalization::declare(tape, config, precision, config.norm, &name(part));
+        let linear =
+            |tape: &mut Tape, part, size, biased| Linear::declare(tape, precision, &name(part), size, biased);
         Self {
-            norm_1: Normalization::declare(tape, config, config.norm, &name("ln_1")),
-            attention: Linear::declare(
-                tape,
-                &name("attn.c_attn"),
-                width,
-                3 * width,
-                biased_attention(config),
-            ),
-            project: Linear::declare(tape, &name("attn.c_proj"), width, width, biased(config, width)),
-            norm_2: Normalization::declare(tape, config, config.norm, &name("ln_2")),
-            expand: Linear::declare(tape, &name("mlp.c_fc"), width, inner, biased(config, inner)),
+            norm_1: norm(tape, "ln_1"),
+            attention: linear(tape, "attn.c_attn", (width, 3 * width), biased_attention(config)),
+            project: linear(tape, "attn.c_proj", (width, width), biased(config, width)),
+            norm_2: norm(tape, "ln_2"),
+            expand: linear(tape, "mlp.c_fc", (width, inner), biased(config, inner)),
             activate: Activate::declare(tape, config, layer, shared),
-            contract: Linear::declare(tape, &name("mlp.c_proj"), inner, width, biased(config, width)),
+            contract: linear(tape, "mlp.c_proj", (inner, width), biased(config, width)),
         }
     }
 

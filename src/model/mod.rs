@@ -7,7 +7,7 @@ mod initial;
 
 pub use initial::initial_values;
 
-use crate::config::{Family, ModelConfig, Recompute};
+use crate::config::{Family, ModelConfig, Precision, Recompute};
 use crate::tape::{Tape, TensorId};
 
 /// What a micro-batch looks like and what is recorded for it.
@@ -27,6 +27,8 @@ pub struct Pass {
     pub piece_bytes: u64,
     /// What the backward pass makes again.
     pub recompute: Recompute,
+    /// With mixed precision, products and attention work on f16 copies of the matrices and f16 activations.
+    pub precision: Precision,
 }
 
 /// Names of the tensors the host fills and reads; every tape of a run shares them.
@@ -41,6 +43,8 @@ pub mod names {
     pub const SEGMENTS: &str = "segments";
     /// f32 [1]: the weight of a position in the loss.
     pub const SCALE: &str = "scale";
+    /// f32 [4]: the loss scale of mixed precision, and how it came about; see `ops::gradient_norm`.
+    pub const SCALING: &str = "loss scale";
     /// u32 [4]: what dropout is drawn from.
     pub const DROPOUT_KEY: &str = "dropout key";
     /// f32 [1].
@@ -70,12 +74,13 @@ pub fn record(config: &ModelConfig, pass: &Pass) -> Recorded {
     }
 }
 
-/// A trained tensor: its name, its shape, and whether weight decay pulls at it.
+/// A trained tensor: its name, its shape, whether weight decay pulls at it, and whether it has an f16 copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parameter {
     pub name: String,
     pub shape: Vec<usize>,
     pub decays: bool,
+    pub copied: bool,
 }
 
 impl Parameter {
@@ -85,8 +90,9 @@ impl Parameter {
 }
 
 /// The trained tensors of a model, in the order of the Hugging Face file. Matrices, embeddings and, if
-/// `decay_slopes`, slopes decay; biases and LayerNorm do not.
-pub fn parameters(config: &ModelConfig, decay_slopes: bool) -> Vec<Parameter> {
+/// `decay_slopes`, slopes decay; biases and LayerNorm do not. In mixed precision matrices and the token table, which
+/// is the head as well, have copies.
+pub fn parameters(config: &ModelConfig, decay_slopes: bool, precision: Precision) -> Vec<Parameter> {
     // What is recorded is what there is: the smallest pass declares every parameter once.
     let pass = Pass {
         batch: 1,
@@ -96,13 +102,15 @@ pub fn parameters(config: &ModelConfig, decay_slopes: bool) -> Vec<Parameter> {
         entropy: false,
         piece_bytes: 1 << 27,
         recompute: Recompute::None,
+        precision,
     };
     let tape = record(config, &pass).tape;
     let describe = |id: TensorId| {
         let info = tape.info(id);
         let slope = info.name.ends_with(".slopes");
         let decays = if slope { decay_slopes } else { info.shape.dims().len() > 1 };
-        Parameter { name: info.name.clone(), shape: info.shape.dims().to_vec(), decays }
+        let copied = tape.known_half(id).is_some();
+        Parameter { name: info.name.clone(), shape: info.shape.dims().to_vec(), decays, copied }
     };
     tape.parameters().into_iter().map(describe).collect()
 }

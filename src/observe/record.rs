@@ -38,6 +38,12 @@ pub struct Step {
     pub tokens: u64,
     #[serde(with = "number")]
     pub tokens_per_s: f64,
+    /// What the gradient was multiplied with on its way through f16; with mixed precision alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<f32>,
+    /// The gradient overflowed at that scale: the update was left out, and the scale halved.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overflow: bool,
 }
 
 /// What attention did in one step.

@@ -7,15 +7,15 @@
 //! | `Relu` | max(x, 0) | 1 where x > 0, else 0 |
 //! | `Leaky`, `Learnable` | x where x ≥ 0, else slope·x | 1 where x ≥ 0, else slope |
 //!
-//! Shapes: x, y alike. A learnable slope is one entry of a parameter vector; its gradient is
+//! Shapes: x, y alike, and stored alike. A learnable slope is one entry of a parameter vector; its gradient is
 //! dslope[entry] += Σ over x < 0 of dy·x, in two stages whose order of addition is fixed.
 
 use super::team::Team;
 use super::unroll::unroll;
-use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, fits_image, grid};
+use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element, grid};
 use crate::reference::Io;
-use crate::tape::{Adjoint, Shape, Tape, TensorId};
-use crate::verify::{Case, CaseBuilder, Fill};
+use crate::tape::{Adjoint, DType, Tape, TensorId};
+use crate::verify::{Case, CaseBuilder, Fill, HALF_BOUND};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI, PI};
 
 /// Which function.
@@ -61,7 +61,7 @@ impl Tape {
     ) -> TensorId {
         assert_eq!(kind == Kind::Learnable, slope.is_some(), "a slope belongs to a learnable kind");
         let dims = self.shape(x).dims().to_vec();
-        let y = self.activation("activation", &dims);
+        let y = self.activation_of("activation", &dims, self.info(x).dtype);
         match slope {
             None => self.record(ActivationFunction { kind, entry: 0 }, &[x], &[y]),
             Some((slopes, entry)) => {
@@ -136,13 +136,15 @@ struct Kernels {
     vectors: usize,
     /// vec4 elements of a row, where x and dy are read as images: many times faster on a CPU.
     texels: Option<usize>,
+    /// x, y and their gradients are f16.
+    half: bool,
 }
 
 impl Kernels {
-    fn new(x: &Shape, device: &Traits) -> Self {
-        let (rows, columns) = x.as_matrix();
-        let texels = (device.software && fits_image(rows, columns)).then_some(columns / 4);
-        Self { vectors: x.elements().div_ceil(4), texels }
+    fn new(shapes: &Shapes<'_>, device: &Traits) -> Self {
+        let (_, columns) = shapes.inputs[0].as_matrix();
+        let texels = (device.software && shapes.fits_image(0)).then_some(columns / 4);
+        Self { vectors: shapes.input_elements(0).div_ceil(4), texels, half: shapes.half_input(0) }
     }
 
     /// The operand of x or dy.
@@ -155,10 +157,15 @@ impl Kernels {
         let functions = include_str!("../../shaders/shared/activations.wgsl");
         let team = team.map_or(include_str!("../../shaders/shared/team_alone.wgsl"), |team| team.fragment);
         let flags = [("images", self.texels.is_some())];
-        let text = unroll(include_str!("../../shaders/activation.wgsl"), &[], &flags, &[]);
+        let texts = [
+            ("element", element::scalar(self.half)),
+            ("narrow", element::narrow(self.half, 4)),
+            ("texel", element::texel(self.half)),
+        ];
+        let text = unroll(include_str!("../../shaders/activation.wgsl"), &[], &flags, &texts);
         let mut constants = constants.to_vec();
         constants.extend(self.texels.map(|texels| ("TEXELS", texels as f64)));
-        Kernel::new(&[functions, team], &text, entry, &constants)
+        Kernel::new(&[element::fragments(self.half), &[functions, team]].concat(), &text, entry, &constants)
     }
 
     /// An element-wise kernel.
@@ -201,7 +208,7 @@ impl Op for ActivationFunction {
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
-        let kernels = Kernels::new(shapes.inputs[0], device);
+        let kernels = Kernels::new(shapes, device);
         let mut bindings = vec![("x", kernels.read(0)), ("y", Operand::Output(0))];
         if self.kind == Kind::Learnable {
             bindings.push(("slopes", Operand::Input(1)));
@@ -255,7 +262,7 @@ impl Op for ActivationBackward {
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let elements = shapes.input_elements(0);
-        let kernels = Kernels::new(shapes.inputs[0], device);
+        let kernels = Kernels::new(shapes, device);
         let mut bindings = vec![("x", kernels.read(0)), ("dy", kernels.read(1)), ("dx", Operand::Output(0))];
         if self.kind != Kind::Learnable {
             let entries = ("activation_fixed_backward", "activation_learnable_backward");
@@ -305,9 +312,12 @@ pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
     let kinds = [Kind::Gelu, Kind::GeluNew, Kind::Relu, Kind::Leaky { slope: 0.1 }, Kind::Learnable];
     for kind in kinds {
-        for (rows, width) in [(1, 1), (3, 7), (37, 131), (64, 512)] {
-            let mut case = CaseBuilder::new("activation", format!("{kind:?} [{rows}, {width}]"), seed);
-            let x = case.input("x", &[rows, width], Fill::Normal(2.0));
+        let f32s = [(1, 1), (3, 7), (37, 131), (64, 512)].map(|shape| (shape, DType::F32));
+        let f16s = [(3, 7), (37, 131), (64, 512)].map(|shape| (shape, DType::F16));
+        for ((rows, width), dtype) in f32s.into_iter().chain(f16s) {
+            let label = format!("{kind:?} [{rows}, {width}] of {dtype:?}");
+            let mut case = CaseBuilder::new("activation", label, seed);
+            let x = case.input_of("x", &[rows, width], dtype, Fill::Normal(2.0));
             // A sample of values where exponentials vanish, and one beyond every clamp.
             let distant = |(i, &v): (usize, &f32)| match i % 97 {
                 40 => v.signum() * 12.5,
@@ -327,7 +337,7 @@ fn finished(mut case: CaseBuilder, kind: Kind, x: TensorId) -> Case {
     // A few roundings of a term, times the factor of up to 2 between x·P and its place in the sum: the fit's
     // 1.2e-7 counts relative to the largest |x|. exp of a WGSL driver may be 3 + 2|x| units off, but its
     // result is then small as well.
-    let bound = 2e-6;
+    let bound = if case.tape.info(x).dtype == DType::F16 { HALF_BOUND } else { 2e-6 };
     if kind != Kind::Learnable {
         let y = case.tape.activation_function(x, kind, None);
         return case.finish(&[y], &[], bound);
@@ -335,7 +345,12 @@ fn finished(mut case: CaseBuilder, kind: Kind, x: TensorId) -> Case {
     let slopes = case.parameter("slopes", &[3], Fill::Around(0.1, 0.01));
     let first = case.tape.activation_function(x, kind, Some((slopes, 1)));
     let y = case.tape.activation_function(first, kind, Some((slopes, 1)));
-    let mut finished = case.finish(&[y, first], &[], bound);
+    // The gradient of an f16 tensor that is read twice would be a sum in f16, which no op makes.
+    let (seeded, watched) = match case.tape.info(first).dtype {
+        DType::F16 => (vec![y], vec![first]),
+        _ => (vec![y, first], vec![]),
+    };
+    let mut finished = case.finish(&seeded, &watched, bound);
     // The sum of many terms of both signs can come near zero by chance; a start of twice the terms' own scale,
     // √32768 · |dy·x| ≈ 1000, keeps the magnitude there.
     let gradient = finished.tape.known_gradient(slopes).expect("slopes have a gradient");

@@ -5,11 +5,12 @@
 //! - `Torch`: PyTorch's: p ← p − η·λ·p, then the same move with ε·√(1−β₂ᵗ) in place of ε, which is
 //!   η/(1−β₁ᵗ)·m/(√(v/(1−β₂ᵗ)) + ε).
 //!
-//! The host computes the factors in f64 ([`hyper`]); a closed verdict leaves everything as it is.
+//! The host computes the factors in f64 ([`hyper`]); a closed verdict leaves everything as it is. In mixed precision
+//! the same pass writes the f16 copies of the first parameters of the arena, so that they are made once a step.
 
 use super::gradient_norm::windows;
 use super::unroll::unroll;
-use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, grid};
+use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element, grid};
 use crate::reference::Io;
 use crate::tape::{DType, Tape, TensorId};
 use crate::verify::{Case, CaseBuilder, Fill};
@@ -53,13 +54,15 @@ pub fn hyper(settings: &Settings, learning_rate: f64, count: u64) -> [f32; 8] {
     ]
 }
 
-/// The operands of [`Tape::adamw`]; all arenas are [P].
+/// The operands of [`Tape::adamw`]; all arenas are [P] of f32, the copies [C] of f16 with C ≤ P.
 #[derive(Clone, Copy, Debug)]
 pub struct Arenas {
     pub gradients: TensorId,
     pub parameters: TensorId,
     pub first: TensorId,
     pub second: TensorId,
+    /// The first parameters in f16.
+    pub copies: Option<TensorId>,
 }
 
 /// The op; see the module's documentation.
@@ -81,8 +84,9 @@ impl Tape {
         decayed: usize,
     ) {
         assert!(decayed.is_multiple_of(4), "the decayed part ends at a whole vector");
-        let Arenas { gradients, parameters, first, second } = arenas;
-        self.record(AdamW { order, decayed }, &[gradients, hyper, verdict], &[parameters, first, second]);
+        let Arenas { gradients, parameters, first, second, copies } = arenas;
+        let outputs: Vec<_> = [parameters, first, second].into_iter().chain(copies).collect();
+        self.record(AdamW { order, decayed }, &[gradients, hyper, verdict], &outputs);
     }
 }
 
@@ -106,7 +110,9 @@ impl Op for AdamW {
         if open == 0.0 {
             return;
         }
-        let [parameters, first, second] = outputs else { unreachable!("three outputs were recorded") };
+        let [parameters, first, second, copies @ ..] = outputs else {
+            unreachable!("three outputs and more")
+        };
         for (i, g) in inputs[0].iter().enumerate() {
             let g = g * clip;
             first[i] = beta1 * first[i] + rest1 * g;
@@ -118,19 +124,24 @@ impl Op for AdamW {
                 Order::Torch => parameters[i] * (1.0 - decay) - move_by,
             };
         }
+        for copies in copies {
+            let length = copies.len();
+            copies.copy_from_slice(&parameters[..length]);
+        }
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let elements = shapes.input_elements(0);
         let images = device.software;
-        let text = unroll(include_str!("../../shaders/adamw.wgsl"), &[], &[("images", images)], &[]);
+        let all_copied = shapes.outputs.get(3).map_or(0, |copies| copies.elements());
         let dispatches = windows(elements, device)
             .map(|(offset, length)| {
                 let vectors = length.div_ceil(4);
-                let decayed = self.decayed.saturating_sub(offset).min(length) / 4;
-                let constants = [
+                let of_window = |first: usize| first.saturating_sub(offset).min(length);
+                let copied = of_window(all_copied);
+                let mut constants = vec![
                     ("VECTORS", vectors as f64),
-                    ("DECAYED", decayed as f64),
+                    ("DECAYED", (of_window(self.decayed) / 4) as f64),
                     ("DECAY_FIRST", f64::from(u8::from(self.order == Order::Torch))),
                 ];
                 let outputs =
@@ -146,11 +157,14 @@ impl Op for AdamW {
                     true => ("gradients", Operand::InputWindowImage { input: 0, offset, length }),
                     false => ("gradients", Operand::InputWindow { input: 0, offset, length }),
                 });
-                Dispatch {
-                    kernel: Kernel::new(&[], &text, "adamw", &constants),
-                    bindings,
-                    groups: grid(vectors.div_ceil(256)),
+                if copied > 0 {
+                    constants.push(("COPIED", copied.div_ceil(4) as f64));
+                    bindings.push(("copies", Operand::OutputWindow { output: 3, offset, length: copied }));
                 }
+                let flags = [("half", copied > 0), ("images", images)];
+                let text = unroll(include_str!("../../shaders/adamw.wgsl"), &[], &flags, &[]);
+                let kernel = Kernel::new(element::fragments(copied > 0), &text, "adamw", &constants);
+                Dispatch { kernel, bindings, groups: grid(vectors.div_ceil(256)) }
             })
             .collect();
         Recipe { dispatches, ..Recipe::default() }
@@ -161,18 +175,22 @@ impl Op for AdamW {
     }
 }
 
-/// Both orders, the first step and a late one, an open and a closed gate, gradients down to 1e-9.
+/// Both orders, the first step and a late one, an open and a closed gate, gradients down to 1e-9; with copies of none,
+/// some and all parameters.
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
-    for (order, count, spread, open) in [
-        (Order::Hf, 0, 1.0, 1.0),
-        (Order::Hf, 1_000, 1e-9, 1.0),
-        (Order::Torch, 0, 1e-9, 1.0),
-        (Order::Torch, 1_000, 1.0, 1.0),
-        (Order::Hf, 3, 1.0, 0.0),
+    for (order, count, spread, open, copied) in [
+        (Order::Hf, 0, 1.0, 1.0, 0),
+        (Order::Hf, 1_000, 1e-9, 1.0, 0),
+        (Order::Torch, 0, 1e-9, 1.0, 0),
+        (Order::Torch, 1_000, 1.0, 1.0, 0),
+        (Order::Hf, 3, 1.0, 0.0, 0),
+        (Order::Hf, 0, 1.0, 1.0, 64 * 8),
+        (Order::Torch, 3, 1.0, 1.0, 64 * 22),
+        (Order::Hf, 3, 1.0, 0.0, 64 * 8),
     ] {
-        let elements = 64 * 21;
-        let label = format!("{order:?} after {count} steps, g ~ {spread:e}, open {open}");
+        let elements = 64 * 22;
+        let label = format!("{order:?} after {count} steps, g ~ {spread:e}, open {open}, {copied} copies");
         let mut case = CaseBuilder::new("adamw", label, seed);
         let gradients = case.input("gradients", &[elements], Fill::Normal(spread));
         let settings = Settings { order, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.1 };
@@ -188,10 +206,11 @@ pub fn cases(seed: u64) -> Vec<Case> {
         case.set(first, values);
         let values = normal(&mut case, Fill::Normal(spread)).iter().map(|v| v * v).collect();
         case.set(second, values);
-        let arenas = Arenas { gradients, parameters, first, second };
+        let copies = (copied > 0).then(|| case.observation_of("copies", &[copied], DType::F16, 0.5));
+        let arenas = Arenas { gradients, parameters, first, second, copies };
         case.tape.adamw(arenas, hyper, verdict, order, 64 * 13);
-        // A handful of roundings; a driver's square root and division may be off by 2.5 units.
-        cases.push(case.finish(&[], &[], 1e-6));
+        // A handful of roundings; a driver's square root and division may be off by 2.5 units. A copy is one more.
+        cases.push(case.finish(&[], &[], if copied > 0 { 1.0 / 1024.0 } else { 1e-6 }));
     }
     cases
 }

@@ -19,8 +19,8 @@ pub use backward::AttentionBackward;
 
 use super::{Op, Operand, Recipe, Shapes, Traits, Tuning, fits_image};
 use crate::reference::Io;
-use crate::tape::{Adjoint, Tape, TensorId};
-use crate::verify::{Case, CaseBuilder, Fill};
+use crate::tape::{Adjoint, DType, Tape, TensorId};
+use crate::verify::{Case, CaseBuilder, Fill, HALF_BOUND};
 use text::{Pass, Text, Way};
 
 /// The op; see the module's documentation.
@@ -49,12 +49,13 @@ impl Tape {
     /// Records causal attention of `qkv` [B*T, 3*d] with `n_head` heads over sequences of `sequence` rows.
     ///
     /// The width of a head, d / n_head, is a multiple of 4 and at most 256. Without `entropy` nothing of it
-    /// is computed or stored.
+    /// is computed or stored. The output is stored as `qkv` is; lse and entropy are f32.
     pub fn attention(&mut self, qkv: TensorId, n_head: usize, sequence: usize, entropy: bool) -> Attended {
         let (rows, columns) = self.shape(qkv).as_matrix();
+        let dtype = self.info(qkv).dtype;
         let layout = Layout::new(rows, columns, n_head, sequence);
         let per_row = [layout.batch, n_head, sequence];
-        let output = self.activation("attention", &[rows, columns / 3]);
+        let output = self.activation_of("attention", &[rows, columns / 3], dtype);
         let lse = self.activation("attention.lse", &per_row);
         let entropy = entropy.then(|| self.activation("attention.entropy", &per_row));
         let op = Attention { n_head, sequence, entropy: entropy.is_some() };
@@ -72,13 +73,16 @@ struct Layout {
     sequence: usize,
     /// Columns of one head.
     width: usize,
+    /// qkv, output and their gradients are f16.
+    half: bool,
 }
 
 impl Layout {
     /// Whether the packed rows, and those of the output, can be read as images.
     fn fits_images(&self) -> bool {
         let (rows, columns) = (self.batch * self.sequence, self.n_head * self.width);
-        fits_image(rows, columns) && fits_image(rows, 3 * columns)
+        let dtype = if self.half { DType::F16 } else { DType::F32 };
+        fits_image(rows, columns, dtype) && fits_image(rows, 3 * columns, dtype)
     }
 
     /// The widest head that has a kernel.
@@ -93,12 +97,19 @@ impl Layout {
             "a head of {width} columns: a multiple of 4 up to {} would do",
             Self::MAX_WIDTH
         );
-        Self { batch: rows / sequence, n_head, sequence, width }
+        Self { batch: rows / sequence, n_head, sequence, width, half: false }
+    }
+
+    /// The layout of the packed rows that are a node's first input.
+    fn of(shapes: &Shapes<'_>, n_head: usize, sequence: usize) -> Self {
+        let (rows, columns) = shapes.inputs[0].as_matrix();
+        Self { half: shapes.half_input(0), ..Self::new(rows, columns, n_head, sequence) }
     }
 
     /// What a choice for this layout is kept under.
     fn key(&self, op: &str) -> String {
-        format!("{op} {}x{} of {}x{}", self.batch, self.n_head, self.sequence, self.width)
+        let half = if self.half { " in f16" } else { "" };
+        format!("{op} {}x{} of {}x{}{half}", self.batch, self.n_head, self.sequence, self.width)
     }
 
     fn scale(&self) -> f64 {
@@ -172,8 +183,7 @@ impl Op for Attention {
     }
 
     fn reference(&self, io: &mut Io<'_>) {
-        let (rows, columns) = io.input_shape(0).as_matrix();
-        let layout = Layout::new(rows, columns, self.n_head, self.sequence);
+        let layout = Layout::of(&io.shapes, self.n_head, self.sequence);
         let (inputs, outputs) = io.split();
         let qkv = inputs[0];
         for head in layout.heads() {
@@ -201,8 +211,7 @@ impl Op for Attention {
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
-        let (rows, columns) = shapes.inputs[0].as_matrix();
-        let layout = Layout::new(rows, columns, self.n_head, self.sequence);
+        let layout = Layout::of(shapes, self.n_head, self.sequence);
         let pass = Pass::Forward { entropy: self.entropy };
         let text = Text::choose(pass, &layout, device, &layout.key(self.name()));
         let mut bindings =
@@ -218,8 +227,7 @@ impl Op for Attention {
     }
 
     fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
-        let (rows, columns) = shapes.inputs[0].as_matrix();
-        let layout = Layout::new(rows, columns, self.n_head, self.sequence);
+        let layout = Layout::of(shapes, self.n_head, self.sequence);
         Some(Tuning::of(layout.key(self.name()), &Way::all(&layout, device)))
     }
 
@@ -236,8 +244,7 @@ impl Op for Attention {
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {
-        let (rows, columns) = shapes.inputs[0].as_matrix();
-        let layout = Layout::new(rows, columns, self.n_head, self.sequence);
+        let layout = Layout::of(shapes, self.n_head, self.sequence);
         4 * layout.pairs() * layout.width as u64
     }
 }
@@ -267,6 +274,23 @@ pub fn cases(seed: u64) -> Vec<Case> {
         // Sums over the sequence gather more of it, as the root of their length.
         let bound = 2e-6 * f64::max(1.0, spread * spread) * f64::max(1.0, (sequence as f64 / 128.0).sqrt());
         cases.push(case.finish(&[attended.output], &watched, bound));
+    }
+    for (batch, heads, sequence, width, spread) in [
+        (2, 3, 2, 8, 1.0),
+        (3, 1, 7, 20, 1.0),
+        (2, 1, 130, 12, 1.0),
+        (1, 2, 64, 64, 1.0),
+        (1, 1, 17, 128, 1.0),
+        (1, 1, 40, 16, 4.5),
+        (1, 1, 9, 256, 1.0),
+    ] {
+        let label = format!("f16 B={batch} H={heads} T={sequence} d={width} spread {spread}");
+        let mut case = CaseBuilder::new("attention", label, seed);
+        let shape = [batch * sequence, 3 * heads * width];
+        let qkv = case.input_of("qkv", &shape, DType::F16, Fill::Normal(spread));
+        let attended = case.tape.attention(qkv, heads, sequence, true);
+        let watched: Vec<TensorId> = [attended.lse].into_iter().chain(attended.entropy).collect();
+        cases.push(case.finish(&[attended.output], &watched, HALF_BOUND));
     }
     cases
 }

@@ -1,12 +1,13 @@
 //! `out[n] = Σ_rows x[row, n]` over the first columns: the gradient of a bias.
 //!
-//! Shapes: x `[R, N]`, out `[P]` with P ≤ N. Two stages, so that many workgroups share the rows and the order of
+//! Shapes: x `[R, N]`, in f32 or f16, out `[P]` with P ≤ N. Two stages, so that many workgroups share the rows and the order of
 //! addition is the same on every run: sums of blocks of rows, then the sum of these. No adjoint.
 
 use super::unroll::unroll;
-use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, fits_image};
+use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, element};
 use crate::ops::{Binding, Dispatch};
 use crate::reference::Io;
+use crate::tape::DType;
 use crate::verify::{Case, CaseBuilder, Fill};
 
 /// The op; see the module's documentation.
@@ -51,8 +52,10 @@ impl Op for ColumnSum {
         let blocks = rows.div_ceil(rows_each);
         let whole = width.is_multiple_of(4);
         // Software drivers read images many times faster than buffers.
-        let image = device.software && fits_image(rows, width);
-        let text = &unroll(include_str!("../../shaders/column_sum.wgsl"), &[], &[("images", image)], &[]);
+        let (image, half) = (device.software && shapes.fits_image(0), shapes.half_input(0));
+        let texts = [("element", element::scalar(half)), ("texel", element::texel(half))];
+        let text = &unroll(include_str!("../../shaders/column_sum.wgsl"), &[], &[("images", image)], &texts);
+        let fragments = element::fragments(half);
         let operand = if image { Operand::InputImage(0) } else { Operand::Input(0) };
         let numbers = [
             ("ROWS", rows as f64),
@@ -66,8 +69,8 @@ impl Op for ColumnSum {
             |names: &[&str]| numbers.iter().copied().filter(|(n, _)| names.contains(n)).collect::<Vec<_>>();
         let partial_names = ["ROWS", "WIDTH", "COLUMNS", "ROWS_EACH"];
         let (entry, x, each) = if whole { ("partial_whole", "x4", 4) } else { ("partial", "x", 1) };
-        let partial = Kernel::new(&[], text, entry, &only(&partial_names));
-        let total = Kernel::new(&[], text, "total", &only(&["COLUMNS", "BLOCKS", "ACCUMULATE"]));
+        let partial = Kernel::new(fragments, text, entry, &only(&partial_names));
+        let total = Kernel::new(fragments, text, "total", &only(&["COLUMNS", "BLOCKS", "ACCUMULATE"]));
         let groups = |each: usize| columns.div_ceil(LANES * each) as u32;
         let dispatch = |kernel: Kernel, bindings: &[Binding], groups| Dispatch {
             kernel,
@@ -105,15 +108,22 @@ impl Op for ColumnSum {
 /// One row, primes, more rows than the first stage has blocks; sums of all and of the first columns.
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
-    for (rows, width, columns, accumulate) in
-        [(1, 1, 1, true), (1, 7, 7, false), (5, 12, 8, true), (67, 131, 129, true), (2500, 96, 64, true)]
-    {
-        let label = format!("{columns} of {rows}x{width}, accumulate {accumulate}");
+    for (rows, width, columns, accumulate, dtype) in [
+        (1, 1, 1, true, DType::F32),
+        (1, 7, 7, false, DType::F32),
+        (5, 12, 8, true, DType::F32),
+        (67, 131, 129, true, DType::F32),
+        (2500, 96, 64, true, DType::F32),
+        (5, 12, 8, true, DType::F16),
+        (67, 131, 129, true, DType::F16),
+        (2500, 128, 64, true, DType::F16),
+    ] {
+        let label = format!("{columns} of {rows}x{width} {dtype:?}, accumulate {accumulate}");
         let mut case = CaseBuilder::new("column_sum", label, seed);
-        let x = case.input("x", &[rows, width], Fill::Normal(1.0));
+        let x = case.input_of("x", &[rows, width], dtype, Fill::Normal(1.0));
         let out = case.observation("out", &[columns], 0.5);
         case.tape.record(ColumnSum { accumulate }, &[x], &[out]);
-        // Sums of at most rows/64 + 64 terms one after the other.
+        // Sums of at most rows/64 + 64 terms one after the other, in f32 whatever the terms are stored as.
         cases.push(case.finish(&[], &[], 2e-6));
     }
     cases

@@ -14,10 +14,10 @@
 use super::matmul::{Layout, MatMul};
 use super::team::{Team, Vectors};
 use super::unroll::unroll;
-use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, fits_image, grid};
+use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, element, grid};
 use crate::reference::Io;
 use crate::tape::{Adjoint, DType, Tape, TensorId};
-use crate::verify::{Case, CaseBuilder, Fill};
+use crate::verify::{Case, CaseBuilder, Fill, HALF_BOUND};
 use rand::Rng;
 
 /// The target of a position that does not count.
@@ -49,6 +49,9 @@ fn pieces(vocabulary: usize, most: usize) -> Vec<Piece> {
     list
 }
 
+/// WGSL of the loss scale as it lies in memory; see [`super::gradient_norm`].
+pub(super) const SCALING: &str = include_str!("../../shaders/shared/scaling.wgsl");
+
 /// What [`Tape::tied_cross_entropy`] needs beside the model's own tensors.
 #[derive(Clone, Copy, Debug)]
 pub struct Targets {
@@ -58,12 +61,19 @@ pub struct Targets {
     pub scale: TensorId,
     /// f32 [1]; the loss is added to it.
     pub loss: TensorId,
+    /// f32 [4]; the first number is what the gradient, not the loss, is multiplied with. There where x and the table
+    /// are f16.
+    pub scaling: Option<TensorId>,
 }
 
 impl Tape {
     /// Records the head and its loss: `x` [N, d] against the rows of `table` [V, d]. No piece of logits or of the
-    /// table is larger than `piece_bytes`, unless 64 rows of it are.
+    /// table is larger than `piece_bytes`, unless 64 rows of it are. With an f16 table, x is taken in f16; the logits
+    /// are f32 all the same, and their gradient is f16.
     pub fn tied_cross_entropy(&mut self, x: TensorId, table: TensorId, targets: Targets, piece_bytes: u64) {
+        let half = self.info(table).dtype == DType::F16;
+        assert_eq!(half, targets.scaling.is_some(), "a loss scale belongs to f16");
+        let x = if half { self.half(x) } else { x };
         let (rows, width) = self.shape(x).as_matrix();
         let vocabulary = self.shape(table).dims()[0];
         let pieces = pieces(vocabulary, (piece_bytes / (rows.max(width) as u64 * 4)) as usize);
@@ -76,7 +86,8 @@ impl Tape {
             self.record(Update { first: piece.first, opens: i == 0 }, &[logits, targets.targets], &[state]);
             kept = (pieces.len() == 1).then_some(logits);
         }
-        let inputs = [state, targets.targets, targets.scale, x, table];
+        let inputs: Vec<_> =
+            [state, targets.targets, targets.scale, x, table].into_iter().chain(targets.scaling).collect();
         self.record(Finish { pieces, kept }, &inputs, &[targets.loss, lse]);
     }
 }
@@ -129,12 +140,12 @@ impl Op for Update {
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let (rows, columns) = shapes.inputs[0].as_matrix();
         let team = Team::chosen(&self.key((rows, columns)), device);
-        let image = device.software && fits_image(rows, columns);
+        let image = device.software && shapes.fits_image(0);
         let mut kernel = kernel(
             "update",
             columns,
             &team,
-            image,
+            (image, false),
             &[("ROWS", rows), ("COLUMNS", columns), ("FIRST", self.first)],
         );
         kernel.constants.push(("OPENS", f64::from(u8::from(self.opens))));
@@ -189,7 +200,7 @@ impl Op for Finish {
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let rows = shapes.output_elements(1);
         let team = Team::single(device);
-        let kernel = kernel("finish", rows, &team, false, &[("ROWS", rows)]);
+        let kernel = kernel("finish", rows, &team, (false, false), &[("ROWS", rows)]);
         let bindings = [
             ("states", Operand::Input(0)),
             ("targets", Operand::Input(1)),
@@ -202,19 +213,28 @@ impl Op for Finish {
 
     fn adjoint(&self, adjoint: &mut Adjoint<'_>) {
         let [targets, scale, x, table] = [1, 2, 3, 4].map(|i| adjoint.input(i));
+        let scaling = (adjoint.inputs() > 5).then(|| adjoint.input(5));
         let lse = adjoint.output(1);
         let mut total = None;
-        for &piece in &self.pieces {
-            let slice = adjoint.tape.slice_rows(table, piece.first, piece.rows);
-            let logits = self.kept.unwrap_or_else(|| adjoint.tape.matmul_nt(x, slice));
-            adjoint.tape.record(Gradient { first: piece.first }, &[targets, scale, lse, logits], &[logits]);
-            total = Some(match total {
-                None => adjoint.tape.linear(logits, slice, None),
-                Some(before) => adjoint.tape.linear_onto(before, logits, slice, None),
-            });
+        for (i, &piece) in self.pieces.iter().enumerate() {
+            let tape = &mut *adjoint.tape;
+            let slice = tape.slice_rows(table, piece.first, piece.rows);
+            let logits = self.kept.unwrap_or_else(|| tape.matmul_nt(x, slice));
+            let gradient = match scaling {
+                Some(_) => {
+                    tape.activation_of("d logits", &[tape.shape(x).as_matrix().0, piece.rows], DType::F16)
+                }
+                None => logits,
+            };
+            let inputs: Vec<_> = [targets, scale, lse, logits].into_iter().chain(scaling).collect();
+            tape.record(Gradient { first: piece.first }, &inputs, &[gradient]);
+            // Over the pieces dx is summed in f32; it is stored as it is to be only by the last of them.
+            let last = i + 1 == self.pieces.len();
+            let result = if last { tape.info(x).gradient } else { DType::F32 };
+            total = Some(tape.product(Layout::NN, (gradient, slice), None, total, result));
             let (dtable, accumulate) = adjoint.begin(slice);
             let onto = MatMul { accumulate, ..MatMul::new(Layout::TN) };
-            adjoint.tape.record(onto, &[logits, x], &[dtable]);
+            adjoint.tape.record(onto, &[gradient, x], &[dtable]);
         }
         if let Some(dx) = total {
             adjoint.contribute(3, dx);
@@ -222,7 +242,7 @@ impl Op for Finish {
     }
 }
 
-/// Turns one piece of logits [N, R] into its gradient, in place.
+/// Turns one piece of logits [N, R] into its gradient: in place, or in f16 and times the loss scale.
 #[derive(Debug)]
 struct Gradient {
     first: usize,
@@ -244,12 +264,13 @@ impl Op for Gradient {
     fn reference(&self, io: &mut Io<'_>) {
         let (_, columns) = io.output_shape(0).as_matrix();
         let (inputs, outputs) = io.split();
-        for (row, logits) in outputs[0].chunks_mut(columns).enumerate() {
+        let loss_scale = inputs.get(4).map_or(1.0, |scaling| scaling[0]);
+        for (row, gradients) in outputs[0].chunks_mut(columns).enumerate() {
             let target = inputs[0][row] as u32;
-            let weight = if target == IGNORED { 0.0 } else { inputs[1][0] };
-            for (column, value) in logits.iter_mut().enumerate() {
+            let weight = if target == IGNORED { 0.0 } else { inputs[1][0] * loss_scale };
+            for (column, value) in gradients.iter_mut().enumerate() {
                 let hit = if target as usize == self.first + column { 1.0 } else { 0.0 };
-                *value = ((*value - inputs[2][row]).exp() - hit) * weight;
+                *value = ((inputs[3][row * columns + column] - inputs[2][row]).exp() - hit) * weight;
             }
         }
     }
@@ -257,12 +278,12 @@ impl Op for Gradient {
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let (rows, columns) = shapes.outputs[0].as_matrix();
         let team = Team::of(device);
-        let image = device.software && fits_image(rows, columns);
+        let (image, half) = (device.software && shapes.fits_image(3), shapes.half_output(0));
         let kernel = kernel(
             "gradient",
             columns,
             &team,
-            image,
+            (image, half),
             &[("ROWS", rows), ("COLUMNS", columns), ("FIRST", self.first)],
         );
         let mut bindings = vec![
@@ -273,6 +294,11 @@ impl Op for Gradient {
         ];
         if image {
             bindings.push(("logits", Operand::InputImage(3)));
+        } else if half {
+            bindings.push(("logits", Operand::Input(3)));
+        }
+        if half {
+            bindings.push(("scaling", Operand::Input(4)));
         }
         Recipe::one(kernel, &bindings, grid(team.workgroups(rows)))
     }
@@ -282,47 +308,59 @@ impl Op for Gradient {
     }
 }
 
-/// One entry point for rows of `width` elements, shared by teams. With `image` the logits are read as an image.
+/// One entry point for rows of `width` elements, shared by teams. With `image` the logits are read as an image; with
+/// `half` their gradient is f16.
 fn kernel(
     entry: &'static str,
     width: usize,
     team: &Team,
-    image: bool,
+    (image, half): (bool, bool),
     sizes: &[(&'static str, usize)],
 ) -> Kernel {
-    let fragments = [team.fragment, Vectors::of(width).fragment];
+    let vectors = Vectors::of(width);
+    let scaling: &[&str] = if half { &[SCALING] } else { &[] };
+    let fragments = [element::fragments(half), scaling, &[team.fragment, vectors.fragment]].concat();
     let entries = ["update", "finish", "gradient"].map(|known| (known, known == entry));
-    let flags = [&entries[..], &[("images", image)]].concat();
-    let text = unroll(include_str!("../../shaders/cross_entropy.wgsl"), &[], &flags, &[]);
+    let flags = [&entries[..], &[("images", image), ("half", half)]].concat();
+    let texts =
+        [("stored", element::vector(half, vectors.size)), ("narrow", element::narrow(half, vectors.size))];
+    let text = unroll(include_str!("../../shaders/cross_entropy.wgsl"), &[], &flags, &texts);
     let mut constants = vec![("TEAM", team.size as f64), ("LANES", team.lanes as f64)];
     constants.extend(sizes.iter().map(|&(name, size)| (name, size as f64)));
     Kernel::new(&fragments, &text, entry, &constants)
 }
 
-/// One piece, several pieces, a vocabulary that is no multiple of four, ignored targets, large logits.
+/// One piece, several pieces, a vocabulary that is no multiple of four, ignored targets, large logits; of f32 and of f16,
+/// at a loss scale of one.
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
-    for (rows, width, vocabulary, piece_bytes, spread) in [
-        (1, 4, 1, 1 << 20, 1.0),
-        (5, 8, 67, 1 << 20, 1.0),
-        (7, 16, 200, 7 * 64 * 4, 1.0),
-        (33, 64, 515, 33 * 128 * 4, 1.0),
-        (16, 32, 2048, 1 << 20, 8.0),
+    for (rows, width, vocabulary, piece_bytes, spread, half) in [
+        (1, 4, 1, 1 << 20, 1.0, false),
+        (5, 8, 67, 1 << 20, 1.0, false),
+        (7, 16, 200, 7 * 64 * 4, 1.0, false),
+        (33, 64, 515, 33 * 128 * 4, 1.0, false),
+        (16, 32, 2048, 1 << 20, 8.0, false),
+        (5, 8, 67, 1 << 20, 1.0, true),
+        (7, 16, 200, 7 * 64 * 4, 1.0, true),
+        (33, 64, 515, 33 * 128 * 4, 1.0, true),
+        (16, 128, 2048, 1 << 20, 1.0, true),
     ] {
-        let label = format!("N={rows} d={width} V={vocabulary} piece={piece_bytes}");
+        let stored = if half { DType::F16 } else { DType::F32 };
+        let label = format!("N={rows} d={width} V={vocabulary} piece={piece_bytes} {stored:?}");
         let mut case = CaseBuilder::new("cross_entropy", label, seed);
-        let x = case.input("x", &[rows, width], Fill::Normal(spread));
-        let table = case.parameter("table", &[vocabulary, width], Fill::Normal(1.0));
+        let x = case.input_of("x", &[rows, width], stored, Fill::Normal(spread));
+        let table = case.matrix("table", &[vocabulary, width], half, Fill::Normal(1.0));
         let picks: Vec<u32> = (0..rows)
             .map(|i| if i % 5 == 4 { IGNORED } else { case.random.random_range(0..vocabulary as u32) })
             .collect();
         let targets = case.indices("targets", &[rows], &picks);
         let scale = case.constant("scale", &[1], DType::F32, vec![1.0 / rows as f32]);
         let loss = case.observation("loss", &[1], 0.5);
-        case.tape.tied_cross_entropy(x, table, Targets { targets, scale, loss }, piece_bytes);
+        let scaling = half.then(|| case.constant("scaling", &[4], DType::F32, vec![1.0, 0.0, 1.0, 0.0]));
+        case.tape.tied_cross_entropy(x, table, Targets { targets, scale, loss, scaling }, piece_bytes);
         // Logits of magnitude `spread`·√d carry a rounding of that times 6e-8·√d, which the exponential passes
         // on as a relative error of the probabilities.
-        let bound = 2e-6 * spread * (width as f64).sqrt().max(2.0);
+        let bound = if half { HALF_BOUND } else { 2e-6 * spread * (width as f64).sqrt().max(2.0) };
         cases.push(case.finish_loss(loss, bound));
     }
     cases

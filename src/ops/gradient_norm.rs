@@ -6,7 +6,14 @@
 //! keeps it open.
 //!
 //! Shapes: gradients [P], loss [1], policy [2] = (max_norm, record) → verdict [4] = (norm, clip, open, halted).
+//!
+//! In mixed precision the gradients come multiplied with a loss scale S, a power of two, and scaling [4] = (S, good
+//! steps since S changed, S of this step, overflowed) is kept here as well, on the device, so that no step waits for
+//! the host. norm is that of the true gradient; clip takes S out of it. A step whose loss is finite and whose gradient is
+//! not, at S > 1, overflowed f16: the gate is closed for it alone and S halves. After `window` good steps S doubles, up to
+//! [`LARGEST_SCALE`]. What is not finite at S = 1, or in the loss, is no matter of S, and goes as above.
 
+use super::cross_entropy::SCALING;
 use super::team::Team;
 use super::unroll::unroll;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, WINDOW_ELEMENTS, grid};
@@ -14,20 +21,31 @@ use crate::reference::Io;
 use crate::tape::{DType, Tape, TensorId};
 use crate::verify::{Case, CaseBuilder, Fill};
 
+/// The largest loss scale. Larger ones lift nothing more out of f16's smallest numbers: a gradient that 2²⁴ leaves
+/// below 6e-8 is 4e-15.
+pub const LARGEST_SCALE: u32 = 1 << 24;
+
 /// The op; see the module's documentation.
 #[derive(Debug)]
-struct GradientNorm;
+struct GradientNorm {
+    /// Good steps after which the loss scale doubles; where there is one.
+    window: Option<u32>,
+}
 
 impl Tape {
-    /// Records the norm of `gradients` and the verdict on this step.
+    /// Records the norm of `gradients` and the verdict on this step. `scaling` is the loss scale's state, and after
+    /// how many good steps it doubles.
     pub fn gradient_norm(
         &mut self,
         gradients: TensorId,
         loss: TensorId,
         policy: TensorId,
         verdict: TensorId,
+        scaling: Option<(TensorId, u32)>,
     ) {
-        self.record(GradientNorm, &[gradients, loss, policy], &[verdict]);
+        let op = GradientNorm { window: scaling.map(|(_, window)| window) };
+        let outputs: Vec<_> = [verdict].into_iter().chain(scaling.map(|(state, _)| state)).collect();
+        self.record(op, &[gradients, loss, policy], &outputs);
     }
 }
 
@@ -50,23 +68,42 @@ impl Op for GradientNorm {
     fn reference(&self, io: &mut Io<'_>) {
         let (inputs, outputs) = io.split();
         let total: f64 = inputs[0].iter().map(|g| g * g).sum();
-        let (norm, max_norm, record) = (total.sqrt(), inputs[2][0], inputs[2][1] != 0.0);
+        let loss_scale = outputs.get(1).map_or(1.0, |scaling| scaling[0]);
+        let (norm, max_norm, record) = (total.sqrt() / loss_scale, inputs[2][0], inputs[2][1] != 0.0);
         let factor = max_norm / (norm + 1e-6);
         // NaN stays NaN, as in PyTorch; `min` would drop it.
         let clip = if max_norm <= 0.0 || factor > 1.0 { 1.0 } else { factor };
         let sound = total.is_finite() && inputs[1][0].is_finite();
-        let halted = !record && (!sound || outputs[0][3] != 0.0);
-        outputs[0].copy_from_slice(&[norm, clip, f64::from(u8::from(!halted)), f64::from(u8::from(halted))]);
+        let before = outputs[0][3] != 0.0;
+        let halted = !record && (!sound || before);
+        let flag = |set: bool| f64::from(u8::from(set));
+        outputs[0].copy_from_slice(&[norm, clip / loss_scale, flag(!halted), flag(halted)]);
+        let (Some(scaling), Some(window)) = (outputs.get(1).cloned(), self.window) else { return };
+        let good = scaling[1] + 1.0;
+        let grown = (2.0 * loss_scale).min(f64::from(LARGEST_SCALE));
+        let next = if inputs[1][0].is_finite() && !total.is_finite() && loss_scale > 1.0 && !before {
+            outputs[0][2..].copy_from_slice(&[0.0, 0.0]);
+            [loss_scale / 2.0, 0.0, loss_scale, 1.0]
+        } else if !sound || halted {
+            [loss_scale, scaling[1], loss_scale, 0.0]
+        } else if good >= f64::from(window) {
+            [grown, 0.0, loss_scale, 0.0]
+        } else {
+            [loss_scale, good, loss_scale, 0.0]
+        };
+        outputs[1].copy_from_slice(&next);
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let team = Team::of(device);
         let kernel = |entry, constants: &[(&'static str, f64)]| {
             let finite = include_str!("../../shaders/shared/finite.wgsl");
-            let template = include_str!("../../shaders/gradient_norm.wgsl");
-            let text = unroll(template, &[], &[("images", device.software)], &[]);
+            let scaled = self.window.is_some() && entry == "close";
+            let flags = [("scaled", scaled), ("images", device.software)];
+            let text = unroll(include_str!("../../shaders/gradient_norm.wgsl"), &[], &flags, &[]);
             let constants = [&[("TEAM", team.size as f64), ("LANES", team.lanes as f64)], constants].concat();
-            Kernel::new(&[team.fragment, finite], &text, entry, &constants)
+            let scaling: &[&str] = if scaled { &[SCALING] } else { &[] };
+            Kernel::new(&[&[team.fragment, finite][..], scaling].concat(), &text, entry, &constants)
         };
         let elements = shapes.input_elements(0);
         let mut dispatches = Vec::new();
@@ -87,16 +124,18 @@ impl Op for GradientNorm {
             });
             partials += groups;
         }
-        dispatches.push(Dispatch {
-            kernel: kernel("close", &[("PARTIALS", partials as f64)]),
-            bindings: vec![
-                ("partial_sums", Operand::Scratch(0)),
-                ("loss", Operand::Input(1)),
-                ("policy", Operand::Input(2)),
-                ("verdict", Operand::Output(0)),
-            ],
-            groups: [1, 1, 1],
-        });
+        let mut constants = vec![("PARTIALS", partials as f64)];
+        let mut bindings = vec![
+            ("partial_sums", Operand::Scratch(0)),
+            ("loss", Operand::Input(1)),
+            ("policy", Operand::Input(2)),
+            ("verdict", Operand::Output(0)),
+        ];
+        if let Some(window) = self.window {
+            constants.extend([("GROW_EVERY", f64::from(window)), ("LARGEST", f64::from(LARGEST_SCALE))]);
+            bindings.push(("scaling", Operand::Output(1)));
+        }
+        dispatches.push(Dispatch { kernel: kernel("close", &constants), bindings, groups: [1, 1, 1] });
         Recipe { dispatches, scratch: vec![partials], iterations: partials.div_ceil(team.size).max(EACH) }
     }
 
@@ -106,9 +145,9 @@ impl Op for GradientNorm {
 }
 
 /// Stretches (offset, length) of an arena that fit one binding each, or, on software drivers, one image each: those
-/// read images many times faster than buffers.
+/// read images many times faster than buffers. They start at multiples of 128 elements: whole 256 bytes in f16 as well.
 pub(super) fn windows(elements: usize, device: &Traits) -> impl Iterator<Item = (usize, usize)> + use<> {
-    let binding = (device.max_binding / 256 * 64) as usize;
+    let binding = (device.max_binding / 512 * 128) as usize;
     let most = if device.software { binding.min(WINDOW_ELEMENTS) } else { binding };
     assert!(
         elements.is_multiple_of(64),
@@ -139,9 +178,38 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let loss = case.constant("loss", &[1], DType::F32, vec![3.0]);
         let policy = case.constant("policy", &[2], DType::F32, policy.to_vec());
         let verdict = case.observation("verdict", &[4], 0.0);
-        case.tape.gradient_norm(gradients, loss, policy, verdict);
+        case.tape.gradient_norm(gradients, loss, policy, verdict, None);
         // Sums of n/lanes positive terms in order: relative error below n/lanes · 6e-8, here 44,800 / 8 at most;
         // measured errors stay far below because roundings cancel.
+        cases.push(case.finish(&[], &[], 2e-6));
+    }
+    // The loss scale: kept, doubled after a window, no further than allowed, halved, not below one; a broken loss.
+    for (scale, good, loss, policy, broken) in [
+        (4.0, 0.0, 3.0, [1.0, 0.0], None),
+        (4.0, 4.0, 3.0, [1.0, 0.0], None),
+        (LARGEST_SCALE as f32, 4.0, 3.0, [0.0, 0.0], None),
+        (4.0, 3.0, 3.0, [1.0, 0.0], Some(f32::INFINITY)),
+        (2.0, 1.0, 3.0, [1.0, 1.0], Some(f32::NAN)),
+        (1.0, 1.0, 3.0, [1.0, 0.0], Some(f32::INFINITY)),
+        (1.0, 1.0, 3.0, [1.0, 1.0], Some(f32::INFINITY)),
+        (4.0, 1.0, f32::NAN, [1.0, 0.0], Some(f32::NAN)),
+    ] {
+        let label = format!("scale {scale} after {good} steps, loss {loss}, policy={policy:?} {broken:?}");
+        let mut case = CaseBuilder::new("gradient_norm", label, seed);
+        let gradients = case.input("gradients", &[64 * 5], Fill::Normal(1.0));
+        if let Some(value) = broken {
+            let mut values = case.values(gradients).to_vec();
+            values[7] = value;
+            case.set(gradients, values);
+        }
+        let loss = case.constant("loss", &[1], DType::F32, vec![loss]);
+        let policy = case.constant("policy", &[2], DType::F32, policy.to_vec());
+        let verdict = case.observation("verdict", &[4], 0.0);
+        let scaling = case.observation("scaling", &[4], 0.0);
+        case.set(scaling, vec![scale, good, 0.0, 0.0]);
+        case.tape.gradient_norm(gradients, loss, policy, verdict, Some((scaling, 5)));
+        // As above, of fewer terms; a good step too many or too few would be 6e-8 of the largest scale, and is
+        // looked for at small ones.
         cases.push(case.finish(&[], &[], 2e-6));
     }
     cases

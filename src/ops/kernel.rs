@@ -1,5 +1,6 @@
 //! How an op describes its work to a device, as plain data: kernels, bindings by name, grids.
 
+use crate::tape::DType;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ pub struct Traits {
     pub workgroup_memory: u32,
     /// Bytes of one storage binding.
     pub max_binding: u64,
+    /// 16-bit floats in shaders.
+    pub f16: bool,
     /// What measurements on this device chose.
     pub choices: Choices,
 }
@@ -70,7 +73,7 @@ impl Tuning {
 }
 
 impl Traits {
-    /// What WebGPU promises everywhere: no subgroups, 256 invocations, 16 KiB of workgroup memory.
+    /// What WebGPU promises everywhere: no subgroups, 256 invocations, 16 KiB of workgroup memory, no f16.
     pub fn floor() -> Self {
         Self {
             lanes: 0,
@@ -79,6 +82,7 @@ impl Traits {
             workgroup_memory: 16 << 10,
             max_binding: 128 << 20,
             choices: Choices::default(),
+            f16: false,
         }
     }
 
@@ -101,16 +105,19 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// A kernel from a file of `shaders/`, with the shared fragments it uses put before it.
+    /// A kernel from a file of `shaders/`, with the shared fragments it uses put before it. Their `enable` directives
+    /// stand first, as WGSL wants it.
     pub fn new(
         fragments: &[&str],
         text: &str,
         entry: &'static str,
         constants: &[(&'static str, f64)],
     ) -> Self {
+        let parts = || fragments.iter().chain([&text]).flat_map(|part| part.lines().chain([""]));
+        let directive = |line: &&str| line.starts_with("enable ");
         let mut whole = String::new();
-        for part in fragments.iter().chain([&text]) {
-            whole.push_str(part);
+        for line in parts().filter(directive).chain(parts().filter(|line| !directive(line))) {
+            whole.push_str(line);
             whole.push('\n');
         }
         Self { text: whole.into(), entry, constants: constants.to_vec() }
@@ -119,9 +126,9 @@ impl Kernel {
 
 /// Whether a matrix can be an [`Operand::InputImage`]: whole 256 bytes a row, and no side longer than WebGPU
 /// promises of an image.
-pub fn fits_image(rows: usize, columns: usize) -> bool {
+pub fn fits_image(rows: usize, columns: usize, dtype: DType) -> bool {
     const MAX_SIDE: usize = 8192;
-    columns.is_multiple_of(64) && columns / 4 <= MAX_SIDE && rows <= MAX_SIDE
+    (columns * dtype.bytes()).is_multiple_of(256) && columns / 4 <= MAX_SIDE && rows <= MAX_SIDE
 }
 
 /// What is bound to one WGSL variable.
@@ -130,8 +137,8 @@ pub enum Operand {
     /// The node's `i`-th input.
     Input(usize),
     /// A copy of the node's `i`-th input, seen as a matrix of C columns, as a two-dimensional image of C / 4 by rows
-    /// `rgba32float` texels (`texture_storage_2d<rgba32float, read>`). C is a multiple of 64, which makes the rows'
-    /// pitch the 256 bytes that copies from buffers ask for.
+    /// texels: `texture_storage_2d<rgba32float, read>`, or `rgba16float` for a tensor of f16. C is a multiple of 64,
+    /// or 128, which makes the rows' pitch the 256 bytes that copies from buffers ask for.
     InputImage(usize),
     /// The node's `i`-th output.
     Output(usize),

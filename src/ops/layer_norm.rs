@@ -1,15 +1,15 @@
 //! Layer normalization of rows of width d: `y = (x − μ) · r · γ + β`, r = 1/√(σ² + ε).
 //!
-//! Shapes: x, y [.., d]; γ, β [d]; μ, r [rows], kept for the adjoint. σ² is the mean of (x − μ)².
+//! Shapes: x [.., d]; y the same, in f32 or f16; γ, β [d]; μ, r [rows], kept for the adjoint. σ² is the mean of (x − μ)².
 //! Adjoint, with x̂ = (x − μ)·r and g = dy∘γ: dx = r·(g − mean(g) − x̂·mean(g∘x̂)); dγ += Σ dy∘x̂ and
 //! dβ += Σ dy over rows, in two stages whose order of addition is fixed.
 
 use super::team::{Team, Vectors};
 use super::unroll::unroll;
-use super::{Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, fits_image, grid};
+use super::{Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, element, fits_image, grid};
 use crate::reference::Io;
-use crate::tape::{Adjoint, Tape, TensorId};
-use crate::verify::{Case, CaseBuilder, Fill};
+use crate::tape::{Adjoint, DType, Tape, TensorId};
+use crate::verify::{Case, CaseBuilder, Fill, HALF_BOUND};
 use std::rc::Rc;
 
 /// The op; see the module's documentation. Inputs x, γ, β; outputs y, μ, r.
@@ -31,14 +31,21 @@ pub struct LayerNormParameters;
 
 impl Tape {
     /// Records layer normalization over the last extent of `x`; `gamma` and `beta` are vectors of that width.
-    pub fn layer_norm(&mut self, x: TensorId, gamma: TensorId, beta: TensorId, epsilon: f32) -> TensorId {
+    /// The result is stored as `result` says.
+    pub fn layer_norm(
+        &mut self,
+        x: TensorId,
+        (gamma, beta): (TensorId, TensorId),
+        epsilon: f32,
+        result: DType,
+    ) -> TensorId {
         let dims = self.shape(x).dims().to_vec();
         let (rows, width) = self.shape(x).as_matrix();
         for vector in [gamma, beta] {
             let info = self.info(vector);
             assert_eq!(info.shape.dims(), [width], "layer_norm: {} for rows of {width}", info.name);
         }
-        let y = self.activation("norm", &dims);
+        let y = self.activation_of("norm", &dims, result);
         let mean = self.activation("norm.mean", &[rows]);
         let rstd = self.activation("norm.rstd", &[rows]);
         self.record(LayerNorm { epsilon }, &[x, gamma, beta], &[y, mean, rstd]);
@@ -57,6 +64,7 @@ fn keep_text(keep: usize) -> String {
 fn by_rows(
     entry: &'static str,
     (rows, columns): (usize, usize),
+    half: bool,
     device: &Traits,
     epsilon: Option<f32>,
     bindings: &[(&'static str, Operand)],
@@ -75,10 +83,11 @@ fn by_rows(
         ("FITS", if keep * team.size == vectors.width { 1.0 } else { 0.0 }),
     ];
     constants.extend(epsilon.map(|epsilon| ("EPSILON", f64::from(epsilon))));
-    let images = by_images((rows, columns), device);
+    let images = by_images((rows, columns), half, device);
     let addend = bindings.iter().any(|(name, _)| *name == "addend");
-    let fragments = [&keep_text(keep), vectors.fragment, team.fragment];
-    let kernel = Kernel::new(&fragments, &text(images, addend), entry, &constants);
+    let keep_text = keep_text(keep);
+    let fragments = [element::fragments(half), &[&keep_text, vectors.fragment, team.fragment]].concat();
+    let kernel = Kernel::new(&fragments, &text(images, addend, half, &vectors), entry, &constants);
     Recipe::one(kernel, &read_as(images, bindings), grid(team.workgroups(rows)))
 }
 
@@ -87,13 +96,20 @@ fn key(entry: &str, (rows, columns): (usize, usize)) -> String {
     format!("{entry} {rows}x{columns}")
 }
 
-/// Whether x, dy, gamma and beta are read as images: many times faster on a CPU.
-fn by_images((rows, columns): (usize, usize), device: &Traits) -> bool {
-    device.software && fits_image(rows, columns)
+/// Whether x, dy, gamma and beta are read as images: many times faster on a CPU. Where f16 rows fit, those of f32
+/// fit as well.
+fn by_images((rows, columns): (usize, usize), half: bool, device: &Traits) -> bool {
+    device.software && fits_image(rows, columns, if half { DType::F16 } else { DType::F32 })
 }
 
-fn text(images: bool, addend: bool) -> String {
-    unroll(SHADER, &[], &[("images", images), ("addend", addend)], &[])
+/// The shader's text; with `half`, y and dy are f16.
+fn text(images: bool, addend: bool, half: bool, vectors: &Vectors) -> String {
+    let texts = [
+        ("stored", element::vector(half, vectors.size)),
+        ("narrow", element::narrow(half, vectors.size)),
+        ("texel", element::texel(half)),
+    ];
+    unroll(SHADER, &[], &[("images", images), ("addend", addend)], &texts)
 }
 
 /// The bindings with those operands as images that the text reads so.
@@ -141,7 +157,8 @@ impl Op for LayerNorm {
             ("mean", Operand::Output(1)),
             ("rstd", Operand::Output(2)),
         ];
-        by_rows("layer_norm", shapes.inputs[0].as_matrix(), device, Some(self.epsilon), &bindings)
+        let (size, half) = (shapes.inputs[0].as_matrix(), shapes.half_output(0));
+        by_rows("layer_norm", size, half, device, Some(self.epsilon), &bindings)
     }
 
     fn adjoint(&self, adjoint: &mut Adjoint<'_>) {
@@ -210,7 +227,8 @@ impl Op for LayerNormBackward {
         if self.addend {
             bindings.push(("addend", Operand::Input(5)));
         }
-        by_rows("layer_norm_backward", shapes.inputs[0].as_matrix(), device, None, &bindings)
+        let (size, half) = (shapes.inputs[0].as_matrix(), shapes.half_input(4));
+        by_rows("layer_norm_backward", size, half, device, None, &bindings)
     }
 
     fn with_addend(&self) -> Option<Rc<dyn Op>> {
@@ -251,14 +269,17 @@ impl Op for LayerNormParameters {
         const LANES: usize = 64;
         let (rows, columns) = shapes.inputs[0].as_matrix();
         let vectors = Vectors::of(columns);
-        let images = by_images((rows, columns), device);
+        let half = shapes.half_input(3);
+        let images = by_images((rows, columns), half, device);
         // Enough pieces to occupy a GPU, few enough for one lane to add up.
         let block_rows = rows.div_ceil(128).max(32);
         let blocks = rows.div_ceil(block_rows);
         let kernel = |entry, constants: &[(&'static str, f64)]| {
             // Neither kernel adds up over lanes; the team is there because the file's others do.
             let alone = include_str!("../../shaders/shared/team_alone.wgsl");
-            Kernel::new(&[&keep_text(1), vectors.fragment, alone], &text(images, false), entry, constants)
+            let keep = keep_text(1);
+            let fragments = [element::fragments(half), &[&keep, vectors.fragment, alone]].concat();
+            Kernel::new(&fragments, &text(images, false, half, &vectors), entry, constants)
         };
         let (width, blocks_f) = (("WIDTH", vectors.width as f64), ("BLOCKS", blocks as f64));
         let parts = Dispatch {
@@ -312,7 +333,7 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let x = case.input("x", &[rows, width], Fill::Around(mean, 2.0));
         let gamma = case.parameter("gamma", &[width], Fill::Around(1.0, 0.3));
         let beta = case.parameter("beta", &[width], Fill::Normal(0.5));
-        let mut y = case.tape.layer_norm(x, gamma, beta, 1e-5);
+        let mut y = case.tape.layer_norm(x, (gamma, beta), 1e-5, DType::F32);
         if rows % 2 == 1 {
             // Past the norm, so that dx is added to what comes along there.
             y = case.tape.add(x, y);
@@ -321,6 +342,16 @@ pub fn cases(seed: u64) -> Vec<Case> {
         // lie below ε·√terms ≤ 28ε of their largest term; dx is a difference of three terms of one size.
         let bound = if mean > 1.0 { 2e-5 } else { 5e-6 };
         cases.push(case.finish(&[y], &[], bound));
+    }
+    for (rows, width) in [(1, 5), (7, 64), (33, 132), (131, 97), (65, 768)] {
+        let mut case = CaseBuilder::new("layer_norm", format!("f16 [{rows}, {width}]"), seed);
+        let x = case.input("x", &[rows, width], Fill::Around(0.3, 2.0));
+        let gamma = case.parameter("gamma", &[width], Fill::Around(1.0, 0.3));
+        let beta = case.parameter("beta", &[width], Fill::Normal(0.5));
+        let y = case.tape.layer_norm(x, (gamma, beta), 1e-5, DType::F16);
+        // Past the norm, so that dx is added to what comes along there.
+        let past = case.tape.add(x, x);
+        cases.push(case.finish(&[y, past], &[], HALF_BOUND));
     }
     cases
 }

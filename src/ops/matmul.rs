@@ -2,7 +2,7 @@
 //!
 //! Shapes: C `[M, N]`; A `[M, K]` or `[K, M]`; B `[K, N]` or `[N, K]` (see [`Layout`]); bias `[P]` with P ≤ N, for
 //! the first P columns; addend `[M, N]`. Tensors of higher rank are seen as matrices: all extents but the last
-//! are rows.
+//! are rows. A and B are both f32 or both f16; C is either; bias, addend and all sums are f32.
 //! Adjoint: dA = dC · Bᵀ, dB = Aᵀ · dC in the layouts that read A, B and dC as they lie in memory; dbias is dC's
 //! [`ColumnSum`](super::column_sum::ColumnSum); daddend = dC.
 
@@ -13,10 +13,10 @@ mod tests;
 pub use kernels::Variant;
 
 use super::column_sum::ColumnSum;
-use super::{Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, axis, grid};
+use super::{Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, axis, element, grid};
 use crate::reference::Io;
-use crate::tape::{Adjoint, Role, Tape, TensorId};
-use crate::verify::{Case, CaseBuilder, Fill};
+use crate::tape::{Adjoint, DType, Role, Tape, TensorId};
+use crate::verify::{Case, CaseBuilder, Fill, HALF_BOUND};
 use std::rc::Rc;
 
 /// Which operand is stored transposed.
@@ -53,16 +53,22 @@ pub struct Sizes {
     pub b_columns: usize,
     /// Columns that have a bias.
     pub bias_columns: usize,
+    /// How A and B are stored.
+    pub operands: DType,
+    /// How C is stored.
+    pub result: DType,
 }
 
 impl Tape {
     /// Records `x · w`, plus the bias on the first columns: x `[.., in]`, w `[in, out]`, bias `[≤ out]`;
-    /// the result is `[.., out]`.
+    /// the result is `[.., out]`, stored as w is. With an f16 w, x is taken in f16.
     pub fn linear(&mut self, x: TensorId, w: TensorId, bias: Option<TensorId>) -> TensorId {
-        self.product(Layout::NN, x, w, bias, None)
+        let result = self.info(w).dtype;
+        self.product(Layout::NN, (x, w), bias, None, result)
     }
 
-    /// Records `addend + x · w`, plus the bias: a layer that ends in the residual stream. See [`Tape::linear`].
+    /// Records `addend + x · w`, plus the bias, in f32: a layer that ends in the residual stream. See
+    /// [`Tape::linear`].
     ///
     /// # Panics
     /// Where the addend is a parameter, whose gradient this op could not accumulate.
@@ -74,29 +80,30 @@ impl Tape {
         bias: Option<TensorId>,
     ) -> TensorId {
         assert_ne!(self.info(addend).role, Role::Parameter, "{} as an addend", self.info(addend).name);
-        self.product(Layout::NN, x, w, bias, Some(addend))
+        self.product(Layout::NN, (x, w), bias, Some(addend), DType::F32)
     }
 
-    /// Records `x · wᵀ`: x `[.., in]`, w `[out, in]`; the result is `[.., out]`.
+    /// Records `x · wᵀ` in f32: x `[.., in]`, w `[out, in]`; the result is `[.., out]`.
     pub fn matmul_nt(&mut self, x: TensorId, w: TensorId) -> TensorId {
-        self.product(Layout::NT, x, w, None, None)
+        self.product(Layout::NT, (x, w), None, None, DType::F32)
     }
 
-    fn product(
+    pub(super) fn product(
         &mut self,
         layout: Layout,
-        x: TensorId,
-        w: TensorId,
+        (x, w): (TensorId, TensorId),
         bias: Option<TensorId>,
         addend: Option<TensorId>,
+        result: DType,
     ) -> TensorId {
+        let x = if self.info(w).dtype == DType::F16 { self.half(x) } else { x };
         let (rows, columns) = self.shape(w).as_matrix();
         let (inner, width) = if layout == Layout::NT { (columns, rows) } else { (rows, columns) };
         let mut dims = self.shape(x).dims().to_vec();
         let last = dims.last_mut().expect("a shape has at least one extent");
         assert_eq!(*last, inner, "product of {} and {}", self.info(x).name, self.info(w).name);
         *last = width;
-        let c = self.activation("product", &dims);
+        let c = self.activation_of("product", &dims, result);
         let mut inputs = vec![x, w];
         inputs.extend(bias);
         inputs.extend(addend);
@@ -128,17 +135,21 @@ impl MatMul {
         let (n, depth) = if self.layout == Layout::NT { (b_rows, b_columns) } else { (b_columns, b_rows) };
         let c = shapes.outputs[0];
         assert!(k == depth && c.as_matrix() == (m, n), "{self:?} of {shapes:?}");
+        let [operands, also] = [0, 1].map(|i| shapes.input_types[i]);
+        assert_eq!(operands, also, "{self:?} of {shapes:?}");
         let bias_columns = if self.bias { shapes.input_elements(2) } else { 0 };
         assert!(bias_columns <= n, "a bias of {bias_columns} for {n} columns");
         if self.addend {
             assert_eq!(shapes.input_elements(self.addend_input()), m * n, "{self:?} of {shapes:?}");
         }
-        Sizes { m, n, k, a_rows, a_columns, b_rows, b_columns, bias_columns }
+        let result = shapes.output_types[0];
+        Sizes { m, n, k, a_rows, a_columns, b_rows, b_columns, bias_columns, operands, result }
     }
 
     /// What a choice for this layout at these sizes is kept under: bias, addend and accumulation do not matter.
     fn key(&self, sizes: &Sizes) -> String {
-        format!("{} {}x{}x{}", self.name(), sizes.m, sizes.n, sizes.k)
+        let half = if sizes.operands == DType::F16 { " in f16" } else { "" };
+        format!("{} {}x{}x{}{half}", self.name(), sizes.m, sizes.n, sizes.k)
     }
 
     /// The variants a device has for these sizes, the one favoured without measurement first.
@@ -190,7 +201,8 @@ impl MatMul {
             let image = kernels::addend_image(sizes, variant);
             bindings.push(("addend", operand(image, self.addend_input())));
         }
-        let text: std::sync::Arc<str> = kernels::text(self, sizes, variant).into();
+        let fragments = element::fragments(kernels::buffers_half(sizes, variant));
+        let text = Kernel::new(fragments, &kernels::text(self, sizes, variant), "matmul", &[]).text;
         let kernel = |entry, constants| Kernel { text: text.clone(), entry, constants };
         let (rows, columns) = variant.tile();
         let groups = [sizes.m.div_ceil(rows as usize), sizes.n.div_ceil(columns as usize)];
@@ -301,8 +313,10 @@ impl Op for MatMul {
     }
 
     fn adjoint(&self, adjoint: &mut Adjoint<'_>) {
-        let Some(dc) = adjoint.gradient(0) else { return };
+        let Some(whole) = adjoint.gradient(0) else { return };
         let (a, b) = (adjoint.input(0), adjoint.input(1));
+        // Products take both operands alike: the residual stream's gradient becomes f16 once, for both of them.
+        let dc = if adjoint.tape.info(b).dtype == DType::F16 { adjoint.tape.half(whole) } else { whole };
         let (for_a, for_b) = match self.layout {
             Layout::NN => ((Layout::NT, [dc, b]), (Layout::TN, [a, dc])),
             Layout::NT => ((Layout::NN, [dc, b]), (Layout::TN, [dc, a])),
@@ -313,11 +327,11 @@ impl Op for MatMul {
             into_gradient(adjoint, i, &operands, |accumulate| MatMul { accumulate, ..Self::new(layout) });
         }
         if self.bias {
-            into_gradient(adjoint, 2, &[dc], |accumulate| ColumnSum { accumulate });
+            into_gradient(adjoint, 2, &[whole], |accumulate| ColumnSum { accumulate });
         }
         let addend = self.addend_input();
         if self.addend && adjoint.wants(addend) {
-            adjoint.contribute(addend, dc);
+            adjoint.contribute(addend, whole);
         }
     }
 
@@ -400,6 +414,22 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let w = case.parameter("w", &[n, k], Fill::Normal(1.0));
         let y = case.tape.matmul_nt(x, w);
         cases.push(case.finish(&[y], &[], bound));
+    }
+    for (m, k, n) in [(1, 4, 4), (3, 5, 7), (33, 64, 68), (67, 36, 129), (130, 128, 256)] {
+        let mut case = CaseBuilder::new("matmul", format!("f16 {m}x{k} · {k}x{n}, bias, addend"), seed);
+        let x = case.input_of("x", &[m, k], DType::F16, Fill::Normal(1.0));
+        let inner = case.matrix("inner", &[k, n], true, Fill::Normal((k as f64).powf(-0.5)));
+        let outer = case.matrix("outer", &[n, k], true, Fill::Normal((n as f64).powf(-0.5)));
+        let bias = case.parameter("bias", &[n - n / 3], Fill::Normal(1.0));
+        let addend = case.input("addend", &[m, k], Fill::Normal(1.0));
+        let hidden = case.tape.linear(x, inner, Some(bias));
+        let y = case.tape.linear_onto(addend, hidden, outer, None);
+        cases.push(case.finish(&[y], &[], HALF_BOUND));
+        let mut case = CaseBuilder::new("matmul", format!("f16 {m}x{k} · ({n}x{k})ᵀ of f32"), seed);
+        let x = case.input("x", &[m, k], Fill::Normal(1.0));
+        let w = case.matrix("w", &[n, k], true, Fill::Normal(1.0));
+        let y = case.tape.matmul_nt(x, w);
+        cases.push(case.finish(&[y], &[], HALF_BOUND));
     }
     cases
 }

@@ -2,6 +2,7 @@
 //! stem in `tests/ops/`. A file holds the formula, the shapes, the adjoint, the dispatch description and the
 //! f64 reference of the op and of its backward twin.
 
+mod element;
 mod kernel;
 mod random;
 mod team;
@@ -11,6 +12,7 @@ pub mod activation;
 pub mod adamw;
 pub mod add;
 pub mod attention;
+pub mod cast;
 pub mod column_sum;
 pub mod cross_entropy;
 pub mod dropout;
@@ -28,7 +30,7 @@ pub use kernel::{
 pub(crate) use unroll::unrolled;
 
 use crate::reference::Io;
-use crate::tape::{Adjoint, Shape};
+use crate::tape::{Adjoint, DType, Shape};
 use crate::verify::Case;
 use std::fmt;
 use std::rc::Rc;
@@ -42,6 +44,7 @@ pub const CASES: &[(&str, Cases)] = &[
     ("adamw", adamw::cases),
     ("add", add::cases),
     ("attention", attention::cases),
+    ("cast", cast::cases),
     ("column_sum", column_sum::cases),
     ("cross_entropy", cross_entropy::cases),
     ("dropout", dropout::cases),
@@ -102,10 +105,12 @@ pub trait Op: fmt::Debug {
     /// Bytes of memory that one execution must move at least: every input read once, every output written once, and
     /// read before where it is added to.
     fn bytes(&self, shapes: &Shapes<'_>) -> u64 {
-        let inputs: usize = (0..shapes.inputs.len()).map(|i| shapes.input_elements(i)).sum();
-        let outputs = (0..shapes.outputs.len())
-            .map(|i| shapes.output_elements(i) * if self.accumulates(i) { 2 } else { 1 });
-        4 * (inputs + outputs.sum::<usize>()) as u64
+        let inputs = (0..shapes.inputs.len()).map(|i| shapes.input_elements(i) * shapes.input_types[i].bytes());
+        let outputs = (0..shapes.outputs.len()).map(|i| {
+            let times = if self.accumulates(i) { 2 } else { 1 };
+            times * shapes.output_elements(i) * shapes.output_types[i].bytes()
+        });
+        inputs.chain(outputs).sum::<usize>() as u64
     }
 
     /// The extents that tell its executions apart in a profile.
@@ -115,17 +120,35 @@ pub trait Op: fmt::Debug {
     }
 }
 
-/// The shapes of a node's inputs and outputs.
+/// The shapes and element types of a node's inputs and outputs.
 #[derive(Clone, Debug)]
 pub struct Shapes<'a> {
     pub inputs: Vec<&'a Shape>,
     pub outputs: Vec<&'a Shape>,
+    pub input_types: Vec<DType>,
+    pub output_types: Vec<DType>,
 }
 
 impl Shapes<'_> {
     /// Elements of input `i`.
     pub fn input_elements(&self, i: usize) -> usize {
         self.inputs[i].elements()
+    }
+
+    /// Whether input `i` is f16.
+    pub fn half_input(&self, i: usize) -> bool {
+        self.input_types[i] == DType::F16
+    }
+
+    /// Whether output `i` is f16.
+    pub fn half_output(&self, i: usize) -> bool {
+        self.output_types[i] == DType::F16
+    }
+
+    /// Whether input `i`, seen as a matrix, can be an [`Operand::InputImage`].
+    pub fn fits_image(&self, i: usize) -> bool {
+        let (rows, columns) = self.inputs[i].as_matrix();
+        fits_image(rows, columns, self.input_types[i])
     }
 
     /// Elements of output `i`.

@@ -84,6 +84,8 @@ impl fmt::Display for Team {
 pub(super) struct Vectors {
     /// WGSL of the type `Vector` and of `total`.
     pub fragment: &'static str,
+    /// Elements of a vector: 4 or 1.
+    pub size: usize,
     /// Vectors of a row.
     pub width: usize,
 }
@@ -95,6 +97,6 @@ impl Vectors {
             true => (include_str!("../../shaders/shared/vector4.wgsl"), 4),
             false => (include_str!("../../shaders/shared/scalar.wgsl"), 1),
         };
-        Self { fragment, width: columns / size }
+        Self { fragment, size, width: columns / size }
     }
 }

@@ -8,7 +8,7 @@
 //! //# end                   ends the innermost `for` or `if`
 //! //# insert products       puts the text of that name here, as it is
 //! ```
-//! `$c` and `${c}` stand for the loop's count; `$columns` for the number of that name.
+//! `$c` and `${c}` stand for the loop's count; `$columns` for the number or text of that name.
 
 use std::fmt::Write;
 
@@ -82,8 +82,10 @@ impl<'a> Unroller<'a> {
                 Some(braced) => braced.split_once('}').expect("a closing brace"),
                 None => after.split_at(after.find(|c: char| !c.is_alphanumeric()).unwrap_or(after.len())),
             };
-            let number = self.number(name);
-            write!(self.text, "{number}").expect("a string can be written to");
+            match self.texts.iter().find(|(known, _)| *known == name) {
+                Some((_, text)) => self.text.push_str(text),
+                None => write!(self.text, "{}", self.number(name)).expect("a string can be written to"),
+            }
             rest = next;
         }
         self.text.push_str(rest);
@@ -155,6 +157,13 @@ mod tests {
         let made = |x| unroll(text, &[], &[("x", x)], &[("t", "$1 T\n".to_owned())]);
         assert_eq!(made(true), "a\n$1 T\nb\n");
         assert_eq!(made(false), "a\nb\n");
+    }
+
+    #[test]
+    fn puts_a_text_into_a_line() {
+        let made =
+            unroll("array<vec4<$kind>, $size> ${kind}", &[("size", 3)], &[], &[("kind", "f16".to_owned())]);
+        assert_eq!(made, "array<vec4<f16>, 3> f16\n");
     }
 
     #[test]

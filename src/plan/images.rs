@@ -3,12 +3,24 @@
 //! which tensor when, and where it must be copied anew. Pure arithmetic.
 
 use super::memory::owner;
-use crate::ops::{Dispatch, Operand, Recipe, WINDOW_TEXELS};
-use crate::tape::{Role, Tape, TensorId};
+use crate::ops::{Dispatch, Operand, Recipe, WINDOW_TEXELS, fits_image};
+use crate::tape::{DType, Role, Tape, TensorId};
 use std::collections::HashMap;
 
-/// Width in texels of four f32, and height in rows.
-pub type Extent = (u32, u32);
+/// Width in texels of four elements, height in rows, and the element type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Extent {
+    pub width: u32,
+    pub height: u32,
+    pub dtype: DType,
+}
+
+impl Extent {
+    /// Bytes of a row.
+    pub fn pitch(self) -> u32 {
+        self.width * 4 * self.dtype.bytes() as u32
+    }
+}
 
 /// One image operand of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +112,8 @@ fn windows_of(
     let mut taken = Vec::new();
     for &(_, operand) in &dispatch.bindings {
         if let Operand::InputWindowImage { length, .. } | Operand::OutputWindowImage { length, .. } = operand {
-            let extent = (WINDOW_TEXELS as u32, (length / (4 * WINDOW_TEXELS)) as u32);
+            let height = (length / (4 * WINDOW_TEXELS)) as u32;
+            let extent = Extent { width: WINDOW_TEXELS as u32, height, dtype: DType::F32 };
             taken.push((extent, (operand, take(pool, free, extent))));
         }
     }
@@ -111,8 +124,8 @@ fn windows_of(
 }
 
 /// Bytes of an image.
-pub fn image_bytes((width, height): Extent) -> u64 {
-    u64::from(width) * u64::from(height) * 16
+pub fn image_bytes(extent: Extent) -> u64 {
+    u64::from(extent.pitch()) * u64::from(extent.height)
 }
 
 /// The inputs a recipe reads as images, each once.
@@ -130,7 +143,7 @@ fn inputs_of(recipe: &Recipe) -> Vec<usize> {
 
 /// The extent of the image of a tensor seen as a matrix.
 fn extent(tape: &Tape, tensor: TensorId) -> Extent {
-    let (rows, columns) = tape.shape(tensor).as_matrix();
-    assert!(columns.is_multiple_of(64), "an image has rows of whole 256 bytes, not of {columns} elements");
-    (columns as u32 / 4, rows as u32)
+    let ((rows, columns), dtype) = (tape.shape(tensor).as_matrix(), tape.info(tensor).dtype);
+    assert!(fits_image(rows, columns, dtype), "{rows} rows of {columns} {dtype:?} are no image");
+    Extent { width: columns as u32 / 4, height: rows as u32, dtype }
 }

@@ -1,17 +1,27 @@
 //! What a device cannot be asked, found out before anything is made on it: a binding, a dispatch or a loop larger
 //! than it takes. Pure arithmetic.
 
-use super::memory::padded_bytes;
+use super::memory::{bytes_of, padded_bytes};
 use crate::fault::{Fault, Kind, Result};
 use crate::gpu::mebibytes;
 use crate::ops::{Dispatch, MAX_GROUPS, MAX_ITERATIONS, Operand, Recipe, Traits};
-use crate::tape::{Node, Role, Tape, TensorId};
+use crate::tape::{DType, Node, Role, Tape, TensorId};
 
 /// Holds a tape's recipes against the limits of a device.
 ///
 /// # Errors
-/// [`Kind::Memory`], naming the tensor or the op, what is needed, and the keys that would change it.
+/// [`Kind::Memory`], naming the tensor or the op, what is needed, and the keys that would change it;
+/// [`Kind::Device`] where the tape has f16 tensors and the device has not.
 pub fn check_limits(tape: &Tape, recipes: &[Recipe], device: &Traits) -> Result<()> {
+    if !device.f16 && tape.tensors().iter().any(|info| info.dtype == DType::F16) {
+        return Err(Fault::new(
+            Kind::Device,
+            "mixed precision needs 16-bit floats in shaders (SHADER_F16), which this device does not have",
+        )
+        .remedy(
+            "choose another --device (`normfree devices` lists them), or set train.precision = \"f32\"",
+        ));
+    }
     for (node, recipe) in tape.nodes().iter().zip(recipes) {
         for dispatch in &recipe.dispatches {
             check_bindings(tape, node, recipe, dispatch, device)?;
@@ -35,19 +45,20 @@ fn check_bindings(
     dispatch: &Dispatch,
     device: &Traits,
 ) -> Result<()> {
-    let whole = |tensor: TensorId| (Some(tensor), tape.shape(tensor).elements());
+    let whole = |tensor: TensorId| (Some(tensor), bytes_of(tape, tensor));
+    let window = |tensor: TensorId, length| (None, padded_bytes(length, tape.info(tensor).dtype));
     for &(_, operand) in &dispatch.bindings {
-        let (tensor, elements) = match operand {
+        let (tensor, bytes) = match operand {
             Operand::Input(i) => whole(node.inputs[i]),
             Operand::Output(i) => whole(node.outputs[i]),
-            Operand::Scratch(i) => (None, recipe.scratch[i]),
-            Operand::InputWindow { length, .. } | Operand::OutputWindow { length, .. } => (None, length),
+            Operand::Scratch(i) => (None, padded_bytes(recipe.scratch[i], DType::F32)),
+            Operand::InputWindow { input, length, .. } => window(node.inputs[input], length),
+            Operand::OutputWindow { output, length, .. } => window(node.outputs[output], length),
             // Images have bounds of their own, which the ops keep.
             Operand::InputImage(_) | Operand::InputWindowImage { .. } | Operand::OutputWindowImage { .. } => {
                 continue;
             }
         };
-        let bytes = padded_bytes(elements);
         if bytes <= device.max_binding {
             continue;
         }

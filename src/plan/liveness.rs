@@ -3,7 +3,7 @@
 use super::images::image_bytes;
 use super::memory::{MemoryPlan, Pool, last_uses, owner, padded_bytes, pooled};
 use crate::ops::Recipe;
-use crate::tape::{Phase, Role, Tape, TensorId};
+use crate::tape::{DType, Phase, Role, Tape, TensorId};
 use std::collections::HashSet;
 
 /// What a stretch of memory is for.
@@ -105,14 +105,14 @@ impl Liveness {
                     (_, _, Phase::Backward) => Purpose::Kept,
                     _ => Purpose::Passing,
                 };
-                let (bytes, home) = (padded_bytes(info.shape.elements()), Home::Buffer(plan.homes[&tensor]));
+                let (bytes, home) = (padded_bytes(info.shape.elements(), info.dtype), Home::Buffer(plan.homes[&tensor]));
                 lives.push(Life { name: info.name.clone(), purpose, bytes, birth: i, death, home });
             }
             for (&elements, &home) in recipes[i].scratch.iter().zip(&plan.scratch[i]) {
                 lives.push(Life {
                     name: format!("scratch of {}", node.op.name()),
                     purpose: Purpose::Passing,
-                    bytes: padded_bytes(elements),
+                    bytes: padded_bytes(elements, DType::F32),
                     birth: i,
                     death: i,
                     home: Home::Buffer(home),

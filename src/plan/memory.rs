@@ -5,7 +5,7 @@
 use super::images::{Extent, ImagePlan, image_bytes};
 use crate::ops::{Recipe, Traits};
 use crate::reference::shapes;
-use crate::tape::{Role, Tape, TensorId};
+use crate::tape::{DType, Role, Tape, TensorId};
 use std::collections::HashMap;
 
 /// Every tensor starts at a multiple of this and is padded to it: what every adapter accepts as a binding
@@ -13,8 +13,14 @@ use std::collections::HashMap;
 pub const ALIGNMENT: u64 = 256;
 
 /// Bytes of a tensor of `elements`, padding included.
-pub fn padded_bytes(elements: usize) -> u64 {
-    (elements as u64 * 4).next_multiple_of(ALIGNMENT)
+pub fn padded_bytes(elements: usize, dtype: DType) -> u64 {
+    (elements as u64 * dtype.bytes() as u64).next_multiple_of(ALIGNMENT)
+}
+
+/// The same of a tensor on a tape.
+pub(super) fn bytes_of(tape: &Tape, tensor: TensorId) -> u64 {
+    let info = tape.info(tensor);
+    padded_bytes(info.shape.elements(), info.dtype)
 }
 
 /// The memory that plans share which never run at the same time: each is planned into what those before it need, and
@@ -88,13 +94,13 @@ impl MemoryPlan {
             for &output in &node.outputs {
                 let owner = owner(tape, output);
                 if pooled(tape, owner) && !plan.homes.contains_key(&owner) {
-                    let home = pool.take(&mut free, padded_bytes(tape.shape(owner).elements()));
+                    let home = pool.take(&mut free, bytes_of(tape, owner));
                     plan.homes.insert(owner, home);
                     dying[last[&owner]].push(home);
                 }
             }
             let scratch: Vec<usize> =
-                recipes[i].scratch.iter().map(|&n| pool.take(&mut free, padded_bytes(n))).collect();
+                recipes[i].scratch.iter().map(|&n| pool.take(&mut free, padded_bytes(n, DType::F32))).collect();
             free.extend(&scratch);
             plan.scratch.push(scratch);
             free.append(&mut dying[i]);

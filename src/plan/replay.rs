@@ -1,12 +1,12 @@
 //! Building a plan and recording it into command encoders.
 
 use super::limits::check_limits;
-use super::memory::{MemoryPlan, Pool, owner, padded_bytes, pooled};
+use super::memory::{MemoryPlan, Pool, bytes_of, owner, padded_bytes, pooled};
 use super::store::{Span, Store, usage};
 use crate::fault::Result;
 use crate::gpu::{Gpu, Pipeline};
 use crate::ops::{Dispatch, Operand, Recipe};
-use crate::tape::{Tape, TensorId};
+use crate::tape::{DType, Tape, TensorId};
 use std::rc::Rc;
 
 /// A tape made ready to run; see the module above.
@@ -29,7 +29,7 @@ impl Allocated {
     fn new(gpu: &Gpu, sizes: Pool) -> Result<Self> {
         let buffer = |&bytes| gpu.buffer("intermediate", bytes, usage()).map(Rc::new);
         let buffers = sizes.buffers.iter().map(buffer).collect::<Result<_>>()?;
-        let images = sizes.images.iter().map(|&extent| gpu.image(extent)).collect::<Result<_>>()?;
+        let images = sizes.images.iter().map(|&e| gpu.image(e.width, e.height, e.dtype == DType::F16)).collect::<Result<_>>()?;
         Ok(Self { buffers, images, sizes })
     }
 }
@@ -174,16 +174,22 @@ impl Plan {
     /// Reads a tensor as it is in memory now. An intermediate may have lost its place to another by the end
     /// of a replay; read it after [`Plan::run_node`] of the node that made it.
     pub fn read(&self, gpu: &Gpu, tape: &Tape, store: &Store, tensor: TensorId) -> Result<Vec<f32>> {
-        let span = self.span(tape, store, tensor);
-        let bytes = gpu.read(&span.buffer, span.offset, tape.shape(tensor).elements() as u64 * 4)?;
-        Ok(bytemuck::pod_collect_to_vec(&bytes))
+        let (span, info) = (self.span(tape, store, tensor), tape.info(tensor));
+        let elements = info.shape.elements();
+        // Copies are of whole words; an odd f16 has padding behind it.
+        let bytes = (elements * info.dtype.bytes()).next_multiple_of(4);
+        let bytes = gpu.read(&span.buffer, span.offset, bytes as u64)?;
+        Ok(match info.dtype {
+            DType::F16 => f16s(&bytes, elements),
+            DType::F32 | DType::U32 => bytemuck::pod_collect_to_vec(&bytes),
+        })
     }
 
     fn span(&self, tape: &Tape, store: &Store, tensor: TensorId) -> Span {
         let info = tape.info(tensor);
         let home = owner(tape, tensor);
-        let offset = info.parent.map_or(0, |(_, elements)| elements as u64 * 4);
-        let bytes = padded_bytes(info.shape.elements());
+        let offset = info.parent.map_or(0, |(_, elements)| (elements * info.dtype.bytes()) as u64);
+        let bytes = bytes_of(tape, tensor);
         if pooled(tape, home) {
             let buffer = self.pool.buffers[self.memory.homes[&home]].clone();
             return Span { buffer, offset, bytes };
@@ -262,9 +268,13 @@ impl Plan {
                 Span { buffer, offset: 0, bytes: self.pool.sizes.buffers[home] }
             }
             Operand::InputWindow { input: i, offset, length }
-            | Operand::InputWindowImage { input: i, offset, length } => window(input(i), offset, length),
+            | Operand::InputWindowImage { input: i, offset, length } => {
+                window(input(i), offset, length, tape.info(recorded.inputs[i]).dtype)
+            }
             Operand::OutputWindow { output: i, offset, length }
-            | Operand::OutputWindowImage { output: i, offset, length } => window(output(i), offset, length),
+            | Operand::OutputWindowImage { output: i, offset, length } => {
+                window(output(i), offset, length, tape.info(recorded.outputs[i]).dtype)
+            }
         }
     }
 }
@@ -284,19 +294,26 @@ impl Dispatched {
     }
 }
 
+/// The first `elements` values of f16 as the host has them.
+fn f16s(bytes: &[u8], elements: usize) -> Vec<f32> {
+    let halves = bytes.chunks_exact(2).map(|pair| half::f16::from_le_bytes([pair[0], pair[1]]));
+    halves.take(elements).map(f32::from).collect()
+}
+
 pub(super) fn copy_to_image(encoder: &mut wgpu::CommandEncoder, from: &Span, to: &wgpu::Texture) {
+    let texel = to.format().block_copy_size(None).expect("a colour has one size");
     let layout = wgpu::TexelCopyBufferLayout {
         offset: from.offset,
-        bytes_per_row: Some(to.width() * 16),
+        bytes_per_row: Some(to.width() * texel),
         rows_per_image: None,
     };
     let source = wgpu::TexelCopyBufferInfo { buffer: &from.buffer, layout };
     encoder.copy_buffer_to_texture(source, to.as_image_copy(), to.size());
 }
 
-fn window(span: Span, offset: usize, length: usize) -> Span {
-    let offset = offset as u64 * 4;
-    assert!(offset.is_multiple_of(super::memory::ALIGNMENT), "a window starts at a multiple of 64 elements");
-    let bytes = padded_bytes(length).min(span.bytes - offset);
+fn window(span: Span, offset: usize, length: usize, dtype: DType) -> Span {
+    let offset = (offset * dtype.bytes()) as u64;
+    assert!(offset.is_multiple_of(super::memory::ALIGNMENT), "a window starts at a multiple of 256 bytes");
+    let bytes = padded_bytes(length, dtype).min(span.bytes - offset);
     Span { buffer: span.buffer, offset: span.offset + offset, bytes }
 }

@@ -1,9 +1,10 @@
 //! Named device memory that outlives a replay and is shared between plans: parameters, gradients, moments,
 //! inputs, observations.
 
-use super::memory::padded_bytes;
+use super::memory::{ALIGNMENT, padded_bytes};
 use crate::fault::Result;
 use crate::gpu::Gpu;
+use crate::tape::DType;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -35,23 +36,23 @@ impl Store {
         Self::default()
     }
 
-    /// Reserves a buffer of its own for `elements` of four bytes.
-    pub fn allocate(&mut self, gpu: &Gpu, name: &str, elements: usize) -> Result<()> {
-        let bytes = padded_bytes(elements);
+    /// Reserves a buffer of its own for so many elements.
+    pub fn allocate(&mut self, gpu: &Gpu, name: &str, elements: usize, dtype: DType) -> Result<()> {
+        let bytes = padded_bytes(elements, dtype);
         let buffer = Rc::new(gpu.buffer(name, bytes, usage())?);
         self.spans.insert(name.to_owned(), Span { buffer, offset: 0, bytes });
         self.bytes += bytes;
         Ok(())
     }
 
-    /// Reserves one buffer, named `arena`, that holds all `parts` (name, elements) back to back, each at a
-    /// multiple of 256 bytes.
-    pub fn allocate_arena(&mut self, gpu: &Gpu, arena: &str, parts: &[(String, usize)]) -> Result<()> {
-        let bytes: u64 = parts.iter().map(|(_, elements)| padded_bytes(*elements)).sum();
+    /// Reserves one buffer, named `arena`, that holds all `parts` (name, bytes) back to back, each a multiple of
+    /// 256 bytes.
+    pub fn allocate_arena(&mut self, gpu: &Gpu, arena: &str, parts: &[(String, u64)]) -> Result<()> {
+        let bytes: u64 = parts.iter().map(|&(_, part)| part).sum();
         let buffer = Rc::new(gpu.buffer(arena, bytes, usage())?);
         let mut offset = 0;
-        for (name, elements) in parts {
-            let part = padded_bytes(*elements);
+        for &(ref name, part) in parts {
+            assert!(part.is_multiple_of(ALIGNMENT), "{part} bytes of `{name}`");
             self.spans.insert(name.clone(), Span { buffer: buffer.clone(), offset, bytes: part });
             offset += part;
         }

@@ -1,6 +1,6 @@
 //! Which of the ways to compute an op is the fastest on this device: measured, and checked before it may win.
 
-use super::{Plan, Store};
+use super::{Plan, Store, padded_bytes};
 use crate::fault::Result;
 use crate::gpu::Gpu;
 use crate::ops::{Choices, Shapes, Tuning};
@@ -49,6 +49,8 @@ const ROUNDS: usize = 5;
 /// The largest error a way may make, relative to the largest element: sums of 100,000 terms of f32 round by less, and
 /// what is wrong is off by its whole size.
 const BOUND: f64 = 2e-4;
+/// The same where something is f16, whose numbers are rounded by up to 5e-4 themselves.
+const HALF_BOUND: f64 = 2e-3;
 /// Operations up to which the whole reference is computed; of larger ops, elements are.
 const WHOLE: u64 = 200_000_000;
 const ELEMENTS: usize = 400;
@@ -110,12 +112,13 @@ impl Bench {
             .map(|(i, tensor)| tape.input(&name("input", i), &dims(tensor), dtype(tensor)))
             .collect();
         let outputs: Vec<TensorId> = (node.outputs.iter().enumerate())
-            .map(|(i, tensor)| tape.observation(&name("output", i), &dims(tensor)))
+            .map(|(i, tensor)| tape.observation_of(&name("output", i), &dims(tensor), dtype(tensor)))
             .collect();
         tape.record_shared(node.op.clone(), &inputs, &outputs);
         let mut store = Store::new();
         for &tensor in inputs.iter().chain(&outputs) {
-            store.allocate(gpu, &tape.info(tensor).name, tape.shape(tensor).elements())?;
+            let info = tape.info(tensor);
+            store.allocate(gpu, &info.name, info.shape.elements(), info.dtype)?;
         }
         let mut random = ChaCha8Rng::seed_from_u64(1);
         let mut draw = |tensor: TensorId| -> Vec<f32> {
@@ -123,12 +126,26 @@ impl Bench {
             match tape.info(tensor).dtype {
                 // An index that any table has.
                 DType::U32 => vec![0.0; elements],
-                _ => (0..elements).map(|_| random.random_range(-1.0..1.0)).collect(),
+                DType::F32 => (0..elements).map(|_| random.random_range(-1.0..1.0)).collect(),
+                DType::F16 => {
+                    let draw = |_| half::f16::from_f32(random.random_range(-1.0..1.0)).to_f32();
+                    (0..elements).map(draw).collect()
+                }
             }
         };
         let inputs: Vec<_> = inputs.into_iter().map(|tensor| (tensor, draw(tensor))).collect();
         for (tensor, values) in &inputs {
-            store.write(gpu, &tape.info(*tensor).name, values);
+            let info = tape.info(*tensor);
+            match info.dtype {
+                DType::F16 => {
+                    let mut bits: Vec<u16> =
+                        values.iter().map(|&value| half::f16::from_f32(value).to_bits()).collect();
+                    // Copies to a device are whole words.
+                    bits.resize(bits.len().next_multiple_of(2), 0);
+                    store.write(gpu, &info.name, &bits);
+                }
+                DType::F32 | DType::U32 => store.write(gpu, &info.name, values),
+            }
         }
         Ok(Self { output: outputs[0], outputs, tape, store, inputs })
     }
@@ -150,14 +167,16 @@ impl Bench {
             same_bits: true,
         };
         let wanted = self.reference();
-        if !agrees(&wanted, &unasked.result) {
+        let half = self.tape.tensors().iter().any(|info| info.dtype == DType::F16);
+        let bound = if half { HALF_BOUND } else { BOUND };
+        if !agrees(&wanted, &unasked.result, bound) {
             finding.wrong.push(tuning.ways[0].clone());
         }
         let mut best = 1.0;
         for way in others {
             // What does not compile here is no way to take.
             let Ok(candidate) = self.candidate(gpu, tuning, way) else { continue };
-            if !agrees(&wanted, &candidate.result) {
+            if !agrees(&wanted, &candidate.result, bound) {
                 finding.wrong.push(way.clone());
                 continue;
             }
@@ -201,8 +220,9 @@ impl Bench {
         let op = &self.tape.nodes()[0].op;
         for (i, &output) in self.outputs.iter().enumerate() {
             let start = if op.accumulates(i) { 0 } else { u32::MAX };
-            let values = vec![start; self.tape.shape(output).elements()];
-            self.store.write(gpu, &self.tape.info(output).name, &values);
+            let info = self.tape.info(output);
+            let words = padded_bytes(info.shape.elements(), info.dtype) as usize / 4;
+            self.store.write(gpu, &info.name, &vec![start; words]);
         }
         plan.run(gpu)?;
         let prepared = start.elapsed().as_secs_f64();
@@ -249,23 +269,22 @@ impl Bench {
     }
 }
 
-/// Whether results are those wanted, within [`BOUND`]; one that was not written is not finite, and wrong.
-fn agrees(wanted: &[(usize, f64)], got: &[f32]) -> bool {
+/// Whether results are those wanted, within `bound` of the largest; one that was not written is not finite, and wrong.
+fn agrees(wanted: &[(usize, f64)], got: &[f32], bound: f64) -> bool {
     let largest = wanted.iter().map(|(_, value)| value.abs()).fold(f64::MIN_POSITIVE, f64::max);
-    let near = |&(at, value): &(usize, f64)| (f64::from(got[at]) - value).abs() <= BOUND * largest;
+    let near = |&(at, value): &(usize, f64)| (f64::from(got[at]) - value).abs() <= bound * largest;
     got.iter().all(|value| value.is_finite()) && wanted.iter().all(near)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::agrees;
-
     #[test]
     fn what_is_off_or_missing_does_not_agree() {
         let wanted = [(0, 1.0), (2, -100.0)];
-        assert!(agrees(&wanted, &[1.01, 5.0, -100.01]));
-        assert!(!agrees(&wanted, &[1.03, 5.0, -100.0]));
-        assert!(!agrees(&wanted, &[1.0, f32::NAN, -100.0]));
-        assert!(!agrees(&wanted, &[1.0, 5.0, 100.0]));
+        let agrees = |got: &[f32]| super::agrees(&wanted, got, super::BOUND);
+        assert!(agrees(&[1.01, 5.0, -100.01]));
+        assert!(!agrees(&[1.03, 5.0, -100.0]));
+        assert!(!agrees(&[1.0, f32::NAN, -100.0]));
+        assert!(!agrees(&[1.0, 5.0, 100.0]));
     }
 }

@@ -29,7 +29,8 @@ impl<'a> Io<'a> {
     }
 }
 
-/// The memory of a reference run: one array per tensor that owns storage, zero at the start.
+/// The memory of a reference run: one array per tensor that owns storage, zero at the start. The f16 copy of a
+/// parameter is the parameter itself: how the numbers are stored does not matter here.
 pub struct Memory {
     arrays: HashMap<TensorId, Vec<f64>>,
 }
@@ -37,7 +38,7 @@ pub struct Memory {
 impl Memory {
     /// Zeros for every tensor of a tape.
     pub fn new(tape: &Tape) -> Self {
-        let owners = tape.ids().filter(|&id| tape.info(id).parent.is_none());
+        let owners = tape.ids().filter(|&id| place(tape, id) == (id, 0));
         Self { arrays: owners.map(|id| (id, vec![0.0; tape.shape(id).elements()])).collect() }
     }
 
@@ -48,7 +49,7 @@ impl Memory {
 
     /// The values of a tensor (or of a slice of one).
     pub fn get(&self, tape: &Tape, tensor: TensorId) -> &[f64] {
-        let (owner, offset) = tape.info(tensor).parent.unwrap_or((tensor, 0));
+        let (owner, offset) = place(tape, tensor);
         &self.arrays[&owner][offset..offset + tape.shape(tensor).elements()]
     }
 
@@ -78,10 +79,16 @@ impl Memory {
     }
 
     fn span_mut(&mut self, tape: &Tape, tensor: TensorId) -> &mut [f64] {
-        let (owner, offset) = tape.info(tensor).parent.unwrap_or((tensor, 0));
+        let (owner, offset) = place(tape, tensor);
         let length = tape.shape(tensor).elements();
         &mut self.arrays.get_mut(&owner).expect("every owner has an array")[offset..offset + length]
     }
+}
+
+/// The tensor whose array holds a tensor's values, and from where on.
+fn place(tape: &Tape, tensor: TensorId) -> (TensorId, usize) {
+    let (owner, offset) = tape.info(tensor).parent.unwrap_or((tensor, 0));
+    (tape.info(owner).copy_of.unwrap_or(owner), offset)
 }
 
 /// The shapes of a node's operands.
@@ -89,5 +96,7 @@ pub fn shapes<'a>(tape: &'a Tape, node: &Node) -> Shapes<'a> {
     Shapes {
         inputs: node.inputs.iter().map(|&t| tape.shape(t)).collect(),
         outputs: node.outputs.iter().map(|&t| tape.shape(t)).collect(),
+        input_types: node.inputs.iter().map(|&t| tape.info(t).dtype).collect(),
+        output_types: node.outputs.iter().map(|&t| tape.info(t).dtype).collect(),
     }
 }

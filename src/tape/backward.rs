@@ -62,11 +62,11 @@ impl Adjoint<'_> {
         self.tape.info(self.node.inputs[i]).role == Role::Parameter
     }
 
-    /// A new tensor for a gradient, shaped like input `i`.
+    /// A new tensor for a gradient, shaped like input `i`, of the element type its gradients have.
     pub fn fresh_like(&mut self, i: usize) -> TensorId {
         let info = self.tape.info(self.node.inputs[i]).clone();
         self.tape.phase = Phase::Backward;
-        self.tape.declare(format!("d {}", info.name), info.shape.dims(), info.dtype, Role::Gradient, None)
+        self.tape.declare(format!("d {}", info.name), info.shape.dims(), info.gradient, Role::Gradient, None)
     }
 
     /// Contributes `gradient` to the gradient of input `i`; several contributions are summed.
@@ -115,15 +115,18 @@ impl Tape {
         self.differentiate(&roots, seeds.iter().copied().collect())
     }
 
-    /// `earlier + gradient`: by the op that has just made `gradient`, where it can add on its way out, else by
-    /// an addition.
+    /// `earlier + gradient`: by the op that made `gradient`, where it can add on its way out, `earlier` was there
+    /// before it and nobody has read the gradient alone; else by an addition.
     fn onto(&mut self, earlier: TensorId, gradient: TensorId) -> TensorId {
-        if let Some(node) = self.nodes.last_mut()
-            && node.outputs == [gradient]
-            && let Some(op) = node.op.with_addend()
+        let made = |tensor| self.nodes.iter().rposition(|node: &Node| node.outputs.contains(&tensor));
+        if let Some(at) = made(gradient)
+            && made(earlier).is_none_or(|before| before < at)
+            && self.nodes[at].outputs == [gradient]
+            && self.nodes[at + 1..].iter().all(|node| !node.inputs.contains(&gradient))
+            && let Some(op) = self.nodes[at].op.with_addend()
         {
-            node.op = op;
-            node.inputs.push(earlier);
+            self.nodes[at].op = op;
+            self.nodes[at].inputs.push(earlier);
             return gradient;
         }
         self.add(earlier, gradient)

@@ -16,6 +16,9 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::rc::Rc;
 
+/// What stands before a parameter's name in that of its f16 copy.
+pub const HALF: &str = "half ";
+
 /// One operation on the tape.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -101,7 +104,13 @@ impl Tape {
     pub fn parameters(&self) -> Vec<TensorId> {
         self.ids()
             .filter(|&id| self.info(id).role == Role::Parameter && self.info(id).parent.is_none())
+            .filter(|&id| self.info(id).copy_of.is_none())
             .collect()
+    }
+
+    /// The f16 copy of a parameter, if one was declared.
+    pub fn known_half(&self, parameter: TensorId) -> Option<TensorId> {
+        self.ids().find(|&id| self.info(id).copy_of == Some(parameter))
     }
 
     /// Every tensor's id in the order of declaration.
@@ -139,8 +148,8 @@ impl Tape {
     }
 
     /// Declares an input whose gradient is wanted; [`Gradients::of`] names it after a backward pass.
-    pub fn tracked_input(&mut self, name: &str, shape: &[usize]) -> TensorId {
-        let id = self.input(name, shape, DType::F32);
+    pub fn tracked_input(&mut self, name: &str, shape: &[usize], dtype: DType) -> TensorId {
+        let id = self.input(name, shape, dtype);
         self.tensors[id.index()].tracked = true;
         id
     }
@@ -150,16 +159,42 @@ impl Tape {
         self.declare(name.to_owned(), shape, DType::F32, Role::Parameter, None)
     }
 
+    /// Declares the f16 copy of a parameter. Whoever writes the parameter writes the copy; its gradient is the
+    /// parameter's, in f32.
+    pub fn half_copy(&mut self, parameter: TensorId) -> TensorId {
+        let info = self.info(parameter).clone();
+        assert!(info.role == Role::Parameter && info.parent.is_none(), "an f16 copy of {}", info.name);
+        let name = format!("{HALF}{}", info.name);
+        let id = self.declare(name, info.shape.dims(), DType::F16, Role::Parameter, None);
+        self.tensors[id.index()].copy_of = Some(parameter);
+        id
+    }
+
     /// Declares a tensor that outlives a replay and is read back: the loss, head entropies.
     pub fn observation(&mut self, name: &str, shape: &[usize]) -> TensorId {
-        self.declare(name.to_owned(), shape, DType::F32, Role::Observation, None)
+        self.observation_of(name, shape, DType::F32)
+    }
+
+    /// The same of an element type.
+    pub fn observation_of(&mut self, name: &str, shape: &[usize], dtype: DType) -> TensorId {
+        self.declare(name.to_owned(), shape, dtype, Role::Observation, None)
     }
 
     /// Declares an intermediate result; its full name is the scope, a dot, and `name`.
     pub fn activation(&mut self, name: &str, shape: &[usize]) -> TensorId {
+        self.activation_of(name, shape, DType::F32)
+    }
+
+    /// The same of an element type.
+    pub fn activation_of(&mut self, name: &str, shape: &[usize], dtype: DType) -> TensorId {
         let role = if self.phase == Phase::Forward { Role::Activation } else { Role::Gradient };
         let full = if self.scope.is_empty() { name.to_owned() } else { format!("{}.{name}", self.scope) };
-        self.declare(full, shape, DType::F32, role, None)
+        self.declare(full, shape, dtype, role, None)
+    }
+
+    /// Makes the gradient of an f16 tensor an f32 one: where it is the residual stream's.
+    pub(crate) fn widen_gradient(&mut self, tensor: TensorId) {
+        self.tensors[tensor.index()].gradient = DType::F32;
     }
 
     /// Rows `first .. first + rows` of a tensor's leading dimension, as a tensor that shares its memory.
@@ -179,7 +214,9 @@ impl Tape {
         if let Some(known) = self.find(&name) {
             return known;
         }
-        self.declare(name, &dims, info.dtype, info.role, Some((tensor, first * width)))
+        let slice = self.declare(name, &dims, info.dtype, info.role, Some((tensor, first * width)));
+        self.tensors[slice.index()].gradient = info.gradient;
+        slice
     }
 
     /// Appends one node.
@@ -198,22 +235,24 @@ impl Tape {
         });
     }
 
-    /// The tensor that accumulates the gradient of a parameter (or of a slice of one); declared on first use.
+    /// The tensor that accumulates the gradient of a parameter, of its f16 copy, or of a slice of either, in f32;
+    /// declared on first use.
     pub fn gradient_of(&mut self, parameter: TensorId) -> TensorId {
         if let Some(&known) = self.gradients.get(&parameter) {
             return known;
         }
         let info = self.info(parameter).clone();
         assert_eq!(info.role, Role::Parameter, "{} is not a parameter", info.name);
-        let gradient = match info.parent {
-            None => self.declare(
+        let gradient = match (info.copy_of, info.parent) {
+            (Some(master), _) => self.gradient_of(master),
+            (None, None) => self.declare(
                 format!("grad {}", info.name),
                 info.shape.dims(),
-                info.dtype,
+                DType::F32,
                 Role::ParameterGradient,
                 None,
             ),
-            Some((parent, offset)) => {
+            (None, Some((parent, offset))) => {
                 let width = info.shape.elements() / info.shape.dims()[0];
                 let whole = self.gradient_of(parent);
                 self.slice_rows(whole, offset / width, info.shape.dims()[0])
@@ -238,7 +277,17 @@ impl Tape {
     ) -> TensorId {
         assert!(!shape.is_empty() && shape.iter().all(|&d| d > 0), "tensor {name} has shape {shape:?}");
         let id = TensorId::new(self.tensors.len());
-        self.tensors.push(TensorInfo { name, shape: Shape::new(shape), dtype, role, parent, tracked: false });
+        let gradient = if dtype == DType::F16 && role != Role::Parameter { DType::F16 } else { DType::F32 };
+        self.tensors.push(TensorInfo {
+            name,
+            shape: Shape::new(shape),
+            dtype,
+            role,
+            parent,
+            tracked: false,
+            copy_of: None,
+            gradient,
+        });
         id
     }
 }

@@ -24,7 +24,10 @@ impl Tape {
     /// A tensor like one of the forward pass, for the same values made again.
     fn again(&mut self, tensor: TensorId) -> TensorId {
         let info = self.info(tensor).clone();
-        self.declare(format!("{} again", info.name), info.shape.dims(), info.dtype, info.role, None)
+        let again =
+            self.declare(format!("{} again", info.name), info.shape.dims(), info.dtype, info.role, None);
+        self.tensors[again.index()].gradient = info.gradient;
+        again
     }
 }
 

@@ -47,11 +47,20 @@ impl fmt::Display for Shape {
     }
 }
 
-/// Element types; four bytes each.
+/// Element types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DType {
     F32,
+    /// What matrix products and attention read and write in mixed precision. Sums are f32 all the same.
+    F16,
     U32,
+}
+
+impl DType {
+    /// Bytes of one element.
+    pub fn bytes(self) -> usize {
+        if self == Self::F16 { 2 } else { 4 }
+    }
 }
 
 /// Who writes a tensor and how long it lives.
@@ -82,4 +91,8 @@ pub struct TensorInfo {
     pub parent: Option<(TensorId, usize)>,
     /// An input whose gradient is wanted although it is no parameter.
     pub tracked: bool,
+    /// For the f16 copy of a parameter: the parameter, to which its gradient belongs.
+    pub copy_of: Option<TensorId>,
+    /// The element type of its gradient.
+    pub gradient: DType,
 }

@@ -1,5 +1,6 @@
-//! The flat arenas of a run: parameters, gradients and both moments, in one order. What decays comes first,
-//! so that the update needs one boundary instead of a flag for each tensor.
+//! The flat arenas of a run: parameters, gradients and both moments, in one order, and in mixed precision the f16
+//! copies of the parameters that have one. These come first, then what else decays, so that the update needs two
+//! boundaries instead of flags for each tensor.
 
 use super::checkpoint::{NamedTensor, Spec, TensorSource};
 use super::trace::first_broken;
@@ -7,6 +8,7 @@ use crate::fault::{Fault, Kind, Result};
 use crate::gpu::Gpu;
 use crate::model::Parameter;
 use crate::plan::{Store, padded_bytes};
+use crate::tape::{DType, HALF};
 use std::borrow::Cow;
 
 /// Where each parameter lies in the arenas.
@@ -21,6 +23,7 @@ impl Arenas {
     pub const GRADIENTS: &str = "gradients";
     pub const FIRST: &str = "first moments";
     pub const SECOND: &str = "second moments";
+    pub const COPIES: &str = "f16 copies";
 
     pub fn new(parameters: Vec<Parameter>) -> Self {
         Self { parameters }
@@ -41,12 +44,19 @@ impl Arenas {
         self.parameters.iter().filter(|p| p.decays).map(padded).sum()
     }
 
+    /// Elements from the start that have an f16 copy.
+    pub fn copied(&self) -> usize {
+        self.parameters.iter().filter(|p| p.copied).map(padded).sum()
+    }
+
     /// The parameters in the order of the arenas, each with its offset in elements.
     pub fn places(&self) -> Vec<(&Parameter, usize)> {
-        let decaying = self.parameters.iter().filter(|p| p.decays);
-        let order = decaying.chain(self.parameters.iter().filter(|p| !p.decays));
+        let mut order: Vec<&Parameter> = self.parameters.iter().collect();
+        order.sort_by_key(|parameter| (!parameter.copied, !parameter.decays));
+        assert!(order.iter().all(|p| p.decays || !p.copied), "what has a copy decays");
         let mut offset = 0;
         order
+            .into_iter()
             .map(|parameter| {
                 let place = (parameter, offset);
                 offset += padded(parameter);
@@ -55,16 +65,23 @@ impl Arenas {
             .collect()
     }
 
-    /// Reserves the four arenas. A parameter's memory has its own name, its gradient's `grad NAME`.
+    /// Reserves the arenas. A parameter's memory has its own name, its gradient's `grad NAME`.
     pub fn allocate(&self, gpu: &Gpu, store: &mut Store) -> Result<()> {
         let prefixes =
             [(Self::PARAMETERS, ""), (Self::GRADIENTS, "grad "), (Self::FIRST, "m "), (Self::SECOND, "v ")];
         for (arena, prefix) in prefixes {
-            let places = self.places().into_iter();
-            let parts: Vec<_> = places.map(|(p, _)| (format!("{prefix}{}", p.name), p.elements())).collect();
-            store.allocate_arena(gpu, arena, &parts)?;
+            store.allocate_arena(gpu, arena, &self.parts(prefix, DType::F32, |_| true))?;
+        }
+        if self.copied() > 0 {
+            store.allocate_arena(gpu, Self::COPIES, &self.parts(HALF, DType::F16, |p| p.copied))?;
         }
         Ok(())
+    }
+
+    /// Names and bytes of an arena's tensors.
+    fn parts(&self, prefix: &str, dtype: DType, has: impl Fn(&Parameter) -> bool) -> Vec<(String, u64)> {
+        let places = self.places().into_iter().filter(|(parameter, _)| has(parameter));
+        places.map(|(p, _)| (format!("{prefix}{}", p.name), (padded(p) * dtype.bytes()) as u64)).collect()
     }
 
     /// Reads one arena's tensors from the device, one at a time.
@@ -85,8 +102,9 @@ impl Arenas {
     }
 }
 
+/// Elements of a parameter in an arena: whole 256 bytes also of its f16 copy.
 fn padded(parameter: &Parameter) -> usize {
-    padded_bytes(parameter.elements()) as usize / 4
+    padded_bytes(parameter.elements(), DType::F16) as usize / DType::F16.bytes()
 }
 
 /// One arena as a source of tensors; only one of them is in host memory at a time.

@@ -2,7 +2,7 @@
 //! brings back.
 
 use super::arena::Arenas;
-use crate::config::{Config, Optimizer};
+use crate::config::{Config, Optimizer, Precision};
 use crate::data::Batch;
 use crate::fault::Result;
 use crate::gpu::{Gpu, ReadbackRing};
@@ -11,7 +11,8 @@ use crate::ops::Traits;
 use crate::ops::adamw::{self, Order, Settings};
 use crate::plan::{Plan, Pool, Store, padded_bytes};
 use crate::reference::shapes;
-use crate::tape::{DType, Role, Tape};
+use crate::tape::{DType, Role, Tape, TensorId, TensorInfo};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// Steps whose results may be under way while the next one is recorded.
@@ -38,12 +39,26 @@ pub struct StepReading {
     pub nonfinite_rows: Vec<u64>,
     /// The slope each layer uses; empty where none is learned.
     pub slopes: Vec<f32>,
+    /// With mixed precision, the loss scale of the step, and whether the gradient overflowed with it, so that the
+    /// update was left out.
+    pub scaling: Option<(f32, bool)>,
+}
+
+/// The loss scale of mixed precision between two steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossScale {
+    /// What the next step multiplies its gradient with; a power of two.
+    pub scale: u32,
+    /// Steps without overflow since it changed.
+    pub good_steps: u32,
 }
 
 /// What a run needs of a device; [`Engine::new`] allocates it, `train --dry-run` adds it up.
 pub struct Blueprint {
     pub micro: Recorded,
     pub update: Tape,
+    /// Makes the f16 copies of the parameters, where there are such.
+    copying: Option<Tape>,
     evaluation: Recorded,
     pub arenas: Arenas,
     config: Config,
@@ -53,6 +68,8 @@ pub struct Blueprint {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Demand {
     pub parameters: u64,
+    /// f16 copies of parameters.
+    pub copies: u64,
     pub gradients: u64,
     pub moments: u64,
     /// Intermediates of training, update and evaluation, which share one pool.
@@ -63,7 +80,7 @@ pub struct Demand {
 
 impl Demand {
     pub fn total(&self) -> u64 {
-        self.parameters + self.gradients + self.moments + self.intermediates + self.other
+        self.parameters + self.copies + self.gradients + self.moments + self.intermediates + self.other
     }
 }
 
@@ -78,12 +95,22 @@ impl Blueprint {
             entropy: config.observe.entropy,
             piece_bytes: device.max_binding,
             recompute: config.train.recompute,
+            precision: config.train.precision,
         };
         let micro = record(&config.model, &pass);
         let evaluation = record(&config.model, &Pass { training: false, entropy: false, ..pass });
-        let arenas = Arenas::new(crate::model::parameters(&config.model, config.train.decay_slopes));
+        let train = &config.train;
+        let arenas =
+            Arenas::new(crate::model::parameters(&config.model, train.decay_slopes, train.precision));
         let update = update_tape(config, &arenas);
-        Self { micro, update, evaluation, arenas, config: config.clone() }
+        let copying = (arenas.copied() > 0).then(|| {
+            let mut tape = Tape::new();
+            let parameters = tape.observation(Arenas::PARAMETERS, &[arenas.elements()]);
+            let copies = copies(&mut tape, &arenas);
+            tape.half_into(parameters, copies);
+            tape
+        });
+        Self { micro, update, copying, evaluation, arenas, config: config.clone() }
     }
 
     /// The device memory this run takes.
@@ -91,19 +118,28 @@ impl Blueprint {
         let arena = self.arenas.elements() as u64 * 4;
         let small = |tape: &Tape, role: Role| -> u64 {
             let own = tape.ids().map(|id| tape.info(id)).filter(|i| i.role == role && i.parent.is_none());
-            own.map(|info| padded_bytes(info.shape.elements())).sum()
+            own.map(|info| padded_bytes(info.shape.elements(), info.dtype)).sum()
         };
+        let numbers = |count| padded_bytes(count, DType::F32);
         let observations = small(&self.micro.tape, Role::Observation);
         let slopes = self.arenas.parameters().iter().filter(|p| p.name.ends_with(".slopes"));
-        let slopes: u64 = slopes.map(|p| padded_bytes(p.elements())).sum();
-        let ring = RING as u64 * (observations + padded_bytes(4) + slopes);
+        // A parameter's span in its arena is padded for its f16 copy as well.
+        let slopes: u64 = slopes.map(|p| 2 * padded_bytes(p.elements(), DType::F16)).sum();
+        let scaling = if self.mixed() { numbers(4) } else { 0 };
+        let ring = RING as u64 * (observations + numbers(4) + scaling + slopes);
         Demand {
             parameters: arena,
+            copies: self.arenas.copied() as u64 * 2,
             gradients: arena,
             moments: 2 * arena,
-            intermediates: Pool::plan(self.tapes(), device).0.bytes(),
-            other: small(&self.micro.tape, Role::Input) + observations + ring + 3 * padded_bytes(8),
+            intermediates: Pool::plan(self.tapes(), device).0.bytes()
+                + self.copying.as_ref().map_or(0, |tape| Pool::plan([tape], device).0.bytes()),
+            other: small(&self.micro.tape, Role::Input) + observations + ring + 3 * numbers(8),
         }
+    }
+
+    fn mixed(&self) -> bool {
+        self.config.train.precision == Precision::Mixed
     }
 
     /// The tapes of a run, which never run at the same time: training, update, evaluation.
@@ -139,10 +175,18 @@ pub fn update_tape(config: &Config, arenas: &Arenas) -> Tape {
     let [gradients, parameters, first, second] =
         [Arenas::GRADIENTS, Arenas::PARAMETERS, Arenas::FIRST, Arenas::SECOND]
             .map(|name| tape.observation(name, &all));
-    tape.gradient_norm(gradients, loss, policy, verdict);
-    let operands = adamw::Arenas { gradients, parameters, first, second };
+    let mixed = config.train.precision == Precision::Mixed;
+    let scaling = mixed.then(|| (tape.observation(names::SCALING, &[4]), config.train.loss_scale_window));
+    let copies = mixed.then(|| copies(&mut tape, arenas));
+    tape.gradient_norm(gradients, loss, policy, verdict, scaling);
+    let operands = adamw::Arenas { gradients, parameters, first, second, copies };
     tape.adamw(operands, hyper, verdict, settings(config).order, arenas.decayed());
     tape
+}
+
+/// Declares the arena of the f16 copies.
+fn copies(tape: &mut Tape, arenas: &Arenas) -> TensorId {
+    tape.observation_of(Arenas::COPIES, &[arenas.copied()], DType::F16)
 }
 
 /// The optimizer's constants.
@@ -167,6 +211,7 @@ pub struct Engine {
     pub blueprint: Blueprint,
     pub micro: Plan,
     update: Plan,
+    copying: Option<Plan>,
     evaluation: Plan,
     ring: ReadbackRing,
     /// Names of the slope tensors read back each step, and which of their entries each layer uses.
@@ -182,28 +227,55 @@ impl Engine {
         let mut store = Store::new();
         let micro_tape = &blueprint.micro.tape;
         blueprint.arenas.allocate(&gpu, &mut store)?;
-        let parts = |tape: &Tape, role: Role| -> Vec<(String, usize)> {
-            let own = tape.ids().map(|id| tape.info(id)).filter(|i| i.role == role && i.parent.is_none());
-            own.map(|info| (info.name.clone(), info.shape.elements())).collect()
+        let own = |tape: &Tape, role: Role| -> Vec<TensorInfo> {
+            let infos = tape.ids().map(|id| tape.info(id)).filter(|i| i.role == role && i.parent.is_none());
+            infos.cloned().collect()
         };
-        for (name, elements) in parts(micro_tape, Role::Input) {
-            store.allocate(&gpu, &name, elements)?;
+        for info in own(micro_tape, Role::Input) {
+            store.allocate(&gpu, &info.name, info.shape.elements(), info.dtype)?;
         }
-        store.allocate_arena(&gpu, OBSERVATIONS, &parts(micro_tape, Role::Observation))?;
+        let observations = own(micro_tape, Role::Observation).into_iter();
+        let observations: Vec<_> =
+            observations.map(|i| (i.name, padded_bytes(i.shape.elements(), i.dtype))).collect();
+        store.allocate_arena(&gpu, OBSERVATIONS, &observations)?;
         for (name, elements) in [(POLICY, 2), (HYPER, 8), (VERDICT, 4)] {
-            store.allocate(&gpu, name, elements)?;
+            store.allocate(&gpu, name, elements, DType::F32)?;
         }
         let [micro, update, evaluation] = Plan::build_all(&gpu, blueprint.tapes(), &store)?;
+        let copying = blueprint.copying.as_ref().map(|tape| Plan::build(&gpu, tape, &store)).transpose()?;
         gpu.keep_pipelines();
         let slopes = slope_places(config);
-        let bytes = store.span(OBSERVATIONS).bytes
-            + store.span(VERDICT).bytes
-            + slopes.iter().map(|(name, ..)| store.span(name).bytes).sum::<u64>();
+        let read_back = read_back(blueprint.mixed(), &slopes);
+        let bytes = read_back.iter().map(|name| store.span(name).bytes).sum();
         let ring = ReadbackRing::new(&gpu, RING, bytes)?;
         let mut engine =
-            Self { gpu, store, blueprint, micro, update, evaluation, ring, slopes, record: false };
+            Self { gpu, store, blueprint, micro, update, copying, evaluation, ring, slopes, record: false };
         engine.set_record(false);
+        engine.set_loss_scale(LossScale { scale: config.train.loss_scale, good_steps: 0 });
         Ok(engine)
+    }
+
+    /// Makes the f16 copies of the parameters, where the precision is mixed: after weights were written from outside.
+    /// Each update does it for its own.
+    pub fn copy_weights(&self) -> Result<()> {
+        self.copying.as_ref().map_or(Ok(()), |plan| plan.run(&self.gpu))
+    }
+
+    /// The loss scale after the last step submitted; `None` where the precision is not mixed. Waits.
+    pub fn loss_scale(&self) -> Result<Option<LossScale>> {
+        if !self.blueprint.mixed() {
+            return Ok(None);
+        }
+        let values = self.store.read(&self.gpu, names::SCALING, 2)?;
+        Ok(Some(LossScale { scale: values[0] as u32, good_steps: values[1] as u32 }))
+    }
+
+    /// Sets it; nothing where the precision is not mixed.
+    pub fn set_loss_scale(&self, to: LossScale) {
+        if self.blueprint.mixed() {
+            let scale = to.scale as f32;
+            self.store.write(&self.gpu, names::SCALING, &[scale, to.good_steps as f32, scale, 0.0]);
+        }
     }
 
     /// With `record`, broken gradients reach the parameters; else the gate closes at the first of them.
@@ -242,14 +314,9 @@ impl Engine {
             if last {
                 self.store.write(&self.gpu, HYPER, &hyper);
                 self.update.record(&mut encoder);
-                let names =
-                    [OBSERVATIONS, VERDICT].into_iter().chain(self.slopes.iter().map(|s| s.0.as_str()));
-                let sources: Vec<_> = names
-                    .map(|name| {
-                        let span = self.store.span(name);
-                        (&*span.buffer, span.offset, span.bytes)
-                    })
-                    .collect();
+                let names = read_back(self.blueprint.mixed(), &self.slopes);
+                let spans = names.into_iter().map(|name| self.store.span(name));
+                let sources: Vec<_> = spans.map(|span| (&*span.buffer, span.offset, span.bytes)).collect();
                 self.ring.record(&mut encoder, step, &sources);
             }
             let submission = self.gpu.queue.submit([encoder.finish()]);
@@ -283,6 +350,11 @@ impl Engine {
         let mut rest = base.bytes as usize / 4;
         let verdict = &values[rest..rest + 4];
         rest += self.store.span(VERDICT).bytes as usize / 4;
+        let scaling = self.blueprint.mixed().then(|| {
+            let scaling = (values[rest + 2], values[rest + 3] != 0.0);
+            rest += self.store.span(names::SCALING).bytes as usize / 4;
+            scaling
+        });
         let mut slopes = Vec::new();
         for (name, entry, layers) in &self.slopes {
             slopes.extend(std::iter::repeat_n(values[rest + entry], *layers));
@@ -296,6 +368,7 @@ impl Engine {
             head_entropy,
             nonfinite_rows,
             slopes,
+            scaling,
         }
     }
 
@@ -344,8 +417,17 @@ impl Engine {
 
     /// Bytes of device memory in use.
     pub fn bytes(&self) -> u64 {
-        self.store.bytes() + self.micro.pool_bytes() + self.ring.bytes()
+        self.store.bytes()
+            + self.micro.pool_bytes()
+            + self.copying.as_ref().map_or(0, Plan::pool_bytes)
+            + self.ring.bytes()
     }
+}
+
+/// Names of what the host reads after each step, in this order.
+fn read_back(mixed: bool, slopes: &[(String, usize, usize)]) -> Vec<&str> {
+    let slopes = slopes.iter().map(|(name, ..)| name.as_str());
+    [OBSERVATIONS, VERDICT].into_iter().chain(mixed.then_some(names::SCALING)).chain(slopes).collect()
 }
 
 /// For each slope tensor: its name, the entry in use, and how many layers use it.

@@ -6,14 +6,14 @@ use crate::fault::Result;
 use crate::gpu::Gpu;
 use crate::plan::Store;
 
-/// Puts the tensors of a weight file on the device, one at a time.
+/// Puts the tensors of a weight file on the device, one at a time, and makes their f16 copies.
 pub fn load_weights(engine: &Engine, mut file: WeightFile) -> Result<()> {
     let mut loader = Loader::new(&engine.gpu, &engine.store);
     for i in 0..file.len() {
         let tensor = file.read(i)?;
         loader.write(&tensor.name, &tensor.data)?;
     }
-    Ok(())
+    engine.copy_weights()
 }
 
 /// Writes many tensors without holding staging memory for all of them at once.

@@ -93,7 +93,10 @@ pub fn check(blueprint: &Blueprint, traits: &Traits, device: &Description) -> Re
     }
     let (pool, plans) = Pool::plan(blueprint.tapes(), traits);
     for (tape, (_, recipes)) in blueprint.tapes().into_iter().zip(&plans) {
-        check_limits(tape, recipes, traits)?;
+        check_limits(tape, recipes, traits).map_err(|fault| match fault.kind {
+            Kind::Device => fault.at(&device.name),
+            _ => fault,
+        })?;
     }
     let largest = pool.buffers.into_iter().max().unwrap_or(0);
     if largest > device.max_buffer {

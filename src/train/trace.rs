@@ -37,7 +37,7 @@ pub fn origin(engine: &Engine, step: u64, batches: &[Batch]) -> Result<Option<No
         engine.stage(step, micro_batch, batches.len(), batch);
         for (i, node) in tape.nodes().iter().enumerate() {
             engine.micro.run_node(&engine.gpu, i)?;
-            for &output in node.outputs.iter().filter(|&&o| tape.info(o).dtype == DType::F32) {
+            for &output in node.outputs.iter().filter(|&&o| tape.info(o).dtype != DType::U32) {
                 let values = engine.micro.read(&engine.gpu, tape, &engine.store, output)?;
                 let Some((index, value)) = first_broken(&values) else { continue };
                 return Ok(Some(Nonfinite {

@@ -26,6 +26,18 @@ pub struct Case {
     pub bound: f64,
 }
 
+impl Case {
+    /// Whether it takes a device with 16-bit floats.
+    pub fn needs_f16(&self) -> bool {
+        self.tape.tensors().iter().any(|info| info.dtype == DType::F16)
+    }
+}
+
+/// Values rounded to f16.
+fn rounded(values: &[f32]) -> Vec<f32> {
+    values.iter().map(|&value| half::f16::from_f32(value).to_f32()).collect()
+}
+
 /// The scalar a case differentiates.
 #[derive(Clone, Debug)]
 pub enum Target {
@@ -71,7 +83,12 @@ impl CaseBuilder {
 
     /// A differentiable input that is no parameter: its gradient is an intermediate.
     pub fn input(&mut self, name: &str, shape: &[usize], fill: Fill) -> TensorId {
-        let id = self.tape.tracked_input(name, shape);
+        self.input_of(name, shape, DType::F32, fill)
+    }
+
+    /// The same of an element type. Values of an f16 tensor are f16, so that they cost no rounding.
+    pub fn input_of(&mut self, name: &str, shape: &[usize], dtype: DType, fill: Fill) -> TensorId {
+        let id = self.tape.tracked_input(name, shape, dtype);
         self.leaves.push(id);
         self.fill(id, fill)
     }
@@ -81,6 +98,17 @@ impl CaseBuilder {
         let id = self.tape.parameter(name, shape);
         self.leaves.push(id);
         self.fill(id, fill)
+    }
+
+    /// A parameter as products read it: itself, or with `half` its f16 copy, which then is equal to it.
+    pub fn matrix(&mut self, name: &str, shape: &[usize], half: bool, fill: Fill) -> TensorId {
+        let id = self.parameter(name, shape, fill);
+        if !half {
+            return id;
+        }
+        let values = rounded(self.values(id));
+        self.set(id, values);
+        self.tape.half_copy(id)
     }
 
     /// An input without a gradient, of given values (for a u32 tensor: their bits).
@@ -98,7 +126,12 @@ impl CaseBuilder {
 
     /// An observation that starts at given values and is compared.
     pub fn observation(&mut self, name: &str, shape: &[usize], start: f32) -> TensorId {
-        let id = self.tape.observation(name, shape);
+        self.observation_of(name, shape, DType::F32, start)
+    }
+
+    /// The same of an element type.
+    pub fn observation_of(&mut self, name: &str, shape: &[usize], dtype: DType, start: f32) -> TensorId {
+        let id = self.tape.observation_of(name, shape, dtype);
         let elements = self.tape.shape(id).elements();
         self.values.push((id, vec![start; elements]));
         self.observed.push(id);
@@ -108,6 +141,7 @@ impl CaseBuilder {
     /// Replaces a tensor's values.
     pub fn set(&mut self, id: TensorId, values: Vec<f32>) {
         assert_eq!(values.len(), self.tape.shape(id).elements());
+        let values = if self.tape.info(id).dtype == DType::F16 { rounded(&values) } else { values };
         self.values.retain(|(other, _)| *other != id);
         self.values.push((id, values));
     }
@@ -121,7 +155,7 @@ impl CaseBuilder {
     fn fill(&mut self, id: TensorId, fill: Fill) -> TensorId {
         let elements = self.tape.shape(id).elements();
         let values = (0..elements).map(|_| self.draw(fill)).collect();
-        self.values.push((id, values));
+        self.set(id, values);
         id
     }
 
@@ -143,7 +177,7 @@ impl CaseBuilder {
         for &output in seeded {
             let dims = self.tape.shape(output).dims().to_vec();
             let name = format!("seed {}", seeds.len());
-            let seed = self.tape.input(&name, &dims, DType::F32);
+            let seed = self.tape.input(&name, &dims, self.tape.info(output).gradient);
             self.fill(seed, Fill::Normal(1.0));
             seeds.push((output, seed));
         }

@@ -73,9 +73,17 @@ fn magnitude(values: &[f64]) -> f64 {
 /// A host value as the reference sees it: u32 tensors hold whole numbers.
 pub fn values_of(dtype: DType, values: &[f32]) -> Vec<f64> {
     match dtype {
-        DType::F32 => values.iter().map(|&v| f64::from(v)).collect(),
+        DType::F32 | DType::F16 => values.iter().map(|&v| f64::from(v)).collect(),
         DType::U32 => values.iter().map(|&v| f64::from(v.to_bits())).collect(),
     }
+}
+
+/// Host values as they are stored in f16; what is no f16 is rounded to the nearest.
+pub fn f16_bits(values: &[f32]) -> Vec<u16> {
+    let mut bits: Vec<u16> = values.iter().map(|&value| half::f16::from_f32(value).to_bits()).collect();
+    // Copies to a device are whole words.
+    bits.resize(bits.len().next_multiple_of(2), 0);
+    bits
 }
 
 /// What the reference makes of everything a case compares.
@@ -97,13 +105,19 @@ pub fn on_device(gpu: &Gpu, case: &Case) -> Result<HashMap<TensorId, Vec<f32>>> 
         let stored = !matches!(info.role, Role::Activation | Role::Gradient) && info.parent.is_none();
         if stored {
             let elements = info.shape.elements();
-            store.allocate(gpu, &info.name, elements)?;
-            let poison = vec![u32::MAX; padded_bytes(elements) as usize / 4];
+            store.allocate(gpu, &info.name, elements, info.dtype)?;
+            let poison = vec![u32::MAX; padded_bytes(elements, info.dtype) as usize / 4];
             store.write(gpu, &info.name, &poison);
         }
     }
     for (tensor, values) in &case.values {
-        store.write(gpu, &tape.info(*tensor).name, values);
+        for target in [Some(*tensor), tape.known_half(*tensor)].into_iter().flatten() {
+            let info = tape.info(target);
+            match info.dtype {
+                DType::F16 => store.write(gpu, &info.name, &f16_bits(values)),
+                DType::F32 | DType::U32 => store.write(gpu, &info.name, values),
+            }
+        }
     }
     let plan = Plan::build(gpu, tape, &store)?;
     plan.poison(gpu);

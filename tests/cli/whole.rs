@@ -221,6 +221,32 @@ fn stopped_and_resumed_gives_the_same_bytes() {
     assert_same(&place.path("whole"), &place.path("halved"));
 }
 
+/// Mixed precision with a loss scale that halves and doubles again and again: all of it is part of the checkpoint.
+#[cfg(unix)]
+#[test]
+fn mixed_precision_stopped_and_resumed_gives_the_same_bytes() {
+    let place = Place::with_data();
+    let keys = ["train.precision=mixed", "train.loss_scale=16777216", "train.loss_scale_window=3"];
+    let arguments = |run| [&["train", "tiny.toml", "--run", run][..], &LONG, &sets(&keys)].concat();
+    if !gpu().traits().f16 {
+        place.fails(&arguments("none"), 7, &["SHADER_F16", "--device", "train.precision"]);
+        assert!(!place.path("none").exists());
+        return;
+    }
+    place.succeeds(&arguments("whole"));
+    let child = started(place.command(&arguments("halved")), &place.path("halved/metrics.jsonl"));
+    let signalled = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(signalled.success());
+    refused(&child.wait_with_output().unwrap(), 130, &["interrupted after step", "--resume"]);
+    place.succeeds(&["train", "--resume", "--run", "halved"]);
+    assert_same(&place.path("whole"), &place.path("halved"));
+    let log = fs::read_to_string(place.path("whole/metrics.jsonl")).unwrap();
+    let scales: Vec<&str> = log.lines().filter_map(|line| line.split("\"loss_scale\":").nth(1)).collect();
+    assert_eq!(scales.len(), 400, "every step tells its loss scale");
+    let overflows = log.matches("\"overflow\":true").count();
+    assert!(overflows > 4 && overflows < 200, "{overflows} overflows");
+}
+
 /// The last of the names in a run's folder of checkpoints.
 #[cfg(unix)]
 fn newest_checkpoint(run: &Path) -> Option<String> {

@@ -2,6 +2,7 @@
 //! without subgroups, and the f64 adjoint against central differences.
 
 use crate::support::{open, seed};
+use normfree::fault::Kind;
 use normfree::gpu::{Gpu, OpenOptions};
 use normfree::ops::{CASES, Choices, Traits, Tuning};
 use normfree::reference::shapes;
@@ -32,11 +33,23 @@ fn check_on(gpu: &Gpu, stem: &str, seed: u64, wanted: impl Fn(&Case) -> bool) {
     let (_, cases) = CASES.iter().find(|(name, _)| *name == stem).expect("the op is in the list");
     let cases: Vec<Case> = cases(seed).into_iter().filter(wanted).collect();
     assert!(!cases.is_empty());
-    for case in &cases {
+    for case in cases.iter().filter(|case| applies(gpu, case)) {
         let began = std::time::Instant::now();
         check_case(gpu, case);
         println!("{:.1} s: {} {}", began.elapsed().as_secs_f64(), case.stem, case.label);
     }
+}
+
+/// Whether a device has the numbers a case takes. Where it has no f16, it must say so.
+pub fn applies(gpu: &Gpu, case: &Case) -> bool {
+    if gpu.traits().f16 || !case.needs_f16() {
+        return true;
+    }
+    let fault = check(gpu, case).expect_err("f16 on a device without");
+    assert_eq!(fault.kind, Kind::Device);
+    assert!(fault.to_string().contains("SHADER_F16"), "{fault}");
+    println!("refused: {} {}: {fault}", case.stem, case.label);
+    false
 }
 
 /// One case on one device.
@@ -66,7 +79,11 @@ pub fn each_device(mut look: impl FnMut(&Gpu)) {
 /// A case made for one test, on every kind of device.
 pub fn check_made(make: impl FnOnce(u64) -> Case) {
     let case = make(seed());
-    each_device(|gpu| check_case(gpu, &case));
+    each_device(|gpu| {
+        if applies(gpu, &case) {
+            check_case(gpu, &case);
+        }
+    });
 }
 
 /// Every way of the op `stem` that a device has beside the one taken unasked, each on a third of the cases.
@@ -106,7 +123,7 @@ pub fn check_same_bits(stem: &str) {
     let (_, cases) = CASES.iter().find(|(name, _)| *name == stem).expect("the op is in the list");
     let cases = cases(seed());
     each_device(|gpu| {
-        for case in &cases {
+        for case in cases.iter().filter(|case| applies(gpu, case)) {
             let [one, other] = [0, 1].map(|_| on_device(gpu, case).unwrap());
             for tensor in &case.compared {
                 let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();

@@ -1,8 +1,8 @@
-use super::check::{check_adjoint, check_as_gpu, check_case, check_op, check_ways, each_device};
+use super::check::{check_adjoint, check_as_gpu, check_case, check_made, check_op, check_ways, each_device};
 use crate::support::{gpu, seed};
 use normfree::ops::cross_entropy::Targets;
 use normfree::tape::DType;
-use normfree::verify::{CaseBuilder, Fill};
+use normfree::verify::{CaseBuilder, Fill, HALF_BOUND};
 use rand::Rng;
 
 #[test]
@@ -25,6 +25,23 @@ fn adjoint_agrees_with_central_differences() {
     check_adjoint("cross_entropy");
 }
 
+/// The gradient, and not the loss, is multiplied with the loss scale.
+#[test]
+fn the_loss_scale_is_in_the_gradient() {
+    check_made(|seed| {
+        let mut case = CaseBuilder::new("cross_entropy", "loss scale 256", seed);
+        let x = case.input_of("x", &[9, 16], DType::F16, Fill::Normal(1.0));
+        let table = case.matrix("table", &[100, 16], true, Fill::Normal(1.0));
+        let picks: Vec<u32> = (0..9).map(|_| case.random.random_range(0..100)).collect();
+        let targets = case.indices("targets", &[9], &picks);
+        let scale = case.constant("scale", &[1], DType::F32, vec![1.0 / 9.0]);
+        let loss = case.observation("loss", &[1], 0.5);
+        let scaling = Some(case.constant("scaling", &[4], DType::F32, vec![256.0, 0.0, 0.0, 0.0]));
+        case.tape.tied_cross_entropy(x, table, Targets { targets, scale, loss, scaling }, 1 << 20);
+        case.finish_loss(loss, HALF_BOUND)
+    });
+}
+
 /// Rows beyond what one loop may walk on every driver: the loss is summed over all of them.
 #[test]
 fn more_rows_than_one_loop_may_walk() {
@@ -38,7 +55,7 @@ fn more_rows_than_one_loop_may_walk() {
         let targets = case.indices("targets", &[rows], &picks);
         let scale = case.constant("scale", &[1], DType::F32, vec![1.0 / rows as f32]);
         let loss = case.observation("loss", &[1], 0.5);
-        case.tape.tied_cross_entropy(x, table, Targets { targets, scale, loss }, 1 << 27);
+        case.tape.tied_cross_entropy(x, table, Targets { targets, scale, loss, scaling: None }, 1 << 27);
         // Sums of 70,000 terms, some of them one after the other.
         let bound = 5e-5;
         if whole { case.finish_loss(loss, bound) } else { case.finish(&[], &[], bound) }

@@ -22,7 +22,7 @@ fn more_elements_than_one_loop_may_walk() {
         let loss = case.constant("loss", &[1], DType::F32, vec![3.0]);
         let policy = case.constant("policy", &[2], DType::F32, vec![1.0, 0.0]);
         let verdict = case.observation("verdict", &[4], 0.0);
-        case.tape.gradient_norm(gradients, loss, policy, verdict);
+        case.tape.gradient_norm(gradients, loss, policy, verdict, None);
         case.finish(&[], &[], 2e-5)
     });
 }

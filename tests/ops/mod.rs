@@ -4,6 +4,7 @@ mod activation;
 mod adamw;
 mod add;
 mod attention;
+mod cast;
 mod check;
 mod column_sum;
 mod cross_entropy;

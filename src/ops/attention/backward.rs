@@ -29,8 +29,7 @@ impl Op for AttentionBackward {
     }
 
     fn reference(&self, io: &mut Io<'_>) {
-        let (rows, columns) = io.input_shape(0).as_matrix();
-        let layout = Layout::new(rows, columns, self.n_head, self.sequence);
+        let layout = Layout::of(&io.shapes, self.n_head, self.sequence);
         let (inputs, outputs) = io.split();
         let [qkv, output, lse, d_output] = inputs else { panic!("four inputs") };
         let d_qkv = &mut outputs[0];
@@ -56,8 +55,7 @@ impl Op for AttentionBackward {
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
-        let (rows, columns) = shapes.inputs[0].as_matrix();
-        let layout = Layout::new(rows, columns, self.n_head, self.sequence);
+        let layout = Layout::of(shapes, self.n_head, self.sequence);
         let shared = [
             ("qkv", Operand::Input(0)),
             ("lse", Operand::Input(2)),
@@ -79,14 +77,12 @@ impl Op for AttentionBackward {
     }
 
     fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
-        let (rows, columns) = shapes.inputs[0].as_matrix();
-        let layout = Layout::new(rows, columns, self.n_head, self.sequence);
+        let layout = Layout::of(shapes, self.n_head, self.sequence);
         Some(Tuning::of(layout.key(self.name()), &Way::all(&layout, device)))
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {
-        let (rows, columns) = shapes.inputs[0].as_matrix();
-        let layout = Layout::new(rows, columns, self.n_head, self.sequence);
+        let layout = Layout::of(shapes, self.n_head, self.sequence);
         // Seven products: scores and dP are computed in both dispatches.
         14 * layout.pairs() * layout.width as u64
     }

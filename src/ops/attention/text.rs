@@ -2,7 +2,7 @@
 
 use super::Layout;
 use crate::ops::unroll::unroll;
-use crate::ops::{Binding, Dispatch, Kernel, Operand, Traits, Tuning, axis};
+use crate::ops::{Binding, Dispatch, Kernel, Operand, Traits, Tuning, axis, element};
 use std::fmt;
 
 /// One of the three walks.
@@ -76,6 +76,8 @@ pub(super) struct Text {
     held: bool,
     /// Rows are read as images: on a CPU that is many times faster than from buffers.
     images: bool,
+    /// qkv, output and their gradients are f16.
+    half: bool,
     lanes: usize,
     rows: usize,
     keys: usize,
@@ -98,7 +100,8 @@ impl Text {
     fn shuffle(pass: Pass, layout: &Layout, way: &Way) -> Self {
         let Way { lanes, rows, .. } = *way;
         let images = layout.fits_images();
-        Self { pass, shuffle: true, held: true, images, lanes, rows, keys: lanes, tile: lanes }
+        let half = layout.half;
+        Self { pass, shuffle: true, held: true, images, half, lanes, rows, keys: lanes, tile: lanes }
     }
 
     /// Tiles in workgroup memory, for every GPU.
@@ -115,7 +118,8 @@ impl Text {
         let (sums, read) = pass.kept();
         let Way { lanes, rows, .. } = *way;
         let held = rows * (sums + read) * layout.width <= REGISTERS;
-        Self { pass, shuffle: false, held, images: false, lanes, rows, keys, tile: fit / keys * keys }
+        let (half, tile) = (layout.half, fit / keys * keys);
+        Self { pass, shuffle: false, held, images: false, half, lanes, rows, keys, tile }
     }
 
     /// The dispatch over all rows of all heads.
@@ -130,7 +134,8 @@ impl Text {
             ("SEQUENCE", layout.sequence as f64),
             ("SCALE", layout.scale()),
         ];
-        let kernel = Kernel::new(&[], &self.wgsl(layout.width), self.pass.entry(), &constants);
+        let fragments = element::fragments(self.half);
+        let kernel = Kernel::new(fragments, &self.wgsl(layout.width), self.pass.entry(), &constants);
         let blocks = layout.sequence.div_ceil(self.lanes * self.rows);
         let groups = [blocks, layout.n_head, layout.batch].map(axis);
         Dispatch { kernel, bindings, groups }
@@ -152,6 +157,11 @@ impl Text {
             ("images", self.images),
             ("entropy", self.pass == Pass::Forward { entropy: true }),
         ]);
-        unroll(include_str!("../../../shaders/attention.wgsl"), &numbers, &flags, &[])
+        let texts = [
+            ("element", element::scalar(self.half)),
+            ("narrow", element::narrow(self.half, 4)),
+            ("texel", element::texel(self.half)),
+        ];
+        unroll(include_str!("../../../shaders/attention.wgsl"), &numbers, &flags, &texts)
     }
 }

@@ -5,7 +5,8 @@
 
 use super::{Layout, MatMul, Sizes};
 use crate::ops::unroll::unroll;
-use crate::ops::{Traits, fits_image};
+use crate::ops::{Traits, element, fits_image};
+use crate::tape::DType;
 use std::fmt::{self, Write};
 
 /// How a device computes a matrix product. Every variant takes every shape.
@@ -145,19 +146,39 @@ pub fn text(op: &MatMul, sizes: &Sizes, variant: Variant) -> String {
         ("tiled", matches!(variant, Variant::Tiled { .. })),
         ("split", variant.split() > 1),
     ];
-    unroll(TEMPLATE, &[], &flags, &unrolled(op, sizes, variant))
+    let (operands, result) = halves(sizes);
+    let mut texts = unrolled(op, sizes, variant);
+    texts.extend([
+        ("operand", element::scalar(operands)),
+        ("texel", element::texel(operands)),
+        ("result", element::scalar(result)),
+        ("narrow1", element::narrow(result, 1)),
+        ("narrow4", element::narrow(result, 4)),
+    ]);
+    unroll(TEMPLATE, &[], &flags, &texts)
+}
+
+/// Whether A and B, and whether C, are f16.
+fn halves(sizes: &Sizes) -> (bool, bool) {
+    (sizes.operands == DType::F16, sizes.result == DType::F16)
+}
+
+/// Whether there is f16 in a buffer.
+pub fn buffers_half(sizes: &Sizes, variant: Variant) -> bool {
+    let (operands, result) = halves(sizes);
+    result || operands && images(sizes, variant) != (true, true)
 }
 
 /// Whether A and B are read as images: what a copy from a buffer and the size of an image allow.
 pub fn images(sizes: &Sizes, variant: Variant) -> (bool, bool) {
     let wanted = matches!(variant, Variant::Rows { images: true, .. });
-    let fits = |rows, columns| wanted && fits_image(rows, columns);
+    let fits = |rows, columns| wanted && fits_image(rows, columns, sizes.operands);
     (fits(sizes.a_rows, sizes.a_columns), fits(sizes.b_rows, sizes.b_columns))
 }
 
 /// Whether the addend, which is shaped like C, is read as an image.
 pub fn addend_image(sizes: &Sizes, variant: Variant) -> bool {
-    matches!(variant, Variant::Rows { images: true, .. }) && fits_image(sizes.m, sizes.n)
+    matches!(variant, Variant::Rows { images: true, .. }) && fits_image(sizes.m, sizes.n, DType::F32)
 }
 
 fn unrolled(op: &MatMul, sizes: &Sizes, variant: Variant) -> Vec<(&'static str, String)> {

@@ -2,6 +2,7 @@
 
 use super::{Layout, MatMul, Sizes, Variant};
 use crate::ops::{Operand, Traits};
+use crate::tape::DType;
 use std::collections::BTreeSet;
 
 fn variants() -> Vec<Variant> {
@@ -24,7 +25,8 @@ fn variants() -> Vec<Variant> {
 fn sizes(layout: Layout, m: usize, n: usize, k: usize) -> Sizes {
     let (a_rows, a_columns) = if layout == Layout::TN { (k, m) } else { (m, k) };
     let (b_rows, b_columns) = if layout == Layout::NT { (n, k) } else { (k, n) };
-    Sizes { m, n, k, a_rows, a_columns, b_rows, b_columns, bias_columns: n }
+    let (operands, result) = (DType::F32, DType::F32);
+    Sizes { m, n, k, a_rows, a_columns, b_rows, b_columns, bias_columns: n, operands, result }
 }
 
 #[test]
@@ -33,8 +35,13 @@ fn every_kernel_is_valid_and_binds_what_it_names() {
         for flags in 0..8 {
             let op = MatMul { layout, bias: flags & 1 > 0, addend: flags & 2 > 0, accumulate: flags & 4 > 0 };
             for variant in variants() {
-                for (m, n, k) in [(64, 64, 64), (64, 64, 63), (63, 63, 64), (63, 63, 63)] {
-                    check(&op, variant, sizes(layout, m, n, k));
+                for (m, n, k) in [(64, 64, 64), (64, 64, 63), (63, 63, 64), (63, 63, 63), (128, 128, 128)] {
+                    let f32s = sizes(layout, m, n, k);
+                    for (operands, result) in
+                        [(DType::F32, DType::F32), (DType::F16, DType::F32), (DType::F16, DType::F16)]
+                    {
+                        check(&op, variant, Sizes { operands, result, ..f32s });
+                    }
                 }
             }
         }
@@ -47,6 +54,10 @@ fn check(op: &MatMul, variant: Variant, sizes: Sizes) {
     let dispatch = &recipe.dispatches[0];
     assert_eq!(recipe.dispatches.len(), if variant.split() > 1 { 2 } else { 1 }, "{what}");
     let text = &dispatch.kernel.text;
+    let images = |i: usize| matches!(dispatch.bindings[i].1, Operand::InputImage(_));
+    let half = sizes.result == DType::F16 || sizes.operands == DType::F16 && !(images(0) && images(1));
+    assert_eq!(text.starts_with("enable f16;"), half, "{what}");
+    assert_eq!(text.contains("enable"), half, "{what}");
     let module = naga::front::wgsl::parse_str(text)
         .unwrap_or_else(|error| panic!("{what}: {}\n{text}", error.emit_to_string(text)));
     naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::all())

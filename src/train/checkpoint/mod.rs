@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::engine::LossScale;
 use super::run_folder::RunFolder;
 use crate::fault::{Fault, Kind, Result};
 use crate::files;
@@ -50,7 +51,8 @@ pub struct TrainerState {
     pub data_cursor: u64,
     /// The run's seed.
     pub seed: u64,
-    /// Updates the optimizer has made: fewer than `step` where steps were skipped.
+    /// Updates the optimizer has made: fewer than `step` where broken steps were skipped. Steps that overflowed in
+    /// mixed precision count, though their update was left out.
     pub optimizer_steps: u64,
     /// Length of the run's log, in bytes.
     pub metrics_bytes: u64,
@@ -60,6 +62,9 @@ pub struct TrainerState {
     pub owes_evaluation: bool,
     /// What the data is known by.
     pub data_fingerprint: u64,
+    /// The loss scale, where the precision is mixed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<LossScale>,
 }
 
 /// What a checkpoint is written from.

@@ -127,7 +127,7 @@ impl Trainer {
             let values = initial_values(&self.config.model, self.config.train.seed, parameter);
             loader.write(&parameter.name, &values)?;
         }
-        Ok(())
+        self.engine.copy_weights()
     }
 
     fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
@@ -146,6 +146,9 @@ impl Trainer {
         self.recording = state.recording && self.config.train.on_nonfinite == OnNonfinite::Record;
         self.owes_evaluation = state.owes_evaluation;
         self.engine.set_record(self.recording);
+        if let Some(loss_scale) = state.loss_scale {
+            self.engine.set_loss_scale(loss_scale);
+        }
         self.batches.seek(state.data_cursor);
         Ok(())
     }
@@ -292,6 +295,8 @@ impl Trainer {
             grad_norm: f64::from(reading.grad_norm),
             tokens: (step + 1) * each,
             tokens_per_s: each as f64 / seconds.max(1e-9),
+            loss_scale: reading.scaling.map(|(scale, _)| scale),
+            overflow: reading.scaling.is_some_and(|(_, overflow)| overflow),
         };
         watch(Event::Step(&record));
         self.log.append(&Record::Step(record))?;
@@ -350,6 +355,7 @@ impl Trainer {
             recording: self.recording,
             owes_evaluation: self.owes_evaluation,
             data_fingerprint: self.data_fingerprint,
+            loss_scale: self.engine.loss_scale()?,
         };
         let Engine { gpu, store, blueprint, .. } = &self.engine;
         let any = train.on_nonfinite == OnNonfinite::Record;

@@ -1,0 +1,108 @@
+//! `y = x` in f16: what products take of the residual stream and its gradient, and what a run's f16 weights start as.
+//!
+//! Shapes: x, y alike. x may exceed one binding: it is walked in windows. Adjoint: dx = dy, which stays in f32: no op
+//! of its own.
+
+use super::gradient_norm::windows;
+use super::unroll::unroll;
+use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element, fits_image, grid};
+use crate::reference::Io;
+use crate::tape::{Adjoint, DType, Tape, TensorId};
+use crate::verify::{Case, CaseBuilder, Fill};
+
+/// The op; see the module's documentation. The output may be shorter: it takes the first elements.
+#[derive(Debug)]
+struct Cast;
+
+impl Tape {
+    /// `x` in f16: itself where it is that already; recorded once for each tensor.
+    pub fn half(&mut self, x: TensorId) -> TensorId {
+        if self.info(x).dtype == DType::F16 {
+            return x;
+        }
+        if let Some(node) =
+            self.nodes().iter().find(|node| node.op.name() == Cast.name() && node.inputs == [x])
+        {
+            return node.outputs[0];
+        }
+        let dims = self.shape(x).dims().to_vec();
+        let y = self.activation_of("f16", &dims, DType::F16);
+        self.widen_gradient(y);
+        self.record(Cast, &[x], &[y]);
+        y
+    }
+
+    /// Records that `y`, in f16, becomes the first elements of `x`.
+    pub fn half_into(&mut self, x: TensorId, y: TensorId) {
+        assert!(self.info(y).dtype == DType::F16 && self.shape(y).elements() <= self.shape(x).elements());
+        self.record(Cast, &[x], &[y]);
+    }
+}
+
+impl Op for Cast {
+    fn stem(&self) -> &'static str {
+        "cast"
+    }
+
+    fn name(&self) -> &'static str {
+        "cast"
+    }
+
+    fn reference(&self, io: &mut Io<'_>) {
+        let (inputs, outputs) = io.split();
+        let length = outputs[0].len();
+        outputs[0].copy_from_slice(&inputs[0][..length]);
+    }
+
+    fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
+        /// `LANES` · `EACH` of the shader.
+        const VECTORS_PER_GROUP: usize = 256;
+        let elements = shapes.output_elements(0);
+        let windows: Vec<_> = windows(elements, device).collect();
+        let (rows, columns) = shapes.inputs[0].as_matrix();
+        // Software drivers read images many times faster than buffers.
+        let image = device.software
+            && windows.len() == 1
+            && elements == shapes.input_elements(0)
+            && fits_image(rows, columns, DType::F32);
+        let text = unroll(include_str!("../../shaders/cast.wgsl"), &[], &[("images", image)], &[]);
+        let dispatch = |&(offset, length): &(usize, usize)| {
+            let vectors = length.div_ceil(4);
+            let mut constants = vec![("VECTORS", vectors as f64)];
+            if image {
+                constants.push(("TEXELS", (columns / 4) as f64));
+            }
+            let window = Operand::InputWindow { input: 0, offset, length };
+            Dispatch {
+                kernel: Kernel::new(element::fragments(true), &text, "narrow", &constants),
+                bindings: vec![
+                    ("x", if image { Operand::InputImage(0) } else { window }),
+                    ("y", Operand::OutputWindow { output: 0, offset, length }),
+                ],
+                groups: grid(vectors.div_ceil(VECTORS_PER_GROUP)),
+            }
+        };
+        Recipe { dispatches: windows.iter().map(dispatch).collect(), ..Recipe::default() }
+    }
+
+    fn adjoint(&self, adjoint: &mut Adjoint<'_>) {
+        let Some(dy) = adjoint.gradient(0) else { return };
+        if adjoint.wants(0) {
+            adjoint.contribute(0, dy);
+        }
+    }
+}
+
+/// Sizes around a vector, a workgroup and none, with and without rows that make an image.
+pub fn cases(seed: u64) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for shape in [[1, 1], [3, 5], [7, 64], [33, 129], [130, 128]] {
+        let mut case = CaseBuilder::new("cast", format!("{shape:?}"), seed);
+        let x = case.input("x", &shape, Fill::Normal(1.0));
+        let y = case.tape.half(x);
+        // One rounding to 11 bits; a device may round either way, so a whole unit: 2⁻¹⁰ of the element's power of
+        // two, which lies within the largest element's magnitude.
+        cases.push(case.finish(&[y], &[], 1.0 / 1024.0));
+    }
+    cases
+}
