@@ -120,7 +120,9 @@ fn subjects() -> (Vec<Subject>, Vec<String>) {
             let model = &config.model;
             let label =
                 format!("a model {} wide, {}, {}", model.n_embd, model.norm, model.activation_function);
-            for (purpose, tape) in Blueprint::new(config, &device).tapes() {
+            for (purpose, tape) in
+                ["training", "update", "evaluation"].into_iter().zip(Blueprint::new(config, &device).tapes())
+            {
                 take(&format!("{purpose} of {label}"), tape);
             }
         }

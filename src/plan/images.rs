@@ -4,7 +4,7 @@
 
 use super::memory::owner;
 use crate::ops::{Operand, Recipe};
-use crate::tape::{Role, Tape, TensorId};
+use crate::tape::{Tape, TensorId};
 use std::collections::HashMap;
 
 /// Width in texels of four f32, and height in rows.
@@ -29,7 +29,7 @@ pub struct ImagePlan {
 }
 
 /// A copy outlives its use where the next one is at most so many nodes away; farther, its memory is worth more
-/// than the copy. Parameters are kept throughout.
+/// than the copy.
 const PATIENCE: usize = 8;
 
 impl ImagePlan {
@@ -65,9 +65,7 @@ impl ImagePlan {
                 |tensor: TensorId| node.outputs.iter().any(|&o| owner(tape, o) == owner(tape, tensor));
             let soon = &wanted[i + 1..wanted.len().min(i + 1 + PATIENCE)];
             current.retain(|&tensor, &mut image| {
-                let parameter = tape.info(tensor).role == Role::Parameter;
-                let again = || soon.iter().flatten().any(|&(_, next)| next == tensor);
-                let keep = !rewritten(tensor) && (parameter || again());
+                let keep = !rewritten(tensor) && soon.iter().flatten().any(|&(_, next)| next == tensor);
                 if !keep {
                     free.entry(extent(tape, tensor)).or_default().push(image);
                 }
