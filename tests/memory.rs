@@ -101,13 +101,13 @@ fn only_what_is_needed_is_made_again() {
 #[should_panic(expected = "adds to its outputs")]
 fn what_is_added_to_is_never_made_again() {
     let mut tape = Tape::new();
-    let x = tape.tracked_input("x", &[8, 16]);
+    let x = tape.tracked_input("x", &[8, 16], DType::F32);
     let table = tape.parameter("table", &[64, 16]);
     let targets = tape.input("targets", &[8], DType::U32);
     let scale = tape.input("scale", &[1], DType::F32);
     let loss = tape.observation("loss", &[1]);
     tape.remade(|tape| {
-        tape.tied_cross_entropy(x, table, Targets { targets, scale, loss }, 1 << 20);
+        tape.tied_cross_entropy(x, table, Targets { targets, scale, loss, scaling: None }, 1 << 20);
     });
     tape.backward(loss);
 }

@@ -606,12 +606,12 @@ fn memory(blocks: usize) -> Picture {
     let peak = (0..forward + backward).max_by_key(|&i| total(i)).unwrap();
     let mut places = vec![(0, "embedding".to_owned())];
     places.extend((0..blocks).map(|block| (2 + 7 * block, block.to_string())));
-    places.extend([(forward - 2, "head".to_owned()), (forward, "head".to_owned())]);
+    places.push((forward - 2, "head".to_owned()));
     places.extend((0..blocks).map(|block| (forward + 4 + 15 * block, (blocks - 1 - block).to_string())));
     liveness(&Alive {
         title: "a plan",
         pool: total(peak) * 21 / 20,
-        peak: (peak, "peak at h.3.mlp cross_entropy.gradient"),
+        peak: (peak, "h.3.mlp cross_entropy.gradient"),
         layers,
         places,
         backward: forward,

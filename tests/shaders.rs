@@ -128,8 +128,10 @@ fn subjects() -> (Vec<Subject>, Vec<String>) {
             let model = &config.model;
             let label =
                 format!("a model {} wide, {}, {}", model.n_embd, model.norm, model.activation_function);
-            for tape in Blueprint::new(config, &device).tapes() {
-                take(&label, tape);
+            for (purpose, tape) in
+                ["training", "update", "evaluation"].into_iter().zip(Blueprint::new(config, &device).tapes())
+            {
+                take(&format!("{purpose} of {label}"), tape);
             }
         }
     }

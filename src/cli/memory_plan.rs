@@ -139,21 +139,16 @@ impl<'a> Planned<'a> {
     /// Memory over nodes.
     pub fn picture(&self, title: &str) -> Picture {
         let nodes = self.tape.nodes();
-        let (node, most) = self.alive.peak();
-        let peak = format!("peak {} at {} {}", bytes(most), nodes[node].scope, nodes[node].op.name());
+        let (node, _) = self.alive.peak();
+        let peak = format!("{} {}", nodes[node].scope, nodes[node].op.name());
         let mut places: Vec<(usize, String)> = Vec::new();
-        let mut backward = nodes.len();
         for (i, node) in nodes.iter().enumerate() {
-            // What is made again belongs to the backward pass of its block.
             let name = short(&node.scope);
-            let turns = node.phase == Phase::Backward && backward == nodes.len();
-            if turns {
-                backward = i;
-            }
-            if turns || places.last().is_none_or(|(_, last)| last != name) {
+            if places.last().is_none_or(|(_, last)| last != name) {
                 places.push((i, name.to_owned()));
             }
         }
+        let backward = nodes.iter().position(|node| node.phase == Phase::Backward).unwrap_or(nodes.len());
         let layer = |purpose: Purpose| Layer { name: purpose.label(), bytes: self.alive.of(purpose) };
         liveness(&Alive {
             title,

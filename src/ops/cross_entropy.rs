@@ -35,9 +35,13 @@ struct Piece {
 /// others are walked in vectors.
 fn pieces(vocabulary: usize, most: usize) -> Vec<Piece> {
     const GRAIN: usize = 64;
-    /// More entries at once make no kernel faster, and a table of more rows fits no image.
-    const ENOUGH: usize = 8192;
-    let most = (most.min(ENOUGH) / GRAIN * GRAIN).max(GRAIN);
+    /// What is one piece is multiplied once, what is walked in several once more for the gradient; but a table of more
+    /// rows fits no image.
+    const WHOLE: usize = 8192;
+    /// Larger pieces make no kernel faster, and take more memory.
+    const ENOUGH: usize = 2048;
+    let whole = vocabulary.is_multiple_of(4) && vocabulary <= most.min(WHOLE);
+    let most = (most.min(if whole { WHOLE } else { ENOUGH }) / GRAIN * GRAIN).max(GRAIN);
     let body = if vocabulary.is_multiple_of(4) { vocabulary } else { vocabulary / GRAIN * GRAIN };
     // Pieces of like size, rather than full ones and a rest.
     let each = body.div_ceil(body.div_ceil(most).max(1)).next_multiple_of(GRAIN).max(GRAIN);

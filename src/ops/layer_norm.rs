@@ -6,7 +6,9 @@
 
 use super::team::{Team, Vectors};
 use super::unroll::unroll;
-use super::{Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, element, fits_image, grid};
+use super::{
+    Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, element, fits_image, grid,
+};
 use crate::reference::Io;
 use crate::tape::{Adjoint, DType, Tape, TensorId};
 use crate::verify::{Case, CaseBuilder, Fill, HALF_BOUND};

@@ -105,7 +105,8 @@ pub trait Op: fmt::Debug {
     /// Bytes of memory that one execution must move at least: every input read once, every output written once, and
     /// read before where it is added to.
     fn bytes(&self, shapes: &Shapes<'_>) -> u64 {
-        let inputs = (0..shapes.inputs.len()).map(|i| shapes.input_elements(i) * shapes.input_types[i].bytes());
+        let inputs =
+            (0..shapes.inputs.len()).map(|i| shapes.input_elements(i) * shapes.input_types[i].bytes());
         let outputs = (0..shapes.outputs.len()).map(|i| {
             let times = if self.accumulates(i) { 2 } else { 1 };
             times * shapes.output_elements(i) * shapes.output_types[i].bytes()

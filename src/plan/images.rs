@@ -4,7 +4,7 @@
 
 use super::memory::owner;
 use crate::ops::{Dispatch, Operand, Recipe, WINDOW_TEXELS, fits_image};
-use crate::tape::{DType, Role, Tape, TensorId};
+use crate::tape::{DType, Tape, TensorId};
 use std::collections::HashMap;
 
 /// Width in texels of four elements, height in rows, and the element type.
@@ -44,7 +44,7 @@ pub struct ImagePlan {
 }
 
 /// A copy outlives its use where the next one is at most so many nodes away; farther, its memory is worth more
-/// than the copy. Parameters are kept throughout.
+/// than the copy.
 const PATIENCE: usize = 8;
 
 impl ImagePlan {
@@ -82,9 +82,7 @@ impl ImagePlan {
                 |tensor: TensorId| node.outputs.iter().any(|&o| owner(tape, o) == owner(tape, tensor));
             let soon = &wanted[i + 1..wanted.len().min(i + 1 + PATIENCE)];
             current.retain(|&tensor, &mut image| {
-                let parameter = tape.info(tensor).role == Role::Parameter;
-                let again = || soon.iter().flatten().any(|&(_, next)| next == tensor);
-                let keep = !rewritten(tensor) && (parameter || again());
+                let keep = !rewritten(tensor) && soon.iter().flatten().any(|&(_, next)| next == tensor);
                 if !keep {
                     free.entry(extent(tape, tensor)).or_default().push(image);
                 }
@@ -111,7 +109,8 @@ fn windows_of(
 ) -> Vec<(Operand, usize)> {
     let mut taken = Vec::new();
     for &(_, operand) in &dispatch.bindings {
-        if let Operand::InputWindowImage { length, .. } | Operand::OutputWindowImage { length, .. } = operand {
+        if let Operand::InputWindowImage { length, .. } | Operand::OutputWindowImage { length, .. } = operand
+        {
             let height = (length / (4 * WINDOW_TEXELS)) as u32;
             let extent = Extent { width: WINDOW_TEXELS as u32, height, dtype: DType::F32 };
             taken.push((extent, (operand, take(pool, free, extent))));

@@ -105,7 +105,8 @@ impl Liveness {
                     (_, _, Phase::Backward) => Purpose::Kept,
                     _ => Purpose::Passing,
                 };
-                let (bytes, home) = (padded_bytes(info.shape.elements(), info.dtype), Home::Buffer(plan.homes[&tensor]));
+                let (bytes, home) =
+                    (padded_bytes(info.shape.elements(), info.dtype), Home::Buffer(plan.homes[&tensor]));
                 lives.push(Life { name: info.name.clone(), purpose, bytes, birth: i, death, home });
             }
             for (&elements, &home) in recipes[i].scratch.iter().zip(&plan.scratch[i]) {

@@ -99,8 +99,11 @@ impl MemoryPlan {
                     dying[last[&owner]].push(home);
                 }
             }
-            let scratch: Vec<usize> =
-                recipes[i].scratch.iter().map(|&n| pool.take(&mut free, padded_bytes(n, DType::F32))).collect();
+            let scratch: Vec<usize> = recipes[i]
+                .scratch
+                .iter()
+                .map(|&n| pool.take(&mut free, padded_bytes(n, DType::F32)))
+                .collect();
             free.extend(&scratch);
             plan.scratch.push(scratch);
             free.append(&mut dying[i]);

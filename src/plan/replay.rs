@@ -29,7 +29,11 @@ impl Allocated {
     fn new(gpu: &Gpu, sizes: Pool) -> Result<Self> {
         let buffer = |&bytes| gpu.buffer("intermediate", bytes, usage()).map(Rc::new);
         let buffers = sizes.buffers.iter().map(buffer).collect::<Result<_>>()?;
-        let images = sizes.images.iter().map(|&e| gpu.image(e.width, e.height, e.dtype == DType::F16)).collect::<Result<_>>()?;
+        let images = sizes
+            .images
+            .iter()
+            .map(|&e| gpu.image(e.width, e.height, e.dtype == DType::F16))
+            .collect::<Result<_>>()?;
         Ok(Self { buffers, images, sizes })
     }
 }

@@ -1,6 +1,6 @@
 //! The memory that is alive while a plan runs, node by node, stacked by purpose. Plain numbers: knows no plan.
 
-use super::axes::{Axes, INK, QUIET};
+use super::axes::{Axes, INK, QUIET, tick_text};
 use super::colormap::{OKABE_ITO, Rgb, WHITE};
 use super::legend::{self, Entry, Swatch};
 use super::picture::{Anchor, Picture, Text};
@@ -27,7 +27,7 @@ pub struct Alive<'a> {
     pub layers: Vec<Layer<'a>>,
     /// Bytes that are allocated throughout.
     pub pool: u64,
-    /// The node at which the stack is highest, and what it is.
+    /// The node at which the stack is highest, and its name.
     pub peak: (usize, &'a str),
     /// Where each place of the model begins, and its short name.
     pub places: Vec<(usize, String)>,
@@ -51,7 +51,7 @@ pub fn liveness(alive: &Alive<'_>) -> Picture {
     let nodes = alive.layers.iter().map(|layer| layer.bytes.len()).max().unwrap_or(0);
     let (unit, size) = if alive.pool >= 4 << 30 { ("GiB", 30) } else { ("MiB", 20) };
     let scaled = |bytes: u64| bytes as f64 / f64::from(1_u32 << size);
-    let amount = |bytes: u64| format!("{:.1} {unit}", scaled(bytes));
+    let amount = |bytes: u64| format!("{} {unit}", tick_text((scaled(bytes) * 10.0).round() / 10.0, 0.1));
 
     let shown =
         alive.layers.iter().zip(COLORS).filter(|(layer, _)| layer.bytes.iter().any(|&bytes| bytes > 0));
@@ -82,16 +82,21 @@ pub fn liveness(alive: &Alive<'_>) -> Picture {
     for (heights, color) in tops.iter().zip(COLORS).rev() {
         for (first, end, bytes) in stretches(heights).into_iter().filter(|&(.., bytes)| bytes > 0) {
             let y = axes.place((0.0, scaled(bytes))).1;
-            picture.rect(at(first), y, at(end) - at(first), top + PLOT.1 - y, color);
+            // Too narrow for the page, it is still there: it may be the peak.
+            picture.rect(at(first), y, (at(end) - at(first)).max(GRAIN), top + PLOT.1 - y, color);
         }
     }
     let whole = tops.last().map_or(&[][..], Vec::as_slice);
     let height_at = |node: usize| scaled(whole.get(node).copied().unwrap_or(0));
     mark_places(&mut picture, alive, &axes, nodes, &at, &height_at);
+    mark_passes(&mut picture, &axes, at(alive.backward), scaled(alive.pool));
     axes.draw_frame(&mut picture);
     let label = "Nodes in the order in which they run, block by block";
     picture.text(Text::new(left + PLOT.0 / 2.0, top + PLOT.1 + 37.0, 14.0, label).color(INK));
-    mark_pool_and_peak(&mut picture, alive, &axes, &amount, scaled(alive.pool), &height_at);
+    let peak = format!("peak {} at {}", amount(whole.iter().copied().max().unwrap_or(0)), alive.peak.1);
+    let place = axes.place((alive.peak.0 as f64 + 0.5, height_at(alive.peak.0)));
+    let pool = format!("pool {}", amount(alive.pool));
+    mark_pool_and_peak(&mut picture, &axes, scaled(alive.pool), &pool, place, &peak);
     picture
 }
 
@@ -119,7 +124,7 @@ fn stretches(values: &[u64]) -> Vec<(usize, usize, u64)> {
     found
 }
 
-/// Block boundaries, the names under them, and the two passes over them.
+/// Block boundaries, and as many names under them as have room.
 fn mark_places(
     picture: &mut Picture,
     alive: &Alive<'_>,
@@ -128,9 +133,9 @@ fn mark_places(
     at: &impl Fn(usize) -> f64,
     height_at: &impl Fn(usize) -> f64,
 ) {
-    let (top, bottom) = (axes.top, axes.top + axes.height);
+    let bottom = axes.top + axes.height;
     let ends = alive.places.iter().skip(1).map(|place| place.0).chain([nodes]);
-    let mut free = axes.left - 4.0;
+    let mut labels = Vec::new();
     for ((first, name), end) in alive.places.iter().zip(ends) {
         let x = at(*first);
         if *first > 0 {
@@ -138,50 +143,65 @@ fn mark_places(
             picture.line(vec![(x, axes.place((0.0, height)).1), (x, bottom)], 0.7, WHITE);
             picture.line(vec![(x, bottom), (x, bottom + 4.0)], 1.0, INK);
         }
-        let middle = (x + at(end)) / 2.0;
         let half = text::width(name, TICK) * legend::SLACK / 2.0;
-        if middle - half > free && middle + half < axes.left + axes.width + 4.0 {
-            picture.text(Text::new(middle, bottom + 14.0, TICK, name).color(INK));
-            free = middle + half + 4.0;
+        // Blocks are numbered, and a number may reach over its neighbours'; words may not.
+        let number: Option<usize> = name.parse().ok();
+        if number.is_some() || 2.0 * half < at(end) - x {
+            labels.push(((x + at(end)) / 2.0, half, number, name));
         }
     }
-    let turn = at(alive.backward);
-    picture.line(vec![(turn, top - 16.0), (turn, bottom)], 1.2, INK);
-    let over = |x: f64, name: &str| Text::new(x, top - 9.0, SMALL, name).color(QUIET);
-    for (from, to, name) in [(axes.left, turn, "forward"), (turn, axes.left + axes.width, "backward")] {
+    let every = [1, 2, 5, 10, 20, 50, 100, 200, 500].into_iter().find(|every| {
+        let mut free = f64::NEG_INFINITY;
+        labels.iter().filter(|label| label.2.is_none_or(|number| number % every == 0)).all(|label| {
+            let fits = label.0 - label.1 > free;
+            free = label.0 + label.1 + 3.0;
+            fits
+        })
+    });
+    let shown =
+        |number: Option<usize>| number.is_none_or(|number| every.is_some_and(|every| number % every == 0));
+    for (middle, _, _, name) in labels.into_iter().filter(|label| shown(label.2)) {
+        picture.text(Text::new(middle, bottom + 14.0, TICK, name).color(INK));
+    }
+}
+
+/// The line between the two passes, and their names over it.
+fn mark_passes(picture: &mut Picture, axes: &Axes, turn: f64, pool: f64) {
+    let (top, right) = (axes.top, axes.left + axes.width);
+    // What is written over the pool's line is not cut by this one.
+    for (from, to) in [(top - 16.0, top - 2.0), (axes.place((0.0, pool)).1, top + axes.height)] {
+        picture.line(vec![(turn, from), (turn, to)], 1.2, INK);
+    }
+    for (from, to, name) in [(axes.left, turn, "forward"), (turn, right, "backward")] {
         if to - from > text::width(name, SMALL) * legend::SLACK {
-            picture.text(over((from + to) / 2.0, name));
+            picture.text(Text::new((from + to) / 2.0, top - 9.0, SMALL, name).color(QUIET));
         }
     }
 }
 
-/// The pool's line, and a mark at the peak with what it is.
+/// The pool's line with its size, and a mark at the peak with what it is.
 fn mark_pool_and_peak(
     picture: &mut Picture,
-    alive: &Alive<'_>,
     axes: &Axes,
-    amount: &impl Fn(u64) -> String,
     pool: f64,
-    height_at: &impl Fn(usize) -> f64,
+    pool_text: &str,
+    (x, y): (f64, f64),
+    peak_text: &str,
 ) {
     let right = axes.left + axes.width;
     let line = axes.place((0.0, pool)).1;
     picture.dashed(vec![(axes.left, line), (right, line)], 1.6, INK, 6.0);
-    let (x, y) = axes.place((alive.peak.0 as f64 + 0.5, height_at(alive.peak.0)));
     let written = (axes.top + line) / 2.0;
-    let mut name = Text::new(x, written, SMALL, alive.peak.1).color(INK);
-    let half = text::width(&name.text, SMALL) * legend::SLACK / 2.0;
+    let half = text::width(peak_text, SMALL) * legend::SLACK / 2.0;
     // The leader begins under the words, wherever these had to go.
-    name.at.0 = x.clamp(axes.left + half + 8.0, (right - half - 8.0).max(axes.left + half + 8.0));
+    let (least, most) = (axes.left + half + 8.0, right - half - 8.0);
+    picture.text(Text::new(x.clamp(least, most.max(least)), written, SMALL, peak_text).color(INK));
     picture.line(vec![(x, written + 9.0), (x, y)], 1.2, INK);
-    picture.disc(x, y, 4.6, WHITE);
-    picture.disc(x, y, 3.4, INK);
+    picture.disc(x, y, 3.0, INK);
     // The pool's size at the side where the peak is not.
     let (edge, anchor) = match x > axes.left + axes.width / 2.0 {
         true => (axes.left + 8.0, Anchor::Start),
         false => (right - 8.0, Anchor::End),
     };
-    picture.text(name);
-    let size = Text::new(edge, written, SMALL, format!("pool {}", amount(alive.pool)));
-    picture.text(size.anchor(anchor).color(INK));
+    picture.text(Text::new(edge, written, SMALL, pool_text).anchor(anchor).color(INK));
 }

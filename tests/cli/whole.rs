@@ -25,7 +25,13 @@ fn from_text_to_pictures() {
         ]
         .concat(),
     );
-    for part in [dry.trim_end(), "largest tensors", "peak of a training pass", "with train.recompute"] {
+    for part in [
+        "peak of the process",
+        "tensors in them over time",
+        "largest tensors",
+        "peak of a training pass",
+        "with train.recompute",
+    ] {
         assert!(plan.contains(part), "`{part}` is missing in {plan}");
     }
     assert!(fs::read_to_string(place.path("plan.svg")).unwrap().contains("kept for the backward pass"));
