@@ -31,8 +31,8 @@ Examples:
   normfree train configs/small/sm_r.toml --set train.seed=2 --run runs/sm_r_2
   normfree train --resume --run runs/sm_r_2
   normfree train configs/paper/sm_g.toml --dry-run
-  normfree train configs/paper/sm_g.toml --dry-run --memory \
-    --memory-picture plan.svg --set train.recompute=block";
+  normfree train configs/paper/sm_g.toml --dry-run --memory
+  normfree train configs/paper/sm_g.toml --dry-run --memory-picture plan.svg";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]

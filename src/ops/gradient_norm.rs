@@ -43,6 +43,11 @@ impl Tape {
         verdict: TensorId,
         scaling: Option<(TensorId, u32)>,
     ) {
+        let elements = self.shape(gradients).elements();
+        assert!(
+            elements.is_multiple_of(64),
+            "an arena of {elements} elements: every tensor in it is padded to 64"
+        );
         let op = GradientNorm { window: scaling.map(|(_, window)| window) };
         let outputs: Vec<_> = [verdict].into_iter().chain(scaling.map(|(state, _)| state)).collect();
         self.record(op, &[gradients, loss, policy], &outputs);
@@ -149,10 +154,6 @@ impl Op for GradientNorm {
 pub(super) fn windows(elements: usize, device: &Traits) -> impl Iterator<Item = (usize, usize)> + use<> {
     let binding = (device.max_binding / 512 * 128) as usize;
     let most = if device.software { binding.min(WINDOW_ELEMENTS) } else { binding };
-    assert!(
-        elements.is_multiple_of(64),
-        "an arena of {elements} elements: every tensor in it is padded to 64"
-    );
     (0..elements).step_by(most).map(move |offset| (offset, most.min(elements - offset)))
 }
 

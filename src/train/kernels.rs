@@ -59,7 +59,7 @@ pub fn known(gpu: &Gpu) -> Choices {
 /// `again` searches all of them anew. What was found is kept; without a cache folder it holds for this run alone.
 ///
 /// # Errors
-/// Those of building and running plans.
+/// [`crate::fault::Kind::Memory`] where the device has no room for the run; those of building and running plans.
 pub fn prepare(
     gpu: &mut Gpu,
     config: &Config,
@@ -68,6 +68,7 @@ pub fn prepare(
 ) -> Result<Vec<Finding>> {
     gpu.set_choices(known(gpu));
     let blueprint = Blueprint::new(config, gpu.traits());
+    super::memory::check(&blueprint, gpu.traits(), gpu.description())?;
     let train = &config.train;
     let micro_batches = train.steps * train.gradient_accumulation_steps as u64;
     let tapes = [(&blueprint.micro.tape, micro_batches), (&blueprint.update, train.steps)];
