@@ -8,9 +8,8 @@ use crate::ops::Traits;
 use crate::plan::{Pool, check_limits};
 
 /// What the process takes beside the run: code, driver, compiled kernels and their compiler. Measured on Mesa's
-/// software driver as resident peak less everything counted here; kernels out of the driver's cache on disk take
-/// up to 50 MiB less. With it the sum is about a tenth or less from the peak, from 40 thousand to 20 million parameters
-/// (README, "Measured").
+/// software driver, its cache on disk warm, as resident peak less everything counted here: with it the sum is within a
+/// tenth of the peak. Kernels that are not in that cache take up to 80 MiB more while they are compiled on all cores.
 const BASE: u64 = 175 << 20;
 
 /// The most that is under way between host and device when weights are loaded or saved.

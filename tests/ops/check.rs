@@ -86,10 +86,12 @@ pub fn check_made(make: impl FnOnce(u64) -> Case) {
     });
 }
 
-/// Every way of the op `stem` that a device has beside the one taken unasked, each on a fifth of the cases.
+/// Every way of the op `stem` that a device has beside the one taken unasked, each on a few of the cases.
 pub fn check_ways(stem: &str) {
     let (_, cases) = CASES.iter().find(|(name, _)| *name == stem).expect("the op is in the list");
     let cases = cases(seed());
+    // Every one is compiled anew: four cases a way keep that to minutes.
+    let apart = (cases.len() / 4).clamp(1, 9);
     let mut checked = BTreeSet::new();
     let mut look = |gpu: &mut Gpu| {
         for (i, case) in cases.iter().enumerate() {
@@ -97,7 +99,7 @@ pub fn check_ways(stem: &str) {
             let tunings = nodes.filter_map(|node| node.op.tuning(&shapes(&case.tape, node), gpu.traits()));
             let tunings: Vec<Tuning> = tunings.collect();
             let most = tunings.iter().map(|tuning| tuning.ways.len()).max().unwrap_or(0);
-            for way in (1..most).filter(|way| (i + way) % 5 == 0) {
+            for way in (1..most).filter(|way| (i + way).is_multiple_of(apart)) {
                 let mut choices = Choices::default();
                 for tuning in &tunings {
                     if let Some(name) = tuning.ways.get(way) {
