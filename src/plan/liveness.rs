@@ -93,6 +93,18 @@ impl Liveness {
                     }
                 }
             }
+            let mut windows: Vec<usize> =
+                plan.images.windows[i].iter().flatten().map(|&(_, image)| image).collect();
+            windows.sort_unstable();
+            windows.dedup();
+            lives.extend(windows.into_iter().map(|image| Life {
+                name: format!("windows of {}", node.op.name()),
+                purpose: Purpose::Image,
+                bytes: image_bytes(pool.images[image]),
+                birth: i,
+                death: i,
+                home: Home::Image(image),
+            }));
             for tensor in node.outputs.iter().map(|&output| owner(tape, output)) {
                 if !pooled(tape, tensor) || !born.insert(tensor) {
                     continue;

@@ -53,8 +53,10 @@ pub fn liveness(alive: &Alive<'_>) -> Picture {
     let scaled = |bytes: u64| bytes as f64 / f64::from(1_u32 << size);
     let amount = |bytes: u64| format!("{} {unit}", tick_text((scaled(bytes) * 10.0).round() / 10.0, 0.1));
 
-    let shown =
-        alive.layers.iter().zip(COLORS).filter(|(layer, _)| layer.bytes.iter().any(|&bytes| bytes > 0));
+    // What is thinner than a pixel everywhere has no entry.
+    let seen = |bytes: u64| bytes as f64 * PLOT.1 > alive.pool as f64;
+    let shown = alive.layers.iter().zip(COLORS);
+    let shown = shown.filter(|(layer, _)| layer.bytes.iter().any(|&bytes| seen(bytes)));
     let areas = shown.map(|(layer, color)| Entry { name: layer.name, color, swatch: Swatch::Area });
     let pool = Entry { name: "the pool: what is allocated", color: INK, swatch: Swatch::Line(Some(6.0)) };
     let entries: Vec<Entry<'_>> = areas.chain([pool]).collect();
@@ -195,7 +197,7 @@ fn mark_pool_and_peak(
     let half = text::width(peak_text, SMALL) * legend::SLACK / 2.0;
     // The leader begins under the words, wherever these had to go.
     let (least, most) = (axes.left + half + 8.0, right - half - 8.0);
-    picture.text(Text::new(x.clamp(least, most.max(least)), written, SMALL, peak_text).color(INK));
+    write_clear(picture, Text::new(x.clamp(least, most.max(least)), written, SMALL, peak_text));
     picture.line(vec![(x, written + 9.0), (x, y)], 1.2, INK);
     picture.disc(x, y, 3.0, INK);
     // The pool's size at the side where the peak is not.
@@ -203,5 +205,12 @@ fn mark_pool_and_peak(
         true => (axes.left + 8.0, Anchor::Start),
         false => (right - 8.0, Anchor::End),
     };
-    picture.text(Text::new(edge, written, SMALL, pool_text).anchor(anchor).color(INK));
+    write_clear(picture, Text::new(edge, written, SMALL, pool_text).anchor(anchor));
+}
+
+/// Text with no line of the grid through it.
+fn write_clear(picture: &mut Picture, text: Text) {
+    let (left, top, right, bottom) = text.bounds();
+    picture.rect(left - 3.0, top - 2.0, right - left + 6.0, bottom - top + 4.0, WHITE);
+    picture.text(text.color(INK));
 }
