@@ -21,9 +21,9 @@ const SMOOTH: Bounds = Bounds { loss: [2e-4, 2e-3], gradients: 1e-2, slopes: 5e-
 
 /// The same past a kink: a number that rounding moves over it lets the whole gradient of its place come or go. Of 14,000
 /// such numbers some five are so near. One adds up to some 3 · 2 standard deviations of a product to one of 54 terms,
-/// the largest of 8,000 of which has about 4 · √54. More signs are then a matter of rounding, and a bias that starts from
-/// zero is made of ten such signs alone.
-const KINKED: Bounds = Bounds { gradients: 0.25, weights: 0.2, ..SMOOTH };
+/// the largest of 8,000 of which has about 4 · √54: a fifth of it, and two of them may meet (0.28 was seen). More signs
+/// are then a matter of rounding, and a bias that starts from zero is made of ten such signs alone.
+const KINKED: Bounds = Bounds { gradients: 0.5, weights: 0.4, ..SMOOTH };
 
 #[test]
 fn models_agree_with_f64() {
