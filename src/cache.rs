@@ -1,19 +1,26 @@
 //! The user's cache folder: what a later run would only have to make again. Nothing in it is needed; where there is
 //! no folder, or it cannot be read or written, the work is done anew and nobody is told.
 
+use crate::files::write_atomic;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Names another folder; empty, none at all.
 const VARIABLE: &str = "NORMFREE_CACHE";
 
-/// The folder, made where it is missing: what `NORMFREE_CACHE` names, else `normfree` where the system keeps a user's
+/// The folder, which need not be there yet: what `NORMFREE_CACHE` names, else `normfree` where the system keeps a user's
 /// caches (`XDG_CACHE_HOME` or `~/.cache`; `~/Library/Caches` on macOS; `LOCALAPPDATA` on Windows). `None` where there
-/// is no such place or it cannot be made.
+/// is no such place.
 pub fn folder() -> Option<PathBuf> {
-    let folder = place(|name| std::env::var_os(name))?;
-    std::fs::create_dir_all(&folder).ok()?;
-    Some(folder)
+    place(|name| std::env::var_os(name))
+}
+
+/// Replaces a file of the folder, which is made where it is missing. Where that cannot be done the next run works anew,
+/// and that is all.
+pub fn keep(path: &Path, bytes: &[u8]) {
+    if path.parent().is_some_and(|folder| std::fs::create_dir_all(folder).is_ok()) {
+        let _ = write_atomic(path, bytes);
+    }
 }
 
 fn place(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {

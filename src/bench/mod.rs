@@ -17,9 +17,9 @@ use crate::config::Config;
 use crate::data::Batch;
 use crate::fault::Result;
 use crate::gpu::{Description, Gpu, OpenOptions};
-use crate::model::initial_values;
 use crate::ops::Choices;
 use crate::train::engine::Engine;
+use crate::train::loader::fresh_weights;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -178,10 +178,7 @@ impl Bench {
     /// Opens everything a configuration needs and makes one step, which compiles what drivers compile late.
     pub fn new(gpu: Gpu, config: &Config) -> Result<Self> {
         let engine = Engine::new(gpu, config)?;
-        for parameter in engine.blueprint.arenas.parameters() {
-            let values = initial_values(&config.model, config.train.seed, parameter);
-            engine.store.write(&engine.gpu, &parameter.name, &values);
-        }
+        fresh_weights(&engine, config)?;
         let batches = random_batches(config);
         let mut bench = Self { engine, batches, done: 0 };
         bench.run(1)?;

@@ -1,14 +1,15 @@
 //! `normfree bench`.
 
+use super::picture::{picture_file, write_picture};
 use super::{Global, Kernels, bytes, columns, duration, say};
 use crate::bench::{Bound, Ceilings, Host, KernelRow, Measured, Options, Part, Steps, measure};
 use crate::config::{Config, Norm};
 use crate::fault::{Fault, Kind, Result};
-use crate::files::write_atomic;
 use crate::gpu::OpenOptions;
+use crate::report::picture::Picture;
 use crate::report::roofline::{Ceiling, Point, rate_text, roofline};
 use clap::ValueEnum;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const AFTER_HELP: &str = "\
 Ceilings are measured first: arithmetic, copies, dispatches. Then every kernel
@@ -41,8 +42,8 @@ pub(super) struct Arguments {
     json: bool,
     #[command(flatten)]
     kernels: Kernels,
-    /// Draw the kernels under the device's ceilings, as PNG or SVG by the name's ending
-    #[arg(long, value_name = "FILE")]
+    /// Draw the kernels under the device's ceilings
+    #[arg(long, value_name = "FILE.svg|png", value_parser = picture_file)]
     picture: Option<PathBuf>,
 }
 
@@ -56,10 +57,6 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     };
     let wanted = |part: Part| arguments.only.is_empty() || arguments.only.contains(&part);
     let parts: Vec<Part> = Part::value_variants().iter().copied().filter(|&part| wanted(part)).collect();
-    let png = match &arguments.picture {
-        Some(path) => Some(picture_kind(path)?),
-        None => None,
-    };
     if arguments.picture.is_some() && !parts.contains(&Part::Kernels) {
         return Err(Fault::new(Kind::Usage, "the picture shows kernels, which are not to be measured")
             .at("--picture")
@@ -75,8 +72,8 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let measured = measure(&options, &config, &mut |part| {
         global.note(format!("measuring {part}"));
     })?;
-    if let (Some(path), Some(png)) = (&arguments.picture, png) {
-        write_picture(path, png, &measured)?;
+    if let (Some(path), Some(picture)) = (&arguments.picture, draw(&measured)) {
+        write_picture(&picture, path)?;
     }
     if arguments.json {
         return say(serde_json::json!(measured));
@@ -97,20 +94,9 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     Ok(())
 }
 
-/// Whether the picture is to be a PNG.
-fn picture_kind(path: &Path) -> Result<bool> {
-    match path.extension().and_then(|ending| ending.to_str()).map(str::to_lowercase).as_deref() {
-        Some("png") => Ok(true),
-        Some("svg") => Ok(false),
-        _ => Err(Fault::new(Kind::Usage, "a picture of that kind cannot be drawn")
-            .at("--picture")
-            .found(path.display())
-            .remedy("a name that ends in .png or .svg would do")),
-    }
-}
-
-fn write_picture(path: &Path, png: bool, measured: &Measured) -> Result<()> {
-    let (Some(ceilings), Some(kernels)) = (&measured.ceilings, &measured.kernels) else { return Ok(()) };
+/// The kernels under the ceilings; `None` where they were not measured.
+fn draw(measured: &Measured) -> Option<Picture> {
+    let (ceilings, kernels) = (measured.ceilings.as_ref()?, measured.kernels.as_ref()?);
     let title = format!("One training step's kernels on {}", measured.adapter.name);
     let arithmetic: Vec<Ceiling> = ceilings
         .arithmetic
@@ -132,9 +118,7 @@ fn write_picture(path: &Path, png: bool, measured: &Measured) -> Result<()> {
             seconds: row.seconds.median,
         })
         .collect();
-    let picture = roofline(&title, &arithmetic, &memory, &points);
-    let content = if png { picture.png()? } else { picture.svg().into_bytes() };
-    write_atomic(path, &content)
+    Some(roofline(&title, &arithmetic, &memory, &points))
 }
 
 fn ceiling_table(ceilings: &Ceilings) -> String {

@@ -2,8 +2,6 @@
 
 use super::{bytes, columns, operations, thousands};
 use crate::config::{Config, Recompute};
-use crate::fault::Result;
-use crate::files::write_atomic;
 use crate::ops::Traits;
 use crate::plan::{Home, Life, Liveness, Pool, Purpose};
 use crate::report::liveness::{Alive, Layer, liveness};
@@ -12,7 +10,6 @@ use crate::tape::{Phase, Tape};
 use crate::train::engine::Blueprint;
 use crate::train::memory::Needs;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 /// How many of the largest tensors are listed.
 const LARGEST: usize = 12;
@@ -196,22 +193,4 @@ pub(super) fn choices(config: &Config, device: &Traits, data: u64) -> String {
         ]);
     }
     format!("with train.recompute\n{}", columns(&rows, &[false, true, true, true, true, true]))
-}
-
-/// A file for a picture, whose name tells the format.
-pub(super) fn picture_file(text: &str) -> std::result::Result<PathBuf, &'static str> {
-    let path = PathBuf::from(text);
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("svg" | "png") => Ok(path),
-        _ => Err("a picture is an SVG or a PNG: name a file that ends in .svg or .png"),
-    }
-}
-
-/// Writes a picture in the format that the file's name asks for.
-pub(super) fn write_picture(picture: &Picture, path: &Path) -> Result<()> {
-    let bytes = match path.extension().is_some_and(|extension| extension == "png") {
-        true => picture.png()?,
-        false => picture.svg().into_bytes(),
-    };
-    write_atomic(path, &bytes)
 }

@@ -7,6 +7,7 @@ mod devices;
 mod eval;
 mod memory_plan;
 mod memory_table;
+mod picture;
 mod plot;
 mod prepare;
 mod progress;
@@ -65,7 +66,8 @@ struct Kernels {
     /// Take the kernels favoured without measurement; neither search nor use what was found before
     #[arg(long, conflicts_with = "retune")]
     no_tune: bool,
-    /// Search the fastest kernels anew, also where that takes longer than the run could win by it
+    /// Search the fastest kernels anew, also where that takes longer than the run could win by it, and
+    /// also among those that round otherwise: results may then differ in their last bits
     #[arg(long)]
     retune: bool,
 }

@@ -1,7 +1,8 @@
 //! `normfree train`.
 
-use super::memory_plan::{Planned, choices, picture_file, write_picture};
+use super::memory_plan::{Planned, choices};
 use super::memory_table::memory_table;
+use super::picture::{picture_file, write_picture};
 use super::progress::TrainProgress;
 use super::{Global, Kernels, operations, say, stop, thousands};
 use crate::config::Config;

@@ -180,12 +180,7 @@ impl Gpu {
             wgpu::BufferDescriptor { label: Some(label), size: bytes, usage, mapped_at_creation: false };
         let buffer = self.device.create_buffer(&descriptor);
         if pollster::block_on(scope.pop()).is_some() {
-            return Err(Fault::new(
-                Kind::Memory,
-                format!("the device is out of memory at the buffer `{label}`"),
-            )
-            .found(format!("{} asked for", mebibytes(bytes)))
-            .remedy("make train.batch_size or the model smaller"));
+            return Err(out_of_memory(&format!("the buffer `{label}`"), bytes));
         }
         self.count(|c| c.buffers += 1);
         Ok(buffer)

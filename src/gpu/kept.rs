@@ -1,6 +1,6 @@
 //! What the driver compiled, kept in the cache folder from run to run: wgpu's pipeline cache, where a device has one.
 
-use crate::files::write_atomic;
+use crate::cache;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
@@ -50,8 +50,7 @@ impl Kept {
     pub fn store(&self) {
         let Some(data) = self.cache.get_data() else { return };
         if self.started_from != Some(digest(&data)) {
-            // Without it the next run compiles again, and that is all.
-            let _ = write_atomic(&self.path, &sealed(&data));
+            cache::keep(&self.path, &sealed(&data));
         }
     }
 }

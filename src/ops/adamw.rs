@@ -8,7 +8,7 @@
 //! The host computes the factors in f64 ([`hyper`]); a closed verdict leaves everything as it is. In mixed precision
 //! the same pass writes the f16 copies of the first parameters of the arena, so that they are made once a step.
 
-use super::gradient_norm::windows;
+use super::gradient_norm::arena_windows;
 use super::unroll::unroll;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element, grid};
 use crate::reference::Io;
@@ -134,7 +134,7 @@ impl Op for AdamW {
         let elements = shapes.input_elements(0);
         let images = device.software;
         let all_copied = shapes.outputs.get(3).map_or(0, |copies| copies.elements());
-        let dispatches = windows(elements, device)
+        let dispatches = arena_windows(elements, device)
             .map(|(offset, length)| {
                 let vectors = length.div_ceil(4);
                 let of_window = |first: usize| first.saturating_sub(offset).min(length);

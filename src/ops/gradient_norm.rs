@@ -113,7 +113,7 @@ impl Op for GradientNorm {
         let elements = shapes.input_elements(0);
         let mut dispatches = Vec::new();
         let mut partials = 0;
-        for (offset, length) in windows(elements, device) {
+        for (offset, length) in arena_windows(elements, device) {
             let vectors = length.div_ceil(4);
             let groups = vectors.div_ceil(EACH);
             let constants =
@@ -149,11 +149,22 @@ impl Op for GradientNorm {
     }
 }
 
-/// Stretches (offset, length) of an arena that fit one binding each, or, on software drivers, one image each: those
-/// read images many times faster than buffers. They start at multiples of 128 elements: whole 256 bytes in f16 as well.
+/// Stretches (offset, length) of a tensor that fit one binding each. They start at multiples of 128 elements: whole
+/// 256 bytes in f16 as well.
 pub(super) fn windows(elements: usize, device: &Traits) -> impl Iterator<Item = (usize, usize)> + use<> {
+    windows_of(elements, (device.max_binding / 512 * 128) as usize)
+}
+
+/// The same of an arena, which software drivers read as images, many times faster than buffers: there one image each.
+pub(super) fn arena_windows(
+    elements: usize,
+    device: &Traits,
+) -> impl Iterator<Item = (usize, usize)> + use<> {
     let binding = (device.max_binding / 512 * 128) as usize;
-    let most = if device.software { binding.min(WINDOW_ELEMENTS) } else { binding };
+    windows_of(elements, if device.software { binding.min(WINDOW_ELEMENTS) } else { binding })
+}
+
+fn windows_of(elements: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..elements).step_by(most).map(move |offset| (offset, most.min(elements - offset)))
 }
 

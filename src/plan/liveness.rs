@@ -1,7 +1,7 @@
 //! What is alive when while a plan runs, for people to look at (`train --dry-run --memory`). Pure arithmetic.
 
 use super::images::image_bytes;
-use super::memory::{MemoryPlan, Pool, last_uses, owner, padded_bytes, pooled};
+use super::memory::{MemoryPlan, Pool, bytes_of, last_uses, owner, padded_bytes, pooled};
 use crate::ops::Recipe;
 use crate::tape::{DType, Phase, Role, Tape, TensorId};
 use std::collections::HashSet;
@@ -117,8 +117,7 @@ impl Liveness {
                     (_, _, Phase::Backward) => Purpose::Kept,
                     _ => Purpose::Passing,
                 };
-                let (bytes, home) =
-                    (padded_bytes(info.shape.elements(), info.dtype), Home::Buffer(plan.homes[&tensor]));
+                let (bytes, home) = (bytes_of(tape, tensor), Home::Buffer(plan.homes[&tensor]));
                 lives.push(Life { name: info.name.clone(), purpose, bytes, birth: i, death, home });
             }
             for (&elements, &home) in recipes[i].scratch.iter().zip(&plan.scratch[i]) {

@@ -83,6 +83,20 @@ impl Store {
         gpu.queue.write_buffer(&span.buffer, span.offset, bytes);
     }
 
+    /// Writes values as the element type stores them: f16 rounded to the nearest, u32 by their bits.
+    pub fn write_values(&self, gpu: &Gpu, name: &str, dtype: DType, values: &[f32]) {
+        match dtype {
+            DType::F32 | DType::U32 => self.write(gpu, name, values),
+            DType::F16 => {
+                let halves = values.iter().map(|&value| half::f16::from_f32(value).to_bits());
+                let mut bits: Vec<u16> = halves.collect();
+                // Copies to a device are whole words.
+                bits.resize(bits.len().next_multiple_of(2), 0);
+                self.write(gpu, name, &bits);
+            }
+        }
+    }
+
     /// Reads the first `elements` of the named memory, and waits for them.
     pub fn read(&self, gpu: &Gpu, name: &str, elements: usize) -> Result<Vec<f32>> {
         let span = self.span(name);

@@ -2,7 +2,7 @@
 //! test and of `normfree verify`.
 
 use crate::ops::Shapes;
-use crate::tape::{Node, Shape, Tape, TensorId};
+use crate::tape::{DType, Node, Shape, Tape, TensorId};
 use std::collections::HashMap;
 
 /// An op's view of its operands: values in f64, row-major. Indices (u32 tensors) are whole numbers in f64.
@@ -26,6 +26,14 @@ impl<'a> Io<'a> {
     /// The shape of output `i`.
     pub fn output_shape(&self, i: usize) -> &'a Shape {
         self.shapes.outputs[i]
+    }
+}
+
+/// Host values as the reference sees them: u32 tensors hold whole numbers.
+pub fn values_of(dtype: DType, values: &[f32]) -> Vec<f64> {
+    match dtype {
+        DType::F32 | DType::F16 => values.iter().map(|&v| f64::from(v)).collect(),
+        DType::U32 => values.iter().map(|&v| f64::from(v.to_bits())).collect(),
     }
 }
 

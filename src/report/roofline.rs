@@ -83,8 +83,8 @@ pub fn roofline(title: &str, arithmetic: &[Ceiling], memory: &[Ceiling], points:
         let label = Text::new(ends[0].0 - 8.0, ends[0].1, 12.0, name);
         picture.text(label.anchor(Anchor::End).color(INK));
     }
-    // Largest first, so that small discs lie on top.
-    for (index, point) in drawn.iter().enumerate() {
+    // The named ones last, so that they lie on top.
+    for (index, point) in drawn.iter().enumerate().rev() {
         let (at, height) = place((point.flops / point.bytes, point.flops / point.seconds));
         let radius = (point.seconds / total * 900.0).sqrt().clamp(3.0, 26.0);
         let color = if index < NAMED { OKABE_ITO[index] } else { Rgb::hex(0x9a9a9a) };

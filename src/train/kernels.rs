@@ -4,7 +4,6 @@ use super::engine::Blueprint;
 use crate::cache;
 use crate::config::Config;
 use crate::fault::Result;
-use crate::files::write_atomic;
 use crate::gpu::Gpu;
 use crate::ops::Choices;
 use crate::plan::{Finding, Search, tune};
@@ -77,8 +76,7 @@ pub fn prepare(
     if !findings.is_empty() {
         let kept = Kept::of(gpu, gpu.traits().choices.clone());
         if let (Some(path), Ok(text)) = (kept.path(), serde_json::to_vec_pretty(&kept)) {
-            // The cache is a convenience: where it cannot be written the run goes on.
-            let _ = write_atomic(&path, &text);
+            cache::keep(&path, &text);
         }
     }
     Ok(findings)

@@ -2,8 +2,10 @@
 
 use super::checkpoint::WeightFile;
 use super::engine::Engine;
+use crate::config::Config;
 use crate::fault::Result;
 use crate::gpu::Gpu;
+use crate::model::initial_values;
 use crate::plan::Store;
 
 /// Puts the tensors of a weight file on the device, one at a time, and makes their f16 copies.
@@ -12,6 +14,16 @@ pub fn load_weights(engine: &Engine, mut file: WeightFile) -> Result<()> {
     for i in 0..file.len() {
         let tensor = file.read(i)?;
         loader.write(&tensor.name, &tensor.data)?;
+    }
+    engine.copy_weights()
+}
+
+/// Puts the values a configuration starts from on the device, and makes their f16 copies.
+pub fn fresh_weights(engine: &Engine, config: &Config) -> Result<()> {
+    let mut loader = Loader::new(&engine.gpu, &engine.store);
+    for parameter in engine.blueprint.arenas.parameters() {
+        let values = initial_values(&config.model, config.train.seed, parameter);
+        loader.write(&parameter.name, &values)?;
     }
     engine.copy_weights()
 }

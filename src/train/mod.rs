@@ -5,7 +5,7 @@ pub mod checkpoint;
 pub mod engine;
 pub mod evaluate;
 pub mod kernels;
-mod loader;
+pub(crate) mod loader;
 pub mod memory;
 pub mod run_folder;
 pub mod trace;

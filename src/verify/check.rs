@@ -4,8 +4,8 @@ use super::Case;
 use crate::fault::Result;
 use crate::gpu::Gpu;
 use crate::plan::{Plan, Store, padded_bytes};
-use crate::reference::Memory;
-use crate::tape::{DType, Role, TensorId};
+use crate::reference::{Memory, values_of};
+use crate::tape::{Role, TensorId};
 use std::collections::HashMap;
 
 /// How one case went.
@@ -70,22 +70,6 @@ fn magnitude(values: &[f64]) -> f64 {
     if few { largest.max(1.0) } else { largest }
 }
 
-/// A host value as the reference sees it: u32 tensors hold whole numbers.
-pub fn values_of(dtype: DType, values: &[f32]) -> Vec<f64> {
-    match dtype {
-        DType::F32 | DType::F16 => values.iter().map(|&v| f64::from(v)).collect(),
-        DType::U32 => values.iter().map(|&v| f64::from(v.to_bits())).collect(),
-    }
-}
-
-/// Host values as they are stored in f16; what is no f16 is rounded to the nearest.
-pub fn f16_bits(values: &[f32]) -> Vec<u16> {
-    let mut bits: Vec<u16> = values.iter().map(|&value| half::f16::from_f32(value).to_bits()).collect();
-    // Copies to a device are whole words.
-    bits.resize(bits.len().next_multiple_of(2), 0);
-    bits
-}
-
 /// What the reference makes of everything a case compares.
 pub fn on_reference(case: &Case) -> HashMap<TensorId, Vec<f64>> {
     let mut memory = Memory::new(&case.tape);
@@ -113,10 +97,7 @@ pub fn on_device(gpu: &Gpu, case: &Case) -> Result<HashMap<TensorId, Vec<f32>>> 
     for (tensor, values) in &case.values {
         for target in [Some(*tensor), tape.known_half(*tensor)].into_iter().flatten() {
             let info = tape.info(target);
-            match info.dtype {
-                DType::F16 => store.write(gpu, &info.name, &f16_bits(values)),
-                DType::F32 | DType::U32 => store.write(gpu, &info.name, values),
-            }
+            store.write_values(gpu, &info.name, info.dtype, values);
         }
     }
     let plan = Plan::build(gpu, tape, &store)?;

@@ -1,7 +1,7 @@
 //! Holds an op's f64 adjoint against central differences of its f64 forward.
 
-use super::{Case, Target, values_of};
-use crate::reference::Memory;
+use super::{Case, Target};
+use crate::reference::{Memory, values_of};
 use crate::tape::{Role, TensorId};
 use rand::seq::index::sample;
 use rand::{RngCore, SeedableRng};

@@ -6,7 +6,7 @@ mod check;
 mod differences;
 
 pub use case::{Case, CaseBuilder, Fill, Target};
-pub use check::{Outcome, check, f16_bits, on_device, on_reference, values_of};
+pub use check::{Outcome, check, on_device, on_reference};
 pub use differences::adjoint_error;
 
 use crate::fault::Result;

@@ -6,13 +6,12 @@ mod nonfinite;
 use super::checkpoint::{Checkpoint, ModelTensors, Snapshot, TrainerState, WeightFile};
 use super::engine::{Engine, StepReading};
 use super::evaluate::mean_loss;
-use super::loader::{Loader, load_weights};
+use super::loader::{Loader, fresh_weights, load_weights};
 use super::run_folder::RunFolder;
 use crate::config::{Config, OnNonfinite, Order};
 use crate::data::{Batch, Batches, Corpus};
 use crate::fault::{Fault, Kind, Result};
 use crate::gpu::Gpu;
-use crate::model::initial_values;
 use crate::observe::log::MetricsLog;
 use crate::observe::record::{Attention, Eval, Nonfinite, Record, Slopes, Step};
 use std::path::Path;
@@ -118,16 +117,10 @@ impl Trainer {
     }
 
     fn fresh_weights(&self) -> Result<()> {
-        let Engine { gpu, store, blueprint, .. } = &self.engine;
         if let Some(path) = &self.config.train.init_from {
             return load_weights(&self.engine, WeightFile::open(Path::new(path), &self.layout)?);
         }
-        let mut loader = Loader::new(gpu, store);
-        for parameter in blueprint.arenas.parameters() {
-            let values = initial_values(&self.config.model, self.config.train.seed, parameter);
-            loader.write(&parameter.name, &values)?;
-        }
-        self.engine.copy_weights()
+        fresh_weights(&self.engine, &self.config)
     }
 
     fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
