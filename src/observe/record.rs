@@ -13,13 +13,14 @@ pub enum Record {
     Step(Step),
     Attention(Attention),
     Slopes(Slopes),
+    Layers(Layers),
     Eval(Eval),
     Nonfinite(Nonfinite),
 }
 
 impl Record {
     /// The values of `kind` that this version knows.
-    pub const KINDS: [&'static str; 5] = ["step", "attention", "slopes", "eval", "nonfinite"];
+    pub const KINDS: [&'static str; 6] = ["step", "attention", "slopes", "layers", "eval", "nonfinite"];
 }
 
 /// One optimizer step.
@@ -68,6 +69,27 @@ pub struct Slopes {
     /// `[n_layer]`; a global slope is repeated for every layer.
     #[serde(with = "numbers")]
     pub slopes: Vec<f32>,
+}
+
+/// What the layers' tensors held in one step. Every list is `[n_layer]`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Layers {
+    pub step: u64,
+    /// L2 norm of the gradient of the block's parameters, before clipping.
+    #[serde(with = "numbers")]
+    pub grad_norm: Vec<f32>,
+    /// Share of the feed-forward network's activations that are exactly zero.
+    #[serde(with = "numbers")]
+    pub zeros: Vec<f32>,
+    /// Share of its units that were zero for every token of every step observed since the last such record.
+    #[serde(with = "numbers")]
+    pub dead: Vec<f32>,
+    /// Largest magnitude in the residual stream behind the block.
+    #[serde(with = "numbers")]
+    pub residual_max: Vec<f32>,
+    /// Median magnitude there.
+    #[serde(with = "numbers")]
+    pub residual_median: Vec<f32>,
 }
 
 /// One pass over held-out text.

@@ -11,6 +11,7 @@ mod raster;
 pub mod roofline;
 pub mod run;
 pub mod stats;
+pub mod study;
 pub mod table;
 mod text;
 

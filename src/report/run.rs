@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::stats::Reference;
 use crate::fault::{Fault, Kind, Result};
-use crate::observe::record::{Attention, Eval, Nonfinite, Record, Slopes, Step};
+use crate::observe::record::{Attention, Eval, Layers, Nonfinite, Record, Slopes, Step};
 
 /// The log of one run and what its configuration tells about it. Records are in the order of their steps.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,7 @@ pub struct RunData {
     pub steps: Vec<Step>,
     pub attention: Vec<Attention>,
     pub slopes: Vec<Slopes>,
+    pub layers: Vec<Layers>,
     pub evals: Vec<Eval>,
     pub nonfinite: Vec<Nonfinite>,
 }
@@ -124,6 +125,7 @@ impl RunData {
             Record::Step(new) => put(&mut self.steps, new, |r| r.step),
             Record::Attention(new) => put(&mut self.attention, new, |r| r.step),
             Record::Slopes(new) => put(&mut self.slopes, new, |r| r.step),
+            Record::Layers(new) => put(&mut self.layers, new, |r| r.step),
             Record::Eval(new) => put(&mut self.evals, new, |r| r.step),
             Record::Nonfinite(new) => put(&mut self.nonfinite, new, |r| r.step),
         }

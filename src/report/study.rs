@@ -1,0 +1,53 @@
+//! What a study's folder says of itself: `study.json`, written by `normfree study`, read by `plot` and `report`.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::fault::{Fault, Kind, Result};
+
+/// The name of the file.
+pub const FILE: &str = "study.json";
+
+/// The runs of a study. Nothing of how far they have come: that is in the runs' own folders.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Study {
+    pub name: String,
+    /// The configuration that others are compared with: one of `runs`.
+    pub baseline: String,
+    /// In the order in which the study names them.
+    pub runs: Vec<StudyRun>,
+}
+
+/// One run of a study.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StudyRun {
+    /// What is trained, whatever the seed: `sm_r`.
+    pub configuration: String,
+    /// How figures and tables call that: `SM+R`.
+    pub label: String,
+    pub seed: u64,
+    /// The run's folder inside the study's: `sm_r-seed1`.
+    pub folder: PathBuf,
+}
+
+impl Study {
+    /// Reads the `study.json` of a study's folder; `None` where it has none.
+    ///
+    /// # Errors
+    /// `RunFolder` where the file is damaged; `Io`.
+    pub fn load(folder: &Path) -> Result<Option<Self>> {
+        let path = folder.join(FILE);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Fault::io("read the study", &path, &error)),
+        };
+        serde_json::from_str(&text).map(Some).map_err(|error| {
+            Fault::new(Kind::RunFolder, "this is not what `normfree study` writes")
+                .at(path.display())
+                .found(error.to_string())
+                .remedy("run `normfree study` again: it writes the file anew")
+        })
+    }
+}
