@@ -6,7 +6,8 @@ use super::images::{Extent, ImagePlan, image_bytes};
 use crate::ops::{Recipe, Traits};
 use crate::reference::shapes;
 use crate::tape::{DType, Role, Tape, TensorId};
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 
 /// Every tensor starts at a multiple of this and is padded to it: what every adapter accepts as a binding
 /// offset, and whole vec4s for every kernel.
@@ -53,22 +54,26 @@ impl Pool {
     pub fn image_sizes(&self) -> impl Iterator<Item = u64> {
         self.images.iter().map(|&extent| image_bytes(extent))
     }
+}
 
-    /// The best-fitting free buffer, else a new one. A buffer more than twice too large is left for others.
-    fn take(&mut self, free: &mut Vec<usize>, bytes: u64) -> usize {
-        let fits = |&(_, &b): &(usize, &usize)| self.buffers[b] >= bytes && self.buffers[b] <= bytes * 2;
-        match free.iter().enumerate().filter(fits).min_by_key(|&(_, &b)| (self.buffers[b], b)) {
-            Some((at, _)) => free.swap_remove(at),
-            None => {
-                self.buffers.push(bytes);
-                self.buffers.len() - 1
-            }
-        }
-    }
+/// A stretch of time in which something needs memory.
+struct Stay {
+    who: Who,
+    bytes: u64,
+    /// First and last node.
+    from: usize,
+    to: usize,
+}
+
+/// Who needs it.
+enum Who {
+    Tensor(TensorId),
+    /// A node, and which of its scratch tensors.
+    Scratch(usize, usize),
 }
 
 /// Who lives where in a pool while one tape runs.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct MemoryPlan {
     /// Intermediate → buffer of the pool.
     pub homes: HashMap<TensorId, usize>,
@@ -84,32 +89,55 @@ impl MemoryPlan {
     fn new(tape: &Tape, device: &Traits, pool: &mut Pool) -> (Self, Vec<Recipe>) {
         let recipes: Vec<Recipe> =
             tape.nodes().iter().map(|node| node.op.recipe(&shapes(tape, node), device)).collect();
-        let last = last_uses(tape);
         let images = ImagePlan::new(tape, &recipes, &mut pool.images);
-        let mut plan = Self { images, ..Self::default() };
-        let mut free: Vec<usize> = (0..pool.buffers.len()).collect();
-        let mut dying: Vec<Vec<usize>> = vec![Vec::new(); tape.nodes().len()];
-        for (i, node) in tape.nodes().iter().enumerate() {
-            // Outputs first, then scratch: nothing that this node reads may be handed out to it.
-            for &output in &node.outputs {
-                let owner = owner(tape, output);
-                if pooled(tape, owner) && !plan.homes.contains_key(&owner) {
-                    let home = pool.take(&mut free, bytes_of(tape, owner));
-                    plan.homes.insert(owner, home);
-                    dying[last[&owner]].push(home);
+        let scratch = recipes.iter().map(|recipe| vec![0; recipe.scratch.len()]).collect();
+        let mut plan = Self { homes: HashMap::new(), scratch, images };
+        // The largest first, each into the smallest buffer that is free all the while: so a large buffer serves small
+        // tensors when no large one needs it, and never the other way round (Pisarchyk and Lee 2020).
+        let mut stays = stays(tape, &recipes);
+        stays.sort_by_key(|stay| (Reverse(stay.bytes), stay.from));
+        let mut taken: Vec<Vec<(usize, usize)>> = vec![Vec::new(); pool.buffers.len()];
+        for stay in stays {
+            let free = |&b: &usize| {
+                let apart = |&(from, to): &(usize, usize)| stay.to < from || to < stay.from;
+                pool.buffers[b] >= stay.bytes && taken[b].iter().all(apart)
+            };
+            let home = (0..pool.buffers.len()).filter(free).min_by_key(|&b| pool.buffers[b]);
+            let home = home.unwrap_or_else(|| {
+                pool.buffers.push(stay.bytes);
+                taken.push(Vec::new());
+                pool.buffers.len() - 1
+            });
+            taken[home].push((stay.from, stay.to));
+            match stay.who {
+                Who::Tensor(tensor) => {
+                    plan.homes.insert(tensor, home);
                 }
+                Who::Scratch(node, which) => plan.scratch[node][which] = home,
             }
-            let scratch: Vec<usize> = recipes[i]
-                .scratch
-                .iter()
-                .map(|&n| pool.take(&mut free, padded_bytes(n, DType::F32)))
-                .collect();
-            free.extend(&scratch);
-            plan.scratch.push(scratch);
-            free.append(&mut dying[i]);
         }
         (plan, recipes)
     }
+}
+
+/// What needs memory while a tape runs.
+fn stays(tape: &Tape, recipes: &[Recipe]) -> Vec<Stay> {
+    let last = last_uses(tape);
+    let mut known = HashSet::new();
+    let mut stays = Vec::new();
+    for (i, node) in tape.nodes().iter().enumerate() {
+        for tensor in node.outputs.iter().map(|&output| owner(tape, output)) {
+            if pooled(tape, tensor) && known.insert(tensor) {
+                let bytes = bytes_of(tape, tensor);
+                stays.push(Stay { who: Who::Tensor(tensor), bytes, from: i, to: last[&tensor] });
+            }
+        }
+        for (which, &elements) in recipes[i].scratch.iter().enumerate() {
+            let bytes = padded_bytes(elements, DType::F32);
+            stays.push(Stay { who: Who::Scratch(i, which), bytes, from: i, to: i });
+        }
+    }
+    stays
 }
 
 /// The tensor whose memory a slice shares; itself for others.
