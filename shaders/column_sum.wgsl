@@ -1,4 +1,5 @@
-// out[n] = Σ_rows x[row, n] (+ out[n]) over the first COLUMNS columns: sums of blocks of rows, then their sum.
+// out[n] = Σ_rows x[row, n] (+ out[n]) over the first COLUMNS columns: sums of blocks of rows, then their sum. Or how
+// many of these x are not zero.
 
 override ROWS: u32;
 override WIDTH: u32; // columns of x
@@ -8,6 +9,25 @@ override BLOCKS: u32;
 override ACCUMULATE: bool;
 
 const LANES = 64u;
+
+//# if nonzero
+// By their bits: comparisons with NaN differ between drivers.
+fn term(v: f32) -> f32 {
+    return select(0.0, 1.0, (bitcast<u32>(v) & 0x7fffffffu) != 0u);
+}
+
+fn term4(v: vec4<f32>) -> vec4<f32> {
+    return select(vec4(0.0), vec4(1.0), (bitcast<vec4<u32>>(v) & vec4(0x7fffffffu)) != vec4(0u));
+}
+//# else
+fn term(v: f32) -> f32 {
+    return v;
+}
+
+fn term4(v: vec4<f32>) -> vec4<f32> {
+    return v;
+}
+//# end
 
 @group(0) @binding(0) var<storage, read> x: array<$element>; // [ROWS, WIDTH]
 //# if images
@@ -28,7 +48,7 @@ fn partial(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
         let first = group.y * ROWS_EACH;
         var sum = 0.0;
         for (var row = first; row < min(first + ROWS_EACH, ROWS); row++) {
-            sum += f32(x[row * WIDTH + column]);
+            sum += term(f32(x[row * WIDTH + column]));
         }
         sums[group.y * ((COLUMNS + 3u) / 4u * 4u) + column] = sum;
     }
@@ -44,9 +64,9 @@ fn partial_whole(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocat
         var sum = vec4<f32>();
         for (var row = first; row < min(first + ROWS_EACH, ROWS); row++) {
             //# if images
-            sum += textureLoad(x4, vec2(vector, row));
+            sum += term4(textureLoad(x4, vec2(vector, row)));
             //# else
-            sum += vec4<f32>(x4[row * (WIDTH / 4u) + vector]);
+            sum += term4(vec4<f32>(x4[row * (WIDTH / 4u) + vector]));
             //# end
         }
         sums4[group.y * vectors + vector] = sum;

@@ -141,6 +141,22 @@ fn write(row: u32, column: u32, sum: vec4<f32>) {
     }
 }
 
+//# if tiles
+fn a_or_zero(row: u32, column: u32) -> vec4<f32> {
+    if row < A_ROWS && column < A_COLUMNS {
+        return a_at(row, column);
+    }
+    return vec4(0.0);
+}
+
+fn b_or_zero(row: u32, column: u32) -> vec4<f32> {
+    if row < B_ROWS && column < B_COLUMNS {
+        return b_at(row, column);
+    }
+    return vec4(0.0);
+}
+//# end
+
 //# if rows
 // A workgroup of LANES invocations computes ROWS rows of 4 * LANES * VECTORS columns in registers alone: a lane
 // owns VECTORS vectors of four columns, LANES vectors apart, of every row. B comes along the lanes; A comes by
@@ -183,20 +199,6 @@ const B_BLOCKS = COLUMNS / 4u * (DEPTH / 4u);
 
 var<workgroup> tile_a: array<vec4<f32>, DEPTH * ROWS / 4u>; // [DEPTH, ROWS / 4]
 var<workgroup> tile_b: array<vec4<f32>, DEPTH * COLUMNS / 4u>; // [DEPTH, COLUMNS / 4]
-
-fn a_or_zero(row: u32, column: u32) -> vec4<f32> {
-    if row < A_ROWS && column < A_COLUMNS {
-        return a_at(row, column);
-    }
-    return vec4(0.0);
-}
-
-fn b_or_zero(row: u32, column: u32) -> vec4<f32> {
-    if row < B_ROWS && column < B_COLUMNS {
-        return b_at(row, column);
-    }
-    return vec4(0.0);
-}
 
 //# if split
 override PART: u32; // steps of K of one workgroup
@@ -299,6 +301,89 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
         }
         workgroupBarrier();
         for (var deep = 0u; deep < DEPTH; deep++) {
+//# insert products
+        }
+    }
+//# insert stores
+}
+//# end
+
+//# if cooperative
+// A workgroup computes ROWS x COLUMNS of C, DEPTH steps of K at a time, on the device's matrix units, which multiply
+// fragments of SIDE x SIDE in f16 and add in f32; a subgroup owns HIGH x WIDE of them. Tiles lie in workgroup memory as
+// A and B do in theirs, line after line, zero past the matrices' ends, and with gaps, so that the lines of a fragment
+// lie in different banks. Fragments show no elements: finished ones go through workgroup memory.
+//# insert tile
+const THREADS = LANES * DOWN * ACROSS;
+const ROWS = SIDE * HIGH * DOWN;
+const COLUMNS = SIDE * WIDE * ACROSS;
+const GAP = 8u;
+//# if a_transposed
+const A_LINES = DEPTH;
+const A_LINE = ROWS;
+//# else
+const A_LINES = ROWS;
+const A_LINE = DEPTH;
+//# end
+//# if b_transposed
+const B_LINES = COLUMNS;
+const B_LINE = DEPTH;
+//# else
+const B_LINES = DEPTH;
+const B_LINE = COLUMNS;
+//# end
+const A_STRIDE = A_LINE + GAP;
+const B_STRIDE = B_LINE + GAP;
+
+var<workgroup> fragments_a: array<f16, A_LINES * A_STRIDE>;
+var<workgroup> fragments_b: array<f16, B_LINES * B_STRIDE>;
+var<workgroup> finished: array<f32, DOWN * ACROSS * SIDE * SIDE>;
+
+@compute @workgroup_size(THREADS)
+fn matmul(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let row = group.x * ROWS;
+    let column = group.y * COLUMNS;
+    // Whole subgroups, in order: the device's are of one size, and the workgroup's a multiple of it.
+    let subgroup = thread / LANES;
+    let lane = thread % LANES;
+    let down = subgroup / ACROSS * HIGH * SIDE;
+    let across = subgroup % ACROSS * WIDE * SIDE;
+//# insert accumulators
+    for (var k = 0u; k < K; k += DEPTH) {
+        workgroupBarrier();
+        for (var v = thread; v < A_LINES * A_LINE / 4u; v += THREADS) {
+            let line = v / (A_LINE / 4u);
+            let at = v % (A_LINE / 4u) * 4u;
+//# if a_transposed
+            let value = vec4<f16>(a_or_zero(k + line, row + at));
+//# else
+            let value = vec4<f16>(a_or_zero(row + line, k + at));
+//# end
+            let first = line * A_STRIDE + at;
+            fragments_a[first] = value.x;
+            fragments_a[first + 1u] = value.y;
+            fragments_a[first + 2u] = value.z;
+            fragments_a[first + 3u] = value.w;
+        }
+        for (var v = thread; v < B_LINES * B_LINE / 4u; v += THREADS) {
+            let line = v / (B_LINE / 4u);
+            let at = v % (B_LINE / 4u) * 4u;
+//# if b_transposed
+            let value = vec4<f16>(b_or_zero(column + line, k + at));
+//# else
+            let value = vec4<f16>(b_or_zero(k + line, column + at));
+//# end
+            let first = line * B_STRIDE + at;
+            fragments_b[first] = value.x;
+            fragments_b[first + 1u] = value.y;
+            fragments_b[first + 2u] = value.z;
+            fragments_b[first + 3u] = value.w;
+        }
+        workgroupBarrier();
+        for (var deep = 0u; deep < DEPTH; deep += SIDE) {
 //# insert products
         }
     }

@@ -54,7 +54,7 @@ fn kernel_rows_add_up_to_the_step() {
     let blueprint = Blueprint::new(&config, gpu.traits());
     let flops: u64 = rows.iter().map(|row| row.flops).sum();
     assert_eq!(flops, blueprint.flops());
-    let nodes = 2 * blueprint.micro.tape.nodes().len() + blueprint.update.nodes().len();
+    let nodes = 2 * blueprint.micro.tape.acting().count() + blueprint.update.acting().count();
     let (copies, kernels): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.op == "image copies");
     assert_eq!(kernels.iter().map(|row| row.times).sum::<usize>(), nodes);
     assert!(kernels.iter().all(|row| row.dispatches >= row.times && row.bytes > 0));
@@ -93,6 +93,10 @@ fn measuring_kernels_parse() {
         assert_eq!(kernel.text.matches("fma(").count() * 8, flops, "a vec4 of multiply-adds each");
         naga::front::wgsl::parse_str(&kernel.text).unwrap();
     }
+    let (kernel, flops) = ceilings::cooperative_kernel(16, 32, 4, 16);
+    assert_eq!(kernel.text.matches("= coopMultiplyAdd(").count() * 2 * 16 * 16 * 16, flops);
+    naga::front::wgsl::parse_str(&kernel.text)
+        .unwrap_or_else(|e| panic!("{}", e.emit_to_string(&kernel.text)));
     let (kernel, groups) = ceilings::copy_kernel(1000, 4);
     naga::front::wgsl::parse_str(&kernel.text).unwrap();
     assert_eq!(groups, 4);

@@ -149,6 +149,7 @@ impl Sample {
                 owes_evaluation: step % 3 == 1,
                 data_fingerprint: u64::MAX - step,
                 loss_scale: (step % 4 == 3).then_some(LossScale { scale: 1 << 24, good_steps: 1999 }),
+                active_units: if step % 4 == 2 { vec!["0f3".to_owned(); 2] } else { Vec::new() },
             },
             model: any_bits(&parameters, step),
             moments: Moments {
@@ -160,7 +161,7 @@ impl Sample {
 
     pub fn write(&self, run: &RunFolder, keep: usize) -> Result<PathBuf, Fault> {
         let snapshot = Snapshot {
-            state: self.state,
+            state: self.state.clone(),
             layout: &self.layout,
             model: &mut self.model.as_slice(),
             first_moments: &mut self.moments.first.as_slice(),

@@ -34,6 +34,8 @@ eval_chunks = 4
 
 [observe]
 entropy_every = 1
+layers_every = 7
+sample_every = 2
 ";
 
 /// A folder in which the program runs: `tiny.toml`, and prepared data in `data`.

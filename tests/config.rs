@@ -174,6 +174,7 @@ fn what_the_file_leaves_out_is_the_originals() {
     assert_eq!(train.recompute, Recompute::None);
     assert!(train.decay_slopes && train.ignore_end_of_text && observe.entropy);
     assert_eq!((observe.entropy_every, observe.slopes_every), (100, 100));
+    assert_eq!((observe.layers, observe.layers_every, observe.sample_every), (true, 100, 10));
     assert_eq!(observe.entropy_reference, EntropyReference::ObservedMax);
 }
 
@@ -231,7 +232,7 @@ fn every_key_can_be_set() {
             keys += 1;
         }
     }
-    assert_eq!(keys, 50, "a key was added or lost: put its default into the tests too");
+    assert_eq!(keys, 53, "a key was added or lost: put its default into the tests too");
 }
 
 #[test]

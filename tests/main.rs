@@ -8,6 +8,7 @@ mod config;
 mod data;
 mod memory;
 mod mixed;
+mod observe;
 mod ops;
 mod report;
 mod run_folder;

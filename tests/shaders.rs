@@ -33,6 +33,8 @@ fn devices() -> Vec<(&'static str, Traits)> {
         ("software of 16 lanes", software(16)),
         ("a GPU of 32 lanes", gpu(32)),
         ("a GPU of 64 lanes", gpu(64)),
+        ("a GPU with matrix units", Traits { cooperative: 16, ..gpu(32) }),
+        ("a GPU with Metal's matrix units", Traits { cooperative: 8, ..gpu(32) }),
     ]
 }
 
@@ -142,7 +144,8 @@ type Checked = Arc<(Module, ModuleInfo)>;
 
 fn parse(text: &str) -> Result<Checked, String> {
     let module = naga::front::wgsl::parse_str(text).map_err(|error| error.emit_to_string(text))?;
-    let capabilities = Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16;
+    let capabilities =
+        Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX;
     let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     let info = validator.validate(&module).map_err(|error| error.emit_to_string(text))?;
     Ok(Arc::new((module, info)))
@@ -228,11 +231,18 @@ fn keeps_to_the_floor((module, info): &(Module, ModuleInfo)) -> Result<(), Strin
 }
 
 fn uses_subgroups(module: &Module) -> bool {
-    Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16).validate(module).is_err()
+    let others = Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX;
+    Validator::new(ValidationFlags::all(), others).validate(module).is_err()
+}
+
+fn uses_matrix_units(module: &Module) -> bool {
+    let others = Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP;
+    Validator::new(ValidationFlags::all(), others).validate(module).is_err()
 }
 
 fn uses_f16(module: &Module) -> bool {
-    Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP).validate(module).is_err()
+    let others = Capabilities::SUBGROUP | Capabilities::COOPERATIVE_MATRIX;
+    Validator::new(ValidationFlags::all(), others).validate(module).is_err()
 }
 
 fn spirv((module, info): &(Module, ModuleInfo), entry: &str) -> Result<(), String> {
@@ -305,6 +315,11 @@ fn examine(subject: &Subject, checked: &Checked) -> Result<(), String> {
         ("HLSL", direct3d),
         ("GLSL ES", opengl),
     ] {
+        // Vulkan and Metal have matrix units; wgpu offers them nowhere else, and Metal's are 8 wide.
+        let units = uses_matrix_units(&checked.0);
+        if units && (language == "HLSL" || language == "MSL" && kernel.text.contains("coop_mat16x16")) {
+            continue;
+        }
         // GLSL ES has no 16-bit floats; wgpu offers SHADER_F16 nowhere through OpenGL.
         if language == "GLSL ES" && uses_f16(&checked.0) {
             continue;

@@ -60,13 +60,13 @@ pub fn batches(config: &Config, random: &mut ChaCha8Rng) -> Vec<Batch> {
 }
 
 /// The f64 side of a run: the same tapes, run by the reference.
-struct Reference {
-    micro: Memory,
-    update: Memory,
+pub struct Reference {
+    pub micro: Memory,
+    pub update: Memory,
 }
 
 impl Reference {
-    fn new(engine: &Engine, parameters: &[(String, Vec<f64>)]) -> Self {
+    pub fn new(engine: &Engine, parameters: &[(String, Vec<f64>)]) -> Self {
         let blueprint = &engine.blueprint;
         let (mut micro, mut update) = (Memory::new(&blueprint.micro.tape), Memory::new(&blueprint.update));
         let mut arena = vec![0.0; blueprint.arenas.elements()];
@@ -86,7 +86,7 @@ impl Reference {
     }
 
     /// One step as the trainer makes it; returns loss and gradient norm.
-    fn step(&mut self, engine: &Engine, config: &Config, step: u64, batches: &[Batch]) -> (f64, f64) {
+    pub fn step(&mut self, engine: &Engine, config: &Config, step: u64, batches: &[Batch]) -> (f64, f64) {
         let (tape, update) = (&engine.blueprint.micro.tape, &engine.blueprint.update);
         let memory = &mut self.micro;
         let set = |memory: &mut Memory, name: &str, values: &[f64]| {

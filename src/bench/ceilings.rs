@@ -38,16 +38,30 @@ impl Ceilings {
     /// Measures a device; takes some seconds.
     pub fn measure(gpu: &Gpu) -> Result<Self> {
         let (dispatch, submit, encode) = small_costs(gpu)?;
+        Ok(Self { arithmetic: Self::arithmetic(gpu)?, copies: copies(gpu)?, dispatch, submit, encode })
+    }
+
+    /// Multiply-adds alone: in f32, in f16 where there is f16, and on matrix units where these take it.
+    pub fn arithmetic(gpu: &Gpu) -> Result<Vec<Arithmetic>> {
         let mut arithmetic = vec![Arithmetic { number: "f32", flops: best_arithmetic(gpu, false)? }];
         if gpu.traits().f16 {
             arithmetic.push(Arithmetic { number: "f16", flops: best_arithmetic(gpu, true)? });
         }
-        Ok(Self { arithmetic, copies: copies(gpu)?, dispatch, submit, encode })
+        if gpu.traits().cooperative > 0 {
+            let flops = best_cooperative(gpu)?;
+            arithmetic.push(Arithmetic { number: "f16, summed in f32 by matrix units", flops });
+        }
+        Ok(arithmetic)
     }
 
     /// FLOP/s in f32.
     pub fn flops(&self) -> f64 {
         self.arithmetic[0].flops
+    }
+
+    /// FLOP/s in f16, by whatever the device has for it; in f32 where it has no f16.
+    pub fn half_flops(&self) -> f64 {
+        self.arithmetic[1..].iter().map(|arithmetic| arithmetic.flops).fold(self.flops(), f64::max)
     }
 
     /// Bytes a second of a kernel that moves so many bytes: small ones stay in caches. Between the sizes measured
@@ -110,6 +124,28 @@ fn best_arithmetic(gpu: &Gpu, half: bool) -> Result<f64> {
         let lanes = LANES * groups;
         let trial = Trial::new(gpu, &kernel, &[("results", lanes as u64 * 4)], grid(groups))?;
         best = best.max((lanes * TURNS * each) as f64 / seconds(&trial)?);
+    }
+    Ok(best)
+}
+
+/// The kernel of so many independent chains of fragments, and the operations of one of its turns in a subgroup.
+pub fn cooperative_kernel(side: usize, lanes: usize, chains: usize, turns: usize) -> (Kernel, usize) {
+    let text = include_str!("../../shaders/bench/cooperative.wgsl");
+    let text = unrolled(text, &[("chains", chains), ("side", side), ("lanes", lanes)], &[]);
+    (Kernel::new(&[], &text, "cooperative", &[("TURNS", turns as f64)]), 2 * chains * side * side * side)
+}
+
+fn best_cooperative(gpu: &Gpu) -> Result<f64> {
+    const TURNS: usize = 1024;
+    const SUBGROUPS: usize = 4;
+    const GROUPS: usize = 4096;
+    let (side, lanes) = (gpu.traits().cooperative as usize, gpu.traits().lanes as usize);
+    let mut best = 0.0_f64;
+    for chains in [1, 2, 4, 8] {
+        let (kernel, each) = cooperative_kernel(side, lanes, chains, TURNS);
+        let results = (GROUPS * SUBGROUPS * side * side * 4) as u64;
+        let trial = Trial::new(gpu, &kernel, &[("results", results)], grid(GROUPS))?;
+        best = best.max((GROUPS * SUBGROUPS * TURNS * each) as f64 / seconds(&trial)?);
     }
     Ok(best)
 }

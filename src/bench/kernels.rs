@@ -36,21 +36,24 @@ pub enum Bound {
     Memory,
 }
 
-/// The least seconds that so many operations and bytes take, and why.
-fn floor(ceilings: &Ceilings, flops: u64, bytes: u64) -> (f64, Bound) {
-    let arithmetic = flops as f64 / ceilings.flops();
+/// The least seconds that so many operations at such a rate, and so many bytes, take; and why.
+fn floor(ceilings: &Ceilings, (flops, rate): (u64, f64), bytes: u64) -> (f64, Bound) {
+    let arithmetic = flops as f64 / rate;
     let memory = bytes as f64 / ceilings.bandwidth(bytes);
     if arithmetic >= memory { (arithmetic, Bound::Arithmetic) } else { (memory, Bound::Memory) }
 }
 
 /// The floor of everything on a tape.
 pub fn tape_floor(ceilings: &Ceilings, tape: &Tape) -> f64 {
-    tape.nodes().iter().map(|node| node_floor(ceilings, tape, node).0).sum()
+    tape.acting().map(|node| node_floor(ceilings, tape, node).0).sum()
 }
 
 fn node_floor(ceilings: &Ceilings, tape: &Tape, node: &Node) -> (f64, Bound) {
     let shapes = shapes(tape, node);
-    floor(ceilings, node.op.flops(&shapes), node.op.bytes(&shapes))
+    // Only products compute in f16 where their operands are; all else is f32 whatever it is stored as.
+    let half = node.op.stem() == "matmul" && shapes.half_input(0);
+    let rate = if half { ceilings.half_flops() } else { ceilings.flops() };
+    floor(ceilings, (node.op.flops(&shapes), rate), node.op.bytes(&shapes))
 }
 
 /// Profiles a micro-batch and the update `rounds` times; the slowest row first.
@@ -73,13 +76,13 @@ pub(crate) fn kernels(bench: &Bench, ceilings: &Ceilings, rounds: usize) -> Resu
                     row.dispatches += repeats * (1 - copies);
                     row.times += repeats * copies;
                     row.bytes += repeats as u64 * time.copied;
-                    row.floor += repeats as f64 * floor(ceilings, 0, time.copied).0;
+                    row.floor += repeats as f64 * floor(ceilings, (0, ceilings.flops()), time.copied).0;
                 }
             }
             if round > 0 {
                 continue;
             }
-            for node in tape.nodes() {
+            for node in tape.acting() {
                 let shapes = shapes(tape, node);
                 let key = (node.op.name().to_owned(), node.op.extents(&shapes));
                 let Some((row, _)) = rows.get_mut(&key) else { continue };

@@ -6,6 +6,7 @@
 pub mod ceilings;
 mod host;
 mod kernels;
+pub mod products;
 mod steps;
 
 pub use ceilings::Ceilings;

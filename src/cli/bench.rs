@@ -2,10 +2,12 @@
 
 use super::picture::{picture_file, write_picture};
 use super::{Global, Kernels, bytes, columns, duration, say};
+use crate::bench::products::{Extents, Wanted, products};
 use crate::bench::{Bound, Ceilings, Host, KernelRow, Measured, Options, Part, Steps, measure};
 use crate::config::{Config, Norm};
 use crate::fault::{Fault, Kind, Result};
 use crate::gpu::OpenOptions;
+use crate::ops::Choices;
 use crate::report::picture::Picture;
 use crate::report::roofline::{Ceiling, Point, rate_text, roofline};
 use clap::ValueEnum;
@@ -21,7 +23,8 @@ ceilings would allow them. Nothing else should run meanwhile; no data is needed.
 Examples:
   normfree bench
   normfree bench configs/small/sm_r.toml --picture roofline.svg
-  normfree bench --only steps --json";
+  normfree bench --only steps --json
+  normfree bench --product 1024x3072x768";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -42,12 +45,29 @@ pub(super) struct Arguments {
     json: bool,
     #[command(flatten)]
     kernels: Kernels,
+    /// Measure one matrix product alone: of M rows and N columns, over K; in every layout and every way
+    #[arg(long, value_name = "MxNxK", value_parser = extents,
+          conflicts_with_all = ["config", "set", "only", "picture", "no_tune", "retune"])]
+    product: Option<Extents>,
+    /// Of that product, f16 operands and results instead of f32
+    #[arg(long, requires = "product")]
+    half: bool,
+    /// On a software device, time the ways a GPU has as well
+    #[arg(long, requires = "product")]
+    every_way: bool,
     /// Draw the kernels under the device's ceilings
     #[arg(long, value_name = "FILE.svg|png", value_parser = picture_file)]
     picture: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
+    let device = OpenOptions { device: global.device.clone(), ..OpenOptions::default() };
+    if let Some(extents) = arguments.product {
+        let rounds = arguments.rounds as usize;
+        let options = Options { device, choices: Choices::default(), parts: Vec::new(), rounds };
+        let wanted = Wanted { half: arguments.half, every_way: arguments.every_way };
+        return product(&options, extents, wanted, arguments.json);
+    }
     let config = match &arguments.config {
         Some(path) => Config::load(path, &arguments.set)?,
         None => {
@@ -62,7 +82,6 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
             .at("--picture")
             .remedy("add `kernels` to --only, or leave --only out"));
     }
-    let device = OpenOptions { device: global.device.clone(), ..OpenOptions::default() };
     // Says that it is a software one; every part opens its own.
     let mut gpu = global.open()?;
     arguments.kernels.prepare(&mut gpu, &config, global)?;
@@ -92,6 +111,41 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         say(format!("{}\n", host_table(host)))?;
     }
     Ok(())
+}
+
+fn product(options: &Options, extents: Extents, wanted: Wanted, json: bool) -> Result<()> {
+    let measured = products(options, extents, wanted)?;
+    if json {
+        return say(serde_json::json!(measured));
+    }
+    let head = ["layout", "way", "time", "middle half", "FLOP/s", "of ceiling", "agrees with f64"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for way in &measured.ways {
+        rows.push(vec![
+            way.layout.to_owned(),
+            way.way.clone(),
+            short(way.seconds.median),
+            format!("{} to {}", short(way.seconds.low), short(way.seconds.high)),
+            rate_text(way.flops, ""),
+            format!("{:.0}%", 100.0 * way.flops / measured.ceiling),
+            if way.agrees { "yes" } else { "NO" }.to_owned(),
+        ]);
+    }
+    let number = if wanted.half { "f16" } else { "f32" };
+    say(format!("{}, {}\n", measured.adapter.name, measured.adapter.driver))?;
+    say(format!("multiply-adds in {number}: {}\n", rate_text(measured.ceiling, "FLOP/s")))?;
+    say(columns(&rows, &[false, false, true, true, true, true, true]))
+}
+
+/// `1024x3072x768`.
+fn extents(text: &str) -> std::result::Result<Extents, String> {
+    let numbers: Option<Vec<usize>> = text.split('x').map(|number| number.parse().ok()).collect();
+    match numbers.as_deref() {
+        Some(&[m, n, k]) if [m, n, k].iter().all(|size| (1..=1 << 16).contains(size)) => {
+            Ok(Extents { m, n, k })
+        }
+        _ => Err("three sizes from 1 to 65536, as in 1024x3072x768".to_owned()),
+    }
 }
 
 /// The kernels under the ceilings; `None` where they were not measured.

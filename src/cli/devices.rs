@@ -60,6 +60,7 @@ fn describe(adapter: &Survey) -> String {
     format!(
         "{}: {}\n   kind               {}, through {}\n   driver             {}\n   \
          subgroups          {lanes} ({least} to {most} reported)\n   16-bit floats      {}\n   \
+         matrix units       {}\n   \
          timestamps         {}\n   largest binding    {}\n   largest buffer     {}\n   \
          workgroup          {} invocations, {} of memory\n",
         d.index,
@@ -68,6 +69,7 @@ fn describe(adapter: &Survey) -> String {
         d.api,
         d.driver,
         yes(d.f16),
+        if d.cooperative > 0 { format!("{0}x{0} in f16", d.cooperative) } else { "not used".to_owned() },
         yes(d.timestamps),
         bytes(d.max_binding),
         bytes(d.max_buffer),

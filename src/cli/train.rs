@@ -153,7 +153,7 @@ fn run_path(arguments: &Arguments) -> Result<PathBuf> {
 }
 
 /// Keys that change neither weights nor data, and so may change where a run goes on.
-const FREE: [&str; 9] = [
+const FREE: [&str; 12] = [
     "train.on_nonfinite",
     "train.recompute",
     "train.checkpoint_every",
@@ -162,6 +162,9 @@ const FREE: [&str; 9] = [
     "train.eval_chunks",
     "observe.entropy_every",
     "observe.slopes_every",
+    "observe.layers",
+    "observe.layers_every",
+    "observe.sample_every",
     "observe.entropy_reference",
 ];
 

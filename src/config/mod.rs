@@ -39,6 +39,14 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether the layers are looked at in this step.
+    pub fn looks_at_layers(&self, step: u64) -> bool {
+        let observe = &self.observe;
+        let every = |steps: u64| step.is_multiple_of(steps);
+        let due = every(observe.sample_every) || every(observe.layers_every) || step + 1 == self.train.steps;
+        observe.layers && due
+    }
+
     /// Reads a TOML file, applies `overrides` (`key=value` each, in order), fills in defaults and validates.
     ///
     /// # Errors

@@ -123,6 +123,9 @@ pub(super) const ROWS: &[Row] = &[
     row("observe.entropy", Flag, Otherwise::Flag(true)),
     row("observe.entropy_every", Integer(1, U32), Otherwise::Integer(100)),
     row("observe.slopes_every", Integer(1, U32), Otherwise::Integer(100)),
+    row("observe.layers", Flag, Otherwise::Flag(true)),
+    row("observe.layers_every", Integer(1, U32), Otherwise::Integer(100)),
+    row("observe.sample_every", Integer(1, U32), Otherwise::Integer(10)),
     row("observe.entropy_reference", Words(EntropyReference::WORDS), Otherwise::Word("observed_max")),
 ];
 

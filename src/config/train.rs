@@ -141,5 +141,11 @@ pub struct ObserveConfig {
     pub entropy_every: u64,
     /// Steps between `slopes` records.
     pub slopes_every: u64,
+    /// Look at what the layers hold: gradients, units of the feed-forward network, the residual stream.
+    pub layers: bool,
+    /// Steps between `layers` records.
+    pub layers_every: u64,
+    /// Steps between looks at the layers. A unit is dead that was zero at every look since the last record.
+    pub sample_every: u64,
     pub entropy_reference: EntropyReference,
 }

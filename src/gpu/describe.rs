@@ -56,6 +56,8 @@ pub struct Description {
     pub reported_lanes: (u32, u32),
     /// 16-bit floats in shaders.
     pub f16: bool,
+    /// Side of the fragments that matrix units multiply in f16, as a shader saw them do; 0 where they are not used.
+    pub cooperative: u32,
     /// Timestamps around kernels.
     pub timestamps: bool,
     pub max_binding: u64,
@@ -79,6 +81,7 @@ impl Description {
             lanes: None,
             reported_lanes: (info.subgroup_min_size, info.subgroup_max_size),
             f16: features.contains(wgpu::Features::SHADER_F16),
+            cooperative: 0,
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             max_binding: limits.max_storage_buffer_binding_size,
             max_buffer: limits.max_buffer_size,

@@ -60,13 +60,17 @@ impl Gpu {
         let optional = wgpu::Features::SUBGROUP
             | wgpu::Features::TIMESTAMP_QUERY
             | wgpu::Features::SHADER_F16
-            | wgpu::Features::PIPELINE_CACHE;
+            | wgpu::Features::PIPELINE_CACHE
+            | matrix_units(options);
         let limits = candidate.adapter.limits();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("normfree"),
             required_features: candidate.adapter.features() & optional,
             required_limits: limits.clone(),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
+            // For matrix units, which are used only where they were seen to be right. Experimental features may have
+            // unsound corners; the kernels here keep to whole fragments inside workgroup memory.
+            experimental_features: unsafe { wgpu::ExperimentalFeatures::enabled() },
             ..Default::default()
         };
         let (device, queue) =
@@ -88,6 +92,7 @@ impl Gpu {
             }
         });
         let software = candidate.software();
+        let sides = fragment_sides(&candidate.adapter, &device);
         let description = Description::of(&candidate);
         let kept = crate::cache::folder().and_then(|folder| Kept::open(&device, &candidate.info, &folder));
         let mut gpu = Self {
@@ -99,6 +104,7 @@ impl Gpu {
                 max_binding: limits.max_storage_buffer_binding_size,
                 choices: Choices::default(),
                 f16: device.features().contains(wgpu::Features::SHADER_F16),
+                cooperative: 0,
             },
             device,
             queue,
@@ -114,7 +120,11 @@ impl Gpu {
         if !options.plain && gpu.device.features().contains(wgpu::Features::SUBGROUP) {
             gpu.traits.lanes = gpu.probe_lanes()?;
         }
+        if gpu.traits.lanes > 0 {
+            gpu.traits.cooperative = sides.into_iter().find(|&side| gpu.multiplies(side)).unwrap_or(0);
+        }
         gpu.description.lanes = Some(gpu.traits.lanes);
+        gpu.description.cooperative = gpu.traits.cooperative;
         Ok(gpu)
     }
 
@@ -293,10 +303,35 @@ impl Gpu {
     fn probe_lanes(&self) -> Result<u32> {
         const WIDTH: u64 = 128;
         let text = include_str!("../../shaders/shared/probe.wgsl");
-        let kernel = crate::ops::Kernel::new(&[], text, "probe", &[]);
-        let pipeline = self.pipeline(&kernel)?;
+        let bytes = self.probe(&crate::ops::Kernel::new(&[], text, "probe", &[]), WIDTH * 4)?;
+        let seen: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
+        // A width the kernels were not written for, or one that differs between the lanes of one
+        // workgroup, is as good as none.
+        let first = seen[0];
+        let usable = [4, 8, 16, 32, 64].contains(&first) && seen.iter().all(|&lanes| lanes == first);
+        Ok(if usable { first } else { 0 })
+    }
+
+    /// Whether matrix units multiply fragments of that side as they should. A driver that refuses, or gets it wrong, is
+    /// one without them.
+    fn multiplies(&self, side: u32) -> bool {
+        let elements = (side * side) as usize;
+        let kernel = cooperative_probe(side, self.traits.lanes);
+        let Ok(bytes) = self.probe(&kernel, elements as u64 * 4) else { return false };
+        let product: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
+        let side = side as usize;
+        let wanted = |i: usize| {
+            let (row, column) = (i / side, i % side);
+            (0..side).map(|k| (row * side + k) % 11 * ((column * side + k) % 7)).sum::<usize>() as f32
+        };
+        product.iter().enumerate().all(|(i, &value)| value == wanted(i))
+    }
+
+    /// Runs a kernel of one workgroup on its only buffer, and reads that.
+    fn probe(&self, kernel: &crate::ops::Kernel, bytes: u64) -> Result<Vec<u8>> {
+        let pipeline = self.pipeline(kernel)?;
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
-        let buffer = self.buffer("probe", WIDTH * 4, usage)?;
+        let buffer = self.buffer("probe", bytes, usage)?;
         let entry = wgpu::BindGroupEntry { binding: 0, resource: buffer.as_entire_binding() };
         let group = self.bind_group(&pipeline.layout, &[entry]);
         let mut encoder = self.device.create_command_encoder(&Default::default());
@@ -306,14 +341,39 @@ impl Gpu {
         pass.dispatch_workgroups(1, 1, 1);
         drop(pass);
         self.queue.submit([encoder.finish()]);
-        let bytes = self.read(&buffer, 0, WIDTH * 4)?;
-        let seen: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
-        // A width the kernels were not written for, or one that differs between the lanes of one
-        // workgroup, is as good as none.
-        let first = seen[0];
-        let usable = [4, 8, 16, 32, 64].contains(&first) && seen.iter().all(|&lanes| lanes == first);
-        Ok(if usable { first } else { 0 })
+        self.read(&buffer, 0, bytes)
     }
+}
+
+/// The kernel that shows whether matrix units multiply fragments of a side.
+pub fn cooperative_probe(side: u32, lanes: u32) -> crate::ops::Kernel {
+    let text = include_str!("../../shaders/shared/cooperative_probe.wgsl");
+    let text = crate::ops::unrolled(text, &[("side", side as usize)], &[]);
+    crate::ops::Kernel::new(&[], &text, "probe", &[("LANES", f64::from(lanes))])
+}
+
+/// The feature, but where it is not wanted: some drivers crash when they are asked what they have.
+fn matrix_units(options: &OpenOptions) -> wgpu::Features {
+    let off =
+        options.plain || std::env::var_os("NORMFREE_NO_MATRIX_UNITS").is_some_and(|value| !value.is_empty());
+    if off { wgpu::Features::empty() } else { wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX }
+}
+
+/// The sides of square fragments in f16, summed in f32, that an adapter lists; the largest first.
+fn fragment_sides(adapter: &wgpu::Adapter, device: &wgpu::Device) -> Vec<u32> {
+    let needed = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX | wgpu::Features::SHADER_F16;
+    if !device.features().contains(needed) {
+        return Vec::new();
+    }
+    let mut sides: Vec<u32> = (adapter.cooperative_matrix_properties().into_iter())
+        .filter(|p| p.m_size == p.n_size && p.n_size == p.k_size && [8, 16].contains(&p.m_size))
+        .filter(|p| p.ab_type == wgpu::CooperativeScalarType::F16)
+        .filter(|p| p.cr_type == wgpu::CooperativeScalarType::F32)
+        .map(|p| p.m_size)
+        .collect();
+    sides.sort_unstable_by(|a, b| b.cmp(a));
+    sides.dedup();
+    sides
 }
 
 fn out_of_memory(what: &str, bytes: u64) -> Fault {

@@ -7,6 +7,7 @@ use super::block::{Activate, Linear, Normalization, biased, biased_attention, op
 use super::{Pass, Recorded, names};
 use crate::config::{Activation, ModelConfig, Norm, Precision, Recompute, SlopeScope};
 use crate::ops::cross_entropy::Targets;
+use crate::ops::magnitudes::WITH_MEDIAN;
 use crate::tape::{DType, Tape, TensorId};
 
 /// Name of the slope that every block shares.
@@ -75,6 +76,12 @@ impl Gpt2 {
         for (layer, block) in self.blocks.iter().enumerate() {
             let again = pass.recompute == Recompute::Block;
             x = remade_if(again, tape, |tape| block.forward(tape, config, pass, layer, x));
+            if pass.layers {
+                tape.observing(|tape| {
+                    let residual = tape.observation(&names::residual(layer), &[WITH_MEDIAN]);
+                    tape.magnitudes(x, residual);
+                });
+            }
         }
         tape.enter("head");
         let x = self.final_norm.apply(tape, x);
@@ -136,7 +143,15 @@ impl Block {
         let f = self.expand.apply(tape, f);
         remade_if(pass.recompute == Recompute::Ffn, tape, |tape| {
             let f = self.activate.apply(tape, f);
-            self.contract.apply_onto(tape, x, f)
+            let x = self.contract.apply_onto(tape, x, f);
+            // After the product, which on some devices has had an image made of f.
+            if pass.layers {
+                tape.observing(|tape| {
+                    let units = tape.observation(&names::active_units(layer), &[config.inner()]);
+                    tape.count_nonzero(f, units);
+                });
+            }
+            x
         })
     }
 }

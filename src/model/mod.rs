@@ -23,6 +23,8 @@ pub struct Pass {
     pub training: bool,
     /// Measure the entropy of every head.
     pub entropy: bool,
+    /// Look at what the layers hold, in replays where that is wanted.
+    pub layers: bool,
     /// The largest piece of logits, in bytes.
     pub piece_bytes: u64,
     /// What the backward pass makes again.
@@ -53,6 +55,21 @@ pub mod names {
     /// f32 [n_head]: mean entropy of each head of a layer.
     pub fn head_entropy(layer: usize) -> String {
         format!("head entropy {layer}")
+    }
+
+    /// f32 [n_inner]: tokens of a micro-batch for which each unit of a layer's feed-forward network is not zero.
+    pub fn active_units(layer: usize) -> String {
+        format!("active units {layer}")
+    }
+
+    /// f32 [3]: norm, largest and median magnitude of the residual stream behind a layer.
+    pub fn residual(layer: usize) -> String {
+        format!("residual stream {layer}")
+    }
+
+    /// f32 [2]: norm and largest magnitude of the gradient of a layer's parameters.
+    pub fn layer_gradient(layer: usize) -> String {
+        format!("layer gradient {layer}")
     }
 
     /// f32 [n_head]: rows of each head whose probabilities are not finite.
@@ -100,6 +117,7 @@ pub fn parameters(config: &ModelConfig, decay_slopes: bool, precision: Precision
         micro_batches: 1,
         training: false,
         entropy: false,
+        layers: false,
         piece_bytes: 1 << 27,
         recompute: Recompute::None,
         precision,

@@ -133,6 +133,12 @@ impl Op for AdamW {
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let elements = shapes.input_elements(0);
         let images = device.software;
+        // Of windows without copies and with them; a large model has many.
+        let texts = [false, true].map(|half| {
+            let flags = [("half", half), ("images", images)];
+            let text = unroll(include_str!("../../shaders/adamw.wgsl"), &[], &flags, &[]);
+            Kernel::new(element::fragments(half), &text, "adamw", &[]).text
+        });
         let all_copied = shapes.outputs.get(3).map_or(0, |copies| copies.elements());
         let dispatches = arena_windows(elements, device)
             .map(|(offset, length)| {
@@ -161,9 +167,8 @@ impl Op for AdamW {
                     constants.push(("COPIED", copied.div_ceil(4) as f64));
                     bindings.push(("copies", Operand::OutputWindow { output: 3, offset, length: copied }));
                 }
-                let flags = [("half", copied > 0), ("images", images)];
-                let text = unroll(include_str!("../../shaders/adamw.wgsl"), &[], &flags, &[]);
-                let kernel = Kernel::new(element::fragments(copied > 0), &text, "adamw", &constants);
+                let text = texts[usize::from(copied > 0)].clone();
+                let kernel = Kernel { text, entry: "adamw", constants };
                 Dispatch { kernel, bindings, groups: grid(vectors.div_ceil(256)) }
             })
             .collect();

@@ -1,4 +1,5 @@
-//! `out[n] = Σ_rows x[row, n]` over the first columns: the gradient of a bias.
+//! `out[n] = Σ_rows x[row, n]` over the first columns: the gradient of a bias. Or how many of the rows are not zero
+//! there: what units of a network did something.
 //!
 //! Shapes: x `[R, N]`, in f32 or f16, out `[P]` with P ≤ N. Two stages, so that many workgroups share the rows and the order of
 //! addition is the same on every run: sums of blocks of rows, then the sum of these. No adjoint.
@@ -7,7 +8,7 @@ use super::unroll::unroll;
 use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, element};
 use crate::ops::{Binding, Dispatch};
 use crate::reference::Io;
-use crate::tape::DType;
+use crate::tape::{DType, Tape, TensorId};
 use crate::verify::{Case, CaseBuilder, Fill};
 
 /// The op; see the module's documentation.
@@ -15,6 +16,30 @@ use crate::verify::{Case, CaseBuilder, Fill};
 pub struct ColumnSum {
     /// `out` is added to instead of overwritten.
     pub accumulate: bool,
+    pub of: Of,
+}
+
+/// What of an element is summed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    Values,
+    /// 1 where it is not zero; NaN is not.
+    NonZero,
+}
+
+impl ColumnSum {
+    /// The sum of values, added to what is there where `accumulate`.
+    pub fn new(accumulate: bool) -> Self {
+        Self { accumulate, of: Of::Values }
+    }
+}
+
+impl Tape {
+    /// Records how many rows of `x` [.., N] are not zero in each column into `out` [N].
+    pub fn count_nonzero(&mut self, x: TensorId, out: TensorId) {
+        assert_eq!(self.shape(x).as_matrix().1, self.shape(out).elements(), "{}", self.info(out).name);
+        self.record(ColumnSum { accumulate: false, of: Of::NonZero }, &[x], &[out]);
+    }
 }
 
 /// Invocations of a workgroup; each owns one column.
@@ -37,7 +62,11 @@ impl Op for ColumnSum {
         let width = io.input_shape(0).as_matrix().1;
         let (inputs, outputs) = io.split();
         for (column, out) in outputs[0].iter_mut().enumerate() {
-            let sum: f64 = inputs[0].chunks_exact(width).map(|row| row[column]).sum();
+            let term = |value: f64| match self.of {
+                Of::Values => value,
+                Of::NonZero => f64::from(u8::from(value != 0.0)),
+            };
+            let sum: f64 = inputs[0].chunks_exact(width).map(|row| term(row[column])).sum();
             *out = if self.accumulate { *out + sum } else { sum };
         }
     }
@@ -54,7 +83,8 @@ impl Op for ColumnSum {
         // Software drivers read images many times faster than buffers.
         let (image, half) = (device.software && shapes.fits_image(0), shapes.half_input(0));
         let texts = [("element", element::scalar(half)), ("texel", element::texel(half))];
-        let text = &unroll(include_str!("../../shaders/column_sum.wgsl"), &[], &[("images", image)], &texts);
+        let flags = [("images", image), ("nonzero", self.of == Of::NonZero)];
+        let text = &unroll(include_str!("../../shaders/column_sum.wgsl"), &[], &flags, &texts);
         let fragments = element::fragments(half);
         let operand = if image { Operand::InputImage(0) } else { Operand::Input(0) };
         let numbers = [
@@ -122,9 +152,32 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let mut case = CaseBuilder::new("column_sum", label, seed);
         let x = case.input_of("x", &[rows, width], dtype, Fill::Normal(1.0));
         let out = case.observation("out", &[columns], 0.5);
-        case.tape.record(ColumnSum { accumulate }, &[x], &[out]);
+        case.tape.record(ColumnSum::new(accumulate), &[x], &[out]);
         // Sums of at most rows/64 + 64 terms one after the other, in f32 whatever the terms are stored as.
         cases.push(case.finish(&[], &[], 2e-6));
+    }
+    for (rows, width, dtype) in [
+        (5, 12, DType::F32),
+        (67, 131, DType::F32),
+        (2500, 64, DType::F32),
+        (67, 131, DType::F16),
+        (300, 128, DType::F16),
+    ] {
+        let label = format!("not zero of {rows}x{width} {dtype:?}");
+        let mut case = CaseBuilder::new("column_sum", label, seed);
+        let x = case.input_of("x", &[rows, width], dtype, Fill::Normal(1.0));
+        let value = |(i, &value): (usize, &f32)| match (i / width + 3 * i) % 5 {
+            0 => 0.0,
+            1 => -0.0,
+            2 if i % 7 == 0 => f32::NAN,
+            _ => value,
+        };
+        let values = case.values(x).iter().enumerate().map(value).collect();
+        case.set(x, values);
+        let out = case.observation("out", &[width], 0.5);
+        case.tape.count_nonzero(x, out);
+        // Counts are whole numbers far below 2²⁴.
+        cases.push(case.finish(&[], &[], 0.0));
     }
     cases
 }

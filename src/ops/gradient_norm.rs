@@ -20,6 +20,7 @@ use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, WINDOW_ELEMEN
 use crate::reference::Io;
 use crate::tape::{DType, Tape, TensorId};
 use crate::verify::{Case, CaseBuilder, Fill};
+use std::sync::Arc;
 
 /// The largest loss scale. Larger ones lift nothing more out of f16's smallest numbers: a gradient that 2²⁴ leaves
 /// below 6e-8 is 4e-15.
@@ -101,14 +102,18 @@ impl Op for GradientNorm {
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let team = Team::of(device);
-        let kernel = |entry, constants: &[(&'static str, f64)]| {
+        // Once for all windows, of which a large model has many.
+        let text = |scaled| {
             let finite = include_str!("../../shaders/shared/finite.wgsl");
-            let scaled = self.window.is_some() && entry == "close";
             let flags = [("scaled", scaled), ("images", device.software)];
             let text = unroll(include_str!("../../shaders/gradient_norm.wgsl"), &[], &flags, &[]);
-            let constants = [&[("TEAM", team.size as f64), ("LANES", team.lanes as f64)], constants].concat();
             let scaling: &[&str] = if scaled { &[SCALING] } else { &[] };
-            Kernel::new(&[&[team.fragment, finite][..], scaling].concat(), &text, entry, &constants)
+            Kernel::new(&[&[team.fragment, finite][..], scaling].concat(), &text, "close", &[]).text
+        };
+        let (squares, close) = (text(false), text(self.window.is_some()));
+        let kernel = |text: &Arc<str>, entry, constants: &[(&'static str, f64)]| {
+            let constants = [&[("TEAM", team.size as f64), ("LANES", team.lanes as f64)], constants].concat();
+            Kernel { text: text.clone(), entry, constants }
         };
         let elements = shapes.input_elements(0);
         let mut dispatches = Vec::new();
@@ -123,7 +128,7 @@ impl Op for GradientNorm {
                 false => Operand::InputWindow { input: 0, offset, length },
             };
             dispatches.push(Dispatch {
-                kernel: kernel("squares", &constants),
+                kernel: kernel(&squares, "squares", &constants),
                 bindings: vec![("gradients", window), ("partials", Operand::Scratch(0))],
                 groups: grid(team.workgroups(groups)),
             });
@@ -140,7 +145,11 @@ impl Op for GradientNorm {
             constants.extend([("GROW_EVERY", f64::from(window)), ("LARGEST", f64::from(LARGEST_SCALE))]);
             bindings.push(("scaling", Operand::Output(1)));
         }
-        dispatches.push(Dispatch { kernel: kernel("close", &constants), bindings, groups: [1, 1, 1] });
+        dispatches.push(Dispatch {
+            kernel: kernel(&close, "close", &constants),
+            bindings,
+            groups: [1, 1, 1],
+        });
         Recipe { dispatches, scratch: vec![partials], iterations: partials.div_ceil(team.size).max(EACH) }
     }
 

@@ -20,6 +20,8 @@ pub struct Traits {
     pub max_binding: u64,
     /// 16-bit floats in shaders.
     pub f16: bool,
+    /// Side of the square fragments that the device's matrix units multiply in f16, adding in f32; 0 where it has none.
+    pub cooperative: u32,
     /// What measurements on this device chose.
     pub choices: Choices,
 }
@@ -83,12 +85,13 @@ impl Traits {
             max_binding: 128 << 20,
             choices: Choices::default(),
             f16: false,
+            cooperative: 0,
         }
     }
 
     /// The same device without subgroups: every kernel's plain variant.
     pub fn without_subgroups(&self) -> Self {
-        Self { lanes: 0, ..self.clone() }
+        Self { lanes: 0, cooperative: 0, ..self.clone() }
     }
 }
 

@@ -327,7 +327,7 @@ impl Op for MatMul {
             into_gradient(adjoint, i, &operands, |accumulate| MatMul { accumulate, ..Self::new(layout) });
         }
         if self.bias {
-            into_gradient(adjoint, 2, &[whole], |accumulate| ColumnSum { accumulate });
+            into_gradient(adjoint, 2, &[whole], ColumnSum::new);
         }
         let addend = self.addend_input();
         if self.addend && adjoint.wants(addend) {

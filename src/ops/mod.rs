@@ -20,6 +20,7 @@ pub mod embedding;
 pub mod gradient_norm;
 pub mod head_entropy;
 pub mod layer_norm;
+pub mod magnitudes;
 pub mod matmul;
 
 pub use kernel::{
@@ -52,6 +53,7 @@ pub const CASES: &[(&str, Cases)] = &[
     ("gradient_norm", gradient_norm::cases),
     ("head_entropy", head_entropy::cases),
     ("layer_norm", layer_norm::cases),
+    ("magnitudes", magnitudes::cases),
     ("matmul", matmul::cases),
 ];
 

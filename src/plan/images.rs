@@ -64,12 +64,18 @@ impl ImagePlan {
         let mut current: HashMap<TensorId, usize> = HashMap::new();
         for (i, node) in tape.nodes().iter().enumerate() {
             let mut uses = Vec::new();
+            let mut own = Vec::new();
             for &(input, tensor) in &wanted[i] {
                 let (image, copy) = match current.get(&tensor) {
                     Some(&image) => (image, false),
                     None => {
                         let image = take(pool, &mut free, extent(tape, tensor));
-                        current.insert(tensor, image);
+                        // Replays without a node that only looks have no copy of its making for those after it.
+                        if node.observing {
+                            own.push((extent(tape, tensor), image));
+                        } else {
+                            current.insert(tensor, image);
+                        }
                         (image, true)
                     }
                 };
@@ -78,6 +84,9 @@ impl ImagePlan {
             plan.uses.push(uses);
             let dispatches = recipes[i].dispatches.iter();
             plan.windows.push(dispatches.map(|dispatch| windows_of(dispatch, pool, &mut free)).collect());
+            for (extent, image) in own {
+                free.entry(extent).or_default().push(image);
+            }
             let rewritten =
                 |tensor: TensorId| node.outputs.iter().any(|&o| owner(tape, o) == owner(tape, tensor));
             let soon = &wanted[i + 1..wanted.len().min(i + 1 + PATIENCE)];

@@ -4,6 +4,7 @@ use super::Plan;
 use super::replay::{Step, copy_to_image};
 use crate::fault::Result;
 use crate::gpu::{Gpu, Stopwatch};
+use std::ops::Range;
 
 /// Time one command of a plan took in a replay.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,14 +19,27 @@ pub struct CommandTime {
 }
 
 impl Plan {
-    /// Replays once and takes the time of every command, in their order. The passes are apart, so that the sum is a
-    /// little above the time of an ordinary replay.
+    /// Replays once, without the nodes that only look, and takes the time of every command, in their order. The passes
+    /// are apart, so that the sum is a little above the time of an ordinary replay.
     ///
     /// # Errors
     /// [`crate::fault::Kind::Device`] where the device has no timestamp queries.
     pub fn profile(&self, gpu: &Gpu) -> Result<Vec<CommandTime>> {
-        let mut times = Vec::with_capacity(self.steps.len());
-        for steps in self.steps.chunks(Stopwatch::MOST) {
+        self.profile_steps(gpu, &self.acting())
+    }
+
+    /// The same of the nodes that only look, alone.
+    ///
+    /// # Errors
+    /// As [`Plan::profile`].
+    pub fn profile_observing(&self, gpu: &Gpu) -> Result<Vec<CommandTime>> {
+        self.profile_steps(gpu, &self.observing)
+    }
+
+    fn profile_steps(&self, gpu: &Gpu, ranges: &[Range<usize>]) -> Result<Vec<CommandTime>> {
+        let steps: Vec<&Step> = ranges.iter().flat_map(|range| &self.steps[range.clone()]).collect();
+        let mut times = Vec::with_capacity(steps.len());
+        for steps in steps.chunks(Stopwatch::MOST) {
             let mut watch = Stopwatch::new(gpu, steps.len())?;
             let mut encoder = gpu.device.create_command_encoder(&Default::default());
             for step in steps {

@@ -7,6 +7,7 @@ use crate::fault::Result;
 use crate::gpu::{Gpu, Pipeline};
 use crate::ops::{Dispatch, Operand, Recipe};
 use crate::tape::{DType, Tape, TensorId};
+use std::ops::Range;
 use std::rc::Rc;
 
 /// A tape made ready to run; see the module above.
@@ -16,6 +17,8 @@ pub struct Plan {
     memory: MemoryPlan,
     /// Node → its first step; one more entry at the end.
     starts: Vec<usize>,
+    /// The steps of nodes that only look, as ranges in their order.
+    pub(super) observing: Vec<Range<usize>>,
 }
 
 /// A pool as memory of a device.
@@ -91,7 +94,7 @@ impl Plan {
         memory: MemoryPlan,
         recipes: &[Recipe],
     ) -> Result<Self> {
-        let mut plan = Self { steps: Vec::new(), pool, memory, starts: Vec::new() };
+        let mut plan = Self { steps: Vec::new(), pool, memory, starts: Vec::new(), observing: Vec::new() };
         for (node, recipe) in recipes.iter().enumerate() {
             plan.starts.push(plan.steps.len());
             for image in plan.memory.images.uses[node].iter().filter(|image| image.copy) {
@@ -108,6 +111,9 @@ impl Plan {
                 let step = plan.step(gpu, tape, store, node, (i, dispatch))?;
                 plan.steps.push(Step::Dispatch(step));
             }
+            if tape.nodes()[node].observing {
+                plan.observing.push(plan.starts[node]..plan.steps.len());
+            }
         }
         plan.starts.push(plan.steps.len());
         Ok(plan)
@@ -118,23 +124,42 @@ impl Plan {
         self.pool.sizes.bytes()
     }
 
-    /// Dispatches of one replay.
+    /// Dispatches of one replay without the nodes that only look.
     pub fn dispatches(&self) -> usize {
-        self.steps.iter().filter(|step| matches!(step, Step::Dispatch(_))).count()
+        let steps = self.acting().into_iter().flat_map(|range| &self.steps[range]);
+        steps.filter(|step| matches!(step, Step::Dispatch(_))).count()
     }
 
-    /// Records one replay.
-    pub(crate) fn record(&self, encoder: &mut wgpu::CommandEncoder) {
-        self.record_steps(encoder, 0..self.steps.len());
+    /// Records one replay, with or without the nodes that only look.
+    pub(crate) fn record(&self, encoder: &mut wgpu::CommandEncoder, observing: bool) {
+        let mut pass = None;
+        if observing {
+            return self.record_steps(encoder, 0..self.steps.len(), &mut pass);
+        }
+        for range in self.acting() {
+            self.record_steps(encoder, range, &mut pass);
+        }
+    }
+
+    /// The steps of all other nodes.
+    pub(super) fn acting(&self) -> Vec<Range<usize>> {
+        let starts = std::iter::once(0).chain(self.observing.iter().map(|range| range.end));
+        let ends = self.observing.iter().map(|range| range.start).chain([self.steps.len()]);
+        starts.zip(ends).map(|(start, end)| start..end).collect()
     }
 
     /// Records the work of one node alone.
     pub(crate) fn record_node(&self, encoder: &mut wgpu::CommandEncoder, node: usize) {
-        self.record_steps(encoder, self.starts[node]..self.starts[node + 1]);
+        self.record_steps(encoder, self.starts[node]..self.starts[node + 1], &mut None);
     }
 
-    fn record_steps(&self, encoder: &mut wgpu::CommandEncoder, range: std::ops::Range<usize>) {
-        let mut pass = None;
+    /// Records steps into the pass under way, if there is one.
+    fn record_steps(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        range: Range<usize>,
+        pass: &mut Option<wgpu::ComputePass<'static>>,
+    ) {
         for step in &self.steps[range] {
             match step {
                 Step::Dispatch(dispatch) => {
@@ -144,17 +169,17 @@ impl Plan {
                     dispatch.record(pass);
                 }
                 Step::Copy { from, to, .. } => {
-                    pass = None;
+                    *pass = None;
                     copy_to_image(encoder, from, to);
                 }
             }
         }
     }
 
-    /// Runs once and waits. For setup, checks and tests.
+    /// Runs every node once and waits. For setup, checks and tests.
     pub fn run(&self, gpu: &Gpu) -> Result<()> {
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
-        self.record(&mut encoder);
+        self.record(&mut encoder, true);
         gpu.queue.submit([encoder.finish()]);
         gpu.wait()
     }

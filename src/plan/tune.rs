@@ -84,6 +84,40 @@ pub fn tune(gpu: &mut Gpu, tapes: &[Replayed<'_>], search: &mut Search<'_>) -> R
     Ok(findings)
 }
 
+/// One way of an op, timed.
+#[derive(Clone, Debug)]
+pub struct TimedWay {
+    pub way: String,
+    /// Whether its result agrees with the f64 reference.
+    pub agrees: bool,
+    /// Seconds of each execution, copies into images included.
+    pub seconds: Vec<f64>,
+}
+
+/// Times every way a device has for the only node of a tape, in turns; those that do not compile are left out.
+///
+/// # Errors
+/// Those of running plans; [`crate::fault::Kind::Device`] where the device has no timestamp queries.
+pub fn time_ways(gpu: &mut Gpu, tape: &Tape, rounds: usize) -> Result<Vec<TimedWay>> {
+    let node = &tape.nodes()[0];
+    let tuning = node.op.tuning(&shapes(tape, node), gpu.traits()).expect("an op of several ways");
+    let bench = Bench::new(gpu, tape, node)?;
+    let wanted = bench.reference();
+    let mut ways = Vec::new();
+    for way in &tuning.ways {
+        if let Ok(candidate) = bench.candidate(gpu, &tuning, way) {
+            let agrees = agrees(&wanted, &candidate.results[0], bench.bound());
+            ways.push((candidate.plan, TimedWay { way: way.clone(), agrees, seconds: Vec::new() }));
+        }
+    }
+    for _ in 0..rounds {
+        for (plan, timed) in &mut ways {
+            timed.seconds.push(plan.profile(gpu)?.iter().map(|time| time.seconds).sum());
+        }
+    }
+    Ok(ways.into_iter().map(|(_, timed)| timed).collect())
+}
+
 /// One op alone, with operands.
 struct Bench {
     tape: Tape,
@@ -158,8 +192,7 @@ impl Bench {
             wrong: Vec::new(),
         };
         let wanted = self.reference();
-        let half = self.tape.tensors().iter().any(|info| info.dtype == DType::F16);
-        let bound = if half { HALF_BOUND } else { BOUND };
+        let bound = self.bound();
         if !agrees(&wanted, &unasked.results[0], bound) {
             finding.wrong.push(tuning.ways[0].clone());
         }
@@ -184,6 +217,12 @@ impl Bench {
             }
         }
         Ok(Some(finding))
+    }
+
+    /// How far a result may be from the reference.
+    fn bound(&self) -> f64 {
+        let half = self.tape.tensors().iter().any(|info| info.dtype == DType::F16);
+        if half { HALF_BOUND } else { BOUND }
     }
 
     /// The median of a way's time over the unasked one's, in turns; after one turn where it is far from `best`.

@@ -28,6 +28,8 @@ pub struct Node {
     /// The place in the model that recorded it, e.g. `h.3.attn`.
     pub scope: Rc<str>,
     pub phase: Phase,
+    /// Whether it only looks: what it makes is for the host, and the rest of the tape runs without it.
+    pub observing: bool,
 }
 
 /// Whether a node was recorded by the model or appended by [`Tape::backward`].
@@ -44,6 +46,7 @@ pub struct Tape {
     tensors: Vec<TensorInfo>,
     scope: Rc<str>,
     phase: Phase,
+    observing: bool,
     /// Parameter → the tensor that accumulates its gradient.
     gradients: HashMap<TensorId, TensorId>,
     /// Whether the first contribution to a parameter's gradient may overwrite what is there.
@@ -68,6 +71,7 @@ impl Tape {
             tensors: Vec::new(),
             scope: "".into(),
             phase: Phase::Forward,
+            observing: false,
             gradients: HashMap::new(),
             overwrites: false,
             begun: HashSet::new(),
@@ -232,7 +236,27 @@ impl Tape {
             outputs: outputs.to_vec(),
             scope: self.scope.clone(),
             phase: self.phase,
+            observing: self.observing,
         });
+    }
+
+    /// Records what only looks at the tape's tensors, and is left out of replays that nobody wants to see: nothing
+    /// else may read its results, which are observations.
+    pub fn observing(&mut self, record: impl FnOnce(&mut Self)) {
+        self.observing = true;
+        record(self);
+        self.observing = false;
+    }
+
+    /// The nodes that do not only look.
+    pub fn acting(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| !node.observing)
+    }
+
+    /// Names and sizes of what nodes that only look make, in their order.
+    pub fn observed(&self) -> Vec<&TensorInfo> {
+        let outputs = self.nodes.iter().filter(|node| node.observing).flat_map(|node| &node.outputs);
+        outputs.map(|&output| self.info(output)).collect()
     }
 
     /// The tensor that accumulates the gradient of a parameter, of its f16 copy, or of a slice of either, in f32;

@@ -65,6 +65,19 @@ impl Arenas {
             .collect()
     }
 
+    /// The stretches, as offset and elements, that the parameters of block `layer` fill.
+    pub fn layer(&self, layer: usize) -> Vec<(usize, usize)> {
+        let prefix = format!("transformer.h.{layer}.");
+        let mut stretches: Vec<(usize, usize)> = Vec::new();
+        for (parameter, first) in self.places().into_iter().filter(|(p, _)| p.name.starts_with(&prefix)) {
+            match stretches.last_mut() {
+                Some((start, elements)) if *start + *elements == first => *elements += padded(parameter),
+                _ => stretches.push((first, padded(parameter))),
+            }
+        }
+        stretches
+    }
+
     /// Reserves the arenas. A parameter's memory has its own name, its gradient's `grad NAME`.
     pub fn allocate(&self, gpu: &Gpu, store: &mut Store) -> Result<()> {
         let prefixes =

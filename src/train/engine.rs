@@ -9,6 +9,7 @@ use crate::gpu::{Gpu, ReadbackRing};
 use crate::model::{Pass, Recorded, names, record};
 use crate::ops::Traits;
 use crate::ops::adamw::{self, Order, Settings};
+use crate::ops::magnitudes::{WITH_MEDIAN, WITHOUT_MEDIAN};
 use crate::plan::{Plan, Pool, Store, padded_bytes};
 use crate::reference::shapes;
 use crate::tape::{DType, Role, Tape, TensorId, TensorInfo};
@@ -23,6 +24,8 @@ const HYPER: &str = "hyper";
 const VERDICT: &str = "verdict";
 /// Everything the host reads back after each step, in one stretch.
 const OBSERVATIONS: &str = "observations";
+/// What it reads back beside that after steps whose layers are looked at.
+const LAYERS: &str = "layers";
 
 /// What one step brought back.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +45,19 @@ pub struct StepReading {
     /// With mixed precision, the loss scale of the step, and whether the gradient overflowed with it, so that the
     /// update was left out.
     pub scaling: Option<(f32, bool)>,
+    /// What the layers held, where this step was looked at.
+    pub layers: Option<LayerReading>,
+}
+
+/// What the layers held in the last micro-batch of a step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerReading {
+    /// L2 norm of the gradient of each block's parameters, of the whole step.
+    pub grad_norm: Vec<f32>,
+    /// Tokens for which each unit of the feed-forward network is not zero, [layer][unit].
+    pub active: Vec<Vec<f32>>,
+    /// Largest and median magnitude of the residual stream behind each block.
+    pub residual: Vec<(f32, f32)>,
 }
 
 /// The loss scale of mixed precision between two steps.
@@ -93,12 +109,14 @@ impl Blueprint {
             micro_batches: config.train.gradient_accumulation_steps,
             training: true,
             entropy: config.observe.entropy,
+            layers: config.observe.layers,
             piece_bytes: device.max_binding,
             recompute: config.train.recompute,
             precision: config.train.precision,
         };
         let micro = record(&config.model, &pass);
-        let evaluation = record(&config.model, &Pass { training: false, entropy: false, ..pass });
+        let evaluation =
+            record(&config.model, &Pass { training: false, entropy: false, layers: false, ..pass });
         let train = &config.train;
         let arenas =
             Arenas::new(crate::model::parameters(&config.model, train.decay_slopes, train.precision));
@@ -121,7 +139,7 @@ impl Blueprint {
             own.map(|info| padded_bytes(info.shape.elements(), info.dtype)).sum()
         };
         let numbers = |count| padded_bytes(count, DType::F32);
-        let observations = small(&self.micro.tape, Role::Observation);
+        let observations = small(&self.micro.tape, Role::Observation) + parts(self.update.observed()).1;
         let slopes = self.arenas.parameters().iter().filter(|p| p.name.ends_with(".slopes"));
         // A parameter's span in its arena is padded for its f16 copy as well.
         let slopes: u64 = slopes.map(|p| 2 * padded_bytes(p.elements(), DType::F16)).sum();
@@ -136,6 +154,12 @@ impl Blueprint {
                 + self.copying.as_ref().map_or(0, |tape| Pool::plan([tape], device).0.bytes()),
             other: small(&self.micro.tape, Role::Input) + observations + ring + 3 * numbers(8),
         }
+    }
+
+    /// Names and bytes of what is read back where the layers are looked at.
+    fn layer_parts(&self) -> Vec<(String, u64)> {
+        let observed = self.micro.tape.observed().into_iter().chain(self.update.observed());
+        parts(observed.collect()).0
     }
 
     fn mixed(&self) -> bool {
@@ -159,9 +183,17 @@ impl Blueprint {
     /// Floating-point operations of one step, by the tapes' own count.
     pub fn flops(&self) -> u64 {
         let count =
-            |tape: &Tape| -> u64 { tape.nodes().iter().map(|node| node.op.flops(&shapes(tape, node))).sum() };
+            |tape: &Tape| -> u64 { tape.acting().map(|node| node.op.flops(&shapes(tape, node))).sum() };
         self.config.train.gradient_accumulation_steps as u64 * count(&self.micro.tape) + count(&self.update)
     }
+}
+
+/// Names and bytes of tensors, and the sum of these.
+fn parts(infos: Vec<&TensorInfo>) -> (Vec<(String, u64)>, u64) {
+    let part = |info: &TensorInfo| (info.name.clone(), padded_bytes(info.shape.elements(), info.dtype));
+    let parts: Vec<_> = infos.into_iter().map(part).collect();
+    let bytes = parts.iter().map(|&(_, bytes)| bytes).sum();
+    (parts, bytes)
 }
 
 /// The optimizer's tape: the verdict on the gradient, then AdamW.
@@ -179,6 +211,14 @@ pub fn update_tape(config: &Config, arenas: &Arenas) -> Tape {
     let scaling = mixed.then(|| (tape.observation(names::SCALING, &[4]), config.train.loss_scale_window));
     let copies = mixed.then(|| copies(&mut tape, arenas));
     tape.gradient_norm(gradients, loss, policy, verdict, scaling);
+    if config.observe.layers {
+        tape.observing(|tape| {
+            for layer in 0..config.model.n_layer {
+                let out = tape.observation(&names::layer_gradient(layer), &[WITHOUT_MEDIAN]);
+                tape.magnitudes_of(gradients, arenas.layer(layer), out);
+            }
+        });
+    }
     let operands = adamw::Arenas { gradients, parameters, first, second, copies };
     tape.adamw(operands, hyper, verdict, settings(config).order, arenas.decayed());
     tape
@@ -234,10 +274,14 @@ impl Engine {
         for info in own(micro_tape, Role::Input) {
             store.allocate(&gpu, &info.name, info.shape.elements(), info.dtype)?;
         }
-        let observations = own(micro_tape, Role::Observation).into_iter();
-        let observations: Vec<_> =
-            observations.map(|i| (i.name, padded_bytes(i.shape.elements(), i.dtype))).collect();
+        let layers = blueprint.layer_parts();
+        let every_step = |info: &&TensorInfo| !layers.iter().any(|(name, _)| *name == info.name);
+        let observations = own(micro_tape, Role::Observation);
+        let (observations, _) = parts(observations.iter().filter(every_step).collect());
         store.allocate_arena(&gpu, OBSERVATIONS, &observations)?;
+        if !layers.is_empty() {
+            store.allocate_arena(&gpu, LAYERS, &layers)?;
+        }
         for (name, elements) in [(POLICY, 2), (HYPER, 8), (VERDICT, 4)] {
             store.allocate(&gpu, name, elements, DType::F32)?;
         }
@@ -245,7 +289,7 @@ impl Engine {
         let copying = blueprint.copying.as_ref().map(|tape| Plan::build(&gpu, tape, &store)).transpose()?;
         gpu.keep_pipelines();
         let slopes = slope_places(config);
-        let read_back = read_back(blueprint.mixed(), &slopes);
+        let read_back = read_back(blueprint.mixed(), &slopes, config.observe.layers);
         let bytes = read_back.iter().map(|name| store.span(name).bytes).sum();
         let ring = ReadbackRing::new(&gpu, RING, bytes)?;
         let mut engine =
@@ -302,6 +346,7 @@ impl Engine {
     /// `updates` counts the updates made before it.
     pub fn submit(&mut self, step: u64, updates: u64, learning_rate: f64, batches: &[Batch]) -> Result<()> {
         let hyper = adamw::hyper(&settings(&self.blueprint.config), learning_rate, updates);
+        let looks = self.blueprint.config.looks_at_layers(step);
         for (i, batch) in batches.iter().enumerate() {
             self.write_batch(batch, step, i, 1.0 / (f64::from(batch.counted.max(1)) * batches.len() as f64));
             let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
@@ -309,12 +354,12 @@ impl Engine {
                 self.store.clear(&mut encoder, Arenas::GRADIENTS);
                 self.store.clear(&mut encoder, OBSERVATIONS);
             }
-            self.micro.record(&mut encoder);
             let last = i + 1 == batches.len();
+            self.micro.record(&mut encoder, looks && last);
             if last {
                 self.store.write(&self.gpu, HYPER, &hyper);
-                self.update.record(&mut encoder);
-                let names = read_back(self.blueprint.mixed(), &self.slopes);
+                self.update.record(&mut encoder, looks);
+                let names = read_back(self.blueprint.mixed(), &self.slopes, looks);
                 let spans = names.into_iter().map(|name| self.store.span(name));
                 let sources: Vec<_> = spans.map(|span| (&*span.buffer, span.offset, span.bytes)).collect();
                 self.ring.record(&mut encoder, step, &sources);
@@ -360,6 +405,9 @@ impl Engine {
             slopes.extend(std::iter::repeat_n(values[rest + entry], *layers));
             rest += self.store.span(name).bytes as usize / 4;
         }
+        let looked = self.blueprint.config.looks_at_layers(step);
+        let layers =
+            looked.then(|| self.read_layers(&values[rest..], scaling.map_or(1.0, |(scale, _)| scale)));
         StepReading {
             step,
             loss: values[at(names::LOSS)],
@@ -369,7 +417,44 @@ impl Engine {
             nonfinite_rows,
             slopes,
             scaling,
+            layers,
         }
+    }
+
+    /// What the layers held, of a step whose gradients are `scale` times as large.
+    fn read_layers(&self, values: &[f32], scale: f32) -> LayerReading {
+        let base = self.store.span(LAYERS).offset;
+        let model = &self.blueprint.config.model;
+        let of = |name: String, count| {
+            let first = (self.store.span(&name).offset - base) as usize / 4;
+            &values[first..first + count]
+        };
+        let grad_norm = |layer| of(names::layer_gradient(layer), WITHOUT_MEDIAN)[0] / scale;
+        let residual = |layer| match of(names::residual(layer), WITH_MEDIAN) {
+            [_, largest, median] => (*largest, *median),
+            _ => unreachable!("three numbers"),
+        };
+        LayerReading {
+            grad_norm: (0..model.n_layer).map(grad_norm).collect(),
+            active: (0..model.n_layer).map(|l| of(names::active_units(l), model.inner()).to_vec()).collect(),
+            residual: (0..model.n_layer).map(residual).collect(),
+        }
+    }
+
+    /// Seconds that looking at the layers takes once; `None` where it is not done, or the device has no clock.
+    pub fn looking_seconds(&self) -> Result<Option<f64>> {
+        if !self.blueprint.config.observe.layers || !self.gpu.has_clock() {
+            return Ok(None);
+        }
+        let look = || -> Result<f64> {
+            let mut seconds = 0.0;
+            for plan in [&self.micro, &self.update] {
+                seconds += plan.profile_observing(&self.gpu)?.iter().map(|time| time.seconds).sum::<f64>();
+            }
+            Ok(seconds)
+        };
+        // The first time a driver may compile.
+        Ok(Some(look()?.min(look()?)))
     }
 
     /// The summed loss over the targets of one batch, by the evaluation pass. Waits.
@@ -377,7 +462,7 @@ impl Engine {
         self.write_batch(batch, 0, 0, 1.0);
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         self.store.clear(&mut encoder, OBSERVATIONS);
-        self.evaluation.record(&mut encoder);
+        self.evaluation.record(&mut encoder, false);
         self.gpu.queue.submit([encoder.finish()]);
         Ok(f64::from(self.store.read(&self.gpu, names::LOSS, 1)?[0]))
     }
@@ -424,10 +509,11 @@ impl Engine {
     }
 }
 
-/// Names of what the host reads after each step, in this order.
-fn read_back(mixed: bool, slopes: &[(String, usize, usize)]) -> Vec<&str> {
+/// Names of what the host reads after a step, in this order; of some steps what the layers held as well.
+fn read_back(mixed: bool, slopes: &[(String, usize, usize)], layers: bool) -> Vec<&str> {
+    let always = [OBSERVATIONS, VERDICT].into_iter().chain(mixed.then_some(names::SCALING));
     let slopes = slopes.iter().map(|(name, ..)| name.as_str());
-    [OBSERVATIONS, VERDICT].into_iter().chain(mixed.then_some(names::SCALING)).chain(slopes).collect()
+    always.chain(slopes).chain(layers.then_some(LAYERS)).collect()
 }
 
 /// For each slope tensor: its name, the entry in use, and how many layers use it.

@@ -35,7 +35,7 @@ pub fn origin(engine: &Engine, step: u64, batches: &[Batch]) -> Result<Option<No
     let tape = &engine.blueprint.micro.tape;
     for (micro_batch, batch) in batches.iter().enumerate() {
         engine.stage(step, micro_batch, batches.len(), batch);
-        for (i, node) in tape.nodes().iter().enumerate() {
+        for (i, node) in tape.nodes().iter().enumerate().filter(|(_, node)| !node.observing) {
             engine.micro.run_node(&engine.gpu, i)?;
             for &output in node.outputs.iter().filter(|&&o| tape.info(o).dtype != DType::U32) {
                 let values = engine.micro.read(&engine.gpu, tape, &engine.store, output)?;

@@ -38,7 +38,7 @@ fn train(path: &Path) {
     state.metrics_bytes = 0;
     if let Some(latest) = latest {
         assert!(latest.passed_over.is_empty());
-        state = *latest.checkpoint.state();
+        state = latest.checkpoint.state().clone();
     }
     let mut log = MetricsLog::open(&run.metrics(), state.metrics_bytes).unwrap();
     for step in state.step + 1.. {
@@ -115,7 +115,7 @@ fn loses_nothing() {
             continue;
         };
         assert!(latest.passed_over.is_empty(), "{:?}", latest.passed_over);
-        let state = *latest.checkpoint.state();
+        let state = latest.checkpoint.state();
         // The newest may be newer than the last that was told of, never older.
         assert!((last..=last + 1).contains(&state.step), "step {} after {last} was written", state.step);
         last = state.step;

@@ -42,6 +42,19 @@ fn from_text_to_pictures() {
     let kinds =
         |kind: &str| log.lines().filter(|line| line.contains(&format!("\"kind\":\"{kind}\""))).count();
     assert_eq!([kinds("step"), kinds("attention"), kinds("eval")], [12, 12, 2], "{log}");
+    // Of steps 0, 7 and 11; the model has ReLU and two layers.
+    assert_eq!(kinds("layers"), 3, "{log}");
+    let layers = log.lines().rfind(|line| line.contains("\"layers\"")).unwrap();
+    let layers: serde_json::Value = serde_json::from_str(layers).unwrap();
+    for layer in 0..2 {
+        let value = |name: &str| layers[name][layer].as_f64().unwrap_or_else(|| panic!("{name} in {layers}"));
+        assert!(value("zeros") > 0.1 && value("zeros") < 0.9, "{layers}");
+        assert!(value("dead") < value("zeros") && value("grad_norm") > 0.0, "{layers}");
+        assert!(
+            value("residual_max") > value("residual_median") && value("residual_median") > 0.0,
+            "{layers}"
+        );
+    }
     let environment = fs::read_to_string(place.path("runs/tiny/env.json")).unwrap();
     let environment: serde_json::Value = serde_json::from_str(&environment).unwrap();
     assert!(environment["parameters"].as_u64().unwrap() > 0 && environment["adapter"]["name"].is_string());

@@ -14,7 +14,7 @@ fn more_rows_than_one_loop_may_walk() {
         let mut case = CaseBuilder::new("column_sum", "4 of 300000x4", seed);
         let x = case.input("x", &[300_000, 4], Fill::Normal(1.0));
         let out = case.observation("out", &[4], 0.5);
-        case.tape.record(ColumnSum { accumulate: true }, &[x], &[out]);
+        case.tape.record(ColumnSum::new(true), &[x], &[out]);
         // Blocks of 4,700 terms one after the other; a loop cut short would be off by the sum itself.
         case.finish(&[], &[], 2e-5)
     });

@@ -13,4 +13,5 @@ mod embedding;
 mod gradient_norm;
 mod head_entropy;
 mod layer_norm;
+mod magnitudes;
 mod matmul;

@@ -20,6 +20,9 @@ pub enum Variant {
     /// Tiles in workgroup memory, `depth` steps of K at a time; `down` x `across` invocations of 4 `high` x
     /// 4 `wide` elements each. With a `split` above one, so many workgroups share the K of each tile.
     Tiled { high: u32, wide: u32, down: u32, across: u32, depth: u32, split: u32 },
+    /// The device's matrix units, for operands in f16: tiles in workgroup memory, `depth` steps of K at a time; `down` x
+    /// `across` subgroups of `lanes` lanes, each with `high` x `wide` fragments of `side` x `side`.
+    Cooperative { side: u32, lanes: u32, high: u32, wide: u32, down: u32, across: u32, depth: u32 },
 }
 
 impl Variant {
@@ -28,6 +31,9 @@ impl Variant {
         match self {
             Self::Rows { lanes, rows, vectors, .. } => (rows, 4 * lanes * vectors),
             Self::Tiled { high, wide, down, across, .. } => (4 * high * down, 4 * wide * across),
+            Self::Cooperative { side, high, wide, down, across, .. } => {
+                (side * high * down, side * wide * across)
+            }
         }
     }
 
@@ -55,6 +61,15 @@ impl fmt::Display for Variant {
                 let (rows, columns) = self.tile();
                 write!(f, "tiles {rows}x{columns}x{depth} of {}x{} in {down}x{across}", 4 * high, 4 * wide)?;
                 if split > 1 { write!(f, " split {split}") } else { Ok(()) }
+            }
+            Self::Cooperative { side, high, wide, down, across, depth, .. } => {
+                let (rows, columns) = self.tile();
+                write!(
+                    f,
+                    "matrix units {rows}x{columns}x{depth} of {}x{} in {down}x{across}",
+                    side * high,
+                    side * wide
+                )
             }
         }
     }
@@ -91,9 +106,10 @@ pub fn candidates(sizes: &Sizes, device: &Traits) -> Vec<Variant> {
 /// Tiles in workgroup memory; registers and shuffles where subgroups have a known width; and K split where the
 /// grid would leave most of a card idle.
 fn tiled(sizes: &Sizes, device: &Traits) -> Vec<Variant> {
+    let mut list = cooperative(sizes, device);
     let tile =
         |(high, wide, down, across, depth)| Variant::Tiled { high, wide, down, across, depth, split: 1 };
-    let mut list: Vec<Variant> = [
+    let tiles = [
         (2, 2, 16, 16, 16),
         (2, 1, 16, 16, 16),
         (1, 1, 16, 16, 32),
@@ -102,9 +118,8 @@ fn tiled(sizes: &Sizes, device: &Traits) -> Vec<Variant> {
         (2, 2, 8, 16, 16),
         (2, 2, 16, 16, 8),
         (2, 2, 8, 8, 16),
-    ]
-    .map(tile)
-    .to_vec();
+    ];
+    list.extend(tiles.map(tile));
     if device.lanes >= 8 {
         let lanes = device.lanes;
         let rows = |rows, vectors| Variant::Rows { lanes, rows, vectors, shuffle: true, images: false };
@@ -121,6 +136,40 @@ fn tiled(sizes: &Sizes, device: &Traits) -> Vec<Variant> {
         }
     }
     list
+}
+
+/// Tiles on matrix units, where the device has such and the operands are what they take: first the [`LADDER`].
+fn cooperative(sizes: &Sizes, device: &Traits) -> Vec<Variant> {
+    let (side, lanes) = (device.cooperative, device.lanes);
+    if side == 0 || lanes == 0 || sizes.operands != DType::F16 {
+        return Vec::new();
+    }
+    let tile = |&(high, wide, down, across, depth): &(u32, u32, u32, u32, u32)| Variant::Cooperative {
+        side,
+        lanes,
+        high,
+        wide,
+        down,
+        across,
+        depth,
+    };
+    let tiles = [
+        (4, 4, 2, 2, 16),
+        (4, 2, 2, 2, 16),
+        (2, 2, 2, 2, 32),
+        (1, 1, 2, 2, 32),
+        (2, 4, 2, 2, 16),
+        (2, 2, 2, 4, 16),
+        (4, 2, 2, 4, 32),
+    ];
+    let fits = |&&(high, wide, down, across, depth): &&(u32, u32, u32, u32, u32)| {
+        let (rows, columns) = (side * high * down, side * wide * across);
+        // At most so much, whichever way the operands lie; the gaps included.
+        let tile = |along: u32| 2 * (along * (depth + 8)).max(depth * (along + 8));
+        let bytes = tile(rows) + tile(columns) + 4 * side * side * down * across;
+        lanes * down * across <= device.max_invocations && bytes <= device.workgroup_memory
+    };
+    tiles.iter().filter(fits).map(tile).collect()
 }
 
 const TEMPLATE: &str = include_str!("../../../shaders/matmul.wgsl");
@@ -144,6 +193,8 @@ pub fn text(op: &MatMul, sizes: &Sizes, variant: Variant) -> String {
         ("rows", matches!(variant, Variant::Rows { .. })),
         ("shuffle", matches!(variant, Variant::Rows { shuffle: true, .. })),
         ("tiled", matches!(variant, Variant::Tiled { .. })),
+        ("cooperative", matches!(variant, Variant::Cooperative { .. })),
+        ("tiles", !matches!(variant, Variant::Rows { .. })),
         ("split", variant.split() > 1),
     ];
     let (operands, result) = halves(sizes);
@@ -207,6 +258,21 @@ fn unrolled(op: &MatMul, sizes: &Sizes, variant: Variant) -> Vec<(&'static str, 
             ("loads", String::new()),
             ("products", tiled_products(high, wide)),
             ("stores", tiled_stores(op.bias && split == 1, high, wide, split > 1)),
+        ],
+        Variant::Cooperative { side, lanes, high, wide, down, across, depth } => vec![
+            (
+                "tile",
+                format!(
+                    "enable wgpu_cooperative_matrix;\nconst LANES = {lanes}u;\nconst SIDE = {side}u;\nconst HIGH = {high}u;\n\
+                     const WIDE = {wide}u;\nconst DOWN = {down}u;\nconst ACROSS = {across}u;\n\
+                     const DEPTH = {depth}u;\n"
+                ),
+            ),
+            ("origins", String::new()),
+            ("accumulators", fragments(side, high, wide)),
+            ("loads", String::new()),
+            ("products", fragment_products(op.layout, side, high, wide)),
+            ("stores", fragment_stores(op.bias, high, wide)),
         ],
     }
 }
@@ -432,6 +498,71 @@ fn tiled_stores(bias: bool, high: u32, wide: u32, split: bool) -> String {
             let bias = if bias { format!(" + bias{w}") } else { String::new() };
             let block = format!("({}u * DOWN + down) * 4u", r / 4);
             line!(out, "    {write}row + {block} + {}u, column{w}, s{r}_{w}{bias});", r % 4);
+        }
+    }
+    out
+}
+
+fn fragments(side: u32, high: u32, wide: u32) -> String {
+    let mut out = String::new();
+    for h in 0..high {
+        for w in 0..wide {
+            line!(out, "    var s{h}_{w} = coop_mat{side}x{side}<f32, C>();");
+        }
+    }
+    out
+}
+
+/// A fragment is loaded along its lines: rows where `coopLoadT` does it, columns where `coopLoad` does.
+fn fragment_products(layout: Layout, side: u32, high: u32, wide: u32) -> String {
+    let mut out = String::new();
+    for h in 0..high {
+        let (load, at) = match layout {
+            Layout::TN => ("coopLoad", format!("deep * A_STRIDE + down + {h}u * SIDE")),
+            _ => ("coopLoadT", format!("(down + {h}u * SIDE) * A_STRIDE + deep")),
+        };
+        line!(
+            out,
+            "            let a{h} = {load}<coop_mat{side}x{side}<f16, A>>(&fragments_a[{at}], A_STRIDE);"
+        );
+    }
+    for w in 0..wide {
+        let (load, at) = match layout {
+            Layout::NT => ("coopLoad", format!("(across + {w}u * SIDE) * B_STRIDE + deep")),
+            _ => ("coopLoadT", format!("deep * B_STRIDE + across + {w}u * SIDE")),
+        };
+        line!(
+            out,
+            "            let b{w} = {load}<coop_mat{side}x{side}<f16, B>>(&fragments_b[{at}], B_STRIDE);"
+        );
+    }
+    for h in 0..high {
+        for w in 0..wide {
+            line!(out, "            s{h}_{w} = coopMultiplyAdd(a{h}, b{w}, s{h}_{w});");
+        }
+    }
+    out
+}
+
+/// One fragment of each subgroup at a time, four elements a lane.
+fn fragment_stores(bias: bool, high: u32, wide: u32) -> String {
+    let bias = if bias { " + bias_at(to)" } else { "" };
+    let mut out = String::new();
+    line!(out, "    let home = subgroup * SIDE * SIDE;");
+    for h in 0..high {
+        for w in 0..wide {
+            line!(out, "    workgroupBarrier();");
+            line!(out, "    coopStoreT(s{h}_{w}, &finished[home], SIDE);");
+            line!(out, "    workgroupBarrier();");
+            line!(out, "    for (var v = lane; v < SIDE * SIDE / 4u; v += LANES) {{");
+            line!(out, "        let first = home + 4u * v;");
+            line!(out, "        let to = column + across + {w}u * SIDE + 4u * v % SIDE;");
+            line!(
+                out,
+                "        let sum = vec4(finished[first], finished[first + 1u], finished[first + 2u], finished[first + 3u]);"
+            );
+            line!(out, "        write(row + down + {h}u * SIDE + 4u * v / SIDE, to, sum{bias});");
+            line!(out, "    }}");
         }
     }
     out

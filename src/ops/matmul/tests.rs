@@ -6,7 +6,18 @@ use crate::tape::DType;
 use std::collections::BTreeSet;
 
 fn variants() -> Vec<Variant> {
+    let units = |side, lanes, depth| Variant::Cooperative {
+        side,
+        lanes,
+        high: 2,
+        wide: 4,
+        down: 2,
+        across: 1,
+        depth,
+    };
     let mut all = vec![
+        units(16, 32, 32),
+        units(8, 64, 16),
         Variant::Tiled { high: 1, wide: 1, down: 16, across: 16, depth: 32, split: 1 },
         Variant::Tiled { high: 2, wide: 2, down: 16, across: 16, depth: 16, split: 1 },
         Variant::Tiled { high: 1, wide: 1, down: 16, across: 16, depth: 32, split: 3 },
@@ -40,7 +51,10 @@ fn every_kernel_is_valid_and_binds_what_it_names() {
                     for (operands, result) in
                         [(DType::F32, DType::F32), (DType::F16, DType::F32), (DType::F16, DType::F16)]
                     {
-                        check(&op, variant, Sizes { operands, result, ..f32s });
+                        // Matrix units take operands in f16 alone.
+                        if operands == DType::F16 || !matches!(variant, Variant::Cooperative { .. }) {
+                            check(&op, variant, Sizes { operands, result, ..f32s });
+                        }
                     }
                 }
             }
@@ -57,7 +71,9 @@ fn check(op: &MatMul, variant: Variant, sizes: Sizes) {
     let images = |i: usize| matches!(dispatch.bindings[i].1, Operand::InputImage(_));
     let half = sizes.result == DType::F16 || sizes.operands == DType::F16 && !(images(0) && images(1));
     assert_eq!(text.starts_with("enable f16;"), half, "{what}");
-    assert_eq!(text.contains("enable"), half, "{what}");
+    assert_eq!(text.contains("enable f16"), half, "{what}");
+    let units = matches!(variant, Variant::Cooperative { .. });
+    assert_eq!(text.contains("enable wgpu_cooperative_matrix;"), units, "{what}");
     let module = naga::front::wgsl::parse_str(text)
         .unwrap_or_else(|error| panic!("{what}: {}\n{text}", error.emit_to_string(text)));
     naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::all())

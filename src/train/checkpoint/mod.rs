@@ -43,7 +43,7 @@ const STATE: &str = "trainer_state.json";
 
 /// Where a trainer stands. Random numbers are counted, not drawn from a state: `seed` and the counts here are
 /// all there is to them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrainerState {
     /// Steps done; the next one has this number.
     pub step: u64,
@@ -65,6 +65,11 @@ pub struct TrainerState {
     /// The loss scale, where the precision is mixed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_scale: Option<LossScale>,
+    /// Which units did something since the last `layers` record; see [`ActiveUnits::to_hex`].
+    ///
+    /// [`ActiveUnits::to_hex`]: crate::observe::units::ActiveUnits::to_hex
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub active_units: Vec<String>,
 }
 
 /// What a checkpoint is written from.
@@ -222,7 +227,7 @@ impl Checkpoint {
         for tensor in first.iter_mut().chain(&mut second) {
             tensor.name.drain(..FIRST.len());
         }
-        Ok((self.state, model, Moments { first, second }))
+        Ok((self.state.clone(), model, Moments { first, second }))
     }
 
     fn examine(path: &Path) -> std::result::Result<Self, Flaw> {

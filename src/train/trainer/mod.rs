@@ -4,7 +4,7 @@
 mod nonfinite;
 
 use super::checkpoint::{Checkpoint, ModelTensors, Snapshot, TrainerState, WeightFile};
-use super::engine::{Engine, StepReading};
+use super::engine::{Engine, LayerReading, StepReading};
 use super::evaluate::mean_loss;
 use super::loader::{Loader, fresh_weights, load_weights};
 use super::run_folder::RunFolder;
@@ -13,7 +13,8 @@ use crate::data::{Batch, Batches, Corpus};
 use crate::fault::{Fault, Kind, Result};
 use crate::gpu::Gpu;
 use crate::observe::log::MetricsLog;
-use crate::observe::record::{Attention, Eval, Nonfinite, Record, Slopes, Step};
+use crate::observe::record::{Attention, Eval, Layers, Nonfinite, Record, Slopes, Step};
+use crate::observe::units::ActiveUnits;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -50,6 +51,10 @@ pub struct Trainer {
     owes_evaluation: bool,
     /// What the data is known by; see [`Corpus::fingerprint`].
     data_fingerprint: u64,
+    /// Since the last `layers` record.
+    active_units: ActiveUnits,
+    /// What looking at the layers costs has been told.
+    cost_told: bool,
     /// When the last reading arrived.
     clock: Instant,
     scratch: Vec<Batch>,
@@ -111,6 +116,8 @@ impl Trainer {
             recording: false,
             owes_evaluation: false,
             data_fingerprint,
+            active_units: ActiveUnits::default(),
+            cost_told: false,
             clock: Instant::now(),
             scratch: vec![empty; train.gradient_accumulation_steps],
         })
@@ -124,7 +131,7 @@ impl Trainer {
     }
 
     fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        let state = *checkpoint.state();
+        let state = checkpoint.state().clone();
         load_weights(&self.engine, checkpoint.model(&self.layout)?)?;
         let Engine { gpu, store, .. } = &self.engine;
         let mut loader = Loader::new(gpu, store);
@@ -138,6 +145,7 @@ impl Trainer {
         self.updates = state.optimizer_steps;
         self.recording = state.recording && self.config.train.on_nonfinite == OnNonfinite::Record;
         self.owes_evaluation = state.owes_evaluation;
+        self.active_units = ActiveUnits::from_hex(&state.active_units, self.config.model.inner());
         self.engine.set_record(self.recording);
         if let Some(loss_scale) = state.loss_scale {
             self.engine.set_loss_scale(loss_scale);
@@ -300,6 +308,35 @@ impl Trainer {
         if !reading.slopes.is_empty() && due(self.config.observe.slopes_every) {
             self.log.append(&Record::Slopes(Slopes { step, slopes: reading.slopes }))?;
         }
+        if let Some(layers) = reading.layers {
+            self.active_units.note(&layers.active);
+            if due(self.config.observe.layers_every) {
+                let dead = self.active_units.take_dead();
+                let tokens = train.batch_size * train.sequence_length;
+                self.log.append(&Record::Layers(layers_record(step, &layers, dead, tokens)))?;
+                // The first step compiles, and says nothing of the others.
+                if step > 0 {
+                    self.tell_cost(seconds, watch)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells once what looking at the layers costs, beside a step that took so many `seconds`.
+    fn tell_cost(&mut self, seconds: f64, watch: &mut dyn FnMut(Event)) -> Result<()> {
+        if std::mem::replace(&mut self.cost_told, true) {
+            return Ok(());
+        }
+        if let Some(looking) = self.engine.looking_seconds()? {
+            let every = self.config.observe.sample_every.min(self.config.observe.layers_every);
+            let share = 100.0 * looking / seconds.max(looking) / every as f64;
+            watch(Event::Note(format!(
+                "looking at the layers takes {:.1} ms of a step, once in {every} steps: {share:.2}% of the time",
+                looking * 1e3
+            )));
+            self.clock = Instant::now();
+        }
         Ok(())
     }
 
@@ -349,6 +386,7 @@ impl Trainer {
             owes_evaluation: self.owes_evaluation,
             data_fingerprint: self.data_fingerprint,
             loss_scale: self.engine.loss_scale()?,
+            active_units: self.active_units.to_hex(),
         };
         let Engine { gpu, store, blueprint, .. } = &self.engine;
         let any = train.on_nonfinite == OnNonfinite::Record;
@@ -396,6 +434,21 @@ fn check_origin(config: &Config, data_fingerprint: u64, checkpoint: &Checkpoint)
             )));
     }
     Ok(())
+}
+
+fn layers_record(step: u64, layers: &LayerReading, dead: Vec<f32>, tokens: usize) -> Layers {
+    let zeros = |counts: &Vec<f32>| {
+        let active: f64 = counts.iter().map(|&count| f64::from(count)).sum();
+        (1.0 - active / (tokens * counts.len()) as f64) as f32
+    };
+    Layers {
+        step,
+        grad_norm: layers.grad_norm.clone(),
+        zeros: layers.active.iter().map(zeros).collect(),
+        dead,
+        residual_max: layers.residual.iter().map(|&(largest, _)| largest).collect(),
+        residual_median: layers.residual.iter().map(|&(_, median)| median).collect(),
+    }
 }
 
 fn attention_record(reading: &StepReading, sequence: usize) -> Attention {

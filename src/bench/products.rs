@@ -1,0 +1,108 @@
+//! One matrix product at any size, in every layout and every way a device has: how far from the ceiling, and which way.
+
+use super::{Ceilings, Options, Spread};
+use crate::fault::Result;
+use crate::gpu::{Description, Gpu};
+use crate::ops::matmul::{Layout, MatMul};
+use crate::plan::time_ways;
+use crate::tape::{DType, Tape};
+use serde::Serialize;
+
+/// Extents of C = A · B: C is M×N, and K is summed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Extents {
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
+}
+
+/// What to time beside the ways of the device itself in f32.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// f16 operands and results instead.
+    pub half: bool,
+    /// On a software device, the ways a GPU has as well.
+    pub every_way: bool,
+}
+
+/// All that was measured of one product.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Products {
+    pub version: &'static str,
+    pub adapter: Description,
+    pub extents: Extents,
+    /// Multiply-adds of numbers of the operands' type, in FLOP/s.
+    pub ceiling: f64,
+    pub ways: Vec<Way>,
+}
+
+/// One way in one layout; the fastest of a layout first.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Way {
+    /// `C = A · B`, as in the forward pass, `A · Bᵀ`, as in the gradient of A, `Aᵀ · B`, as in that of B.
+    pub layout: &'static str,
+    pub way: String,
+    /// Of one product, copies of its operands included.
+    pub seconds: Spread,
+    /// Operations a second at the median.
+    pub flops: f64,
+    /// Whether the result agrees with f64.
+    pub agrees: bool,
+}
+
+const LAYOUTS: [(Layout, &str); 3] = [(Layout::NN, "A · B"), (Layout::NT, "A · Bᵀ"), (Layout::TN, "Aᵀ · B")];
+
+/// Measures the ceiling of arithmetic, then a product.
+///
+/// # Errors
+/// What opening the device can end with; [`crate::fault::Kind::Memory`] where the operands do not fit;
+/// [`crate::fault::Kind::Device`] where it has no timestamp queries, or no f16 where these are wanted.
+pub fn products(options: &Options, extents: Extents, wanted: Wanted) -> Result<Products> {
+    let mut gpu = Gpu::open(&options.device)?;
+    let tape = |layout| tape(layout, extents, wanted.half);
+    let mut ways = Vec::new();
+    let ceilings = Ceilings::arithmetic(&gpu)?;
+    let time = |gpu: &mut Gpu, known: &mut Vec<Way>| -> Result<()> {
+        for (layout, name) in LAYOUTS {
+            for timed in time_ways(gpu, &tape(layout), options.rounds)? {
+                let seconds = Spread::of(&timed.seconds);
+                let flops = 2.0 * (extents.m * extents.n * extents.k) as f64 / seconds.median;
+                known.push(Way { layout: name, way: timed.way, seconds, flops, agrees: timed.agrees });
+            }
+        }
+        Ok(())
+    };
+    time(&mut gpu, &mut ways)?;
+    if wanted.every_way && gpu.traits().software {
+        gpu.pretend(|traits| traits.software = false);
+        time(&mut gpu, &mut ways)?;
+    }
+    let place = |way: &Way| LAYOUTS.iter().position(|(_, name)| *name == way.layout);
+    ways.sort_by(|a, b| place(a).cmp(&place(b)).then(a.seconds.median.total_cmp(&b.seconds.median)));
+    Ok(Products {
+        version: env!("CARGO_PKG_VERSION"),
+        adapter: gpu.description().clone(),
+        extents,
+        // Of the numbers wanted; in f16 by whatever is fastest at it.
+        ceiling: ceilings[usize::from(wanted.half)..]
+            .iter()
+            .take(if wanted.half { usize::MAX } else { 1 })
+            .map(|arithmetic| arithmetic.flops)
+            .fold(0.0, f64::max),
+        ways,
+    })
+}
+
+fn tape(layout: Layout, Extents { m, n, k }: Extents, half: bool) -> Tape {
+    let dtype = if half { DType::F16 } else { DType::F32 };
+    let (a, b) = match layout {
+        Layout::NN => ([m, k], [k, n]),
+        Layout::NT => ([m, k], [n, k]),
+        Layout::TN => ([k, m], [k, n]),
+    };
+    let mut tape = Tape::new();
+    let inputs = [tape.input("a", &a, dtype), tape.input("b", &b, dtype)];
+    let c = tape.observation_of("c", &[m, n], dtype);
+    tape.record(MatMul::new(layout), &inputs, &[c]);
+    tape
+}

@@ -1,0 +1,123 @@
+//! What a step shows of itself, beside the loss: held against f64, and never at the cost of a bit.
+
+use crate::support::{gpu, seed};
+use crate::training::{Reference, batches, config, engine, has_f16};
+use normfree::config::Config;
+use normfree::model::names;
+use normfree::train::engine::{Engine, LayerReading};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+/// The last look at the layers in so many steps, and the parameters after them, as bits.
+fn after(config: &Config, steps: u64, seed: u64) -> (Option<LayerReading>, Vec<(String, Vec<u32>)>) {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let (mut engine, _) = engine(config);
+    let mut layers = None;
+    for step in 0..steps {
+        let batches = batches(config, &mut random);
+        engine.submit(step, step, 1e-2, &batches).unwrap();
+        layers = engine.take(true).unwrap().unwrap().layers.or(layers);
+    }
+    let read = |name: &str, elements| engine.store.read(&engine.gpu, name, elements).unwrap();
+    let parameters = engine.blueprint.arenas.parameters().iter();
+    let bits = parameters.map(|p| (p.name.clone(), read(&p.name, p.elements())));
+    (layers, bits.map(|(name, values)| (name, values.iter().map(|v| v.to_bits()).collect())).collect())
+}
+
+/// Watching everything at every step, or nothing at all, leaves the same bits in every weight.
+#[test]
+fn observation_changes_no_bit() {
+    let seed = seed();
+    for changes in [
+        &["model.norm=none", "model.activation_function=relu"][..],
+        &["model.activation_function=learnable_lrelu", "train.gradient_accumulation_steps=1"],
+        &["model.n_embd=24", "model.n_inner=36", "train.recompute=ffn"],
+        &["train.precision=mixed", "model.n_embd=128", "model.norm=none"],
+    ] {
+        let with = |more: &[&str]| config(&[changes, more].concat());
+        let all = with(&["observe.sample_every=1"]);
+        if changes.contains(&"train.precision=mixed") && !has_f16(&all) {
+            continue;
+        }
+        let (seen, watched) = after(&all, 6, seed);
+        let (unseen, alone) = after(&with(&["observe.layers=false", "observe.entropy=false"]), 6, seed);
+        let (_, sometimes) = after(&with(&["observe.sample_every=4"]), 6, seed);
+        assert!(seen.is_some() && unseen.is_none());
+        for (one, others) in watched.iter().zip(alone.iter().zip(&sometimes)) {
+            assert!(one == others.0 && one == others.1, "{changes:?}: {} differs", one.0);
+        }
+    }
+}
+
+#[test]
+fn what_layers_hold_agrees_with_f64() {
+    for changes in [
+        &["model.norm=none", "model.activation_function=relu"][..],
+        &["model.activation_function=relu", "train.gradient_accumulation_steps=1", "model.bias=all"],
+        &["model.activation_function=gelu", "model.norm=none"],
+        &["model.activation_function=learnable_lrelu", "train.recompute=block"],
+        &["model.activation_function=relu", "model.n_embd=24", "model.n_inner=36", "train.recompute=ffn"],
+    ] {
+        let seed = seed();
+        let config = config(changes);
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let (mut engine, parameters) = engine(&config);
+        let mut reference = Reference::new(&engine, &parameters);
+        let batches = batches(&config, &mut random);
+        engine.submit(0, 0, 1e-2, &batches).unwrap();
+        let layers = engine.take(true).unwrap().unwrap().layers.expect("the first step is looked at");
+        reference.step(&engine, &config, 0, &batches);
+        let (micro, update) = (&engine.blueprint.micro.tape, &engine.blueprint.update);
+        for layer in 0..config.model.n_layer {
+            let place = format!("{changes:?} layer {layer}");
+            let of = |name: String| reference.micro.get(micro, micro.find(&name).unwrap()).to_vec();
+            // Sums of f32 in another order, through two layers.
+            let near = |got: f32, want: f64, what: &str| {
+                assert!((f64::from(got) - want).abs() < 2e-5 * want, "{place}: {what} {got} against {want}");
+            };
+            let residual = of(names::residual(layer));
+            near(layers.residual[layer].0, residual[1], "largest");
+            near(layers.residual[layer].1, residual[2], "median");
+            let want = of(names::active_units(layer));
+            let got: Vec<f64> = layers.active[layer].iter().map(|&count| f64::from(count)).collect();
+            // A sum within rounding of zero may be on the other side of it.
+            let apart: f64 = got.iter().zip(&want).map(|(g, w)| (g - w).abs()).sum();
+            assert!(apart <= 1.0, "{place}: {got:?} against {want:?}");
+            let gradient = update.find(&names::layer_gradient(layer)).unwrap();
+            near(layers.grad_norm[layer], reference.update.get(update, gradient)[0], "gradient");
+            // The block's own parameters and no others.
+            let prefix = format!("transformer.h.{layer}.");
+            let own = engine.blueprint.arenas.parameters().iter().filter(|p| p.name.starts_with(&prefix));
+            let squares = own.map(|p| of(format!("grad {}", p.name)).iter().map(|g| g * g).sum::<f64>());
+            near(layers.grad_norm[layer], squares.sum::<f64>().sqrt(), "gradient of its parameters");
+        }
+    }
+}
+
+/// In mixed precision the gradients on the device are many times as large; what is told of them is not.
+#[test]
+fn the_loss_scale_is_taken_out_of_gradients() {
+    let mixed = config(&["train.precision=mixed", "model.n_embd=128", "train.loss_scale=1024"]);
+    if !has_f16(&mixed) {
+        return;
+    }
+    let seed = seed();
+    let (scaled, _) = after(&mixed, 1, seed);
+    let (plain, _) = after(&config(&["model.n_embd=128"]), 1, seed);
+    let [scaled, plain] = [scaled, plain].map(|layers| layers.unwrap().grad_norm);
+    for (scaled, plain) in scaled.iter().zip(plain) {
+        // Some roundings to eleven bits on the way.
+        assert!((scaled - plain).abs() < 0.02 * plain, "{scaled} against {plain}");
+    }
+}
+
+/// What it costs can be said where the device has a clock.
+#[test]
+fn looking_takes_time_that_is_told() {
+    let engine = Engine::new(gpu(), &config(&[])).unwrap();
+    let seconds = engine.looking_seconds().unwrap();
+    assert_eq!(seconds.is_some(), engine.gpu.has_clock());
+    assert!(seconds.is_none_or(|seconds| seconds > 0.0 && seconds < 1.0), "{seconds:?}");
+    let engine = Engine::new(gpu(), &config(&["observe.layers=false"])).unwrap();
+    assert_eq!(engine.looking_seconds().unwrap(), None);
+}
