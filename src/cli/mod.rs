@@ -5,6 +5,7 @@ mod bench;
 mod demo;
 mod devices;
 mod eval;
+mod held;
 mod memory_plan;
 mod memory_table;
 mod picture;
@@ -12,12 +13,14 @@ mod plot;
 mod prepare;
 mod progress;
 mod stop;
+mod study;
 mod train;
 mod verify;
 
 use crate::config::Config;
 use crate::fault::{Fault, Result};
 use crate::gpu::{Gpu, OpenOptions};
+use crate::ops::Choices;
 use crate::train::kernels;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand};
@@ -76,6 +79,8 @@ impl Kernels {
     /// Makes the device take the fastest kernels known or found, and tells of a search.
     fn prepare(&self, gpu: &mut Gpu, config: &Config, global: &Global) -> Result<()> {
         if self.no_tune {
+            // The device may have served another run.
+            gpu.set_choices(Choices::default());
             return Ok(());
         }
         let start = Instant::now();
@@ -120,6 +125,8 @@ enum Command {
     Prepare(prepare::Arguments),
     /// Train one model and watch its attention
     Train(train::Arguments),
+    /// Train a grid of models: what is missing, what stopped, nothing twice
+    Study(study::Arguments),
     /// Loss and perplexity of a checkpoint on held-out text
     Eval(eval::Arguments),
     /// Draw runs: entropy heatmap, loss and entropy curves, a table
@@ -139,6 +146,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Bench(arguments) => bench::run(&arguments, &global),
         Command::Prepare(arguments) => prepare::run(arguments, &global),
         Command::Train(arguments) => train::run(&arguments, &global),
+        Command::Study(arguments) => study::run(&arguments, &global),
         Command::Eval(arguments) => eval::run(&arguments, &global),
         Command::Plot(arguments) => plot::run(&arguments, &global),
     }
