@@ -62,7 +62,8 @@ fn presets() -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = walkdir::WalkDir::new(root)
         .into_iter()
         .map(|entry| entry.expect("configs/ can be listed").into_path())
-        .filter(|path| path.is_file())
+        // A study is more than a configuration.
+        .filter(|path| path.is_file() && !path.parent().is_some_and(|folder| folder.ends_with("study")))
         .collect();
     files.sort();
     files

@@ -212,7 +212,8 @@ fn thousands(number: u64) -> String {
 
 /// A count of floating-point operations, for a person.
 fn operations(count: f64) -> String {
-    const UNITS: [(&str, f64); 4] = [("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6)];
+    const UNITS: [(&str, f64); 5] =
+        [("EFLOP", 1e18), ("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6)];
     let (unit, size) = UNITS.into_iter().find(|(_, size)| count >= *size).unwrap_or(("FLOP", 1.0));
     format!("{:.1} {unit}", count / size)
 }

@@ -76,8 +76,8 @@ pub(super) fn print(grid: &Grid, runs: &[&Run], measure: bool, global: &Global) 
     ]);
     say(columns(&rows, &[false, true, true, true, true, false, true]))?;
     say(format!("work: training alone; memory: of the device, {device}"))?;
-    if let Some(line) = basis(logged, measured, &bases, done == runs.len()) {
-        say(line)?;
+    if done < runs.len() {
+        say(basis(logged, measured, &bases))?;
     }
     tell_differences(grid, runs)?;
     tell_refusals(&planned)
@@ -107,7 +107,7 @@ fn plan(runs: &[&Run], gpu: &Gpu, global: &Global) -> Result<BTreeMap<String, Pl
     Ok(planned)
 }
 
-/// Times some steps of the first configuration of each size that no log tells of, if its device will take it.
+/// Times some steps of the first configuration of each size that no log tells of, if the device will take it.
 /// Returns how many were timed.
 fn time_steps(
     runs: &[&Run],
@@ -117,46 +117,47 @@ fn time_steps(
     global: &Global,
 ) -> Result<usize> {
     let mut sizes = BTreeSet::new();
+    let mut timed = 0;
     let mut held = Some(gpu);
     for run in runs {
         let (model, train) = (&run.config.model, &run.config.train);
         let size = (model.n_layer, model.n_embd, model.vocab_size, train.batch_size, train.sequence_length);
         let planned = &planned[&run.configuration];
+        // A size that one configuration tells of needs no other.
         let known = speeds.seconds(&run.configuration, 1.0).is_some_and(|(_, basis)| basis == Basis::Own);
-        if known || planned.refused.is_some() || !sizes.insert(size) {
+        if planned.refused.is_some() || !sizes.insert(size) || known {
             continue;
         }
         global.note(format!("timing steps of {}", run.configuration));
         let mut gpu = held.take().map_or_else(|| global.open(), Ok)?;
         gpu.set_choices(kernels::known(&gpu));
         speeds.add(&run.configuration, planned.cost.speed_of_step(step_seconds(gpu, &run.config)?));
+        timed += 1;
     }
-    Ok(sizes.len())
+    Ok(timed)
 }
 
 /// Where the times come from.
-fn basis(logged: usize, measured: usize, bases: &BTreeSet<Basis>, done: bool) -> Option<String> {
+fn basis(logged: usize, measured: usize, bases: &BTreeSet<Basis>) -> String {
+    let counted =
+        |number: usize, thing: &str| format!("{number} {thing}{}", if number == 1 { "" } else { "s" });
     let mut from = Vec::new();
     if logged > 0 {
-        from.push(format!("the logged steps of {logged} runs of this study on this device"));
+        from.push(format!("the steps that {} of this study logged on this device", counted(logged, "run")));
     }
     if measured > 0 {
-        from.push(format!("steps of {measured} configurations, timed just now"));
-    }
-    if done {
-        return None;
+        from.push(format!("steps of {} timed just now", counted(measured, "configuration")));
     }
     if from.is_empty() {
-        return Some(
-            "time: not known, no run of this study has logged steps; --measure times some".to_owned(),
-        );
+        return "time: not known, as no run of this study logged enough steps here; --measure times some"
+            .to_owned();
     }
     let scaled = if bases.contains(&Basis::Others) {
-        "; configurations without such by their operations, at the median speed of the others"
+        "; of configurations without any, by their operations and the median speed"
     } else {
         ""
     };
-    Some(format!("time: evaluations included, from {}{scaled}", from.join(" and ")))
+    format!("time: from {}{scaled}", from.join(" and "))
 }
 
 /// One line for each folder that holds something else.
@@ -170,12 +171,17 @@ fn tell_differences(grid: &Grid, runs: &[&Run]) -> Result<()> {
     Ok(())
 }
 
-/// One line for each configuration that the device will not take.
+/// One line for each reason why the device will not take some configurations.
 fn tell_refusals(planned: &BTreeMap<String, Planned>) -> Result<()> {
+    let mut reasons: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (name, planned) in planned {
         if let Some(fault) = &planned.refused {
-            say(format!("{name} would fail here: {fault}"))?;
+            reasons.entry(fault.to_string()).or_default().push(name);
         }
+    }
+    for (reason, names) in reasons {
+        let more = if names.len() > 1 { format!(" and {} more", names.len() - 1) } else { String::new() };
+        say(format!("{}{more} would fail on this device: {reason}", names[0]))?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use crate::fault::{Fault, Kind, Result};
 use crate::ops::Traits;
 use crate::study::{Cost, Grid, Run, Shard, State};
 use crate::train::engine::Blueprint;
+use crate::train::past::settle;
 use crate::train::run_folder::RunFolder;
 use crate::train::trainer::Trainer;
 use std::collections::{BTreeMap, BTreeSet};
@@ -103,7 +104,7 @@ fn train<'a>(grid: &Grid, runs: &[&'a Run], kernels: &Kernels, global: &Global) 
         let path = grid.path(run);
         let work = work[&run.configuration];
         // What is wrong with a folder is told when it is that run's turn.
-        let state = State::of(run, &path).unwrap_or(State::Missing);
+        let state = State::of_content(run, &path).unwrap_or(State::Missing);
         let counted = state.steps_done(run.config.train.steps) as f64 * work;
         let label = format!("{}/{} {}", place + 1, runs.len(), run.folder.display());
         Job { run, path, label, work, counted }
@@ -188,8 +189,16 @@ impl Session<'_> {
     /// Begins a run or goes on with it; `None` where nothing is left to do.
     fn open(&mut self, job: &Job) -> Result<Option<Trainer>> {
         let Job { run, path, .. } = job;
-        let resume = match State::of_content(run, path)? {
-            State::Done => return Ok(None),
+        let state = State::of_content(run, path).or_else(|fault| match RunFolder::holder(path)? {
+            // Whoever trains there replaces checkpoints while they are read.
+            Some(holder) => Ok(State::InUse(holder)),
+            None => Err(fault),
+        })?;
+        let resume = match state {
+            State::Done => {
+                settle(path, &run.config)?;
+                return Ok(None);
+            }
             State::Different(differences) => {
                 return Err(Fault::new(Kind::RunFolder, "the folder holds a run with another configuration")
                     .at(path.display())
@@ -199,7 +208,12 @@ impl Session<'_> {
             State::Missing => false,
             State::Stopped(_) | State::InUse(_) => true,
         };
-        let folder = if resume { RunFolder::open(path)? } else { RunFolder::create(path)? };
+        let opened = if resume { RunFolder::open(path) } else { RunFolder::create(path) };
+        let folder = match opened {
+            // Another process was quicker by a moment.
+            Err(_) if !resume && RunFolder::is_at(path) => return self.open(job),
+            folder => folder?,
+        };
         let kernels = self.kernels_for(run);
         let gpu = self.held.take();
         let trainer = open(&run.config, folder, (!resume).then_some(&kernels), gpu, self.held.global())?;
