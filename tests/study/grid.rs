@@ -154,27 +154,27 @@ fn a_study_that_cannot_be() {
 
 #[test]
 fn a_configuration_that_cannot_be() {
-    refused("name = \"r\"", "names = \"r\"", &["unknown key", "line 32, key names", "did you mean name?"]);
+    refused("name = \"r\"", "names = \"r\"", &["unknown key", "line 33, key names", "did you mean name?"]);
     refused("name = \"r\"", "label = \"r\"", &["the key name is missing", "[[configuration]] needs name"]);
     refused(
         "name = \"r\"",
         "name = \"r\"\nnorm = \"none\"",
-        &["unknown key", "line 33, key norm", "did you mean model.norm?"],
+        &["unknown key", "line 34, key norm", "did you mean model.norm?"],
     );
     refused(
         "name = \"r\"",
         "name = \"r\"\nmodel.nrom = \"none\"",
-        &["unknown key", "line 33, key model.nrom", "did you mean model.norm?"],
+        &["unknown key", "line 34, key model.nrom", "did you mean model.norm?"],
     );
     refused(
         "model.norm = \"layer_norm\"",
         "model.norm = \"layernorm\"",
-        &["unknown word", "line 28, key model.norm", "did you mean \"layer_norm\"?"],
+        &["unknown word", "line 29, key model.norm", "did you mean \"layer_norm\"?"],
     );
     refused(
         "name = \"r\"",
         "name = \"r\"\nmodel.n_head = 3",
-        &["n_embd is not divisible", "line 33, key model.n_head"],
+        &["n_embd is not divisible", "line 34, key model.n_head"],
     );
     refused("name = \"free\"\n", "name = \"r\"\n", &["two runs would have one folder", "r-seed1"]);
     refused("name = \"free\"\n", "name = \"R\"\n", &["two runs would have one folder", "R-seed1"]);
@@ -185,7 +185,7 @@ fn a_configuration_that_cannot_be() {
     let table = STUDY.replacen("[[configuration]]", "[configuration]", 1);
     let table = table.split("[[configuration]]").next().unwrap();
     let fault = Grid::parse(table, "tiny.toml", &[]).unwrap_err().to_string();
-    assert!(fault.contains("under [[configuration]]") && fault.contains("line 25"), "{fault}");
+    assert!(fault.contains("under [[configuration]]") && fault.contains("line 26"), "{fault}");
     let seeded = sized().replace("name = \"s\"", "name = \"s\"\nseeds = [1]");
     let fault = Grid::parse(&seeded, "tiny.toml", &[]).unwrap_err().to_string();
     assert!(fault.contains("unknown key") && fault.contains("[[size]] takes name, label"), "{fault}");
