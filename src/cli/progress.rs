@@ -72,7 +72,6 @@ impl TrainProgress {
             share: 0,
         };
         progress.share = progress.twentieths();
-        progress.bar.set_position((progress.part() * PARTS as f64) as u64);
         progress
     }
 
@@ -80,12 +79,18 @@ impl TrainProgress {
     pub fn begin(&mut self, label: &str, config: &Config, step: u64, work: f64) {
         self.label = label.to_owned();
         self.bar.set_prefix(if label.is_empty() { String::new() } else { format!("{label} ") });
+        self.bar.set_position((self.part() * PARTS as f64) as u64);
         (self.steps, self.step, self.work) = (config.train.steps, step, work);
         self.loss = None;
         self.tokens_per_step = config.train.tokens_per_step();
         self.arrivals.clear();
         self.arrivals.push_back(Instant::now());
         self.clock.get_or_insert_with(Instant::now);
+    }
+
+    /// The bar, to be suspended while others print.
+    pub fn bar(&self) -> ProgressBar {
+        self.bar.clone()
     }
 
     /// So much work will not be done here after all.

@@ -32,11 +32,11 @@ activation_function = \"relu\"
 path = \"own data\"
 
 [train]
-steps = 60
+steps = 45
 batch_size = 2
 learning_rate = 1e-3
 checkpoint_every = 3
-eval_every = 20
+eval_every = 15
 eval_chunks = 4
 
 [observe]

@@ -188,7 +188,10 @@ fn train_one(
 ) -> Result<()> {
     let folder = if *resume { RunFolder::open(path)? } else { RunFolder::create(path)? };
     let kernels = Kernels::default();
-    let mut trainer = open(config, folder, (!resume).then_some(&kernels), held.take(), held.global())?;
+    // Opening a run may say something: meanwhile there is no bar.
+    let mut trainer = progress
+        .bar()
+        .suspend(|| open(config, folder, (!resume).then_some(&kernels), held.take(), held.global()))?;
     progress.begin(&paper_name(config), config, trainer.step(), 1.0);
     let trained = drive(&mut trainer, stop, progress);
     held.give_back(trainer, &trained);

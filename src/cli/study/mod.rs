@@ -171,7 +171,8 @@ impl Session<'_> {
         }
         let config = &job.run.config;
         let all = config.train.steps as f64 * job.work;
-        let opened = self.open(job);
+        // Opening a run may say something: meanwhile there is no bar.
+        let opened = self.progress.bar().suspend(|| self.open(job));
         let Ok(Some(mut trainer)) = opened else {
             // It failed, or another process did it meanwhile.
             self.progress.leave_out(all - job.counted);
