@@ -1,12 +1,12 @@
 //! How fast this device was at a study's runs, by their logs, and how long the rest will take.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::Value;
 
 use super::{Cost, Grid, Run};
 use crate::config::Config;
-use crate::fault::Result;
 use crate::report::run::RunData;
 use crate::train::run_folder::RunFolder;
 
@@ -30,19 +30,16 @@ pub enum Basis {
 
 impl Speeds {
     /// Reads the logs of a study's runs, those alone that were trained on the adapter of this name.
-    ///
-    /// # Errors
-    /// Those of reading a log.
-    pub fn of(grid: &Grid, costs: &BTreeMap<String, Cost>, adapter: &str) -> Result<Self> {
+    pub fn of(grid: &Grid, costs: &BTreeMap<String, Cost>, adapter: &str) -> Self {
         let mut speeds = Self::default();
         for run in &grid.runs {
             if let Some(cost) = costs.get(&run.configuration)
-                && let Some(tokens) = logged(grid, run, adapter)?
+                && let Some(tokens) = logged(run, &grid.path(run), adapter)
             {
                 speeds.add(&run.configuration, cost.speed(tokens));
             }
         }
-        Ok(speeds)
+        speeds
     }
 
     /// Adds what was measured of a configuration, in operations a second.
@@ -66,26 +63,20 @@ impl Speeds {
     }
 }
 
-/// The median speed of a run's steps in tokens a second; `None` where there is none worth the name.
-fn logged(grid: &Grid, run: &Run, adapter: &str) -> Result<Option<f64>> {
-    let path = grid.path(run);
-    if !RunFolder::is_at(&path) || !path.join("metrics.jsonl").is_file() {
-        return Ok(None);
-    }
-    let folder = RunFolder::read(&path)?;
-    let environment: Value = std::fs::read(folder.environment())
-        .ok()
-        .and_then(|text| serde_json::from_slice(&text).ok())
-        .unwrap_or_default();
+/// The median speed of a run's steps in tokens a second; `None` where there is none worth the name, or none to be read:
+/// what is wrong with a run's folder its [`State`](super::State) tells.
+fn logged(run: &Run, path: &Path, adapter: &str) -> Option<f64> {
+    let folder = RunFolder::read(path).ok()?;
+    let environment: Value = serde_json::from_slice(&std::fs::read(folder.environment()).ok()?).ok()?;
+    let own = Config::load(&folder.config(), &[]).ok()?;
     // A run of other sizes, or of another device, was not as fast.
-    let other = || -> Result<bool> {
-        Ok(!Config::load(&folder.config(), &[])?.differences(&run.config, &[]).is_empty())
-    };
-    if environment["adapter"]["name"].as_str() != Some(adapter) || other()? {
-        return Ok(None);
+    if environment["adapter"]["name"].as_str() != Some(adapter)
+        || !own.differences(&run.config, &[]).is_empty()
+    {
+        return None;
     }
-    let speeds: Vec<f64> = RunData::load(&path)?.steps.iter().map(|step| step.tokens_per_s).collect();
-    Ok(if speeds.len() < ENOUGH { None } else { median(speeds) })
+    let speeds: Vec<f64> = RunData::load(path).ok()?.steps.iter().map(|step| step.tokens_per_s).collect();
+    if speeds.len() < ENOUGH { None } else { median(speeds) }
 }
 
 /// The middle of some numbers; `None` of none.

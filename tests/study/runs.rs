@@ -43,6 +43,24 @@ fn missing_runs_are_trained_and_nothing_twice() {
     let plan = place.succeeds(&["study", "tiny.toml", "--dry-run"]);
     assert!(plan.contains("5 runs, 5 done") && !plan.contains("time: "), "{plan}");
 
+    // What a process leaves that is killed after the last checkpoint is tidied up later.
+    let checkpoints = run(&place, "r-seed1").join("checkpoints");
+    let left = ["step-00000005", ".step-00000004.removing"].map(|name| checkpoints.join(name));
+    for folder in &left {
+        fs::create_dir(folder).unwrap();
+        fs::copy(checkpoints.join("step-00000010/trainer_state.json"), folder.join("trainer_state.json"))
+            .unwrap();
+    }
+    place.succeeds(&["study", "tiny.toml"]);
+    assert!(!left.iter().any(|folder| folder.exists()) && checkpoints.join("step-00000010").exists());
+    // A run that cannot be read is told of, and the plan goes on.
+    let config = run(&place, "r-seed2").join("config.toml");
+    let whole = fs::read(&config).unwrap();
+    fs::write(&config, "[model\n").unwrap();
+    let plan = place.succeeds(&["study", "tiny.toml", "--dry-run"]);
+    assert!(plan.contains("r-seed2 cannot be gone on with: this is not TOML"), "{plan}");
+    fs::write(&config, whole).unwrap();
+
     // Each run is the one that `train` makes; one device for all of them changes no bit.
     let config = run(&place, "free-seed2").join("config.toml");
     let command = ["train", config.to_str().unwrap(), "--run", "alone"];

@@ -25,7 +25,7 @@ pub(super) fn print(grid: &Grid, runs: &[&Run], measure: bool, global: &Global) 
     let planned = plan(runs, &gpu, global)?;
     let costs: BTreeMap<String, Cost> =
         planned.iter().map(|(name, planned)| (name.clone(), planned.cost.clone())).collect();
-    let mut speeds = Speeds::of(grid, &costs, &gpu.description().name)?;
+    let mut speeds = Speeds::of(grid, &costs, &gpu.description().name);
     let logged = speeds.count();
     let device = gpu.description().name.clone();
     let measured = if measure { time_steps(runs, &planned, &mut speeds, gpu, global)? } else { 0 };
@@ -34,16 +34,26 @@ pub(super) fn print(grid: &Grid, runs: &[&Run], measure: bool, global: &Global) 
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
     let (mut tokens, mut work, mut seconds) = (0, 0.0, Some(0.0));
     let mut bases = BTreeSet::new();
-    let mut done = 0;
+    let (mut done, mut remarks) = (0, Vec::new());
     for run in runs {
         let Planned { cost, needs, .. } = &planned[&run.configuration];
         let steps = run.config.train.steps;
-        let (word, past) = match State::of(run, &grid.path(run))? {
-            State::Missing => ("missing".to_owned(), 0),
-            State::Stopped(step) => (format!("step {} of {}", thousands(step), thousands(steps)), step),
-            State::Done => ("done".to_owned(), steps),
-            State::InUse(holder) => (format!("{holder} has it"), 0),
-            State::Different(_) => ("another configuration".to_owned(), 0),
+        let state = State::of(run, &grid.path(run));
+        let name = run.folder.display();
+        let past = state.as_ref().map_or(0, |state| state.steps_done(steps));
+        let word = match state {
+            Ok(State::Missing) => "missing".to_owned(),
+            Ok(State::Stopped(step)) => format!("step {} of {}", thousands(step), thousands(steps)),
+            Ok(State::Done) => "done".to_owned(),
+            Ok(State::InUse(holder)) => format!("{holder} has it"),
+            Ok(State::Different(keys)) => {
+                remarks.push(format!("{name} holds a run with another configuration: {}", keys.join(", ")));
+                "another configuration".to_owned()
+            }
+            Err(fault) => {
+                remarks.push(format!("{name} cannot be gone on with: {fault}"));
+                "damaged".to_owned()
+            }
         };
         let rest = cost.left(past);
         let time = if rest > 0.0 { speeds.seconds(&run.configuration, rest) } else { None };
@@ -56,7 +66,7 @@ pub(super) fn print(grid: &Grid, runs: &[&Run], measure: bool, global: &Global) 
         tokens += cost.tokens();
         work += cost.training();
         rows.push(vec![
-            run.folder.display().to_string(),
+            name.to_string(),
             thousands(cost.parameters),
             thousands(cost.tokens()),
             operations(cost.training()),
@@ -79,7 +89,9 @@ pub(super) fn print(grid: &Grid, runs: &[&Run], measure: bool, global: &Global) 
     if done < runs.len() {
         say(basis(logged, measured, &bases))?;
     }
-    tell_differences(grid, runs)?;
+    for remark in remarks {
+        say(remark)?;
+    }
     tell_refusals(&planned)
 }
 
@@ -158,17 +170,6 @@ fn basis(logged: usize, measured: usize, bases: &BTreeSet<Basis>) -> String {
         ""
     };
     format!("time: from {}{scaled}", from.join(" and "))
-}
-
-/// One line for each folder that holds something else.
-fn tell_differences(grid: &Grid, runs: &[&Run]) -> Result<()> {
-    for run in runs {
-        if let State::Different(differences) = State::of(run, &grid.path(run))? {
-            let name = run.folder.display();
-            say(format!("{name} holds a run with another configuration: {}", differences.join(", ")))?;
-        }
-    }
-    Ok(())
 }
 
 /// One line for each reason why the device will not take some configurations.
