@@ -49,6 +49,11 @@ pub struct Fault {
 pub type Result<T> = std::result::Result<T, Fault>;
 
 impl Fault {
+    /// What went wrong, alone.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
     /// A fault that says what went wrong, without a final full stop.
     pub fn new(kind: Kind, what: impl Into<String>) -> Self {
         Self { kind, what: what.into(), place: None, found: None, remedy: None }

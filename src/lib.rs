@@ -17,6 +17,7 @@ pub mod ops;
 pub mod plan;
 pub mod reference;
 pub mod report;
+pub mod study;
 pub mod tape;
 pub mod train;
 pub mod verify;

@@ -62,7 +62,8 @@ fn presets() -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = walkdir::WalkDir::new(root)
         .into_iter()
         .map(|entry| entry.expect("configs/ can be listed").into_path())
-        .filter(|path| path.is_file())
+        // A study is more than a configuration.
+        .filter(|path| path.is_file() && !path.parent().is_some_and(|folder| folder.ends_with("study")))
         .collect();
     files.sort();
     files
@@ -88,7 +89,7 @@ fn every_preset_is_valid_and_round_trips() {
 
 #[test]
 fn presets_are_the_experiments_their_names_say() {
-    use Activation::*;
+    use Activation::{Gelu, LeakyRelu, LearnableLrelu, Relu};
     let experiments = [
         ("sm_ln_g", Norm::LayerNorm, Gelu, None),
         ("sm_ln_r", Norm::LayerNorm, Relu, None),
@@ -138,6 +139,13 @@ fn parameter_counts_are_the_originals() {
     assert_eq!(count("sm_learnable_block"), 124_141_056 + 12);
     assert_eq!(count("sm_learnable_layer"), 124_141_056 + 144);
     assert_eq!(count("sm_learnable_shared"), 124_141_056 + 1);
+    let none = ["model.activation_function=none".to_owned()];
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/paper/sm_r.toml");
+    let none = Config::load(&path, &none).unwrap_or_else(|fault| panic!("{fault}"));
+    assert_eq!(
+        (none.model.activation_function, none.model.parameter_count()),
+        (Activation::None, 124_141_056)
+    );
 }
 
 #[test]

@@ -14,5 +14,6 @@ mod report;
 mod run_folder;
 mod shaders;
 mod structure;
+mod study;
 mod support;
 mod training;

@@ -39,6 +39,7 @@ fn models_agree_with_f64() {
         // Rows that fit an image in f16, and such that fill no vector.
         (SMOOTH, &["model.n_embd=128", "model.activation_function=gelu_new", "model.vocab_size=128"]),
         (SMOOTH, &["model.n_embd=24", "model.n_inner=36", "model.norm=none"]),
+        (SMOOTH, &["model.norm=none", "model.activation_function=none"]),
     ] {
         agrees_within(&[&[MIXED], changes].concat(), &bounds);
     }

@@ -409,6 +409,8 @@ fn runs_are_named_as_the_paper_names_them() {
         ("layer_norm", "gelu", "SM+LN+G"),
         ("none", "gelu_new", "SM+G"),
         ("none", "relu", "SM+R"),
+        ("layer_norm", "none", "SM+LN"),
+        ("none", "none", "SM"),
         ("layer_norm", "relu", "SM+LN+R"),
         ("none", "leaky_relu\"\nleaky_slope = 0.1 #\"", "SM+LeakyR(0.1)"),
         ("none", "learnable_lrelu\"\nslope_scope = \"per_layer", "SM+LearnableR(per layer)"),

@@ -65,7 +65,7 @@ fn configs() -> Vec<Config> {
     };
     let mut list = Vec::new();
     for norm in ["model.norm=layer_norm", "model.norm=none"] {
-        for activation in ["gelu", "gelu_new", "relu", "leaky_relu", "learnable_lrelu"] {
+        for activation in ["gelu", "gelu_new", "relu", "leaky_relu", "learnable_lrelu", "none"] {
             list.push(base(&[norm, &format!("model.activation_function={activation}")]));
         }
     }

@@ -119,8 +119,9 @@ fn override_constants_have_no_defaults() {
 }
 
 /// Rooms of `src`, those that know others first.
-const ROOMS: [&str; 17] = [
+const ROOMS: [&str; 18] = [
     "cli",
+    "study",
     "bench",
     "train",
     "report",

@@ -7,11 +7,11 @@ use normfree::data::Batch;
 use normfree::fault::Kind;
 use normfree::gpu::{Gpu, OpenOptions};
 use normfree::model::{initial_values, names};
-use normfree::ops::adamw;
 use normfree::ops::embedding::sort_by_token;
+use normfree::ops::{Traits, adamw};
 use normfree::reference::Memory;
 use normfree::train::arena::Arenas;
-use normfree::train::engine::{Engine, settings};
+use normfree::train::engine::{Blueprint, Engine, settings};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
@@ -283,14 +283,14 @@ fn compare_gradients(
 
 #[test]
 fn each_activation_with_layer_norm_agrees_with_f64() {
-    for activation in ["gelu", "gelu_new", "relu", "leaky_relu", "learnable_lrelu"] {
+    for activation in ["gelu", "gelu_new", "relu", "leaky_relu", "learnable_lrelu", "none"] {
         agrees(&[&format!("model.activation_function={activation}")]);
     }
 }
 
 #[test]
 fn each_activation_without_norm_agrees_with_f64() {
-    for activation in ["gelu", "gelu_new", "relu", "leaky_relu", "learnable_lrelu"] {
+    for activation in ["gelu", "gelu_new", "relu", "leaky_relu", "learnable_lrelu", "none"] {
         agrees(&["model.norm=none", &format!("model.activation_function={activation}")]);
     }
 }
@@ -304,9 +304,23 @@ fn each_switch_agrees_with_f64() {
     agrees(&[slopes, "model.slope_scope=shared", "model.norm=none"]);
     agrees(&["train.optimizer=adamw", "train.max_grad_norm=0", "train.ignore_end_of_text=false"]);
     agrees(&["train.recompute=ffn"]);
+    agrees(&["train.recompute=ffn", "model.activation_function=none"]);
     agrees(&["train.recompute=block", "model.norm=none", slopes]);
     agrees(&["train.recompute=block", "model.bias=all"]);
     agrees(&["model.n_embd=24", "model.n_inner=36", "model.scale_residual_projections=true"]);
+}
+
+#[test]
+fn no_activation_records_nothing() {
+    let ops = |activation: &str| {
+        let config = config(&[&format!("model.activation_function={activation}")]);
+        let tape = Blueprint::new(&config, &Traits::floor()).micro.tape;
+        tape.nodes().iter().map(|node| node.op.stem()).collect::<Vec<_>>()
+    };
+    let (relu, none) = (ops("relu"), ops("none"));
+    let activations = relu.iter().filter(|stem| **stem == "activation").count();
+    assert!(activations > 0 && none.len() == relu.len() - activations, "{none:?}");
+    assert!(!none.contains(&"activation"), "{none:?}");
 }
 
 /// The original's semantics over twenty steps (no dropout, rate 0 at the first): the measure of parity that

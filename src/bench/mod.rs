@@ -203,6 +203,22 @@ impl Bench {
     }
 }
 
+/// Seconds of one step of a configuration, the median of a few; the one that compiles is not counted.
+///
+/// # Errors
+/// Those of building and running the configuration's plans.
+pub fn step_seconds(gpu: Gpu, config: &Config) -> Result<f64> {
+    const STEPS: usize = 5;
+    let mut bench = Bench::new(gpu, config)?;
+    let mut samples = Vec::new();
+    for _ in 0..STEPS {
+        let start = Instant::now();
+        bench.run(1)?;
+        samples.push(start.elapsed().as_secs_f64());
+    }
+    Ok(Spread::of(&samples).median)
+}
+
 /// The micro-batches of one step, of tokens drawn evenly from the vocabulary.
 pub(crate) fn random_batches(config: &Config) -> Vec<Batch> {
     let train = &config.train;

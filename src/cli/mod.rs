@@ -5,6 +5,7 @@ mod bench;
 mod demo;
 mod devices;
 mod eval;
+mod held;
 mod memory_plan;
 mod memory_table;
 mod picture;
@@ -12,12 +13,14 @@ mod plot;
 mod prepare;
 mod progress;
 mod stop;
+mod study;
 mod train;
 mod verify;
 
 use crate::config::Config;
 use crate::fault::{Fault, Result};
 use crate::gpu::{Gpu, OpenOptions};
+use crate::ops::Choices;
 use crate::train::kernels;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand};
@@ -76,6 +79,8 @@ impl Kernels {
     /// Makes the device take the fastest kernels known or found, and tells of a search.
     fn prepare(&self, gpu: &mut Gpu, config: &Config, global: &Global) -> Result<()> {
         if self.no_tune {
+            // The device may have served another run.
+            gpu.set_choices(Choices::default());
             return Ok(());
         }
         let start = Instant::now();
@@ -120,6 +125,8 @@ enum Command {
     Prepare(prepare::Arguments),
     /// Train one model and watch its attention
     Train(train::Arguments),
+    /// Train a grid of models: what is missing, what stopped, nothing twice
+    Study(study::Arguments),
     /// Loss and perplexity of a checkpoint on held-out text
     Eval(eval::Arguments),
     /// Draw runs: entropy heatmap, loss and entropy curves, a table
@@ -139,6 +146,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Bench(arguments) => bench::run(&arguments, &global),
         Command::Prepare(arguments) => prepare::run(arguments, &global),
         Command::Train(arguments) => train::run(&arguments, &global),
+        Command::Study(arguments) => study::run(&arguments, &global),
         Command::Eval(arguments) => eval::run(&arguments, &global),
         Command::Plot(arguments) => plot::run(&arguments, &global),
     }
@@ -204,7 +212,8 @@ fn thousands(number: u64) -> String {
 
 /// A count of floating-point operations, for a person.
 fn operations(count: f64) -> String {
-    const UNITS: [(&str, f64); 4] = [("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6)];
+    const UNITS: [(&str, f64); 5] =
+        [("EFLOP", 1e18), ("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6)];
     let (unit, size) = UNITS.into_iter().find(|(_, size)| count >= *size).unwrap_or(("FLOP", 1.0));
     format!("{:.1} {unit}", count / size)
 }

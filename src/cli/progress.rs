@@ -1,6 +1,7 @@
 //! How far training has come: a bar on a terminal, a line now and then elsewhere.
 
 use super::{duration, thousands};
+use crate::config::Config;
 use crate::train::trainer::Event;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::VecDeque;
@@ -20,15 +21,24 @@ pub(super) fn bar_style(template: &str) -> ProgressStyle {
     style.progress_chars("━╸ ")
 }
 
-/// Shows one or more trainings, one after another.
+/// What the bar is divided into.
+const PARTS: u64 = 1000;
+
+/// Shows one or more trainings, one after another. How far they are is counted in work, of which a step is as much as
+/// its run says: for one run a step, for runs of several sizes the operations of a step.
 pub(super) struct TrainProgress {
     bar: ProgressBar,
     quiet: bool,
-    /// All steps of all runs, and those done.
-    total: u64,
-    done: u64,
-    /// The run under way, for the start of a line.
+    /// Work of all runs, what of it is done, and what was when the clock began.
+    total: f64,
+    done: f64,
+    done_before: f64,
+    clock: Option<Instant>,
+    /// The run under way, for the start of a line; its steps, those done, and the work of one.
     label: String,
+    steps: u64,
+    step: u64,
+    work: f64,
     loss: Option<f64>,
     tokens_per_step: u64,
     arrivals: VecDeque<Instant>,
@@ -39,34 +49,61 @@ pub(super) struct TrainProgress {
 }
 
 impl TrainProgress {
-    /// A display of `total` steps, of which `done` are past.
-    pub fn new(quiet: bool, total: u64, done: u64) -> Self {
-        let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(total) };
-        bar.set_style(bar_style("{prefix} {bar:24} {pos}/{len}  {msg}"));
-        bar.set_position(done);
-        Self {
+    /// A display of `total` work, of which `done` is past.
+    pub fn new(quiet: bool, total: f64, done: f64) -> Self {
+        let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(PARTS) };
+        bar.set_style(bar_style("{prefix}{bar:16} {percent:>3}%  {wide_msg}"));
+        let mut progress = Self {
             bar,
             quiet,
             total,
             done,
+            done_before: done,
+            clock: None,
             label: String::new(),
+            steps: 0,
+            step: 0,
+            work: 1.0,
             loss: None,
             tokens_per_step: 0,
             arrivals: VecDeque::new(),
             last_line: Instant::now(),
             lines: 0,
-            share: done * LINE_SHARE / total.max(1),
-        }
+            share: 0,
+        };
+        progress.share = progress.twentieths();
+        progress
     }
 
-    /// The next run begins.
-    pub fn begin(&mut self, label: &str, tokens_per_step: u64) {
+    /// The next run begins, or goes on, at `step`; `work` is that of one of its steps.
+    pub fn begin(&mut self, label: &str, config: &Config, step: u64, work: f64) {
         self.label = label.to_owned();
-        self.bar.set_prefix(label.to_owned());
+        self.bar.set_prefix(if label.is_empty() { String::new() } else { format!("{label} ") });
+        self.bar.set_position((self.part() * PARTS as f64) as u64);
+        (self.steps, self.step, self.work) = (config.train.steps, step, work);
         self.loss = None;
-        self.tokens_per_step = tokens_per_step;
+        self.tokens_per_step = config.train.tokens_per_step();
         self.arrivals.clear();
         self.arrivals.push_back(Instant::now());
+        self.clock.get_or_insert_with(Instant::now);
+    }
+
+    /// The bar, to be suspended while others print.
+    pub fn bar(&self) -> ProgressBar {
+        self.bar.clone()
+    }
+
+    /// So much work will not be done here after all.
+    pub fn leave_out(&mut self, work: f64) {
+        self.total -= work;
+    }
+
+    /// One line for a person, above the bar.
+    pub fn say(&self, text: &str) {
+        if self.quiet {
+            return;
+        }
+        if self.bar.is_hidden() { eprintln!("{text}") } else { self.bar.println(text) }
     }
 
     /// What a trainer tells.
@@ -100,7 +137,8 @@ impl TrainProgress {
     }
 
     fn step(&mut self, loss: f64) {
-        self.done += 1;
+        self.step += 1;
+        self.done += self.work;
         self.loss = Some(match self.loss {
             Some(smooth) if smooth.is_finite() && loss.is_finite() => smooth + NEWEST * (loss - smooth),
             _ => loss,
@@ -110,38 +148,52 @@ impl TrainProgress {
             self.arrivals.pop_front();
         }
         self.bar.set_message(self.state());
-        self.bar.set_position(self.done);
+        self.bar.set_position((self.part() * PARTS as f64) as u64);
         // The first step, the last, each twentieth of the way, and at least one every few seconds.
-        let share = self.done * LINE_SHARE / self.total.max(1);
+        let share = self.twentieths();
         let due = self.lines == 0 || share > self.share || self.last_line.elapsed() >= LINE_EVERY;
         if self.bar.is_hidden() && due {
-            self.line(format!("{}/{}  {}", self.done, self.total, self.state()));
+            self.line(self.state());
             self.last_line = Instant::now();
             self.lines += 1;
         }
         self.share = share;
     }
 
+    /// How far all runs are, from 0 to 1.
+    fn part(&self) -> f64 {
+        if self.total > 0.0 { (self.done / self.total).min(1.0) } else { 1.0 }
+    }
+
+    fn twentieths(&self) -> u64 {
+        (self.part() * LINE_SHARE as f64) as u64
+    }
+
+    /// Steps, loss, speed of the last steps, and the time that is left for all runs: by what this process did so far,
+    /// with everything between steps.
     fn state(&self) -> String {
-        let loss = self.loss.map_or(String::new(), |loss| format!("loss {loss:.4}"));
-        let seconds = match (self.arrivals.front(), self.arrivals.back()) {
-            (Some(first), Some(last)) => last.duration_since(*first).as_secs_f64(),
-            _ => 0.0,
-        };
-        let steps = self.arrivals.len().saturating_sub(1) as f64;
-        if seconds <= 0.0 || steps == 0.0 {
-            return loss;
+        let mut parts = vec![format!("{}/{}", self.step, self.steps)];
+        if let Some(loss) = self.loss {
+            parts.push(format!("loss {loss:.4}"));
         }
-        let speed = (self.tokens_per_step as f64 * steps / seconds) as u64;
-        let left = duration((self.total - self.done.min(self.total)) as f64 * seconds / steps);
-        format!("{loss}  {} tokens/s  {left} left", thousands(speed))
+        if let (Some(first), Some(last)) = (self.arrivals.front(), self.arrivals.back())
+            && last > first
+        {
+            let steps = (self.arrivals.len() - 1) as f64;
+            let speed = self.tokens_per_step as f64 * steps / last.duration_since(*first).as_secs_f64();
+            parts.push(format!("{} tokens/s", thousands(speed as u64)));
+        }
+        let here = self.done - self.done_before;
+        if let Some(clock) = self.clock
+            && here > 0.0
+        {
+            let left = (self.total - self.done).max(0.0) * clock.elapsed().as_secs_f64() / here;
+            parts.push(format!("{} left", duration(left)));
+        }
+        parts.join("  ")
     }
 
     fn line(&self, text: String) {
-        let text = if self.label.is_empty() { text } else { format!("{}  {text}", self.label) };
-        if self.quiet {
-            return;
-        }
-        if self.bar.is_hidden() { eprintln!("{text}") } else { self.bar.println(text) }
+        self.say(&if self.label.is_empty() { text } else { format!("{}  {text}", self.label) });
     }
 }

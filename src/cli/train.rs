@@ -78,30 +78,31 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     };
     let stop = stop::on_signal(stop::SAVING)?;
     let kernels = if arguments.resume { None } else { Some(&arguments.kernels) };
-    let mut trainer = open(&config, folder, kernels, global)?;
+    let mut trainer = open(&config, folder, kernels, global.open(), global)?;
     let steps = config.train.steps;
     if trainer.done() {
         return say(format!("{}: all {} steps are done", path.display(), thousands(steps)));
     }
-    let mut progress = TrainProgress::new(global.quiet, steps, trainer.step());
-    progress.begin("", tokens_per_step(&config));
+    let mut progress = TrainProgress::new(global.quiet, steps as f64, trainer.step() as f64);
+    progress.begin("", &config, trainer.step(), 1.0);
     let trained = drive(&mut trainer, &stop, &mut progress);
     progress.finish();
     trained?;
     say(format!("{}: {} steps done; draw it with `normfree plot {0}`", path.display(), thousands(steps)))
 }
 
-/// Opens a run's device and trainer; without `kernels` it is resumed, with those it was begun with. What a new run has
-/// written is taken back where that fails.
+/// Opens a run's trainer on a device, which is `Err` where it could not be opened; without `kernels` the run is
+/// resumed, with those it was begun with. What a new run has written is taken back where that fails.
 pub(super) fn open(
     config: &Config,
     folder: RunFolder,
     kernels: Option<&Kernels>,
+    gpu: Result<Gpu>,
     global: &Global,
 ) -> Result<Trainer> {
     let path = folder.path().to_owned();
     let opened = (|| {
-        let mut gpu = global.open()?;
+        let mut gpu = gpu?;
         let Some(kernels) = kernels else {
             gpu.set_choices(choices_of(&folder));
             compare_environments(&folder, config, &gpu, global)?;
@@ -128,11 +129,6 @@ pub(super) fn open(
 /// Trains to the end and tells `progress`.
 pub(super) fn drive(trainer: &mut Trainer, stop: &AtomicBool, progress: &mut TrainProgress) -> Result<()> {
     trainer.train(stop, &mut |event| progress.watch(&event))
-}
-
-pub(super) fn tokens_per_step(config: &Config) -> u64 {
-    let train = &config.train;
-    (train.batch_size * train.gradient_accumulation_steps * train.sequence_length) as u64
 }
 
 fn new_config(arguments: &Arguments) -> Result<Config> {
@@ -175,7 +171,7 @@ fn config_to_resume(arguments: &Arguments, folder: &RunFolder) -> Result<Config>
         Some(path) => Config::load(path, &arguments.set)?,
         None => Config::load(&folder.config(), &arguments.set)?,
     };
-    let differences = differences(&own, &typed, &FREE);
+    let differences = own.differences(&typed, &FREE);
     if differences.is_empty() {
         return Ok(typed);
     }
@@ -217,25 +213,6 @@ fn compare_environments(folder: &RunFolder, config: &Config, gpu: &Gpu, global: 
     Ok(())
 }
 
-/// Keys that differ, each with both values; those that are `free` to differ are left out.
-pub(super) fn differences(own: &Config, typed: &Config, free: &[&str]) -> Vec<String> {
-    let [own, typed] = [own, typed].map(|config| json!(config));
-    let none = serde_json::Map::new();
-    let mut found = Vec::new();
-    for table in ["model", "data", "train", "observe"] {
-        let [a, b] = [&own, &typed].map(|config| config[table].as_object().unwrap_or(&none));
-        let keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
-        for key in keys.filter(|key| a.get(*key) != b.get(*key)) {
-            let show = |value: Option<&Value>| value.map_or("unset".to_owned(), Value::to_string);
-            let name = format!("{table}.{key}");
-            if !free.contains(&name.as_str()) {
-                found.push(format!("{name} = {} there, {} here", show(a.get(key)), show(b.get(key))));
-            }
-        }
-    }
-    found
-}
-
 /// What a run runs on, for `env.json`.
 fn environment(config: &Config, gpu: &Gpu) -> Value {
     let traits = gpu.traits();
@@ -264,7 +241,7 @@ fn dry_run(config: &Config, arguments: &Arguments, global: &Global) -> Result<()
     let blueprint = Blueprint::new(config, gpu.traits());
     let data = data_bytes(config, global)?;
     let needs = memory::Needs::new(config, &blueprint, gpu.traits(), data);
-    let (per_step, steps) = (tokens_per_step(config), config.train.steps);
+    let (per_step, steps) = (config.train.tokens_per_step(), config.train.steps);
     let flops = blueprint.flops() as f64;
     say(format!(
         "parameters   {}\ntokens       {} a step, {} in {} steps\nwork         {} a step, {} in all",

@@ -8,6 +8,7 @@ mod model;
 mod schedule;
 mod schema;
 mod sheet;
+mod source;
 mod train;
 mod unknown;
 mod value;
@@ -22,8 +23,13 @@ pub use train::{
     TrainConfig,
 };
 
+pub(crate) use schema::TABLES;
+pub(crate) use sheet::Sheet;
+pub(crate) use source::{Source, read_text};
+pub(crate) use unknown::{nearest, nearest_key};
+pub(crate) use value::Value;
+
 use crate::fault::{Fault, Kind, Result};
-use sheet::Sheet;
 
 /// The widest head that the attention kernels take.
 const MAX_HEAD_DIM: usize = 256;
@@ -52,14 +58,7 @@ impl Config {
     /// # Errors
     /// [`Kind::Io`] where the file cannot be read; [`Kind::Config`] for everything [`Config::parse`] refuses.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|error| Fault::io("read the configuration", path, &error))?;
-        let text = std::str::from_utf8(&bytes).map_err(|error| {
-            let line = 1 + bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count();
-            Fault::new(Kind::Config, "this is not UTF-8 text")
-                .at(format_args!("{} line {line}", path.display()))
-                .remedy("save the file as UTF-8, which TOML demands")
-        })?;
-        Self::parse(text, &path.display().to_string(), overrides)
+        Self::parse(&read_text(path)?, &path.display().to_string(), overrides)
     }
 
     /// The same from text; `name` stands for the file in messages.
@@ -72,10 +71,18 @@ impl Config {
         for argument in overrides {
             sheet.set(argument)?;
         }
+        Self::complete(sheet)
+    }
+
+    /// Checks what was typed, and fills in what was not.
+    ///
+    /// # Errors
+    /// As [`Config::parse`].
+    pub(crate) fn complete(mut sheet: Sheet) -> Result<Self> {
         sheet.check()?;
         // What passed the schema fits the structs; were it not so, the message still would be of use.
         let config = Self::deserialize(sheet.to_json()).map_err(|error| {
-            Fault::new(Kind::Config, "the configuration cannot be read").at(name).found(error)
+            Fault::new(Kind::Config, "the configuration cannot be read").at(sheet.name()).found(error)
         })?;
         config.check_together(&sheet)?;
         Ok(config)
@@ -95,6 +102,27 @@ impl Config {
         let mut sheet = Sheet::of_code(&self.to_toml())?;
         sheet.check()?;
         self.check_together(&sheet)
+    }
+
+    /// Keys in which this configuration differs from `other`, each with both values; those that are `free` to differ
+    /// are left out.
+    pub fn differences(&self, other: &Self, free: &[&str]) -> Vec<String> {
+        let [own, other] = [self, other].map(|config| serde_json::json!(config));
+        let none = serde_json::Map::new();
+        let mut found = Vec::new();
+        for table in TABLES {
+            let [a, b] = [&own, &other].map(|config| config[table].as_object().unwrap_or(&none));
+            let keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
+            for key in keys.filter(|key| a.get(*key) != b.get(*key)) {
+                let show =
+                    |value: Option<&serde_json::Value>| value.map_or("unset".to_owned(), ToString::to_string);
+                let name = format!("{table}.{key}");
+                if !free.contains(&name.as_str()) {
+                    found.push(format!("{name} = {} there, {} here", show(a.get(key)), show(b.get(key))));
+                }
+            }
+        }
+        found
     }
 
     /// What no key can tell alone. Every value is inside its own range already.

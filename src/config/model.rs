@@ -36,6 +36,8 @@ choice! {
         LeakyRelu = "leaky_relu",
         /// The same with a trained slope: `slope_init`, `slope_scope`.
         LearnableLrelu = "learnable_lrelu",
+        /// Identity: the two matrices follow each other (the paper's "SM+LN" and "SM").
+        None = "none",
     }
 }
 

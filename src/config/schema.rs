@@ -9,7 +9,7 @@ use super::{
 };
 
 /// The tables, in the order in which they are written.
-pub(super) const TABLES: [&str; 4] = ["model", "data", "train", "observe"];
+pub(crate) const TABLES: [&str; 4] = ["model", "data", "train", "observe"];
 
 /// One key.
 pub(super) struct Row {

@@ -6,13 +6,14 @@ use std::rc::Rc;
 use toml::de::{DeTable, DeValue};
 
 use super::schema::{self, Accepts, Otherwise, ROWS, Row, TABLES};
+use super::source::Source;
 use super::unknown;
 use super::value::Value;
 use crate::fault::{Fault, Kind, Result};
 
 /// Where a value comes from.
 #[derive(Clone)]
-pub(super) enum Place {
+pub(crate) enum Place {
     Line(Rc<str>, usize),
     Set,
     Default,
@@ -43,6 +44,7 @@ impl fmt::Display for Place {
     }
 }
 
+#[derive(Clone)]
 struct Entry {
     key: &'static str,
     value: Value,
@@ -50,7 +52,8 @@ struct Entry {
 }
 
 /// Values by full key, in the order of the file; keys are known, values are unchecked until [`Sheet::check`].
-pub(super) struct Sheet {
+#[derive(Clone)]
+pub(crate) struct Sheet {
     name: Rc<str>,
     entries: Vec<Entry>,
 }
@@ -58,33 +61,42 @@ pub(super) struct Sheet {
 impl Sheet {
     /// Reads TOML text; `name` stands for the file in messages. Fails on bad TOML and on unknown keys.
     pub fn read(text: &str, name: &str) -> Result<Self> {
-        Self::fill(text, name, |name, line| Place::Line(name.clone(), line))
+        let source = Source::new(text, name);
+        Self::of_tables(source.parse()?.get_ref(), &source, &[])
+    }
+
+    /// The same for tables inside a file that says more than a configuration: keys in `others` are left out.
+    pub fn of_tables(tables: &DeTable, source: &Source, others: &[&str]) -> Result<Self> {
+        let place = |offset| Place::Line(source.name.clone(), source.line(offset));
+        Self::fill(tables, source.name.clone(), others, &place)
     }
 
     /// The same for the text of a `Config` made in code, which has no lines worth naming.
     pub fn of_code(text: &str) -> Result<Self> {
-        Self::fill(text, "the configuration", |_, _| Place::Code)
+        let source = Source::new(text, "the configuration");
+        Self::fill(source.parse()?.get_ref(), source.name.clone(), &[], &|_| Place::Code)
     }
 
-    fn fill(text: &str, name: &str, place: impl Fn(&Rc<str>, usize) -> Place) -> Result<Self> {
-        let name: Rc<str> = name.into();
-        let line = |offset: usize| 1 + text.bytes().take(offset).filter(|&byte| byte == b'\n').count();
-        let root = DeTable::parse(text).map_err(|error| {
-            let line = line(error.span().map_or(0, |span| span.start));
-            Fault::new(Kind::Config, "this is not TOML")
-                .at(format_args!("{name} line {line}"))
-                .found(error.message())
-        })?;
+    /// `place` says where a byte of the text is.
+    fn fill(
+        tables: &DeTable,
+        name: Rc<str>,
+        others: &[&str],
+        place: &dyn Fn(usize) -> Place,
+    ) -> Result<Self> {
         let mut entries = Vec::new();
-        for (table, content) in root.into_inner() {
-            let at = place(&name, line(table.span().start));
-            let table = table.into_inner();
-            let known = TABLES.contains(&&*table);
-            match content.into_inner() {
-                DeValue::Table(_) if !known => return Err(unknown::table(&table, &at)),
+        for (table, content) in tables {
+            let at = place(table.span().start);
+            let table: &str = table.get_ref();
+            if others.contains(&table) {
+                continue;
+            }
+            let known = TABLES.contains(&table);
+            match content.get_ref() {
+                DeValue::Table(_) if !known => return Err(unknown::table(table, &at)),
                 DeValue::Table(content) => {
                     for (key, value) in content {
-                        let at = place(&name, line(key.span().start));
+                        let at = place(key.span().start);
                         let key = format!("{table}.{}", key.get_ref());
                         let row = schema::find(&key).ok_or_else(|| unknown::key(&key, &at))?;
                         entries.push(Entry { key: row.key, value: value.get_ref().into(), place: at });
@@ -92,14 +104,31 @@ impl Sheet {
                 }
                 value if known => {
                     return Err(Fault::new(Kind::Config, "wrong type")
-                        .at(at.of(&table))
-                        .found(Value::from(&value))
+                        .at(at.of(table))
+                        .found(Value::from(value))
                         .remedy(format_args!("[{table}] is a table of keys")));
                 }
-                _ => return Err(unknown::key(&table, &at)),
+                _ => return Err(unknown::key(table, &at)),
             }
         }
         Ok(Self { name, entries })
+    }
+
+    /// This sheet's values where it has them, else those of `below`; `name` stands for both in messages.
+    pub fn over(&self, below: &Self, name: &str) -> Self {
+        let kept = below.entries.iter().filter(|entry| self.get(entry.key).is_none());
+        let entries = kept.chain(&self.entries).cloned().collect();
+        Self { name: name.into(), entries }
+    }
+
+    /// What the sheet is called in messages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where a key was typed; `None` where it was not.
+    pub fn place_of(&self, key: &str) -> Option<String> {
+        self.get(key).map(|entry| entry.place.of(key))
     }
 
     /// Applies one `--set`: `key=value`. The value is TOML, or else a bare string; the last one counts.

@@ -131,6 +131,13 @@ pub struct TrainConfig {
     pub loss_scale_window: u32,
 }
 
+impl TrainConfig {
+    /// Tokens in all micro-batches of a step.
+    pub fn tokens_per_step(&self) -> u64 {
+        (self.batch_size * self.gradient_accumulation_steps * self.sequence_length) as u64
+    }
+}
+
 /// What a run writes down beside loss and learning rate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

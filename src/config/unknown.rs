@@ -18,7 +18,7 @@ fn likeness(typed: &str, name: &str) -> f64 {
 }
 
 /// The candidate most like `typed`, unless none is; the first of equals.
-pub(super) fn nearest<'a>(typed: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(typed: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     best(candidates.map(|name| (likeness(typed, name), name)))
 }
 
@@ -28,7 +28,7 @@ fn best<'a>(scored: impl Iterator<Item = (f64, &'a str)>) -> Option<&'a str> {
 }
 
 /// The full key that was probably meant by `typed`, which may stand in the wrong table or in none.
-fn nearest_key(typed: &str) -> Option<&'static str> {
+pub(crate) fn nearest_key(typed: &str) -> Option<&'static str> {
     let (table, name) = typed.split_once('.').unwrap_or(("", typed));
     best(ROWS.iter().map(|row| {
         let (row_table, row_name) = row.key.split_once('.').unwrap_or(("", row.key));

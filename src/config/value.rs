@@ -6,7 +6,8 @@ use serde_json::json;
 use toml::de::DeValue;
 
 /// What a key was given.
-pub(super) enum Value {
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
     Integer(i128),
     Float(f64),
     Flag(bool),

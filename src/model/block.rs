@@ -103,10 +103,10 @@ pub(super) fn biased_attention(config: &ModelConfig) -> usize {
     }
 }
 
-/// The feed-forward network's activation with its slope.
-pub(super) struct Activate {
-    kind: Kind,
-    slope: Option<(TensorId, usize)>,
+/// The feed-forward network's activation with its slope, or nothing.
+pub(super) enum Activate {
+    Function { kind: Kind, slope: Option<(TensorId, usize)> },
+    Identity,
 }
 
 impl Activate {
@@ -119,6 +119,7 @@ impl Activate {
             Activation::Relu => Kind::Relu,
             Activation::LeakyRelu => Kind::Leaky { slope: config.leaky_slope as f32 },
             Activation::LearnableLrelu => Kind::Learnable,
+            Activation::None => return Self::Identity,
         };
         let own = |tape: &mut Tape, entries: usize| {
             tape.parameter(&format!("transformer.h.{layer}.mlp.act.slopes"), &[entries])
@@ -129,10 +130,14 @@ impl Activate {
             (Kind::Learnable, SlopeScope::Shared) => shared.map(|slope| (slope, 0)),
             _ => None,
         };
-        Self { kind, slope }
+        Self::Function { kind, slope }
     }
 
+    /// The identity records nothing.
     pub fn apply(&self, tape: &mut Tape, x: TensorId) -> TensorId {
-        tape.activation_function(x, self.kind, self.slope)
+        match *self {
+            Self::Function { kind, slope } => tape.activation_function(x, kind, slope),
+            Self::Identity => x,
+        }
     }
 }

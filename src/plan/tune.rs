@@ -45,6 +45,8 @@ const SAVING: f64 = 0.1;
 const MARGIN: f64 = 0.97;
 /// Turns in which a way is timed against the one taken unasked.
 const ROUNDS: usize = 5;
+/// A way that takes so many times as long as the best is timed once where all ways are.
+const FAR: f64 = 4.0;
 /// The largest error a way may make, relative to the largest element: sums of 100,000 terms of f32 round by less, and
 /// what is wrong is off by its whole size.
 const BOUND: f64 = 2e-4;
@@ -94,7 +96,8 @@ pub struct TimedWay {
     pub seconds: Vec<f64>,
 }
 
-/// Times every way a device has for the only node of a tape, in turns; those that do not compile are left out.
+/// Times every way a device has for the only node of a tape, in turns; those that do not compile are left out, and those
+/// many times slower than the best are timed once.
 ///
 /// # Errors
 /// Those of running plans; [`crate::fault::Kind::Device`] where the device has no timestamp queries.
@@ -110,9 +113,16 @@ pub fn time_ways(gpu: &mut Gpu, tape: &Tape, rounds: usize) -> Result<Vec<TimedW
             ways.push((candidate.plan, TimedWay { way: way.clone(), agrees, seconds: Vec::new() }));
         }
     }
-    for _ in 0..rounds {
+    let mut best = f64::INFINITY;
+    for round in 0..rounds {
         for (plan, timed) in &mut ways {
-            timed.seconds.push(plan.profile(gpu)?.iter().map(|time| time.seconds).sum());
+            // What is far from the best is so in every turn.
+            if round > 0 && timed.seconds[0] > FAR * best {
+                continue;
+            }
+            let seconds = plan.profile(gpu)?.iter().map(|time| time.seconds).sum();
+            best = best.min(seconds);
+            timed.seconds.push(seconds);
         }
     }
     Ok(ways.into_iter().map(|(_, timed)| timed).collect())

@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use serde::Deserialize;
 
 use super::stats::Reference;
+use crate::config::Config;
 use crate::fault::{Fault, Kind, Result};
 use crate::observe::record::{Attention, Eval, Layers, Nonfinite, Record, Slopes, Step};
 
@@ -158,6 +159,12 @@ fn read_optional(path: &Path) -> Result<Option<String>> {
 fn folder_name(dir: &Path) -> String {
     let whole = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
     whole.file_name().unwrap_or(whole.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// The name the paper gives to a whole configuration.
+pub fn paper_name(config: &Config) -> String {
+    let table = config.to_toml().parse().expect("a configuration is written as TOML");
+    configuration_name(&table).expect("every configuration has a norm and an activation")
 }
 
 /// The name the paper gives to a configuration: softmax, LayerNorm if there is one, activation.

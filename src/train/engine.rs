@@ -182,10 +182,18 @@ impl Blueprint {
 
     /// Floating-point operations of one step, by the tapes' own count.
     pub fn flops(&self) -> u64 {
-        let count =
-            |tape: &Tape| -> u64 { tape.acting().map(|node| node.op.flops(&shapes(tape, node))).sum() };
-        self.config.train.gradient_accumulation_steps as u64 * count(&self.micro.tape) + count(&self.update)
+        let micro_batches = self.config.train.gradient_accumulation_steps as u64;
+        micro_batches * flops(&self.micro.tape) + flops(&self.update)
     }
+
+    /// Floating-point operations of the evaluation of one micro-batch.
+    pub fn evaluation_flops(&self) -> u64 {
+        flops(&self.evaluation.tape)
+    }
+}
+
+fn flops(tape: &Tape) -> u64 {
+    tape.acting().map(|node| node.op.flops(&shapes(tape, node))).sum()
 }
 
 /// Names and bytes of tensors, and the sum of these.
@@ -492,6 +500,11 @@ impl Engine {
             let key = [seed as u32, (seed >> 32) as u32, counter as u32, (counter >> 32) as u32];
             store.write(&self.gpu, names::DROPOUT_KEY, &key);
         }
+    }
+
+    /// Gives the device back, without this run's memory on it.
+    pub fn into_gpu(self) -> Gpu {
+        self.gpu
     }
 
     /// What a step runs: tape and plan, and whether it is once for each micro-batch rather than once a step.

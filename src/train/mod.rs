@@ -7,6 +7,7 @@ pub mod evaluate;
 pub mod kernels;
 pub(crate) mod loader;
 pub mod memory;
+pub mod past;
 pub mod run_folder;
 pub mod trace;
 pub mod trainer;

@@ -15,6 +15,9 @@ const METRICS: &str = "metrics.jsonl";
 const CHECKPOINTS: &str = "checkpoints";
 const LOCK: &str = "run.lock";
 
+/// What is wrong where another process has the run.
+const IN_USE: &str = "the run folder is in use";
+
 /// A run's folder. One that was [created](Self::create) or [opened](Self::open) is locked against other
 /// processes until it is dropped or its process ends, however it ends.
 #[derive(Debug)]
@@ -86,6 +89,34 @@ impl RunFolder {
             .at(path.display())
             .found(found)
             .remedy("name a folder that `normfree train` has written"))
+    }
+
+    /// Whether the folder at `path` is that of a run.
+    pub fn is_at(path: &Path) -> bool {
+        path.join(CONFIG).is_file()
+    }
+
+    /// Whether a run could not be created or opened because another process has it.
+    pub fn is_in_use(fault: &Fault) -> bool {
+        fault.kind == Kind::RunFolder && fault.what() == IN_USE
+    }
+
+    /// Which process has the run at `path`, or is about to begin one there; `None` where none has. For a look from
+    /// outside: whoever asks holds the lock for a moment, and so could be in the way of one that begins just then.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn holder(path: &Path) -> Result<Option<String>> {
+        let place = path.join(LOCK);
+        match File::options().read(true).open(&place) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Fault::io("look at the run's lock", &place, &e)),
+            Ok(mut file) => match file.try_lock_shared() {
+                Ok(()) => Ok(None),
+                Err(TryLockError::WouldBlock) => Ok(Some(read_holder(&mut file))),
+                Err(TryLockError::Error(e)) => Err(Fault::io("look at the run's lock", &place, &e)),
+            },
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -187,6 +218,17 @@ fn refuse_content(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Who holds a lock.
+fn read_holder(file: &mut File) -> String {
+    // Where locks are mandatory (Windows) the number cannot be read: it is a courtesy only.
+    let mut holder = String::new();
+    let _ = file.read_to_string(&mut holder);
+    match holder.trim() {
+        "" => "another process".to_owned(),
+        id => format!("process {id}"),
+    }
+}
+
 /// Takes the lock of the run at `path` for as long as the file is open.
 fn lock(path: &Path) -> Result<File> {
     let place = path.join(LOCK);
@@ -196,16 +238,9 @@ fn lock(path: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            // Where locks are mandatory (Windows) the number cannot be read: it is a courtesy only.
-            let mut holder = String::new();
-            let _ = file.read_to_string(&mut holder);
-            let holder = match holder.trim() {
-                "" => "another process training in it".to_owned(),
-                id => format!("process {id} training in it"),
-            };
-            return Err(Fault::new(Kind::RunFolder, "the run folder is in use")
+            return Err(Fault::new(Kind::RunFolder, IN_USE)
                 .at(path.display())
-                .found(holder)
+                .found(format_args!("{} training in it", read_holder(&mut file)))
                 .remedy("wait for its end, or choose another folder with --run"));
         }
         Err(TryLockError::Error(e)) => {

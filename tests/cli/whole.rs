@@ -84,6 +84,22 @@ fn from_text_to_pictures() {
     }
 }
 
+/// Its weights have the names of any other model's, and start a run of another activation.
+#[test]
+fn a_model_without_activation_is_saved_and_read_back() {
+    let place = Place::with_data();
+    place.succeeds(&["train", "tiny.toml", "--run", "n", "--set", "model.activation_function=none"]);
+    let log = fs::read_to_string(place.path("n/metrics.jsonl")).unwrap();
+    let last = log.lines().rfind(|line| line.contains("\"eval\"")).unwrap();
+    let last: serde_json::Value = serde_json::from_str(last).unwrap();
+    let eval = place.succeeds(&["eval", "n", "--json", "--chunks", "4"]);
+    let eval: serde_json::Value = serde_json::from_str(&eval).unwrap();
+    assert_eq!((&eval["loss"], &eval["step"]), (&last["loss"], &last["step"]));
+    assert_ne!(eval["loss"], 0.0);
+    let from = "train.init_from=n/checkpoints/step-00000012/model.safetensors";
+    place.succeeds(&["train", "tiny.toml", "--run", "r", "--set", from]);
+}
+
 #[test]
 fn compiled_pipelines_are_kept_whole_or_not_at_all() {
     let place = Place::with_data();

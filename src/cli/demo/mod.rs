@@ -2,17 +2,18 @@
 
 mod findings;
 
+use super::held::Held;
 use super::progress::TrainProgress;
-use super::train::{differences, drive, open, tokens_per_step};
+use super::train::{drive, open};
 use super::{Global, Kernels, prepare, say, stop, thousands};
 use crate::config::Config;
 use crate::data::{Meta, PrepareOptions};
 use crate::fault::{Fault, Kind, Result};
 use crate::files::write_atomic;
-use crate::report::run::RunData;
+use crate::report::run::{RunData, paper_name};
 use crate::report::stats::Reference;
 use crate::report::{Options, table, write_comparison};
-use crate::train::checkpoint::Checkpoint;
+use crate::train::past::Past;
 use crate::train::run_folder::RunFolder;
 use findings::findings;
 use std::path::{Path, PathBuf};
@@ -170,14 +171,10 @@ fn train(configs: &[Config], out: &Path, global: &Global) -> Result<Vec<RunData>
         }
     }
     let total: u64 = configs.iter().map(|config| config.train.steps).sum();
-    let mut progress = TrainProgress::new(global.quiet, total, done);
+    let mut progress = TrainProgress::new(global.quiet, total as f64, done as f64);
     let stop = stop::on_signal(stop::SAVING)?;
-    // One note about the adapter is enough.
-    let quiet = Global { quiet: true, ..global.clone() };
-    let trained = open_runs
-        .iter()
-        .enumerate()
-        .try_for_each(|(i, job)| train_one(job, &stop, &mut progress, if i == 0 { global } else { &quiet }));
+    let mut held = Held::new(global);
+    let trained = open_runs.iter().try_for_each(|job| train_one(job, &stop, &mut progress, &mut held));
     progress.finish();
     trained?;
     EXPERIMENTS.iter().map(|(stem, _)| RunData::load(&out.join(stem))).collect()
@@ -187,14 +184,17 @@ fn train_one(
     (path, config, resume): &(PathBuf, &Config, bool),
     stop: &AtomicBool,
     progress: &mut TrainProgress,
-    global: &Global,
+    held: &mut Held,
 ) -> Result<()> {
     let folder = if *resume { RunFolder::open(path)? } else { RunFolder::create(path)? };
     let kernels = Kernels::default();
-    let mut trainer = open(config, folder, (!resume).then_some(&kernels), global)?;
-    let label = RunData::load(path).map_or_else(|_| path.display().to_string(), |run| run.name);
-    progress.begin(&label, tokens_per_step(config));
+    // Opening a run may say something: meanwhile there is no bar.
+    let mut trainer = progress
+        .bar()
+        .suspend(|| open(config, folder, (!resume).then_some(&kernels), held.take(), held.global()))?;
+    progress.begin(&paper_name(config), config, trainer.step(), 1.0);
     let trained = drive(&mut trainer, stop, progress);
+    held.give_back(trainer, &trained);
     // Here going on means calling the demo again.
     trained.map_err(|fault| match fault.kind {
         Kind::Interrupted => Fault::new(Kind::Interrupted, "interrupted; a checkpoint was written")
@@ -209,11 +209,11 @@ fn train_one(
 
 /// A run at `path`, where there is one, must be of `config` but for the keys that are `free` to differ.
 fn refuse_other_settings(path: &Path, config: &Config, free: &[&str]) -> Result<()> {
-    if !path.join("config.toml").is_file() {
+    if !RunFolder::is_at(path) {
         return Ok(());
     }
     let own = Config::load(&RunFolder::read(path)?.config(), &[])?;
-    let differences = differences(&own, config, free);
+    let differences = own.differences(config, free);
     if differences.is_empty() {
         return Ok(());
     }
@@ -223,23 +223,11 @@ fn refuse_other_settings(path: &Path, config: &Config, free: &[&str]) -> Result<
         .remedy("choose another folder with --out, or delete that one"))
 }
 
-/// What a run has behind it.
-#[derive(Default)]
-struct Past {
-    steps: u64,
-    /// Nothing is left to do.
-    whole: bool,
-}
-
 /// What the run at `path` has behind it; `None` where there is no run.
 fn past(path: &Path, config: &Config) -> Result<Option<Past>> {
-    if !path.join("config.toml").is_file() {
+    if !RunFolder::is_at(path) {
         return Ok(None);
     }
     refuse_other_settings(path, config, &[])?;
-    let run = RunFolder::read(path)?;
-    Ok(Some(Checkpoint::latest(&run)?.map_or_else(Past::default, |latest| {
-        let state = latest.checkpoint.state();
-        Past { steps: state.step, whole: state.step == config.train.steps && !state.owes_evaluation }
-    })))
+    Past::of(&RunFolder::read(path)?, config).map(Some)
 }

@@ -70,7 +70,7 @@ pub(super) fn commit(run: &RunFolder, step: u64, unfinished: &Path) -> Result<Pa
 
 /// Deletes the oldest checkpoints up to `step`, the one just written, until `keep` are left. Later ones are
 /// left alone: they are there where the run went back to an older one, and are replaced in their turn.
-pub(super) fn prune(run: &RunFolder, step: u64, keep: usize) -> Result<()> {
+pub(in crate::train) fn prune(run: &RunFolder, step: u64, keep: usize) -> Result<()> {
     let mut old = list(run)?;
     old.retain(|(of, _)| *of <= step);
     let surplus = old.len().saturating_sub(keep.max(1));
@@ -102,6 +102,14 @@ pub(in crate::train) fn tidy(run: &RunFolder) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether nothing is left in `run` of a process that was killed, and no more than `keep` checkpoints are there.
+pub(in crate::train) fn is_settled(run: &RunFolder, keep: usize) -> Result<bool> {
+    let unfinished = names_in(run.path())?.iter().any(|name| is_unfinished(name));
+    let hidden = run.checkpoints().exists()
+        && names_in(&run.checkpoints())?.iter().any(|name| name.starts_with(".step-"));
+    Ok(!unfinished && !hidden && list(run)?.len() <= keep.max(1))
 }
 
 fn hidden(run: &RunFolder, step: u64, suffix: &str) -> PathBuf {

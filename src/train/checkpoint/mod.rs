@@ -29,7 +29,7 @@ use super::run_folder::RunFolder;
 use crate::fault::{Fault, Kind, Result};
 use crate::files;
 
-pub(super) use keep::tidy;
+pub(super) use keep::{is_settled, prune, tidy};
 pub use layout::{Entry, ModelTensors};
 pub use tensors::{NamedTensor, Spec, TensorSource};
 pub use weights::{WeightFile, export, import};

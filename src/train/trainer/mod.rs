@@ -169,6 +169,11 @@ impl Trainer {
         &self.engine
     }
 
+    /// Ends the run's hold on its folder, and gives the device back.
+    pub fn into_gpu(self) -> Gpu {
+        self.engine.into_gpu()
+    }
+
     /// Trains to the last step. Where `stop` becomes true, finishes the step, writes a checkpoint and returns
     /// a fault of kind [`Kind::Interrupted`].
     pub fn train(&mut self, stop: &AtomicBool, watch: &mut dyn FnMut(Event)) -> Result<()> {

@@ -1,0 +1,93 @@
+//! The data of a study, before its first run: there, prepared, or refused.
+
+use super::super::{Global, prepare, say};
+use crate::config::Config;
+use crate::data::{Corpus, Meta, PrepareOptions};
+use crate::fault::{Fault, Kind, Result};
+use crate::study::{Grid, Run};
+use std::collections::BTreeSet;
+use std::fs::{File, TryLockError};
+use std::path::Path;
+
+/// Held while a process prepares data.
+const LOCK: &str = "study.lock";
+
+/// Makes sure that the data of all `runs` is there: prepares what is not where the study says from what, and opens
+/// each once, so that what is wrong with it ends the study and not each of its runs.
+pub(super) fn make_ready(grid: &Grid, runs: &[&Run], global: &Global) -> Result<()> {
+    std::fs::create_dir_all(&grid.out).map_err(|e| Fault::io("make the study's folder", &grid.out, &e))?;
+    for config in distinct(runs) {
+        if is_missing(config) {
+            prepare_data(grid, config, global)?;
+        }
+        open(config)?;
+    }
+    Ok(())
+}
+
+/// Opens the data of a configuration.
+pub(super) fn open(config: &Config) -> Result<Corpus> {
+    Corpus::open(Path::new(&config.data.path), config.train.sequence_length, config.model.vocab_size)
+}
+
+/// One configuration of each folder, sequence length and vocabulary.
+fn distinct<'a>(runs: &[&'a Run]) -> Vec<&'a Config> {
+    let mut seen = BTreeSet::new();
+    let configs = runs.iter().map(|run| &run.config);
+    configs
+        .filter(|config| {
+            seen.insert((config.data.path.clone(), config.train.sequence_length, config.model.vocab_size))
+        })
+        .collect()
+}
+
+/// Whether nothing was prepared at `data.path` yet, or not to the end.
+pub(super) fn is_missing(config: &Config) -> bool {
+    let folder = Path::new(&config.data.path);
+    let nanogpt = folder.join("val.bin").is_file();
+    !folder.is_dir() || (!nanogpt && matches!(Meta::read(folder), Ok(None)))
+}
+
+/// Prepares the data of a configuration, unless another process is just doing that.
+fn prepare_data(grid: &Grid, config: &Config, global: &Global) -> Result<()> {
+    let folder = Path::new(&config.data.path);
+    let Some(sources) = &grid.prepare else {
+        return Err(Fault::new(Kind::Data, "the data folder is missing").at(folder.display()).remedy(
+            format_args!(
+                "make it with `normfree prepare SOURCE --out {} --vocab-size {} --chunk {}`, or set data.path to \
+                 where it is",
+                folder.display(),
+                config.model.vocab_size,
+                config.train.sequence_length
+            ),
+        ));
+    };
+    // Released with the file, however this process ends.
+    let _lock = lock(&grid.out.join(LOCK), global)?;
+    if !is_missing(config) {
+        return Ok(());
+    }
+    let options = PrepareOptions {
+        vocab_size: config.model.vocab_size,
+        chunk: config.train.sequence_length,
+        // What an interrupted preparation left.
+        replace: true,
+        ..PrepareOptions::new(sources.clone(), folder.to_owned())
+    };
+    let meta = prepare::with_progress(&options, global.quiet)?;
+    say(prepare::summary(&meta, folder))
+}
+
+fn lock(path: &Path, global: &Global) -> Result<File> {
+    let failed = |e: &std::io::Error| Fault::io("lock the study's folder", path, e);
+    let file = File::options().write(true).create(true).truncate(false).open(path).map_err(|e| failed(&e))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            global.note("another process is preparing the data; waiting for it");
+            file.lock().map_err(|e| failed(&e))?;
+        }
+        Err(TryLockError::Error(e)) => return Err(failed(&e)),
+    }
+    Ok(file)
+}

@@ -1,0 +1,188 @@
+//! `normfree study --dry-run`: every run with what it takes, how far it is, and how long the rest will be.
+
+use super::super::{Global, bytes, columns, duration, operations, say, thousands};
+use super::data;
+use crate::bench::step_seconds;
+use crate::data::TokenFile;
+use crate::fault::{Fault, Result};
+use crate::gpu::Gpu;
+use crate::study::{Basis, Cost, Grid, Run, Speeds, State};
+use crate::train::kernels;
+use crate::train::memory::Needs;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the plan says of one configuration.
+struct Planned {
+    cost: Cost,
+    needs: Needs,
+    /// Why the device will not do.
+    refused: Option<Fault>,
+}
+
+/// Prints the plan. Makes nothing; with `measure` it times steps on the device.
+pub(super) fn print(grid: &Grid, runs: &[&Run], measure: bool, global: &Global) -> Result<()> {
+    let gpu = global.open()?;
+    let planned = plan(runs, &gpu, global)?;
+    let costs: BTreeMap<String, Cost> =
+        planned.iter().map(|(name, planned)| (name.clone(), planned.cost.clone())).collect();
+    let mut speeds = Speeds::of(grid, &costs, &gpu.description().name);
+    let logged = speeds.count();
+    let device = gpu.description().name.clone();
+    let measured = if measure { time_steps(runs, &planned, &mut speeds, gpu, global)? } else { 0 };
+
+    let heads = ["run", "parameters", "tokens", "work", "memory", "state", "time left"];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    let (mut tokens, mut work, mut seconds) = (0, 0.0, Some(0.0));
+    let mut bases = BTreeSet::new();
+    let (mut done, mut remarks) = (0, Vec::new());
+    for run in runs {
+        let Planned { cost, needs, .. } = &planned[&run.configuration];
+        let steps = run.config.train.steps;
+        let state = State::of(run, &grid.path(run));
+        let name = run.folder.display();
+        let past = state.as_ref().map_or(0, |state| state.steps_done(steps));
+        let word = match state {
+            Ok(State::Missing) => "missing".to_owned(),
+            Ok(State::Stopped(step)) => format!("step {} of {}", thousands(step), thousands(steps)),
+            Ok(State::Done) => "done".to_owned(),
+            Ok(State::InUse(holder)) => format!("{holder} has it"),
+            Ok(State::Different(keys)) => {
+                remarks.push(format!("{name} holds a run with another configuration: {}", keys.join(", ")));
+                "another configuration".to_owned()
+            }
+            Err(fault) => {
+                remarks.push(format!("{name} cannot be gone on with: {fault}"));
+                "damaged".to_owned()
+            }
+        };
+        let rest = cost.left(past);
+        let time = if rest > 0.0 { speeds.seconds(&run.configuration, rest) } else { None };
+        if rest > 0.0 {
+            seconds = seconds.zip(time).map(|(sum, (seconds, _))| sum + seconds);
+            bases.extend(time.map(|(_, basis)| basis));
+        } else {
+            done += 1;
+        }
+        tokens += cost.tokens();
+        work += cost.training();
+        rows.push(vec![
+            name.to_string(),
+            thousands(cost.parameters),
+            thousands(cost.tokens()),
+            operations(cost.training()),
+            bytes(needs.device.total()),
+            word,
+            time.map_or(String::new(), |(seconds, _)| duration(seconds)),
+        ]);
+    }
+    rows.push(vec![
+        format!("{} runs, {done} done", runs.len()),
+        String::new(),
+        thousands(tokens),
+        operations(work),
+        String::new(),
+        String::new(),
+        seconds.filter(|_| done < runs.len()).map_or(String::new(), duration),
+    ]);
+    say(columns(&rows, &[false, true, true, true, true, false, true]))?;
+    say(format!("work: training alone; memory: of the device, {device}"))?;
+    if done < runs.len() {
+        say(basis(logged, measured, &bases))?;
+    }
+    for remark in remarks {
+        say(remark)?;
+    }
+    tell_refusals(&planned)
+}
+
+/// Counts each configuration once.
+fn plan(runs: &[&Run], gpu: &Gpu, global: &Global) -> Result<BTreeMap<String, Planned>> {
+    let mut planned = BTreeMap::new();
+    let mut absent = BTreeSet::new();
+    for run in runs {
+        if planned.contains_key(&run.configuration) {
+            continue;
+        }
+        let (held_out, size) = if data::is_missing(&run.config) {
+            absent.insert(run.config.data.path.clone());
+            (0, 0)
+        } else {
+            let corpus = data::open(&run.config)?;
+            (corpus.valid.sequences(), [&corpus.train, &corpus.valid].map(TokenFile::bytes).iter().sum())
+        };
+        let (cost, needs, refused) = Cost::with_memory(&run.config, gpu, held_out, size);
+        planned.insert(run.configuration.clone(), Planned { cost, needs, refused });
+    }
+    for path in absent {
+        global.note(format!("there is no data at {path} yet; evaluations are left out of the time"));
+    }
+    Ok(planned)
+}
+
+/// Times some steps of the first configuration of each size that no log tells of, if the device will take it.
+/// Returns how many were timed.
+fn time_steps(
+    runs: &[&Run],
+    planned: &BTreeMap<String, Planned>,
+    speeds: &mut Speeds,
+    gpu: Gpu,
+    global: &Global,
+) -> Result<usize> {
+    let mut sizes = BTreeSet::new();
+    let mut timed = 0;
+    let mut held = Some(gpu);
+    for run in runs {
+        let (model, train) = (&run.config.model, &run.config.train);
+        let size = (model.n_layer, model.n_embd, model.vocab_size, train.batch_size, train.sequence_length);
+        let planned = &planned[&run.configuration];
+        // A size that one configuration tells of needs no other.
+        let known = speeds.seconds(&run.configuration, 1.0).is_some_and(|(_, basis)| basis == Basis::Own);
+        if planned.refused.is_some() || !sizes.insert(size) || known {
+            continue;
+        }
+        global.note(format!("timing steps of {}", run.configuration));
+        let mut gpu = held.take().map_or_else(|| global.open(), Ok)?;
+        gpu.set_choices(kernels::known(&gpu));
+        speeds.add(&run.configuration, planned.cost.speed_of_step(step_seconds(gpu, &run.config)?));
+        timed += 1;
+    }
+    Ok(timed)
+}
+
+/// Where the times come from.
+fn basis(logged: usize, measured: usize, bases: &BTreeSet<Basis>) -> String {
+    let counted =
+        |number: usize, thing: &str| format!("{number} {thing}{}", if number == 1 { "" } else { "s" });
+    let mut from = Vec::new();
+    if logged > 0 {
+        from.push(format!("the steps that {} of this study logged on this device", counted(logged, "run")));
+    }
+    if measured > 0 {
+        from.push(format!("steps of {} timed just now", counted(measured, "configuration")));
+    }
+    if from.is_empty() {
+        return "time: not known, as no run of this study logged enough steps here; --measure times some"
+            .to_owned();
+    }
+    let scaled = if bases.contains(&Basis::Others) {
+        "; of configurations without any, by their operations and the median speed"
+    } else {
+        ""
+    };
+    format!("time: from {}{scaled}", from.join(" and "))
+}
+
+/// One line for each reason why the device will not take some configurations.
+fn tell_refusals(planned: &BTreeMap<String, Planned>) -> Result<()> {
+    let mut reasons: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (name, planned) in planned {
+        if let Some(fault) = &planned.refused {
+            reasons.entry(fault.to_string()).or_default().push(name);
+        }
+    }
+    for (reason, names) in reasons {
+        let more = if names.len() > 1 { format!(" and {} more", names.len() - 1) } else { String::new() };
+        say(format!("{}{more} would fail on this device: {reason}", names[0]))?;
+    }
+    Ok(())
+}

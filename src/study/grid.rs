@@ -1,0 +1,169 @@
+//! The runs of a study, multiplied out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::file::{File, Variant};
+use crate::config::{Config, Sheet, read_text};
+use crate::fault::{Fault, Kind, Result};
+use crate::files::write_atomic;
+use crate::report::run::paper_name;
+use crate::report::study::{FILE, Study, StudyRun};
+
+/// A study: every run that belongs to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grid {
+    pub name: String,
+    /// The folder of the runs and of `study.json`.
+    pub out: PathBuf,
+    /// The configuration that others are compared with.
+    pub baseline: String,
+    /// Sources for `normfree prepare`, where a run's `data.path` is not there yet.
+    pub prepare: Option<Vec<String>>,
+    /// Size by size, configuration by configuration, seed by seed.
+    pub runs: Vec<Run>,
+}
+
+/// One run of a study.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// What is trained, whatever the seed: `sm_r`, and with several sizes `sm_r-12`.
+    pub configuration: String,
+    /// How figures and tables call that: `SM+R`.
+    pub label: String,
+    pub seed: u64,
+    /// Its folder inside the study's: `sm_r-seed1`.
+    pub folder: PathBuf,
+    pub config: Config,
+}
+
+impl Grid {
+    /// Reads a study file; `overrides` are `key=value` each and count in every run.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] where the file cannot be read; [`Kind::Config`] for everything [`Grid::parse`] refuses.
+    pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
+        Self::parse(&read_text(path)?, &path.display().to_string(), overrides)
+    }
+
+    /// The same from text; `name` stands for the file in messages.
+    ///
+    /// # Errors
+    /// [`Kind::Config`]: what is no study, a configuration that is refused, names or labels that meet.
+    pub fn parse(text: &str, name: &str, overrides: &[String]) -> Result<Self> {
+        let file = File::parse(text, name)?;
+        let mut runs = Vec::new();
+        let sizes: Vec<Option<&Variant>> =
+            if file.sizes.is_empty() { vec![None] } else { file.sizes.iter().map(Some).collect() };
+        // Every folder, and of which configuration each label is.
+        let mut folders = BTreeSet::new();
+        let mut labels: BTreeMap<String, String> = BTreeMap::new();
+        for size in sizes {
+            for variant in &file.configurations {
+                let config = configuration(&file, size, variant, overrides)?;
+                let label = variant.label.clone().unwrap_or_else(|| paper_name(&config));
+                let (configuration, label) = match size {
+                    None => (variant.name.clone(), label),
+                    Some(size) => {
+                        let of = size.label.as_ref().unwrap_or(&size.name);
+                        (format!("{}-{}", variant.name, size.name), format!("{label}, {of}"))
+                    }
+                };
+                if let Some(first) = labels.insert(label.clone(), configuration.clone()) {
+                    return Err(Fault::new(Kind::Config, "two configurations have one label")
+                        .at(&variant.place)
+                        .found(format_args!("`{label}` for {first} and {configuration}"))
+                        .remedy("give one of them a label = \"…\" of its own"));
+                }
+                for &seed in &variant.seeds {
+                    let folder = format!("{configuration}-seed{seed}");
+                    // Some file systems do not tell a from A.
+                    if !folders.insert(folder.to_lowercase()) {
+                        return Err(Fault::new(Kind::Config, "two runs would have one folder")
+                            .at(&variant.place)
+                            .found(&folder)
+                            .remedy("give each configuration and each size a name of its own"));
+                    }
+                    let mut config = config.clone();
+                    config.train.seed = seed;
+                    runs.push(Run {
+                        configuration: configuration.clone(),
+                        label: label.clone(),
+                        seed,
+                        folder: folder.into(),
+                        config,
+                    });
+                }
+            }
+        }
+        let baseline = baseline(&file)?;
+        Ok(Self { name: file.name, out: file.out, baseline, prepare: file.prepare, runs })
+    }
+
+    /// Where a run lies.
+    pub fn path(&self, run: &Run) -> PathBuf {
+        self.out.join(&run.folder)
+    }
+
+    /// What `study.json` says.
+    pub fn record(&self) -> Study {
+        let run = |run: &Run| StudyRun {
+            configuration: run.configuration.clone(),
+            label: run.label.clone(),
+            seed: run.seed,
+            folder: run.folder.clone(),
+        };
+        Study {
+            name: self.name.clone(),
+            baseline: self.baseline.clone(),
+            runs: self.runs.iter().map(run).collect(),
+        }
+    }
+
+    /// Writes `study.json`.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn write_record(&self) -> Result<()> {
+        let record = serde_json::to_string_pretty(&self.record())
+            .expect("texts, numbers and paths of ASCII are always JSON");
+        write_atomic(&self.out.join(FILE), (record + "\n").as_bytes())
+    }
+}
+
+/// One configuration, whatever its seed: the base, the size over it, its own changes over both, `--set` over all.
+fn configuration(
+    file: &File,
+    size: Option<&Variant>,
+    variant: &Variant,
+    overrides: &[String],
+) -> Result<Config> {
+    let size_name = size.map(|size| format!(", size {}", size.name)).unwrap_or_default();
+    let name = format!("{}, configuration {}{size_name}", file.source, variant.name);
+    let sized = size.map(|size| size.changes.over(&file.base, &name));
+    let mut sheet: Sheet = variant.changes.over(sized.as_ref().unwrap_or(&file.base), &name);
+    for argument in overrides {
+        sheet.set(argument)?;
+    }
+    if let Some(place) = sheet.place_of("train.seed") {
+        return Err(Fault::new(Kind::Config, "the seed of a run is the study's to set")
+            .at(place)
+            .remedy("name seeds = [1, 2, 3] in [study] or in a [[configuration]]"));
+    }
+    Config::complete(sheet)
+}
+
+/// The baseline's name among the runs; with several sizes, in the first of them.
+fn baseline(file: &File) -> Result<String> {
+    let names: Vec<&str> = file.configurations.iter().map(|variant| variant.name.as_str()).collect();
+    if !names.contains(&file.baseline.text.as_str()) {
+        return Err(Fault::new(Kind::Config, "the baseline is none of the configurations")
+            .at(&file.baseline.place)
+            .found(format_args!("\"{}\"", file.baseline.text.escape_debug()))
+            .remedy(format_args!("one of {} would do", names.join(", "))));
+    }
+    Ok(match file.sizes.first() {
+        None => file.baseline.text.clone(),
+        Some(size) => format!("{}-{}", file.baseline.text, size.name),
+    })
+}

@@ -1,0 +1,64 @@
+//! How far a run of a study has come, by what lies in its folder.
+
+use std::path::Path;
+
+use super::Run;
+use crate::config::Config;
+use crate::fault::Result;
+use crate::train::past::Past;
+use crate::train::run_folder::RunFolder;
+
+/// What is known of a run before it is touched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing is there.
+    Missing,
+    /// It stopped after so many steps, and can go on.
+    Stopped(u64),
+    Done,
+    /// Another process has it.
+    InUse(String),
+    /// The folder holds a run of another configuration: keys that differ, with both values.
+    Different(Vec<String>),
+}
+
+impl State {
+    /// Looks into the folder at `path`, which is that of `run`.
+    ///
+    /// # Errors
+    /// Those of reading the run's configuration and its checkpoints.
+    pub fn of(run: &Run, path: &Path) -> Result<Self> {
+        match RunFolder::holder(path)? {
+            // Its files may be changing just now.
+            Some(holder) => Ok(Self::InUse(holder)),
+            None => Self::of_content(run, path),
+        }
+    }
+
+    /// The same without asking whether another process has it, which opening the folder tells anyway.
+    ///
+    /// # Errors
+    /// As [`State::of`].
+    pub fn of_content(run: &Run, path: &Path) -> Result<Self> {
+        if !RunFolder::is_at(path) {
+            return Ok(Self::Missing);
+        }
+        let folder = RunFolder::read(path)?;
+        let own = Config::load(&folder.config(), &[])?;
+        let differences = own.differences(&run.config, &[]);
+        if !differences.is_empty() {
+            return Ok(Self::Different(differences));
+        }
+        let past = Past::of(&folder, &run.config)?;
+        Ok(if past.whole { Self::Done } else { Self::Stopped(past.steps) })
+    }
+
+    /// Steps that are done, of `steps`.
+    pub fn steps_done(&self, steps: u64) -> u64 {
+        match self {
+            Self::Stopped(done) => *done,
+            Self::Done => steps,
+            Self::Missing | Self::InUse(_) | Self::Different(_) => 0,
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What a run has behind it, by its newest checkpoint.
+
+use super::checkpoint::{self, Checkpoint};
+use super::run_folder::RunFolder;
+use crate::config::Config;
+use crate::fault::Result;
+use std::path::Path;
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Past {
+    pub steps: u64,
+    /// Nothing is left to do.
+    pub whole: bool,
+}
+
+impl Past {
+    /// Reads it from the run's folder.
+    ///
+    /// # Errors
+    /// Those of [`Checkpoint::latest`].
+    pub fn of(run: &RunFolder, config: &Config) -> Result<Self> {
+        Ok(Checkpoint::latest(run)?.map_or_else(Self::default, |latest| {
+            let state = latest.checkpoint.state();
+            Self { steps: state.step, whole: state.step == config.train.steps && !state.owes_evaluation }
+        }))
+    }
+}
+
+/// Ends the tidying of a whole run whose process was killed after its last checkpoint. A run in which nothing is to be
+/// tidied is not touched.
+///
+/// # Errors
+/// Those of [`RunFolder::open`] and of deleting files.
+pub fn settle(path: &Path, config: &Config) -> Result<()> {
+    let keep = config.train.keep_checkpoints;
+    if checkpoint::is_settled(&RunFolder::read(path)?, keep)? {
+        return Ok(());
+    }
+    checkpoint::prune(&RunFolder::open(path)?, config.train.steps, keep)
+}

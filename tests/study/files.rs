@@ -1,0 +1,129 @@
+//! The studies that are shipped.
+
+use normfree::config::{Activation, Config, Norm, SlopeScope};
+use normfree::study::{Grid, Run};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+fn shipped(name: &str) -> Grid {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/study").join(name);
+    Grid::load(&path, &[]).unwrap_or_else(|fault| panic!("{fault}"))
+}
+
+/// Seeds by configuration.
+fn seeds(grid: &Grid) -> BTreeMap<&str, Vec<u64>> {
+    let mut seeds: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    for run in &grid.runs {
+        seeds.entry(&run.configuration).or_default().push(run.seed);
+    }
+    seeds
+}
+
+/// What a configuration is, apart from its size.
+fn kind(config: &Config) -> (Norm, Activation, Option<f64>, Option<(SlopeScope, bool)>) {
+    let model = &config.model;
+    let slope = (model.activation_function == Activation::LeakyRelu).then_some(model.leaky_slope);
+    let learned = (model.activation_function == Activation::LearnableLrelu)
+        .then_some((model.slope_scope, config.train.decay_slopes));
+    (model.norm, model.activation_function, slope, learned)
+}
+
+#[test]
+fn every_study_is_valid() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/study");
+    let mut names: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["original_small.toml", "paper.toml", "small.toml"]);
+    for name in names {
+        let grid = shipped(&name);
+        assert_eq!(format!("{}.toml", grid.name), name);
+        for run in &grid.runs {
+            run.config.validate().unwrap_or_else(|fault| panic!("{name} {}: {fault}", run.configuration));
+        }
+    }
+}
+
+#[test]
+fn the_small_study_asks_the_papers_questions() {
+    use Activation::{Gelu, LeakyRelu, LearnableLrelu, Relu};
+    let grid = shipped("small.toml");
+    let find = |name: &str| -> &Run { grid.runs.iter().find(|run| run.configuration == name).unwrap() };
+    let mut expected = vec![
+        ("sm_ln_g", (Norm::LayerNorm, Gelu, None, None)),
+        ("sm_ln_r", (Norm::LayerNorm, Relu, None, None)),
+        ("sm_g", (Norm::None, Gelu, None, None)),
+        ("sm_r", (Norm::None, Relu, None, None)),
+        ("sm_ln", (Norm::LayerNorm, Activation::None, None, None)),
+        ("sm", (Norm::None, Activation::None, None, None)),
+    ];
+    for (name, slope) in [
+        ("sm_leaky_0.01", 0.01),
+        ("sm_leaky_0.05", 0.05),
+        ("sm_leaky_0.1", 0.1),
+        ("sm_leaky_0.2", 0.2),
+        ("sm_leaky_0.3", 0.3),
+    ] {
+        expected.push((name, (Norm::None, LeakyRelu, Some(slope), None)));
+    }
+    for (name, scope, decays) in [
+        ("sm_learnable_layer", SlopeScope::PerLayer, true),
+        ("sm_learnable_layer_free", SlopeScope::PerLayer, false),
+        ("sm_learnable_block", SlopeScope::PerBlock, true),
+        ("sm_learnable_block_free", SlopeScope::PerBlock, false),
+        ("sm_learnable_shared", SlopeScope::Shared, true),
+        ("sm_learnable_shared_free", SlopeScope::Shared, false),
+    ] {
+        expected.push((name, (Norm::None, LearnableLrelu, None, Some((scope, decays)))));
+    }
+    for (name, is) in &expected {
+        assert_eq!(kind(&find(name).config), *is, "{name}");
+    }
+    for (name, seeds) in seeds(&grid) {
+        let main = ["sm_ln_g", "sm_ln_r", "sm_g", "sm_r"].contains(&name);
+        assert_eq!(seeds, if main { vec![1, 2, 3] } else { vec![1] }, "{name}");
+        assert!(expected.iter().any(|(of, _)| *of == name), "{name}");
+    }
+    assert_eq!((grid.runs.len(), &*grid.baseline), (25, "sm_ln_g"));
+}
+
+/// One list of configurations at three sizes.
+#[test]
+fn the_other_studies_are_the_same_at_other_sizes() {
+    let small = shipped("small.toml");
+    let of = |grid: &Grid, size: &str| -> Vec<_> {
+        let mut found: Vec<_> = grid
+            .runs
+            .iter()
+            .filter_map(|run| Some((run.configuration.strip_suffix(size)?.to_owned(), kind(&run.config))))
+            .collect();
+        found.dedup();
+        found
+    };
+    let original = shipped("original_small.toml");
+    assert_eq!(of(&original, ""), of(&small, ""));
+    assert_eq!(seeds(&original), seeds(&small));
+    for run in &original.runs {
+        let (model, train) = (&run.config.model, &run.config.train);
+        assert_eq!((model.n_layer, model.n_head, model.n_embd, model.n_positions), (6, 4, 128, 128));
+        assert_eq!((model.vocab_size, model.embd_pdrop, train.learning_rate), (2048, 0.0, 1e-3));
+        assert_eq!(train.steps * train.tokens_per_step(), 5_324_800);
+    }
+    let paper = shipped("paper.toml");
+    assert_eq!(of(&paper, "-12"), of(&small, ""));
+    assert_eq!(of(&paper, "-18"), of(&small, ""));
+    assert_eq!(paper.baseline, "sm_ln_g-12");
+    for run in &paper.runs {
+        let (model, train) = (&run.config.model, &run.config.train);
+        assert_eq!(model.n_layer, if run.configuration.ends_with("-12") { 12 } else { 18 });
+        assert_eq!((model.n_head, model.n_embd, model.vocab_size, model.embd_pdrop), (12, 768, 50_000, 0.1));
+        assert_eq!(train.steps * train.tokens_per_step(), 2_097_152_000);
+    }
+    let count = |name: &str| {
+        let run = paper.runs.iter().find(|run| run.configuration == name).unwrap();
+        run.config.model.parameter_count()
+    };
+    assert_eq!((count("sm_ln_g-12"), count("sm_r-12")), (124_177_920, 124_141_056));
+}

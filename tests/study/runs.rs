@@ -1,0 +1,191 @@
+//! The program: what is missing is trained, what stopped goes on, what is done stays, what fails is told of.
+
+use super::{FOLDERS, STUDY, place};
+use crate::cli::{Place, assert_same, refused, shown};
+use normfree::report::study::Study;
+use normfree::train::run_folder::RunFolder;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+fn run(place: &Place, name: &str) -> PathBuf {
+    place.path("runs/study/tiny").join(name)
+}
+
+fn log(place: &Place, name: &str) -> Vec<u8> {
+    fs::read(run(place, name).join("metrics.jsonl")).unwrap()
+}
+
+#[test]
+fn missing_runs_are_trained_and_nothing_twice() {
+    let place = place();
+    let plan = place.succeeds(&["study", "tiny.toml", "--dry-run"]);
+    assert_eq!(plan.matches("missing").count(), 5, "{plan}");
+    assert!(plan.contains("parameters") && plan.contains("5 runs, 0 done"), "{plan}");
+    assert!(plan.contains("--measure"), "{plan}");
+    assert!(!place.path("runs").exists(), "a plan leaves nothing");
+
+    // Two shards, one after the other, make up the whole.
+    let told = place.succeeds(&["study", "tiny.toml", "--shard", "1/2"]);
+    assert!(told.contains("3 of 3 runs of shard 1/2 done"), "{told}");
+    assert!(!run(&place, FOLDERS[1]).exists() && run(&place, FOLDERS[2]).exists());
+    let plan = place.succeeds(&["study", "tiny.toml", "--dry-run"]);
+    assert!(plan.contains("5 runs, 3 done") && plan.matches("missing").count() == 2, "{plan}");
+    assert!(plan.contains("the steps that 3 runs of this study logged on this device"), "{plan}");
+    let before = log(&place, FOLDERS[0]);
+    let told = place.succeeds(&["study", "tiny.toml"]);
+    assert!(told.contains("5 of 5 runs done"), "{told}");
+    assert!(log(&place, FOLDERS[0]) == before, "a run was trained twice");
+    let study = Study::load(&place.path("runs/study/tiny")).unwrap().unwrap();
+    let folders: Vec<_> = study.runs.iter().map(|run| run.folder.to_str().unwrap()).collect();
+    assert_eq!((folders, study.baseline.as_str()), (FOLDERS.to_vec(), "ln_g"));
+    let plan = place.succeeds(&["study", "tiny.toml", "--dry-run"]);
+    assert!(plan.contains("5 runs, 5 done") && !plan.contains("time: "), "{plan}");
+
+    // What a process leaves that is killed after the last checkpoint is tidied up later.
+    let checkpoints = run(&place, "r-seed1").join("checkpoints");
+    let left = ["step-00000005", ".step-00000004.removing"].map(|name| checkpoints.join(name));
+    for folder in &left {
+        fs::create_dir(folder).unwrap();
+        fs::copy(checkpoints.join("step-00000010/trainer_state.json"), folder.join("trainer_state.json"))
+            .unwrap();
+    }
+    place.succeeds(&["study", "tiny.toml"]);
+    assert!(!left.iter().any(|folder| folder.exists()) && checkpoints.join("step-00000010").exists());
+    // A run that cannot be read is told of, and the plan goes on.
+    let config = run(&place, "r-seed2").join("config.toml");
+    let whole = fs::read(&config).unwrap();
+    fs::write(&config, "[model\n").unwrap();
+    let plan = place.succeeds(&["study", "tiny.toml", "--dry-run"]);
+    assert!(plan.contains("r-seed2 cannot be gone on with: this is not TOML"), "{plan}");
+    fs::write(&config, whole).unwrap();
+
+    // Each run is the one that `train` makes; one device for all of them changes no bit.
+    let config = run(&place, "free-seed2").join("config.toml");
+    let command = ["train", config.to_str().unwrap(), "--run", "alone"];
+    place.succeeds(&command);
+    assert_same(&run(&place, "free-seed2"), &place.path("alone"));
+}
+
+#[test]
+fn a_study_prepares_its_data_and_times_its_steps() {
+    let place = place();
+    fs::remove_dir_all(place.path("data")).unwrap();
+    let study = ["study", "tiny.toml", "--out", "s", "--set", "train.steps=2"];
+    let told =
+        ["the data folder is missing", "normfree prepare SOURCE --out data --vocab-size 300 --chunk 16"];
+    place.fails(&study, 4, &told);
+    fs::write(place.path("tiny.toml"), STUDY.replace("seeds = [1, 2]", "prepare = [\"text\"]")).unwrap();
+    let plan = place.succeeds(&["study", "tiny.toml", "--dry-run", "--measure", "--quiet"]);
+    assert!(plan.contains("steps of 1 configuration timed just now"), "{plan}");
+    assert!(!place.path("data").exists() && !place.path("runs").exists(), "a plan leaves nothing");
+    // What a preparation that was killed may leave.
+    fs::create_dir(place.path("data")).unwrap();
+    fs::write(place.path("data/train.bin"), "half").unwrap();
+    let told = place.succeeds(&study);
+    assert!(told.contains("held out") && told.contains("3 of 3 runs done"), "{told}");
+    assert!(place.path("s/study.json").is_file() && place.path("data/meta.json").is_file());
+}
+
+#[test]
+fn what_fails_does_not_stop_the_others() {
+    let place = place();
+    let breaks =
+        "name = \"r\"\nmodel.embd_pdrop = 0.0\ntrain.learning_rate = 1e15\ntrain.max_grad_norm = 0.0";
+    fs::write(place.path("tiny.toml"), STUDY.replace("name = \"r\"", breaks)).unwrap();
+    // A folder that is somebody's, and one with a run of other settings.
+    fs::create_dir_all(run(&place, "free-seed1")).unwrap();
+    fs::write(run(&place, "free-seed1").join("letter.txt"), "dear").unwrap();
+    let output = place.command(&["study", "tiny.toml", "--quiet"]).output().unwrap();
+    refused(
+        &output,
+        10,
+        &[
+            "3 of 5 runs failed",
+            "r-seed1: training stopped before the update",
+            "r-seed2: ",
+            "train.on_nonfinite = \"record\", in the study",
+            "free-seed1: the run folder exists already",
+            "letter.txt",
+        ],
+    );
+    assert!(String::from_utf8_lossy(&output.stdout).contains("2 of 5 runs done"), "{}", shown(&output));
+
+    let others = ["study", "tiny.toml", "--set", "train.batch_size=1"];
+    let plan = place.succeeds(&[&others[..], &["--dry-run"]].concat());
+    assert!(plan.contains("free-seed2 holds a run with another configuration"), "{plan}");
+    let parts = ["another configuration", "train.batch_size = 2 there, 1 here", "delete it", "--out"];
+    place.fails(&others, 6, &parts);
+}
+
+#[test]
+fn what_another_process_has_is_left_to_it() {
+    let place = place();
+    let held = RunFolder::create(&run(&place, "r-seed2")).unwrap();
+    let plan = place.succeeds(&["study", "tiny.toml", "--dry-run"]);
+    assert!(plan.contains(&format!("process {} has it", std::process::id())), "{plan}");
+    let output = place.command(&["study", "tiny.toml"]).output().unwrap();
+    assert!(output.status.success(), "{}", shown(&output));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("4 of 5 runs done"), "{}", shown(&output));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("left to other processes: r-seed2"), "{said}");
+    drop(held);
+    let told = place.succeeds(&["study", "tiny.toml"]);
+    assert!(told.contains("5 of 5 runs done"), "{told}");
+}
+
+/// Two processes take runs from one study, each what the other has not.
+#[test]
+fn two_processes_share_a_study() {
+    let place = place();
+    let start = || {
+        let mut command = place.command(&["study", "tiny.toml"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    for child in [start(), start()] {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", shown(&output));
+    }
+    place.succeeds(&["study", "tiny.toml"]);
+    place.succeeds(&["study", "tiny.toml", "--out", "alone"]);
+    for name in FOLDERS {
+        assert_same(&run(&place, name), &place.path("alone").join(name));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_it_with_a_checkpoint() {
+    let place = place();
+    let long = ["study", "tiny.toml", "--set", "train.steps=4000", "--out", "s"];
+    let mut command = place.command(&long);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let began = Instant::now();
+    while fs::metadata(place.path("s/ln_g-seed3/metrics.jsonl")).map_or(0, |file| file.len()) == 0 {
+        assert!(began.elapsed() < Duration::from_secs(120), "the study does not begin");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    refused(&output, 130, &["a checkpoint was written", "the same command goes on from there"]);
+    let plan = place.succeeds(&[&long[..], &["--dry-run"]].concat());
+    assert!(plan.contains(" of 4,000") && plan.matches("missing").count() == 4, "{plan}");
+}
+
+#[test]
+fn a_command_that_cannot_be() {
+    let place = place();
+    place.fails(&["study"], 2, &["STUDY"]);
+    place.fails(&["study", "nowhere.toml"], 9, &["nowhere.toml"]);
+    place.fails(&["study", "tiny.toml", "--shard", "3/2"], 2, &["--shard", "1/4"]);
+    place.fails(&["study", "tiny.toml", "--measure"], 2, &["--dry-run"]);
+    place.fails(
+        &["study", "tiny.toml", "--set", "train.seed=4"],
+        3,
+        &["--set train.seed", "seeds = [1, 2, 3]"],
+    );
+    place.fails(&["study", "tiny.toml", "--set", "model.vocab_size=100"], 4, &["differ in vocabulary"]);
+    assert!(!run(&place, FOLDERS[0]).exists(), "a refused study began a run");
+}
