@@ -11,6 +11,7 @@ mod picture;
 mod plot;
 mod prepare;
 mod progress;
+mod report;
 mod stop;
 mod train;
 mod verify;
@@ -31,6 +32,7 @@ Examples:
   normfree prepare ~/code --out data/code
   normfree train configs/small/sm_r.toml --set data.path=data/code
   normfree plot runs/sm_g runs/sm_r --out figures
+  normfree report runs/sm_g runs/sm_r
 
 Exit codes:
   0 done             5 checkpoint    9 reading or writing
@@ -122,8 +124,10 @@ enum Command {
     Train(train::Arguments),
     /// Loss and perplexity of a checkpoint on held-out text
     Eval(eval::Arguments),
-    /// Draw runs: entropy heatmap, loss and entropy curves, a table
+    /// Draw runs or a study: heatmaps, curves, tables, each a file for a paper
     Plot(plot::Arguments),
+    /// Everything about runs or a study in one page to open, send or publish
+    Report(report::Arguments),
 }
 
 /// Does what was asked.
@@ -141,6 +145,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Train(arguments) => train::run(&arguments, &global),
         Command::Eval(arguments) => eval::run(&arguments, &global),
         Command::Plot(arguments) => plot::run(&arguments, &global),
+        Command::Report(arguments) => report::run(&arguments, &global),
     }
 }
 

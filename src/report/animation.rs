@@ -80,9 +80,8 @@ fn thinned(steps: &[u64]) -> Vec<u64> {
 
 /// Frames of one size as an APNG: the first whole, of each later one the box in which it differs.
 fn encode(frames: &[RgbImage]) -> Result<Vec<u8>> {
-    let failed = |error: png::EncodingError| {
-        Fault::new(Kind::Io, "cannot encode the animation as PNG").found(error)
-    };
+    let failed =
+        |error: png::EncodingError| Fault::new(Kind::Io, "cannot encode the animation as PNG").found(error);
     let (width, height) = frames[0].dimensions();
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, width, height);

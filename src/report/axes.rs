@@ -93,7 +93,8 @@ impl Axes {
                 }
                 let at = self.place((self.x.0, value.log10())).1;
                 picture.line(vec![(self.left, at), (right, at)], 1.0, GRID);
-                let text = if power.abs() > 4 { format!("{value:e}") } else { tick_text(value, value.min(1.0)) };
+                let text =
+                    if power.abs() > 4 { format!("{value:e}") } else { tick_text(value, value.min(1.0)) };
                 let text = Text::new(self.left - 8.0, at, TICK, text.replace('-', "−"));
                 picture.text(text.anchor(Anchor::End).color(INK));
             }

@@ -50,8 +50,11 @@ impl Comparison {
         let mut seen = BTreeSet::new();
         for path in paths.iter().map(AsRef::as_ref) {
             if !seen.insert(path.canonicalize().unwrap_or_else(|_| path.to_owned())) {
-                return Err(Fault::new(Kind::Usage, "this is named twice, and would be compared with itself")
-                    .at(path.display()));
+                return Err(Fault::new(
+                    Kind::Usage,
+                    "this is named twice, and would be compared with itself",
+                )
+                .at(path.display()));
             }
             if path.extension().is_some_and(|extension| extension == "toml") && path.is_file() {
                 runs.extend(published::load(path)?);
@@ -87,16 +90,7 @@ impl Comparison {
             }
         }
         groups.iter_mut().for_each(|group| group.sort_by_key(|&index| runs[index].seed));
-        // What a paper says stands behind what was measured here under the same name.
-        if runs.iter().any(|run| run.published.is_none()) {
-            let first = |group: &Vec<usize>| {
-                let name = &runs[group[0]].name;
-                groups.iter().position(|other| runs[other[0]].name == *name)
-            };
-            let mut order: Vec<_> = groups.iter().map(|group| (first(group), group.clone())).collect();
-            order.sort_by_key(|(first, group)| (*first, runs[group[0]].published.is_some()));
-            groups = order.into_iter().map(|(_, group)| group).collect();
-        }
+        let groups = beside_published(groups, &runs);
         let heads: Vec<&RunData> = groups.iter().map(|group| &runs[group[0]]).collect();
         let groups: Vec<Group> = distinct_names(&heads)
             .into_iter()
@@ -113,7 +107,14 @@ impl Comparison {
             }
         }
         let baseline = baseline.unwrap_or(PAPERS_BASELINE);
-        let baseline = groups.iter().position(|group| runs[group.runs[0]].name == baseline).unwrap_or(0);
+        let named = |measured: bool| {
+            let of = |group: &Group| &runs[group.runs[0]];
+            let fits =
+                |group: &Group| of(group).name == baseline && of(group).published.is_none() == measured;
+            groups.iter().position(fits)
+        };
+        let measured = || groups.iter().position(|group| runs[group.runs[0]].published.is_none());
+        let baseline = named(true).or_else(measured).or_else(|| named(false)).unwrap_or(0);
         Self { runs, names, groups, baseline, ..Self::default() }
     }
 
@@ -131,6 +132,27 @@ impl Comparison {
     /// The runs of a group.
     pub fn of<'a>(&'a self, group: &'a Group) -> impl Iterator<Item = &'a RunData> + Clone {
         group.runs.iter().map(|&index| &self.runs[index])
+    }
+
+    /// The group that `group` is compared with: the baseline; of what is published the published baseline, for
+    /// perplexities on other text say nothing of each other. None for a baseline itself, and where there is none.
+    pub fn baseline_of(&self, group: usize) -> Option<usize> {
+        let first = |group: usize| self.groups.get(group).map(|group| &self.runs[group.runs[0]]);
+        let (own, base) = (first(group)?, first(self.baseline)?);
+        let fits = |&other: &usize| {
+            first(other).is_some_and(|other| other.name == base.name && other.published == own.published)
+        };
+        let found = match own.published == base.published {
+            true => Some(self.baseline),
+            false => (0..self.groups.len()).find(fits),
+        };
+        found.filter(|&other| other != group)
+    }
+
+    /// Whether something measured here stands beside something published.
+    pub fn mixed(&self) -> bool {
+        let published = |run: &RunData| run.published.is_some();
+        self.runs.iter().any(published) && !self.runs.iter().all(published)
     }
 
     /// Whether some configuration was trained with more than one seed.
@@ -151,6 +173,23 @@ impl Comparison {
                 .remedy(format!("choose among: {}", self.names.join("; ")))
         })
     }
+}
+
+/// The groups with what a paper says right behind what was measured here under the same name, pairs first.
+fn beside_published(groups: Vec<Vec<usize>>, runs: &[RunData]) -> Vec<Vec<usize>> {
+    let published = |group: &[usize]| runs[group[0]].published.is_some();
+    let namesakes = |group: &[usize]| -> Vec<usize> {
+        let name = &runs[group[0]].name;
+        (0..groups.len()).filter(|&other| runs[groups[other][0]].name == *name).collect()
+    };
+    let key = |group: &Vec<usize>| {
+        let same = namesakes(group);
+        let paired = same.iter().any(|&other| published(&groups[other]) != published(group));
+        (!paired, same.first().copied(), published(group))
+    };
+    let mut order: Vec<_> = groups.iter().map(|group| (key(group), group.clone())).collect();
+    order.sort_by_key(|(key, _)| *key);
+    order.into_iter().map(|(_, group)| group).collect()
 }
 
 fn load_study(
@@ -187,8 +226,7 @@ fn same_configuration(one: &RunData, other: &RunData) -> bool {
         return false;
     }
     if one.configuration.is_some() || other.configuration.is_some() {
-        return one.configuration == other.configuration
-            && one.dir.parent() == other.dir.parent();
+        return one.configuration == other.configuration && one.dir.parent() == other.dir.parent();
     }
     let fixed = |run: &RunData| {
         let mut settings = run.settings.clone();

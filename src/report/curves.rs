@@ -97,8 +97,9 @@ pub fn loss_curves(comparison: &Comparison, perplexity: bool) -> Result<Picture>
     if perplexity {
         axes.draw_exponential(&mut picture, "Perplexity");
     }
+    let thickness = if comparison.seeds() { 1.1 } else { 1.8 };
     for curve in &curves {
-        axes.curve(&mut picture, &curve.train, 1.8, curve.color, curve.dash);
+        axes.curve(&mut picture, &curve.train, thickness, curve.color, curve.dash);
         for &point in &curve.held_out {
             // A white rim sets points apart that lie over each other.
             axes.point(&mut picture, point, 4.6, WHITE);

@@ -3,7 +3,7 @@
 use super::colormap::Colormap;
 use super::comparison::Comparison;
 use super::curves::loss_curves;
-use super::heatmap::{Panel, Scale, difference, heatmap};
+use super::heatmap::{Panel, Scale, columns, difference, heatmap_in};
 use super::layers::{Quantity, layer_curves};
 use super::picture::Picture;
 use super::quarters::quarters;
@@ -62,11 +62,21 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
     if has_heads {
         let caption =
             format!("Overload: heads at 3M/4 or above; collapse: below M/4. M: {}.", options.reference);
-        let one = if comparison.study && comparison.seeds() { " Of each configuration the first seed." } else { "" };
-        let picture = heatmap(&panels, &format!("{caption}{one}"), options.scale, options.colormap)?;
+        let one = if comparison.study && comparison.seeds() {
+            " Of each configuration the first seed."
+        } else {
+            ""
+        };
+        // What is published stands right of what was measured under the same name.
+        let columns = columns(panels.len());
+        let columns = if comparison.mixed() { columns.next_multiple_of(2) } else { columns };
+        let picture =
+            heatmap_in(columns, &panels, &format!("{caption}{one}"), options.scale, options.colormap)?;
         add(
             "heatmap",
-            &format!("Mean attention entropy of every head (nats): layers down, heads across. {caption}{one}"),
+            &format!(
+                "Mean attention entropy of every head (nats): layers down, heads across. {caption}{one}"
+            ),
             picture,
         );
     }
@@ -77,7 +87,9 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
             let caption = "Mean entropy of each head of the first minus that of the same head of the second.";
             add(
                 "heatmap_difference",
-                &format!("{named}. {caption} Heads have no order of their own: neighbours of one place need not match."),
+                &format!(
+                    "{named}. {caption} Heads have no order of their own: neighbours of one place need not match."
+                ),
                 difference(&one, &other, caption)?,
             );
         }

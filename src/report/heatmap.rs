@@ -107,10 +107,24 @@ impl Shade {
 /// # Errors
 /// `Usage` when there is no panel, or one without a single head.
 pub fn heatmap(panels: &[Panel], caption: &str, scale: Scale, colormap: Colormap) -> Result<Picture> {
+    heatmap_in(columns(panels.len()), panels, caption, scale, colormap)
+}
+
+/// As [`heatmap`], in so many columns.
+///
+/// # Errors
+/// As [`heatmap`].
+pub(super) fn heatmap_in(
+    columns: usize,
+    panels: &[Panel],
+    caption: &str,
+    scale: Scale,
+    colormap: Colormap,
+) -> Result<Picture> {
     let names: Vec<&str> = panels.iter().map(|panel| panel.title.as_str()).collect();
     let title = format!("Mean attention entropy (nats) per layer and head: {}", names.join(", "));
     let shade = |panels: &[Panel]| Shade::Entropy { top: top_of(panels), colormap };
-    draw(panels, (&title, caption), scale, shade)
+    draw(columns, panels, (&title, caption), scale, shade)
 }
 
 /// Draws the panels with colours that span 0 … `top` nats, whatever is in them: for pictures that are compared.
@@ -125,7 +139,8 @@ pub(super) fn heatmap_up_to(
 ) -> Result<Picture> {
     let top = if top > 0.0 { top } else { 1.0 };
     let shade = |_: &[Panel]| Shade::Entropy { top, colormap };
-    draw(panels, ("Mean attention entropy (nats) per layer and head", caption), Scale::Shared, shade)
+    let title = "Mean attention entropy (nats) per layer and head";
+    draw(columns(panels.len()), panels, (title, caption), Scale::Shared, shade)
 }
 
 /// Draws how far the entropies of `one` lie above those of `other`, head by head.
@@ -134,7 +149,8 @@ pub(super) fn heatmap_up_to(
 /// `Usage` where the two are not of one shape, or have no head.
 pub fn difference(one: &Panel, other: &Panel, caption: &str) -> Result<Picture> {
     let shape = |panel: &Panel| (panel.values.len(), heads(panel));
-    let told = |panel: &Panel| format!("{}: {} layers of {} heads", panel.title, shape(panel).0, shape(panel).1);
+    let told =
+        |panel: &Panel| format!("{}: {} layers of {} heads", panel.title, shape(panel).0, shape(panel).1);
     if shape(one) != shape(other) {
         return Err(Fault::new(Kind::Usage, "models of different shape have no difference of heads")
             .found(format!("{}; {}", told(one), told(other)))
@@ -150,10 +166,11 @@ pub fn difference(one: &Panel, other: &Panel, caption: &str) -> Result<Picture> 
         let reach = sizes.filter(|size| size.is_finite()).fold(0.0, f64::max);
         Shade::Difference { reach: if reach > 0.0 { reach } else { 1.0 } }
     };
-    draw(&[panel], (&spoken, caption), Scale::Shared, shade)
+    draw(1, &[panel], (&spoken, caption), Scale::Shared, shade)
 }
 
 fn draw(
+    columns: usize,
     panels: &[Panel],
     (title, caption): (&str, &str),
     scale: Scale,
@@ -165,7 +182,7 @@ fn draw(
     if let Some(empty) = panels.iter().find(|panel| heads(panel) == 0) {
         return Err(Fault::new(Kind::Usage, format!("`{}` has no attention head to draw", empty.title)));
     }
-    let page = Page::new(panels, caption, scale);
+    let page = Page::new(columns, panels, caption, scale);
     let mut picture = Picture::new(page.width, page.height, title);
     let shared = shade(panels);
     for (index, panel) in panels.iter().enumerate() {
@@ -219,8 +236,7 @@ struct Page<'a> {
 }
 
 impl<'a> Page<'a> {
-    fn new(panels: &[Panel], caption: &'a str, scale: Scale) -> Self {
-        let columns = columns(panels.len());
+    fn new(columns: usize, panels: &[Panel], caption: &'a str, scale: Scale) -> Self {
         let rows = panels.len().div_ceil(columns);
         let most = |size: fn(&Panel) -> f64| panels.iter().map(size).fold(0.0, f64::max);
         let (across, down) = (most(|panel| heads(panel) as f64), most(|panel| panel.values.len() as f64));
@@ -270,13 +286,7 @@ impl<'a> Page<'a> {
     }
 }
 
-fn draw_panel(
-    picture: &mut Picture,
-    panel: &Panel,
-    (x, y): (f64, f64),
-    size: (f64, f64),
-    shade: Shade,
-) {
+fn draw_panel(picture: &mut Picture, panel: &Panel, (x, y): (f64, f64), size: (f64, f64), shade: Shade) {
     let (layers, heads) = (panel.values.len(), heads(panel));
     let (width, height) = (heads as f64 * size.0, layers as f64 * size.1);
     let lines = panel.notes.len() as f64;

@@ -80,7 +80,9 @@ impl Quantity {
             Self::Entropy => "Mean attention entropy of each layer over training, nats",
             Self::Slopes => "Learnable slope of the activation in each layer over training",
             Self::Zeros => "Share of feed-forward activations that are zero, by layer, over training",
-            Self::Dead => "Share of feed-forward units that are zero for every token, by layer, over training",
+            Self::Dead => {
+                "Share of feed-forward units that are zero for every token, by layer, over training"
+            }
             Self::ResidualMax => "Largest magnitude in the residual stream behind each layer over training",
             Self::ResidualMedian => "Median magnitude in the residual stream behind each layer over training",
             Self::GradNorm => "L2 norm of the gradient of each layer's parameters over training",
@@ -170,7 +172,8 @@ pub fn layer_curves(comparison: &Comparison, quantity: Quantity) -> Result<Pictu
     let values = records().flat_map(|(_, layers)| layers).map(|&value| quantity.on_axis(value));
     let y = range(quantity, values.chain(panels.iter().filter_map(|panel| panel.ceiling)));
 
-    let columns = columns(panels.len());
+    // More than three side by side are too small in print.
+    let columns = columns(panels.len()).min(3);
     let rows = panels.len().div_ceil(columns);
     let title_width = panels.iter().map(|panel| text::width(panel.name, TITLE) * SLACK).fold(0.0, f64::max);
     let room = (LEFT + PLOT.0.max(title_width), ABOVE + PLOT.1 + BELOW);
@@ -182,7 +185,7 @@ pub fn layer_curves(comparison: &Comparison, quantity: Quantity) -> Result<Pictu
         let left = MARGIN + (index % columns) as f64 * (room.0 + GAP) + LEFT;
         let above = MARGIN + (index / columns) as f64 * (room.1 + GAP);
         let last = panel.seeds.iter().flatten().map(|(step, _)| *step).max().unwrap_or(0);
-        let x = (0.0, last.max(1) as f64);
+        let x = (0.0, last as f64 + 1.0);
         let axes = Axes { left, top: above + ABOVE, width: PLOT.0, height: PLOT.1, x, y };
         draw_panel(&mut picture, panel, quantity, &axes, &color);
     }
@@ -198,8 +201,7 @@ pub fn layer_curves(comparison: &Comparison, quantity: Quantity) -> Result<Pictu
 /// The range of the vertical axis, in which all finite values lie.
 fn range(quantity: Quantity, values: impl Iterator<Item = f64>) -> (f64, f64) {
     let ends = |(low, high): (f64, f64), value: f64| (low.min(value), high.max(value));
-    let (low, high) =
-        values.filter(|value| value.is_finite()).fold((f64::INFINITY, f64::NEG_INFINITY), ends);
+    let (low, high) = values.filter(|value| value.is_finite()).fold((f64::INFINITY, f64::NEG_INFINITY), ends);
     match quantity {
         _ if low > high => (0.0, 1.0),
         Quantity::Slopes | Quantity::ResidualMax | Quantity::ResidualMedian | Quantity::GradNorm => {

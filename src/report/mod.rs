@@ -11,7 +11,7 @@ pub mod layers;
 mod legend;
 pub mod liveness;
 pub mod outcome;
-//PAGE
+pub mod page;
 pub mod paired;
 pub mod picture;
 pub mod published;

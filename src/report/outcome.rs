@@ -25,7 +25,9 @@ pub struct Outcome {
     pub perplexity: Option<Sample>,
     /// Runs whose newest evaluation is not finite.
     pub broken: usize,
-    /// Of the mean perplexity against the baseline's; none for the baseline itself.
+    /// What this one is compared with; none for a baseline.
+    pub against: Option<String>,
+    /// Of the mean perplexity against that one's.
     pub change: Option<f64>,
     /// Of held-out losses against the baseline's, or how many seeds they share where these are too few.
     pub paired: std::result::Result<Paired, usize>,
@@ -56,7 +58,7 @@ const CSV: [&str; 20] = [
     "perplexity_mean",
     "perplexity_sd",
     "not_finite",
-    "baseline",
+    "compared_with",
     "relative_change",
     "paired_n",
     "paired_t",
@@ -74,9 +76,10 @@ const CSV: [&str; 20] = [
 /// Those of [`Reference::nats`].
 pub fn outcomes(comparison: &Comparison, reference: Reference) -> Result<Outcomes> {
     let spreads = spreads(&comparison.runs, reference)?;
-    let base = comparison.groups.get(comparison.baseline).map(|group| losses(comparison, group));
     let mut rows: Vec<Outcome> = Vec::new();
-    for group in &comparison.groups {
+    for (index, group) in comparison.groups.iter().enumerate() {
+        let against = comparison.baseline_of(index).map(|base| &comparison.groups[base]);
+        let base = against.map(|group| losses(comparison, group));
         let evals = || comparison.of(group).filter_map(|run| run.evals.last());
         let finite = |part: fn(&Eval) -> f64| -> Vec<f64> {
             evals().map(part).filter(|value| value.is_finite()).collect()
@@ -89,7 +92,8 @@ pub fn outcomes(comparison: &Comparison, reference: Reference) -> Result<Outcome
             (other == step).then_some((*seed, (*loss, *base)))
         };
         let pairs: BTreeMap<u64, (f64, f64)> = own.iter().filter_map(comparable).collect();
-        let side = |part: fn(&(f64, f64)) -> f64| pairs.iter().map(|(seed, pair)| (*seed, part(pair))).collect();
+        let side =
+            |part: fn(&(f64, f64)) -> f64| pairs.iter().map(|(seed, pair)| (*seed, part(pair))).collect();
         let steps = || evals().map(|eval| eval.step);
         rows.push(Outcome {
             name: group.name.clone(),
@@ -99,14 +103,16 @@ pub fn outcomes(comparison: &Comparison, reference: Reference) -> Result<Outcome
             loss: Sample::of(&finite(|eval| eval.loss)),
             perplexity: Sample::of(&finite(|eval| eval.ppl)),
             broken: evals().filter(|eval| !eval.ppl.is_finite()).count(),
+            against: against.map(|group| group.name.clone()),
             change: None,
             paired: paired(&side(|pair| pair.0), &side(|pair| pair.1)),
             spread: Spread::mean(&of_group),
         });
     }
-    let against = rows.get(comparison.baseline).and_then(|row| row.perplexity);
-    for (_, row) in rows.iter_mut().enumerate().filter(|(index, _)| *index != comparison.baseline) {
-        row.change = row.perplexity.zip(against).map(|(own, base)| own.mean / base.mean - 1.0);
+    let perplexities: Vec<Option<Sample>> = rows.iter().map(|row| row.perplexity).collect();
+    for (index, row) in rows.iter_mut().enumerate() {
+        let base = comparison.baseline_of(index).and_then(|base| perplexities[base]);
+        row.change = row.perplexity.zip(base).map(|(own, base)| own.mean / base.mean - 1.0);
     }
     Ok(Outcomes {
         rows,
@@ -138,13 +144,12 @@ impl Outcomes {
         header.extend(["collapse [0, M/4)", "[M/4, M/2)", "[M/2, 3M/4)", "overload [3M/4, M]", "M (nats)"]);
         Table {
             header: header.into_iter().map(String::from).collect(),
-            rows: (0..self.rows.len()).map(|index| self.cells(index)).collect(),
+            rows: self.rows.iter().map(|row| self.cells(row)).collect(),
             notes: self.notes(),
         }
     }
 
-    fn cells(&self, index: usize) -> Vec<String> {
-        let row = &self.rows[index];
+    fn cells(&self, row: &Outcome) -> Vec<String> {
         let absent = || "–".to_string();
         let count = |number: u64| tick_text(number as f64, 1.0);
         let measured = |sample: Option<Sample>, places: usize| match sample {
@@ -167,7 +172,7 @@ impl Outcomes {
             let broken = if row.broken > 0 { format!(", {} NaN", row.broken) } else { String::new() };
             cells.insert(1, format!("{}{broken}", row.seeds));
             cells.push(match row.paired {
-                _ if index == self.baseline => absent(),
+                _ if row.against.is_none() => absent(),
                 Ok(paired) => in_words(&paired),
                 Err(shared) => format!("{shared} shared {}", if shared == 1 { "seed" } else { "seeds" }),
             });
@@ -208,13 +213,21 @@ impl Outcomes {
         if steps.windows(2).any(|pair| pair[0] != pair[1]) {
             notes.push("Not all runs were evaluated after the same number of steps.".to_owned());
         }
+        let base = self.rows.get(self.baseline).map(|row| &row.name);
+        for other in
+            self.rows.iter().filter_map(|row| row.against.as_ref()).filter(|&name| Some(name) != base)
+        {
+            let note = format!("What is published is compared with {other}: on other text.");
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
         notes.extend(self.missing.iter().map(|missing| format!("Left out: {missing}.")));
         notes
     }
 
     /// The same as comma-separated values in full precision; shares and changes are parts of 1.
     pub fn csv(&self) -> String {
-        let base = self.rows.get(self.baseline).map_or("", |row| row.name.as_str());
         let mut out = CSV.join(",") + "\n";
         for row in &self.rows {
             let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
@@ -231,7 +244,7 @@ impl Outcomes {
                 number(row.perplexity.map(|sample| sample.mean)),
                 number(row.perplexity.and_then(|sample| sample.deviation)),
                 row.broken.to_string(),
-                csv_field(base),
+                csv_field(row.against.as_deref().unwrap_or_default()),
                 number(row.change),
                 whole(paired.map(|paired| paired.n as u64)),
                 number(paired.map(|paired| paired.t)),

@@ -20,7 +20,8 @@ pub fn load(path: &Path) -> Result<Vec<RunData>> {
             .remedy("it holds matrices as in sm_g = [[2.7, 3.4], [1.9, 1.7]]")
     };
     let text = std::fs::read_to_string(path).map_err(|e| Fault::io("read the entropies", path, &e))?;
-    let mut table: toml::Table = text.parse().map_err(|e: toml::de::Error| damaged(e.message().to_owned()))?;
+    let mut table: toml::Table =
+        text.parse().map_err(|e: toml::de::Error| damaged(e.message().to_owned()))?;
     let perplexity: BTreeMap<String, f64> = match table.remove("published_perplexity") {
         Some(value) => value
             .try_into()

@@ -25,8 +25,7 @@ const BELOW: f64 = 50.0;
 const NARROWEST: f64 = 30.0;
 
 /// The four quarters, from collapse to overload.
-pub const QUARTERS: [&str; 4] =
-    ["0 to M/4 (collapse)", "M/4 to M/2", "M/2 to 3M/4", "3M/4 to M (overload)"];
+pub const QUARTERS: [&str; 4] = ["0 to M/4 (collapse)", "M/4 to M/2", "M/2 to 3M/4", "3M/4 to M (overload)"];
 
 /// The colour of a quarter: the sequential scale of the heatmaps, dark for little entropy.
 pub(super) fn colour(quarter: usize) -> Rgb {

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::axes::{Axes, INK, QUIET, tick_text};
+use super::axes::{Axes, INK, QUIET};
 use super::colormap::{OKABE_ITO, Rgb, WHITE};
 use super::comparison::Comparison;
 use super::legend::{self, Entry, Swatch};
 use super::picture::{Anchor, Picture, Text};
-use super::run::RunData;
-use super::spread::spreads;
-use super::stats::Reference;
+use super::run::{RunData, widen};
+use super::spread::{Spread, spreads};
+use super::stats::{Reference, bins};
+use super::table::decimal;
 use crate::fault::{Fault, Kind, Result};
 
 const MARGIN: f64 = 18.0;
@@ -28,7 +29,7 @@ struct Point {
     broke: Option<u64>,
     /// Steps done.
     steps: u64,
-    /// Share of heads that have collapsed; none without attention records.
+    /// Share of heads that have collapsed, as long as all were finite; none without such records.
     collapse: Option<f64>,
 }
 
@@ -47,13 +48,13 @@ pub fn has_slopes(comparison: &Comparison) -> bool {
 /// `Usage` when no run has a fixed slope; those of [`Reference::nats`].
 pub fn slope_stability(comparison: &Comparison, reference: Reference) -> Result<Picture> {
     let spreads = spreads(&comparison.runs, reference)?;
-    let point = |(run, spread): (&RunData, &Option<super::spread::Spread>)| {
+    let point = |(run, spread): (&RunData, &Option<Spread>)| {
         Some(Point {
             slope: run.fixed_slope()?,
             normalized: run.setting("model", "norm").and_then(toml::Value::as_str) != Some("none"),
             broke: run.broke_at(),
             steps: run.steps_done(),
-            collapse: spread.as_ref().map(super::spread::Spread::collapse),
+            collapse: spread.as_ref().and_then(|spread| collapse(run, spread.reference)),
         })
     };
     let points: Vec<Point> = comparison.runs.iter().zip(&spreads).filter_map(point).collect();
@@ -77,7 +78,8 @@ pub fn slope_stability(comparison: &Comparison, reference: Reference) -> Result<
     let rows = legend::rows(&entries, width - left - MARGIN);
     let top = MARGIN + rows.len() as f64 * legend::LINE + 30.0;
     let height = top + 2.0 * PLOT.1 + BETWEEN + BELOW + MARGIN;
-    let title = "First step with a number that is not finite, and share of collapsed heads, over the fixed slope";
+    let title =
+        "First step with a number that is not finite, and share of collapsed heads, over the fixed slope";
     let mut picture = Picture::new(width, height, title);
     legend::draw(&mut picture, (left, MARGIN + 8.0), &rows);
     let note = "full: the step at which a number was not finite; empty triangle: none until then";
@@ -106,16 +108,26 @@ pub fn slope_stability(comparison: &Comparison, reference: Reference) -> Result<
         };
         picture.text(Text::new(at, below + 31.0, TICK, what).color(QUIET));
     }
-    let label = Text::new(left + PLOT.0 / 2.0, below + 52.0, 14.0, "Slope for negative inputs (not to scale)");
+    let label =
+        Text::new(left + PLOT.0 / 2.0, below + 52.0, 14.0, "Slope for negative inputs (not to scale)");
     picture.text(label.color(INK));
     draw_points(&mut picture, (&onset, &collapse), &points, &place, kinds.map(|kind| kind.1));
-    let m = spreads.iter().flatten().next();
-    if let Some(spread) = m {
-        let text = format!("collapsed: mean entropy below M/4, M = {}", tick_text(spread.reference, 0.01));
-        let text = Text::new(left + 10.0, collapse.top - 12.0, SMALL, format!("{text} nats, {reference}"));
+    if let Some(spread) = spreads.iter().flatten().next() {
+        let text = format!(
+            "below M/4 in the last record with finite entropies alone; M = {}",
+            decimal(spread.reference, 2)
+        );
+        let text = Text::new(left + 10.0, collapse.top - 12.0, SMALL, format!("{text} nats"));
         picture.text(text.anchor(Anchor::Start).color(QUIET));
     }
     Ok(picture)
+}
+
+/// Share of heads below M/4 in the newest record of which every entropy is finite.
+fn collapse(run: &RunData, m: f64) -> Option<f64> {
+    let finite = |grid: &&Vec<Vec<f32>>| grid.iter().flatten().all(|entropy| entropy.is_finite());
+    let grid = run.attention.iter().rev().map(|record| &record.head_entropy).find(finite)?;
+    (m > 0.0).then(|| bins(&widen(grid), m)[0])
 }
 
 fn draw_points(

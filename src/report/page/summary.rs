@@ -1,0 +1,123 @@
+//! What the runs show, in sentences made from their numbers.
+
+use super::html::escape;
+use crate::report::axes::tick_text;
+use crate::report::comparison::Comparison;
+use crate::report::outcome::{Outcome, Outcomes, in_text, in_words};
+use crate::report::run::RunData;
+use crate::report::table::percent;
+
+/// A list of findings.
+pub fn summary(comparison: &Comparison, outcomes: &Outcomes) -> String {
+    let mut lines = vec![scope(comparison)];
+    let measured = |row: &&Outcome| {
+        comparison
+            .groups
+            .iter()
+            .any(|group| group.name == row.name && comparison.runs[group.runs[0]].published.is_none())
+    };
+    let here: Vec<&Outcome> = outcomes.rows.iter().filter(measured).collect();
+    if here.len() > 1 {
+        lines.extend(best(&here));
+    }
+    lines.extend(outcomes.rows.iter().filter_map(against));
+    lines.extend(heads(&outcomes.rows));
+    lines.extend(broken(comparison));
+    if here.len() > 1 && !comparison.seeds() {
+        lines.push("Each configuration has one seed: a difference between two can be chance.".to_owned());
+    }
+    lines.extend(comparison.missing.iter().map(|missing| format!("Left out: {missing}.")));
+    let items: String = lines.iter().map(|line| format!("<li>{}</li>\n", escape(line))).collect();
+    format!("<ul>\n{items}</ul>")
+}
+
+/// How many runs of what.
+fn scope(comparison: &Comparison) -> String {
+    let here: Vec<&RunData> = comparison.runs.iter().filter(|run| run.published.is_none()).collect();
+    let published = comparison.runs.len() - here.len();
+    let groups = comparison.groups.iter().filter(|group| comparison.runs[group.runs[0]].published.is_none());
+    let steps: Vec<u64> = here.iter().map(|run| run.steps_done()).collect();
+    let mut text = String::new();
+    if let (Some(least), Some(most)) = (steps.iter().min(), steps.iter().max()) {
+        let (runs, configurations) = (count(here.len(), "run"), count(groups.count(), "configuration"));
+        text = match least == most {
+            true => format!("{runs} of {configurations}, {} steps each", tick_text(*most as f64, 1.0)),
+            false => format!(
+                "{runs} of {configurations}, {} to {} steps",
+                tick_text(*least as f64, 1.0),
+                tick_text(*most as f64, 1.0)
+            ),
+        };
+        let base = comparison.groups.get(comparison.baseline).map(|group| group.name.as_str());
+        if comparison.groups.len() > 1 {
+            text.push_str(&format!("; the others are compared with {}", base.unwrap_or_default()));
+        }
+        text.push('.');
+    }
+    if published > 0 {
+        text.push_str(&format!(" {} from print.", count(published, "heatmap")));
+    }
+    text.trim_start().to_owned()
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+/// The lowest perplexity.
+fn best(rows: &[&Outcome]) -> Option<String> {
+    let finite = rows.iter().filter_map(|row| Some((row, row.perplexity?)));
+    let (row, perplexity) = finite.min_by(|a, b| a.1.mean.total_cmp(&b.1.mean))?;
+    Some(format!("{} has the lowest held-out perplexity: {}.", row.name, in_text(perplexity, 3)))
+}
+
+/// One configuration against what it is compared with.
+fn against(row: &Outcome) -> Option<String> {
+    let (base, change, perplexity) = (row.against.as_ref()?, row.change?, row.perplexity?);
+    let size = format!("{:.1}%", change.abs() * 100.0);
+    let side = match size.as_str() {
+        "0.0%" => format!("as {base}"),
+        _ if change < 0.0 => format!("{size} lower than {base}"),
+        _ => format!("{size} higher than {base}"),
+    };
+    let test = row
+        .paired
+        .ok()
+        .map_or(String::new(), |paired| format!(" (paired t-test over shared seeds: {})", in_words(&paired)));
+    Some(format!("{}: perplexity {}, {side}{test}.", row.name, in_text(perplexity, 3)))
+}
+
+/// Where heads are overloaded or collapsed.
+fn heads(rows: &[Outcome]) -> Vec<String> {
+    let spread = |row: &Outcome| {
+        let spread = row.spread?;
+        let (overload, collapse) = (percent(spread.overload()), percent(spread.collapse()));
+        let total = spread.heads * row.seeds;
+        let lost = match spread.nonfinite {
+            0 => String::new(),
+            lost => format!("; {lost} of {total} heads have no finite entropy"),
+        };
+        Some(format!("{}: {overload} of heads overloaded, {collapse} collapsed{lost}.", row.name))
+    };
+    rows.iter().filter_map(spread).collect()
+}
+
+/// Where numbers were not finite, or that none was.
+fn broken(comparison: &Comparison) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (run, name) in comparison.runs.iter().zip(&comparison.names) {
+        let Some(step) = run.broke_at() else { continue };
+        let place = run.nonfinite.iter().find(|record| record.step == step).map_or(String::new(), |record| {
+            format!(", first in {} (`{}`, {} pass)", record.scope, record.tensor, record.phase)
+        });
+        lines.push(format!(
+            "{name}: numbers are not finite from step {} on{place}.",
+            tick_text(step as f64, 1.0)
+        ));
+    }
+    let trained = comparison.runs.iter().any(|run| !run.steps.is_empty());
+    if lines.is_empty() && trained {
+        lines.push("No number was not finite in any run.".to_owned());
+    }
+    lines
+}
