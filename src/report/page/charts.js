@@ -19,6 +19,8 @@ function tooltip(options) {
   }, options);
 }
 
+const colorOf = (run) => (run.color === BLACK ? shade("--ink") : run.color);
+
 // Text for a tooltip, which ECharts takes as HTML.
 const safe = (text) => echarts.format.encodeHTML(String(text));
 

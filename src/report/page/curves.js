@@ -40,7 +40,7 @@ const showCurves = (() => {
       const line = {
         type: "line", name: run.name, data: points(run.curves[key], log), symbol: "circle", connectNulls: false,
         showSymbol: key === "held_out" || key === "perplexity" || run.curves[key][0].length === 1,
-        lineStyle: { color: run.color, width: 1.5, type: run.dash ? "dashed" : "solid" }, itemStyle: { color: run.color },
+        lineStyle: { color: colorOf(run), width: 1.5, type: run.dash ? "dashed" : "solid" }, itemStyle: { color: colorOf(run) },
         emphasis: { disabled: true },
       };
       const finite = run.curves.loss ? run.curves.loss[1].indexOf(null) : -1;
@@ -62,9 +62,27 @@ const showCurves = (() => {
     return data.colors[Math.round(t * (data.colors.length - 1))];
   }
 
+  // One vertical range for all runs, so that charts compare; on a logarithmic axis ECharts rounds to decades itself.
+  function rangeOf(runs, quantity) {
+    let low = Infinity, high = -Infinity;
+    const take = (value) => { low = Math.min(low, value); high = Math.max(high, value); };
+    for (const run of runs) {
+      for (const [, y] of run.layers[quantity.key]) {
+        for (const value of y) if (value !== null && !(quantity.log && value <= 0)) take(value);
+      }
+      if (quantity.ceiling && run.ceiling !== null) take(run.ceiling);
+      if (quantity.zero) take(0);
+    }
+    if (low > high) return {};
+    if (quantity.log) return { min: 10 ** Math.floor(Math.log10(low)), max: 10 ** Math.ceil(Math.log10(high)) };
+    const room = (high - low || 1) * 0.06;
+    return { min: quantity.zero ? low - room : 0, max: high + room, axisLabel: { color: shade("--quiet"), formatter: shown, showMinLabel: !quantity.zero, showMaxLabel: false } };
+  }
+
   function drawEveryLayer() {
     const quantity = data.quantities.find((of) => of.key === byId("quantity").value);
     const runs = quantity ? picked().filter((run) => run.layers[quantity.key]) : [];
+    const range = quantity ? rangeOf(runs, quantity) : {};
     layerPanels = drawLayers(runs, (run, panel) => {
       panel.place.setAttribute("role", "img");
       follow(panel.chart);
@@ -83,7 +101,9 @@ const showCurves = (() => {
           label: { formatter: quantity.zero ? "0" : "ceiling", position: "insideEndTop", color: shade("--quiet") },
         };
       }
-      panel.chart.setOption(Object.assign(base(quantity.label, quantity.log, true), { series }), { notMerge: true });
+      const options = Object.assign(base(quantity.label, quantity.log, true), { series });
+      Object.assign(options.yAxis, range);
+      panel.chart.setOption(options, { notMerge: true });
     });
   }
 

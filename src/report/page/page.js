@@ -24,6 +24,11 @@ function showAll() {
   showCurves();
 }
 offerRuns(showAll);
-showAll();
+showHeatmaps();
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showAll);
+// From here on the page answers; the curves, which stand further down, come behind the first picture of it.
 document.documentElement.dataset.ready = String(Math.round(performance.now()));
+setTimeout(() => {
+  showCurves();
+  document.documentElement.dataset.drawn = String(Math.round(performance.now()));
+});

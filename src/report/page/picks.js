@@ -2,6 +2,8 @@
 document.documentElement.classList.add("scripted");
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
+// Of the palette's colours the only one that a dark page swallows.
+const BLACK = "#000000";
 const picked = () => data.runs.filter((run) => run.picked);
 const thousands = (number) => String(number).replace(/\B(?=(\d{3})+(?!\d))/g, ",");
 
@@ -20,7 +22,7 @@ function offerRuns(changed) {
     box.checked = run.picked;
     box.addEventListener("change", () => { run.picked = box.checked; changed(); });
     const swatch = element("span", undefined, { class: run.dash ? "swatch dash" : "swatch", "aria-hidden": "true" });
-    swatch.style.borderTopColor = run.color;
+    swatch.style.borderTopColor = run.color === BLACK ? "currentColor" : run.color;
     const label = element("label");
     label.append(box, swatch, element("span", run.name));
     byId("picks").append(label);

@@ -20,8 +20,7 @@ pub fn summary(comparison: &Comparison, outcomes: &Outcomes) -> String {
     if here.len() > 1 {
         lines.extend(best(&here));
     }
-    lines.extend(outcomes.rows.iter().filter_map(against));
-    lines.extend(heads(&outcomes.rows));
+    lines.extend(outcomes.rows.iter().filter_map(reached));
     lines.extend(broken(comparison));
     if here.len() > 1 && !comparison.seeds() {
         lines.push("Each configuration has one seed: a difference between two can be chance.".to_owned());
@@ -71,9 +70,26 @@ fn best(rows: &[&Outcome]) -> Option<String> {
     Some(format!("{} has the lowest held-out perplexity: {}.", row.name, in_text(perplexity, 3)))
 }
 
-/// One configuration against what it is compared with.
-fn against(row: &Outcome) -> Option<String> {
-    let (base, change, perplexity) = (row.against.as_ref()?, row.change?, row.perplexity?);
+/// What one configuration came to: perplexity, against what it is compared with, and its heads.
+fn reached(row: &Outcome) -> Option<String> {
+    let mut parts: Vec<String> = perplexity(row).into_iter().collect();
+    if let Some(spread) = row.spread {
+        let total = spread.heads * row.seeds;
+        parts.push(match spread.nonfinite {
+            lost if lost == total => "no head has a finite entropy".to_owned(),
+            lost => {
+                let (overload, collapse) = (percent(spread.overload()), percent(spread.collapse()));
+                let lost = if lost > 0 { format!(", {lost} of {total} not finite") } else { String::new() };
+                format!("{overload} of heads overloaded, {collapse} collapsed{lost}")
+            }
+        });
+    }
+    (!parts.is_empty()).then(|| format!("{}: {}.", row.name, parts.join("; ")))
+}
+
+fn perplexity(row: &Outcome) -> Option<String> {
+    let own = format!("perplexity {}", in_text(row.perplexity?, 3));
+    let Some((base, change)) = row.against.as_ref().zip(row.change) else { return Some(own) };
     let size = format!("{:.1}%", change.abs() * 100.0);
     let side = match size.as_str() {
         "0.0%" => format!("as {base}"),
@@ -84,40 +100,31 @@ fn against(row: &Outcome) -> Option<String> {
         .paired
         .ok()
         .map_or(String::new(), |paired| format!(" (paired t-test over shared seeds: {})", in_words(&paired)));
-    Some(format!("{}: perplexity {}, {side}{test}.", row.name, in_text(perplexity, 3)))
-}
-
-/// Where heads are overloaded or collapsed.
-fn heads(rows: &[Outcome]) -> Vec<String> {
-    let spread = |row: &Outcome| {
-        let spread = row.spread?;
-        let (overload, collapse) = (percent(spread.overload()), percent(spread.collapse()));
-        let total = spread.heads * row.seeds;
-        let lost = match spread.nonfinite {
-            0 => String::new(),
-            lost => format!("; {lost} of {total} heads have no finite entropy"),
-        };
-        Some(format!("{}: {overload} of heads overloaded, {collapse} collapsed{lost}.", row.name))
-    };
-    rows.iter().filter_map(spread).collect()
+    Some(format!("{own}, {side}{test}"))
 }
 
 /// Where numbers were not finite, or that none was.
 fn broken(comparison: &Comparison) -> Vec<String> {
     let mut lines = Vec::new();
-    for (run, name) in comparison.runs.iter().zip(&comparison.names) {
-        let Some(step) = run.broke_at() else { continue };
-        let place = run.nonfinite.iter().find(|record| record.step == step).map_or(String::new(), |record| {
-            format!(", first in {} (`{}`, {} pass)", record.scope, record.tensor, record.phase)
-        });
-        lines.push(format!(
-            "{name}: numbers are not finite from step {} on{place}.",
-            tick_text(step as f64, 1.0)
-        ));
+    for group in &comparison.groups {
+        let onsets = comparison.of(group).filter_map(|run| Some((run.broke_at()?, run)));
+        let count = onsets.clone().count();
+        let Some((step, run)) = onsets.min_by_key(|(step, _)| *step) else { continue };
+        let place = run
+            .nonfinite
+            .iter()
+            .find(|record| record.step == step)
+            .map_or(String::new(), |record| format!(" in {} ({} pass)", record.tensor, record.phase));
+        let runs = match group.runs.len() {
+            1 => String::new(),
+            all => format!("in {count} of {all} runs "),
+        };
+        let step = tick_text(step as f64, 1.0);
+        lines.push(format!("{}: {runs}numbers stop being finite, first at step {step}{place}.", group.name));
     }
     let trained = comparison.runs.iter().any(|run| !run.steps.is_empty());
     if lines.is_empty() && trained {
-        lines.push("No number was not finite in any run.".to_owned());
+        lines.push("Every number that was recorded is finite.".to_owned());
     }
     lines
 }
