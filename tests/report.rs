@@ -33,7 +33,7 @@ fn published() -> (Vec<Panel>, Vec<[i64; 4]>) {
     let text = include_str!("data/published_head_entropies.toml");
     let mut table: toml::Table = text.parse().unwrap();
     let shares: BTreeMap<String, [i64; 4]> = table.remove("published_bins").unwrap().try_into().unwrap();
-    table.retain(|key, _| NAMES.iter().any(|(name, _)| name == key));
+    table.retain(|key, _| NAMES.iter().any(|(name, _)| *name == key));
     let mut grids: BTreeMap<String, Vec<Vec<f64>>> = table.try_into().unwrap();
     let panel = |(key, title): (&str, &str)| {
         let values = grids.remove(key).unwrap();

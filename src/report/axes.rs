@@ -2,6 +2,7 @@
 
 use super::colormap::Rgb;
 use super::picture::{Anchor, Picture, Text};
+use super::text;
 
 pub(super) const INK: Rgb = Rgb::hex(0x222222);
 pub(super) const QUIET: Rgb = Rgb::hex(0x555555);
@@ -70,13 +71,16 @@ impl Axes {
     pub fn draw_y(&self, picture: &mut Picture, label: &str) {
         let right = self.left + self.width;
         let (ticks, step) = nice_ticks(self.y.0, self.y.1, (self.height / 45.0) as usize);
+        let mut widest = 0f64;
         for tick in ticks {
             let at = self.place((self.x.0, tick)).1;
             picture.line(vec![(self.left, at), (right, at)], 1.0, GRID);
-            let text = Text::new(self.left - 8.0, at, TICK, tick_text(tick, step));
-            picture.text(text.anchor(Anchor::End).color(INK));
+            let text = tick_text(tick, step);
+            widest = widest.max(text::width(&text, TICK));
+            picture.text(Text::new(self.left - 8.0, at, TICK, text).anchor(Anchor::End).color(INK));
         }
-        let label = Text::new(self.left - 48.0, self.top + self.height / 2.0, LABEL, label);
+        let away = (widest * text::SLACK + 18.0).max(48.0);
+        let label = Text::new(self.left - away, self.top + self.height / 2.0, LABEL, label);
         picture.text(label.turned().color(INK));
     }
 

@@ -46,8 +46,6 @@ const GAP: f64 = 26.0;
 const LEAST: (f64, f64) = (120.0, 170.0);
 /// Height of a line of notes.
 const LINE: f64 = 18.0;
-/// Text is measured in the PNG's font; SVG viewers may set a wider one.
-const SLACK: f64 = 1.2;
 
 pub(super) const ABSENT: Rgb = Rgb::hex(0xd4d4d4);
 const HATCH: Rgb = Rgb::hex(0xa8a8a8);
@@ -251,14 +249,14 @@ impl<'a> Page<'a> {
         });
         let above = 34.0 + LINE * most(|panel| panel.notes.len() as f64);
         let own_bar = if scale == Scale::Own { BAR_ROOM } else { 0.0 };
-        let panel = (LEFT + (matrix.0 + own_bar).max(titles * SLACK), above + matrix.1 + BELOW);
+        let panel = (LEFT + (matrix.0 + own_bar).max(titles * text::SLACK), above + matrix.1 + BELOW);
         let spread = |count: usize, size: f64| count as f64 * (size + GAP) - GAP;
         // A shared bar stands beside the last matrix: under what its title reaches over, where there is one row.
-        let beside = if rows == 1 { matrix.0 } else { matrix.0.max(titles * SLACK) };
+        let beside = if rows == 1 { matrix.0 } else { matrix.0.max(titles * text::SLACK) };
         let bar = beside + 16.0;
         let last = if scale == Scale::Own { panel.0 } else { panel.0.max(LEFT + beside + BAR_ROOM) };
         let width = 2.0 * MARGIN + spread(columns, panel.0) - panel.0 + last;
-        let needed = |line: &str| text::width(line, NOTE) * SLACK + 2.0 * MARGIN + LEFT;
+        let needed = |line: &str| text::width(line, NOTE) * text::SLACK + 2.0 * MARGIN + LEFT;
         // In one line where there is room; else each sentence has its own.
         let caption: Vec<&str> = match caption {
             "" => Vec::new(),

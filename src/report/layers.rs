@@ -7,7 +7,6 @@ use super::colormap::{Colormap, Rgb, WHITE};
 use super::comparison::Comparison;
 use super::curves::thin;
 use super::heatmap::columns;
-use super::legend::SLACK;
 use super::picture::{Anchor, Picture, Text};
 use super::run::RunData;
 use super::stats::causal_ceiling;
@@ -175,7 +174,8 @@ pub fn layer_curves(comparison: &Comparison, quantity: Quantity) -> Result<Pictu
     // More than three side by side are too small in print.
     let columns = columns(panels.len()).min(3);
     let rows = panels.len().div_ceil(columns);
-    let title_width = panels.iter().map(|panel| text::width(panel.name, TITLE) * SLACK).fold(0.0, f64::max);
+    let title_width =
+        panels.iter().map(|panel| text::width(panel.name, TITLE) * text::SLACK).fold(0.0, f64::max);
     let room = (LEFT + PLOT.0.max(title_width), ABOVE + PLOT.1 + BELOW);
     let width = MARGIN + columns as f64 * (room.0 + GAP) + KEY + MARGIN;
     let height = 2.0 * MARGIN + rows as f64 * (room.1 + GAP) - GAP;

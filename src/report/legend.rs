@@ -6,8 +6,6 @@ use super::picture::{Anchor, Picture, Text};
 use super::text;
 
 const SIZE: f64 = 13.5;
-/// Text is measured in the PNG's font; SVG viewers may set a wider one.
-pub const SLACK: f64 = 1.2;
 /// Height of a line of entries.
 pub const LINE: f64 = 22.0;
 
@@ -30,7 +28,7 @@ pub struct Entry<'a> {
 impl Entry<'_> {
     /// Room of the entry: swatch, name, gap.
     pub fn width(&self) -> f64 {
-        34.0 + text::width(self.name, SIZE) * SLACK + 22.0
+        34.0 + text::width(self.name, SIZE) * text::SLACK + 22.0
     }
 }
 

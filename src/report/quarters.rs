@@ -4,7 +4,7 @@ use super::axes::{Axes, INK, QUIET};
 use super::colormap::{Colormap, Rgb, WHITE};
 use super::comparison::Comparison;
 use super::heatmap::{ABSENT, hatch};
-use super::legend::{self, Entry, SLACK, Swatch};
+use super::legend::{self, Entry, Swatch};
 use super::picture::{Anchor, Picture, Text};
 use super::spread::{Spread, spreads};
 use super::stats::Reference;
@@ -18,7 +18,7 @@ const BAR: f64 = 26.0;
 const NAME: f64 = 14.0;
 const SMALL: f64 = 12.5;
 const BARS: f64 = 440.0;
-const LOSSES: f64 = 250.0;
+const LOSSES: f64 = 300.0;
 const GAP: f64 = 44.0;
 const BELOW: f64 = 50.0;
 /// Narrower pieces of a bar have no number: the table has it.
@@ -49,7 +49,7 @@ pub fn quarters(comparison: &Comparison, reference: Reference) -> Result<Picture
     if rows.is_empty() {
         return Err(Fault::new(Kind::Usage, "no run has attention records to draw"));
     }
-    let names = rows.iter().map(|row| text::width(row.0, NAME) * SLACK).fold(0.0, f64::max);
+    let names = rows.iter().map(|row| text::width(row.0, NAME) * text::SLACK).fold(0.0, f64::max);
     let left = MARGIN + names + 14.0;
     let evaluated = rows.iter().any(|row| !row.2.is_empty());
     let width = left + BARS + MARGIN + if evaluated { GAP + LOSSES } else { 10.0 };
@@ -94,7 +94,7 @@ pub fn quarters(comparison: &Comparison, reference: Reference) -> Result<Picture
         note.push_str("; shares are means over seeds; losses: every seed, mean and standard deviation");
     }
     let foot = Text::new(MARGIN, top + height + BELOW + 20.0, SMALL, note);
-    picture.width = picture.width.max(MARGIN * 2.0 + text::width(&foot.text, SMALL) * SLACK).ceil();
+    picture.width = picture.width.max(MARGIN * 2.0 + text::width(&foot.text, SMALL) * text::SLACK).ceil();
     picture.text(foot.anchor(Anchor::Start).color(QUIET));
     Ok(picture)
 }
