@@ -801,6 +801,7 @@ fn a_study_is_taken_together_by_configuration() {
     assert!(row("SM+R").contains("n = 2, t = ") && row("SM+G").contains(" ± "), "{markdown}");
     assert!(row("SM").contains("| 3, 3 NaN |") && row("SM").contains("0 shared seeds"), "{markdown}");
     assert!(markdown.contains("Left out: SM+R, seed 3: not begun."), "{markdown}");
+    assert!(row("SM").contains("| NaN | NaN | – |"), "{markdown}");
 
     let options = Options { difference: Some(("SM+R".into(), "SM+G".into())), ..Options::default() };
     let figures = figures(&comparison, &options).unwrap();

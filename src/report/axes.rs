@@ -193,12 +193,9 @@ impl Axes {
         finish(&mut piece);
     }
 
-    /// A point, where it lies inside the frame.
-    pub fn point(&self, picture: &mut Picture, point: (f64, f64), radius: f64, color: Rgb) {
-        if point.1.is_finite() && (self.y.0..=self.y.1).contains(&point.1) {
-            let (x, y) = self.place(point);
-            picture.disc(x, y, radius, color);
-        }
+    /// Whether a point lies inside the frame.
+    pub fn shows(&self, (_, y): (f64, f64)) -> bool {
+        y.is_finite() && (self.y.0..=self.y.1).contains(&y)
     }
 
     /// A cross at the last finite value before a curve stops being finite.

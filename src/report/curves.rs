@@ -1,7 +1,7 @@
 //! Loss over steps.
 
 use super::axes::{Axes, QUIET, last_finite};
-use super::colormap::{OKABE_ITO, Rgb, WHITE};
+use super::colormap::{OKABE_ITO, Rgb};
 use super::comparison::{Comparison, Group};
 use super::legend::{self, Entry, Swatch};
 use super::picture::{Anchor, Picture, Text};
@@ -27,6 +27,8 @@ struct Curve {
     held_out: Vec<(f64, f64)>,
     color: Rgb,
     dash: Option<f64>,
+    /// The marker of held-out losses.
+    shape: usize,
 }
 
 /// The colour and the dash of the configuration at `index`.
@@ -48,7 +50,7 @@ pub fn loss_curves(comparison: &Comparison, perplexity: bool) -> Result<Picture>
     let groups: Vec<_> =
         comparison.groups.iter().filter(|group| group.runs.iter().filter(here).count() > 0).collect();
     let of_group = |(index, group): (usize, &&Group)| -> Vec<Curve> {
-        comparison.of(group).map(|run| curve(run, style(index))).collect()
+        comparison.of(group).map(|run| curve(run, index)).collect()
     };
     let curves: Vec<Curve> = groups.iter().enumerate().flat_map(of_group).collect();
     let all = || curves.iter().flat_map(|curve| curve.train.iter().chain(&curve.held_out)).copied();
@@ -70,7 +72,7 @@ pub fn loss_curves(comparison: &Comparison, perplexity: bool) -> Result<Picture>
     let left = MARGIN + LEFT;
     let entry = |(index, group): (usize, &&Group)| {
         let (color, dash) = style(index);
-        (group.name.clone(), color, Swatch::Line(dash))
+        (group.name.clone(), color, Swatch::Marked(dash, index))
     };
     let named: Vec<(String, Rgb, Swatch)> = groups.iter().enumerate().map(entry).collect();
     let entries: Vec<Entry<'_>> =
@@ -100,10 +102,8 @@ pub fn loss_curves(comparison: &Comparison, perplexity: bool) -> Result<Picture>
     let thickness = if comparison.seeds() { 1.1 } else { 1.8 };
     for curve in &curves {
         axes.curve(&mut picture, &curve.train, thickness, curve.color, curve.dash);
-        for &point in &curve.held_out {
-            // A white rim sets points apart that lie over each other.
-            axes.point(&mut picture, point, 4.6, WHITE);
-            axes.point(&mut picture, point, 3.4, curve.color);
+        for &point in curve.held_out.iter().filter(|point| axes.shows(**point)) {
+            legend::marker(&mut picture, axes.place(point), curve.shape, curve.color);
         }
         if let Some(end) = last_finite(&curve.train).or_else(|| last_finite(&curve.held_out)) {
             axes.cross(&mut picture, end, curve.color);
@@ -112,11 +112,12 @@ pub fn loss_curves(comparison: &Comparison, perplexity: bool) -> Result<Picture>
     Ok(picture)
 }
 
-fn curve(run: &RunData, (color, dash): (Rgb, Option<f64>)) -> Curve {
+fn curve(run: &RunData, shape: usize) -> Curve {
+    let (color, dash) = style(shape);
     let losses: Vec<(f64, f64)> = run.steps.iter().map(|step| (step.step as f64, step.loss)).collect();
     let window = (losses.len() as f64 * WINDOW).round() as usize;
     let held_out = run.evals.iter().map(|eval| (eval.step as f64, eval.loss)).collect();
-    Curve { train: thin(&smooth(&losses, window)), held_out, color, dash }
+    Curve { train: thin(&smooth(&losses, window)), held_out, color, dash, shape }
 }
 
 /// A moving average over `window` points (at least one) that never reaches over a non-finite value, which stays

@@ -155,7 +155,10 @@ pub fn entropy_panels(comparison: &Comparison, reference: Reference) -> Result<V
     let shares = |index: usize| {
         let spread = spreads[index].as_ref()?;
         let (overload, collapse) = (percent(spread.overload()), percent(spread.collapse()));
-        Some(format!("overload {overload} · collapse {collapse} · M = {:.2} nats", spread.reference))
+        Some(match spread.nonfinite == spread.heads {
+            true => "no head has a finite entropy".to_owned(),
+            false => format!("overload {overload} · collapse {collapse} · M = {:.2} nats", spread.reference),
+        })
     };
     let panel = |index: usize| entropy_panel(comparison, index, shares(index));
     Ok(comparison.shown().into_iter().filter_map(panel).collect())

@@ -199,6 +199,10 @@ impl Outcomes {
                     .to_owned(),
             );
         }
+        if self.rows.iter().any(|row| row.broken > 0 && row.perplexity.is_some()) {
+            let note = "Losses and perplexities are those of the seeds where they are finite; the others are counted.";
+            notes.push(note.to_owned());
+        }
         for row in &self.rows {
             if let Some(spread) = row.spread.filter(|spread| spread.nonfinite > 0) {
                 let (lost, heads) = (spread.nonfinite, spread.heads * row.seeds);

@@ -93,9 +93,9 @@ pub fn quarters(comparison: &Comparison, reference: Reference) -> Result<Picture
     if rows.iter().any(|row| row.2.len() > 1) {
         note.push_str("; shares are means over seeds; losses: every seed, mean and standard deviation");
     }
-    let foot = Text::new(MARGIN, top + height + BELOW + 20.0, SMALL, note);
-    picture.width = picture.width.max(MARGIN * 2.0 + text::width(&foot.text, SMALL) * text::SLACK).ceil();
-    picture.text(foot.anchor(Anchor::Start).color(QUIET));
+    picture.width = picture.width.max(2.0 * MARGIN + text::width(&note, SMALL) * text::SLACK).ceil();
+    let foot = Text::new(picture.width / 2.0, top + height + BELOW + 20.0, SMALL, note);
+    picture.text(foot.color(QUIET));
     Ok(picture)
 }
 

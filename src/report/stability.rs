@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::axes::{Axes, INK, QUIET};
-use super::colormap::{OKABE_ITO, Rgb, WHITE};
+use super::colormap::{OKABE_ITO, Rgb};
 use super::comparison::Comparison;
 use super::legend::{self, Entry, Swatch};
 use super::picture::{Anchor, Picture, Text};
@@ -66,12 +66,16 @@ pub fn slope_stability(comparison: &Comparison, reference: Reference) -> Result<
     slopes.dedup();
     let place = |slope: f64| slopes.iter().position(|&other| other == slope).unwrap_or(0) as f64;
 
-    let kinds = [("without normalization", OKABE_ITO[1]), ("with LayerNorm", OKABE_ITO[0])];
+    let kinds = [("without normalization", OKABE_ITO[1]), ("with LayerNorm", OKABE_ITO[4])];
     let entries: Vec<Entry<'_>> = kinds
         .iter()
         .zip([false, true])
         .filter(|(_, normalized)| points.iter().any(|point| point.normalized == *normalized))
-        .map(|((name, color), _)| Entry { name, color: *color, swatch: Swatch::Area })
+        .map(|((name, color), normalized)| Entry {
+            name,
+            color: *color,
+            swatch: Swatch::Marker(shape(normalized)),
+        })
         .collect();
     let width = 2.0 * MARGIN + LEFT + PLOT.0 + 10.0;
     let left = MARGIN + LEFT;
@@ -82,7 +86,7 @@ pub fn slope_stability(comparison: &Comparison, reference: Reference) -> Result<
         "First step with a number that is not finite, and share of collapsed heads, over the fixed slope";
     let mut picture = Picture::new(width, height, title);
     legend::draw(&mut picture, (left, MARGIN + 8.0), &rows);
-    let note = "full: the step at which a number was not finite; empty triangle: none until then";
+    let note = "marker: a number was not finite; empty triangle: none until this step";
     let note = Text::new(left, MARGIN + rows.len() as f64 * legend::LINE + 8.0, SMALL, note);
     picture.text(note.anchor(Anchor::Start).color(QUIET));
 
@@ -123,6 +127,11 @@ pub fn slope_stability(comparison: &Comparison, reference: Reference) -> Result<
     Ok(picture)
 }
 
+/// A disc without normalization, a square with: in grey their colours are near each other.
+fn shape(normalized: bool) -> usize {
+    usize::from(normalized)
+}
+
 /// Share of heads below M/4 in the newest record of which every entropy is finite.
 fn collapse(run: &RunData, m: f64) -> Option<f64> {
     let finite = |grid: &&Vec<Vec<f32>>| grid.iter().flatten().all(|entropy| entropy.is_finite());
@@ -158,7 +167,10 @@ fn draw_points(
         *place_in += 1.0;
         let color = colors[usize::from(point.normalized)];
         match point.broke {
-            Some(step) => onset.point(picture, (x, step as f64), 5.0, color),
+            Some(step) => {
+                let at = onset.place((x, step as f64));
+                legend::marker(picture, at, shape(point.normalized), color);
+            }
             None => {
                 let (x, y) = onset.place((x, point.steps as f64));
                 let corners = [(x - 6.0, y + 5.0), (x + 6.0, y + 5.0), (x, y - 6.0), (x - 6.0, y + 5.0)];
@@ -166,9 +178,8 @@ fn draw_points(
             }
         }
         if let Some(share) = point.collapse {
-            let (x, y) = collapse.place((x, share * 100.0));
-            picture.disc(x, y, 6.0, WHITE);
-            picture.disc(x, y, 5.0, color);
+            let at = collapse.place((x, share * 100.0));
+            legend::marker(picture, at, shape(point.normalized), color);
         }
     }
 }

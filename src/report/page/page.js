@@ -24,11 +24,13 @@ function showAll() {
   showCurves();
 }
 offerRuns(showAll);
-showHeatmaps();
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showAll);
-// From here on the page answers; the curves, which stand further down, come behind the first picture of it.
+// From here on the page answers. Heatmaps and curves, which stand further down, come behind its first picture.
 document.documentElement.dataset.ready = String(Math.round(performance.now()));
 setTimeout(() => {
-  showCurves();
-  document.documentElement.dataset.drawn = String(Math.round(performance.now()));
+  showHeatmaps();
+  setTimeout(() => {
+    showCurves();
+    document.documentElement.dataset.drawn = String(Math.round(performance.now()));
+  });
 });

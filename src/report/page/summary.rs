@@ -88,7 +88,12 @@ fn reached(row: &Outcome) -> Option<String> {
 }
 
 fn perplexity(row: &Outcome) -> Option<String> {
-    let own = format!("perplexity {}", in_text(row.perplexity?, 3));
+    let sample = row.perplexity?;
+    let of = match row.broken {
+        0 => String::new(),
+        _ => format!(" (of the {} of {} seeds where it is finite)", sample.n, row.seeds),
+    };
+    let own = format!("perplexity {}{of}", in_text(sample, 3));
     let Some((base, change)) = row.against.as_ref().zip(row.change) else { return Some(own) };
     let size = format!("{:.1}%", change.abs() * 100.0);
     let side = match size.as_str() {
