@@ -13,14 +13,14 @@ use super::stats::observed_max;
 use crate::fault::{Fault, Kind, Result};
 
 /// More frames than this make the file large and show nothing more.
-const MOST_FRAMES: usize = 48;
+const MOST_FRAMES: usize = 32;
 /// Seconds of a frame, and of the last one: numerator over 100.
-const FRAME: u16 = 15;
+const FRAME: u16 = 20;
 const LAST: u16 = 250;
 /// Pixels per CSS pixel: less than a still picture's, for there are many.
 const DENSITY: f64 = 1.0;
 
-/// The heatmaps of the runs at `shown` at up to 48 of the steps that they have attention records of: an animated PNG,
+/// The heatmaps of the runs at `shown` at up to 32 of the steps that they have attention records of: an animated PNG,
 /// which viewers that know no animation show as its first frame. None where there is nothing that moves.
 ///
 /// # Errors

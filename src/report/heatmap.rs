@@ -61,8 +61,8 @@ pub(super) fn columns(count: usize) -> usize {
 /// What the cells' colours and numbers mean.
 #[derive(Clone, Copy, Debug)]
 enum Shade {
-    /// Entropies from 0 to `top`.
-    Entropy { top: f64, colormap: Colormap },
+    /// Entropies from 0 to `top`; `numbers` in the cells, or colours alone.
+    Entropy { top: f64, colormap: Colormap, numbers: bool },
     /// Differences of entropies from −`reach` to `reach`.
     Difference { reach: f64 },
 }
@@ -77,7 +77,7 @@ impl Shade {
 
     fn colour(self, value: f64) -> Rgb {
         match self {
-            Self::Entropy { top, colormap } => colormap.at(value / top),
+            Self::Entropy { top, colormap, .. } => colormap.at(value / top),
             Self::Difference { reach } => diverging(value / reach),
         }
     }
@@ -121,11 +121,12 @@ pub(super) fn heatmap_in(
 ) -> Result<Picture> {
     let names: Vec<&str> = panels.iter().map(|panel| panel.title.as_str()).collect();
     let title = format!("Mean attention entropy (nats) per layer and head: {}", names.join(", "));
-    let shade = |panels: &[Panel]| Shade::Entropy { top: top_of(panels), colormap };
+    let shade = |panels: &[Panel]| Shade::Entropy { top: top_of(panels), colormap, numbers: true };
     draw(columns, panels, (&title, caption), scale, shade)
 }
 
-/// Draws the panels with colours that span 0 … `top` nats, whatever is in them: for pictures that are compared.
+/// Draws the panels in colours alone, which span 0 … `top` nats whatever is in them: for a picture among others that
+/// pass too quickly to read numbers.
 ///
 /// # Errors
 /// As [`heatmap`].
@@ -136,7 +137,7 @@ pub(super) fn heatmap_up_to(
     colormap: Colormap,
 ) -> Result<Picture> {
     let top = if top > 0.0 { top } else { 1.0 };
-    let shade = |_: &[Panel]| Shade::Entropy { top, colormap };
+    let shade = |_: &[Panel]| Shade::Entropy { top, colormap, numbers: false };
     let title = "Mean attention entropy (nats) per layer and head";
     draw(columns(panels.len()), panels, (title, caption), Scale::Shared, shade)
 }
@@ -322,7 +323,9 @@ fn cell(picture: &mut Picture, (x, y): (f64, f64), size: (f64, f64), value: f64,
     let mut label =
         Text::new(x + width / 2.0, y + height / 2.0, (size.0 * 0.37).min(16.0), "").color(fill.ink());
     if value.is_finite() {
-        label.text = shade.number(value);
+        if !matches!(shade, Shade::Entropy { numbers: false, .. }) {
+            label.text = shade.number(value);
+        }
     } else {
         hatch(picture, (x, y), (width, height));
         label.text = if value.is_nan() { "NaN" } else { "inf" }.to_string();

@@ -117,11 +117,9 @@ pub fn slope_stability(comparison: &Comparison, reference: Reference) -> Result<
     picture.text(label.color(INK));
     draw_points(&mut picture, (&onset, &collapse), &points, &place, kinds.map(|kind| kind.1));
     if let Some(spread) = spreads.iter().flatten().next() {
-        let text = format!(
-            "below M/4 in the last record with finite entropies alone; M = {}",
-            decimal(spread.reference, 2)
-        );
-        let text = Text::new(left + 10.0, collapse.top - 12.0, SMALL, format!("{text} nats"));
+        let text =
+            format!("below M/4, last finite record; M = {} nats, {reference}", decimal(spread.reference, 2));
+        let text = Text::new(left + 10.0, collapse.top - 12.0, SMALL, text);
         picture.text(text.anchor(Anchor::Start).color(QUIET));
     }
     Ok(picture)

@@ -71,6 +71,8 @@ pub fn write_run(folder: &Path, made: &Made, seed: u64, size: Size) {
     let of_layers = |lost: bool, value: &dyn Fn(usize) -> f64| -> Vec<f32> {
         (0..layers).map(|layer| if lost { f32::NAN } else { value(layer) as f32 }).collect()
     };
+    // Configurations draw differently, seeds too.
+    let draw = seed * 1000 + (end * 100.0) as u64;
     let mut log = String::new();
     let mut write = |record: Record| {
         log.push_str(&serde_json::to_string(&record).unwrap());
@@ -80,14 +82,14 @@ pub fn write_run(folder: &Path, made: &Made, seed: u64, size: Size) {
         let t = step as f64 / steps as f64;
         let lost = step >= breaks;
         let number = |value: f64| if lost { f64::NAN } else { value };
-        let loss = end + 0.01 * seed as f64 + (7.6 - end) * (-9.0 * t).exp() + 0.06 * noise(seed, step);
+        let loss = end + 0.01 * seed as f64 + (7.6 - end) * (-9.0 * t).exp() + 0.06 * noise(draw, step);
         // One spike, which no thinning may lose.
         let loss = if key == "sm_g" && step == steps / 3 { loss + 1.5 } else { loss };
         write(Record::Step(Step {
             step,
             loss: number(loss),
             lr: 1e-3 * (1.0 - t),
-            grad_norm: number(1.0 + 0.3 * noise(seed, step + 7)),
+            grad_norm: number(1.0 + 0.3 * noise(draw, step + 7)),
             tokens: (step + 1) * 2048,
             tokens_per_s: 3000.0,
             loss_scale: None,
@@ -110,7 +112,7 @@ pub fn write_run(folder: &Path, made: &Made, seed: u64, size: Size) {
         if step % every == 0 || step + 1 == steps {
             let level = |layer: usize| if norm == "none" && layer * 2 < layers { 3.3 } else { 2.2 };
             let head = |layer: usize, head: usize| {
-                let target = level(layer) + 0.5 * noise(seed, (layer * heads + head) as u64);
+                let target = level(layer) + 0.5 * noise(draw, (layer * heads + head) as u64);
                 if lost { f32::NAN } else { (3.87 + (target - 3.87) * (t * 3.0).min(1.0)) as f32 }
             };
             let grid: Vec<Vec<f32>> =

@@ -180,8 +180,13 @@ pub(super) fn thin(points: &[(u64, f64)], most: usize) -> Vec<(u64, f64)> {
         let broken = || (0..stretch.len()).filter(|&at| !stretch[at].1.is_finite());
         let by_value = |a: &usize, b: &usize| stretch[*a].1.total_cmp(&stretch[*b].1);
         let first = (index == 0).then_some(0);
-        let kept =
-            [finite().min_by(by_value), finite().max_by(by_value), broken().next(), broken().last(), first];
+        let kept = [
+            finite().min_by(by_value),
+            finite().max_by(by_value),
+            broken().next(),
+            broken().next_back(),
+            first,
+        ];
         let mut kept: Vec<usize> = kept.into_iter().flatten().collect();
         kept.sort_unstable();
         kept.dedup();

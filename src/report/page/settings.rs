@@ -104,7 +104,7 @@ fn flat(settings: &toml::Table) -> Vec<(String, String)> {
 }
 
 fn shown(value: &toml::Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), |text| publishable(text))
+    value.as_str().map_or_else(|| value.to_string(), publishable)
 }
 
 /// A word without the folders of the machine: of an absolute path, also behind `key=`, only the last part stays.
