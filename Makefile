@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test build lint tools vulkan swiftshader
+.PHONY: help demo test build lint tools vulkan swiftshader chromium
 
 help:
 	@echo 'make demo    train four small models on source code and draw their attention into runs/demo'
@@ -21,7 +21,7 @@ lint: tools
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
-test: vulkan swiftshader lint
+test: vulkan swiftshader chromium lint
 	$(CARGO) test --locked
 	.ci/on-swiftshader $(CARGO) test --locked --test suite ops::
 
@@ -36,3 +36,7 @@ vulkan:
 # A second, independent driver for the kernels.
 swiftshader:
 	@.ci/bring-swiftshader
+
+# The browser in which the tests open the report page.
+chromium:
+	@.ci/bring-chromium

@@ -35,7 +35,7 @@ install_packages() {
         # shellcheck disable=SC2086
         as_root zypper --non-interactive install $zypper_packages
     else
-        say "no package manager known here (apt-get, dnf, pacman, zypper); install a Vulkan driver by hand"
+        say "no package manager known here (apt-get, dnf, pacman, zypper); install ${by_hand:-a Vulkan driver} by hand"
         exit 1
     fi
 }

@@ -1,4 +1,8 @@
-//! Reading run folders, statistics of entropies, and the pictures made from them.
+//! Reading run folders, statistics of entropies, and the pictures, tables and pages made from them.
+
+mod browser;
+mod page;
+mod study;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,15 +10,20 @@ use std::path::{Path, PathBuf};
 
 use normfree::fault::Kind;
 use normfree::observe::record::{Attention, Eval, Record, Slopes, Step};
-use normfree::report::colormap::{BLACK, Colormap, Rgb, WHITE};
-use normfree::report::curves::{layer_entropy_curves, loss_curves, smooth};
-use normfree::report::heatmap::{Panel, Scale, heatmap};
+use normfree::report::colormap::{BLACK, Colormap, Rgb, WHITE, diverging};
+use normfree::report::comparison::Comparison;
+use normfree::report::curves::{loss_curves, smooth};
+use normfree::report::figures::{Options, entropy_panels, figures};
+use normfree::report::heatmap::{Panel, Scale, difference, heatmap};
+use normfree::report::layers::{Quantity, layer_curves};
 use normfree::report::liveness::{Alive, Layer, liveness};
+use normfree::report::outcome::outcomes;
+use normfree::report::paired::{Sample, paired, two_sided};
 use normfree::report::picture::{Mark, Picture};
+use normfree::report::quarters::quarters;
 use normfree::report::run::{RunData, distinct_names};
 use normfree::report::stats::{Reference, bins, causal_ceiling, observed_max};
-use normfree::report::table::comparison;
-use normfree::report::{DENSITY, Options, entropy_panels, nice_ticks, tick_text, write_comparison};
+use normfree::report::{DENSITY, nice_ticks, tick_text, write_comparison};
 
 const NAMES: [(&str, &str); 4] =
     [("sm_ln_g", "SM+LN+G"), ("sm_ln_r", "SM+LN+R"), ("sm_g", "SM+G"), ("sm_r", "SM+R")];
@@ -24,6 +33,7 @@ fn published() -> (Vec<Panel>, Vec<[i64; 4]>) {
     let text = include_str!("data/published_head_entropies.toml");
     let mut table: toml::Table = text.parse().unwrap();
     let shares: BTreeMap<String, [i64; 4]> = table.remove("published_bins").unwrap().try_into().unwrap();
+    table.retain(|key, _| NAMES.iter().any(|(name, _)| *name == key));
     let mut grids: BTreeMap<String, Vec<Vec<f64>>> = table.try_into().unwrap();
     let panel = |(key, title): (&str, &str)| {
         let values = grids.remove(key).unwrap();
@@ -489,20 +499,26 @@ fn four_runs() -> Vec<RunData> {
 
 #[test]
 fn a_comparison_is_written_whole() {
-    let runs = four_runs();
+    let runs = Comparison::new(four_runs(), None);
+    let options = Options::default();
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("new/folder");
-    let written = write_comparison(&runs, &out, Options::default()).unwrap();
+    let written = write_comparison(&runs, &out, &options).unwrap();
     let mut names: Vec<_> = written.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
     names.sort_unstable();
     let expected = [
         "heatmap.png",
         "heatmap.svg",
+        "heatmap_over_training.png",
         "layer_entropy.png",
         "layer_entropy.svg",
         "loss.png",
         "loss.svg",
+        "quarters.png",
+        "quarters.svg",
+        "table.csv",
         "table.md",
+        "table.tex",
     ];
     assert_eq!(names, expected);
     let mut present: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -511,19 +527,22 @@ fn a_comparison_is_written_whole() {
     for path in &written {
         let bytes = fs::read(path).unwrap();
         match path.extension().unwrap().to_str().unwrap() {
-            "png" => assert!(image::load_from_memory(&bytes).unwrap().width() > 1000),
+            "png" => assert!(image::load_from_memory(&bytes).unwrap().width() > 800),
             "svg" => {
                 assert!(svg_texts(std::str::from_utf8(&bytes).unwrap()).iter().any(|t| t.contains("SM+R")))
             }
-            _ => assert!(String::from_utf8(bytes).unwrap().contains("vs SM+LN+G")),
+            _ => assert!(String::from_utf8(bytes).unwrap().contains("SM+LN+R")),
         }
         fs::copy(path, gallery().join(path.file_name().unwrap())).unwrap();
     }
-    // Written again over itself; into a place that is a file: a fault.
-    write_comparison(&runs, &out, Options::default()).unwrap();
-    let fault = write_comparison(&runs, &out.join("table.md"), Options::default()).unwrap_err();
+    // Written again over itself, without what moves; into a place that is a file: a fault.
+    let mut still = four_runs();
+    still.iter_mut().for_each(|run| run.attention.truncate(1));
+    let still = Comparison::new(still, None);
+    write_comparison(&still, &out, &options).unwrap();
+    let fault = write_comparison(&still, &out.join("table.md"), &options).unwrap_err();
     assert_eq!(fault.kind, Kind::Io);
-    assert_eq!(write_comparison(&[], &out, Options::default()).unwrap_err().kind, Kind::Usage);
+    assert_eq!(write_comparison(&Comparison::default(), &out, &options).unwrap_err().kind, Kind::Usage);
     // The size of a small demonstration: 6 layers, 4 heads.
     let (panels, _) = published();
     let small = |panel: &Panel| {
@@ -532,7 +551,7 @@ fn a_comparison_is_written_whole() {
     };
     let small: Vec<RunData> = panels.iter().map(small).collect();
     let picture = heatmap(
-        &entropy_panels(&small, Reference::ObservedMax).unwrap(),
+        &entropy_panels(&Comparison::new(small, None), Reference::ObservedMax).unwrap(),
         "",
         Scale::Shared,
         Colormap::Viridis,
@@ -541,9 +560,12 @@ fn a_comparison_is_written_whole() {
     assert_legible(&picture);
     fs::write(gallery().join("small.png"), picture.png().unwrap()).unwrap();
     // A run that has only begun has a table and no picture.
-    let fresh = [RunData { name: "SM+R".into(), ..RunData::default() }];
-    let written = write_comparison(&fresh, &dir.path().join("fresh"), Options::default()).unwrap();
-    assert_eq!(written, [dir.path().join("fresh/table.md")]);
+    let fresh = Comparison::new(vec![RunData { name: "SM+R".into(), ..RunData::default() }], None);
+    let written = write_comparison(&fresh, &dir.path().join("fresh"), &options).unwrap();
+    assert_eq!(
+        written,
+        ["table.md", "table.csv", "table.tex"].map(|name| dir.path().join("fresh").join(name))
+    );
 }
 
 #[test]
@@ -552,7 +574,9 @@ fn curves_are_legible_and_mark_where_a_run_broke() {
     let mut runs = four_runs();
     runs.push(synthetic("SM", &panels[2], 2600, 3.4, 1200));
     runs.extend((0..5).map(|k| synthetic(&format!("SM+LeakyR(0.{k})"), &panels[3], 400 * k, 3.6, 9999)));
-    let (loss, layers) = (loss_curves(&runs, true).unwrap(), layer_entropy_curves(&runs[..5]).unwrap());
+    let of = |runs: &[RunData]| Comparison::new(runs.to_vec(), None);
+    let layer_entropy_curves = |runs: &[RunData]| layer_curves(&of(runs), Quantity::Entropy);
+    let (loss, layers) = (loss_curves(&of(&runs), true).unwrap(), layer_entropy_curves(&runs[..5]).unwrap());
     for (picture, name) in [(&loss, "loss_many"), (&layers, "layer_entropy_many")] {
         assert_legible(picture);
         svg_texts(&picture.svg());
@@ -580,16 +604,16 @@ fn curves_are_legible_and_mark_where_a_run_broke() {
     };
     assert_eq!(crosses(&loss), 1);
     assert_eq!(crosses(&layers), 12);
-    assert_eq!(crosses(&loss_curves(&runs[..4], false).unwrap()), 0);
+    assert_eq!(crosses(&loss_curves(&of(&runs[..4]), false).unwrap()), 0);
     // Nothing but NaN, and nothing at all.
     let lost = synthetic("SM", &panels[0], 100, 3.0, 0);
-    assert_eq!(loss_curves(&[lost], true).unwrap_err().kind, Kind::Usage);
+    assert_eq!(loss_curves(&of(&[lost]), true).unwrap_err().kind, Kind::Usage);
     assert_eq!(layer_entropy_curves(&[RunData::default()]).unwrap_err().kind, Kind::Usage);
     // One record alone is a point.
     let mut one = four_runs().remove(0);
     (one.steps, one.evals) = (one.steps.split_off(2599), vec![]);
     one.attention.truncate(1);
-    assert_legible(&loss_curves(std::slice::from_ref(&one), true).unwrap());
+    assert_legible(&loss_curves(&of(std::slice::from_ref(&one)), true).unwrap());
     let picture = layer_entropy_curves(std::slice::from_ref(&one)).unwrap();
     assert_eq!(picture.marks.iter().filter(|mark| matches!(mark, Mark::Disc { .. })).count(), 12);
 }
@@ -677,26 +701,210 @@ fn the_table_says_what_was_measured_against_what() {
     runs[0].parameters = Some(124_141_056);
     let (panels, _) = published();
     runs.push(synthetic("SM|x", &panels[2], 2600, 3.4, 1200));
-    let table = comparison(&runs, Reference::ObservedMax).unwrap();
-    let (markdown, plain) = (table.markdown(), table.plain());
+    let table = |runs: &[RunData], reference| {
+        outcomes(&Comparison::new(runs.to_vec(), None), reference).map(|outcomes| outcomes.table())
+    };
+    let made = table(&runs, Reference::ObservedMax).unwrap();
+    let (markdown, plain) = (made.markdown(), made.plain());
     let rows: Vec<&str> = markdown.lines().collect();
     assert!(rows[0].contains("vs SM+LN+G"), "{markdown}");
     let counted = rows[..7].iter().map(|row| row.replace("\\|", "").matches('|').count());
-    assert!(counted.clone().all(|count| count == 10), "{markdown}");
+    assert!(counted.clone().all(|count| count == 12), "{markdown}");
     let row = |name: &str| *rows.iter().find(|row| row.starts_with(&format!("| {name} |"))).unwrap();
     // Perplexities are e^(end + 0.05 + what the exponential still lacks); SM+G against SM+LN+G is e^0.26 − 1.
-    assert!(row("SM+G").contains("+29.7%") && row("SM+G").contains("| 58% | 1% | 3.87 |"), "{markdown}");
+    assert!(
+        row("SM+G").contains("+29.7%") && row("SM+G").contains("| 1% | 18% | 23% | 58% | 3.87 |"),
+        "{markdown}"
+    );
     assert!(row("SM+G").contains("124,141,056"));
-    assert!(row("SM+LN+G").contains("| – | 8% | 4% |"), "{markdown}");
+    assert!(row("SM+LN+G").contains("| – | 4% | 14% | 74% | 8% |"), "{markdown}");
     assert!(row("SM+LN+R").contains("−13.1%"), "{markdown}");
-    assert!(row("SM\\|x").contains("| NaN | NaN | – | 0% | 0% | 3.87 |"), "{markdown}");
+    assert!(row("SM\\|x").contains("| NaN | NaN | – | 0% | 0% | 0% | 0% | 3.87 |"), "{markdown}");
     assert!(markdown.contains("M: largest head entropy observed in these runs."));
     assert!(markdown.contains("144 of 144 heads have no finite entropy"));
     let widths: Vec<usize> = plain.lines().take(6).map(|line| line.chars().count()).collect();
     assert!(widths.windows(2).all(|pair| pair[0] == pair[1]), "{plain}");
 
-    let ceiling = comparison(&runs, Reference::CausalCeiling).unwrap().markdown();
+    let ceiling = table(&runs, Reference::CausalCeiling).unwrap().markdown();
     assert!(ceiling.contains("| 3.88 |") && ceiling.contains("causal ceiling"));
     runs[1].context = None;
-    assert_eq!(comparison(&runs, Reference::LogContext).unwrap_err().kind, Kind::Config);
+    assert_eq!(table(&runs, Reference::LogContext).unwrap_err().kind, Kind::Config);
+}
+
+#[test]
+fn the_published_heatmaps_give_the_published_shares() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/published_head_entropies.toml");
+    let comparison = Comparison::load(&[path]).unwrap();
+    let outcomes = outcomes(&comparison, Reference::ObservedMax).unwrap();
+    let markdown = outcomes.table().markdown();
+    for shares in [
+        "| SM+LN+G | – | – | 0.9888 | 2.688 | – | 4% | 14% | 74% | 8% | 3.87 |",
+        "| SM+LN+R | – | – | 1.0141 | 2.757 | +2.6% | 6% | 17% | 74% | 3% | 3.87 |",
+        "| SM+G | – | – | 1.1622 | 3.197 | +18.9% | 1% | 18% | 23% | 58% | 3.87 |",
+        "| SM+R | – | – | 1.0770 | 2.936 | +9.2% | 3% | 20% | 55% | 22% | 3.87 |",
+    ] {
+        assert!(markdown.contains(shares), "{markdown}");
+    }
+    let csv = outcomes.csv();
+    let columns: Vec<usize> = csv.lines().map(|line| line.split(',').count()).collect();
+    assert_eq!(columns, [20; 5], "{csv}");
+    assert!(csv.lines().nth(3).unwrap().ends_with(",3.869999885559082"), "{csv}");
+    assert!(outcomes.table().latex().contains("SM+G & -- & -- & 1.1622 & 3.197 & +18.9\\% & 1\\%"));
+}
+
+#[test]
+fn students_t_has_the_tabled_quantiles() {
+    // The 97.5% and the 99.95% points of the distribution, from tables.
+    for (freedom, t, p) in [
+        (1, 12.7062, 0.05),
+        (2, 4.30265, 0.05),
+        (3, 3.18245, 0.05),
+        (4, 2.77645, 0.05),
+        (5, 2.57058, 0.05),
+        (10, 2.22814, 0.05),
+        (30, 2.04227, 0.05),
+        (1, 636.619, 0.001),
+        (4, 8.61030, 0.001),
+        (9, 4.78091, 0.001),
+    ] {
+        assert!((two_sided(t, freedom) - p).abs() < 2e-6, "{freedom}: {}", two_sided(t, freedom));
+        assert_eq!(two_sided(t, freedom), two_sided(-t, freedom));
+        assert_eq!(two_sided(0.0, freedom), 1.0);
+    }
+    let of = |values: &[(u64, f64)]| values.iter().copied().collect::<BTreeMap<u64, f64>>();
+    // Differences 1, 2, 3: mean 2, deviation 1, t = 2√3 with two degrees of freedom.
+    let base = of(&[(1, 1.0), (2, 1.0), (3, 1.0), (4, 9.0)]);
+    let test = paired(&of(&[(1, 2.0), (2, 3.0), (3, 4.0), (7, 0.0)]), &base).unwrap();
+    assert_eq!(test.n, 3);
+    assert!((test.t - 12f64.sqrt()).abs() < 1e-12 && (test.p - 0.0741799).abs() < 1e-6, "{test:?}");
+    assert_eq!(paired(&of(&[(1, 2.0)]), &base), Err(1));
+    assert_eq!(paired(&of(&[]), &base), Err(0));
+    let same = paired(&base, &base).unwrap();
+    assert_eq!((same.t, same.p), (0.0, 1.0));
+    assert_eq!(Sample::of(&[]), None);
+    assert_eq!(Sample::of(&[1.0, 3.0]).unwrap().deviation, Some(2f64.sqrt()));
+}
+
+#[test]
+fn a_study_is_taken_together_by_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let size = study::Size { layers: 6, heads: 4, steps: 300, every: 20 };
+    let written = study::write(folder.path(), "a study", &study::CONFIGURATIONS, &[1, 2, 3], size);
+    fs::remove_dir_all(folder.path().join("sm_r-seed3")).unwrap();
+    let comparison = Comparison::load(&[folder.path()]).unwrap();
+    assert_eq!((comparison.runs.len(), comparison.groups.len()), (written.runs.len() - 1, 6));
+    assert_eq!(comparison.groups[comparison.baseline].name, "SM+LN+G");
+    assert_eq!(comparison.names[0], "SM+LN+G, seed 1");
+    assert_eq!(comparison.missing, ["SM+R, seed 3: not begun"]);
+    assert_eq!(comparison.find("SM+G").unwrap(), comparison.find("sm_g-seed1").unwrap());
+    assert_eq!(comparison.find("nothing").unwrap_err().kind, Kind::Usage);
+
+    let table = outcomes(&comparison, Reference::ObservedMax).unwrap().table();
+    let markdown = table.markdown();
+    let row = |name: &str| markdown.lines().find(|line| line.starts_with(&format!("| {name} |"))).unwrap();
+    assert!(row("SM+G").contains("| 3 |") && row("SM+G").contains("n = 3, t = "), "{markdown}");
+    assert!(row("SM+R").contains("n = 2, t = ") && row("SM+G").contains(" ± "), "{markdown}");
+    assert!(row("SM").contains("| 3, 3 NaN |") && row("SM").contains("0 shared seeds"), "{markdown}");
+    assert!(markdown.contains("Left out: SM+R, seed 3: not begun."), "{markdown}");
+    assert!(row("SM").contains("| NaN | NaN | – |"), "{markdown}");
+
+    let options = Options { difference: Some(("SM+R".into(), "SM+G".into())), ..Options::default() };
+    let figures = figures(&comparison, &options).unwrap();
+    let stems: Vec<&str> = figures.iter().map(|figure| figure.stem).collect();
+    let expected = [
+        "heatmap",
+        "heatmap_difference",
+        "quarters",
+        "loss",
+        "layer_entropy",
+        "slopes",
+        "activation_zeros",
+        "dead_units",
+        "residual_max",
+        "residual_median",
+        "layer_grad_norm",
+        "slope_stability",
+    ];
+    assert_eq!(stems, expected);
+    for figure in &figures {
+        assert_legible(&figure.picture);
+        svg_texts(&figure.picture.svg());
+        fs::write(gallery().join(format!("study_{}.png", figure.stem)), figure.picture.png().unwrap())
+            .unwrap();
+    }
+    // The study's slopes: ReLU's 0, 0.1, and 1 without activation, whose runs broke at a fifth of 300 steps.
+    let stability = &figures.last().unwrap().picture;
+    let written: Vec<&str> = texts(stability).iter().map(|text| text.text.as_str()).collect();
+    for word in ["0", "0.1", "1", "ReLU", "no activation", "without normalization"] {
+        assert!(written.contains(&word), "{word} is missing among {written:?}");
+    }
+    assert!(comparison.runs.iter().filter_map(RunData::broke_at).all(|step| step == 60));
+}
+
+#[test]
+fn runs_of_one_configuration_and_other_seeds_are_one_group() {
+    let run = |seed: i64, rate: f64| {
+        let settings = format!("[train]\nseed = {seed}\nlearning_rate = {rate}");
+        let settings: toml::Table = settings.parse().unwrap();
+        let dir = format!("runs/{seed}_{rate}").into();
+        RunData { dir, name: "SM+R".into(), seed: Some(seed as u64), settings, ..RunData::default() }
+    };
+    let groups = |runs: Vec<RunData>| -> Vec<Vec<usize>> {
+        Comparison::new(runs, None).groups.into_iter().map(|group| group.runs).collect()
+    };
+    assert_eq!(groups(vec![run(2, 1.0), run(1, 1.0)]), [[1, 0]]);
+    // Another learning rate is another configuration; the same seed twice is no second draw.
+    assert_eq!(groups(vec![run(1, 1.0), run(2, 2.0)]), [[0], [1]]);
+    assert_eq!(groups(vec![run(1, 1.0), run(1, 1.0)]), [[0], [1]]);
+    let names = Comparison::new(vec![run(1, 1.0), run(2, 2.0)], None).names;
+    assert_eq!(names, ["SM+R (1_1)", "SM+R (2_2)"]);
+}
+
+#[test]
+fn a_difference_has_its_sign_in_colour_and_in_text() {
+    let (one, other) = (panel("a", vec![vec![1.0, 2.0, 3.0]]), panel("b", vec![vec![2.0, 2.0, f64::NAN]]));
+    let picture = difference(&one, &other, "").unwrap();
+    assert_legible(&picture);
+    let fills: Vec<Rgb> = cells(&picture).iter().map(|cell| cell.4).collect();
+    assert_eq!(fills[..2], [diverging(-1.0), WHITE]);
+    let written: Vec<&str> = texts(&picture).iter().map(|text| text.text.as_str()).collect();
+    for word in ["a minus b", "−1.00", "0.00", "NaN", "+1.00", "Difference (nats)"] {
+        assert!(written.contains(&word), "{word} is missing among {written:?}");
+    }
+    let fault = difference(&one, &panel("c", vec![vec![1.0]]), "").unwrap_err();
+    assert_eq!(fault.kind, Kind::Usage);
+    assert!(fault.to_string().contains("a: 1 layers of 3 heads; c: 1 layers of 1 heads"), "{fault}");
+}
+
+#[test]
+fn the_animation_moves_and_ends_where_training_ended() {
+    let runs = Comparison::new(four_runs(), None);
+    let bytes = normfree::report::heatmap_over_training(&runs, &[0, 1], Colormap::Viridis).unwrap().unwrap();
+    let mut reader = png::Decoder::new(std::io::Cursor::new(&bytes)).read_info().unwrap();
+    let frames = reader.info().animation_control().unwrap().num_frames;
+    assert_eq!(frames, 32);
+    let mut buffer = vec![0; reader.output_buffer_size().unwrap()];
+    for _ in 0..frames {
+        reader.next_frame(&mut buffer).unwrap();
+    }
+    fs::write(gallery().join("animation.png"), bytes).unwrap();
+    // Nothing moves in a single record.
+    let mut still = four_runs();
+    still.iter_mut().for_each(|run| run.attention.truncate(1));
+    let still = Comparison::new(still, None);
+    assert!(normfree::report::heatmap_over_training(&still, &[0, 1], Colormap::Viridis).unwrap().is_none());
+}
+
+#[test]
+fn published_shares_are_drawn_as_they_are_counted() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/published_head_entropies.toml");
+    let picture = quarters(&Comparison::load(&[path]).unwrap(), Reference::ObservedMax).unwrap();
+    assert_legible(&picture);
+    let written: Vec<&str> = texts(&picture).iter().map(|text| text.text.as_str()).collect();
+    for word in
+        ["14%", "74%", "17%", "18%", "23%", "58%", "20%", "55%", "22%", "SM+LN+G", "Share of heads (%)"]
+    {
+        assert!(written.contains(&word), "{word} is missing among {written:?}");
+    }
+    fs::write(gallery().join("quarters_published.png"), picture.png().unwrap()).unwrap();
 }

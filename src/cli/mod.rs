@@ -12,6 +12,7 @@ mod picture;
 mod plot;
 mod prepare;
 mod progress;
+mod report;
 mod stop;
 mod study;
 mod train;
@@ -34,6 +35,7 @@ Examples:
   normfree prepare ~/code --out data/code
   normfree train configs/small/sm_r.toml --set data.path=data/code
   normfree plot runs/sm_g runs/sm_r --out figures
+  normfree report runs/sm_g runs/sm_r
 
 Exit codes:
   0 done             5 checkpoint    9 reading or writing
@@ -129,8 +131,10 @@ enum Command {
     Study(study::Arguments),
     /// Loss and perplexity of a checkpoint on held-out text
     Eval(eval::Arguments),
-    /// Draw runs: entropy heatmap, loss and entropy curves, a table
+    /// Draw runs or a study: heatmaps, curves, tables, each a file for a paper
     Plot(plot::Arguments),
+    /// Everything about runs or a study in one page to open, send or publish
+    Report(report::Arguments),
 }
 
 /// Does what was asked.
@@ -149,6 +153,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Study(arguments) => study::run(&arguments, &global),
         Command::Eval(arguments) => eval::run(&arguments, &global),
         Command::Plot(arguments) => plot::run(&arguments, &global),
+        Command::Report(arguments) => report::run(&arguments, &global),
     }
 }
 

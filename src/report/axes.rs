@@ -2,6 +2,7 @@
 
 use super::colormap::Rgb;
 use super::picture::{Anchor, Picture, Text};
+use super::text;
 
 pub(super) const INK: Rgb = Rgb::hex(0x222222);
 pub(super) const QUIET: Rgb = Rgb::hex(0x555555);
@@ -61,6 +62,53 @@ impl Axes {
 
     /// Grid, ticks and axis labels.
     pub fn draw(&self, picture: &mut Picture, x_label: &str, y_label: &str) {
+        self.draw_x(picture, x_label);
+        self.draw_y(picture, y_label);
+        self.draw_frame(picture);
+    }
+
+    /// Grid, ticks and label of the vertical axis alone.
+    pub fn draw_y(&self, picture: &mut Picture, label: &str) {
+        let right = self.left + self.width;
+        let (ticks, step) = nice_ticks(self.y.0, self.y.1, (self.height / 45.0) as usize);
+        let mut widest = 0f64;
+        for tick in ticks {
+            let at = self.place((self.x.0, tick)).1;
+            picture.line(vec![(self.left, at), (right, at)], 1.0, GRID);
+            let text = tick_text(tick, step);
+            widest = widest.max(text::width(&text, TICK));
+            picture.text(Text::new(self.left - 8.0, at, TICK, text).anchor(Anchor::End).color(INK));
+        }
+        let away = (widest * text::SLACK + 18.0).max(48.0);
+        let label = Text::new(self.left - away, self.top + self.height / 2.0, LABEL, label);
+        picture.text(label.turned().color(INK));
+    }
+
+    /// Grid, ticks and label of a vertical axis whose values are common logarithms: they read as the numbers.
+    pub fn draw_y_decades(&self, picture: &mut Picture, label: &str) {
+        let right = self.left + self.width;
+        let decades = self.y.1 - self.y.0;
+        let digits: &[f64] = if decades < 2.0 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+        let every = (decades / (self.height / 24.0)).ceil().max(1.0) as usize;
+        for power in (self.y.0.floor() as i32..=self.y.1.ceil() as i32).step_by(every) {
+            for value in digits.iter().map(|digit| digit * 10f64.powi(power)) {
+                if !(self.y.0..=self.y.1).contains(&value.log10()) {
+                    continue;
+                }
+                let at = self.place((self.x.0, value.log10())).1;
+                picture.line(vec![(self.left, at), (right, at)], 1.0, GRID);
+                let text =
+                    if power.abs() > 4 { format!("{value:e}") } else { tick_text(value, value.min(1.0)) };
+                let text = Text::new(self.left - 8.0, at, TICK, text.replace('-', "−"));
+                picture.text(text.anchor(Anchor::End).color(INK));
+            }
+        }
+        let label = Text::new(self.left - 54.0, self.top + self.height / 2.0, LABEL, label);
+        picture.text(label.turned().color(INK));
+    }
+
+    /// Grid, ticks and label of the horizontal axis alone.
+    pub fn draw_x(&self, picture: &mut Picture, label: &str) {
         let bottom = self.top + self.height;
         let (ticks, step) = nice_ticks(self.x.0, self.x.1, (self.width / 75.0) as usize);
         for tick in ticks {
@@ -68,23 +116,7 @@ impl Axes {
             picture.line(vec![(at, self.top), (at, bottom)], 1.0, GRID);
             picture.text(Text::new(at, bottom + 14.0, TICK, tick_text(tick, step)).color(INK));
         }
-        self.draw_y(picture, y_label);
-        self.draw_frame(picture);
-        picture.text(Text::new(self.left + self.width / 2.0, bottom + 37.0, LABEL, x_label).color(INK));
-    }
-
-    /// Grid, ticks and label of the vertical axis alone.
-    pub fn draw_y(&self, picture: &mut Picture, label: &str) {
-        let right = self.left + self.width;
-        let (ticks, step) = nice_ticks(self.y.0, self.y.1, (self.height / 45.0) as usize);
-        for tick in ticks {
-            let at = self.place((self.x.0, tick)).1;
-            picture.line(vec![(self.left, at), (right, at)], 1.0, GRID);
-            let text = Text::new(self.left - 8.0, at, TICK, tick_text(tick, step));
-            picture.text(text.anchor(Anchor::End).color(INK));
-        }
-        let label = Text::new(self.left - 48.0, self.top + self.height / 2.0, LABEL, label);
-        picture.text(label.turned().color(INK));
+        picture.text(Text::new(self.left + self.width / 2.0, bottom + 37.0, LABEL, label).color(INK));
     }
 
     /// The two axes' lines.
@@ -161,12 +193,9 @@ impl Axes {
         finish(&mut piece);
     }
 
-    /// A point, where it lies inside the frame.
-    pub fn point(&self, picture: &mut Picture, point: (f64, f64), radius: f64, color: Rgb) {
-        if point.1.is_finite() && (self.y.0..=self.y.1).contains(&point.1) {
-            let (x, y) = self.place(point);
-            picture.disc(x, y, radius, color);
-        }
+    /// Whether a point lies inside the frame.
+    pub fn shows(&self, (_, y): (f64, f64)) -> bool {
+        y.is_finite() && (self.y.0..=self.y.1).contains(&y)
     }
 
     /// A cross at the last finite value before a curve stops being finite.

@@ -19,6 +19,12 @@ impl Rgb {
         0.2126 * linear(self.0) + 0.7152 * linear(self.1) + 0.0722 * linear(self.2)
     }
 
+    /// This colour with so large a `part` of the other, 0 to 1.
+    pub fn mix(self, other: Self, part: f64) -> Self {
+        let mix = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * part).round() as u8;
+        Self(mix(self.0, other.0), mix(self.1, other.1), mix(self.2, other.2))
+    }
+
     /// Black or white, whichever is read more easily on this colour.
     pub fn ink(self) -> Self {
         // Contrast is (lighter + 0.05) / (darker + 0.05); black and white are equal at √(1.05 · 0.05) − 0.05.
@@ -60,10 +66,14 @@ impl Colormap {
         let position = t.clamp(0.0, 1.0) * (anchors.len() - 1) as f64;
         let below = (position as usize).min(anchors.len() - 2);
         let part = position - below as f64;
-        let (a, b) = (Rgb::hex(anchors[below]), Rgb::hex(anchors[below + 1]));
-        let mix = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * part).round() as u8;
-        Rgb(mix(a.0, b.0), mix(a.1, b.1), mix(a.2, b.2))
+        Rgb::hex(anchors[below]).mix(Rgb::hex(anchors[below + 1]), part)
     }
+}
+
+/// The colour of a signed `t`, clamped to −1 … 1: blue below zero, white at it, vermilion above, the two of Okabe and
+/// Ito that every kind of colour vision tells apart. In grey the two sides look alike: give the sign in text as well.
+pub fn diverging(t: f64) -> Rgb {
+    WHITE.mix(if t < 0.0 { OKABE_ITO[0] } else { OKABE_ITO[1] }, t.abs().min(1.0))
 }
 
 // Every fifth of the 256 published colours, 0 and 255 included. Interpolated, viridis is right within 1/255 a

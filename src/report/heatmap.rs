@@ -1,7 +1,7 @@
 //! The paper's first figure: mean attention entropy of every head, layers down, heads across.
 
-use super::axes::{nice_ticks, tick_text};
-use super::colormap::{Colormap, Rgb};
+use super::axes::{INK, QUIET, nice_ticks, tick_text};
+use super::colormap::{Colormap, Rgb, diverging};
 use super::picture::{Anchor, Picture, Text};
 use super::text;
 use crate::fault::{Fault, Kind, Result};
@@ -46,17 +46,58 @@ const GAP: f64 = 26.0;
 const LEAST: (f64, f64) = (120.0, 170.0);
 /// Height of a line of notes.
 const LINE: f64 = 18.0;
-/// Text is measured in the PNG's font; SVG viewers may set a wider one.
-const SLACK: f64 = 1.2;
 
-const INK: Rgb = Rgb::hex(0x222222);
-const QUIET: Rgb = Rgb::hex(0x555555);
-const ABSENT: Rgb = Rgb::hex(0xd4d4d4);
+pub(super) const ABSENT: Rgb = Rgb::hex(0xd4d4d4);
 const HATCH: Rgb = Rgb::hex(0xa8a8a8);
 
-/// Columns of a figure with `count` panels: up to three side by side, four as two by two.
+/// Columns of a figure with `count` panels: up to three side by side, four as two by two, eight as four by two: where
+/// one or two columns more than in a square leave no gap, so many.
 pub(super) fn columns(count: usize) -> usize {
-    if count <= 3 { count.max(1) } else { (count as f64).sqrt().ceil() as usize }
+    let square = (count as f64).sqrt().ceil() as usize;
+    let full = (square..=square + 1).find(|&columns| columns > 0 && count.is_multiple_of(columns));
+    if count <= 3 { count.max(1) } else { full.unwrap_or(square) }
+}
+
+/// What the cells' colours and numbers mean.
+#[derive(Clone, Copy, Debug)]
+enum Shade {
+    /// Entropies from 0 to `top`; `numbers` in the cells, or colours alone.
+    Entropy { top: f64, colormap: Colormap, numbers: bool },
+    /// Differences of entropies from −`reach` to `reach`.
+    Difference { reach: f64 },
+}
+
+impl Shade {
+    fn range(self) -> (f64, f64) {
+        match self {
+            Self::Entropy { top, .. } => (0.0, top),
+            Self::Difference { reach } => (-reach, reach),
+        }
+    }
+
+    fn colour(self, value: f64) -> Rgb {
+        match self {
+            Self::Entropy { top, colormap, .. } => colormap.at(value / top),
+            Self::Difference { reach } => diverging(value / reach),
+        }
+    }
+
+    /// Two decimals; of differences the sign as well, which no colour tells in grey.
+    fn number(self, value: f64) -> String {
+        // Adding 0 turns −0.00 into 0.00.
+        let value = (value * 100.0).round() / 100.0 + 0.0;
+        match self {
+            Self::Difference { .. } if value > 0.0 => format!("+{value:.2}"),
+            _ => format!("{value:.2}").replace('-', "−"),
+        }
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Entropy { .. } => "Mean entropy (nats)",
+            Self::Difference { .. } => "Difference (nats)",
+        }
+    }
 }
 
 /// Draws the panels, with `caption` below them (empty for none).
@@ -64,31 +105,99 @@ pub(super) fn columns(count: usize) -> usize {
 /// # Errors
 /// `Usage` when there is no panel, or one without a single head.
 pub fn heatmap(panels: &[Panel], caption: &str, scale: Scale, colormap: Colormap) -> Result<Picture> {
+    heatmap_in(columns(panels.len()), panels, caption, scale, colormap)
+}
+
+/// As [`heatmap`], in so many columns.
+///
+/// # Errors
+/// As [`heatmap`].
+pub(super) fn heatmap_in(
+    columns: usize,
+    panels: &[Panel],
+    caption: &str,
+    scale: Scale,
+    colormap: Colormap,
+) -> Result<Picture> {
+    let names: Vec<&str> = panels.iter().map(|panel| panel.title.as_str()).collect();
+    let title = format!("Mean attention entropy (nats) per layer and head: {}", names.join(", "));
+    let shade = |panels: &[Panel]| Shade::Entropy { top: top_of(panels), colormap, numbers: true };
+    draw(columns, panels, (&title, caption), scale, shade)
+}
+
+/// Draws the panels in colours alone, which span 0 … `top` nats whatever is in them: for a picture among others that
+/// pass too quickly to read numbers.
+///
+/// # Errors
+/// As [`heatmap`].
+pub(super) fn heatmap_up_to(
+    panels: &[Panel],
+    caption: &str,
+    top: f64,
+    colormap: Colormap,
+) -> Result<Picture> {
+    let top = if top > 0.0 { top } else { 1.0 };
+    let shade = |_: &[Panel]| Shade::Entropy { top, colormap, numbers: false };
+    let title = "Mean attention entropy (nats) per layer and head";
+    draw(columns(panels.len()), panels, (title, caption), Scale::Shared, shade)
+}
+
+/// Draws how far the entropies of `one` lie above those of `other`, head by head.
+///
+/// # Errors
+/// `Usage` where the two are not of one shape, or have no head.
+pub fn difference(one: &Panel, other: &Panel, caption: &str) -> Result<Picture> {
+    let shape = |panel: &Panel| (panel.values.len(), heads(panel));
+    let told =
+        |panel: &Panel| format!("{}: {} layers of {} heads", panel.title, shape(panel).0, shape(panel).1);
+    if shape(one) != shape(other) {
+        return Err(Fault::new(Kind::Usage, "models of different shape have no difference of heads")
+            .found(format!("{}; {}", told(one), told(other)))
+            .remedy("name two runs with as many layers and heads"));
+    }
+    let rows = one.values.iter().zip(&other.values);
+    let values = rows.map(|(a, b)| a.iter().zip(b).map(|(a, b)| a - b).collect()).collect();
+    let title = format!("{} minus {}", one.title, other.title);
+    let spoken = format!("Difference of mean attention entropies (nats) per layer and head: {title}");
+    let panel = Panel { title, notes: Vec::new(), values };
+    let shade = |panels: &[Panel]| {
+        let sizes = panels.iter().flat_map(|panel| panel.values.iter().flatten()).map(|value| value.abs());
+        let reach = sizes.filter(|size| size.is_finite()).fold(0.0, f64::max);
+        Shade::Difference { reach: if reach > 0.0 { reach } else { 1.0 } }
+    };
+    draw(1, &[panel], (&spoken, caption), Scale::Shared, shade)
+}
+
+fn draw(
+    columns: usize,
+    panels: &[Panel],
+    (title, caption): (&str, &str),
+    scale: Scale,
+    shade: impl Fn(&[Panel]) -> Shade,
+) -> Result<Picture> {
     if panels.is_empty() {
         return Err(Fault::new(Kind::Usage, "there is no run to draw a heatmap of"));
     }
     if let Some(empty) = panels.iter().find(|panel| heads(panel) == 0) {
         return Err(Fault::new(Kind::Usage, format!("`{}` has no attention head to draw", empty.title)));
     }
-    let page = Page::new(panels, caption, scale);
-    let names: Vec<&str> = panels.iter().map(|panel| panel.title.as_str()).collect();
-    let title = format!("Mean attention entropy (nats) per layer and head: {}", names.join(", "));
+    let page = Page::new(columns, panels, caption, scale);
     let mut picture = Picture::new(page.width, page.height, title);
-    let shared = top_of(panels);
+    let shared = shade(panels);
     for (index, panel) in panels.iter().enumerate() {
         let (x, y) = page.corner(index);
-        let top = if scale == Scale::Own { top_of(std::slice::from_ref(panel)) } else { shared };
-        draw_panel(&mut picture, panel, (x, y), page.cell, |value| colormap.at(value / top));
+        let own = if scale == Scale::Own { shade(std::slice::from_ref(panel)) } else { shared };
+        draw_panel(&mut picture, panel, (x, y), page.cell, own);
         if scale == Scale::Own {
             let bar = (x + heads(panel) as f64 * page.cell.0 + 16.0, y);
-            colour_bar(&mut picture, bar, page.matrix.1, top, colormap);
+            colour_bar(&mut picture, bar, page.matrix.1, own);
         }
     }
     if scale == Scale::Shared {
         let first = page.corner(0);
         let last = page.corner(page.columns * ((panels.len() - 1) / page.columns)).1 + page.matrix.1;
         let x = page.corner(page.columns - 1).0 + page.bar;
-        colour_bar(&mut picture, (x, first.1), last - first.1, shared, colormap);
+        colour_bar(&mut picture, (x, first.1), last - first.1, shared);
     }
     for (index, line) in page.caption.iter().rev().enumerate() {
         let middle = page.height - MARGIN - 4.0 - LINE * index as f64;
@@ -126,8 +235,7 @@ struct Page<'a> {
 }
 
 impl<'a> Page<'a> {
-    fn new(panels: &[Panel], caption: &'a str, scale: Scale) -> Self {
-        let columns = columns(panels.len());
+    fn new(columns: usize, panels: &[Panel], caption: &'a str, scale: Scale) -> Self {
         let rows = panels.len().div_ceil(columns);
         let most = |size: fn(&Panel) -> f64| panels.iter().map(size).fold(0.0, f64::max);
         let (across, down) = (most(|panel| heads(panel) as f64), most(|panel| panel.values.len() as f64));
@@ -142,14 +250,14 @@ impl<'a> Page<'a> {
         });
         let above = 34.0 + LINE * most(|panel| panel.notes.len() as f64);
         let own_bar = if scale == Scale::Own { BAR_ROOM } else { 0.0 };
-        let panel = (LEFT + (matrix.0 + own_bar).max(titles * SLACK), above + matrix.1 + BELOW);
+        let panel = (LEFT + (matrix.0 + own_bar).max(titles * text::SLACK), above + matrix.1 + BELOW);
         let spread = |count: usize, size: f64| count as f64 * (size + GAP) - GAP;
         // A shared bar stands beside the last matrix: under what its title reaches over, where there is one row.
-        let beside = if rows == 1 { matrix.0 } else { matrix.0.max(titles * SLACK) };
+        let beside = if rows == 1 { matrix.0 } else { matrix.0.max(titles * text::SLACK) };
         let bar = beside + 16.0;
         let last = if scale == Scale::Own { panel.0 } else { panel.0.max(LEFT + beside + BAR_ROOM) };
         let width = 2.0 * MARGIN + spread(columns, panel.0) - panel.0 + last;
-        let needed = |line: &str| text::width(line, NOTE) * SLACK + 2.0 * MARGIN + LEFT;
+        let needed = |line: &str| text::width(line, NOTE) * text::SLACK + 2.0 * MARGIN + LEFT;
         // In one line where there is room; else each sentence has its own.
         let caption: Vec<&str> = match caption {
             "" => Vec::new(),
@@ -177,13 +285,7 @@ impl<'a> Page<'a> {
     }
 }
 
-fn draw_panel(
-    picture: &mut Picture,
-    panel: &Panel,
-    (x, y): (f64, f64),
-    size: (f64, f64),
-    colour: impl Fn(f64) -> Rgb,
-) {
+fn draw_panel(picture: &mut Picture, panel: &Panel, (x, y): (f64, f64), size: (f64, f64), shade: Shade) {
     let (layers, heads) = (panel.values.len(), heads(panel));
     let (width, height) = (heads as f64 * size.0, layers as f64 * size.1);
     let lines = panel.notes.len() as f64;
@@ -196,7 +298,7 @@ fn draw_panel(
     for (layer, row) in panel.values.iter().enumerate() {
         for (head, &value) in row.iter().enumerate() {
             let corner = (x + head as f64 * size.0, y + layer as f64 * size.1);
-            cell(picture, corner, size, value, &colour);
+            cell(picture, corner, size, value, shade);
         }
     }
     for head in (0..heads).step_by(heads.div_ceil(32)) {
@@ -213,56 +315,58 @@ fn draw_panel(
 }
 
 /// One head: its colour and its value with two decimals, or hatched grey where there is no finite value.
-fn cell(
-    picture: &mut Picture,
-    (x, y): (f64, f64),
-    size: (f64, f64),
-    value: f64,
-    colour: &impl Fn(f64) -> Rgb,
-) {
+fn cell(picture: &mut Picture, (x, y): (f64, f64), size: (f64, f64), value: f64, shade: Shade) {
     // A white line of one pixel between neighbours.
     let (width, height) = (size.0 - 1.0, size.1 - 1.0);
-    let fill = if value.is_finite() { colour(value) } else { ABSENT };
+    let fill = if value.is_finite() { shade.colour(value) } else { ABSENT };
     picture.rect(x, y, width, height, fill);
     let mut label =
         Text::new(x + width / 2.0, y + height / 2.0, (size.0 * 0.37).min(16.0), "").color(fill.ink());
     if value.is_finite() {
-        // Adding 0 turns −0.00 into 0.00.
-        label.text = format!("{:.2}", (value * 100.0).round() / 100.0 + 0.0);
-    } else {
-        let mut reach = 7.0;
-        while reach < width + height {
-            // The diagonal of points with dx + dy = reach, cut to the cell.
-            let from = (x + (reach - height).max(0.0), y + reach.min(height));
-            let to = (x + reach.min(width), y + (reach - width).max(0.0));
-            picture.line(vec![from, to], 1.0, HATCH);
-            reach += 7.0;
+        if !matches!(shade, Shade::Entropy { numbers: false, .. }) {
+            label.text = shade.number(value);
         }
+    } else {
+        hatch(picture, (x, y), (width, height));
         label.text = if value.is_nan() { "NaN" } else { "inf" }.to_string();
         label.bold = true;
     }
     picture.text(label);
 }
 
-/// A vertical bar of the colours 0 … `top`, low end below, labelled in nats.
-fn colour_bar(picture: &mut Picture, (x, y): (f64, f64), height: f64, top: f64, colormap: Colormap) {
+/// Diagonal lines over `ABSENT`: what has no number.
+pub(super) fn hatch(picture: &mut Picture, (x, y): (f64, f64), (width, height): (f64, f64)) {
+    let mut reach = 7.0;
+    while reach < width + height {
+        // The diagonal of points with dx + dy = reach, cut to the box.
+        let from = (x + (reach - height).max(0.0), y + reach.min(height));
+        let to = (x + reach.min(width), y + (reach - width).max(0.0));
+        picture.line(vec![from, to], 1.0, HATCH);
+        reach += 7.0;
+    }
+}
+
+/// A vertical bar of the colours, low end below, labelled in nats.
+fn colour_bar(picture: &mut Picture, (x, y): (f64, f64), height: f64, shade: Shade) {
+    let (low, high) = shade.range();
     // Each stripe reaches down to the foot, so that no seam shows between neighbours.
     let stripes = 256;
     for stripe in 0..stripes {
         let from = height * f64::from(stripe) / f64::from(stripes);
-        let colour = colormap.at(1.0 - (f64::from(stripe) + 0.5) / f64::from(stripes));
-        picture.rect(x, y + from, BAR, height - from, colour);
+        let value = high - (high - low) * (f64::from(stripe) + 0.5) / f64::from(stripes);
+        picture.rect(x, y + from, BAR, height - from, shade.colour(value));
     }
     // The end of the scale is M or what takes its place: it is always told.
-    let end = Text::new(x + BAR + 8.0, y, TICK, format!("{top:.2}"));
+    let end = Text::new(x + BAR + 8.0, y, TICK, shade.number(high));
     picture.text(end.anchor(Anchor::Start).color(INK));
-    let (ticks, step) = nice_ticks(0.0, top, (height / 45.0) as usize);
-    for tick in ticks.into_iter().filter(|tick| height * (1.0 - tick / top) > TICK * 1.2) {
-        let at = y + height * (1.0 - tick / top);
+    let (ticks, step) = nice_ticks(low, high, (height / 45.0) as usize);
+    let place = |value: f64| y + height * (high - value) / (high - low);
+    for tick in ticks.into_iter().filter(|&tick| place(tick) - y > TICK * 1.2) {
+        let at = place(tick);
         picture.line(vec![(x + BAR, at), (x + BAR + 4.0, at)], 1.0, INK);
         let label = Text::new(x + BAR + 8.0, at, TICK, tick_text(tick, step));
         picture.text(label.anchor(Anchor::Start).color(INK));
     }
-    let label = Text::new(x + BAR + 46.0, y + height / 2.0, LABEL, "Mean entropy (nats)");
+    let label = Text::new(x + BAR + 46.0, y + height / 2.0, LABEL, shade.label());
     picture.text(label.turned().color(INK));
 }

@@ -1,13 +1,11 @@
 //! The legend over a plot: swatches and names, in as many lines as they need.
 
 use super::axes::INK;
-use super::colormap::Rgb;
+use super::colormap::{Rgb, WHITE};
 use super::picture::{Anchor, Picture, Text};
 use super::text;
 
 const SIZE: f64 = 13.5;
-/// Text is measured in the PNG's font; SVG viewers may set a wider one.
-pub const SLACK: f64 = 1.2;
 /// Height of a line of entries.
 pub const LINE: f64 = 22.0;
 
@@ -16,6 +14,10 @@ pub const LINE: f64 = 22.0;
 pub enum Swatch {
     /// A line, dashed where there is a dash.
     Line(Option<f64>),
+    /// A line and the marker of its points.
+    Marked(Option<f64>, usize),
+    /// A marker alone.
+    Marker(usize),
     Area,
 }
 
@@ -30,7 +32,7 @@ pub struct Entry<'a> {
 impl Entry<'_> {
     /// Room of the entry: swatch, name, gap.
     pub fn width(&self) -> f64 {
-        34.0 + text::width(self.name, SIZE) * SLACK + 22.0
+        34.0 + text::width(self.name, SIZE) * text::SLACK + 22.0
     }
 }
 
@@ -61,10 +63,54 @@ pub fn draw(picture: &mut Picture, (left, top): (f64, f64), rows: &[Vec<Entry<'_
             match entry.swatch {
                 Swatch::Line(Some(dash)) => picture.dashed(across, 2.4, entry.color, dash),
                 Swatch::Line(None) => picture.line(across, 2.4, entry.color),
+                Swatch::Marked(dash, shape) => {
+                    match dash {
+                        Some(dash) => picture.dashed(across, 2.4, entry.color, dash),
+                        None => picture.line(across, 2.4, entry.color),
+                    }
+                    marker(picture, (x + 13.0, y), shape, entry.color);
+                }
+                Swatch::Marker(shape) => marker(picture, (x + 13.0, y), shape, entry.color),
                 Swatch::Area => picture.rect(x, y - 6.0, 26.0, 12.0, entry.color),
             }
             picture.text(Text::new(x + 34.0, y, SIZE, entry.name).anchor(Anchor::Start).color(INK));
             x += entry.width();
+        }
+    }
+}
+
+/// A point in one of seven shapes, so that grey tells as much as colour: disc, square, ring, hollow square, plus,
+/// triangle, bar. A white rim sets points apart that lie over each other.
+pub fn marker(picture: &mut Picture, (x, y): (f64, f64), shape: usize, color: Rgb) {
+    let mut square = |half: f64, color: Rgb| picture.rect(x - half, y - half, 2.0 * half, 2.0 * half, color);
+    match shape % 7 {
+        1 => [(4.4, WHITE), (3.2, color)].into_iter().for_each(|(half, color)| square(half, color)),
+        3 => {
+            let layers = [(5.0, WHITE), (3.8, color), (2.0, WHITE)];
+            layers.into_iter().for_each(|(half, color)| square(half, color));
+        }
+        4 => {
+            for (width, arm, color) in [(4.4, 5.6, WHITE), (2.2, 4.6, color)] {
+                picture.line(vec![(x - arm, y), (x + arm, y)], width, color);
+                picture.line(vec![(x, y - arm), (x, y + arm)], width, color);
+            }
+        }
+        5 => {
+            let corners = vec![(x - 4.2, y + 3.4), (x + 4.2, y + 3.4), (x, y - 4.2), (x - 4.2, y + 3.4)];
+            picture.disc(x, y, 4.0, WHITE);
+            picture.line(corners.clone(), 3.6, WHITE);
+            picture.line(corners, 1.8, color);
+        }
+        6 => {
+            picture.rect(x - 6.2, y - 3.2, 12.4, 6.4, WHITE);
+            picture.rect(x - 5.0, y - 2.0, 10.0, 4.0, color);
+        }
+        ring => {
+            picture.disc(x, y, 5.0, WHITE);
+            picture.disc(x, y, 3.8, color);
+            if ring == 2 {
+                picture.disc(x, y, 2.0, WHITE);
+            }
         }
     }
 }

@@ -145,7 +145,7 @@ fn mark_places(
             picture.line(vec![(x, axes.place((0.0, height)).1), (x, bottom)], 0.7, WHITE);
             picture.line(vec![(x, bottom), (x, bottom + 4.0)], 1.0, INK);
         }
-        let half = text::width(name, TICK) * legend::SLACK / 2.0;
+        let half = text::width(name, TICK) * text::SLACK / 2.0;
         // Blocks are numbered, and a number may reach over its neighbours'; words may not.
         let number: Option<usize> = name.parse().ok();
         if number.is_some() || 2.0 * half < at(end) - x {
@@ -175,7 +175,7 @@ fn mark_passes(picture: &mut Picture, axes: &Axes, turn: f64, pool: f64) {
         picture.line(vec![(turn, from), (turn, to)], 1.2, INK);
     }
     for (from, to, name) in [(axes.left, turn, "forward"), (turn, right, "backward")] {
-        if to - from > text::width(name, SMALL) * legend::SLACK {
+        if to - from > text::width(name, SMALL) * text::SLACK {
             picture.text(Text::new((from + to) / 2.0, top - 9.0, SMALL, name).color(QUIET));
         }
     }
@@ -194,7 +194,7 @@ fn mark_pool_and_peak(
     let line = axes.place((0.0, pool)).1;
     picture.dashed(vec![(axes.left, line), (right, line)], 1.6, INK, 6.0);
     let written = (axes.top + line) / 2.0;
-    let half = text::width(peak_text, SMALL) * legend::SLACK / 2.0;
+    let half = text::width(peak_text, SMALL) * text::SLACK / 2.0;
     // The leader begins under the words, wherever these had to go.
     let (least, most) = (axes.left + half + 8.0, right - half - 8.0);
     write_clear(picture, Text::new(x.clamp(least, most.max(least)), written, SMALL, peak_text));

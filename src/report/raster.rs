@@ -37,7 +37,15 @@ impl Picture {
     /// # Errors
     /// As [`Picture::png`].
     pub fn pixels(&self) -> Result<RgbImage> {
-        let (width, height) = (self.width * DENSITY, self.height * DENSITY);
+        self.pixels_at(DENSITY)
+    }
+
+    /// The pixels of a picture with `density` of them per CSS pixel.
+    ///
+    /// # Errors
+    /// As [`Picture::png`].
+    pub fn pixels_at(&self, density: f64) -> Result<RgbImage> {
+        let (width, height) = (self.width * density, self.height * density);
         if width > LARGEST || height > LARGEST {
             return Err(Fault::new(Kind::Usage, format!("the picture would be {width} × {height} pixels"))
                 .remedy(format!("draw fewer runs at once: {LARGEST} pixels a side are the most")));
@@ -46,11 +54,11 @@ impl Picture {
         for mark in &self.marks {
             match mark {
                 Mark::Rect { x, y, width, height, fill } => {
-                    rect(&mut page, (*x, *y), (*width, *height), *fill)
+                    rect(&mut page, density, (*x, *y), (*width, *height), *fill)
                 }
-                Mark::Line(line) => polyline(&mut page, line),
-                Mark::Disc { x, y, radius, fill } => disc(&mut page, (*x, *y), *radius, *fill),
-                Mark::Text(text) => write(&mut page, text),
+                Mark::Line(line) => polyline(&mut page, density, line),
+                Mark::Disc { x, y, radius, fill } => disc(&mut page, density, (*x, *y), *radius, *fill),
+                Mark::Text(text) => write(&mut page, density, text),
             }
         }
         Ok(page)
@@ -97,9 +105,9 @@ impl Coverage {
     }
 }
 
-fn rect(page: &mut RgbImage, (x, y): (f64, f64), (width, height): (f64, f64), fill: Rgb) {
-    let (left, top) = (x * DENSITY, y * DENSITY);
-    let (right, bottom) = (left + width * DENSITY, top + height * DENSITY);
+fn rect(page: &mut RgbImage, density: f64, (x, y): (f64, f64), (width, height): (f64, f64), fill: Rgb) {
+    let (left, top) = (x * density, y * density);
+    let (right, bottom) = (left + width * density, top + height * density);
     let inside = |from: f64, to: f64, pixel: i64| {
         let pixel = pixel as f64;
         (to.min(pixel + 1.0) - from.max(pixel)).clamp(0.0, 1.0)
@@ -113,22 +121,22 @@ fn rect(page: &mut RgbImage, (x, y): (f64, f64), (width, height): (f64, f64), fi
     coverage.paint(page, fill);
 }
 
-fn disc(page: &mut RgbImage, (x, y): (f64, f64), radius: f64, fill: Rgb) {
-    let center = (x * DENSITY, y * DENSITY);
-    let mut coverage = around(page, &[center], radius * DENSITY);
-    capsule(&mut coverage, center, center, radius * DENSITY);
+fn disc(page: &mut RgbImage, density: f64, (x, y): (f64, f64), radius: f64, fill: Rgb) {
+    let center = (x * density, y * density);
+    let mut coverage = around(page, &[center], radius * density);
+    capsule(&mut coverage, center, center, radius * density);
     coverage.paint(page, fill);
 }
 
-fn polyline(page: &mut RgbImage, line: &Line) {
-    let points: Vec<_> = line.points.iter().map(|point| (point.0 * DENSITY, point.1 * DENSITY)).collect();
-    let half = line.width * DENSITY / 2.0;
+fn polyline(page: &mut RgbImage, density: f64, line: &Line) {
+    let points: Vec<_> = line.points.iter().map(|point| (point.0 * density, point.1 * density)).collect();
+    let half = line.width * density / 2.0;
     let mut coverage = around(page, &points, half);
     let mut walked = 0.0;
     for pair in points.windows(2) {
         let (a, b) = (pair[0], pair[1]);
         let length = (b.0 - a.0).hypot(b.1 - a.1);
-        let Some(dash) = line.dash.map(|dash| dash * DENSITY) else {
+        let Some(dash) = line.dash.map(|dash| dash * density) else {
             capsule(&mut coverage, a, b, half);
             continue;
         };
@@ -171,13 +179,13 @@ fn capsule(coverage: &mut Coverage, a: (f64, f64), b: (f64, f64), half: f64) {
     }
 }
 
-fn write(page: &mut RgbImage, text: &Text) {
-    let size = text.size * DENSITY;
+fn write(page: &mut RgbImage, density: f64, text: &Text) {
+    let size = text.size * density;
     let (left, top, right, bottom) = text.bounds();
-    let scaled = |x: f64, y: f64, grow: f64| (x * DENSITY + grow * size, y * DENSITY + grow * size);
+    let scaled = |x: f64, y: f64, grow: f64| (x * density + grow * size, y * density + grow * size);
     let mut coverage = Coverage::new(page, scaled(left, top, -0.4), scaled(right, bottom, 0.4));
-    let (x, y) = (text.at.0 * DENSITY, text.at.1 * DENSITY);
-    let (start, drop) = (text.start() * DENSITY, size * text::CAPITAL / 2.0);
+    let (x, y) = (text.at.0 * density, text.at.1 * density);
+    let (start, drop) = (text.start() * density, size * text::CAPITAL / 2.0);
     // Whole pixels for the baseline keep horizontal strokes sharp.
     let (x, y) = if text.turned {
         ((x + drop).round() as i64, (y - start).round() as i64)

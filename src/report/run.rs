@@ -1,5 +1,6 @@
 //! A run folder as the report sees it: what was trained, and what its log says.
 
+use std::borrow::Borrow;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -22,6 +23,16 @@ pub struct RunData {
     pub parameters: Option<u64>,
     /// What the configuration takes the largest possible entropy to be: `observe.entropy_reference`.
     pub reference: Option<Reference>,
+    /// `train.seed`.
+    pub seed: Option<u64>,
+    /// The configuration inside a study: runs of one configuration differ in their seed alone.
+    pub configuration: Option<String>,
+    /// `config.toml`; empty where there is none.
+    pub settings: toml::Table,
+    /// `env.json`; null where there is none.
+    pub environment: serde_json::Value,
+    /// Where values come from that no run here has measured: a paper's number.
+    pub published: Option<String>,
     pub steps: Vec<Step>,
     pub attention: Vec<Attention>,
     pub slopes: Vec<Slopes>,
@@ -62,8 +73,8 @@ impl RunData {
         }
         if let Some(text) = read_optional(&dir.join("env.json"))? {
             // The report can do without the machine's description, so a damaged one is no reason to stop.
-            let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-            run.parameters = value.get("parameters").and_then(serde_json::Value::as_u64);
+            run.environment = serde_json::from_str(&text).unwrap_or_default();
+            run.parameters = run.environment.get("parameters").and_then(serde_json::Value::as_u64);
         }
         let bytes = std::fs::read(&metrics).map_err(|error| Fault::io("read the log", &metrics, &error))?;
         run.read_log(&bytes, &metrics)?;
@@ -88,6 +99,9 @@ impl RunData {
         self.context = size("train", "sequence_length").or_else(|| size("model", "n_positions"));
         let reference = || table.get("observe")?.get("entropy_reference")?.as_str();
         self.reference = reference().and_then(|word| Reference::from_str(word, false).ok());
+        let seed = table.get("train").and_then(|train| train.get("seed")?.as_integer());
+        self.seed = seed.and_then(|seed| u64::try_from(seed).ok());
+        self.settings = table;
         Ok(())
     }
 
@@ -134,9 +148,48 @@ impl RunData {
 
     /// The newest head entropies in nats, `[layer][head]`.
     pub fn entropies(&self) -> Option<Vec<Vec<f64>>> {
-        let grid = &self.attention.last()?.head_entropy;
-        Some(grid.iter().map(|row| row.iter().map(|&entropy| f64::from(entropy)).collect()).collect())
+        Some(widen(&self.attention.last()?.head_entropy))
     }
+
+    /// Steps done, by the newest record of a step or of an evaluation.
+    pub fn steps_done(&self) -> u64 {
+        let trained = self.steps.last().map_or(0, |step| step.step + 1);
+        trained.max(self.evals.last().map_or(0, |eval| eval.step))
+    }
+
+    /// A value of `config.toml`.
+    pub fn setting(&self, section: &str, key: &str) -> Option<&toml::Value> {
+        self.settings.get(section)?.get(key)
+    }
+
+    /// What the activation does to a negative input, where that is to multiply it with a number that stays as it
+    /// is: 0 for ReLU, 1 where there is no activation.
+    pub fn fixed_slope(&self) -> Option<f64> {
+        match self.setting("model", "activation_function")?.as_str()? {
+            "relu" => Some(0.0),
+            "none" => Some(1.0),
+            "leaky_relu" => Some(self.setting("model", "leaky_slope").and_then(number).unwrap_or(0.01)),
+            _ => None,
+        }
+    }
+
+    /// The first step in which a number was not finite.
+    pub fn broke_at(&self) -> Option<u64> {
+        let told = self.nonfinite.first().map(|record| record.step);
+        let step = self.steps.iter().find(|step| !step.loss.is_finite()).map(|step| step.step);
+        let attention = self.attention.iter().find(|record| record.nonfinite.iter().any(|&count| count > 0));
+        [told, step, attention.map(|record| record.step)].into_iter().flatten().min()
+    }
+}
+
+/// A grid of records as f64.
+pub(super) fn widen(grid: &[Vec<f32>]) -> Vec<Vec<f64>> {
+    grid.iter().map(|row| row.iter().map(|&entropy| f64::from(entropy)).collect()).collect()
+}
+
+/// A TOML number, whole or not.
+fn number(value: &toml::Value) -> Option<f64> {
+    value.as_float().or(value.as_integer().map(|whole| whole as f64))
 }
 
 fn parse(line: &[u8]) -> serde_json::Result<Option<Record>> {
@@ -156,7 +209,7 @@ fn read_optional(path: &Path) -> Result<Option<String>> {
 }
 
 /// The last part of a path, also of "." and "runs/..".
-fn folder_name(dir: &Path) -> String {
+pub(super) fn folder_name(dir: &Path) -> String {
     let whole = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
     whole.file_name().unwrap_or(whole.as_os_str()).to_string_lossy().into_owned()
 }
@@ -180,8 +233,7 @@ fn configuration_name(config: &toml::Table) -> Option<String> {
         "gelu" | "gelu_new" => name.push_str("+G"),
         "relu" => name.push_str("+R"),
         "leaky_relu" => {
-            let slope = model.get("leaky_slope");
-            let slope = slope.and_then(|slope| slope.as_float().or(slope.as_integer().map(|s| s as f64)));
+            let slope = model.get("leaky_slope").and_then(number);
             name.push_str(&format!("+LeakyR({})", slope.unwrap_or(0.01)));
         }
         "learnable_lrelu" => match model.get("slope_scope").and_then(toml::Value::as_str) {
@@ -194,13 +246,15 @@ fn configuration_name(config: &toml::Table) -> Option<String> {
     Some(name)
 }
 
-/// A name for each run, with the folder where the configuration alone would not tell runs apart.
-pub fn distinct_names(runs: &[RunData]) -> Vec<String> {
+/// A name for each run, with its place where the configuration alone would not tell runs apart.
+pub fn distinct_names<R: Borrow<RunData>>(runs: &[R]) -> Vec<String> {
+    let runs: Vec<&RunData> = runs.iter().map(Borrow::borrow).collect();
     let shared = |run: &RunData| runs.iter().filter(|other| other.name == run.name).count() > 1;
+    let place = |run: &RunData| run.published.clone().unwrap_or_else(|| folder_name(&run.dir));
     let mut names: Vec<String> = runs
         .iter()
-        .map(|run| match folder_name(&run.dir) {
-            folder if shared(run) && folder != run.name => format!("{} ({folder})", run.name),
+        .map(|run| match place(run) {
+            place if shared(run) && place != run.name => format!("{} ({place})", run.name),
             _ => run.name.clone(),
         })
         .collect();

@@ -1,122 +1,12 @@
-//! The runs in a table: Markdown for files, aligned text for the terminal.
-
-use super::run::{RunData, distinct_names};
-use super::stats::{Reference, bins, observed_max};
-use crate::fault::Result;
+//! A table of text, in the forms that people take along: Markdown, LaTeX, aligned columns.
 
 /// Rows of text under a header; numbers stand to the right.
 #[derive(Clone, Debug)]
 pub struct Table {
-    header: Vec<String>,
-    rows: Vec<Vec<String>>,
+    pub header: Vec<String>,
+    pub rows: Vec<Vec<String>>,
     /// What the columns mean and which reference M the shares have.
     pub notes: Vec<String>,
-}
-
-/// What the newest attention record of one run shows, against its reference M.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Spread {
-    /// M in nats.
-    pub reference: f64,
-    /// Shares of heads in the four quarters of 0 … M.
-    pub bins: [f64; 4],
-    pub heads: usize,
-    /// Heads without a finite entropy; they lie in no bin.
-    pub nonfinite: usize,
-}
-
-impl Spread {
-    /// Share of heads in [3M/4, M].
-    pub fn overload(&self) -> f64 {
-        self.bins[3]
-    }
-
-    /// Share of heads in [0, M/4).
-    pub fn collapse(&self) -> f64 {
-        self.bins[0]
-    }
-}
-
-/// The spread of every run's head entropies; none for a run without attention records.
-///
-/// # Errors
-/// Those of [`Reference::nats`].
-pub fn spreads(runs: &[RunData], reference: Reference) -> Result<Vec<Option<Spread>>> {
-    let grids: Vec<_> = runs.iter().map(RunData::entropies).collect();
-    let observed = observed_max(grids.iter().flatten().map(Vec::as_slice));
-    let spread = |(run, grid): (&RunData, &Option<Vec<Vec<f64>>>)| {
-        let Some(grid) = grid else { return Ok(None) };
-        let nats = reference.nats(observed, run.context)?;
-        let heads = grid.iter().flatten();
-        Ok(Some(Spread {
-            reference: nats,
-            bins: bins(grid, nats),
-            heads: heads.clone().count(),
-            nonfinite: heads.filter(|entropy| !entropy.is_finite()).count(),
-        }))
-    };
-    runs.iter().zip(&grids).map(spread).collect()
-}
-
-/// Compares the runs: newest held-out loss and perplexity, its change against SM+LN+G (or else the first run),
-/// and the shares of heads that are overloaded and collapsed.
-///
-/// # Errors
-/// Those of [`Reference::nats`].
-pub fn comparison(runs: &[RunData], reference: Reference) -> Result<Table> {
-    let names = distinct_names(runs);
-    let spreads = spreads(runs, reference)?;
-    let baseline = runs.iter().position(|run| run.name == "SM+LN+G").unwrap_or(0);
-    let perplexity = |run: &RunData| run.evals.last().map(|eval| eval.ppl);
-    let against = runs.get(baseline).and_then(perplexity);
-    let versus = names.get(baseline).map_or(String::new(), |name| format!("vs {name}"));
-    let header =
-        ["configuration", "parameters", "step", "eval loss", "perplexity", versus.as_str(), "overload"];
-    let header = header.into_iter().chain(["collapse", "M (nats)"]).map(String::from).collect();
-
-    let absent = || "–".to_string();
-    let row = |(index, run): (usize, &RunData)| {
-        let eval = run.evals.last();
-        let change = match (perplexity(run), against) {
-            _ if index == baseline => absent(),
-            (Some(own), Some(base)) if own.is_finite() && base.is_finite() && base > 0.0 => {
-                let percent = (own / base - 1.0) * 100.0;
-                // The typographic minus, and no sign on what rounds to nothing.
-                let text = format!("{:.1}%", percent.abs());
-                match text.as_str() {
-                    "0.0%" => text,
-                    _ if percent < 0.0 => format!("−{text}"),
-                    _ => format!("+{text}"),
-                }
-            }
-            _ => absent(),
-        };
-        let spread = spreads[index];
-        let share = |part: fn(&Spread) -> f64| spread.map_or_else(absent, |s| percent(part(&s)));
-        vec![
-            names[index].clone(),
-            run.parameters.map_or_else(absent, |count| super::axes::tick_text(count as f64, 1.0)),
-            eval.map_or_else(absent, |eval| super::axes::tick_text(eval.step as f64, 1.0)),
-            eval.map_or_else(absent, |eval| decimal(eval.loss, 4)),
-            eval.map_or_else(absent, |eval| decimal(eval.ppl, 3)),
-            change,
-            share(Spread::overload),
-            share(Spread::collapse),
-            spread.map_or_else(absent, |s| format!("{:.2}", s.reference)),
-        ]
-    };
-    let mut notes = vec![format!(
-        "Overload: share of heads with a mean entropy of at least 3M/4; collapse: below M/4. M: {reference}."
-    )];
-    for (name, spread) in names.iter().zip(&spreads) {
-        if let Some(spread) = spread.filter(|spread| spread.nonfinite > 0) {
-            let (lost, heads) = (spread.nonfinite, spread.heads);
-            notes.push(format!(
-                "{name}: {lost} of {heads} heads have no finite entropy and count as neither."
-            ));
-        }
-    }
-    Ok(Table { header, rows: runs.iter().enumerate().map(row).collect(), notes })
 }
 
 /// A share as a percentage; whole heads are few, so no decimals.
@@ -133,7 +23,17 @@ pub(super) fn decimal(value: f64, places: usize) -> String {
     } else if value.abs() >= 1e6 {
         format!("{value:.2e}")
     } else {
-        format!("{value:.places$}")
+        format!("{value:.places$}").replace('-', "−")
+    }
+}
+
+/// A relative change in percent, with the typographic minus, and no sign on what rounds to nothing.
+pub(super) fn signed_percent(change: f64) -> String {
+    let text = format!("{:.1}%", change.abs() * 100.0);
+    match text.as_str() {
+        "0.0%" => text,
+        _ if change < 0.0 => format!("−{text}"),
+        _ => format!("+{text}"),
     }
 }
 
@@ -152,6 +52,25 @@ impl Table {
         out.extend(self.rows.iter().map(|row| line(row)));
         for note in &self.notes {
             out.push_str(&format!("\n{note}\n"));
+        }
+        out
+    }
+
+    /// A LaTeX tabular with rules of the package booktabs, and its notes.
+    pub fn latex(&self) -> String {
+        let line = |cells: &[String]| {
+            let cells: Vec<String> = cells.iter().map(|cell| latex(cell)).collect();
+            format!("{} \\\\\n", cells.join(" & "))
+        };
+        let mut out = String::from("% Needs \\usepackage{booktabs}.\n");
+        let columns = "r".repeat(self.header.len().saturating_sub(1));
+        out.push_str(&format!("\\begin{{tabular}}{{l{columns}}}\n\\toprule\n"));
+        out.push_str(&line(&self.header));
+        out.push_str("\\midrule\n");
+        out.extend(self.rows.iter().map(|row| line(row)));
+        out.push_str("\\bottomrule\n\\end{tabular}\n");
+        for note in &self.notes {
+            out.push_str(&format!("\n\\par\\footnotesize {}\n", latex(note)));
         }
         out
     }
@@ -178,5 +97,39 @@ impl Table {
             out.push('\n');
         }
         out
+    }
+}
+
+/// Text as LaTeX of any engine reads it.
+fn latex(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' | '%' | '$' | '#' | '_' | '{' | '}' => out.extend(['\\', c]),
+            '\\' => out.push_str("\\textbackslash{}"),
+            '~' => out.push_str("\\textasciitilde{}"),
+            '^' => out.push_str("\\textasciicircum{}"),
+            '<' => out.push_str("$<$"),
+            '>' => out.push_str("$>$"),
+            '|' => out.push_str("$|$"),
+            '±' => out.push_str("$\\pm$"),
+            '−' => out.push_str("$-$"),
+            '∞' => out.push_str("$\\infty$"),
+            'Σ' => out.push_str("$\\sum$"),
+            '≥' => out.push_str("$\\geq$"),
+            '·' => out.push_str("$\\cdot$"),
+            '–' => out.push_str("--"),
+            c if c.is_control() => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// One field of a CSV file, quoted where RFC 4180 asks for it.
+pub(super) fn csv_field(text: &str) -> String {
+    match text.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_owned(),
     }
 }

@@ -8,6 +8,9 @@ static FONT: LazyLock<FontRef<'static>> = LazyLock::new(|| {
     FontRef::try_from_slice(epaint_default_fonts::UBUNTU_LIGHT).expect("the font inside the program is whole")
 });
 
+/// Text is measured in the PNG's font; SVG viewers may set a wider one.
+pub const SLACK: f64 = 1.2;
+
 /// Height of a capital letter as a part of the font size: half of it moves a line's middle to its baseline.
 pub const CAPITAL: f64 = 0.69;
 

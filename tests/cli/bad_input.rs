@@ -122,6 +122,13 @@ fn a_run_folder_that_exists() {
     );
     place.fails(&["train", "--resume", "--run", "nowhere"], 6, &["nowhere"]);
     place.fails(&["plot", "nowhere"], 6, &["nowhere"]);
+    place.fails(&["plot", "r", "r"], 2, &["named twice"]);
+    place.fails(&["plot", "r", "--difference", "r", "s"], 2, &["`s`", "choose among"]);
+    assert!(!place.path("r/table.md").exists(), "something was written before all was made");
+    place.fails(&["report", "nowhere"], 6, &["nowhere"]);
+    place.fails(&["report", "r", "-o", "r/metrics.jsonl"], 2, &[".html"]);
+    fs::write(place.path("r/study.json"), "{").unwrap();
+    place.fails(&["report", "r"], 6, &["study.json", "normfree study"]);
     place.fails(&["eval", "text"], 6, &["text"]);
 }
 

@@ -79,7 +79,19 @@ fn from_text_to_pictures() {
     assert!(table.contains("causal ceiling"), "the run's own reference was not taken: {table}");
     let table = place.succeeds(&["plot", "runs/tiny", "--reference", "log_context"]);
     assert!(table.contains("ln T") && !table.contains("causal ceiling"), "{table}");
-    for name in ["heatmap.png", "layer_entropy.png", "loss.png", "table.md"] {
+    // Of what is published the length of the context is not known.
+    let page = ["report", "runs/tiny", published.to_str().unwrap(), "-o", "page.html"];
+    place.fails(&page, 3, &["context length", "observed_max"]);
+    assert!(!place.path("page.html").exists());
+    let page = place.succeeds(&[&page[..], &["--reference", "observed_max"]].concat());
+    assert_eq!(page.trim_end(), "page.html");
+    let page = fs::read_to_string(place.path("page.html")).unwrap();
+    assert!(page.contains("58% of heads overloaded") && page.ends_with("</html>\n"));
+    place.succeeds(&["report", "runs/tiny"]);
+    assert!(place.path("runs/tiny/report.html").is_file());
+    for name in
+        ["heatmap.png", "quarters.svg", "layer_entropy.png", "loss.png", "table.md", "table.csv", "table.tex"]
+    {
         assert!(fs::metadata(place.path("figures").join(name)).unwrap().len() > 0, "{name}");
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::fault::Result;
 use crate::report::run::RunData;
+use crate::report::spread::spreads;
 use crate::report::stats::Reference;
-use crate::report::table::spreads;
 
 /// Perplexities of GPT-2 at context 128 in the paper.
 const PUBLISHED: [(&str, f64); 4] =

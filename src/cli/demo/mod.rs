@@ -10,9 +10,12 @@ use crate::config::Config;
 use crate::data::{Meta, PrepareOptions};
 use crate::fault::{Fault, Kind, Result};
 use crate::files::write_atomic;
+use crate::report::comparison::Comparison;
+use crate::report::figures::Options;
+use crate::report::outcome::outcomes;
 use crate::report::run::{RunData, paper_name};
 use crate::report::stats::Reference;
-use crate::report::{Options, table, write_comparison};
+use crate::report::write_comparison;
 use crate::train::past::Past;
 use crate::train::run_folder::RunFolder;
 use findings::findings;
@@ -72,12 +75,13 @@ pub(super) fn run(arguments: Arguments, global: &Global) -> Result<()> {
     let configs = configs(&arguments, Some((&data, meta.as_ref())))?;
     let runs = train(&configs, &out, global)?;
 
-    let options = Options { reference: Reference::of(&runs), ..Options::default() };
-    let files = write_comparison(&runs, &out, options)?;
-    let found = findings(&runs, options.reference)?;
+    let comparison = Comparison::new(runs, None);
+    let options = Options { reference: Reference::of(&comparison.runs), ..Options::default() };
+    let files = write_comparison(&comparison, &out, &options)?;
+    let found = findings(&comparison.runs, options.reference)?;
     let path = out.join("findings.txt");
     write_atomic(&path, (found.join("\n") + "\n").as_bytes())?;
-    say(table::comparison(&runs, options.reference)?.plain())?;
+    say(outcomes(&comparison, options.reference)?.table().plain())?;
     for line in found {
         say(line)?;
     }

@@ -1,0 +1,73 @@
+//! `normfree report`.
+
+use super::{Global, bytes, say};
+use crate::fault::{Fault, Result};
+use crate::report::colormap::Colormap;
+use crate::report::comparison::Comparison;
+use crate::report::figures::Options;
+use crate::report::page::write_page;
+use crate::report::stats::Reference;
+use std::path::{Path, PathBuf};
+
+const AFTER_HELP: &str = "\
+One HTML page that holds everything it shows and asks no network: what was found
+in sentences made from the numbers, the table, heatmaps with a slider over
+training, curves to zoom into, every figure of `normfree plot`, configurations
+and environment. Of absolute paths it tells only the last part. A study's folder
+stands for all its runs; runs may still be training; a TOML file of published
+entropies, as `normfree plot` takes it, can stand beside them.
+
+Examples:
+  normfree report runs/study
+  normfree report runs/sm_g runs/sm_r -o report.html
+  normfree report runs/study tests/data/published_head_entropies.toml";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Arguments {
+    /// Studies' folders, run folders, and TOML files of entropies
+    #[arg(required = true, value_name = "STUDY|RUN|FILE.toml")]
+    runs: Vec<PathBuf>,
+    /// The page [default: report.html in the run's or the study's folder, or here for several]
+    #[arg(short, long, value_name = "FILE.html", value_parser = page_file)]
+    out: Option<PathBuf>,
+    /// What counts as the largest possible entropy M, against which heads are binned [default: the first run's
+    /// observe.entropy_reference]
+    #[arg(long, value_enum)]
+    reference: Option<Reference>,
+    /// The colours, from the least entropy to the most
+    #[arg(long, value_enum, default_value_t)]
+    colormap: Colormap,
+}
+
+/// A file for the page: a run's log is never written over by a slip of the hand.
+fn page_file(text: &str) -> std::result::Result<PathBuf, &'static str> {
+    let path = PathBuf::from(text);
+    match path.extension().is_some_and(|of| of.eq_ignore_ascii_case("html") || of.eq_ignore_ascii_case("htm"))
+    {
+        true => Ok(path),
+        false => Err("a report is a page: name a file that ends in .html"),
+    }
+}
+
+pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
+    let comparison = Comparison::load(&arguments.runs)?;
+    let path = match (&arguments.out, arguments.runs.as_slice()) {
+        (Some(out), _) => out.clone(),
+        (None, [run]) if run.is_dir() => run.join("report.html"),
+        _ => PathBuf::from("report.html"),
+    };
+    let reference = arguments.reference.unwrap_or_else(|| Reference::of(&comparison.runs));
+    let options = Options { reference, colormap: arguments.colormap, ..Options::default() };
+    write_page(&comparison, &path, &options)?;
+    for missing in &comparison.missing {
+        global.note(format!("left out: {missing}"));
+    }
+    say(path.display())?;
+    global.note(format!("{} in one file", bytes(size(&path)?)));
+    Ok(())
+}
+
+fn size(path: &Path) -> Result<u64> {
+    Ok(std::fs::metadata(path).map_err(|error| Fault::io("read the page", path, &error))?.len())
+}

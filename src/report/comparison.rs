@@ -1,0 +1,239 @@
+//! The runs that are compared, and which of them are one configuration under several seeds.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::published;
+use super::run::{RunData, distinct_names, folder_name};
+use super::study::Study;
+use crate::fault::{Fault, Kind, Result};
+
+/// What the paper compares with.
+const PAPERS_BASELINE: &str = "SM+LN+G";
+
+/// Settings of `[train]` that runs of one configuration may differ in: the seed, and what changes no number.
+const FREE: [&str; 4] = ["seed", "checkpoint_every", "keep_checkpoints", "recompute"];
+
+/// Runs beside each other.
+#[derive(Clone, Debug, Default)]
+pub struct Comparison {
+    pub title: String,
+    pub runs: Vec<RunData>,
+    /// What each run is called; no two alike.
+    pub names: Vec<String>,
+    pub groups: Vec<Group>,
+    /// The group that others are compared with.
+    pub baseline: usize,
+    /// Whether the runs are a study's: a heatmap then shows one of each configuration.
+    pub study: bool,
+    /// What was to be compared and is not there.
+    pub missing: Vec<String>,
+}
+
+/// Runs of one configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// No two alike.
+    pub name: String,
+    /// Indices into the comparison's runs, each with another seed.
+    pub runs: Vec<usize>,
+}
+
+impl Comparison {
+    /// Reads run folders, studies' folders, and TOML files of entropies.
+    ///
+    /// # Errors
+    /// Those of [`RunData::load`], [`Study::load`] and [`published::load`]; `Usage` where a path is named twice;
+    /// `RunFolder` where a study has no run yet.
+    pub fn load(paths: &[impl AsRef<Path>]) -> Result<Self> {
+        let (mut runs, mut missing, mut baseline, mut titles) = (Vec::new(), Vec::new(), None, Vec::new());
+        let mut seen = BTreeSet::new();
+        for path in paths.iter().map(AsRef::as_ref) {
+            if !seen.insert(path.canonicalize().unwrap_or_else(|_| path.to_owned())) {
+                return Err(Fault::new(
+                    Kind::Usage,
+                    "this is named twice, and would be compared with itself",
+                )
+                .at(path.display()));
+            }
+            if path.extension().is_some_and(|extension| extension == "toml") && path.is_file() {
+                runs.extend(published::load(path)?);
+            } else if let Some(study) = Study::load(path)? {
+                titles.push(study.name.clone());
+                let of_baseline = study.runs.iter().find(|run| run.configuration == study.baseline);
+                baseline = baseline.or(of_baseline.map(|run| run.label.clone()));
+                load_study(path, &study, &mut runs, &mut missing)?;
+            } else {
+                runs.push(RunData::load(path)?);
+            }
+        }
+        let title = match titles.as_slice() {
+            [] if runs.len() == 1 => runs[0].name.clone(),
+            [] => format!("{} runs", runs.len()),
+            titles => titles.join(", "),
+        };
+        let study = !titles.is_empty();
+        Ok(Self { title, study, missing, ..Self::new(runs, baseline.as_deref()) })
+    }
+
+    /// Compares runs with the configuration called `baseline`; without one with SM+LN+G, or else the first.
+    pub fn new(runs: Vec<RunData>, baseline: Option<&str>) -> Self {
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        for (index, run) in runs.iter().enumerate() {
+            let fits = |group: &&mut Vec<usize>| {
+                same_configuration(&runs[group[0]], run)
+                    && group.iter().all(|&other| runs[other].seed != run.seed)
+            };
+            match groups.iter_mut().find(fits) {
+                Some(group) => group.push(index),
+                None => groups.push(vec![index]),
+            }
+        }
+        groups.iter_mut().for_each(|group| group.sort_by_key(|&index| runs[index].seed));
+        let groups = beside_published(groups, &runs);
+        let heads: Vec<&RunData> = groups.iter().map(|group| &runs[group[0]]).collect();
+        let groups: Vec<Group> = distinct_names(&heads)
+            .into_iter()
+            .zip(&groups)
+            .map(|(name, runs)| Group { name, runs: runs.clone() })
+            .collect();
+        let mut names = vec![String::new(); runs.len()];
+        for group in &groups {
+            for &index in &group.runs {
+                names[index] = match (group.runs.len(), runs[index].seed) {
+                    (2.., Some(seed)) => format!("{}, seed {seed}", group.name),
+                    _ => group.name.clone(),
+                };
+            }
+        }
+        let baseline = baseline.unwrap_or(PAPERS_BASELINE);
+        let named = |measured: bool| {
+            let of = |group: &Group| &runs[group.runs[0]];
+            let fits =
+                |group: &Group| of(group).name == baseline && of(group).published.is_none() == measured;
+            groups.iter().position(fits)
+        };
+        let measured = || groups.iter().position(|group| runs[group.runs[0]].published.is_none());
+        let baseline = named(true).or_else(measured).or_else(|| named(false)).unwrap_or(0);
+        Self { runs, names, groups, baseline, ..Self::default() }
+    }
+
+    /// Indices of the runs that have a picture each, group by group: of a study, each configuration's first with
+    /// attention records.
+    pub fn shown(&self) -> Vec<usize> {
+        let seen = |&index: &usize| !self.runs[index].attention.is_empty();
+        let of = |group: &Group| -> Vec<usize> {
+            let runs = group.runs.iter().copied().filter(seen);
+            if self.study { runs.take(1).collect() } else { runs.collect() }
+        };
+        self.groups.iter().flat_map(of).collect()
+    }
+
+    /// The runs of a group.
+    pub fn of<'a>(&'a self, group: &'a Group) -> impl Iterator<Item = &'a RunData> + Clone {
+        group.runs.iter().map(|&index| &self.runs[index])
+    }
+
+    /// The group that `group` is compared with: the baseline; of what is published the published baseline, for
+    /// perplexities on other text say nothing of each other. None for a baseline itself, and where there is none.
+    pub fn baseline_of(&self, group: usize) -> Option<usize> {
+        let first = |group: usize| self.groups.get(group).map(|group| &self.runs[group.runs[0]]);
+        let (own, base) = (first(group)?, first(self.baseline)?);
+        let fits = |&other: &usize| {
+            first(other).is_some_and(|other| other.name == base.name && other.published == own.published)
+        };
+        let found = match own.published == base.published {
+            true => Some(self.baseline),
+            false => (0..self.groups.len()).find(fits),
+        };
+        found.filter(|&other| other != group)
+    }
+
+    /// Whether something measured here stands beside something published.
+    pub fn mixed(&self) -> bool {
+        let published = |run: &RunData| run.published.is_some();
+        self.runs.iter().any(published) && !self.runs.iter().all(published)
+    }
+
+    /// Whether some configuration was trained with more than one seed.
+    pub fn seeds(&self) -> bool {
+        self.groups.iter().any(|group| group.runs.len() > 1)
+    }
+
+    /// The run called `name`: by its name, its configuration's, or its folder.
+    ///
+    /// # Errors
+    /// `Usage` where no run is called so.
+    pub fn find(&self, name: &str) -> Result<usize> {
+        let group = || self.groups.iter().find(|group| group.name == name).map(|group| group.runs[0]);
+        let by_name = self.names.iter().position(|own| own == name).or_else(group);
+        let folder = |run: &RunData| run.dir == Path::new(name) || folder_name(&run.dir) == name;
+        by_name.or_else(|| self.runs.iter().position(folder)).ok_or_else(|| {
+            Fault::new(Kind::Usage, format!("no run here is called `{name}`"))
+                .remedy(format!("choose among: {}", self.names.join("; ")))
+        })
+    }
+}
+
+/// The groups with what a paper says right behind what was measured here under the same name, pairs first.
+fn beside_published(groups: Vec<Vec<usize>>, runs: &[RunData]) -> Vec<Vec<usize>> {
+    let published = |group: &[usize]| runs[group[0]].published.is_some();
+    let namesakes = |group: &[usize]| -> Vec<usize> {
+        let name = &runs[group[0]].name;
+        (0..groups.len()).filter(|&other| runs[groups[other][0]].name == *name).collect()
+    };
+    let key = |group: &Vec<usize>| {
+        let same = namesakes(group);
+        let paired = same.iter().any(|&other| published(&groups[other]) != published(group));
+        (!paired, same.first().copied(), published(group))
+    };
+    let mut order: Vec<_> = groups.iter().map(|group| (key(group), group.clone())).collect();
+    order.sort_by_key(|(key, _)| *key);
+    order.into_iter().map(|(_, group)| group).collect()
+}
+
+fn load_study(
+    folder: &Path,
+    study: &Study,
+    runs: &mut Vec<RunData>,
+    missing: &mut Vec<String>,
+) -> Result<()> {
+    let before = runs.len();
+    for of in &study.runs {
+        let path = folder.join(&of.folder);
+        if !path.join("metrics.jsonl").is_file() {
+            missing.push(format!("{}, seed {}: not begun", of.label, of.seed));
+            continue;
+        }
+        runs.push(RunData {
+            name: of.label.clone(),
+            seed: Some(of.seed),
+            configuration: Some(of.configuration.clone()),
+            ..RunData::load(&path)?
+        });
+    }
+    if runs.len() == before {
+        return Err(Fault::new(Kind::RunFolder, "no run of this study has begun")
+            .at(folder.display())
+            .remedy("train it with `normfree study`"));
+    }
+    Ok(())
+}
+
+/// Whether two runs differ in their seed alone.
+fn same_configuration(one: &RunData, other: &RunData) -> bool {
+    if one.name != other.name || one.published.is_some() || other.published.is_some() {
+        return false;
+    }
+    if one.configuration.is_some() || other.configuration.is_some() {
+        return one.configuration == other.configuration && one.dir.parent() == other.dir.parent();
+    }
+    let fixed = |run: &RunData| {
+        let mut settings = run.settings.clone();
+        if let Some(train) = settings.get_mut("train").and_then(toml::Value::as_table_mut) {
+            FREE.iter().for_each(|&key| drop(train.remove(key)));
+        }
+        settings
+    };
+    !one.settings.is_empty() && fixed(one) == fixed(other)
+}

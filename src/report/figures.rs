@@ -1,0 +1,181 @@
+//! Which pictures a comparison has, and what is written under each.
+
+use super::colormap::Colormap;
+use super::comparison::Comparison;
+use super::curves::loss_curves;
+use super::heatmap::{Panel, Scale, columns, difference, heatmap_in};
+use super::layers::{Quantity, layer_curves};
+use super::picture::Picture;
+use super::quarters::quarters;
+use super::spread::spreads;
+use super::stability::{has_slopes, slope_stability};
+use super::stats::Reference;
+use super::table::{decimal, percent};
+use super::{axes::tick_text, run::RunData};
+use crate::fault::Result;
+
+/// How a comparison is drawn.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub reference: Reference,
+    pub scale: Scale,
+    pub colormap: Colormap,
+    /// Whether the loss plot has an axis of perplexities on the right.
+    pub perplexity: bool,
+    /// Two runs, as [`Comparison::find`] knows them: the first minus the second is drawn. Without, where there are
+    /// just two, the second minus the first.
+    pub difference: Option<(String, String)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            reference: Reference::default(),
+            scale: Scale::default(),
+            colormap: Colormap::default(),
+            perplexity: true,
+            difference: None,
+        }
+    }
+}
+
+/// A picture, the stem of its file's name, and a caption.
+#[derive(Clone, Debug)]
+pub struct Figure {
+    pub stem: &'static str,
+    pub caption: String,
+    pub picture: Picture,
+}
+
+/// Every picture that the runs have records for, in the order of the paper's.
+///
+/// # Errors
+/// `Usage` where a difference is asked for that there is not; `Config` when the reference M needs a context length
+/// that a run does not tell.
+pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>> {
+    let mut figures: Vec<Figure> = Vec::new();
+    let mut add = |stem, caption: &str, picture| {
+        figures.push(Figure { stem, caption: caption.to_owned(), picture });
+    };
+    let panels = entropy_panels(comparison, options.reference)?;
+    let has_heads = panels.iter().any(|panel| panel.values.iter().any(|row| !row.is_empty()));
+    if has_heads {
+        let caption =
+            format!("Overload: heads at 3M/4 or above; collapse: below M/4. M: {}.", options.reference);
+        let one = if comparison.study && comparison.seeds() {
+            " Of each configuration the first seed."
+        } else {
+            ""
+        };
+        // What is published stands right of what was measured under the same name.
+        let columns = columns(panels.len());
+        let columns = if comparison.mixed() { columns.next_multiple_of(2) } else { columns };
+        let picture =
+            heatmap_in(columns, &panels, &format!("{caption}{one}"), options.scale, options.colormap)?;
+        add(
+            "heatmap",
+            &format!(
+                "Mean attention entropy of every head (nats): layers down, heads across. {caption}{one}"
+            ),
+            picture,
+        );
+    }
+    if let Some((one, other)) = pair(comparison, options)? {
+        let panel = |index| entropy_panel(comparison, index, None);
+        if let (Some(one), Some(other)) = (panel(one), panel(other)) {
+            let named = format!("{} minus {}", one.title, other.title);
+            let caption = "Mean entropy of each head of the first minus that of the same head of the second.";
+            add(
+                "heatmap_difference",
+                &format!(
+                    "{named}. {caption} Heads have no order of their own: neighbours of one place need not match."
+                ),
+                difference(&one, &other, caption)?,
+            );
+        }
+    }
+    if has_heads {
+        add(
+            "quarters",
+            "Share of heads in each quarter of the entropy range, and the newest evaluation loss.",
+            quarters(comparison, options.reference)?,
+        );
+    }
+    let has_loss = |run: &RunData| {
+        let held_out = run.evals.iter().map(|eval| eval.loss);
+        run.published.is_none() && run.steps.iter().map(|step| step.loss).chain(held_out).any(f64::is_finite)
+    };
+    if comparison.runs.iter().any(has_loss) {
+        add(
+            "loss",
+            "Training loss (averaged over 2% of the run) and held-out loss (points). A cross: not finite from there on.",
+            loss_curves(comparison, options.perplexity)?,
+        );
+    }
+    for quantity in Quantity::ALL {
+        let has = |run: &RunData| run.published.is_none() && !quantity.series(run).is_empty();
+        if comparison.runs.iter().any(has) {
+            let caption = format!("{}. A cross: not finite from there on.", quantity.title());
+            add(quantity.stem(), &caption, layer_curves(comparison, quantity)?);
+        }
+    }
+    if has_slopes(comparison) {
+        add(
+            "slope_stability",
+            "Fixed slopes: the step at which a number first was not finite (none until the step reached: empty \
+             triangle), and the share of collapsed heads.",
+            slope_stability(comparison, options.reference)?,
+        );
+    }
+    Ok(figures)
+}
+
+/// The two runs whose difference is drawn.
+fn pair(comparison: &Comparison, options: &Options) -> Result<Option<(usize, usize)>> {
+    if let Some((one, other)) = &options.difference {
+        return Ok(Some((comparison.find(one)?, comparison.find(other)?)));
+    }
+    let shown = comparison.shown();
+    let shape = |index: usize| {
+        let grid = &comparison.runs[index].attention.last()?.head_entropy;
+        Some((grid.len(), grid.first()?.len()))
+    };
+    match shown.as_slice() {
+        &[one, other] if shape(one).is_some() && shape(one) == shape(other) => Ok(Some((other, one))),
+        _ => Ok(None),
+    }
+}
+
+/// The newest head entropies of every run that is shown, with what it reached written under its name.
+///
+/// # Errors
+/// Those of [`Reference::nats`].
+pub fn entropy_panels(comparison: &Comparison, reference: Reference) -> Result<Vec<Panel>> {
+    let spreads = spreads(&comparison.runs, reference)?;
+    let shares = |index: usize| {
+        let spread = spreads[index].as_ref()?;
+        let (overload, collapse) = (percent(spread.overload()), percent(spread.collapse()));
+        Some(match spread.nonfinite == spread.heads {
+            true => "no head has a finite entropy".to_owned(),
+            false => format!("overload {overload} · collapse {collapse} · M = {:.2} nats", spread.reference),
+        })
+    };
+    let panel = |index: usize| entropy_panel(comparison, index, shares(index));
+    Ok(comparison.shown().into_iter().filter_map(panel).collect())
+}
+
+fn entropy_panel(comparison: &Comparison, index: usize, shares: Option<String>) -> Option<Panel> {
+    let run = &comparison.runs[index];
+    let (values, record) = (run.entropies()?, run.attention.last()?);
+    let mut reached = match &run.published {
+        // Of published matrices little but the entropies is known.
+        Some(_) => format!("{} layers of {} heads", values.len(), values.first().map_or(0, Vec::len)),
+        // Records count steps from 0.
+        None => format!("{} steps", tick_text(record.step as f64 + 1.0, 1.0)),
+    };
+    if let Some(eval) = run.evals.last() {
+        reached.push_str(&format!(" · perplexity {}", decimal(eval.ppl, 2)));
+    }
+    let notes = std::iter::once(reached).chain(shares).collect();
+    Some(Panel { title: comparison.names[index].clone(), notes, values })
+}

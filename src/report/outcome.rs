@@ -1,0 +1,275 @@
+//! What each configuration came to: the rows of the table, and its CSV.
+
+use std::collections::BTreeMap;
+
+use super::axes::tick_text;
+use super::comparison::{Comparison, Group};
+use super::paired::{Paired, Sample, paired};
+use super::run::RunData;
+use super::spread::{Spread, spreads};
+use super::stats::Reference;
+use super::table::{Table, csv_field, decimal, percent, signed_percent};
+use crate::fault::Result;
+use crate::observe::record::Eval;
+
+/// One configuration, over its seeds.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub name: String,
+    pub seeds: usize,
+    pub parameters: Option<u64>,
+    /// The steps after which its runs were last evaluated, from the fewest to the most.
+    pub steps: Option<(u64, u64)>,
+    /// The newest held-out loss (nats per token) and perplexity, over the seeds where they are finite.
+    pub loss: Option<Sample>,
+    pub perplexity: Option<Sample>,
+    /// Runs whose newest evaluation is not finite.
+    pub broken: usize,
+    /// What this one is compared with; none for a baseline.
+    pub against: Option<String>,
+    /// Of the mean perplexity against that one's.
+    pub change: Option<f64>,
+    /// Of held-out losses against the baseline's, or how many seeds they share where these are too few.
+    pub paired: std::result::Result<Paired, usize>,
+    /// Mean over seeds.
+    pub spread: Option<Spread>,
+}
+
+/// What all configurations came to.
+#[derive(Clone, Debug)]
+pub struct Outcomes {
+    pub rows: Vec<Outcome>,
+    pub baseline: usize,
+    pub reference: Reference,
+    /// Whether some configuration has several seeds.
+    seeds: bool,
+    missing: Vec<String>,
+}
+
+/// The columns of the CSV file.
+const CSV: [&str; 20] = [
+    "configuration",
+    "seeds",
+    "parameters",
+    "steps_least",
+    "steps_most",
+    "eval_loss_mean",
+    "eval_loss_sd",
+    "perplexity_mean",
+    "perplexity_sd",
+    "not_finite",
+    "compared_with",
+    "relative_change",
+    "paired_n",
+    "paired_t",
+    "paired_p",
+    "share_0_to_quarter",
+    "share_quarter_to_half",
+    "share_half_to_three_quarters",
+    "share_three_quarters_to_m",
+    "m_nats",
+];
+
+/// Compares every configuration with the baseline.
+///
+/// # Errors
+/// Those of [`Reference::nats`].
+pub fn outcomes(comparison: &Comparison, reference: Reference) -> Result<Outcomes> {
+    let spreads = spreads(&comparison.runs, reference)?;
+    let mut rows: Vec<Outcome> = Vec::new();
+    for (index, group) in comparison.groups.iter().enumerate() {
+        let against = comparison.baseline_of(index).map(|base| &comparison.groups[base]);
+        let base = against.map(|group| losses(comparison, group));
+        let evals = || comparison.of(group).filter_map(|run| run.evals.last());
+        let finite = |part: fn(&Eval) -> f64| -> Vec<f64> {
+            evals().map(part).filter(|value| value.is_finite()).collect()
+        };
+        let of_group: Vec<Spread> = group.runs.iter().filter_map(|&index| spreads[index]).collect();
+        // Of runs in progress only those that have come equally far are a pair.
+        let own = losses(comparison, group);
+        let comparable = |(seed, (step, loss)): (&u64, &(u64, f64))| {
+            let (other, base) = base.as_ref()?.get(seed)?;
+            (other == step).then_some((*seed, (*loss, *base)))
+        };
+        let pairs: BTreeMap<u64, (f64, f64)> = own.iter().filter_map(comparable).collect();
+        let side =
+            |part: fn(&(f64, f64)) -> f64| pairs.iter().map(|(seed, pair)| (*seed, part(pair))).collect();
+        let steps = || evals().map(|eval| eval.step);
+        rows.push(Outcome {
+            name: group.name.clone(),
+            seeds: group.runs.len(),
+            parameters: comparison.of(group).find_map(|run| run.parameters),
+            steps: steps().min().zip(steps().max()).filter(|&(_, most)| most > 0),
+            loss: Sample::of(&finite(|eval| eval.loss)),
+            perplexity: Sample::of(&finite(|eval| eval.ppl)),
+            broken: evals().filter(|eval| !eval.ppl.is_finite()).count(),
+            against: against.map(|group| group.name.clone()),
+            change: None,
+            paired: paired(&side(|pair| pair.0), &side(|pair| pair.1)),
+            spread: Spread::mean(&of_group),
+        });
+    }
+    let perplexities: Vec<Option<Sample>> = rows.iter().map(|row| row.perplexity).collect();
+    for (index, row) in rows.iter_mut().enumerate() {
+        let base = comparison.baseline_of(index).and_then(|base| perplexities[base]);
+        row.change = row.perplexity.zip(base).map(|(own, base)| own.mean / base.mean - 1.0);
+    }
+    Ok(Outcomes {
+        rows,
+        baseline: comparison.baseline,
+        reference,
+        seeds: comparison.seeds(),
+        missing: comparison.missing.clone(),
+    })
+}
+
+/// The newest finite held-out loss of every seed of a group, and the step it is of.
+fn losses(comparison: &Comparison, group: &Group) -> BTreeMap<u64, (u64, f64)> {
+    let loss = |run: &RunData| {
+        let eval = run.evals.last().filter(|eval| eval.loss.is_finite())?;
+        Some((run.seed?, (eval.step, eval.loss)))
+    };
+    comparison.of(group).filter_map(loss).collect()
+}
+
+impl Outcomes {
+    /// The configurations in a table for people.
+    pub fn table(&self) -> Table {
+        let versus = self.rows.get(self.baseline).map_or(String::new(), |row| format!("vs {}", row.name));
+        let mut header = vec!["configuration", "parameters", "step", "eval loss", "perplexity", &versus];
+        if self.seeds {
+            header.insert(1, "seeds");
+            header.push("paired t-test");
+        }
+        header.extend(["collapse [0, M/4)", "[M/4, M/2)", "[M/2, 3M/4)", "overload [3M/4, M]", "M (nats)"]);
+        Table {
+            header: header.into_iter().map(String::from).collect(),
+            rows: self.rows.iter().map(|row| self.cells(row)).collect(),
+            notes: self.notes(),
+        }
+    }
+
+    fn cells(&self, row: &Outcome) -> Vec<String> {
+        let absent = || "–".to_string();
+        let count = |number: u64| tick_text(number as f64, 1.0);
+        let measured = |sample: Option<Sample>, places: usize| match sample {
+            Some(sample) => in_text(sample, places),
+            None if row.broken > 0 => "NaN".to_string(),
+            None => absent(),
+        };
+        let mut cells = vec![
+            row.name.clone(),
+            row.parameters.map_or_else(absent, count),
+            row.steps.map_or_else(absent, |(least, most)| match least == most {
+                true => count(least),
+                false => format!("{}–{}", count(least), count(most)),
+            }),
+            measured(row.loss, 4),
+            measured(row.perplexity, 3),
+            row.change.map_or_else(absent, signed_percent),
+        ];
+        if self.seeds {
+            let broken = if row.broken > 0 { format!(", {} NaN", row.broken) } else { String::new() };
+            cells.insert(1, format!("{}{broken}", row.seeds));
+            cells.push(match row.paired {
+                _ if row.against.is_none() => absent(),
+                Ok(paired) => in_words(&paired),
+                Err(shared) => format!("{shared} shared {}", if shared == 1 { "seed" } else { "seeds" }),
+            });
+        }
+        match row.spread {
+            Some(spread) => {
+                cells.extend(spread.bins.map(percent));
+                cells.push(format!("{:.2}", spread.reference));
+            }
+            None => cells.extend([(); 5].map(|()| absent())),
+        }
+        cells
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let mut notes = vec![format!(
+            "Overload: share of heads with a mean entropy of at least 3M/4; collapse: below M/4. M: {}.",
+            self.reference
+        )];
+        if self.seeds {
+            notes.push(
+                "Over several seeds: mean ± standard deviation. The paired t-test is two-sided, of the held-out \
+                 losses of the seeds that a configuration shares with the baseline; it needs two."
+                    .to_owned(),
+            );
+        }
+        if self.rows.iter().any(|row| row.broken > 0 && row.perplexity.is_some()) {
+            let note = "Losses and perplexities are those of the seeds where they are finite; the others are counted.";
+            notes.push(note.to_owned());
+        }
+        for row in &self.rows {
+            if let Some(spread) = row.spread.filter(|spread| spread.nonfinite > 0) {
+                let (lost, heads) = (spread.nonfinite, spread.heads * row.seeds);
+                notes.push(format!(
+                    "{}: {lost} of {heads} heads have no finite entropy and count as neither.",
+                    row.name
+                ));
+            }
+        }
+        let steps: Vec<u64> =
+            self.rows.iter().filter_map(|row| row.steps).flat_map(|(least, most)| [least, most]).collect();
+        if steps.windows(2).any(|pair| pair[0] != pair[1]) {
+            notes.push("Not all runs were evaluated after the same number of steps.".to_owned());
+        }
+        let base = self.rows.get(self.baseline).map(|row| &row.name);
+        for other in
+            self.rows.iter().filter_map(|row| row.against.as_ref()).filter(|&name| Some(name) != base)
+        {
+            let note = format!("What is published is compared with {other}: on other text.");
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
+        notes.extend(self.missing.iter().map(|missing| format!("Left out: {missing}.")));
+        notes
+    }
+
+    /// The same as comma-separated values in full precision; shares and changes are parts of 1.
+    pub fn csv(&self) -> String {
+        let mut out = CSV.join(",") + "\n";
+        for row in &self.rows {
+            let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
+            let whole = |value: Option<u64>| value.map_or(String::new(), |value| value.to_string());
+            let paired = row.paired.ok().filter(|_| row.change.is_some());
+            let mut fields = vec![
+                csv_field(&row.name),
+                row.seeds.to_string(),
+                whole(row.parameters),
+                whole(row.steps.map(|steps| steps.0)),
+                whole(row.steps.map(|steps| steps.1)),
+                number(row.loss.map(|sample| sample.mean)),
+                number(row.loss.and_then(|sample| sample.deviation)),
+                number(row.perplexity.map(|sample| sample.mean)),
+                number(row.perplexity.and_then(|sample| sample.deviation)),
+                row.broken.to_string(),
+                csv_field(row.against.as_deref().unwrap_or_default()),
+                number(row.change),
+                whole(paired.map(|paired| paired.n as u64)),
+                number(paired.map(|paired| paired.t)),
+                number(paired.map(|paired| paired.p)),
+            ];
+            fields.extend((0..4).map(|quarter| number(row.spread.map(|spread| spread.bins[quarter]))));
+            fields.push(number(row.spread.map(|spread| spread.reference)));
+            out.push_str(&(fields.join(",") + "\n"));
+        }
+        out
+    }
+}
+
+/// Mean ± standard deviation, or the number alone.
+pub(super) fn in_text(sample: Sample, places: usize) -> String {
+    let mean = decimal(sample.mean, places);
+    sample.deviation.map_or(mean.clone(), |deviation| format!("{mean} ± {}", decimal(deviation, places)))
+}
+
+/// n, t and p.
+pub(super) fn in_words(paired: &Paired) -> String {
+    let p = if paired.p < 0.001 { "p < 0.001".to_owned() } else { format!("p = {:.3}", paired.p) };
+    format!("n = {}, t = {}, {p}", paired.n, decimal(paired.t, 2))
+}

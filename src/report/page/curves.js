@@ -1,0 +1,149 @@
+// Curves over training: of whole runs in one chart, of every layer in a chart for each run. All share one zoom.
+const showCurves = (() => {
+  const names = {
+    loss: "Training loss (nats per token)", held_out: "Held-out loss (nats per token)", perplexity: "Held-out perplexity",
+    grad_norm: "Gradient norm before clipping", lr: "Learning rate", tokens_per_s: "Tokens per second",
+    loss_scale: "Loss scale",
+  };
+  const chart = makeChart(byId("curve-chart"));
+  const drawLayers = panels(byId("layer-grid"));
+  let zoom = { start: 0, end: 100 }, layerPanels = new Map();
+
+  const points = ([x, y], log) => x.map((step, index) => [step, log && !(y[index] > 0) ? null : y[index]]);
+  const last = Math.max(1, ...data.runs.flatMap((run) =>
+    Object.values(run.curves).concat(...Object.values(run.layers)).map(([x]) => x[x.length - 1] || 0)));
+
+  // Grid, axes, zoom and tooltip of a chart of curves.
+  function base(label, log, small) {
+    return {
+      animation: false,
+      grid: { left: small ? 62 : 70, right: 16, top: small ? 12 : 48, bottom: 84 },
+      tooltip: tooltip({
+        trigger: "axis", order: "seriesAsc",
+        formatter: (items) => safe(`step ${thousands(items[0].value[0])}`) + items.slice(0, 24)
+          .map((item) => `<br>${item.marker}${safe(item.seriesName)}: ${safe(shown(item.value[1]))}`).join(""),
+      }),
+      xAxis: axis({ type: "value", name: "Step", nameGap: 28, min: 0, max: last, axisLabel: { color: shade("--quiet"), hideOverlap: true, formatter: thousands } }),
+      yAxis: axis({ type: log ? "log" : "value", name: label, nameGap: small ? 46 : 52, scale: true }),
+      dataZoom: [
+        Object.assign({ type: "inside", zoomOnMouseWheel: "ctrl", moveOnMouseMove: true, moveOnMouseWheel: false, filterMode: "none" }, zoom),
+        Object.assign({ type: "slider", filterMode: "none", height: 22, bottom: 8, textStyle: { color: shade("--quiet") }, showDataShadow: false,
+          labelFormatter: (value) => thousands(Math.round(value)) }, zoom),
+      ],
+    };
+  }
+
+  function drawWhole() {
+    const key = byId("curve").value, log = byId("curve-log").checked;
+    const runs = picked().filter((run) => run.curves[key]);
+    const series = runs.map((run) => {
+      const line = {
+        type: "line", name: run.name, data: points(run.curves[key], log), symbol: "circle", connectNulls: false,
+        showSymbol: key === "held_out" || key === "perplexity" || run.curves[key][0].length === 1,
+        lineStyle: { color: colorOf(run), width: 1.5, type: run.dash ? "dashed" : "solid" }, itemStyle: { color: colorOf(run) },
+        emphasis: { disabled: true },
+      };
+      const finite = run.curves.loss ? run.curves.loss[1].indexOf(null) : -1;
+      if (key === "loss" && finite > 0) {
+        const [x, y] = run.curves.loss;
+        line.markPoint = { symbol: "pin", symbolSize: 34, label: { formatter: "NaN", fontSize: 9 }, data: [{ coord: [x[finite - 1], y[finite - 1]] }] };
+      }
+      return line;
+    });
+    chart.setOption(Object.assign(base(names[key], log, false), {
+      legend: { type: "scroll", top: 8, textStyle: { color: shade("--ink") }, pageTextStyle: { color: shade("--ink") }, data: runs.map((run) => run.name) },
+      series,
+    }), { notMerge: true });
+  }
+
+  function layerColor(layer, depth) {
+    // The ends of the scale are lost on white or on black paper.
+    const t = 0.12 + 0.76 * layer / Math.max(1, depth - 1);
+    return data.colors[Math.round(t * (data.colors.length - 1))];
+  }
+
+  // One vertical range for all runs, so that charts compare; on a logarithmic axis ECharts rounds to decades itself.
+  function rangeOf(runs, quantity) {
+    let low = Infinity, high = -Infinity;
+    const take = (value) => { low = Math.min(low, value); high = Math.max(high, value); };
+    for (const run of runs) {
+      for (const [, y] of run.layers[quantity.key]) {
+        for (const value of y) if (value !== null && !(quantity.log && value <= 0)) take(value);
+      }
+      if (quantity.ceiling && run.ceiling !== null) take(run.ceiling);
+      if (quantity.zero) take(0);
+    }
+    if (low > high) return {};
+    if (quantity.log) return { min: 10 ** Math.floor(Math.log10(low)), max: 10 ** Math.ceil(Math.log10(high)) };
+    const room = (high - low || 1) * 0.06;
+    return { min: quantity.zero ? low - room : 0, max: high + room, axisLabel: { color: shade("--quiet"), formatter: shown, showMinLabel: !quantity.zero, showMaxLabel: false } };
+  }
+
+  function drawEveryLayer() {
+    const quantity = data.quantities.find((of) => of.key === byId("quantity").value);
+    const runs = quantity ? picked().filter((run) => run.layers[quantity.key]) : [];
+    const range = quantity ? rangeOf(runs, quantity) : {};
+    layerPanels = drawLayers(runs, (run, panel) => {
+      panel.place.setAttribute("role", "img");
+      follow(panel.chart);
+    }, (run, panel) => {
+      const lines = run.layers[quantity.key];
+      panel.place.setAttribute("aria-label", `${quantity.title}: ${run.name}`);
+      const series = lines.map((line, layer) => ({
+        type: "line", name: lines.length === 1 ? "all layers" : `layer ${layer}`, data: points(line, quantity.log), connectNulls: false,
+        showSymbol: line[0].length === 1, symbol: "circle", lineStyle: { width: 1.5, color: layerColor(layer, lines.length) },
+        itemStyle: { color: layerColor(layer, lines.length) }, emphasis: { disabled: true },
+      }));
+      const level = quantity.zero ? 0 : quantity.ceiling ? run.ceiling : null;
+      if (level !== null && series.length > 0) {
+        series[0].markLine = {
+          symbol: "none", silent: true, lineStyle: { color: shade("--quiet"), type: "dashed" }, data: [{ yAxis: level }],
+          label: { formatter: quantity.zero ? "0" : "ceiling", position: "insideEndTop", color: shade("--quiet") },
+        };
+      }
+      const options = Object.assign(base(quantity.label, quantity.log, true), { series });
+      Object.assign(options.yAxis, range);
+      panel.chart.setOption(options, { notMerge: true });
+    });
+  }
+
+  // Charts that are zoomed together.
+  const charts = () => [chart, ...[...layerPanels.values()].map((panel) => panel.chart)];
+  function zoomTo(start, end, from) {
+    zoom = { start: Math.max(0, start), end: Math.min(100, end) };
+    for (const other of charts()) {
+      if (other !== from) other.dispatchAction({ type: "dataZoom", start: zoom.start, end: zoom.end, batch: undefined, told: true });
+    }
+  }
+  function follow(of) {
+    let own = false;
+    of.on("datazoom", () => {
+      const now = of.getOption().dataZoom[0];
+      if (own || (Math.abs(now.start - zoom.start) < 0.01 && Math.abs(now.end - zoom.end) < 0.01)) return;
+      own = true;
+      zoomTo(now.start, now.end, of);
+      own = false;
+    });
+  }
+  function zoomBy(kind) {
+    const { start, end } = zoom, size = end - start, middle = (start + end) / 2;
+    if (kind === "in") zoomTo(middle - size / 4, middle + size / 4);
+    if (kind === "out") zoomTo(middle - size, middle + size);
+    if (kind === "left") zoomTo(Math.max(0, start - size / 2), Math.max(size, end - size / 2));
+    if (kind === "right") zoomTo(Math.min(100 - size, start + size / 2), Math.min(100, end + size / 2));
+    if (kind === "all") zoomTo(0, 100);
+  }
+
+  for (const key of Object.keys(names)) {
+    if (data.runs.some((run) => run.curves[key])) byId("curve").append(element("option", names[key], { value: key }));
+  }
+  for (const quantity of data.quantities) {
+    if (data.runs.some((run) => run.layers[quantity.key])) byId("quantity").append(element("option", quantity.title, { value: quantity.key }));
+  }
+  follow(chart);
+  for (const button of document.querySelectorAll("[data-zoom]")) button.addEventListener("click", () => zoomBy(button.dataset.zoom));
+  byId("curve").addEventListener("change", () => { byId("curve-log").checked = byId("curve").value === "grad_norm"; drawWhole(); });
+  byId("curve-log").addEventListener("change", drawWhole);
+  byId("quantity").addEventListener("change", drawEveryLayer);
+  return () => { drawWhole(); drawEveryLayer(); };
+})();

@@ -1,0 +1,52 @@
+//! Text, tables and data made safe to stand in a page, whatever the names in them are.
+
+use serde_json::Value;
+
+use crate::report::table::Table;
+
+/// Text as text or as an attribute's value in double quotes. Control characters but the line's end become U+FFFD.
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + text.len() / 8);
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c if c.is_control() && c != '\n' => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// JSON inside a `<script>`: nothing in it can end the element or begin a comment.
+pub fn json(value: &Value) -> String {
+    value.to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+}
+
+/// An address that holds a whole SVG.
+pub fn svg_address(svg: &str) -> String {
+    format!("data:image/svg+xml,{}", svg.replace('%', "%25").replace('#', "%23").replace('\n', "%0A"))
+}
+
+/// A table in a box that scrolls sideways where there is no room, also by keyboard.
+pub fn table(table: &Table) -> String {
+    let cells = |tag: &str, cells: &[String]| {
+        let cell = |(index, text): (usize, &String)| match (index, tag) {
+            (0, "td") => format!("<th scope=\"row\">{}</th>", escape(text)),
+            (_, "th") => format!("<th scope=\"col\">{}</th>", escape(text)),
+            _ => format!("<td>{}</td>", escape(text)),
+        };
+        format!("<tr>{}</tr>\n", cells.iter().enumerate().map(cell).collect::<String>())
+    };
+    let rows: String = table.rows.iter().map(|row| cells("td", row)).collect();
+    let notes: String =
+        table.notes.iter().map(|note| format!("<p class=\"note\">{}</p>\n", escape(note))).collect();
+    format!(
+        "<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"table, scrolls sideways\"><table>\n\
+         <thead>{}</thead>\n<tbody>{rows}</tbody></table></div>\n{notes}",
+        cells("th", &table.header)
+    )
+}

@@ -1,0 +1,115 @@
+//! The report: one page that holds everything it shows, needs no network, and can be sent by mail.
+//!
+//! What can be read without scripts stands in the page as text and pictures: summary, tables, figures, configurations.
+//! The scripts beside this file add the heatmaps and curves to handle, drawn by Apache ECharts (`assets/echarts`).
+
+mod data;
+mod html;
+mod settings;
+mod summary;
+
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::comparison::Comparison;
+use super::figures::{Figure, Options, figures};
+use super::outcome::outcomes;
+use super::table::Table;
+use crate::fault::{Fault, Kind, Result};
+use crate::files::write_atomic;
+use html::escape;
+
+const TEMPLATE: &str = include_str!("page.html");
+const STYLE: &str = include_str!("page.css");
+/// The scripts, in the order in which they know each other.
+const SCRIPTS: [&str; 5] = [
+    include_str!("picks.js"),
+    include_str!("charts.js"),
+    include_str!("heatmaps.js"),
+    include_str!("curves.js"),
+    include_str!("page.js"),
+];
+const ECHARTS: &str = include_str!("../../../assets/echarts/echarts.min.js");
+
+/// Writes the page about a comparison into the file `path`.
+///
+/// # Errors
+/// Those of [`page`]; `Io` when the file cannot be written.
+pub fn write_page(comparison: &Comparison, path: &Path, options: &Options) -> Result<()> {
+    write_atomic(path, page(comparison, options)?.as_bytes())
+}
+
+/// The page about a comparison.
+///
+/// # Errors
+/// `Usage` when there is no run; those of [`figures`].
+pub fn page(comparison: &Comparison, options: &Options) -> Result<String> {
+    if comparison.runs.is_empty() {
+        return Err(Fault::new(Kind::Usage, "there is no run to report on").remedy("name a run or a study"));
+    }
+    let figures = figures(comparison, options)?;
+    let outcomes = outcomes(comparison, options.reference)?;
+    let table = outcomes.table();
+    let data = html::json(&data::data(comparison, options)?);
+    // Only scripts that carry this word may run, and nobody who names a run knows it beforehand.
+    let nonce: String =
+        Sha256::digest(data.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let parts = [
+        ("title", escape(&comparison.title)),
+        ("nonce", nonce),
+        ("style", STYLE.to_owned()),
+        ("summary", summary::summary(comparison, &outcomes)),
+        ("table", html::table(&table)),
+        ("downloads", downloads(&table, &outcomes.csv())),
+        ("figures", figures.iter().map(figure).collect()),
+        ("configurations", settings::configurations(comparison)),
+        ("environment", settings::environment(comparison)),
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("data", data),
+        ("echarts", ECHARTS.to_owned()),
+        ("scripts", SCRIPTS.concat()),
+    ];
+    Ok(fill(TEMPLATE, &parts))
+}
+
+/// The template with each `{{name}}` replaced. What was put in is not looked at again.
+fn fill(template: &str, parts: &[(&str, String)]) -> String {
+    let mut out =
+        String::with_capacity(template.len() + parts.iter().map(|part| part.1.len()).sum::<usize>());
+    let mut pieces = template.split("{{");
+    out.push_str(pieces.next().unwrap_or_default());
+    for piece in pieces {
+        let (name, rest) = piece.split_once("}}").unwrap_or((piece, ""));
+        let part = parts.iter().find(|(of, _)| *of == name);
+        out.push_str(&part.unwrap_or_else(|| panic!("the template asks for `{name}`")).1);
+        out.push_str(rest);
+    }
+    out
+}
+
+/// One figure as it is printed, with its file to save.
+fn figure(figure: &Figure) -> String {
+    let (stem, caption) = (figure.stem, escape(&figure.caption));
+    let (width, height) = (figure.picture.width, figure.picture.height);
+    format!(
+        "<figure id=\"figure-{stem}\"><div class=\"sheet\" tabindex=\"0\" role=\"region\" \
+         aria-label=\"{stem}, scrolls sideways\"><img loading=\"lazy\" width=\"{width}\" height=\"{height}\" alt=\"{}\" src=\"{}\"></div>\
+         <figcaption>{caption} <button type=\"button\" data-figure=\"{stem}\">Save {stem}.svg</button>\
+         </figcaption></figure>\n",
+        escape(&figure.picture.title),
+        escape(&html::svg_address(&figure.picture.svg())),
+    )
+}
+
+/// Buttons that save the table in each of its forms, and the forms.
+fn downloads(table: &Table, csv: &str) -> String {
+    let forms = [("table.md", table.markdown()), ("table.csv", csv.to_owned()), ("table.tex", table.latex())];
+    let button = |(name, text): (&str, String)| {
+        format!(
+            "<button type=\"button\" data-file=\"{name}\" data-text=\"{}\">Save {name}</button>\n",
+            escape(&text)
+        )
+    };
+    forms.into_iter().map(button).collect()
+}

@@ -1,0 +1,36 @@
+// Saves files, and draws everything: at the start, when other runs are chosen, and when light turns to dark.
+function save(name, address) {
+  const link = element("a", undefined, { href: address, download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+}
+for (const button of document.querySelectorAll("[data-file]")) {
+  button.addEventListener("click", () => {
+    const address = URL.createObjectURL(new Blob([button.dataset.text], { type: "text/plain;charset=utf-8" }));
+    save(button.dataset.file, address);
+    setTimeout(() => URL.revokeObjectURL(address), 10000);
+  });
+}
+for (const button of document.querySelectorAll("[data-figure]")) {
+  button.addEventListener("click", () => {
+    save(`${button.dataset.figure}.svg`, document.querySelector(`#figure-${button.dataset.figure} img`).src);
+  });
+}
+window.addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => { part.open = true; }));
+
+function showAll() {
+  showHeatmaps();
+  showCurves();
+}
+offerRuns(showAll);
+window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showAll);
+// From here on the page answers. Heatmaps and curves, which stand further down, come behind its first picture.
+document.documentElement.dataset.ready = String(Math.round(performance.now()));
+setTimeout(() => {
+  showHeatmaps();
+  setTimeout(() => {
+    showCurves();
+    document.documentElement.dataset.drawn = String(Math.round(performance.now()));
+  });
+});

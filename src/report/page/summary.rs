@@ -1,0 +1,135 @@
+//! What the runs show, in sentences made from their numbers.
+
+use super::html::escape;
+use crate::report::axes::tick_text;
+use crate::report::comparison::Comparison;
+use crate::report::outcome::{Outcome, Outcomes, in_text, in_words};
+use crate::report::run::RunData;
+use crate::report::table::percent;
+
+/// A list of findings.
+pub fn summary(comparison: &Comparison, outcomes: &Outcomes) -> String {
+    let mut lines = vec![scope(comparison)];
+    let measured = |row: &&Outcome| {
+        comparison
+            .groups
+            .iter()
+            .any(|group| group.name == row.name && comparison.runs[group.runs[0]].published.is_none())
+    };
+    let here: Vec<&Outcome> = outcomes.rows.iter().filter(measured).collect();
+    if here.len() > 1 {
+        lines.extend(best(&here));
+    }
+    lines.extend(outcomes.rows.iter().filter_map(reached));
+    lines.extend(broken(comparison));
+    if here.len() > 1 && !comparison.seeds() {
+        lines.push("Each configuration has one seed: a difference between two can be chance.".to_owned());
+    }
+    lines.extend(comparison.missing.iter().map(|missing| format!("Left out: {missing}.")));
+    let items: String = lines.iter().map(|line| format!("<li>{}</li>\n", escape(line))).collect();
+    format!("<ul>\n{items}</ul>")
+}
+
+/// How many runs of what.
+fn scope(comparison: &Comparison) -> String {
+    let here: Vec<&RunData> = comparison.runs.iter().filter(|run| run.published.is_none()).collect();
+    let published = comparison.runs.len() - here.len();
+    let groups = comparison.groups.iter().filter(|group| comparison.runs[group.runs[0]].published.is_none());
+    let steps: Vec<u64> = here.iter().map(|run| run.steps_done()).collect();
+    let mut text = String::new();
+    if let (Some(least), Some(most)) = (steps.iter().min(), steps.iter().max()) {
+        let (runs, configurations) = (count(here.len(), "run"), count(groups.count(), "configuration"));
+        text = match least == most {
+            true => format!("{runs} of {configurations}, {} steps each", tick_text(*most as f64, 1.0)),
+            false => format!(
+                "{runs} of {configurations}, {} to {} steps",
+                tick_text(*least as f64, 1.0),
+                tick_text(*most as f64, 1.0)
+            ),
+        };
+        let base = comparison.groups.get(comparison.baseline).map(|group| group.name.as_str());
+        if comparison.groups.len() > 1 {
+            text.push_str(&format!("; the others are compared with {}", base.unwrap_or_default()));
+        }
+        text.push('.');
+    }
+    if published > 0 {
+        text.push_str(&format!(" {} from print.", count(published, "heatmap")));
+    }
+    text.trim_start().to_owned()
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+/// The lowest perplexity.
+fn best(rows: &[&Outcome]) -> Option<String> {
+    let finite = rows.iter().filter_map(|row| Some((row, row.perplexity?)));
+    let (row, perplexity) = finite.min_by(|a, b| a.1.mean.total_cmp(&b.1.mean))?;
+    Some(format!("{} has the lowest held-out perplexity: {}.", row.name, in_text(perplexity, 3)))
+}
+
+/// What one configuration came to: perplexity, against what it is compared with, and its heads.
+fn reached(row: &Outcome) -> Option<String> {
+    let mut parts: Vec<String> = perplexity(row).into_iter().collect();
+    if let Some(spread) = row.spread {
+        let total = spread.heads * row.seeds;
+        parts.push(match spread.nonfinite {
+            lost if lost == total => "no head has a finite entropy".to_owned(),
+            lost => {
+                let (overload, collapse) = (percent(spread.overload()), percent(spread.collapse()));
+                let lost = if lost > 0 { format!(", {lost} of {total} not finite") } else { String::new() };
+                format!("{overload} of heads overloaded, {collapse} collapsed{lost}")
+            }
+        });
+    }
+    (!parts.is_empty()).then(|| format!("{}: {}.", row.name, parts.join("; ")))
+}
+
+fn perplexity(row: &Outcome) -> Option<String> {
+    let sample = row.perplexity?;
+    let of = match row.broken {
+        0 => String::new(),
+        _ => format!(" (of the {} of {} seeds where it is finite)", sample.n, row.seeds),
+    };
+    let own = format!("perplexity {}{of}", in_text(sample, 3));
+    let Some((base, change)) = row.against.as_ref().zip(row.change) else { return Some(own) };
+    let size = format!("{:.1}%", change.abs() * 100.0);
+    let side = match size.as_str() {
+        "0.0%" => format!("as {base}"),
+        _ if change < 0.0 => format!("{size} lower than {base}"),
+        _ => format!("{size} higher than {base}"),
+    };
+    let test = row
+        .paired
+        .ok()
+        .map_or(String::new(), |paired| format!(" (paired t-test over shared seeds: {})", in_words(&paired)));
+    Some(format!("{own}, {side}{test}"))
+}
+
+/// Where numbers were not finite, or that none was.
+fn broken(comparison: &Comparison) -> Vec<String> {
+    let mut lines = Vec::new();
+    for group in &comparison.groups {
+        let onsets = comparison.of(group).filter_map(|run| Some((run.broke_at()?, run)));
+        let count = onsets.clone().count();
+        let Some((step, run)) = onsets.min_by_key(|(step, _)| *step) else { continue };
+        let place = run
+            .nonfinite
+            .iter()
+            .find(|record| record.step == step)
+            .map_or(String::new(), |record| format!(" in {} ({} pass)", record.tensor, record.phase));
+        let runs = match group.runs.len() {
+            1 => String::new(),
+            all => format!("in {count} of {all} runs "),
+        };
+        let step = tick_text(step as f64, 1.0);
+        lines.push(format!("{}: {runs}numbers stop being finite, first at step {step}{place}.", group.name));
+    }
+    let trained = comparison.runs.iter().any(|run| !run.steps.is_empty());
+    if lines.is_empty() && trained {
+        lines.push("Every number that was recorded is finite.".to_owned());
+    }
+    lines
+}

@@ -1,0 +1,61 @@
+//! Matrices that others have printed, from a TOML file: drawn beside runs, in the same style.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::run::RunData;
+use crate::fault::{Fault, Kind, Result};
+use crate::observe::record::{Attention, Eval};
+
+/// Reads the matrices of a TOML file, each as a run of which little else is known. `source` says where they are from,
+/// `[published_perplexity]` has a perplexity for some; other keys that hold no matrix are passed by.
+///
+/// # Errors
+/// `Data` where the file holds no matrix, or a damaged one; `Io`.
+pub fn load(path: &Path) -> Result<Vec<RunData>> {
+    let damaged = |found: String| {
+        Fault::new(Kind::Data, "the file of entropies cannot be used")
+            .at(path.display())
+            .found(found)
+            .remedy("it holds matrices as in sm_g = [[2.7, 3.4], [1.9, 1.7]]")
+    };
+    let text = std::fs::read_to_string(path).map_err(|e| Fault::io("read the entropies", path, &e))?;
+    let mut table: toml::Table =
+        text.parse().map_err(|e: toml::de::Error| damaged(e.message().to_owned()))?;
+    let perplexity: BTreeMap<String, f64> = match table.remove("published_perplexity") {
+        Some(value) => value
+            .try_into()
+            .map_err(|e: toml::de::Error| damaged(format!("published_perplexity: {}", e.message())))?,
+        None => BTreeMap::new(),
+    };
+    let source = table.get("source").and_then(toml::Value::as_str);
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    let source = source.map_or_else(|| file.into_owned(), str::to_owned);
+    let mut runs = Vec::new();
+    for (key, value) in table {
+        if !value.as_array().is_some_and(|rows| rows.first().is_some_and(toml::Value::is_array)) {
+            continue;
+        }
+        let head_entropy: Vec<Vec<f32>> =
+            value.try_into().map_err(|e: toml::de::Error| damaged(format!("{key}: {}", e.message())))?;
+        let heads = head_entropy.first().map_or(0, Vec::len);
+        if heads == 0 || head_entropy.iter().any(|row| row.len() != heads) {
+            return Err(damaged(format!("{key}: rows of different length, or none")));
+        }
+        let layer_entropy = head_entropy.iter().map(|row| row.iter().sum::<f32>() / heads as f32).collect();
+        let nonfinite = vec![0; head_entropy.len()];
+        let eval = perplexity.get(&key).map(|&ppl| Eval { step: 0, loss: ppl.ln(), ppl });
+        runs.push(RunData {
+            dir: path.to_owned(),
+            name: key.to_uppercase().replace('_', "+"),
+            published: Some(source.clone()),
+            attention: vec![Attention { step: 0, head_entropy, layer_entropy, nonfinite }],
+            evals: eval.into_iter().collect(),
+            ..RunData::default()
+        });
+    }
+    if runs.is_empty() {
+        return Err(damaged("no matrix".to_owned()));
+    }
+    Ok(runs)
+}

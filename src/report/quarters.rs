@@ -1,0 +1,145 @@
+//! The paper's second figure: how many heads lie in each quarter of 0 … M, and the evaluation loss beside it.
+
+use super::axes::{Axes, INK, QUIET};
+use super::colormap::{Colormap, Rgb, WHITE};
+use super::comparison::Comparison;
+use super::heatmap::{ABSENT, hatch};
+use super::legend::{self, Entry, Swatch};
+use super::picture::{Anchor, Picture, Text};
+use super::spread::{Spread, spreads};
+use super::stats::Reference;
+use super::table::percent;
+use super::{paired::Sample, text};
+use crate::fault::{Fault, Kind, Result};
+
+const MARGIN: f64 = 18.0;
+const ROW: f64 = 38.0;
+const BAR: f64 = 26.0;
+const NAME: f64 = 14.0;
+const SMALL: f64 = 12.5;
+const BARS: f64 = 440.0;
+const LOSSES: f64 = 300.0;
+const GAP: f64 = 44.0;
+const BELOW: f64 = 50.0;
+/// Narrower pieces of a bar have no number: the table has it.
+const NARROWEST: f64 = 30.0;
+
+/// The four quarters, from collapse to overload.
+pub const QUARTERS: [&str; 4] = ["0 to M/4 (collapse)", "M/4 to M/2", "M/2 to 3M/4", "3M/4 to M (overload)"];
+
+/// The colour of a quarter: the sequential scale of the heatmaps, dark for little entropy.
+pub(super) fn colour(quarter: usize) -> Rgb {
+    Colormap::Viridis.at([0.05, 0.37, 0.69, 0.97][quarter])
+}
+
+/// Draws the shares of every configuration, averaged over its seeds, and its newest held-out loss.
+///
+/// # Errors
+/// `Usage` when no run has attention records; those of [`Reference::nats`].
+pub fn quarters(comparison: &Comparison, reference: Reference) -> Result<Picture> {
+    let spreads = spreads(&comparison.runs, reference)?;
+    let mut rows: Vec<(&str, Spread, Vec<f64>)> = Vec::new();
+    for group in &comparison.groups {
+        let own: Vec<Spread> = group.runs.iter().filter_map(|&index| spreads[index]).collect();
+        let losses = comparison.of(group).filter_map(|run| run.evals.last()).map(|eval| eval.loss);
+        if let Some(spread) = Spread::mean(&own) {
+            rows.push((&group.name, spread, losses.filter(|loss| loss.is_finite()).collect()));
+        }
+    }
+    if rows.is_empty() {
+        return Err(Fault::new(Kind::Usage, "no run has attention records to draw"));
+    }
+    let names = rows.iter().map(|row| text::width(row.0, NAME) * text::SLACK).fold(0.0, f64::max);
+    let left = MARGIN + names + 14.0;
+    let evaluated = rows.iter().any(|row| !row.2.is_empty());
+    let width = left + BARS + MARGIN + if evaluated { GAP + LOSSES } else { 10.0 };
+    let mut entries: Vec<Entry<'_>> =
+        (0..4).map(|q| Entry { name: QUARTERS[q], color: colour(q), swatch: Swatch::Area }).collect();
+    if rows.iter().any(|row| row.1.nonfinite > 0) {
+        entries.push(Entry { name: "not finite", color: ABSENT, swatch: Swatch::Area });
+    }
+    let legend = legend::rows(&entries, width - left - MARGIN);
+    let top = MARGIN + legend.len() as f64 * legend::LINE + 34.0;
+    let height = rows.len() as f64 * ROW;
+    let title = "Share of attention heads in each quarter of the entropy range 0 to M, and evaluation loss";
+    let mut picture = Picture::new(width, top + height + BELOW + 26.0 + MARGIN, title);
+    legend::draw(&mut picture, (left, MARGIN + 8.0), &legend);
+
+    let axes = |left: f64, width: f64, x: (f64, f64)| Axes { left, top, width, height, x, y: (0.0, 1.0) };
+    axes(left, BARS, (0.0, 100.0)).draw_x(&mut picture, "Share of heads (%)");
+    for (index, (name, spread, _)) in rows.iter().enumerate() {
+        let middle = top + (index as f64 + 0.5) * ROW;
+        picture.text(Text::new(left - 10.0, middle, NAME, *name).anchor(Anchor::End).color(INK));
+        bar(&mut picture, (left, middle - BAR / 2.0), spread);
+    }
+    if evaluated {
+        let all = || rows.iter().flat_map(|row| row.2.iter().copied());
+        let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
+        let room = ((high - low) * 0.12).max(0.02);
+        let axes = axes(left + BARS + GAP, LOSSES, (low - room, high + room));
+        axes.draw_x(&mut picture, "Evaluation loss (nats per token)");
+        for (index, (_, _, losses)) in rows.iter().enumerate() {
+            let middle = top + (index as f64 + 0.5) * ROW;
+            picture.line(vec![(axes.left, middle), (axes.left + LOSSES, middle)], 0.8, Rgb::hex(0xe4e4e4));
+            losses_of(&mut picture, &axes, middle, losses);
+        }
+        axes.draw_frame(&mut picture);
+    }
+    let m = rows[0].1.reference;
+    let mut note = format!("M = {m:.2} nats, {reference}");
+    if rows.iter().any(|row| (row.1.reference - m).abs() > 5e-3) {
+        note = format!("M: {reference}");
+    }
+    if rows.iter().any(|row| row.2.len() > 1) {
+        note.push_str("; shares are means over seeds; losses: every seed, mean and standard deviation");
+    }
+    picture.width = picture.width.max(2.0 * MARGIN + text::width(&note, SMALL) * text::SLACK).ceil();
+    let foot = Text::new(picture.width / 2.0, top + height + BELOW + 20.0, SMALL, note);
+    picture.text(foot.color(QUIET));
+    Ok(picture)
+}
+
+/// The four pieces of one bar, and what lies in none of them.
+fn bar(picture: &mut Picture, (left, top): (f64, f64), spread: &Spread) {
+    let mut x = left;
+    for (quarter, &share) in spread.bins.iter().enumerate() {
+        let (width, fill) = (share * BARS, colour(quarter));
+        if width <= 0.0 {
+            continue;
+        }
+        // A white line sets pieces apart that are of one grey in print.
+        picture.rect(x, top, (width - 1.0).max(0.5), BAR, fill);
+        if width >= NARROWEST {
+            let label = Text::new(x + width / 2.0, top + BAR / 2.0, SMALL, percent(share));
+            picture.text(label.color(fill.ink()));
+        }
+        x += width;
+    }
+    let rest = left + BARS - x;
+    if spread.nonfinite > 0 && rest > 0.5 {
+        picture.rect(x, top, rest, BAR, ABSENT);
+        hatch(picture, (x, top), (rest, BAR));
+    }
+}
+
+/// One seed's loss is a disc; of several each is a small ring, with their mean and its standard deviation.
+fn losses_of(picture: &mut Picture, axes: &Axes, middle: f64, losses: &[f64]) {
+    let x = |loss: f64| axes.place((loss, 0.0)).0;
+    let Some(sample) = Sample::of(losses) else {
+        let at = Text::new(axes.left + 8.0, middle, SMALL, "not finite, or not evaluated");
+        picture.text(at.anchor(Anchor::Start).color(QUIET));
+        return;
+    };
+    if let Some(deviation) = sample.deviation {
+        let ends = [sample.mean - deviation, sample.mean + deviation].map(x);
+        picture.line(vec![(ends[0], middle), (ends[1], middle)], 1.6, INK);
+        for end in ends {
+            picture.line(vec![(end, middle - 5.0), (end, middle + 5.0)], 1.6, INK);
+        }
+        for &loss in losses {
+            picture.disc(x(loss), middle, 3.6, QUIET);
+            picture.disc(x(loss), middle, 2.4, WHITE);
+        }
+    }
+    picture.disc(x(sample.mean), middle, 4.6, INK);
+}
