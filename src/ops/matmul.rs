@@ -7,8 +7,11 @@
 //! [`ColumnSum`](super::column_sum::ColumnSum); daddend = dC.
 
 mod kernels;
+mod rows;
 #[cfg(test)]
 mod tests;
+mod tiled;
+mod units;
 
 pub use kernels::Variant;
 

@@ -259,6 +259,9 @@ impl Ended {
             global.note(format!("left to other processes: {}", self.in_use.join(", ")));
         }
         say(format!("{}: {} of {all} runs{share} done", grid.out.display(), self.done))?;
+        if self.done > 0 {
+            say(format!("draw it with `normfree report {0} -o {0}/report.html`", grid.out.display()))?;
+        }
         let Some((_, first)) = self.failed.first() else { return Ok(()) };
         let list: Vec<String> =
             self.failed.iter().map(|(name, fault)| format!("\n  {name}: {fault}")).collect();

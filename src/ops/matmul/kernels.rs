@@ -3,7 +3,8 @@
 //! In every kernel an accumulator `s{row}_{vector}` is four neighbouring columns of one row. Layouts differ only
 //! in how four elements along memory become four columns of B (`b{vector}_{step}`) and one element of A.
 
-use super::{Layout, MatMul, Sizes};
+use super::rows::Rows;
+use super::{Layout, MatMul, Sizes, tiled, units};
 use crate::ops::unroll::unroll;
 use crate::ops::{Traits, element, fits_image};
 use crate::tape::DType;
@@ -106,7 +107,7 @@ pub fn candidates(sizes: &Sizes, device: &Traits) -> Vec<Variant> {
 /// Tiles in workgroup memory; registers and shuffles where subgroups have a known width; and K split where the
 /// grid would leave most of a card idle.
 fn tiled(sizes: &Sizes, device: &Traits) -> Vec<Variant> {
-    let mut list = cooperative(sizes, device);
+    let mut list = units::candidates(sizes, device);
     let tile =
         |(high, wide, down, across, depth)| Variant::Tiled { high, wide, down, across, depth, split: 1 };
     let tiles = [
@@ -138,42 +139,8 @@ fn tiled(sizes: &Sizes, device: &Traits) -> Vec<Variant> {
     list
 }
 
-/// Tiles on matrix units, where the device has such and the operands are what they take: first the [`LADDER`].
-fn cooperative(sizes: &Sizes, device: &Traits) -> Vec<Variant> {
-    let (side, lanes) = (device.cooperative, device.lanes);
-    if side == 0 || lanes == 0 || sizes.operands != DType::F16 {
-        return Vec::new();
-    }
-    let tile = |&(high, wide, down, across, depth): &(u32, u32, u32, u32, u32)| Variant::Cooperative {
-        side,
-        lanes,
-        high,
-        wide,
-        down,
-        across,
-        depth,
-    };
-    let tiles = [
-        (4, 4, 2, 2, 16),
-        (4, 2, 2, 2, 16),
-        (2, 2, 2, 2, 32),
-        (1, 1, 2, 2, 32),
-        (2, 4, 2, 2, 16),
-        (2, 2, 2, 4, 16),
-        (4, 2, 2, 4, 32),
-    ];
-    let fits = |&&(high, wide, down, across, depth): &&(u32, u32, u32, u32, u32)| {
-        let (rows, columns) = (side * high * down, side * wide * across);
-        // At most so much, whichever way the operands lie; the gaps included.
-        let tile = |along: u32| 2 * (along * (depth + 8)).max(depth * (along + 8));
-        let bytes = tile(rows) + tile(columns) + 4 * side * side * down * across;
-        lanes * down * across <= device.max_invocations && bytes <= device.workgroup_memory
-    };
-    tiles.iter().filter(fits).map(tile).collect()
-}
-
 const TEMPLATE: &str = include_str!("../../../shaders/matmul.wgsl");
-const COMPONENTS: [&str; 4] = ["x", "y", "z", "w"];
+pub(super) const COMPONENTS: [&str; 4] = ["x", "y", "z", "w"];
 
 /// The whole WGSL text of `op` at `sizes`.
 pub fn text(op: &MatMul, sizes: &Sizes, variant: Variant) -> String {
@@ -256,8 +223,8 @@ fn unrolled(op: &MatMul, sizes: &Sizes, variant: Variant) -> Vec<(&'static str, 
             ("origins", String::new()),
             ("accumulators", accumulators(4 * high, wide)),
             ("loads", String::new()),
-            ("products", tiled_products(high, wide)),
-            ("stores", tiled_stores(op.bias && split == 1, high, wide, split > 1)),
+            ("products", tiled::products(high, wide)),
+            ("stores", tiled::stores(op.bias && split == 1, high, wide, split > 1)),
         ],
         Variant::Cooperative { side, lanes, high, wide, down, across, depth } => vec![
             (
@@ -269,10 +236,10 @@ fn unrolled(op: &MatMul, sizes: &Sizes, variant: Variant) -> Vec<(&'static str, 
                 ),
             ),
             ("origins", String::new()),
-            ("accumulators", fragments(side, high, wide)),
+            ("accumulators", units::fragments(side, high, wide)),
             ("loads", String::new()),
-            ("products", fragment_products(op.layout, side, high, wide)),
-            ("stores", fragment_stores(op.bias, high, wide)),
+            ("products", units::products(op.layout, side, high, wide)),
+            ("stores", units::stores(op.bias, high, wide)),
         ],
     }
 }
@@ -281,288 +248,13 @@ fn unrolled(op: &MatMul, sizes: &Sizes, variant: Variant) -> Vec<(&'static str, 
 macro_rules! line {
     ($out:expr, $($format:tt)*) => { writeln!($out, $($format)*).expect("a string takes all") };
 }
+pub(super) use line;
 
 fn accumulators(rows: u32, vectors: u32) -> String {
     let mut out = String::new();
     for r in 0..rows {
         for j in 0..vectors {
             line!(out, "    var s{r}_{j} = vec4<f32>();");
-        }
-    }
-    out
-}
-
-/// The register kernel's parameters.
-struct Rows<'a> {
-    op: &'a MatMul,
-    lanes: u32,
-    rows: u32,
-    vectors: u32,
-    shuffle: bool,
-    /// K is a multiple of four: the last pass of the loop needs no mask.
-    whole_k: bool,
-}
-
-impl Rows<'_> {
-    fn transposed_a(&self) -> bool {
-        self.op.layout == Layout::TN
-    }
-
-    /// Where in A and B this lane reads, kept inside the matrices: rows and columns past the end of C repeat
-    /// the last ones, and are not written.
-    fn origins(&self) -> String {
-        let mut out = String::new();
-        match (self.transposed_a(), self.shuffle) {
-            (false, true) => {
-                for g in 0..self.groups() {
-                    line!(out, "    let m{g} = min(row + {}u + lane, M - 1u);", g * self.lanes);
-                }
-            }
-            (false, false) => {
-                for r in 0..self.rows {
-                    line!(out, "    let m{r} = min(row + {r}u, M - 1u);");
-                }
-            }
-            // Lanes 4i .. 4i + 4 hold four steps of K of the i-th four rows.
-            (true, true) => {
-                line!(out, "    let step = lane % 4u;");
-                for g in 0..self.groups() {
-                    let first = g * self.lanes;
-                    line!(out, "    let m{g} = min(row + {first}u + lane / 4u * 4u, (M - 1u) / 4u * 4u);");
-                }
-            }
-            (true, false) => {
-                for q in 0..self.rows / 4 {
-                    line!(out, "    let m{q} = min(row + {}u, (M - 1u) / 4u * 4u);", 4 * q);
-                }
-            }
-        }
-        for j in 0..self.vectors {
-            let first = 4 * j * self.lanes;
-            if self.op.layout == Layout::NT {
-                for e in 0..4 {
-                    line!(out, "    let n{j}_{e} = min(column + {}u, N - 1u);", first + e);
-                }
-            } else {
-                line!(out, "    let n{j} = min(column + {first}u, (N - 1u) / 4u * 4u);");
-            }
-        }
-        out
-    }
-
-    /// Loads of one lane that together hold all rows.
-    fn groups(&self) -> u32 {
-        self.rows.div_ceil(self.lanes)
-    }
-
-    /// A row of an operand whose rows run along K.
-    fn along_k(&self, operand: &str, step: &str, column: &str) -> String {
-        if self.whole_k {
-            format!("{operand}_at(k + {step}, {column})")
-        } else {
-            format!("{operand}_at(min(k + {step}, K - 1u), {column})")
-        }
-    }
-
-    /// The same with zeros past K: enough in A, since what is read of B in their place is B's own last row.
-    fn along_k_or_zero(&self, step: &str, column: &str) -> String {
-        let load = self.along_k("a", step, column);
-        if self.whole_k { load } else { format!("select(vec4(0.0), {load}, k + {step} < K)") }
-    }
-
-    fn loads(&self) -> String {
-        let mut out = String::new();
-        match (self.transposed_a(), self.shuffle) {
-            (false, shuffle) => {
-                for g in 0..if shuffle { self.groups() } else { self.rows } {
-                    line!(out, "        let a{g} = a_at(m{g}, k);");
-                }
-            }
-            (true, true) => {
-                for g in 0..self.groups() {
-                    line!(out, "        let a{g} = {};", self.along_k_or_zero("step", &format!("m{g}")));
-                }
-            }
-            (true, false) => {
-                for q in 0..self.rows / 4 {
-                    for c in 0..4 {
-                        let load = self.along_k_or_zero(&format!("{c}u"), &format!("m{q}"));
-                        line!(out, "        let a{q}_{c} = {load};");
-                    }
-                }
-            }
-        }
-        for j in 0..self.vectors {
-            if self.op.layout == Layout::NT {
-                for e in 0..4 {
-                    line!(out, "        let t{j}_{e} = b_at(n{j}_{e}, k);");
-                }
-                for (c, x) in COMPONENTS.iter().enumerate() {
-                    line!(
-                        out,
-                        "        let b{j}_{c} = vec4(t{j}_0.{x}, t{j}_1.{x}, t{j}_2.{x}, t{j}_3.{x});"
-                    );
-                }
-            } else {
-                for c in 0..4 {
-                    line!(
-                        out,
-                        "        let b{j}_{c} = {};",
-                        self.along_k("b", &format!("{c}u"), &format!("n{j}"))
-                    );
-                }
-            }
-        }
-        out
-    }
-
-    /// Rows outermost: a row's accumulators leave the registers once.
-    fn products(&self) -> String {
-        let mut out = String::new();
-        for r in 0..self.rows {
-            let (quad, inner) = (r / 4, (r % 4) as usize);
-            match (self.transposed_a(), self.shuffle) {
-                (false, true) => {
-                    let (group, lane) = (r / self.lanes, r % self.lanes);
-                    line!(out, "        let v{r} = subgroupShuffle(a{group}, {lane}u);");
-                }
-                (false, false) => line!(out, "        let v{r} = a{r};"),
-                (true, true) if inner == 0 => {
-                    let group = r / self.lanes;
-                    for c in 0..4 {
-                        let lane = r % self.lanes + c;
-                        line!(out, "        let q{quad}_{c} = subgroupShuffle(a{group}, {lane}u);");
-                    }
-                }
-                (true, _) => {}
-            }
-            for j in 0..self.vectors {
-                let value = |c: usize| match (self.transposed_a(), self.shuffle) {
-                    (false, _) => format!("v{r}.{}", COMPONENTS[c]),
-                    (true, true) => format!("q{quad}_{c}.{}", COMPONENTS[inner]),
-                    (true, false) => format!("a{quad}_{c}.{}", COMPONENTS[inner]),
-                };
-                let terms: Vec<String> = (0..4).map(|c| format!("{} * b{j}_{c}", value(c))).collect();
-                line!(out, "        s{r}_{j} += {};", terms.join(" + "));
-            }
-        }
-        out
-    }
-
-    fn stores(&self) -> String {
-        let mut out = String::new();
-        for j in 0..self.vectors {
-            line!(out, "    let column{j} = column + {}u;", 4 * j * self.lanes);
-            if self.op.bias {
-                line!(out, "    let bias{j} = bias_at(column{j});");
-            }
-        }
-        for r in 0..self.rows {
-            for j in 0..self.vectors {
-                let bias = if self.op.bias { format!(" + bias{j}") } else { String::new() };
-                line!(out, "    write(row + {r}u, column{j}, s{r}_{j}{bias});");
-            }
-        }
-        out
-    }
-}
-
-fn tiled_products(high: u32, wide: u32) -> String {
-    let mut out = String::new();
-    for h in 0..high {
-        line!(out, "            let a{h} = tile_a[deep * (ROWS / 4u) + {h}u * DOWN + down];");
-    }
-    for w in 0..wide {
-        line!(out, "            let b{w} = tile_b[deep * (COLUMNS / 4u) + {w}u * ACROSS + across];");
-    }
-    for r in 0..4 * high {
-        for w in 0..wide {
-            line!(out, "            s{r}_{w} += a{}.{} * b{w};", r / 4, COMPONENTS[(r % 4) as usize]);
-        }
-    }
-    out
-}
-
-/// Finished elements, or, where K is split, their part of the sum.
-fn tiled_stores(bias: bool, high: u32, wide: u32, split: bool) -> String {
-    let write = if split { "keep(group.z, " } else { "write(" };
-    let mut out = String::new();
-    for w in 0..wide {
-        line!(out, "    let column{w} = column + ({w}u * ACROSS + across) * 4u;");
-        if bias {
-            line!(out, "    let bias{w} = bias_at(column{w});");
-        }
-    }
-    for r in 0..4 * high {
-        for w in 0..wide {
-            let bias = if bias { format!(" + bias{w}") } else { String::new() };
-            let block = format!("({}u * DOWN + down) * 4u", r / 4);
-            line!(out, "    {write}row + {block} + {}u, column{w}, s{r}_{w}{bias});", r % 4);
-        }
-    }
-    out
-}
-
-fn fragments(side: u32, high: u32, wide: u32) -> String {
-    let mut out = String::new();
-    for h in 0..high {
-        for w in 0..wide {
-            line!(out, "    var s{h}_{w} = coop_mat{side}x{side}<f32, C>();");
-        }
-    }
-    out
-}
-
-/// A fragment is loaded along its lines: rows where `coopLoadT` does it, columns where `coopLoad` does.
-fn fragment_products(layout: Layout, side: u32, high: u32, wide: u32) -> String {
-    let mut out = String::new();
-    for h in 0..high {
-        let (load, at) = match layout {
-            Layout::TN => ("coopLoad", format!("deep * A_STRIDE + down + {h}u * SIDE")),
-            _ => ("coopLoadT", format!("(down + {h}u * SIDE) * A_STRIDE + deep")),
-        };
-        line!(
-            out,
-            "            let a{h} = {load}<coop_mat{side}x{side}<f16, A>>(&fragments_a[{at}], A_STRIDE);"
-        );
-    }
-    for w in 0..wide {
-        let (load, at) = match layout {
-            Layout::NT => ("coopLoad", format!("(across + {w}u * SIDE) * B_STRIDE + deep")),
-            _ => ("coopLoadT", format!("deep * B_STRIDE + across + {w}u * SIDE")),
-        };
-        line!(
-            out,
-            "            let b{w} = {load}<coop_mat{side}x{side}<f16, B>>(&fragments_b[{at}], B_STRIDE);"
-        );
-    }
-    for h in 0..high {
-        for w in 0..wide {
-            line!(out, "            s{h}_{w} = coopMultiplyAdd(a{h}, b{w}, s{h}_{w});");
-        }
-    }
-    out
-}
-
-/// One fragment of each subgroup at a time, four elements a lane.
-fn fragment_stores(bias: bool, high: u32, wide: u32) -> String {
-    let bias = if bias { " + bias_at(to)" } else { "" };
-    let mut out = String::new();
-    line!(out, "    let home = subgroup * SIDE * SIDE;");
-    for h in 0..high {
-        for w in 0..wide {
-            line!(out, "    workgroupBarrier();");
-            line!(out, "    coopStoreT(s{h}_{w}, &finished[home], SIDE);");
-            line!(out, "    workgroupBarrier();");
-            line!(out, "    for (var v = lane; v < SIDE * SIDE / 4u; v += LANES) {{");
-            line!(out, "        let first = home + 4u * v;");
-            line!(out, "        let to = column + across + {w}u * SIDE + 4u * v % SIDE;");
-            line!(
-                out,
-                "        let sum = vec4(finished[first], finished[first + 1u], finished[first + 2u], finished[first + 3u]);"
-            );
-            line!(out, "        write(row + down + {h}u * SIDE + 4u * v / SIDE, to, sum{bias});");
-            line!(out, "    }}");
         }
     }
     out

@@ -1,0 +1,40 @@
+//! Text of the kernel whose tiles lie in workgroup memory.
+
+use super::kernels::{COMPONENTS, line};
+use std::fmt::Write;
+
+pub(super) fn products(high: u32, wide: u32) -> String {
+    let mut out = String::new();
+    for h in 0..high {
+        line!(out, "            let a{h} = tile_a[deep * (ROWS / 4u) + {h}u * DOWN + down];");
+    }
+    for w in 0..wide {
+        line!(out, "            let b{w} = tile_b[deep * (COLUMNS / 4u) + {w}u * ACROSS + across];");
+    }
+    for r in 0..4 * high {
+        for w in 0..wide {
+            line!(out, "            s{r}_{w} += a{}.{} * b{w};", r / 4, COMPONENTS[(r % 4) as usize]);
+        }
+    }
+    out
+}
+
+/// Finished elements, or, where K is split, their part of the sum.
+pub(super) fn stores(bias: bool, high: u32, wide: u32, split: bool) -> String {
+    let write = if split { "keep(group.z, " } else { "write(" };
+    let mut out = String::new();
+    for w in 0..wide {
+        line!(out, "    let column{w} = column + ({w}u * ACROSS + across) * 4u;");
+        if bias {
+            line!(out, "    let bias{w} = bias_at(column{w});");
+        }
+    }
+    for r in 0..4 * high {
+        for w in 0..wide {
+            let bias = if bias { format!(" + bias{w}") } else { String::new() };
+            let block = format!("({}u * DOWN + down) * 4u", r / 4);
+            line!(out, "    {write}row + {block} + {}u, column{w}, s{r}_{w}{bias});", r % 4);
+        }
+    }
+    out
+}

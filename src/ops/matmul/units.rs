@@ -1,0 +1,106 @@
+//! Text of the kernel on matrix units, and its tiles.
+
+use super::kernels::{Variant, line};
+use super::{Layout, Sizes};
+use crate::ops::Traits;
+use crate::tape::DType;
+use std::fmt::Write;
+
+/// Tiles on matrix units, where the device has such and the operands are what they take: first the [`LADDER`].
+pub(super) fn candidates(sizes: &Sizes, device: &Traits) -> Vec<Variant> {
+    let (side, lanes) = (device.cooperative, device.lanes);
+    if side == 0 || lanes == 0 || sizes.operands != DType::F16 {
+        return Vec::new();
+    }
+    let tile = |&(high, wide, down, across, depth): &(u32, u32, u32, u32, u32)| Variant::Cooperative {
+        side,
+        lanes,
+        high,
+        wide,
+        down,
+        across,
+        depth,
+    };
+    let tiles = [
+        (4, 4, 2, 2, 16),
+        (4, 2, 2, 2, 16),
+        (2, 2, 2, 2, 32),
+        (1, 1, 2, 2, 32),
+        (2, 4, 2, 2, 16),
+        (2, 2, 2, 4, 16),
+        (4, 2, 2, 4, 32),
+    ];
+    let fits = |&&(high, wide, down, across, depth): &&(u32, u32, u32, u32, u32)| {
+        let (rows, columns) = (side * high * down, side * wide * across);
+        // At most so much, whichever way the operands lie; the gaps included.
+        let tile = |along: u32| 2 * (along * (depth + 8)).max(depth * (along + 8));
+        let bytes = tile(rows) + tile(columns) + 4 * side * side * down * across;
+        lanes * down * across <= device.max_invocations && bytes <= device.workgroup_memory
+    };
+    tiles.iter().filter(fits).map(tile).collect()
+}
+
+pub(super) fn fragments(side: u32, high: u32, wide: u32) -> String {
+    let mut out = String::new();
+    for h in 0..high {
+        for w in 0..wide {
+            line!(out, "    var s{h}_{w} = coop_mat{side}x{side}<f32, C>();");
+        }
+    }
+    out
+}
+
+/// A fragment is loaded along its lines: rows where `coopLoadT` does it, columns where `coopLoad` does.
+pub(super) fn products(layout: Layout, side: u32, high: u32, wide: u32) -> String {
+    let mut out = String::new();
+    for h in 0..high {
+        let (load, at) = match layout {
+            Layout::TN => ("coopLoad", format!("deep * A_STRIDE + down + {h}u * SIDE")),
+            _ => ("coopLoadT", format!("(down + {h}u * SIDE) * A_STRIDE + deep")),
+        };
+        line!(
+            out,
+            "            let a{h} = {load}<coop_mat{side}x{side}<f16, A>>(&fragments_a[{at}], A_STRIDE);"
+        );
+    }
+    for w in 0..wide {
+        let (load, at) = match layout {
+            Layout::NT => ("coopLoad", format!("(across + {w}u * SIDE) * B_STRIDE + deep")),
+            _ => ("coopLoadT", format!("deep * B_STRIDE + across + {w}u * SIDE")),
+        };
+        line!(
+            out,
+            "            let b{w} = {load}<coop_mat{side}x{side}<f16, B>>(&fragments_b[{at}], B_STRIDE);"
+        );
+    }
+    for h in 0..high {
+        for w in 0..wide {
+            line!(out, "            s{h}_{w} = coopMultiplyAdd(a{h}, b{w}, s{h}_{w});");
+        }
+    }
+    out
+}
+
+/// One fragment of each subgroup at a time, four elements a lane.
+pub(super) fn stores(bias: bool, high: u32, wide: u32) -> String {
+    let bias = if bias { " + bias_at(to)" } else { "" };
+    let mut out = String::new();
+    line!(out, "    let home = subgroup * SIDE * SIDE;");
+    for h in 0..high {
+        for w in 0..wide {
+            line!(out, "    workgroupBarrier();");
+            line!(out, "    coopStoreT(s{h}_{w}, &finished[home], SIDE);");
+            line!(out, "    workgroupBarrier();");
+            line!(out, "    for (var v = lane; v < SIDE * SIDE / 4u; v += LANES) {{");
+            line!(out, "        let first = home + 4u * v;");
+            line!(out, "        let to = column + across + {w}u * SIDE + 4u * v % SIDE;");
+            line!(
+                out,
+                "        let sum = vec4(finished[first], finished[first + 1u], finished[first + 2u], finished[first + 3u]);"
+            );
+            line!(out, "        write(row + down + {h}u * SIDE + 4u * v / SIDE, to, sum{bias});");
+            line!(out, "    }}");
+        }
+    }
+    out
+}

@@ -1,0 +1,196 @@
+//! What a run needs of a device, as plain data: tapes, arenas, bytes.
+
+use super::{HYPER, POLICY, RING, VERDICT};
+use crate::config::{Config, Optimizer, Precision};
+use crate::model::{Pass, Recorded, names, record};
+use crate::ops::Traits;
+use crate::ops::adamw::{self, Order, Settings};
+use crate::ops::magnitudes::WITHOUT_MEDIAN;
+use crate::plan::{Pool, padded_bytes};
+use crate::reference::shapes;
+use crate::tape::{DType, Role, Tape, TensorId, TensorInfo};
+use crate::train::arena::Arenas;
+use std::collections::BTreeSet;
+
+/// What a run needs of a device; [`Engine::new`] allocates it, `train --dry-run` adds it up.
+pub struct Blueprint {
+    pub micro: Recorded,
+    pub update: Tape,
+    /// Makes the f16 copies of the parameters, where there are such.
+    pub(super) copying: Option<Tape>,
+    pub(super) evaluation: Recorded,
+    pub arenas: Arenas,
+    pub(super) config: Config,
+}
+
+/// Bytes of device memory by purpose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Demand {
+    pub parameters: u64,
+    /// f16 copies of parameters.
+    pub copies: u64,
+    pub gradients: u64,
+    pub moments: u64,
+    /// Intermediates of training, update and evaluation, which share one pool.
+    pub intermediates: u64,
+    /// Inputs, observations, readback.
+    pub other: u64,
+}
+
+impl Demand {
+    pub fn total(&self) -> u64 {
+        self.parameters + self.copies + self.gradients + self.moments + self.intermediates + self.other
+    }
+}
+
+impl Blueprint {
+    /// Records the tapes of a run for a device.
+    pub fn new(config: &Config, device: &Traits) -> Self {
+        let pass = Pass {
+            batch: config.train.batch_size,
+            sequence: config.train.sequence_length,
+            micro_batches: config.train.gradient_accumulation_steps,
+            training: true,
+            entropy: config.observe.entropy,
+            layers: config.observe.layers,
+            piece_bytes: device.max_binding,
+            recompute: config.train.recompute,
+            precision: config.train.precision,
+        };
+        let micro = record(&config.model, &pass);
+        let evaluation =
+            record(&config.model, &Pass { training: false, entropy: false, layers: false, ..pass });
+        let train = &config.train;
+        let arenas =
+            Arenas::new(crate::model::parameters(&config.model, train.decay_slopes, train.precision));
+        let update = update_tape(config, &arenas);
+        let copying = (arenas.copied() > 0).then(|| {
+            let mut tape = Tape::new();
+            let parameters = tape.observation(Arenas::PARAMETERS, &[arenas.elements()]);
+            let copies = copies(&mut tape, &arenas);
+            tape.half_into(parameters, copies);
+            tape
+        });
+        Self { micro, update, copying, evaluation, arenas, config: config.clone() }
+    }
+
+    /// The device memory this run takes.
+    pub fn demand(&self, device: &Traits) -> Demand {
+        let arena = self.arenas.elements() as u64 * 4;
+        let small = |tape: &Tape, role: Role| -> u64 {
+            let own = tape.ids().map(|id| tape.info(id)).filter(|i| i.role == role && i.parent.is_none());
+            own.map(|info| padded_bytes(info.shape.elements(), info.dtype)).sum()
+        };
+        let numbers = |count| padded_bytes(count, DType::F32);
+        let observations = small(&self.micro.tape, Role::Observation) + parts(self.update.observed()).1;
+        let slopes = self.arenas.parameters().iter().filter(|p| p.name.ends_with(".slopes"));
+        // A parameter's span in its arena is padded for its f16 copy as well.
+        let slopes: u64 = slopes.map(|p| 2 * padded_bytes(p.elements(), DType::F16)).sum();
+        let scaling = if self.mixed() { numbers(4) } else { 0 };
+        let ring = RING as u64 * (observations + numbers(4) + scaling + slopes);
+        Demand {
+            parameters: arena,
+            copies: self.arenas.copied() as u64 * 2,
+            gradients: arena,
+            moments: 2 * arena,
+            intermediates: Pool::plan(self.tapes(), device).0.bytes()
+                + self.copying.as_ref().map_or(0, |tape| Pool::plan([tape], device).0.bytes()),
+            other: small(&self.micro.tape, Role::Input) + observations + ring + 3 * numbers(8),
+        }
+    }
+
+    /// Names and bytes of what is read back where the layers are looked at.
+    pub(super) fn layer_parts(&self) -> Vec<(String, u64)> {
+        let observed = self.micro.tape.observed().into_iter().chain(self.update.observed());
+        parts(observed.collect()).0
+    }
+
+    pub(super) fn mixed(&self) -> bool {
+        self.config.train.precision == Precision::Mixed
+    }
+
+    /// The tapes of a run, which never run at the same time: training, update, evaluation.
+    pub fn tapes(&self) -> [&Tape; 3] {
+        [&self.micro.tape, &self.update, &self.evaluation.tape]
+    }
+
+    /// The keys of everything a device may have several ways to compute.
+    pub fn tuning_keys(&self, device: &Traits) -> BTreeSet<String> {
+        let keys = |tape: &Tape| -> Vec<String> {
+            let tuning = |node: &crate::tape::Node| node.op.tuning(&shapes(tape, node), device);
+            tape.nodes().iter().filter_map(tuning).map(|tuning| tuning.key).collect()
+        };
+        self.tapes().into_iter().flat_map(keys).collect()
+    }
+
+    /// Floating-point operations of one step, by the tapes' own count.
+    pub fn flops(&self) -> u64 {
+        let micro_batches = self.config.train.gradient_accumulation_steps as u64;
+        micro_batches * flops(&self.micro.tape) + flops(&self.update)
+    }
+
+    /// Floating-point operations of the evaluation of one micro-batch.
+    pub fn evaluation_flops(&self) -> u64 {
+        flops(&self.evaluation.tape)
+    }
+}
+
+fn flops(tape: &Tape) -> u64 {
+    tape.acting().map(|node| node.op.flops(&shapes(tape, node))).sum()
+}
+
+/// Names and bytes of tensors, and the sum of these.
+pub(super) fn parts(infos: Vec<&TensorInfo>) -> (Vec<(String, u64)>, u64) {
+    let part = |info: &TensorInfo| (info.name.clone(), padded_bytes(info.shape.elements(), info.dtype));
+    let parts: Vec<_> = infos.into_iter().map(part).collect();
+    let bytes = parts.iter().map(|&(_, bytes)| bytes).sum();
+    (parts, bytes)
+}
+
+/// The optimizer's tape: the verdict on the gradient, then AdamW.
+pub fn update_tape(config: &Config, arenas: &Arenas) -> Tape {
+    let mut tape = Tape::new();
+    let all = [arenas.elements()];
+    let loss = tape.observation(names::LOSS, &[1]);
+    let policy = tape.input(POLICY, &[2], DType::F32);
+    let hyper = tape.input(HYPER, &[8], DType::F32);
+    let verdict = tape.observation(VERDICT, &[4]);
+    let [gradients, parameters, first, second] =
+        [Arenas::GRADIENTS, Arenas::PARAMETERS, Arenas::FIRST, Arenas::SECOND]
+            .map(|name| tape.observation(name, &all));
+    let mixed = config.train.precision == Precision::Mixed;
+    let scaling = mixed.then(|| (tape.observation(names::SCALING, &[4]), config.train.loss_scale_window));
+    let copies = mixed.then(|| copies(&mut tape, arenas));
+    tape.gradient_norm(gradients, loss, policy, verdict, scaling);
+    if config.observe.layers {
+        tape.observing(|tape| {
+            for layer in 0..config.model.n_layer {
+                let out = tape.observation(&names::layer_gradient(layer), &[WITHOUT_MEDIAN]);
+                tape.magnitudes_of(gradients, arenas.layer(layer), out);
+            }
+        });
+    }
+    let operands = adamw::Arenas { gradients, parameters, first, second, copies };
+    tape.adamw(operands, hyper, verdict, settings(config).order, arenas.decayed());
+    tape
+}
+
+/// Declares the arena of the f16 copies.
+fn copies(tape: &mut Tape, arenas: &Arenas) -> TensorId {
+    tape.observation_of(Arenas::COPIES, &[arenas.copied()], DType::F16)
+}
+
+/// The optimizer's constants.
+pub fn settings(config: &Config) -> Settings {
+    let train = &config.train;
+    Settings {
+        order: match train.optimizer {
+            Optimizer::AdamwHf => Order::Hf,
+            Optimizer::Adamw => Order::Torch,
+        },
+        beta1: train.adam_beta1,
+        beta2: train.adam_beta2,
+        epsilon: train.adam_epsilon,
+        weight_decay: train.weight_decay,
+    }
+}

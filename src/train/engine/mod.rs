@@ -1,0 +1,249 @@
+//! The device's side of a run: memory, the three plans (micro-batch, update, evaluation), and what a step
+//! brings back.
+
+mod blueprint;
+mod reading;
+
+pub use blueprint::{Blueprint, Demand, settings, update_tape};
+pub use reading::{LayerReading, StepReading};
+
+use super::arena::Arenas;
+use crate::config::Config;
+use crate::data::Batch;
+use crate::fault::Result;
+use crate::gpu::{Gpu, ReadbackRing};
+use crate::model::names;
+use crate::ops::adamw;
+use crate::plan::{Plan, Store};
+use crate::tape::{DType, Role, Tape, TensorInfo};
+use blueprint::parts;
+use reading::{read_back, slope_places};
+use serde::{Deserialize, Serialize};
+
+/// Steps whose results may be under way while the next one is recorded.
+const RING: usize = 3;
+
+const POLICY: &str = "policy";
+const HYPER: &str = "hyper";
+const VERDICT: &str = "verdict";
+/// Everything the host reads back after each step, in one stretch.
+const OBSERVATIONS: &str = "observations";
+/// What it reads back beside that after steps whose layers are looked at.
+const LAYERS: &str = "layers";
+
+/// The loss scale of mixed precision between two steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossScale {
+    /// What the next step multiplies its gradient with; a power of two.
+    pub scale: u32,
+    /// Steps without overflow since it changed.
+    pub good_steps: u32,
+}
+
+/// A run's device side, ready to step.
+pub struct Engine {
+    pub gpu: Gpu,
+    pub store: Store,
+    pub blueprint: Blueprint,
+    pub micro: Plan,
+    update: Plan,
+    copying: Option<Plan>,
+    evaluation: Plan,
+    ring: ReadbackRing,
+    /// Names of the slope tensors read back each step, and which of their entries each layer uses.
+    slopes: Vec<(String, usize, usize)>,
+    record: bool,
+}
+
+impl Engine {
+    /// Allocates, compiles and binds all of a run.
+    pub fn new(gpu: Gpu, config: &Config) -> Result<Self> {
+        let blueprint = Blueprint::new(config, gpu.traits());
+        super::memory::check(&blueprint, gpu.traits(), gpu.description())?;
+        let mut store = Store::new();
+        let micro_tape = &blueprint.micro.tape;
+        blueprint.arenas.allocate(&gpu, &mut store)?;
+        let own = |tape: &Tape, role: Role| -> Vec<TensorInfo> {
+            let infos = tape.ids().map(|id| tape.info(id)).filter(|i| i.role == role && i.parent.is_none());
+            infos.cloned().collect()
+        };
+        for info in own(micro_tape, Role::Input) {
+            store.allocate(&gpu, &info.name, info.shape.elements(), info.dtype)?;
+        }
+        let layers = blueprint.layer_parts();
+        let every_step = |info: &&TensorInfo| !layers.iter().any(|(name, _)| *name == info.name);
+        let observations = own(micro_tape, Role::Observation);
+        let (observations, _) = parts(observations.iter().filter(every_step).collect());
+        store.allocate_arena(&gpu, OBSERVATIONS, &observations)?;
+        if !layers.is_empty() {
+            store.allocate_arena(&gpu, LAYERS, &layers)?;
+        }
+        for (name, elements) in [(POLICY, 2), (HYPER, 8), (VERDICT, 4)] {
+            store.allocate(&gpu, name, elements, DType::F32)?;
+        }
+        let [micro, update, evaluation] = Plan::build_all(&gpu, blueprint.tapes(), &store)?;
+        let copying = blueprint.copying.as_ref().map(|tape| Plan::build(&gpu, tape, &store)).transpose()?;
+        gpu.keep_pipelines();
+        let slopes = slope_places(config);
+        let read_back = read_back(blueprint.mixed(), &slopes, config.observe.layers);
+        let bytes = read_back.iter().map(|name| store.span(name).bytes).sum();
+        let ring = ReadbackRing::new(&gpu, RING, bytes)?;
+        let mut engine =
+            Self { gpu, store, blueprint, micro, update, copying, evaluation, ring, slopes, record: false };
+        engine.set_record(false);
+        engine.set_loss_scale(LossScale { scale: config.train.loss_scale, good_steps: 0 });
+        Ok(engine)
+    }
+
+    /// Makes the f16 copies of the parameters, where the precision is mixed: after weights were written from outside.
+    /// Each update does it for its own.
+    pub fn copy_weights(&self) -> Result<()> {
+        self.copying.as_ref().map_or(Ok(()), |plan| plan.run(&self.gpu))
+    }
+
+    /// The loss scale after the last step submitted; `None` where the precision is not mixed. Waits.
+    pub fn loss_scale(&self) -> Result<Option<LossScale>> {
+        if !self.blueprint.mixed() {
+            return Ok(None);
+        }
+        let values = self.store.read(&self.gpu, names::SCALING, 2)?;
+        Ok(Some(LossScale { scale: values[0] as u32, good_steps: values[1] as u32 }))
+    }
+
+    /// Sets it; nothing where the precision is not mixed.
+    pub fn set_loss_scale(&self, to: LossScale) {
+        if self.blueprint.mixed() {
+            let scale = to.scale as f32;
+            self.store.write(&self.gpu, names::SCALING, &[scale, to.good_steps as f32, scale, 0.0]);
+        }
+    }
+
+    /// With `record`, broken gradients reach the parameters; else the gate closes at the first of them.
+    pub fn set_record(&mut self, record: bool) {
+        self.record = record;
+        let max_norm = self.blueprint.config.train.max_grad_norm as f32;
+        self.store.write(&self.gpu, POLICY, &[max_norm, f32::from(u8::from(record))]);
+        // A fresh verdict: nothing is held against this run any more.
+        self.store.write(&self.gpu, VERDICT, &[0.0_f32; 4]);
+    }
+
+    /// Whether a step can be submitted without taking a reading first.
+    pub fn ready(&self) -> bool {
+        !self.ring.full()
+    }
+
+    /// Steps whose readings have not been taken.
+    pub fn in_flight(&self) -> usize {
+        self.ring.in_flight()
+    }
+
+    /// Records and submits one step, one submission a micro-batch, and returns at once.
+    ///
+    /// `updates` counts the updates made before it.
+    pub fn submit(&mut self, step: u64, updates: u64, learning_rate: f64, batches: &[Batch]) -> Result<()> {
+        let hyper = adamw::hyper(&settings(&self.blueprint.config), learning_rate, updates);
+        let looks = self.blueprint.config.looks_at_layers(step);
+        for (i, batch) in batches.iter().enumerate() {
+            self.write_batch(batch, step, i, 1.0 / (f64::from(batch.counted.max(1)) * batches.len() as f64));
+            let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+            if i == 0 {
+                self.store.clear(&mut encoder, Arenas::GRADIENTS);
+                self.store.clear(&mut encoder, OBSERVATIONS);
+            }
+            let last = i + 1 == batches.len();
+            self.micro.record(&mut encoder, looks && last);
+            if last {
+                self.store.write(&self.gpu, HYPER, &hyper);
+                self.update.record(&mut encoder, looks);
+                let names = read_back(self.blueprint.mixed(), &self.slopes, looks);
+                let spans = names.into_iter().map(|name| self.store.span(name));
+                let sources: Vec<_> = spans.map(|span| (&*span.buffer, span.offset, span.bytes)).collect();
+                self.ring.record(&mut encoder, step, &sources);
+            }
+            let submission = self.gpu.queue.submit([encoder.finish()]);
+            if last {
+                self.ring.submitted(submission);
+            }
+        }
+        self.gpu.check()
+    }
+
+    /// The oldest step's results, if they have come; with `wait`, waits for them.
+    pub fn take(&mut self, wait: bool) -> Result<Option<StepReading>> {
+        let Some(reading) = self.ring.take_oldest(&self.gpu, wait)? else { return Ok(None) };
+        let values: Vec<f32> = bytemuck::pod_collect_to_vec(&reading.bytes);
+        Ok(Some(self.read_step(reading.tag, &values)))
+    }
+
+    /// Seconds that looking at the layers takes once; `None` where it is not done, or the device has no clock.
+    pub fn looking_seconds(&self) -> Result<Option<f64>> {
+        if !self.blueprint.config.observe.layers || !self.gpu.has_clock() {
+            return Ok(None);
+        }
+        let look = || -> Result<f64> {
+            let mut seconds = 0.0;
+            for plan in [&self.micro, &self.update] {
+                seconds += plan.profile_observing(&self.gpu)?.iter().map(|time| time.seconds).sum::<f64>();
+            }
+            Ok(seconds)
+        };
+        // The first time a driver may compile.
+        Ok(Some(look()?.min(look()?)))
+    }
+
+    /// The summed loss over the targets of one batch, by the evaluation pass. Waits.
+    pub fn evaluate(&self, batch: &Batch) -> Result<f64> {
+        self.write_batch(batch, 0, 0, 1.0);
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        self.store.clear(&mut encoder, OBSERVATIONS);
+        self.evaluation.record(&mut encoder, false);
+        self.gpu.queue.submit([encoder.finish()]);
+        Ok(f64::from(self.store.read(&self.gpu, names::LOSS, 1)?[0]))
+    }
+
+    /// Puts a micro-batch in place as `submit` does, with cleared gradients, and runs nothing. For tracing.
+    pub(super) fn stage(&self, step: u64, index: usize, of: usize, batch: &Batch) {
+        self.write_batch(batch, step, index, 1.0 / (f64::from(batch.counted.max(1)) * of as f64));
+        if index == 0 {
+            let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+            self.store.clear(&mut encoder, Arenas::GRADIENTS);
+            self.store.clear(&mut encoder, OBSERVATIONS);
+            self.gpu.queue.submit([encoder.finish()]);
+        }
+    }
+
+    fn write_batch(&self, batch: &Batch, step: u64, index: usize, scale: f64) {
+        let store = &self.store;
+        store.write(&self.gpu, names::TOKENS, &batch.tokens);
+        store.write(&self.gpu, names::TARGETS, &batch.targets);
+        store.write(&self.gpu, names::SORTED, &batch.sorted);
+        store.write(&self.gpu, names::SEGMENTS, &batch.segments);
+        store.write(&self.gpu, names::SCALE, &[scale as f32]);
+        if store.contains(names::DROPOUT_KEY) {
+            let config = &self.blueprint.config;
+            let seed = config.train.seed;
+            let counter = step * config.train.gradient_accumulation_steps as u64 + index as u64;
+            let key = [seed as u32, (seed >> 32) as u32, counter as u32, (counter >> 32) as u32];
+            store.write(&self.gpu, names::DROPOUT_KEY, &key);
+        }
+    }
+
+    /// Gives the device back, without this run's memory on it.
+    pub fn into_gpu(self) -> Gpu {
+        self.gpu
+    }
+
+    /// What a step runs: tape and plan, and whether it is once for each micro-batch rather than once a step.
+    pub fn training_plans(&self) -> [(&Tape, &Plan, bool); 2] {
+        let Blueprint { micro, update, .. } = &self.blueprint;
+        [(&micro.tape, &self.micro, true), (update, &self.update, false)]
+    }
+
+    /// Bytes of device memory in use.
+    pub fn bytes(&self) -> u64 {
+        self.store.bytes()
+            + self.micro.pool_bytes()
+            + self.copying.as_ref().map_or(0, Plan::pool_bytes)
+            + self.ring.bytes()
+    }
+}

@@ -1,0 +1,125 @@
+//! What a step brings back, and where it lies in what was read.
+
+use super::{Engine, LAYERS, OBSERVATIONS, VERDICT};
+use crate::config::Config;
+use crate::model::names;
+use crate::ops::magnitudes::{WITH_MEDIAN, WITHOUT_MEDIAN};
+
+/// What one step brought back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepReading {
+    pub step: u64,
+    pub loss: f32,
+    /// Global gradient norm before clipping.
+    pub grad_norm: f32,
+    /// Whether the update was held back: this step's loss or gradient is not finite, or an earlier one's was.
+    pub halted: bool,
+    /// Mean entropy of each head, [layer][head]; empty where it is not measured.
+    pub head_entropy: Vec<Vec<f32>>,
+    /// Rows of each layer whose attention probabilities are not finite, summed over heads.
+    pub nonfinite_rows: Vec<u64>,
+    /// The slope each layer uses; empty where none is learned.
+    pub slopes: Vec<f32>,
+    /// With mixed precision, the loss scale of the step, and whether the gradient overflowed with it, so that the
+    /// update was left out.
+    pub scaling: Option<(f32, bool)>,
+    /// What the layers held, where this step was looked at.
+    pub layers: Option<LayerReading>,
+}
+
+/// What the layers held in the last micro-batch of a step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerReading {
+    /// L2 norm of the gradient of each block's parameters, of the whole step.
+    pub grad_norm: Vec<f32>,
+    /// Tokens for which each unit of the feed-forward network is not zero, [layer][unit].
+    pub active: Vec<Vec<f32>>,
+    /// Largest and median magnitude of the residual stream behind each block.
+    pub residual: Vec<(f32, f32)>,
+}
+
+impl Engine {
+    pub(super) fn read_step(&self, step: u64, values: &[f32]) -> StepReading {
+        let base = self.store.span(OBSERVATIONS);
+        let at = |name: &str| (self.store.span(name).offset - base.offset) as usize / 4;
+        let model = &self.blueprint.config.model;
+        let mut head_entropy = Vec::new();
+        let mut nonfinite_rows = Vec::new();
+        if self.blueprint.config.observe.entropy {
+            for layer in 0..model.n_layer {
+                let heads = |name: String| values[at(&name)..][..model.n_head].to_vec();
+                head_entropy.push(heads(names::head_entropy(layer)));
+                nonfinite_rows.push(heads(names::nonfinite(layer)).iter().map(|&rows| rows as u64).sum());
+            }
+        }
+        let mut rest = base.bytes as usize / 4;
+        let verdict = &values[rest..rest + 4];
+        rest += self.store.span(VERDICT).bytes as usize / 4;
+        let scaling = self.blueprint.mixed().then(|| {
+            let scaling = (values[rest + 2], values[rest + 3] != 0.0);
+            rest += self.store.span(names::SCALING).bytes as usize / 4;
+            scaling
+        });
+        let mut slopes = Vec::new();
+        for (name, entry, layers) in &self.slopes {
+            slopes.extend(std::iter::repeat_n(values[rest + entry], *layers));
+            rest += self.store.span(name).bytes as usize / 4;
+        }
+        let looked = self.blueprint.config.looks_at_layers(step);
+        let layers =
+            looked.then(|| self.read_layers(&values[rest..], scaling.map_or(1.0, |(scale, _)| scale)));
+        StepReading {
+            step,
+            loss: values[at(names::LOSS)],
+            grad_norm: verdict[0],
+            halted: verdict[3] != 0.0,
+            head_entropy,
+            nonfinite_rows,
+            slopes,
+            scaling,
+            layers,
+        }
+    }
+
+    /// What the layers held, of a step whose gradients are `scale` times as large.
+    fn read_layers(&self, values: &[f32], scale: f32) -> LayerReading {
+        let base = self.store.span(LAYERS).offset;
+        let model = &self.blueprint.config.model;
+        let of = |name: String, count| {
+            let first = (self.store.span(&name).offset - base) as usize / 4;
+            &values[first..first + count]
+        };
+        let grad_norm = |layer| of(names::layer_gradient(layer), WITHOUT_MEDIAN)[0] / scale;
+        let residual = |layer| match of(names::residual(layer), WITH_MEDIAN) {
+            [_, largest, median] => (*largest, *median),
+            _ => unreachable!("three numbers"),
+        };
+        LayerReading {
+            grad_norm: (0..model.n_layer).map(grad_norm).collect(),
+            active: (0..model.n_layer).map(|l| of(names::active_units(l), model.inner()).to_vec()).collect(),
+            residual: (0..model.n_layer).map(residual).collect(),
+        }
+    }
+}
+
+/// Names of what the host reads after a step, in this order; of some steps what the layers held as well.
+pub(super) fn read_back(mixed: bool, slopes: &[(String, usize, usize)], layers: bool) -> Vec<&str> {
+    let always = [OBSERVATIONS, VERDICT].into_iter().chain(mixed.then_some(names::SCALING));
+    let slopes = slopes.iter().map(|(name, ..)| name.as_str());
+    always.chain(slopes).chain(layers.then_some(LAYERS)).collect()
+}
+
+/// For each slope tensor: its name, the entry in use, and how many layers use it.
+pub(super) fn slope_places(config: &Config) -> Vec<(String, usize, usize)> {
+    use crate::config::{Activation, SlopeScope};
+    let model = &config.model;
+    if model.activation_function != Activation::LearnableLrelu {
+        return Vec::new();
+    }
+    let own = |layer: usize| format!("transformer.h.{layer}.mlp.act.slopes");
+    match model.slope_scope {
+        SlopeScope::PerLayer => (0..model.n_layer).map(|layer| (own(layer), layer, 1)).collect(),
+        SlopeScope::PerBlock => (0..model.n_layer).map(|layer| (own(layer), 0, 1)).collect(),
+        SlopeScope::Shared => vec![(crate::model::SHARED_SLOPE.to_owned(), 0, model.n_layer)],
+    }
+}
