@@ -10,7 +10,8 @@ use std::hint::black_box;
 use std::path::Path;
 
 fn config(name: &str) -> Config {
-    Config::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("configs").join(name), &[]).expect("a configuration")
+    Config::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("configs").join(name), &[])
+        .expect("a configuration")
 }
 
 /// A discrete GPU's, and a software driver's, whose arenas are read through many small windows.
