@@ -134,17 +134,21 @@ impl Comparison {
         group.runs.iter().map(|&index| &self.runs[index])
     }
 
-    /// The group that `group` is compared with: the baseline; of what is published the published baseline, for
+    /// The group that `group` is compared with: the one it names, or the baseline; of what is published the published baseline, for
     /// perplexities on other text say nothing of each other. None for a baseline itself, and where there is none.
     pub fn baseline_of(&self, group: usize) -> Option<usize> {
         let first = |group: usize| self.groups.get(group).map(|group| &self.runs[group.runs[0]]);
         let (own, base) = (first(group)?, first(self.baseline)?);
-        let fits = |&other: &usize| {
-            first(other).is_some_and(|other| other.name == base.name && other.published == own.published)
+        let named = |name: &str| {
+            let fits = |&other: &usize| {
+                first(other).is_some_and(|other| other.name == name && other.published == own.published)
+            };
+            (0..self.groups.len()).find(fits)
         };
-        let found = match own.published == base.published {
-            true => Some(self.baseline),
-            false => (0..self.groups.len()).find(fits),
+        let found = match &own.baseline {
+            Some(name) => named(name),
+            None if own.published == base.published => Some(self.baseline),
+            None => named(&base.name),
         };
         found.filter(|&other| other != group)
     }
@@ -205,8 +209,10 @@ fn load_study(
             missing.push(format!("{}, seed {}: not begun", of.label, of.seed));
             continue;
         }
+        let other = |baseline: &String| study.runs.iter().find(|run| run.configuration == *baseline);
         runs.push(RunData {
             name: of.label.clone(),
+            baseline: of.baseline.as_ref().and_then(other).map(|run| run.label.clone()),
             seed: Some(of.seed),
             configuration: Some(of.configuration.clone()),
             ..RunData::load(&path)?

@@ -218,14 +218,18 @@ impl Outcomes {
             notes.push("Not all runs were evaluated after the same number of steps.".to_owned());
         }
         let base = self.rows.get(self.baseline).map(|row| &row.name);
-        for other in
-            self.rows.iter().filter_map(|row| row.against.as_ref()).filter(|&name| Some(name) != base)
-        {
-            let note = format!("What is published is compared with {other}: on other text.");
-            if !notes.contains(&note) {
-                notes.push(note);
+        let elsewhere = self.rows.iter().filter(|row| row.against.is_some() && row.against.as_ref() != base);
+        let mut others: Vec<(&str, Vec<&str>)> = Vec::new();
+        for row in elsewhere {
+            let other = row.against.as_deref().expect("it is compared");
+            match others.iter_mut().find(|(known, _)| *known == other) {
+                Some((_, rows)) => rows.push(&row.name),
+                None => others.push((other, vec![&row.name])),
             }
         }
+        notes.extend(
+            others.iter().map(|(other, rows)| format!("Compared with {other}: {}.", rows.join("; "))),
+        );
         notes.extend(self.missing.iter().map(|missing| format!("Left out: {missing}.")));
         notes
     }
@@ -234,7 +238,7 @@ impl Outcomes {
     pub fn csv(&self) -> String {
         let mut out = CSV.join(",") + "\n";
         for row in &self.rows {
-            let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
+            let number = |value: Option<f64>| value.map_or(String::new(), shortest);
             let whole = |value: Option<u64>| value.map_or(String::new(), |value| value.to_string());
             let paired = row.paired.ok().filter(|_| row.change.is_some());
             let mut fields = vec![
@@ -260,6 +264,12 @@ impl Outcomes {
         }
         out
     }
+}
+
+/// The shortest decimal that reads back to the number; as f32 where it is one, as entropies are.
+fn shortest(value: f64) -> String {
+    let single = value as f32;
+    if f64::from(single) == value { single.to_string() } else { value.to_string() }
 }
 
 /// Mean ± standard deviation, or the number alone.

@@ -8,7 +8,7 @@ use crate::fault::{Fault, Kind, Result};
 use crate::observe::record::{Attention, Eval};
 
 /// Reads the matrices of a TOML file, each as a run of which little else is known. `source` says where they are from,
-/// `[published_perplexity]` has a perplexity for some; other keys that hold no matrix are passed by.
+/// `context` how long the sequences were, which some references M need; `[published_perplexity]` has a perplexity for some; other keys that hold no matrix are passed by.
 ///
 /// # Errors
 /// `Data` where the file holds no matrix, or a damaged one; `Io`.
@@ -27,6 +27,13 @@ pub fn load(path: &Path) -> Result<Vec<RunData>> {
             .try_into()
             .map_err(|e: toml::de::Error| damaged(format!("published_perplexity: {}", e.message())))?,
         None => BTreeMap::new(),
+    };
+    let context = match table.get("context") {
+        None => None,
+        Some(value) => match value.as_integer().and_then(|context| usize::try_from(context).ok()) {
+            Some(context) if context > 0 => Some(context),
+            _ => return Err(damaged(format!("context = {value}"))),
+        },
     };
     let source = table.get("source").and_then(toml::Value::as_str);
     let file = path.file_name().unwrap_or_default().to_string_lossy();
@@ -49,6 +56,7 @@ pub fn load(path: &Path) -> Result<Vec<RunData>> {
             dir: path.to_owned(),
             name: key.to_uppercase().replace('_', "+"),
             published: Some(source.clone()),
+            context,
             attention: vec![Attention { step: 0, head_entropy, layer_entropy, nonfinite }],
             evals: eval.into_iter().collect(),
             ..RunData::default()

@@ -25,6 +25,8 @@ pub struct RunData {
     pub reference: Option<Reference>,
     /// `train.seed`.
     pub seed: Option<u64>,
+    /// The name of what this run is compared with, where that is another than the comparison's baseline.
+    pub baseline: Option<String>,
     /// The configuration inside a study: runs of one configuration differ in their seed alone.
     pub configuration: Option<String>,
     /// `config.toml`; empty where there is none.

@@ -13,7 +13,7 @@ pub const FILE: &str = "study.json";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Study {
     pub name: String,
-    /// The configuration that others are compared with: one of `runs`.
+    /// The configuration that others are compared with, where they name none: one of `runs`.
     pub baseline: String,
     /// In the order in which the study names them.
     pub runs: Vec<StudyRun>,
@@ -29,6 +29,10 @@ pub struct StudyRun {
     pub seed: u64,
     /// The run's folder inside the study's: `sm_r-seed1`.
     pub folder: PathBuf,
+    /// The configuration that this one is compared with, where it is another than the study's: in a study of several
+    /// sizes that of the same size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<String>,
 }
 
 impl Study {

@@ -16,7 +16,7 @@ pub struct Grid {
     pub name: String,
     /// The folder of the runs and of `study.json`.
     pub out: PathBuf,
-    /// The configuration that others are compared with.
+    /// The configuration that others are compared with; with several sizes, in the first of them.
     pub baseline: String,
     /// Sources for `normfree prepare`, where a run's `data.path` is not there yet.
     pub prepare: Option<Vec<String>>,
@@ -34,6 +34,8 @@ pub struct Run {
     pub seed: u64,
     /// Its folder inside the study's: `sm_r-seed1`.
     pub folder: PathBuf,
+    /// The configuration that it is compared with: the study's baseline in the same size.
+    pub baseline: String,
     pub config: Config,
 }
 
@@ -52,6 +54,7 @@ impl Grid {
     /// [`Kind::Config`]: what is no study, a configuration that is refused, names or labels that meet.
     pub fn parse(text: &str, name: &str, overrides: &[String]) -> Result<Self> {
         let file = File::parse(text, name)?;
+        check_baseline(&file)?;
         let mut runs = Vec::new();
         let sizes: Vec<Option<&Variant>> =
             if file.sizes.is_empty() { vec![None] } else { file.sizes.iter().map(Some).collect() };
@@ -87,6 +90,7 @@ impl Grid {
                     let mut config = config.clone();
                     config.train.seed = seed;
                     runs.push(Run {
+                        baseline: baseline(&file, size),
                         configuration: configuration.clone(),
                         label: label.clone(),
                         seed,
@@ -96,7 +100,7 @@ impl Grid {
                 }
             }
         }
-        let baseline = baseline(&file)?;
+        let baseline = baseline(&file, file.sizes.first());
         Ok(Self { name: file.name, out: file.out, baseline, prepare: file.prepare, runs })
     }
 
@@ -112,6 +116,7 @@ impl Grid {
             label: run.label.clone(),
             seed: run.seed,
             folder: run.folder.clone(),
+            baseline: (run.baseline != self.baseline).then(|| run.baseline.clone()),
         };
         Study {
             name: self.name.clone(),
@@ -153,17 +158,22 @@ fn configuration(
     Config::complete(sheet)
 }
 
-/// The baseline's name among the runs; with several sizes, in the first of them.
-fn baseline(file: &File) -> Result<String> {
-    let names: Vec<&str> = file.configurations.iter().map(|variant| variant.name.as_str()).collect();
-    if !names.contains(&file.baseline.text.as_str()) {
-        return Err(Fault::new(Kind::Config, "the baseline is none of the configurations")
-            .at(&file.baseline.place)
-            .found(format_args!("\"{}\"", file.baseline.text.escape_debug()))
-            .remedy(format_args!("one of {} would do", names.join(", "))));
-    }
-    Ok(match file.sizes.first() {
+/// The baseline's name among the runs of a size.
+fn baseline(file: &File, size: Option<&Variant>) -> String {
+    match size {
         None => file.baseline.text.clone(),
         Some(size) => format!("{}-{}", file.baseline.text, size.name),
-    })
+    }
+}
+
+/// Whether the baseline is one of the configurations.
+fn check_baseline(file: &File) -> Result<()> {
+    let names: Vec<&str> = file.configurations.iter().map(|variant| variant.name.as_str()).collect();
+    if names.contains(&file.baseline.text.as_str()) {
+        return Ok(());
+    }
+    Err(Fault::new(Kind::Config, "the baseline is none of the configurations")
+        .at(&file.baseline.place)
+        .found(format_args!("\"{}\"", file.baseline.text.escape_debug()))
+        .remedy(format_args!("one of {} would do", names.join(", "))))
 }

@@ -38,7 +38,7 @@ pub fn write(folder: &Path, name: &str, configurations: &[Made], seeds: &[u64], 
             let run = format!("{}-seed{seed}", made.0);
             write_run(&folder.join(&run), made, seed, size);
             let (configuration, label) = (made.0.to_owned(), made.1.to_owned());
-            runs.push(StudyRun { configuration, label, seed, folder: run.into() });
+            runs.push(StudyRun { configuration, label, seed, folder: run.into(), baseline: None });
         }
     }
     let study = Study { name: name.to_owned(), baseline: configurations[0].0.to_owned(), runs };

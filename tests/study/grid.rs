@@ -67,6 +67,7 @@ fn sizes_multiply() {
     assert_eq!((first.config.model.n_layer, first.config.train.batch_size), (2, 2));
     assert_eq!((last.config.model.n_layer, last.config.train.batch_size), (3, 1));
     assert_eq!((&*first.label, &*last.label), ("SM+LN+G, s", "learned, free, 3 layers"));
+    assert_eq!((&*first.baseline, &*last.baseline), ("ln_g-s", "ln_g-l"));
     // A configuration's own word counts more than that of a size, and `--set` most.
     let own = text.replace("name = \"r\"", "name = \"r\"\nmodel.n_layer = 5");
     assert!(self::grid(&own, &[]).runs.iter().all(|run| {
@@ -90,6 +91,8 @@ fn what_is_written_down_reads_back() {
     assert_eq!(read, grid.record());
     assert_eq!((read.name.as_str(), read.runs.len()), ("tiny", 10));
     assert!(read.runs.iter().any(|run| run.configuration == read.baseline));
+    let other: Vec<Option<&str>> = read.runs.iter().map(|run| run.baseline.as_deref()).collect();
+    assert_eq!(other, [[None; 5], [Some("ln_g-l"); 5]].concat());
 }
 
 proptest! {
