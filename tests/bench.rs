@@ -97,6 +97,10 @@ fn measuring_kernels_parse() {
     assert_eq!(kernel.text.matches("= coopMultiplyAdd(").count() * 2 * 16 * 16 * 16, flops);
     naga::front::wgsl::parse_str(&kernel.text)
         .unwrap_or_else(|e| panic!("{}", e.emit_to_string(&kernel.text)));
+    for side in [8, 16] {
+        let text = normfree::gpu::cooperative_probe(side, 32).text;
+        naga::front::wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{}", e.emit_to_string(&text)));
+    }
     let (kernel, groups) = ceilings::copy_kernel(1000, 4);
     naga::front::wgsl::parse_str(&kernel.text).unwrap();
     assert_eq!(groups, 4);

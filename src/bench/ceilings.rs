@@ -61,7 +61,7 @@ impl Ceilings {
 
     /// FLOP/s in f16, by whatever the device has for it; in f32 where it has no f16.
     pub fn half_flops(&self) -> f64 {
-        self.arithmetic[1..].iter().map(|arithmetic| arithmetic.flops).fold(self.flops(), f64::max)
+        fastest(&self.arithmetic)
     }
 
     /// Bytes a second of a kernel that moves so many bytes: small ones stay in caches. Between the sizes measured
@@ -80,6 +80,11 @@ impl Ceilings {
             }
         }
     }
+}
+
+/// FLOP/s of the type of number a device is fastest at: kernels read f16 and may compute in either.
+pub(super) fn fastest(arithmetic: &[Arithmetic]) -> f64 {
+    arithmetic.iter().map(|arithmetic| arithmetic.flops).fold(0.0, f64::max)
 }
 
 /// Runs of each kernel, of which the median counts.

@@ -94,14 +94,13 @@ pub fn measure(options: &Options, config: &Config, begin: &mut dyn FnMut(Part)) 
         gpu.set_choices(options.choices.clone());
         Ok(gpu)
     };
-    let train = &config.train;
     let mut measured = Measured {
         version: env!("CARGO_PKG_VERSION"),
         adapter: open()?.description().clone(),
         config: config.clone(),
         choices: options.choices.clone(),
         parameters: config.model.parameter_count() as u64,
-        tokens: (train.batch_size * train.gradient_accumulation_steps * train.sequence_length) as u64,
+        tokens: config.train.tokens_per_step(),
         ceilings: None,
         kernels: None,
         steps: None,

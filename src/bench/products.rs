@@ -1,8 +1,9 @@
 //! One matrix product at any size, in every layout and every way a device has: how far from the ceiling, and which way.
 
-use super::{Ceilings, Options, Spread};
+use super::ceilings::fastest;
+use super::{Ceilings, Spread};
 use crate::fault::Result;
-use crate::gpu::{Description, Gpu};
+use crate::gpu::{Description, Gpu, OpenOptions};
 use crate::ops::matmul::{Layout, MatMul};
 use crate::plan::time_ways;
 use crate::tape::{DType, Tape};
@@ -31,7 +32,7 @@ pub struct Products {
     pub version: &'static str,
     pub adapter: Description,
     pub extents: Extents,
-    /// Multiply-adds of numbers of the operands' type, in FLOP/s.
+    /// Multiply-adds in f32, in FLOP/s; of f16 operands those of the type of number the device is fastest at.
     pub ceiling: f64,
     pub ways: Vec<Way>,
 }
@@ -57,14 +58,14 @@ const LAYOUTS: [(Layout, &str); 3] = [(Layout::NN, "A · B"), (Layout::NT, "A ·
 /// # Errors
 /// What opening the device can end with; [`crate::fault::Kind::Memory`] where the operands do not fit;
 /// [`crate::fault::Kind::Device`] where it has no timestamp queries, or no f16 where these are wanted.
-pub fn products(options: &Options, extents: Extents, wanted: Wanted) -> Result<Products> {
-    let mut gpu = Gpu::open(&options.device)?;
+pub fn products(device: &OpenOptions, rounds: usize, extents: Extents, wanted: Wanted) -> Result<Products> {
+    let mut gpu = Gpu::open(device)?;
     let tape = |layout| tape(layout, extents, wanted.half);
     let mut ways = Vec::new();
-    let ceilings = Ceilings::arithmetic(&gpu)?;
+    let arithmetic = Ceilings::arithmetic(&gpu)?;
     let time = |gpu: &mut Gpu, known: &mut Vec<Way>| -> Result<()> {
         for (layout, name) in LAYOUTS {
-            for timed in time_ways(gpu, &tape(layout), options.rounds)? {
+            for timed in time_ways(gpu, &tape(layout), rounds)? {
                 let seconds = Spread::of(&timed.seconds);
                 let flops = 2.0 * (extents.m * extents.n * extents.k) as f64 / seconds.median;
                 known.push(Way { layout: name, way: timed.way, seconds, flops, agrees: timed.agrees });
@@ -83,12 +84,7 @@ pub fn products(options: &Options, extents: Extents, wanted: Wanted) -> Result<P
         version: env!("CARGO_PKG_VERSION"),
         adapter: gpu.description().clone(),
         extents,
-        // Of the numbers wanted; in f16 by whatever is fastest at it.
-        ceiling: ceilings[usize::from(wanted.half)..]
-            .iter()
-            .take(if wanted.half { usize::MAX } else { 1 })
-            .map(|arithmetic| arithmetic.flops)
-            .fold(0.0, f64::max),
+        ceiling: if wanted.half { fastest(&arithmetic) } else { arithmetic[0].flops },
         ways,
     })
 }

@@ -75,8 +75,7 @@ pub fn steps(
         }
         pairs.push(Pair { what, ratio: Spread::of(&ratios) });
     }
-    let train = &config.train;
-    let tokens = (train.batch_size * train.gradient_accumulation_steps * train.sequence_length) as f64;
+    let tokens = config.train.tokens_per_step() as f64;
     let row = |kind: usize| {
         let seconds = Spread::of(&samples[kind]);
         StepRow {

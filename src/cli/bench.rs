@@ -2,12 +2,11 @@
 
 use super::picture::{picture_file, write_picture};
 use super::{Global, Kernels, bytes, columns, duration, say};
-use crate::bench::products::{Extents, Wanted, products};
+use crate::bench::products::{Extents, Products, Wanted, products};
 use crate::bench::{Bound, Ceilings, Host, KernelRow, Measured, Options, Part, Steps, measure};
 use crate::config::{Config, Norm};
 use crate::fault::{Fault, Kind, Result};
 use crate::gpu::OpenOptions;
-use crate::ops::Choices;
 use crate::report::picture::Picture;
 use crate::report::roofline::{Ceiling, Point, rate_text, roofline};
 use clap::ValueEnum;
@@ -63,10 +62,9 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let device = OpenOptions { device: global.device.clone(), ..OpenOptions::default() };
     if let Some(extents) = arguments.product {
-        let rounds = arguments.rounds as usize;
-        let options = Options { device, choices: Choices::default(), parts: Vec::new(), rounds };
         let wanted = Wanted { half: arguments.half, every_way: arguments.every_way };
-        return product(&options, extents, wanted, arguments.json);
+        let measured = products(&device, arguments.rounds as usize, extents, wanted)?;
+        return tell_product(&measured, wanted, arguments.json);
     }
     let config = match &arguments.config {
         Some(path) => Config::load(path, &arguments.set)?,
@@ -113,8 +111,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     Ok(())
 }
 
-fn product(options: &Options, extents: Extents, wanted: Wanted, json: bool) -> Result<()> {
-    let measured = products(options, extents, wanted)?;
+fn tell_product(measured: &Products, wanted: Wanted, json: bool) -> Result<()> {
     if json {
         return say(serde_json::json!(measured));
     }
@@ -131,7 +128,7 @@ fn product(options: &Options, extents: Extents, wanted: Wanted, json: bool) -> R
             if way.agrees { "yes" } else { "NO" }.to_owned(),
         ]);
     }
-    let number = if wanted.half { "f16" } else { "f32" };
+    let number = if wanted.half { "whatever number is fastest here" } else { "f32" };
     say(format!("{}, {}\n", measured.adapter.name, measured.adapter.driver))?;
     say(format!("multiply-adds in {number}: {}\n", rate_text(measured.ceiling, "FLOP/s")))?;
     say(columns(&rows, &[false, false, true, true, true, true, true]))

@@ -12,7 +12,7 @@ mod trial;
 
 pub use adapters::{Candidate, candidates, choose};
 pub use describe::{AdapterKind, Description, Survey, survey};
-pub use device::{Counters, Gpu, OpenOptions};
+pub use device::{Counters, Gpu, OpenOptions, cooperative_probe};
 pub use pipelines::Pipeline;
 pub use readback::{ReadbackRing, Reading};
 pub(crate) use stopwatch::Stopwatch;

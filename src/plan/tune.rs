@@ -100,18 +100,26 @@ pub struct TimedWay {
 /// many times slower than the best are timed once.
 ///
 /// # Errors
-/// Those of running plans; [`crate::fault::Kind::Device`] where the device has no timestamp queries.
+/// Those of running plans; the first way's fault where none can run; [`crate::fault::Kind::Device`] where the device has
+/// no timestamp queries.
 pub fn time_ways(gpu: &mut Gpu, tape: &Tape, rounds: usize) -> Result<Vec<TimedWay>> {
     let node = &tape.nodes()[0];
     let tuning = node.op.tuning(&shapes(tape, node), gpu.traits()).expect("an op of several ways");
     let bench = Bench::new(gpu, tape, node)?;
     let wanted = bench.reference();
     let mut ways = Vec::new();
+    let mut refused = None;
     for way in &tuning.ways {
-        if let Ok(candidate) = bench.candidate(gpu, &tuning, way) {
-            let agrees = agrees(&wanted, &candidate.results[0], bench.bound());
-            ways.push((candidate.plan, TimedWay { way: way.clone(), agrees, seconds: Vec::new() }));
+        match bench.candidate(gpu, &tuning, way) {
+            Ok(candidate) => {
+                let agrees = agrees(&wanted, &candidate.results[0], bench.bound());
+                ways.push((candidate.plan, TimedWay { way: way.clone(), agrees, seconds: Vec::new() }));
+            }
+            Err(fault) => refused = refused.or(Some(fault)),
         }
+    }
+    if let (true, Some(fault)) = (ways.is_empty(), refused) {
+        return Err(fault);
     }
     let mut best = f64::INFINITY;
     for round in 0..rounds {

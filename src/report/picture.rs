@@ -223,7 +223,7 @@ fn hex(color: Rgb) -> String {
 }
 
 /// Text made safe inside XML, where control characters must not stand at all.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

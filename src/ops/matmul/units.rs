@@ -6,7 +6,7 @@ use crate::ops::Traits;
 use crate::tape::DType;
 use std::fmt::Write;
 
-/// Tiles on matrix units, where the device has such and the operands are what they take: first the [`LADDER`].
+/// Tiles on matrix units, where the device has such and the operands are what they take: first those of `kernels::LADDER`.
 pub(super) fn candidates(sizes: &Sizes, device: &Traits) -> Vec<Variant> {
     let (side, lanes) = (device.cooperative, device.lanes);
     if side == 0 || lanes == 0 || sizes.operands != DType::F16 {

@@ -2,23 +2,13 @@
 
 use serde_json::Value;
 
+use crate::report::picture::escape as xml_escape;
 use crate::report::table::Table;
 
 /// Text as text or as an attribute's value in double quotes. Control characters but the line's end become U+FFFD.
 pub fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + text.len() / 8);
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c if c.is_control() && c != '\n' => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
+    let lines: Vec<String> = text.split('\n').map(xml_escape).collect();
+    lines.join("\n").replace('\'', "&#39;")
 }
 
 /// JSON inside a `<script>`: nothing in it can end the element or begin a comment.

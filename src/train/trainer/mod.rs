@@ -292,7 +292,7 @@ impl Trainer {
     /// Tells and logs a step that took so many `seconds`.
     fn write_down(&mut self, reading: StepReading, seconds: f64, watch: &mut dyn FnMut(Event)) -> Result<()> {
         let train = &self.config.train;
-        let each = (train.batch_size * train.gradient_accumulation_steps * train.sequence_length) as u64;
+        let each = train.tokens_per_step();
         let step = reading.step;
         let record = Step {
             step,
