@@ -10,6 +10,7 @@ pub mod config;
 pub mod data;
 pub mod fault;
 pub mod files;
+pub mod generate;
 pub mod gpu;
 pub mod model;
 pub mod observe;

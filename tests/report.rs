@@ -788,6 +788,26 @@ fn sizes_are_compared_with_their_own_baseline() {
     assert!(markdown.contains("Compared with SM+LN+G, 18: SM+R, 18."), "{markdown}");
 }
 
+/// Where runs say what their data was, that decides, and not where it lay.
+#[test]
+fn runs_are_taken_together_by_what_their_data_is() {
+    let run = |seed: u64, path: &str, data: Option<u64>| {
+        let text = format!("[data]\npath = \"{path}\"\n[train]\nseed = {seed}\n");
+        RunData {
+            name: "SM+R".into(),
+            seed: Some(seed),
+            data,
+            settings: text.parse().unwrap(),
+            ..RunData::default()
+        }
+    };
+    let groups = |runs: [RunData; 2]| Comparison::new(runs.to_vec(), None).groups.len();
+    assert_eq!(groups([run(1, "data/a", Some(7)), run(2, "/mnt/a", Some(7))]), 1);
+    assert_eq!(groups([run(1, "data/a", Some(7)), run(2, "data/a", Some(8))]), 2);
+    assert_eq!(groups([run(1, "data/a", None), run(2, "/mnt/a", Some(7))]), 2);
+    assert_eq!(groups([run(1, "data/a", None), run(2, "data/a", Some(7))]), 1);
+}
+
 #[test]
 fn students_t_has_the_tabled_quantiles() {
     // The 97.5% and the 99.95% points of the distribution, from tables.

@@ -119,10 +119,11 @@ fn override_constants_have_no_defaults() {
 }
 
 /// Rooms of `src`, those that know others first.
-const ROOMS: [&str; 18] = [
+const ROOMS: [&str; 19] = [
     "cli",
     "study",
     "bench",
+    "generate",
     "train",
     "report",
     "observe",

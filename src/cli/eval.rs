@@ -1,14 +1,13 @@
 //! `normfree eval`.
 
+use super::located::locate;
 use super::{Global, say, stop};
 use crate::config::Config;
 use crate::fault::{Fault, Kind, Result};
-use crate::train::checkpoint::Checkpoint;
 use crate::train::evaluate::{Evaluated, evaluate};
-use crate::train::run_folder::RunFolder;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 const AFTER_HELP: &str = "\
@@ -77,24 +76,4 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         eval.loss,
         eval.ppl
     ))
-}
-
-/// The run and the checkpoint that `path` means.
-fn locate(path: &Path, global: &Global) -> Result<(RunFolder, Checkpoint)> {
-    if path.join("trainer_state.json").is_file() {
-        let whole = path.canonicalize().map_err(|e| Fault::io("open the checkpoint", path, &e))?;
-        // RUN/checkpoints/step-N
-        let run = whole.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
-        return Ok((RunFolder::read(run)?, Checkpoint::open(path)?));
-    }
-    let run = RunFolder::read(path)?;
-    let Some(latest) = Checkpoint::latest(&run)? else {
-        return Err(Fault::new(Kind::Checkpoint, "the run has no checkpoint yet")
-            .at(run.checkpoints().display())
-            .remedy("wait for its first one: train.checkpoint_every says when"));
-    };
-    for fault in &latest.passed_over {
-        global.note(format!("passed over a damaged checkpoint: {fault}"));
-    }
-    Ok((run, latest.checkpoint))
 }

@@ -6,6 +6,7 @@ mod demo;
 mod devices;
 mod eval;
 mod held;
+mod located;
 mod memory_plan;
 mod memory_table;
 mod picture;
@@ -13,6 +14,7 @@ mod plot;
 mod prepare;
 mod progress;
 mod report;
+mod sample;
 mod stop;
 mod study;
 mod train;
@@ -131,6 +133,8 @@ enum Command {
     Study(study::Arguments),
     /// Loss and perplexity of a checkpoint on held-out text
     Eval(eval::Arguments),
+    /// Text from a trained model
+    Sample(sample::Arguments),
     /// Draw runs or a study: heatmaps, curves, tables, each a file for a paper
     Plot(plot::Arguments),
     /// Everything about runs or a study in one page to open, send or publish
@@ -152,6 +156,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Train(arguments) => train::run(&arguments, &global),
         Command::Study(arguments) => study::run(&arguments, &global),
         Command::Eval(arguments) => eval::run(&arguments, &global),
+        Command::Sample(arguments) => sample::run(&arguments, &global),
         Command::Plot(arguments) => plot::run(&arguments, &global),
         Command::Report(arguments) => report::run(&arguments, &global),
     }

@@ -35,3 +35,4 @@ pub use permutation::Permutation;
 pub use prepare::{PrepareOptions, Progress, Stage, prepare};
 pub use token_file::TokenFile;
 pub use token_writer::write_token_file;
+pub use tokenizer::LoadedTokenizer;

@@ -94,6 +94,23 @@ impl LoadedTokenizer {
     }
 }
 
+impl LoadedTokenizer {
+    /// The tokens of one text.
+    pub fn encode_one(&self, text: &str) -> Result<Vec<u32>> {
+        let mut encodings = self.encode(vec![text.to_owned()])?;
+        Ok(encodings.pop().map(|encoding| encoding.get_ids().to_vec()).unwrap_or_default())
+    }
+
+    /// Turns tokens into text one by one: a token that ends within a character gives nothing until the rest is there.
+    pub fn decoder(&self) -> impl FnMut(u32) -> Result<Option<String>> + '_ {
+        let mut stream = self.tokenizer.decode_stream(false);
+        move |token| {
+            let piece = stream.step(token);
+            piece.map_err(|e| Fault::new(Kind::Data, "the tokenizer cannot turn a token into text").found(e))
+        }
+    }
+}
+
 /// The texts to learn from. The trainer wants an iterator of strings, so a fault waits inside for its end.
 struct Texts<'a> {
     pieces: Pieces<'a>,

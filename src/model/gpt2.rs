@@ -4,7 +4,7 @@
 //! logits = final_norm(x) · wteᵀ. The norm-free models of arXiv 2410.09637 keep the final norm.
 
 use super::block::{Activate, Linear, Normalization, biased, biased_attention, operand};
-use super::{Pass, Recorded, names};
+use super::{Pass, Reading, Recorded, names};
 use crate::config::{Activation, ModelConfig, Norm, Precision, Recompute, SlopeScope};
 use crate::ops::cross_entropy::Targets;
 use crate::ops::magnitudes::WITH_MEDIAN;
@@ -43,6 +43,29 @@ pub(super) fn record(config: &ModelConfig, pass: &Pass) -> Recorded {
         tape.backward(loss);
     }
     Recorded { tape, loss }
+}
+
+/// See [`super::record_reading`].
+pub(super) fn record_reading(config: &ModelConfig, reading: &Reading) -> Tape {
+    let mut tape = Tape::new();
+    let model = Gpt2::declare(&mut tape, config, Precision::F32);
+    let tokens = tape.input(names::TOKENS, &[reading.rows], DType::U32);
+    let positions = tape.input(names::POSITIONS, &[reading.rows], DType::U32);
+    tape.enter("embedding");
+    let token = tape.gather(tokens, model.tokens);
+    let position = tape.gather(positions, model.positions);
+    let mut x = tape.add(token, position);
+    let read = Read { positions, context: config.n_positions };
+    for (layer, block) in model.blocks.iter().enumerate() {
+        x = block.read(&mut tape, config, layer, x, &read);
+    }
+    if reading.logits {
+        tape.enter("head");
+        let x = model.final_norm.apply(&mut tape, x);
+        let logits = tape.observation(names::LOGITS, &[config.vocab_size]);
+        tape.head_logits(x, model.head, logits, reading.piece_bytes);
+    }
+    tape
 }
 
 impl Gpt2 {
@@ -128,22 +151,18 @@ impl Block {
         layer: usize,
         x: TensorId,
     ) -> TensorId {
-        tape.enter(&format!("h.{layer}.attn"));
-        let a = self.norm_1.apply(tape, x);
-        let qkv = self.attention.apply(tape, a);
-        let heads = tape.attention(qkv, config.n_head, pass.sequence, pass.entropy);
-        if let Some(entropy) = heads.entropy {
-            let mean = tape.observation(&names::head_entropy(layer), &[config.n_head]);
-            let nonfinite = tape.observation(&names::nonfinite(layer), &[config.n_head]);
-            tape.head_entropy(entropy, mean, nonfinite, 1.0 / pass.micro_batches as f32);
-        }
-        let x = self.project.apply_onto(tape, x, heads.output);
-        tape.enter(&format!("h.{layer}.mlp"));
-        let f = self.norm_2.apply(tape, x);
-        let f = self.expand.apply(tape, f);
+        let x = self.attend(tape, layer, x, |tape, qkv| {
+            let heads = tape.attention(qkv, config.n_head, pass.sequence, pass.entropy);
+            if let Some(entropy) = heads.entropy {
+                let mean = tape.observation(&names::head_entropy(layer), &[config.n_head]);
+                let nonfinite = tape.observation(&names::nonfinite(layer), &[config.n_head]);
+                tape.head_entropy(entropy, mean, nonfinite, 1.0 / pass.micro_batches as f32);
+            }
+            heads.output
+        });
+        let f = self.expanded(tape, layer, x);
         remade_if(pass.recompute == Recompute::Ffn, tape, |tape| {
-            let f = self.activate.apply(tape, f);
-            let x = self.contract.apply_onto(tape, x, f);
+            let (f, x) = self.contracted(tape, x, f);
             // After the product, which on some devices has had an image made of f.
             if pass.layers {
                 tape.observing(|tape| {
@@ -154,6 +173,57 @@ impl Block {
             x
         })
     }
+
+    /// The block over rows of which the cache has those before.
+    fn read(
+        &self,
+        tape: &mut Tape,
+        config: &ModelConfig,
+        layer: usize,
+        x: TensorId,
+        read: &Read,
+    ) -> TensorId {
+        let x = self.attend(tape, layer, x, |tape, qkv| {
+            let cache = tape.observation(&names::cache(layer), &[read.context, 2 * config.n_embd]);
+            tape.cached_attention(qkv, read.positions, cache, config.n_head)
+        });
+        let f = self.expanded(tape, layer, x);
+        self.contracted(tape, x, f).1
+    }
+
+    /// x + attention(norm₁ x), of which `heads` makes the output from the packed rows.
+    fn attend(
+        &self,
+        tape: &mut Tape,
+        layer: usize,
+        x: TensorId,
+        heads: impl FnOnce(&mut Tape, TensorId) -> TensorId,
+    ) -> TensorId {
+        tape.enter(&format!("h.{layer}.attn"));
+        let a = self.norm_1.apply(tape, x);
+        let qkv = self.attention.apply(tape, a);
+        let heads = heads(tape, qkv);
+        self.project.apply_onto(tape, x, heads)
+    }
+
+    /// The feed-forward network up to its activation.
+    fn expanded(&self, tape: &mut Tape, layer: usize, x: TensorId) -> TensorId {
+        tape.enter(&format!("h.{layer}.mlp"));
+        let f = self.norm_2.apply(tape, x);
+        self.expand.apply(tape, f)
+    }
+
+    /// The rest of it: its units, and x with what it puts out.
+    fn contracted(&self, tape: &mut Tape, x: TensorId, f: TensorId) -> (TensorId, TensorId) {
+        let f = self.activate.apply(tape, f);
+        (f, self.contract.apply_onto(tape, x, f))
+    }
+}
+
+/// What the blocks of a pass that reads for generation share.
+struct Read {
+    positions: TensorId,
+    context: usize,
 }
 
 /// Records, where `again` as a region that the backward pass makes again.

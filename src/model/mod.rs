@@ -49,6 +49,10 @@ pub mod names {
     pub const SCALING: &str = "loss scale";
     /// u32 [4]: what dropout is drawn from.
     pub const DROPOUT_KEY: &str = "dropout key";
+    /// u32 [rows]: the place of each row in the text, in passes that read for generation.
+    pub const POSITIONS: &str = "positions";
+    /// f32 [vocab_size]: what the row leads to, in such passes.
+    pub const LOGITS: &str = "logits";
     /// f32 [1].
     pub const LOSS: &str = "loss";
 
@@ -72,6 +76,11 @@ pub mod names {
         format!("layer gradient {layer}")
     }
 
+    /// f32 [n_positions, 2·n_embd]: keys and values of what was read so far, in passes that read for generation.
+    pub fn cache(layer: usize) -> String {
+        format!("cache {layer}")
+    }
+
     /// f32 [n_head]: rows of each head whose probabilities are not finite.
     pub fn nonfinite(layer: usize) -> String {
         format!("nonfinite {layer}")
@@ -88,6 +97,25 @@ pub struct Recorded {
 pub fn record(config: &ModelConfig, pass: &Pass) -> Recorded {
     match config.family {
         Family::Gpt2 => gpt2::record(config, pass),
+    }
+}
+
+/// A pass that reads tokens for generation: over what each layer's cache holds, forward alone, in f32.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading {
+    /// Tokens of one pass. Rows that are not needed have [`crate::ops::gather::NO_ROW`] as token and position.
+    pub rows: usize,
+    /// Work out what the row leads to; of a single row alone.
+    pub logits: bool,
+    /// The largest piece of the head, in bytes.
+    pub piece_bytes: u64,
+}
+
+/// Records a model for such a pass. Inputs are [`names::TOKENS`] and [`names::POSITIONS`], observations
+/// [`names::LOGITS`] and each layer's [`names::cache`].
+pub fn record_reading(config: &ModelConfig, reading: &Reading) -> Tape {
+    match config.family {
+        Family::Gpt2 => gpt2::record_reading(config, reading),
     }
 }
 

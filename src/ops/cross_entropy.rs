@@ -96,6 +96,21 @@ impl Tape {
     }
 }
 
+impl Tape {
+    /// Records `logits` [V] = `table` [V, d] · `x` [1, d]: what one token leads to. No piece of the table is larger than
+    /// `piece_bytes`, unless 64 rows of it are.
+    pub fn head_logits(&mut self, x: TensorId, table: TensorId, logits: TensorId, piece_bytes: u64) {
+        let (rows, width) = self.shape(x).as_matrix();
+        let vocabulary = self.shape(table).dims()[0];
+        assert!(rows == 1 && self.shape(logits).dims() == [vocabulary], "{}", self.info(logits).name);
+        for piece in pieces(vocabulary, (piece_bytes / (width as u64 * 4)) as usize) {
+            let slice = self.slice_rows(table, piece.first, piece.rows);
+            let part = self.slice_rows(logits, piece.first, piece.rows);
+            self.record(MatMul::new(Layout::NT), &[x, slice], &[part]);
+        }
+    }
+}
+
 /// Folds one piece of logits [N, R] into the running state [N, 4]: largest, sum, the target's logit.
 #[derive(Debug)]
 struct Update {

@@ -76,13 +76,13 @@ impl Tape {
 const LANES: usize = 64;
 
 /// A stretch of rows of a table.
-struct Window {
-    first: usize,
-    rows: usize,
+pub(super) struct Window {
+    pub first: usize,
+    pub rows: usize,
 }
 
 /// Stretches of rows that fit one binding each and start at a multiple of 64 elements.
-fn windows((rows, columns): (usize, usize), device: &Traits) -> Vec<Window> {
+pub(super) fn windows((rows, columns): (usize, usize), device: &Traits) -> Vec<Window> {
     /// Elements to a multiple of which a window may start.
     const STEP: usize = 64;
     let most = device.max_binding as usize / (STEP * 4) * STEP / columns;

@@ -12,11 +12,13 @@ pub mod activation;
 pub mod adamw;
 pub mod add;
 pub mod attention;
+pub mod cached_attention;
 pub mod cast;
 pub mod column_sum;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod embedding;
+pub mod gather;
 pub mod gradient_norm;
 pub mod head_entropy;
 pub mod layer_norm;
@@ -45,11 +47,13 @@ pub const CASES: &[(&str, Cases)] = &[
     ("adamw", adamw::cases),
     ("add", add::cases),
     ("attention", attention::cases),
+    ("cached_attention", cached_attention::cases),
     ("cast", cast::cases),
     ("column_sum", column_sum::cases),
     ("cross_entropy", cross_entropy::cases),
     ("dropout", dropout::cases),
     ("embedding", embedding::cases),
+    ("gather", gather::cases),
     ("gradient_norm", gradient_norm::cases),
     ("head_entropy", head_entropy::cases),
     ("layer_norm", layer_norm::cases),

@@ -178,10 +178,16 @@ impl Plan {
 
     /// Runs every node once and waits. For setup, checks and tests.
     pub fn run(&self, gpu: &Gpu) -> Result<()> {
+        self.submit(gpu)?;
+        gpu.wait()
+    }
+
+    /// Lets the device begin to run every node once, and returns.
+    pub fn submit(&self, gpu: &Gpu) -> Result<()> {
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         self.record(&mut encoder, true);
         gpu.queue.submit([encoder.finish()]);
-        gpu.wait()
+        gpu.check()
     }
 
     /// Runs one node alone and waits.

@@ -226,7 +226,7 @@ fn load_study(
     Ok(())
 }
 
-/// Whether two runs differ in their seed alone.
+/// Whether two runs differ in their seed alone. What the data is goes before where it lies.
 fn same_configuration(one: &RunData, other: &RunData) -> bool {
     if one.name != other.name || one.published.is_some() || other.published.is_some() {
         return false;
@@ -234,8 +234,17 @@ fn same_configuration(one: &RunData, other: &RunData) -> bool {
     if one.configuration.is_some() || other.configuration.is_some() {
         return one.configuration == other.configuration && one.dir.parent() == other.dir.parent();
     }
+    let same_data = one.data.zip(other.data).map(|(one, other)| one == other);
+    if same_data == Some(false) {
+        return false;
+    }
     let fixed = |run: &RunData| {
         let mut settings = run.settings.clone();
+        if let (Some(_), Some(data)) =
+            (same_data, settings.get_mut("data").and_then(toml::Value::as_table_mut))
+        {
+            data.remove("path");
+        }
         if let Some(train) = settings.get_mut("train").and_then(toml::Value::as_table_mut) {
             FREE.iter().for_each(|&key| drop(train.remove(key)));
         }

@@ -25,6 +25,8 @@ pub struct RunData {
     pub reference: Option<Reference>,
     /// `train.seed`.
     pub seed: Option<u64>,
+    /// What tells the tokens that it was trained on from others, as its newest checkpoint says.
+    pub data: Option<u64>,
     /// The name of what this run is compared with, where that is another than the comparison's baseline.
     pub baseline: Option<String>,
     /// The configuration inside a study: runs of one configuration differ in their seed alone.
@@ -78,6 +80,7 @@ impl RunData {
             run.environment = serde_json::from_str(&text).unwrap_or_default();
             run.parameters = run.environment.get("parameters").and_then(serde_json::Value::as_u64);
         }
+        run.data = data_fingerprint(&dir.join("checkpoints"));
         let bytes = std::fs::read(&metrics).map_err(|error| Fault::io("read the log", &metrics, &error))?;
         run.read_log(&bytes, &metrics)?;
         Ok(run)
@@ -182,6 +185,20 @@ impl RunData {
         let attention = self.attention.iter().find(|record| record.nonfinite.iter().any(|&count| count > 0));
         [told, step, attention.map(|record| record.step)].into_iter().flatten().min()
     }
+}
+
+/// What the newest checkpoint that can be read says of the data.
+fn data_fingerprint(checkpoints: &Path) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct State {
+        data_fingerprint: u64,
+    }
+    let folders = std::fs::read_dir(checkpoints).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut folders: Vec<PathBuf> = folders.collect();
+    folders.sort();
+    let state = |folder: &PathBuf| std::fs::read(folder.join("trainer_state.json")).ok();
+    let states = folders.iter().rev().filter_map(state);
+    states.filter_map(|state| serde_json::from_slice::<State>(&state).ok()).map(|s| s.data_fingerprint).next()
 }
 
 /// A grid of records as f64.

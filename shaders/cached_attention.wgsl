@@ -1,0 +1,97 @@
+// Attention of new rows over a cache of keys and values: `append` puts the rows' keys and values into the cache, `attend`
+// walks it. A workgroup, which is one team, has one head of one row: its lanes share the keys for the scores, then the
+// columns of the values.
+
+override ROWS: u32; // new rows, R
+override HEADS: u32; // H
+override COLUMNS: u32; // vec4s of a head's row
+override CAPACITY: u32; // rows of the cache, C
+override SCALE: f32; // 1 / sqrt(head width)
+
+const MASKED = -1e30; // below every score: finite, because WGSL has no infinities
+const APPEND_LANES = 64u;
+
+@group(0) @binding(0) var<storage, read> qkv: array<vec4<f32>>; // [R, 3*H*COLUMNS]: q | k | v
+@group(0) @binding(1) var<storage, read> positions: array<u32>; // [R]; rows at C and beyond are not there
+@group(0) @binding(2) var<storage, read_write> kept: array<vec4<f32>>; // [C, 2*H*COLUMNS]: k | v
+@group(0) @binding(2) var<storage, read> cache: array<vec4<f32>>; // the same
+@group(0) @binding(3) var<storage, read_write> scores: array<f32>; // [R, H, C]: scores, then e^(score - largest)
+@group(0) @binding(4) var<storage, read_write> output: array<vec4<f32>>; // [R, H*COLUMNS]
+
+var<workgroup> parts: array<vec4<f32>, TEAM>;
+
+@compute @workgroup_size(APPEND_LANES)
+fn append(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = (group.x + group.y * groups.x) * APPEND_LANES + lane;
+    let width = HEADS * COLUMNS;
+    let row = i / (2u * width);
+    if row >= ROWS {
+        return;
+    }
+    let column = i % (2u * width);
+    let position = positions[row];
+    if position < CAPACITY {
+        kept[position * 2u * width + column] = qkv[row * 3u * width + width + column];
+    }
+}
+
+// group: head, row.
+@compute @workgroup_size(TEAM)
+fn attend(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let width = HEADS * COLUMNS;
+    let head = group.x * COLUMNS;
+    let query = group.y * 3u * width + head;
+    let line = (group.y * HEADS + group.x) * CAPACITY;
+    let position = positions[group.y];
+    let keys = select(0u, position + 1u, position < CAPACITY);
+
+    var peak = MASKED;
+    for (var j = lane; j < keys; j += TEAM) {
+        let key = j * 2u * width + head;
+        var score = 0.0;
+        for (var c = 0u; c < COLUMNS; c++) {
+            score += dot(qkv[query + c], cache[key + c]);
+        }
+        score *= SCALE;
+        scores[line + j] = score;
+        peak = max(peak, score);
+    }
+    peak = team_max(peak, lane);
+    var sum = 0.0;
+    for (var j = lane; j < keys; j += TEAM) {
+        let e = exp(scores[line + j] - peak);
+        scores[line + j] = e;
+        sum += e;
+    }
+    sum = team_sum(sum, lane);
+    let share = select(0.0, 1.0 / sum, keys > 0u);
+    // The other lanes' scores.
+    storageBarrier();
+    workgroupBarrier();
+
+    // As many keys at a time as the head's columns leave lanes for.
+    let span = min(TEAM, COLUMNS);
+    let turns = TEAM / span;
+    let turn = lane / span;
+    for (var first = 0u; first < COLUMNS; first += span) {
+        let column = first + lane % span;
+        let works = turn < turns && column < COLUMNS;
+        var total = vec4<f32>();
+        for (var j = select(keys, turn, works); j < keys; j += turns) {
+            total += scores[line + j] * cache[j * 2u * width + width + head + column];
+        }
+        parts[lane] = total;
+        workgroupBarrier();
+        if works && turn == 0u {
+            for (var other = 1u; other < turns; other++) {
+                total += parts[lane + other * span];
+            }
+            output[group.y * width + head + column] = total * share;
+        }
+        workgroupBarrier();
+    }
+}

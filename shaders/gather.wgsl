@@ -1,0 +1,35 @@
+// out[i] = table[indices[i]], a row each; zeros for an index past the table. Only rows FIRST .. FIRST + COUNT of the table
+// are bound at a time; a table larger than one binding takes a dispatch for each window, and each writes the rows
+// of its own window alone. The window that begins the table also writes the zeros.
+
+override ROWS: u32; // rows of out
+override WIDTH: u32; // vectors of a row
+override TABLE: u32; // rows of the whole table
+override FIRST: u32; // first row of the table in this window
+override COUNT: u32; // rows of the table in this window
+
+@group(0) @binding(0) var<storage, read> indices: array<u32>; // [ROWS]
+@group(0) @binding(1) var<storage, read> table: array<Vector>; // [COUNT, WIDTH]
+@group(0) @binding(2) var<storage, read_write> out: array<Vector>; // [ROWS, WIDTH]
+
+const LANES = 64u;
+
+@compute @workgroup_size(LANES)
+fn gather(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = (group.x + group.y * groups.x) * LANES + lane;
+    if i >= ROWS * WIDTH {
+        return;
+    }
+    let index = indices[i / WIDTH];
+    // Below FIRST the difference wraps to a large number.
+    let row = index - FIRST;
+    if row < COUNT {
+        out[i] = table[row * WIDTH + i % WIDTH];
+    } else if FIRST == 0u && index >= TABLE {
+        out[i] = Vector(0.0);
+    }
+}

@@ -1,0 +1,219 @@
+//! `normfree sample`.
+
+use super::located::locate;
+use super::{Global, say, thousands};
+use crate::config::Config;
+use crate::data::LoadedTokenizer;
+use crate::fault::{Fault, Kind, Result};
+use crate::generate::{Reader, Sampler, Sampling, window};
+use crate::train::checkpoint::{Checkpoint, ModelTensors, Spec};
+use serde_json::json;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+const AFTER_HELP: &str = "\
+The text goes on from the prompt, token by token, until --tokens are made or the
+model ends it. The tokenizer is that of the run's prepared data. What the model
+has read stays on the device in a cache of keys and values; a text that outgrows
+the model's context is cut to its last half, and goes on.
+
+Examples:
+  normfree sample runs/sm_r --prompt 'def main('
+  normfree sample runs/sm_r --prompt 'fn ' --temperature 0 --tokens 200
+  normfree sample runs/sm_r/checkpoints/step-00000200 --top-p 0.9 --seed 3
+  head -c 400 src/lib.rs | normfree sample runs/sm_r --prompt-file - --json";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Arguments {
+    /// A run folder, whose newest whole checkpoint is taken, or the folder of one checkpoint
+    #[arg(value_name = "RUN|CHECKPOINT")]
+    path: PathBuf,
+    /// The text to go on from [default: the beginning of a document]
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
+    prompt: Option<String>,
+    /// The same from a file, or with `-` from standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
+    prompt_file: Option<PathBuf>,
+    /// Tokens to make, at most
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 200)]
+    tokens: usize,
+    /// Divides the logits: below 1 the likely becomes likelier; 0 always takes the likeliest token
+    #[arg(short, long, value_name = "T", default_value_t = 1.0, value_parser = not_negative, allow_negative_numbers = true)]
+    temperature: f64,
+    /// Draw from so many of the likeliest tokens alone; 0 for all
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    top_k: usize,
+    /// Draw from the likeliest tokens alone that together have this probability
+    #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = probability, allow_negative_numbers = true)]
+    top_p: f64,
+    /// Equal seeds give equal texts on one device
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Do not end where the model ends the document
+    #[arg(long)]
+    ignore_end_of_text: bool,
+    /// Read the whole text anew for each token; gives the same text, to hold the cache against
+    #[arg(long)]
+    no_cache: bool,
+    /// The tokenizer.json that the data was prepared with, where it is not in the run's data folder any more
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<PathBuf>,
+    /// Print one JSON object at the end, with the tokens, instead of text as it comes
+    #[arg(long)]
+    json: bool,
+}
+
+fn not_negative(text: &str) -> std::result::Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| "a finite number, 0 or greater, would do".to_owned())
+}
+
+fn probability(text: &str) -> std::result::Result<f64, String> {
+    let number = text.parse().ok().filter(|number| *number > 0.0 && *number <= 1.0);
+    number.ok_or_else(|| "a number above 0 and up to 1 would do".to_owned())
+}
+
+pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
+    let (run, checkpoint) = locate(&arguments.path, global)?;
+    let config = Config::load(&run.config(), &[])?;
+    let tokenizer = tokenizer(arguments, &config)?;
+    let prompt = prompt(arguments)?;
+    let mut text = tokenizer.encode_one(&prompt)?;
+    let prompted = text.len();
+    if text.is_empty() {
+        text.push(tokenizer.end_of_text.ok_or_else(|| {
+            Fault::new(Kind::Usage, "there is no text to go on from")
+                .found("a tokenizer that does not know where a document begins")
+                .remedy("give a --prompt")
+        })?);
+    }
+    let mut reader = open(&config, &checkpoint, global)?;
+    let Arguments { temperature, top_k, top_p, seed, .. } = *arguments;
+    let mut sampler = Sampler::new(Sampling { temperature, top_k, top_p, seed });
+    let mut stream = Stream::begin(&prompt, arguments.json)?;
+    let mut decode = tokenizer.decoder();
+    let mut made = Vec::new();
+    let mut clock = None;
+    while made.len() < arguments.tokens && !stream.left {
+        if arguments.no_cache {
+            reader.forget();
+        }
+        let logits = reader.logits(window(&text, reader.context()))?;
+        let token = sampler.pick(&logits[..tokenizer.vocab_size.min(logits.len())])?;
+        // What the first token takes longer is the prompt's, and the compiler's.
+        clock.get_or_insert_with(Instant::now);
+        if Some(token) == tokenizer.end_of_text && !arguments.ignore_end_of_text {
+            break;
+        }
+        text.push(token);
+        made.push(token);
+        if let Some(piece) = decode(token)? {
+            stream.write(&piece)?;
+        }
+    }
+    let seconds = clock.map_or(0.0, |clock| clock.elapsed().as_secs_f64());
+    let text = stream.end()?;
+    if arguments.json {
+        return say(json!({
+            "checkpoint": checkpoint.path().display().to_string(),
+            "step": checkpoint.state().step,
+            "prompt": prompt,
+            "prompt_tokens": prompted,
+            "text": text,
+            "tokens": made,
+            "seconds": seconds,
+        }));
+    }
+    if made.len() > 1 {
+        let speed = (made.len() - 1) as f64 / seconds;
+        global.note(format!("{} tokens, {} a second", thousands(made.len() as u64), thousands(speed as u64)));
+    }
+    Ok(())
+}
+
+fn open(config: &Config, checkpoint: &Checkpoint, global: &Global) -> Result<Reader> {
+    let parameters =
+        crate::model::parameters(&config.model, config.train.decay_slopes, config.train.precision);
+    let specs: Vec<Spec> = parameters.iter().map(|p| Spec::new(p.name.clone(), p.shape.clone())).collect();
+    let weights = checkpoint.model(&ModelTensors::gpt2(&specs))?;
+    Reader::new(global.open()?, &config.model, weights)
+}
+
+/// The tokenizer that the run's data was prepared with.
+fn tokenizer(arguments: &Arguments, config: &Config) -> Result<LoadedTokenizer> {
+    let path = match &arguments.tokenizer {
+        Some(path) => path.clone(),
+        None => Path::new(&config.data.path).join("tokenizer.json"),
+    };
+    if !path.exists() {
+        return Err(Fault::new(Kind::Data, "there is no tokenizer to read and write text with")
+            .at(path.display())
+            .remedy("name the tokenizer.json that the run's data was prepared with: --tokenizer FILE"));
+    }
+    let tokenizer = LoadedTokenizer::read(&path)?;
+    if tokenizer.vocab_size > config.model.vocab_size {
+        return Err(Fault::new(Kind::Data, "the tokenizer is not that of the run's data")
+            .at(path.display())
+            .found(format!(
+                "{} tokens there, {} in the model",
+                thousands(tokenizer.vocab_size as u64),
+                thousands(config.model.vocab_size as u64)
+            ))
+            .remedy("name the tokenizer.json that the run's data was prepared with: --tokenizer FILE"));
+    }
+    Ok(tokenizer)
+}
+
+fn prompt(arguments: &Arguments) -> Result<String> {
+    let Some(path) = &arguments.prompt_file else { return Ok(arguments.prompt.clone().unwrap_or_default()) };
+    let mut bytes = Vec::new();
+    let read = match path.to_str() {
+        Some("-") => io::stdin().lock().read_to_end(&mut bytes).map(|_| ()),
+        _ => std::fs::read(path).map(|content| bytes = content),
+    };
+    read.map_err(|e| Fault::io("read the prompt", path, &e))?;
+    String::from_utf8(bytes).map_err(|e| {
+        Fault::new(Kind::Data, "the prompt is not UTF-8").at(path.display()).found(e.utf8_error())
+    })
+}
+
+/// The text, written to stdout as it comes, or kept to its end.
+struct Stream {
+    text: String,
+    kept: bool,
+    /// Who reads left, as `head` does.
+    left: bool,
+}
+
+impl Stream {
+    fn begin(prompt: &str, kept: bool) -> Result<Self> {
+        let mut stream = Self { text: String::new(), kept, left: false };
+        stream.put(prompt)?;
+        Ok(stream)
+    }
+
+    fn write(&mut self, piece: &str) -> Result<()> {
+        self.text.push_str(piece);
+        self.put(piece)
+    }
+
+    fn put(&mut self, piece: &str) -> Result<()> {
+        if self.kept || self.left {
+            return Ok(());
+        }
+        let mut out = io::stdout().lock();
+        match out.write_all(piece.as_bytes()).and_then(|()| out.flush()) {
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => self.left = true,
+            written => written.map_err(|e| Fault::io("write to standard output", Path::new("stdout"), &e))?,
+        }
+        Ok(())
+    }
+
+    /// Ends the last line, and gives what was made.
+    fn end(mut self) -> Result<String> {
+        self.put("\n")?;
+        Ok(self.text)
+    }
+}

@@ -1,0 +1,150 @@
+//! Text from a trained model, token by token: a language model as a reader with a memory, and how the next token is
+//! drawn.
+
+mod sampler;
+
+pub use sampler::{Sampler, Sampling};
+
+use crate::config::ModelConfig;
+use crate::fault::Result;
+use crate::gpu::Gpu;
+use crate::model::{Reading, names, parameters, record_reading};
+use crate::ops::gather::NO_ROW;
+use crate::plan::{Plan, Store};
+use crate::tape::{DType, Role, Tape};
+use crate::train::checkpoint::WeightFile;
+
+/// A model on a device that reads text and says what comes next. What it has read stays in a cache of keys and values
+/// there, so that one more token takes the work of one token.
+pub struct Reader {
+    gpu: Gpu,
+    store: Store,
+    model: ModelConfig,
+    /// Takes one token, and says what comes next.
+    next: Plan,
+    /// Takes [`Reader::CHUNK`] tokens.
+    many: Plan,
+    /// What the cache holds.
+    read: Vec<u32>,
+}
+
+impl Reader {
+    /// Tokens that are read at once where many are new.
+    const CHUNK: usize = 64;
+
+    /// A reader with the weights of a file, which computes in f32 however they were trained.
+    ///
+    /// # Errors
+    /// [`crate::fault::Kind::Memory`] where the device has no room; those of reading the file.
+    pub fn new(gpu: Gpu, model: &ModelConfig, mut weights: WeightFile) -> Result<Self> {
+        let reading = |rows, logits| Reading { rows, logits, piece_bytes: gpu.traits().max_binding };
+        let next = record_reading(model, &reading(1, true));
+        let many = record_reading(model, &reading(Self::CHUNK, false));
+        let mut store = Store::new();
+        for parameter in parameters(model, true, crate::config::Precision::F32) {
+            store.allocate(&gpu, &parameter.name, parameter.elements(), DType::F32)?;
+        }
+        let kept = |tape: &Tape| -> Vec<_> {
+            let infos = tape.ids().map(|id| tape.info(id).clone());
+            let role = |role| matches!(role, Role::Input | Role::Observation);
+            infos.filter(|info| role(info.role) && info.parent.is_none()).collect()
+        };
+        // The larger plan first: the other's inputs are the beginning of its own.
+        for info in kept(&many).into_iter().chain(kept(&next)) {
+            if !store.contains(&info.name) {
+                store.allocate(&gpu, &info.name, info.shape.elements(), info.dtype)?;
+            }
+        }
+        for i in 0..weights.len() {
+            let tensor = weights.read(i)?;
+            store.write(&gpu, &tensor.name, &tensor.data);
+            gpu.flush()?;
+        }
+        let [next, many] = Plan::build_all(&gpu, [&next, &many], &store)?;
+        gpu.keep_pipelines();
+        Ok(Self { gpu, store, model: model.clone(), next, many, read: Vec::new() })
+    }
+
+    /// Tokens it can read at most: the positions of the model.
+    pub fn context(&self) -> usize {
+        self.model.n_positions
+    }
+
+    /// The logits [vocab_size] of the token after `text`, of which only what the reader has not just read is computed.
+    /// Waits.
+    ///
+    /// # Panics
+    /// Where the text is empty or longer than the context, or a token is none of the model's.
+    pub fn logits(&mut self, text: &[u32]) -> Result<Vec<f32>> {
+        assert!((1..=self.context()).contains(&text.len()), "{} tokens to read", text.len());
+        assert!(
+            text.iter().all(|&token| (token as usize) < self.model.vocab_size),
+            "a token of another model"
+        );
+        // The last token is always read: its logits are not kept.
+        let known = self.read.iter().zip(&text[..text.len() - 1]).take_while(|(a, b)| a == b).count();
+        self.read.truncate(known);
+        let body = &text[known..text.len() - 1];
+        for (i, tokens) in body.chunks(Self::CHUNK).enumerate() {
+            self.run(known + i * Self::CHUNK, tokens)?;
+        }
+        self.run(text.len() - 1, &text[text.len() - 1..])?;
+        self.read = text.to_vec();
+        self.store.read(&self.gpu, names::LOGITS, self.model.vocab_size)
+    }
+
+    /// Forgets what was read.
+    pub fn forget(&mut self) {
+        self.read.clear();
+    }
+
+    /// Reads tokens from position `first` on, by the plan for one of them or that for many.
+    fn run(&self, first: usize, tokens: &[u32]) -> Result<()> {
+        let (plan, rows) = if tokens.len() == 1 { (&self.next, 1) } else { (&self.many, Self::CHUNK) };
+        let filled = |mut values: Vec<u32>| {
+            values.resize(rows, NO_ROW);
+            values
+        };
+        let positions = (first..first + tokens.len()).map(|position| position as u32).collect();
+        self.store.write(&self.gpu, names::TOKENS, &filled(tokens.to_vec()));
+        self.store.write(&self.gpu, names::POSITIONS, &filled(positions));
+        plan.submit(&self.gpu)
+    }
+}
+
+/// The part of a text that a reader of `context` tokens goes on from. A text that has outgrown the context is cut to
+/// its last half, so that the cut, after which everything is read anew, is not made at every token.
+pub fn window(text: &[u32], context: usize) -> &[u32] {
+    if text.len() <= context {
+        return text;
+    }
+    let half = context.div_ceil(2);
+    // It grows from half the context to the whole, and again.
+    let grown = (text.len() - context - 1) % (context - half + 1).max(1);
+    &text[text.len() - half - grown..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::window;
+
+    #[test]
+    fn a_window_grows_to_the_context_and_is_cut_to_half() {
+        for context in [2, 3, 8, 9] {
+            let text: Vec<u32> = (0..100).collect();
+            let mut before: &[u32] = &[];
+            for length in 1..=text.len() {
+                let now = window(&text[..length], context);
+                assert_eq!(now.last(), Some(&(length as u32 - 1)));
+                assert!((1..=context).contains(&now.len()), "{length}: {}", now.len());
+                if before.len() == context {
+                    assert_eq!(now.len(), context.div_ceil(2), "{length} of {context}");
+                } else {
+                    assert_eq!(now.len(), before.len() + 1, "{length} of {context}");
+                    assert_eq!(&now[..before.len()], before);
+                }
+                before = now;
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Causal attention of new rows over a cache of keys and values: what generation does for each token.
+//!
+//! For a row at position p, whose key and value take row p of the cache first, and each head, over the keys j ≤ p:
+//! s_j = q · k_j / √width, output = Σ_j softmax(s)_j v_j. The same numbers as [`super::attention`] gives for the last of p + 1
+//! rows.
+//!
+//! Shapes: qkv [R, 3·d] with columns q | k | v, head h at columns h·width of each; positions [R] of u32; cache [C, 2·d]
+//! with columns k | v; output [R, d]. All rows are appended before the first attends, so that new rows see each other.
+//! A position past the cache, such as [`super::gather::NO_ROW`], is a row that is not there: its output is zero, and nothing is
+//! kept of it. No adjoint.
+
+use super::team::Team;
+use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, axis, grid};
+use crate::reference::Io;
+use crate::tape::{DType, Tape, TensorId};
+use crate::verify::{Case, CaseBuilder, Fill};
+
+/// The op. Inputs qkv, positions; outputs output, and the cache, of which other rows stay as they are.
+#[derive(Clone, Debug)]
+pub struct CachedAttention {
+    /// H.
+    pub n_head: usize,
+}
+
+impl Tape {
+    /// Records attention of `qkv` [R, 3·d] at `positions` [R] with `n_head` heads over `cache` [C, 2·d], which outlives
+    /// a replay. The width of a head, d / n_head, is a multiple of 4.
+    pub fn cached_attention(
+        &mut self,
+        qkv: TensorId,
+        positions: TensorId,
+        cache: TensorId,
+        n_head: usize,
+    ) -> TensorId {
+        let (rows, columns) = self.shape(qkv).as_matrix();
+        let (places, dtype) = (self.shape(positions).elements(), self.info(positions).dtype);
+        assert!(places == rows && dtype == DType::U32, "{places} positions of {dtype:?} for {rows} rows");
+        assert!(columns.is_multiple_of(12 * n_head), "{columns} columns are not q | k | v of {n_head} heads");
+        assert_eq!(self.shape(cache).as_matrix().1, columns / 3 * 2, "a cache of k | v");
+        let output = self.activation("attention", &[rows, columns / 3]);
+        self.record(CachedAttention { n_head }, &[qkv, positions], &[output, cache]);
+        output
+    }
+}
+
+/// Lanes of a workgroup of the kernel that appends.
+const APPEND_LANES: usize = 64;
+
+/// Extents of one execution.
+struct Sizes {
+    rows: usize,
+    /// d.
+    width: usize,
+    capacity: usize,
+}
+
+impl Sizes {
+    fn of(shapes: &Shapes<'_>) -> Self {
+        let (rows, width) = shapes.outputs[0].as_matrix();
+        Self { rows, width, capacity: shapes.outputs[1].as_matrix().0 }
+    }
+}
+
+impl Op for CachedAttention {
+    fn stem(&self) -> &'static str {
+        "cached_attention"
+    }
+
+    fn name(&self) -> &'static str {
+        "cached_attention"
+    }
+
+    fn reference(&self, io: &mut Io<'_>) {
+        let Sizes { width, capacity, .. } = Sizes::of(&io.shapes);
+        let (inputs, outputs) = io.split();
+        let (outputs, cache) = outputs.split_at_mut(1);
+        let cache = &mut cache[0];
+        let rows = || inputs[0].chunks(3 * width).zip(inputs[1]).map(|(row, &p)| (row, p as usize));
+        for (row, position) in rows().filter(|&(_, position)| position < capacity) {
+            cache[position * 2 * width..][..2 * width].copy_from_slice(&row[width..]);
+        }
+        let head = width / self.n_head;
+        for ((row, position), output) in rows().zip(outputs[0].chunks_mut(width)) {
+            output.fill(0.0);
+            let keys = if position < capacity { position + 1 } else { 0 };
+            for first in (0..width).step_by(head) {
+                let q = &row[first..first + head];
+                let part = |j: usize, part: usize| &cache[j * 2 * width + part * width + first..][..head];
+                let dot = |j| q.iter().zip(part(j, 0)).map(|(q, k)| q * k).sum::<f64>();
+                let s: Vec<f64> = (0..keys).map(|j| dot(j) / (head as f64).sqrt()).collect();
+                let m = s.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let sum: f64 = s.iter().map(|s| (s - m).exp()).sum();
+                for (j, s) in s.iter().enumerate() {
+                    for (o, v) in output[first..first + head].iter_mut().zip(part(j, 1)) {
+                        *o += (s - m).exp() / sum * v;
+                    }
+                }
+            }
+        }
+    }
+
+    fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
+        let Sizes { rows, width, capacity } = Sizes::of(shapes);
+        let columns = width / self.n_head / 4;
+        let team = Team::single(device);
+        // How the lanes share the values; see the shader.
+        let span = team.size.min(columns);
+        let turns = team.size / span;
+        let text = include_str!("../../shaders/cached_attention.wgsl");
+        let constants = [
+            ("ROWS", rows as f64),
+            ("HEADS", self.n_head as f64),
+            ("COLUMNS", columns as f64),
+            ("CAPACITY", capacity as f64),
+            ("SCALE", 1.0 / (4.0 * columns as f64).sqrt()),
+            ("TEAM", team.size as f64),
+        ];
+        let kernel = |entry: &'static str, names: &[&str]| {
+            let used: Vec<_> = constants.into_iter().filter(|(name, _)| names.contains(name)).collect();
+            Kernel::new(&[team.fragment], text, entry, &used)
+        };
+        let append = Dispatch {
+            kernel: kernel("append", &["ROWS", "HEADS", "COLUMNS", "CAPACITY"]),
+            bindings: vec![
+                ("qkv", Operand::Input(0)),
+                ("positions", Operand::Input(1)),
+                ("kept", Operand::Output(1)),
+            ],
+            groups: grid((rows * width / 2).div_ceil(APPEND_LANES)),
+        };
+        let attend = Dispatch {
+            kernel: kernel("attend", &["HEADS", "COLUMNS", "CAPACITY", "SCALE", "TEAM"]),
+            bindings: vec![
+                ("qkv", Operand::Input(0)),
+                ("positions", Operand::Input(1)),
+                ("cache", Operand::Output(1)),
+                ("scores", Operand::Scratch(0)),
+                ("output", Operand::Output(0)),
+            ],
+            groups: [axis(self.n_head), axis(rows), 1],
+        };
+        Recipe {
+            dispatches: vec![append, attend],
+            scratch: vec![rows * self.n_head * capacity],
+            iterations: capacity.div_ceil(team.size) * (columns + 2)
+                + capacity.div_ceil(turns) * columns.div_ceil(span),
+        }
+    }
+
+    /// Rows of the cache that are not new stay.
+    fn accumulates(&self, output: usize) -> bool {
+        output == 1
+    }
+
+    /// At the most: with a full cache.
+    fn flops(&self, shapes: &Shapes<'_>) -> u64 {
+        let Sizes { rows, width, capacity } = Sizes::of(shapes);
+        4 * (rows * width * capacity) as u64
+    }
+}
+
+/// A row at the start, rows that follow each other, with rows that are not there; a full cache; narrow and wide heads.
+pub fn cases(seed: u64) -> Vec<Case> {
+    const NONE: u32 = super::gather::NO_ROW;
+    let mut cases = Vec::new();
+    for (heads, width, capacity, positions) in [
+        (1, 4, 1, vec![0]),
+        (3, 8, 7, vec![0, 1, 2]),
+        (2, 20, 33, vec![30, 31, 32, NONE, NONE]),
+        (4, 16, 130, vec![129]),
+        (2, 64, 200, vec![77, 78]),
+        (1, 256, 70, vec![69]),
+        (1, 128, 1024, vec![1023, NONE]),
+    ] {
+        let rows = positions.len();
+        let label = format!("R={rows} H={heads} d={width} at {} of {capacity}", positions[0]);
+        let mut case = CaseBuilder::new("cached_attention", label, seed);
+        let qkv = case.input("qkv", &[rows, 3 * heads * width], Fill::Normal(1.0));
+        let at = case.indices("positions", &[rows], &positions);
+        let cache = case.observation("cache", &[capacity, 2 * heads * width], 0.0);
+        let past = (0..capacity * 2 * heads * width).map(|_| case.draw(Fill::Normal(1.0))).collect();
+        case.set(cache, past);
+        let output = case.tape.cached_attention(qkv, at, cache, heads);
+        // As for attention: scores carry a rounding of 6e-8 times their size, and probabilities pass it on.
+        cases.push(case.finish(&[], &[output], 2e-6));
+    }
+    cases
+}

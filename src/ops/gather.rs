@@ -1,0 +1,111 @@
+//! `out[i] = table[indices[i]]`: rows of a table by number. What generation embeds tokens and positions with, and
+//! picks the row with that the next token follows from.
+//!
+//! Shapes: indices [N] of u32, table [V, d], out [N, d]. An index past the table, such as [`NO_ROW`], makes zeros. The
+//! table may exceed one binding: it is walked in windows of rows. No adjoint: training embeds with
+//! [`super::embedding`].
+
+use super::embedding::windows;
+use super::team::Vectors;
+use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, grid};
+use crate::reference::Io;
+use crate::tape::{DType, Tape, TensorId};
+use crate::verify::{Case, CaseBuilder, Fill};
+use rand::Rng;
+
+/// The index of a row that is not there.
+pub const NO_ROW: u32 = u32::MAX;
+
+/// The op. Inputs indices, table; output out.
+#[derive(Debug)]
+pub struct Gather;
+
+impl Tape {
+    /// Records the rows `indices` [N], of u32, of `table` [V, d].
+    pub fn gather(&mut self, indices: TensorId, table: TensorId) -> TensorId {
+        let info = self.info(indices);
+        assert_eq!(info.dtype, DType::U32, "gather: {}", info.name);
+        let rows = info.shape.elements();
+        let out = self.activation("gather", &[rows, self.shape(table).as_matrix().1]);
+        self.record(Gather, &[indices, table], &[out]);
+        out
+    }
+}
+
+/// Lanes of a workgroup of the shader.
+const LANES: usize = 64;
+
+impl Op for Gather {
+    fn stem(&self) -> &'static str {
+        "gather"
+    }
+
+    fn name(&self) -> &'static str {
+        "gather"
+    }
+
+    fn reference(&self, io: &mut Io<'_>) {
+        let (_, width) = io.input_shape(1).as_matrix();
+        let (inputs, outputs) = io.split();
+        for (out, &index) in outputs[0].chunks_mut(width).zip(inputs[0]) {
+            match inputs[1].chunks(width).nth(index as usize) {
+                Some(row) => out.copy_from_slice(row),
+                None => out.fill(0.0),
+            }
+        }
+    }
+
+    fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
+        let table = shapes.inputs[1].as_matrix();
+        let (rows, vectors) = (shapes.input_elements(0), Vectors::of(table.1));
+        let dispatch = |(first, count): (usize, usize)| Dispatch {
+            kernel: Kernel::new(
+                &[vectors.fragment],
+                include_str!("../../shaders/gather.wgsl"),
+                "gather",
+                &[
+                    ("ROWS", rows as f64),
+                    ("WIDTH", vectors.width as f64),
+                    ("TABLE", table.0 as f64),
+                    ("FIRST", first as f64),
+                    ("COUNT", count as f64),
+                ],
+            ),
+            bindings: vec![
+                ("indices", Operand::Input(0)),
+                (
+                    "table",
+                    Operand::InputWindow { input: 1, offset: first * table.1, length: count * table.1 },
+                ),
+                ("out", Operand::Output(0)),
+            ],
+            groups: grid((rows * vectors.width).div_ceil(LANES)),
+        };
+        let windows = windows(table, device).into_iter().map(|window| (window.first, window.rows));
+        Recipe { dispatches: windows.map(dispatch).collect(), ..Recipe::default() }
+    }
+
+    /// The rows that are taken, once each.
+    fn bytes(&self, shapes: &Shapes<'_>) -> u64 {
+        4 * (shapes.input_elements(0) + 2 * shapes.output_elements(0)) as u64
+    }
+}
+
+/// Widths with and without vec4, one row and many, rows that repeat and rows that are not there.
+pub fn cases(seed: u64) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (rows, table, width) in [(1, 1, 1), (7, 5, 3), (130, 300, 20), (33, 1_009, 64)] {
+        let label = format!("{rows} rows of {table}, width {width}");
+        let mut case = CaseBuilder::new("gather", label, seed);
+        let draw = |_| match case.random.random_range(0..5) {
+            0 => NO_ROW,
+            _ => case.random.random_range(0..table),
+        };
+        let indices: Vec<u32> = (0..rows).map(draw).collect();
+        let indices = case.indices("indices", &[rows], &indices);
+        let table = case.parameter("table", &[table as usize, width], Fill::Normal(1.0));
+        let out = case.tape.gather(indices, table);
+        cases.push(case.finish(&[], &[out], 0.0)); // a copy
+    }
+    cases
+}
