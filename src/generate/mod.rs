@@ -62,6 +62,9 @@ impl Reader {
         }
         let [next, many] = Plan::build_all(&gpu, [&next, &many], &store)?;
         gpu.keep_pipelines();
+        for plan in [&next, &many] {
+            plan.fix(&gpu)?;
+        }
         Ok(Self { gpu, store, model: model.clone(), next, many, read: Vec::new() })
     }
 

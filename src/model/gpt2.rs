@@ -48,6 +48,7 @@ pub(super) fn record(config: &ModelConfig, pass: &Pass) -> Recorded {
 /// See [`super::record_reading`].
 pub(super) fn record_reading(config: &ModelConfig, reading: &Reading) -> Tape {
     let mut tape = Tape::new();
+    tape.fix_parameters();
     let model = Gpt2::declare(&mut tape, config, Precision::F32);
     let tokens = tape.input(names::TOKENS, &[reading.rows], DType::U32);
     let positions = tape.input(names::POSITIONS, &[reading.rows], DType::U32);

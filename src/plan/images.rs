@@ -2,7 +2,7 @@
 //! lane, so that some kernels take an operand as an image (`Operand::InputImage`). This plans which image holds
 //! which tensor when, and where it must be copied anew. Pure arithmetic.
 
-use super::memory::owner;
+use super::memory::{Pool, owner};
 use crate::ops::{Dispatch, Operand, Recipe, WINDOW_TEXELS, fits_image};
 use crate::tape::{DType, Tape, TensorId};
 use std::collections::HashMap;
@@ -31,6 +31,8 @@ pub struct Use {
     pub image: usize,
     /// Whether the tensor must be copied into it before the node runs.
     pub copy: bool,
+    /// Whether that copy holds for good: see [`Tape::fix_parameters`].
+    pub fixed: bool,
 }
 
 /// The images of a plan.
@@ -48,8 +50,9 @@ pub struct ImagePlan {
 const PATIENCE: usize = 8;
 
 impl ImagePlan {
-    /// Plans the images that `recipes` ask for, into `pool`, of which none is in use.
-    pub(super) fn new(tape: &Tape, recipes: &[Recipe], pool: &mut Vec<Extent>) -> Self {
+    /// Plans the images that `recipes` ask for, into a pool of which none is in use but what is fixed.
+    pub(super) fn new(tape: &Tape, recipes: &[Recipe], pool: &mut Pool) -> Self {
+        let Pool { images: pool, fixed, .. } = pool;
         let wanted: Vec<Vec<(usize, TensorId)>> = tape
             .nodes()
             .iter()
@@ -58,7 +61,9 @@ impl ImagePlan {
             .collect();
         let mut plan = Self::default();
         let mut free: HashMap<Extent, Vec<usize>> = HashMap::new();
-        for (image, &extent) in pool.iter().enumerate() {
+        for (image, &extent) in
+            pool.iter().enumerate().filter(|(image, _)| !fixed.values().any(|f| f == image))
+        {
             free.entry(extent).or_default().push(image);
         }
         let mut current: HashMap<TensorId, usize> = HashMap::new();
@@ -66,6 +71,16 @@ impl ImagePlan {
             let mut uses = Vec::new();
             let mut own = Vec::new();
             for &(input, tensor) in &wanted[i] {
+                if tape.is_fixed(tensor) {
+                    let made = fixed.get(&tape.info(tensor).name).copied();
+                    let image = made.unwrap_or_else(|| {
+                        pool.push(extent(tape, tensor));
+                        fixed.insert(tape.info(tensor).name.clone(), pool.len() - 1);
+                        pool.len() - 1
+                    });
+                    uses.push(Use { input, image, copy: made.is_none(), fixed: true });
+                    continue;
+                }
                 let (image, copy) = match current.get(&tensor) {
                     Some(&image) => (image, false),
                     None => {
@@ -79,7 +94,7 @@ impl ImagePlan {
                         (image, true)
                     }
                 };
-                uses.push(Use { input, image, copy });
+                uses.push(Use { input, image, copy, fixed: false });
             }
             plan.uses.push(uses);
             let dispatches = recipes[i].dispatches.iter();

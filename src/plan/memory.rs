@@ -32,6 +32,8 @@ pub struct Pool {
     pub buffers: Vec<u64>,
     /// Extents of each image.
     pub images: Vec<Extent>,
+    /// Tensors that keep an image of their own for good, by name: see [`Tape::fix_parameters`].
+    pub fixed: HashMap<String, usize>,
 }
 
 impl Pool {
@@ -89,7 +91,7 @@ impl MemoryPlan {
     fn new(tape: &Tape, device: &Traits, pool: &mut Pool) -> (Self, Vec<Recipe>) {
         let recipes: Vec<Recipe> =
             tape.nodes().iter().map(|node| node.op.recipe(&shapes(tape, node), device)).collect();
-        let images = ImagePlan::new(tape, &recipes, &mut pool.images);
+        let images = ImagePlan::new(tape, &recipes, pool);
         let scratch = recipes.iter().map(|recipe| vec![0; recipe.scratch.len()]).collect();
         let mut plan = Self { homes: HashMap::new(), scratch, images };
         // The largest first, each into the smallest buffer that is free all the while: so a large buffer serves small

@@ -19,6 +19,8 @@ pub struct Plan {
     starts: Vec<usize>,
     /// The steps of nodes that only look, as ranges in their order.
     pub(super) observing: Vec<Range<usize>>,
+    /// Copies of fixed parameters into images: made by [`Plan::fix`].
+    fixed: Vec<(Span, wgpu::Texture)>,
 }
 
 /// A pool as memory of a device.
@@ -94,13 +96,17 @@ impl Plan {
         memory: MemoryPlan,
         recipes: &[Recipe],
     ) -> Result<Self> {
-        let mut plan = Self { steps: Vec::new(), pool, memory, starts: Vec::new(), observing: Vec::new() };
+        let (starts, observing, fixed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut plan = Self { steps: Vec::new(), pool, memory, starts, observing, fixed };
         for (node, recipe) in recipes.iter().enumerate() {
             plan.starts.push(plan.steps.len());
             for image in plan.memory.images.uses[node].iter().filter(|image| image.copy) {
                 let from = plan.operand_span(tape, store, node, Operand::InputImage(image.input));
                 let to = plan.pool.images[image.image].clone();
-                plan.steps.push(Step::Copy { from, to, node });
+                match image.fixed {
+                    true => plan.fixed.push((from, to)),
+                    false => plan.steps.push(Step::Copy { from, to, node }),
+                }
             }
             for (i, dispatch) in recipe.dispatches.iter().enumerate() {
                 for &(operand, image) in &plan.memory.images.windows[node][i] {
@@ -174,6 +180,17 @@ impl Plan {
                 }
             }
         }
+    }
+
+    /// Lets the device make the images of fixed parameters, as they are now. Of plans that were built together each
+    /// must do so before any of them runs.
+    pub fn fix(&self, gpu: &Gpu) -> Result<()> {
+        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        for (from, to) in &self.fixed {
+            copy_to_image(&mut encoder, from, to);
+        }
+        gpu.queue.submit([encoder.finish()]);
+        gpu.check()
     }
 
     /// Runs every node once and waits. For setup, checks and tests.

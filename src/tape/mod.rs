@@ -53,6 +53,8 @@ pub struct Tape {
     overwrites: bool,
     /// Parameter gradients that have a contribution.
     begun: HashSet<TensorId>,
+    /// See [`Tape::fix_parameters`].
+    fixed: bool,
     /// Stretches of nodes whose inner results a backward pass makes again: see [`Tape::remade`].
     regions: Vec<Range<usize>>,
 }
@@ -75,6 +77,7 @@ impl Tape {
             gradients: HashMap::new(),
             overwrites: false,
             begun: HashSet::new(),
+            fixed: false,
             regions: Vec::new(),
         }
     }
@@ -131,6 +134,17 @@ impl Tape {
     /// one may overwrite it: for steps of a single micro-batch.
     pub fn overwrite_gradients(&mut self) {
         self.overwrites = true;
+    }
+
+    /// Says that the parameters stay as they are while a plan of this tape lives, so that copies of them as images,
+    /// where a device wants such, are made once.
+    pub fn fix_parameters(&mut self) {
+        self.fixed = true;
+    }
+
+    /// Whether a tensor is such a parameter, or a slice of one.
+    pub(crate) fn is_fixed(&self, tensor: TensorId) -> bool {
+        self.fixed && self.info(tensor).role == Role::Parameter
     }
 
     /// Notes a contribution to a parameter's gradient, and says whether it must be added to what is there.
