@@ -6,6 +6,7 @@ mod checkpoint;
 mod cli;
 mod config;
 mod data;
+mod gpt_neox;
 mod memory;
 mod mixed;
 mod observe;

@@ -3,25 +3,12 @@
 //! x = dropout(wte[token] + wpe[position]); per block x ← x + attention(norm₁ x), x ← x + ffn(norm₂ x);
 //! logits = final_norm(x) · wteᵀ. The norm-free models of arXiv 2410.09637 keep the final norm.
 
-use super::block::{Activate, Linear, Normalization, biased, biased_attention, operand};
-use super::{Pass, Recorded, names};
-use crate::config::{Activation, ModelConfig, Norm, Precision, Recompute, SlopeScope};
-use crate::ops::cross_entropy::Targets;
-use crate::ops::magnitudes::WITH_MEDIAN;
-use crate::tape::{DType, Tape, TensorId};
-
-/// Name of the slope that every block shares.
-pub(crate) const SHARED_SLOPE: &str = "transformer.act.slopes";
-
-struct Block {
-    norm_1: Normalization,
-    attention: Linear,
-    project: Linear,
-    norm_2: Normalization,
-    expand: Linear,
-    activate: Activate,
-    contract: Linear,
-}
+use super::block::{Block, Normalization, operand};
+use super::decoder::{embed, head, recorded, shared_slope, through};
+use super::naming::Naming;
+use super::{Pass, Recorded};
+use crate::config::{Family, ModelConfig, Norm, Precision};
+use crate::tape::{Tape, TensorId};
 
 struct Gpt2 {
     tokens: TensorId,
@@ -33,130 +20,29 @@ struct Gpt2 {
 }
 
 pub(super) fn record(config: &ModelConfig, pass: &Pass) -> Recorded {
-    let mut tape = Tape::new();
-    let model = Gpt2::declare(&mut tape, config, pass.precision);
-    let loss = model.forward(&mut tape, config, pass);
-    if pass.training {
-        if pass.micro_batches == 1 {
-            tape.overwrite_gradients();
-        }
-        tape.backward(loss);
-    }
-    Recorded { tape, loss }
+    recorded(pass, |tape| {
+        let model = Gpt2::declare(tape, config, pass.precision);
+        let x = embed(tape, config, pass, model.tokens, Some(model.positions));
+        let x = through(tape, pass, &model.blocks, x, |tape, block, layer, x| {
+            block.forward(tape, config, pass, layer, x)
+        });
+        head(tape, pass, &model.final_norm, model.head, x)
+    })
 }
 
 impl Gpt2 {
     /// Declares the parameters in the order of the Hugging Face file.
     fn declare(tape: &mut Tape, config: &ModelConfig, precision: Precision) -> Self {
+        let naming = Naming::of(Family::Gpt2);
         let width = config.n_embd;
-        let tokens = tape.parameter("transformer.wte.weight", &[config.vocab_size, width]);
+        let tokens = tape.parameter(&format!("{}.weight", naming.tokens), &[config.vocab_size, width]);
         let head = operand(tape, tokens, precision);
         let positions = tape.parameter("transformer.wpe.weight", &[config.n_positions, width]);
-        let learned = config.activation_function == Activation::LearnableLrelu;
-        let one = learned && config.slope_scope == SlopeScope::Shared;
-        let shared = one.then(|| tape.parameter(SHARED_SLOPE, &[1]));
-        let block = |layer| Block::declare(tape, config, precision, layer, shared);
+        let shared = shared_slope(tape, config, naming);
+        let block = |layer| Block::declare(tape, config, precision, (naming, layer), shared);
         let blocks = (0..config.n_layer).map(block).collect();
         let norm = if config.final_norm { Norm::LayerNorm } else { Norm::None };
-        let final_norm = Normalization::declare(tape, config, precision, norm, "transformer.ln_f");
+        let final_norm = Normalization::declare(tape, config, precision, norm, naming.final_norm);
         Self { tokens, head, positions, blocks, final_norm }
     }
-
-    fn forward(&self, tape: &mut Tape, config: &ModelConfig, pass: &Pass) -> TensorId {
-        let places = pass.batch * pass.sequence;
-        let tokens = tape.input(names::TOKENS, &[places], DType::U32);
-        let sorted = tape.input(names::SORTED, &[places], DType::U32);
-        let segments = tape.input(names::SEGMENTS, &[places + 1], DType::U32);
-        tape.enter("embedding");
-        let mut x = tape.embedding(tokens, sorted, segments, self.tokens, self.positions, pass.sequence);
-        if pass.training && config.embd_pdrop > 0.0 {
-            let key = tape.input(names::DROPOUT_KEY, &[4], DType::U32);
-            x = tape.dropout(x, config.embd_pdrop, key);
-        }
-        for (layer, block) in self.blocks.iter().enumerate() {
-            let again = pass.recompute == Recompute::Block;
-            x = remade_if(again, tape, |tape| block.forward(tape, config, pass, layer, x));
-            if pass.layers {
-                tape.observing(|tape| {
-                    let residual = tape.observation(&names::residual(layer), &[WITH_MEDIAN]);
-                    tape.magnitudes(x, residual);
-                });
-            }
-        }
-        tape.enter("head");
-        let x = self.final_norm.apply(tape, x);
-        let targets = tape.input(names::TARGETS, &[places], DType::U32);
-        let scale = tape.input(names::SCALE, &[1], DType::F32);
-        let mixed = pass.precision == Precision::Mixed;
-        let scaling = mixed.then(|| tape.input(names::SCALING, &[4], DType::F32));
-        let loss = tape.observation(names::LOSS, &[1]);
-        tape.tied_cross_entropy(x, self.head, Targets { targets, scale, loss, scaling }, pass.piece_bytes);
-        loss
-    }
-}
-
-impl Block {
-    fn declare(
-        tape: &mut Tape,
-        config: &ModelConfig,
-        precision: Precision,
-        layer: usize,
-        shared: Option<TensorId>,
-    ) -> Self {
-        let name = |part: &str| format!("transformer.h.{layer}.{part}");
-        let (width, inner) = (config.n_embd, config.inner());
-        let norm =
-            |tape: &mut Tape, part| Normalization::declare(tape, config, precision, config.norm, &name(part));
-        let linear =
-            |tape: &mut Tape, part, size, biased| Linear::declare(tape, precision, &name(part), size, biased);
-        Self {
-            norm_1: norm(tape, "ln_1"),
-            attention: linear(tape, "attn.c_attn", (width, 3 * width), biased_attention(config)),
-            project: linear(tape, "attn.c_proj", (width, width), biased(config, width)),
-            norm_2: norm(tape, "ln_2"),
-            expand: linear(tape, "mlp.c_fc", (width, inner), biased(config, inner)),
-            activate: Activate::declare(tape, config, layer, shared),
-            contract: linear(tape, "mlp.c_proj", (inner, width), biased(config, width)),
-        }
-    }
-
-    fn forward(
-        &self,
-        tape: &mut Tape,
-        config: &ModelConfig,
-        pass: &Pass,
-        layer: usize,
-        x: TensorId,
-    ) -> TensorId {
-        tape.enter(&format!("h.{layer}.attn"));
-        let a = self.norm_1.apply(tape, x);
-        let qkv = self.attention.apply(tape, a);
-        let heads = tape.attention(qkv, config.n_head, pass.sequence, pass.entropy);
-        if let Some(entropy) = heads.entropy {
-            let mean = tape.observation(&names::head_entropy(layer), &[config.n_head]);
-            let nonfinite = tape.observation(&names::nonfinite(layer), &[config.n_head]);
-            tape.head_entropy(entropy, mean, nonfinite, 1.0 / pass.micro_batches as f32);
-        }
-        let x = self.project.apply_onto(tape, x, heads.output);
-        tape.enter(&format!("h.{layer}.mlp"));
-        let f = self.norm_2.apply(tape, x);
-        let f = self.expand.apply(tape, f);
-        remade_if(pass.recompute == Recompute::Ffn, tape, |tape| {
-            let f = self.activate.apply(tape, f);
-            let x = self.contract.apply_onto(tape, x, f);
-            // After the product, which on some devices has had an image made of f.
-            if pass.layers {
-                tape.observing(|tape| {
-                    let units = tape.observation(&names::active_units(layer), &[config.inner()]);
-                    tape.count_nonzero(f, units);
-                });
-            }
-            x
-        })
-    }
-}
-
-/// Records, where `again` as a region that the backward pass makes again.
-fn remade_if(again: bool, tape: &mut Tape, record: impl FnOnce(&mut Tape) -> TensorId) -> TensorId {
-    if again { tape.remade(record) } else { record(tape) }
 }
