@@ -1,4 +1,4 @@
-// x[i] = table[tokens[i]] + positions[i mod SEQUENCE], and its adjoint. Only rows FIRST .. FIRST + COUNT of the table
+// x[i] = table[tokens[i]], plus positions[i mod SEQUENCE], and its adjoint. Only rows FIRST .. FIRST + COUNT of the table
 // are bound at a time; a table larger than one binding takes a dispatch for each window, and each touches the
 // tokens of its own window alone.
 
@@ -37,7 +37,11 @@ fn embedding(
             // Below FIRST the difference wraps to a large number.
             let token = tokens[row] - FIRST;
             if token < COUNT {
+                //# if positions
                 x[i] = table[token * WIDTH + column] + positions[row % SEQUENCE * WIDTH + column];
+                //# else
+                x[i] = table[token * WIDTH + column];
+                //# end
             }
         }
     }

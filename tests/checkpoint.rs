@@ -3,6 +3,7 @@
 mod full_disk;
 mod kept;
 mod kill;
+mod neox;
 mod weights;
 mod weights_refused;
 

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use normfree::config::{
-    Activation, Bias, Config, EntropyReference, Norm, OnNonfinite, Optimizer, Order, Recompute, SlopeScope,
+    Activation, Bias, Config, EntropyReference, Family, Norm, OnNonfinite, Optimizer, Order, Recompute,
+    SlopeScope,
 };
 use normfree::fault::Kind;
 use proptest::prelude::*;
@@ -77,7 +78,8 @@ fn preset(name: &str) -> Config {
 #[test]
 fn every_preset_is_valid_and_round_trips() {
     let files = presets();
-    assert_eq!(files.len(), 23, "eight experiments at two sizes, four of the demo, three to time: {files:?}");
+    let what = "eight experiments at two sizes, four with Pythia, four of the demo, three to time";
+    assert_eq!(files.len(), 27, "{what}: {files:?}");
     for path in files {
         let config = Config::load(&path, &[]).unwrap_or_else(|fault| panic!("{fault}"));
         config.validate().unwrap_or_else(|fault| panic!("{}: {fault}", path.display()));
@@ -162,6 +164,60 @@ fn parameter_count_of_gpt2_itself() {
     .expect("GPT-2 is valid")
     .model;
     assert_eq!(model.parameter_count(), 124_439_808);
+}
+
+#[test]
+fn a_gpt_neox_is_pythia() {
+    let family = "model.family=gpt_neox";
+    let pythia = with(&[
+        family,
+        "model.n_layer=6",
+        "model.n_head=8",
+        "model.n_embd=512",
+        "model.n_positions=2048",
+        "model.vocab_size=50304",
+        "model.norm=layer_norm",
+    ])
+    .expect("Pythia-70M is valid")
+    .model;
+    assert_eq!(pythia.parameter_count(), 70_426_624);
+    assert_eq!((pythia.bias, pythia.embd_pdrop, pythia.rotary_pct), (Bias::All, 0.0, Some(0.25)));
+    assert_eq!((pythia.inner(), pythia.head_dim(), pythia.rotary_columns()), (2048, 64, 16));
+    let other = with(&[family, "model.bias=query_key", "model.embd_pdrop=0.2", "model.rotary_pct=0.5"]);
+    let other = other.expect("the switches work in every family");
+    assert_eq!((other.model.bias, other.model.embd_pdrop), (Bias::QueryKey, 0.2));
+    assert_eq!(other.model.rotary_columns(), 6);
+    assert_eq!(Config::parse(&other.to_toml(), "resolved", &[]), Ok(other));
+    // A GPT-2's file says nothing of it, so that old ones are equal to new ones.
+    assert!(!least().to_toml().contains("rotary"));
+
+    let message = with(&[family]).expect_err("3 of 12 columns");
+    says(&message, &["in pairs", "key model.rotary_pct (left at its default)", "3 of 12 columns"]);
+    says(&message, &["least.toml line 4, key model.n_embd", "rotary_pct = 0.3334 would do"]);
+    with(&[family, "model.rotary_pct=0.3334"]).expect("what would do does");
+    says(&with(&[family, "model.rotary_pct=0"]).expect_err("no columns"), &["rotary_pct = 0.1667 would do"]);
+    let message = with(&["model.rotary_pct=0.5"]).expect_err("a gpt2");
+    says(&message, &["a gpt2 has no rotary positions", "--set model.rotary_pct", "family = \"gpt_neox\""]);
+}
+
+#[test]
+fn the_pythia_presets_are_the_experiments_their_names_say() {
+    use Activation::{Gelu, Relu};
+    for (name, norm, activation) in [
+        ("sm_ln_g", Norm::LayerNorm, Gelu),
+        ("sm_ln_r", Norm::LayerNorm, Relu),
+        ("sm_g", Norm::None, Gelu),
+        ("sm_r", Norm::None, Relu),
+    ] {
+        let Config { model, train, .. } = preset(&format!("paper/pythia70m_{name}.toml"));
+        assert_eq!(
+            (model.family, model.norm, model.activation_function),
+            (Family::GptNeox, norm, activation)
+        );
+        assert_eq!((model.n_layer, model.n_head, model.n_embd, model.n_inner), (6, 8, 512, 2048), "{name}");
+        assert_eq!((model.n_positions, model.vocab_size, model.bias), (2048, 50_000, Bias::All), "{name}");
+        assert_eq!((train.sequence_length, train.steps * train.tokens_per_step()), (128, 2_097_152_000));
+    }
 }
 
 #[test]

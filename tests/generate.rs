@@ -27,7 +27,7 @@ fn pair(gpus: [Gpu; 2], config: &Config, random: &mut ChaCha8Rng) -> (Engine, Re
     engine.gpu.flush().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
-    let layout = ModelTensors::gpt2(&arenas.specs());
+    let layout = ModelTensors::of(&config.model, &arenas.specs());
     export(&path, &layout, &mut arenas.source(&engine.gpu, &engine.store, "")).unwrap();
     let weights = WeightFile::open(&path, &layout).unwrap();
     let reader = Reader::new(reading, &config.model, weights).unwrap();
@@ -69,7 +69,7 @@ fn agrees(gpus: [Gpu; 2], changes: &[&str], seed: u64) {
 }
 
 /// Each norm, activation and bias, and positions that are more than one chunk.
-const MODELS: [&[&str]; 6] = [
+const MODELS: [&[&str]; 8] = [
     &["model.n_positions=150", "train.sequence_length=140"],
     &["model.norm=none", "model.activation_function=relu", "model.bias=none"],
     &[
@@ -80,6 +80,14 @@ const MODELS: [&[&str]; 6] = [
     ],
     &["model.activation_function=learnable_lrelu", "model.slope_init=0.3", "model.bias=all"],
     &["model.activation_function=learnable_lrelu", "model.slope_scope=shared", "model.slope_init=0.3"],
+    &["model.family=gpt_neox", "model.n_positions=150", "train.sequence_length=140"],
+    &[
+        "model.family=gpt_neox",
+        "model.norm=none",
+        "model.n_embd=24",
+        "model.n_inner=36",
+        "model.rotary_pct=0.5",
+    ],
     &["model.activation_function=none", "model.vocab_size=4203", "model.n_embd=36", "model.n_head=3"],
 ];
 

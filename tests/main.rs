@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod data;
 mod generate;
+mod gpt_neox;
 mod memory;
 mod mixed;
 mod observe;

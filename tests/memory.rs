@@ -42,12 +42,18 @@ fn trained(config: &Config, random: &mut ChaCha8Rng) -> (Vec<StepReading>, Vec<(
 
 #[test]
 fn what_is_made_again_has_the_same_bits() {
+    made_again_has_the_same_bits("gpt2");
+}
+
+/// Trains a family with all that can be made again, in each way.
+pub fn made_again_has_the_same_bits(family: &str) {
     let seed = seed();
     for norm in ["none", "layer_norm"] {
         for activation in ["gelu", "learnable_lrelu"] {
-            let changes =
-                [&*format!("model.norm={norm}"), &*format!("model.activation_function={activation}")];
-            let config = config(&changes);
+            let changes = [("family", family), ("norm", norm), ("activation_function", activation)];
+            let changes = changes.map(|(key, word)| format!("model.{key}={word}"));
+            let mut config = config(&changes.each_ref().map(String::as_str));
+            config.model.embd_pdrop = 0.1;
             assert!(config.train.gradient_accumulation_steps == 2 && config.model.embd_pdrop > 0.0);
             let [kept, others @ ..] =
                 ALL.map(|kind| trained(&with(&config, kind), &mut ChaCha8Rng::seed_from_u64(seed)));
@@ -62,20 +68,22 @@ fn what_is_made_again_has_the_same_bits() {
     }
 }
 
+/// Scopes and names of the nodes that make what was not kept, in their order.
+pub fn again(tape: &Tape) -> Vec<String> {
+    let nodes = tape.nodes().iter();
+    let made = nodes.filter(|node| node.outputs.iter().any(|&o| tape.info(o).name.ends_with(" again")));
+    made.map(|node| {
+        assert_eq!(node.phase, Phase::Backward);
+        format!("{} {}", node.scope, node.op.name())
+    })
+    .collect()
+}
+
 /// Only what an adjoint reads is recorded again, once, and in the backward pass.
 #[test]
 fn only_what_is_needed_is_made_again() {
     let record = |changes: &[&str], recompute| {
         Blueprint::new(&with(&config(changes), recompute), &Traits::floor()).micro.tape
-    };
-    let again = |tape: &Tape| -> Vec<String> {
-        let nodes = tape.nodes().iter();
-        let made = nodes.filter(|node| node.outputs.iter().any(|&o| tape.info(o).name.ends_with(" again")));
-        made.map(|node| {
-            assert_eq!(node.phase, Phase::Backward);
-            format!("{} {}", node.scope, node.op.name())
-        })
-        .collect()
     };
     for norm in ["model.norm=none", "model.norm=layer_norm"] {
         assert_eq!(again(&record(&[norm], Recompute::None)), Vec::<String>::new());

@@ -40,6 +40,8 @@ fn models_agree_with_f64() {
         (SMOOTH, &["model.n_embd=128", "model.activation_function=gelu_new", "model.vocab_size=128"]),
         (SMOOTH, &["model.n_embd=24", "model.n_inner=36", "model.norm=none"]),
         (SMOOTH, &["model.norm=none", "model.activation_function=none"]),
+        (SMOOTH, &["model.family=gpt_neox"]),
+        (KINKED, &["model.family=gpt_neox", "model.norm=none", "model.activation_function=relu"]),
     ] {
         agrees_within(&[&[MIXED], changes].concat(), &bounds);
     }

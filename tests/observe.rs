@@ -3,7 +3,7 @@
 use crate::support::{gpu, seed};
 use crate::training::{Reference, batches, config, engine, has_f16};
 use normfree::config::Config;
-use normfree::model::names;
+use normfree::model::{Naming, names};
 use normfree::train::engine::{Engine, LayerReading};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -33,6 +33,7 @@ fn observation_changes_no_bit() {
         &["model.activation_function=learnable_lrelu", "train.gradient_accumulation_steps=1"],
         &["model.n_embd=24", "model.n_inner=36", "train.recompute=ffn"],
         &["train.precision=mixed", "model.n_embd=128", "model.norm=none"],
+        &["model.family=gpt_neox", "train.recompute=block"],
     ] {
         let with = |more: &[&str]| config(&[changes, more].concat());
         let all = with(&["observe.sample_every=1"]);
@@ -57,6 +58,12 @@ fn what_layers_hold_agrees_with_f64() {
         &["model.activation_function=gelu", "model.norm=none"],
         &["model.activation_function=learnable_lrelu", "train.recompute=block"],
         &["model.activation_function=relu", "model.n_embd=24", "model.n_inner=36", "train.recompute=ffn"],
+        &[
+            "model.family=gpt_neox",
+            "model.norm=none",
+            "model.activation_function=relu",
+            "train.recompute=block",
+        ],
     ] {
         let seed = seed();
         let config = config(changes);
@@ -86,7 +93,7 @@ fn what_layers_hold_agrees_with_f64() {
             let gradient = update.find(&names::layer_gradient(layer)).unwrap();
             near(layers.grad_norm[layer], reference.update.get(update, gradient)[0], "gradient");
             // The block's own parameters and no others.
-            let prefix = format!("transformer.h.{layer}.");
+            let prefix = Naming::of(config.model.family).in_block(layer, "");
             let own = engine.blueprint.arenas.parameters().iter().filter(|p| p.name.starts_with(&prefix));
             let squares = own.map(|p| of(format!("grad {}", p.name)).iter().map(|g| g * g).sum::<f64>());
             near(layers.grad_norm[layer], squares.sum::<f64>().sqrt(), "gradient of its parameters");

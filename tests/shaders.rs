@@ -81,6 +81,12 @@ fn configs() -> Vec<Config> {
         list.push(base(&[&mixed[..], &["model.norm=none"]].concat()));
         list.push(base(&[&mixed[..], &[slopes]].concat()));
     }
+    // Rotary positions by vectors and by scalars, and a head of its own.
+    for family in [&["model.n_embd=64"][..], &["model.n_embd=20", "model.n_head=1", "model.rotary_pct=0.5"]] {
+        let family = [&["model.family=gpt_neox"], family].concat();
+        list.push(base(&[&family[..], &["model.activation_function=learnable_lrelu"]].concat()));
+        list.push(base(&[&family[..], &["train.precision=mixed", "model.norm=none"]].concat()));
+    }
     let gpt2 = ["model.n_embd=768", "model.n_head=12", "model.vocab_size=50257", "model.n_positions=1024"];
     let sizes = ["train.sequence_length=1024", "train.batch_size=4"];
     list.push(base(&[&gpt2[..], &sizes].concat()));

@@ -137,7 +137,7 @@ fn open(config: &Config, checkpoint: &Checkpoint, global: &Global) -> Result<Rea
     let parameters =
         crate::model::parameters(&config.model, config.train.decay_slopes, config.train.precision);
     let specs: Vec<Spec> = parameters.iter().map(|p| Spec::new(p.name.clone(), p.shape.clone())).collect();
-    let weights = checkpoint.model(&ModelTensors::gpt2(&specs))?;
+    let weights = checkpoint.model(&ModelTensors::of(&config.model, &specs))?;
     Reader::new(global.open()?, &config.model, weights)
 }
 

@@ -125,6 +125,32 @@ impl Config {
         found
     }
 
+    /// Whether rotary positions turn whole pairs of columns, in the family that has them.
+    fn check_rotary(&self, sheet: &Sheet) -> Result<()> {
+        let head = self.model.head_dim();
+        match (self.model.family, self.model.rotary_pct) {
+            (Family::Gpt2, Some(_)) => Err(Fault::new(Kind::Config, "a gpt2 has no rotary positions")
+                .at(sheet.places(&["model.rotary_pct", "model.family"]))
+                .remedy("leave rotary_pct out, or write family = \"gpt_neox\"")),
+            (Family::GptNeox, None) => Err(Fault::new(Kind::Config, "a gpt_neox needs rotary positions")
+                .at(sheet.places(&["model.family"]))
+                .remedy("give model.rotary_pct, 0.25 in Pythia")),
+            (Family::GptNeox, Some(share)) => {
+                let columns = self.model.rotary_columns();
+                if columns >= 2 && columns.is_multiple_of(2) {
+                    return Ok(());
+                }
+                // Rounded up: the product is rounded down again.
+                let enough = (columns.next_multiple_of(2).max(2) as f64 / head as f64 * 1e4).ceil() / 1e4;
+                Err(Fault::new(Kind::Config, "rotary positions turn the columns of a head in pairs")
+                    .at(sheet.places(&["model.rotary_pct", "model.n_embd", "model.n_head"]))
+                    .found(format_args!("{columns} of {head} columns at rotary_pct = {share:?}"))
+                    .remedy(format_args!("rotary_pct = {enough:?} would do")))
+            }
+            (Family::Gpt2, None) => Ok(()),
+        }
+    }
+
     /// What no key can tell alone. Every value is inside its own range already.
     fn check_together(&self, sheet: &Sheet) -> Result<()> {
         let fault = |what: &str, keys: &[&str]| Fault::new(Kind::Config, what).at(sheet.places(keys));
@@ -153,10 +179,11 @@ impl Config {
                     "at most {MAX_HEAD_DIM} would do: give n_head of {heads} or more, dividing n_embd"
                 )));
         }
+        self.check_rotary(sheet)?;
         let length = self.train.sequence_length;
         if length > n_positions {
             return Err(fault(
-                "the sequence is longer than the position table",
+                "the sequence is longer than n_positions allows",
                 &["train.sequence_length", "model.n_positions"],
             )
             .found(format_args!("sequence_length = {length}, n_positions = {n_positions}"))

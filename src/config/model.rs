@@ -1,6 +1,6 @@
 //! The `[model]` table: what the decoder is made of.
 //!
-//! Keys follow Hugging Face's GPT-2 configuration where it has one. The defaults are those of the code
+//! Keys follow Hugging Face's GPT-2 configuration where it has one, in every family. The defaults are those of the code
 //! behind arXiv 2410.09637, oddities included, each under a name of its own.
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,8 @@ choice! {
     Family {
         /// Decoder with learned positions, pre-norm blocks and a head tied to the token embedding.
         Gpt2 = "gpt2",
+        /// Decoder with rotary positions, attention and feed-forward network in parallel, and a head of its own: Pythia.
+        GptNeox = "gpt_neox",
     }
 }
 
@@ -75,9 +77,13 @@ pub struct ModelConfig {
     pub n_head: usize,
     /// Width of the residual stream.
     pub n_embd: usize,
-    /// Rows of the position table. The context that is trained on may be shorter: `train.sequence_length`.
+    /// Rows of the position table; with rotary positions the longest context, and no more. The context that is trained
+    /// on may be shorter: `train.sequence_length`.
     pub n_positions: usize,
-    /// Rows of the token table, which is also the head.
+    /// Share of a head's columns that rotary positions turn, rounded down; of `gpt_neox` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotary_pct: Option<f64>,
+    /// Rows of the token table, and of the head, which in `gpt2` is that table.
     pub vocab_size: usize,
     /// Width inside the feed-forward network; where the file does not say, 4·`n_embd`.
     pub n_inner: usize,
@@ -106,6 +112,11 @@ impl ModelConfig {
         self.n_embd / self.n_head
     }
 
+    /// Columns at the start of each query and key head that rotary positions turn.
+    pub fn rotary_columns(&self) -> usize {
+        self.rotary_pct.map_or(0, |share| (self.head_dim() as f64 * share) as usize)
+    }
+
     /// Width inside the feed-forward network.
     pub fn inner(&self) -> usize {
         self.n_inner
@@ -125,7 +136,10 @@ impl ModelConfig {
             Norm::LayerNorm => 2 * norm,
             Norm::None => 0,
         };
-        let embeddings = (self.vocab_size + self.n_positions) * d;
+        let embeddings = match self.family {
+            Family::Gpt2 => (self.vocab_size + self.n_positions) * d,
+            Family::GptNeox => 2 * self.vocab_size * d,
+        };
         let final_norm = if self.final_norm { norm } else { 0 };
         embeddings + self.n_layer * (matrices + biases + norms) + final_norm + self.slope_count()
     }

@@ -56,12 +56,14 @@ pub(super) enum Otherwise {
     Word(&'static str),
     /// A multiple of another key, required and an integer.
     Times(i128, &'static str),
+    /// What the first is of a `gpt2`, the second of a `gpt_neox`.
+    OfFamily(&'static Otherwise, &'static Otherwise),
 }
 
 const U32: u64 = u32::MAX as u64;
 
 use Accepts::{Flag, Integer, Number, PowerOfTwo, Text, Words};
-use Otherwise::{Absent, Required, Times};
+use Otherwise::{Absent, OfFamily, Required, Times};
 
 const fn is(number: f64) -> Otherwise {
     Otherwise::Number(number)
@@ -79,6 +81,7 @@ pub(super) const ROWS: &[Row] = &[
     row("model.n_embd", Integer(4, 65_536), Required),
     // A single position has no next token to predict.
     row("model.n_positions", Integer(2, 1 << 20), Required),
+    row("model.rotary_pct", Number(Span::Share), OfFamily(&Absent, &Otherwise::Number(0.25))),
     row("model.vocab_size", Integer(2, 1 << 24), Required),
     row("model.n_inner", Integer(1, 1 << 20), Times(4, "model.n_embd")),
     row("model.norm", Words(Norm::WORDS), Required),
@@ -88,8 +91,12 @@ pub(super) const ROWS: &[Row] = &[
     row("model.leaky_slope", Number(Span::Any), is(0.01)),
     row("model.slope_init", Number(Span::Any), is(0.01)),
     row("model.slope_scope", Words(SlopeScope::WORDS), Otherwise::Word("per_layer")),
-    row("model.bias", Words(Bias::WORDS), Otherwise::Word("query_key")),
-    row("model.embd_pdrop", Number(Span::BelowOne), is(0.1)),
+    row("model.bias", Words(Bias::WORDS), OfFamily(&Otherwise::Word("query_key"), &Otherwise::Word("all"))),
+    row(
+        "model.embd_pdrop",
+        Number(Span::BelowOne),
+        OfFamily(&Otherwise::Number(0.1), &Otherwise::Number(0.0)),
+    ),
     row("model.initializer_range", Number(Span::Positive), is(0.02)),
     row("model.scale_residual_projections", Flag, Otherwise::Flag(false)),
     row("data.path", Text, Required),
@@ -128,6 +135,22 @@ pub(super) const ROWS: &[Row] = &[
     row("observe.sample_every", Integer(1, U32), Otherwise::Integer(10)),
     row("observe.entropy_reference", Words(EntropyReference::WORDS), Otherwise::Word("observed_max")),
 ];
+
+impl Otherwise {
+    /// What counts in a family.
+    pub fn of(&self, family: Option<&str>) -> &Self {
+        match self {
+            Self::OfFamily(gpt2, gpt_neox) => {
+                if family == Some(Family::GptNeox.word()) {
+                    gpt_neox
+                } else {
+                    gpt2
+                }
+            }
+            other => other,
+        }
+    }
+}
 
 /// The row of a full key.
 pub(super) fn find(key: &str) -> Option<&'static Row> {

@@ -182,9 +182,13 @@ impl Sheet {
                 .remedy(format_args!("add {}", missing.join(", "))));
         }
         for row in ROWS {
-            let value = match row.otherwise {
+            let family = self.get("model.family").and_then(|entry| match &entry.value {
+                Value::Text(word) => Some(word.as_str()),
+                _ => None,
+            });
+            let value = match *row.otherwise.of(family) {
                 _ if self.get(row.key).is_some() => continue,
-                Otherwise::Required | Otherwise::Absent => continue,
+                Otherwise::Required | Otherwise::Absent | Otherwise::OfFamily(..) => continue,
                 Otherwise::Integer(number) => Value::Integer(number),
                 Otherwise::Number(number) => Value::Float(number),
                 Otherwise::Flag(flag) => Value::Flag(flag),

@@ -55,6 +55,9 @@ impl Reader {
                 store.allocate(&gpu, &info.name, info.shape.elements(), info.dtype)?;
             }
         }
+        for (tensor, values) in next.constants() {
+            store.write(&gpu, &next.info(tensor).name, values);
+        }
         for i in 0..weights.len() {
             let tensor = weights.read(i)?;
             store.write(&gpu, &tensor.name, &tensor.data);

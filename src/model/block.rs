@@ -1,6 +1,8 @@
-//! The parts every decoder block is made of.
+//! The block of every decoder, and the parts it is made of.
 
-use crate::config::{Activation, Bias, ModelConfig, Norm, Precision, SlopeScope};
+use super::naming::Naming;
+use super::{Pass, names};
+use crate::config::{Activation, Bias, ModelConfig, Norm, Precision, Recompute, SlopeScope};
 use crate::ops::activation::Kind;
 use crate::tape::{DType, Tape, TensorId};
 
@@ -113,6 +115,7 @@ impl Activate {
     /// Declares the slope of block `layer` where the activation learns one. `shared` is the slope of the whole
     /// model, if there is such.
     pub fn declare(tape: &mut Tape, config: &ModelConfig, layer: usize, shared: Option<TensorId>) -> Self {
+        let naming = Naming::of(config.family);
         let kind = match config.activation_function {
             Activation::Gelu => Kind::Gelu,
             Activation::GeluNew => Kind::GeluNew,
@@ -121,9 +124,7 @@ impl Activate {
             Activation::LearnableLrelu => Kind::Learnable,
             Activation::None => return Self::Identity,
         };
-        let own = |tape: &mut Tape, entries: usize| {
-            tape.parameter(&format!("transformer.h.{layer}.mlp.act.slopes"), &[entries])
-        };
+        let own = |tape: &mut Tape, entries: usize| tape.parameter(&naming.slopes(layer), &[entries]);
         let slope = match (kind, config.slope_scope) {
             (Kind::Learnable, SlopeScope::PerLayer) => Some((own(tape, config.n_layer), layer)),
             (Kind::Learnable, SlopeScope::PerBlock) => Some((own(tape, 1), 0)),
@@ -140,4 +141,169 @@ impl Activate {
             Self::Identity => x,
         }
     }
+}
+
+/// Which rows a block works on.
+pub(super) enum Rows<'a> {
+    /// Whole sequences, as training and evaluation have them.
+    Sequences(&'a Pass),
+    /// Single rows that look at a cache of those before: generation.
+    Cached(&'a Cached),
+}
+
+/// What the blocks of such a pass share.
+pub(super) struct Cached {
+    /// u32 [rows].
+    pub positions: TensorId,
+    /// Rows of a cache.
+    pub context: usize,
+}
+
+/// Attention and feed-forward network, each on the normalized residual stream.
+pub(super) struct Block {
+    norm_1: Normalization,
+    attention: Linear,
+    project: Linear,
+    norm_2: Normalization,
+    expand: Linear,
+    activate: Activate,
+    contract: Linear,
+}
+
+impl Block {
+    /// Declares the parameters of block `layer`; `shared` is the slope of the whole model, if there is such.
+    pub fn declare(
+        tape: &mut Tape,
+        config: &ModelConfig,
+        precision: Precision,
+        (naming, layer): (&Naming, usize),
+        shared: Option<TensorId>,
+    ) -> Self {
+        let name = |part: &str| naming.in_block(layer, part);
+        let (width, inner) = (config.n_embd, config.inner());
+        let norm =
+            |tape: &mut Tape, part| Normalization::declare(tape, config, precision, config.norm, &name(part));
+        let linear =
+            |tape: &mut Tape, part, size, biased| Linear::declare(tape, precision, &name(part), size, biased);
+        Self {
+            norm_1: norm(tape, naming.norm_1),
+            attention: linear(tape, naming.attention, (width, 3 * width), biased_attention(config)),
+            project: linear(tape, naming.project, (width, width), biased(config, width)),
+            norm_2: norm(tape, naming.norm_2),
+            expand: linear(tape, naming.expand, (width, inner), biased(config, inner)),
+            activate: Activate::declare(tape, config, layer, shared),
+            contract: linear(tape, naming.contract, (inner, width), biased(config, width)),
+        }
+    }
+
+    /// One after the other: x ← x + attention(norm₁ x), x ← x + ffn(norm₂ x).
+    pub fn forward(
+        &self,
+        tape: &mut Tape,
+        config: &ModelConfig,
+        rows: &Rows<'_>,
+        layer: usize,
+        x: TensorId,
+    ) -> TensorId {
+        tape.enter(&format!("h.{layer}.attn"));
+        let a = self.norm_1.apply(tape, x);
+        let qkv = self.attention.apply(tape, a);
+        let x = self.attend(tape, config, rows, layer, (x, qkv));
+        tape.enter(&format!("h.{layer}.mlp"));
+        let f = self.norm_2.apply(tape, x);
+        let f = self.expand.apply(tape, f);
+        self.feed(tape, config, rows, layer, (x, f))
+    }
+
+    /// Beside each other, with rotary positions: x + attention(norm₁ x) + ffn(norm₂ x).
+    pub fn forward_in_parallel(
+        &self,
+        tape: &mut Tape,
+        config: &ModelConfig,
+        rows: &Rows<'_>,
+        layer: usize,
+        x: TensorId,
+    ) -> TensorId {
+        let [attention, network] = ["attn", "mlp"].map(|part| format!("h.{layer}.{part}"));
+        // All that reads x comes before what adds to it: in the backward pass the residual stream's gradient then is
+        // there first, and the other two ride along with what makes them.
+        tape.enter(&attention);
+        let a = self.norm_1.apply(tape, x);
+        let qkv = self.attention.apply(tape, a);
+        let (heads, columns) = (config.n_head, config.rotary_columns());
+        match rows {
+            Rows::Sequences(pass) => tape.rotary(qkv, heads, pass.sequence, columns),
+            Rows::Cached(cached) => tape.rotary_at(qkv, heads, (cached.positions, cached.context), columns),
+        }
+        tape.enter(&network);
+        let f = self.norm_2.apply(tape, x);
+        let f = self.expand.apply(tape, f);
+        tape.enter(&attention);
+        let x = self.attend(tape, config, rows, layer, (x, qkv));
+        tape.enter(&network);
+        self.feed(tape, config, rows, layer, (x, f))
+    }
+
+    /// x + attention over what `qkv` holds.
+    fn attend(
+        &self,
+        tape: &mut Tape,
+        config: &ModelConfig,
+        rows: &Rows<'_>,
+        layer: usize,
+        (x, qkv): (TensorId, TensorId),
+    ) -> TensorId {
+        let output = match rows {
+            Rows::Sequences(pass) => {
+                let heads = tape.attention(qkv, config.n_head, pass.sequence, pass.entropy);
+                if let Some(entropy) = heads.entropy {
+                    let mean = tape.observation(&names::head_entropy(layer), &[config.n_head]);
+                    let nonfinite = tape.observation(&names::nonfinite(layer), &[config.n_head]);
+                    tape.head_entropy(entropy, mean, nonfinite, 1.0 / pass.micro_batches as f32);
+                }
+                heads.output
+            }
+            Rows::Cached(cached) => {
+                let cache = tape.observation(&names::cache(layer), &[cached.context, 2 * config.n_embd]);
+                tape.cached_attention(qkv, cached.positions, cache, config.n_head)
+            }
+        };
+        self.project.apply_onto(tape, x, output)
+    }
+
+    /// x + the rest of the feed-forward network behind its first matrix, which made `f`.
+    fn feed(
+        &self,
+        tape: &mut Tape,
+        config: &ModelConfig,
+        rows: &Rows<'_>,
+        layer: usize,
+        (x, f): (TensorId, TensorId),
+    ) -> TensorId {
+        let (again, layers) = match rows {
+            Rows::Sequences(pass) => (pass.recompute == Recompute::Ffn, pass.layers),
+            Rows::Cached(_) => (false, false),
+        };
+        remade_if(again, tape, |tape| {
+            let f = self.activate.apply(tape, f);
+            let x = self.contract.apply_onto(tape, x, f);
+            // After the product, which on some devices has had an image made of f.
+            if layers {
+                tape.observing(|tape| {
+                    let units = tape.observation(&names::active_units(layer), &[config.inner()]);
+                    tape.count_nonzero(f, units);
+                });
+            }
+            x
+        })
+    }
+}
+
+/// Records, where `again` as a region that the backward pass makes again.
+pub(super) fn remade_if(
+    again: bool,
+    tape: &mut Tape,
+    record: impl FnOnce(&mut Tape) -> TensorId,
+) -> TensorId {
+    if again { tape.remade(record) } else { record(tape) }
 }

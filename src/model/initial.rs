@@ -1,6 +1,6 @@
 //! Fresh weights: N(0, σ²) for matrices and embeddings, LayerNorm 1 and 0, biases 0, slopes as configured.
 
-use super::Parameter;
+use super::{Naming, Parameter};
 use crate::config::ModelConfig;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -20,7 +20,8 @@ pub fn initial_values(config: &ModelConfig, seed: u64, parameter: &Parameter) ->
     if parameter.shape.len() == 1 {
         return vec![1.0; elements];
     }
-    let residual = name.ends_with(".c_proj.weight") && config.scale_residual_projections;
+    let residual =
+        config.scale_residual_projections && Naming::of(config.family).is_residual_projection(name);
     let scale = if residual { (2.0 * config.n_layer as f64).sqrt() } else { 1.0 };
     let spread = config.initializer_range / scale;
     let normal = Normal::new(0.0, spread).expect("the configuration allows finite, positive spreads alone");

@@ -1,11 +1,16 @@
 //! Decoder families as tape code, forward only, and how their parameters start.
 
 mod block;
+mod decoder;
 mod gpt2;
-pub(crate) use gpt2::SHARED_SLOPE;
+mod gpt_neox;
 mod initial;
+mod naming;
 
 pub use initial::initial_values;
+pub use naming::{Naming, UNTIED_HEAD};
+
+use decoder::Decoder;
 
 use crate::config::{Family, ModelConfig, Precision, Recompute};
 use crate::tape::{Tape, TensorId};
@@ -95,8 +100,15 @@ pub struct Recorded {
 
 /// Records a model for one kind of pass.
 pub fn record(config: &ModelConfig, pass: &Pass) -> Recorded {
+    let mut tape = Tape::new();
+    declare(&mut tape, config, pass.precision).record(tape, config, pass)
+}
+
+/// Declares the parameters of the family.
+fn declare(tape: &mut Tape, config: &ModelConfig, precision: Precision) -> Decoder {
     match config.family {
-        Family::Gpt2 => gpt2::record(config, pass),
+        Family::Gpt2 => gpt2::declare(tape, config, precision),
+        Family::GptNeox => gpt_neox::declare(tape, config, precision),
     }
 }
 
@@ -114,16 +126,17 @@ pub struct Reading {
 /// Records a model for such a pass. Inputs are [`names::TOKENS`] and [`names::POSITIONS`], observations
 /// [`names::LOGITS`] and each layer's [`names::cache`].
 pub fn record_reading(config: &ModelConfig, reading: &Reading) -> Tape {
-    match config.family {
-        Family::Gpt2 => gpt2::record_reading(config, reading),
-    }
+    let mut tape = Tape::new();
+    declare(&mut tape, config, Precision::F32).record_reading(tape, config, reading)
 }
 
-/// A trained tensor: its name, its shape, whether weight decay pulls at it, and whether it has an f16 copy.
+/// A trained tensor: its name, its shape, the block it is in, whether weight decay pulls at it, and whether it has an f16
+/// copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parameter {
     pub name: String,
     pub shape: Vec<usize>,
+    pub block: Option<usize>,
     pub decays: bool,
     pub copied: bool,
 }
@@ -135,8 +148,8 @@ impl Parameter {
 }
 
 /// The trained tensors of a model, in the order of the Hugging Face file. Matrices, embeddings and, if
-/// `decay_slopes`, slopes decay; biases and LayerNorm do not. In mixed precision matrices and the token table, which
-/// is the head as well, have copies.
+/// `decay_slopes`, slopes decay; biases and LayerNorm do not. In mixed precision matrices and the head have copies,
+/// which in GPT-2 is the token table as well.
 pub fn parameters(config: &ModelConfig, decay_slopes: bool, precision: Precision) -> Vec<Parameter> {
     // What is recorded is what there is: the smallest pass declares every parameter once.
     let pass = Pass {
@@ -151,12 +164,15 @@ pub fn parameters(config: &ModelConfig, decay_slopes: bool, precision: Precision
         precision,
     };
     let tape = record(config, &pass).tape;
+    let naming = Naming::of(config.family);
     let describe = |id: TensorId| {
         let info = tape.info(id);
         let slope = info.name.ends_with(".slopes");
         let decays = if slope { decay_slopes } else { info.shape.dims().len() > 1 };
         let copied = tape.known_half(id).is_some();
-        Parameter { name: info.name.clone(), shape: info.shape.dims().to_vec(), decays, copied }
+        let number = info.name.strip_prefix(naming.blocks).and_then(|rest| rest.split('.').next());
+        let block = number.and_then(|number| number.parse().ok());
+        Parameter { name: info.name.clone(), shape: info.shape.dims().to_vec(), block, decays, copied }
     };
     tape.parameters().into_iter().map(describe).collect()
 }

@@ -1,4 +1,4 @@
-//! `x[i] = wte[tokens[i]] + wpe[i mod T]`: token and position embedding.
+//! `x[i] = wte[tokens[i]] + wpe[i mod T]`: token and position embedding; or of tokens alone, without wpe.
 //!
 //! Shapes: tokens [B·T] of u32, wte [V, d], wpe [P ≥ T, d]; x [B·T, d]. Every token must lie below V: the rows of
 //! x for others are left as they were. wte may exceed one binding: it is walked in windows of rows.
@@ -6,13 +6,14 @@
 //! the host sorts the rows by token (see [`sort_by_token`]) and a row of lanes adds up one token's rows in order.
 
 use super::team::Vectors;
+use super::unroll::unroll;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, grid};
 use crate::reference::Io;
 use crate::tape::{Adjoint, DType, Tape, TensorId};
 use crate::verify::{Case, CaseBuilder, Fill};
 use rand::Rng;
 
-/// The op. Inputs tokens, sorted, segments, wte, wpe; output x.
+/// The op. Inputs tokens, sorted, segments, wte, and wpe where there is one; output x.
 #[derive(Debug)]
 pub struct Embedding {
     /// Positions of one sequence, T.
@@ -45,14 +46,14 @@ pub fn sort_by_token(tokens: &[u32]) -> (Vec<u32>, Vec<u32>) {
 
 impl Tape {
     /// Records the embedding of `tokens` [B·T] in sequences of `sequence` positions; `sorted` [B·T] and `segments`
-    /// [B·T + 1] come from [`sort_by_token`]. All three are inputs of u32.
+    /// [B·T + 1] come from [`sort_by_token`]. All three are inputs of u32. Without `wpe` x is the tokens' rows.
     pub fn embedding(
         &mut self,
         tokens: TensorId,
         sorted: TensorId,
         segments: TensorId,
         wte: TensorId,
-        wpe: TensorId,
+        wpe: Option<TensorId>,
         sequence: usize,
     ) -> TensorId {
         let count = self.shape(tokens).elements();
@@ -62,12 +63,15 @@ impl Tape {
             assert!(right, "embedding: {} is {} of {:?}", info.name, info.shape, info.dtype);
         }
         let (_, width) = self.shape(wte).as_matrix();
-        let (positions, position_width) = self.shape(wpe).as_matrix();
-        assert!(sequence <= positions, "embedding: {sequence} positions of {positions}");
-        assert_eq!(width, position_width, "embedding: widths of tokens and positions");
+        if let Some(wpe) = wpe {
+            let (positions, position_width) = self.shape(wpe).as_matrix();
+            assert!(sequence <= positions, "embedding: {sequence} positions of {positions}");
+            assert_eq!(width, position_width, "embedding: widths of tokens and positions");
+        }
         assert!(sequence > 0 && count.is_multiple_of(sequence), "embedding: {count} tokens in {sequence}s");
         let x = self.activation("embedding", &[count, width]);
-        self.record(Embedding { sequence }, &[tokens, sorted, segments, wte, wpe], &[x]);
+        let inputs: Vec<_> = [tokens, sorted, segments, wte].into_iter().chain(wpe).collect();
+        self.record(Embedding { sequence }, &inputs, &[x]);
         x
     }
 }
@@ -100,8 +104,15 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-fn kernel(vectors: &Vectors, entry: &'static str, constants: &[(&'static str, f64)]) -> Kernel {
-    Kernel::new(&[vectors.fragment], include_str!("../../shaders/embedding.wgsl"), entry, constants)
+/// One entry point; `positions` says whether that of [`Embedding`] adds them.
+fn kernel(
+    vectors: &Vectors,
+    positions: bool,
+    entry: &'static str,
+    constants: &[(&'static str, f64)],
+) -> Kernel {
+    let text = unroll(include_str!("../../shaders/embedding.wgsl"), &[], &[("positions", positions)], &[]);
+    Kernel::new(&[vectors.fragment], &text, entry, constants)
 }
 
 impl Op for Embedding {
@@ -116,11 +127,11 @@ impl Op for Embedding {
     fn reference(&self, io: &mut Io<'_>) {
         let (_, width) = io.input_shape(3).as_matrix();
         let (inputs, outputs) = io.split();
-        let (wte, wpe) = (inputs[3], inputs[4]);
+        let (wte, wpe) = (inputs[3], inputs.get(4));
         for (i, (x, &token)) in outputs[0].chunks_mut(width).zip(inputs[0]).enumerate() {
             let (row, position) = (token as usize * width, i % self.sequence * width);
             for (c, x) in x.iter_mut().enumerate() {
-                *x = wte[row + c] + wpe[position + c];
+                *x = wte[row + c] + wpe.map_or(0.0, |wpe| wpe[position + c]);
             }
         }
     }
@@ -131,32 +142,30 @@ impl Op for Embedding {
         let table = shapes.inputs[3].as_matrix();
         let (tokens, columns) = (shapes.input_elements(0), table.1);
         let vectors = Vectors::of(columns);
-        let dispatch = |window: &Window| Dispatch {
-            kernel: kernel(
-                &vectors,
-                "embedding",
-                &[
-                    ("TOKENS", tokens as f64),
-                    ("WIDTH", vectors.width as f64),
-                    ("SEQUENCE", self.sequence as f64),
-                    ("FIRST", window.first as f64),
-                    ("COUNT", window.rows as f64),
-                ],
-            ),
-            bindings: vec![
+        let positions = shapes.inputs.len() > 4;
+        let dispatch = |window: &Window| {
+            let mut constants = vec![
+                ("TOKENS", tokens as f64),
+                ("WIDTH", vectors.width as f64),
+                ("FIRST", window.first as f64),
+                ("COUNT", window.rows as f64),
+            ];
+            let (offset, length) = (window.first * columns, window.rows * columns);
+            let mut bindings = vec![
                 ("tokens", Operand::Input(0)),
-                (
-                    "table",
-                    Operand::InputWindow {
-                        input: 3,
-                        offset: window.first * columns,
-                        length: window.rows * columns,
-                    },
-                ),
-                ("positions", Operand::InputWindow { input: 4, offset: 0, length: self.sequence * columns }),
+                ("table", Operand::InputWindow { input: 3, offset, length }),
                 ("x", Operand::Output(0)),
-            ],
-            groups: grid((tokens * vectors.width).div_ceil(LANES * EACH)),
+            ];
+            if positions {
+                constants.push(("SEQUENCE", self.sequence as f64));
+                let length = self.sequence * columns;
+                bindings.push(("positions", Operand::InputWindow { input: 4, offset: 0, length }));
+            }
+            Dispatch {
+                kernel: kernel(&vectors, positions, "embedding", &constants),
+                bindings,
+                groups: grid((tokens * vectors.width).div_ceil(LANES * EACH)),
+            }
         };
         Recipe { dispatches: windows(table, device).iter().map(dispatch).collect(), ..Recipe::default() }
     }
@@ -168,20 +177,21 @@ impl Op for Embedding {
             let dwte = adjoint.parameter_gradient(3);
             adjoint.tape.record(EmbeddingTokens, &[tokens, sorted, segments, dx], &[dwte]);
         }
-        if adjoint.wants(4) {
+        if adjoint.inputs() > 4 && adjoint.wants(4) {
             let dwpe = adjoint.parameter_gradient(4);
             adjoint.tape.record(EmbeddingPositions { sequence: self.sequence }, &[dx], &[dwpe]);
         }
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {
-        shapes.output_elements(0) as u64
+        if shapes.inputs.len() > 4 { shapes.output_elements(0) as u64 } else { 0 }
     }
 
     /// One row of the token table a position, and the positions of one sequence.
     fn bytes(&self, shapes: &Shapes<'_>) -> u64 {
         let width = shapes.outputs[0].as_matrix().1;
-        let elements = shapes.input_elements(0) + 2 * shapes.output_elements(0) + self.sequence * width;
+        let positions = if shapes.inputs.len() > 4 { self.sequence * width } else { 0 };
+        let elements = shapes.input_elements(0) + 2 * shapes.output_elements(0) + positions;
         4 * elements as u64
     }
 }
@@ -213,6 +223,7 @@ impl Op for EmbeddingTokens {
         let dispatch = |window: &Window| Dispatch {
             kernel: kernel(
                 &vectors,
+                false,
                 "embedding_tokens",
                 &[
                     ("TOKENS", tokens as f64),
@@ -281,7 +292,7 @@ impl Op for EmbeddingPositions {
         let vectors = Vectors::of(columns);
         let constants =
             [("TOKENS", tokens as f64), ("WIDTH", vectors.width as f64), ("SEQUENCE", self.sequence as f64)];
-        let kernel = kernel(&vectors, "embedding_positions", &constants);
+        let kernel = kernel(&vectors, true, "embedding_positions", &constants);
         let length = self.sequence * columns;
         let bindings = [
             ("dx", Operand::Input(0)),
@@ -307,17 +318,20 @@ impl Op for EmbeddingPositions {
 }
 
 /// Widths with and without vec4, one token and many, more positions than are used, and a token so frequent that
-/// a loop over its rows one by one would pass the limit of some CPU drivers.
+/// a loop over its rows one by one would pass the limit of some CPU drivers; tokens alone.
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
-    for (batch, sequence, vocabulary, width, common) in [
-        (1, 1, 1, 1, 0.0),
-        (3, 5, 7, 3, 0.0),
-        (2, 16, 300, 20, 0.2),
-        (4, 33, 1_009, 64, 0.1),
-        (1_000, 70, 3, 5, 0.97),
+    for (batch, sequence, vocabulary, width, common, positions) in [
+        (1, 1, 1, 1, 0.0, true),
+        (3, 5, 7, 3, 0.0, true),
+        (2, 16, 300, 20, 0.2, true),
+        (4, 33, 1_009, 64, 0.1, true),
+        (1_000, 70, 3, 5, 0.97, true),
+        (3, 5, 7, 3, 0.0, false),
+        (4, 33, 1_009, 64, 0.1, false),
     ] {
-        let label = format!("{batch}x{sequence} of {vocabulary}, width {width}, {common} alike");
+        let alone = if positions { "" } else { ", no positions" };
+        let label = format!("{batch}x{sequence} of {vocabulary}, width {width}, {common} alike{alone}");
         let mut case = CaseBuilder::new("embedding", label, seed);
         let count = batch * sequence;
         let draw = |_| match case.random.random_bool(common) {
@@ -330,7 +344,7 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let sorted = case.indices("sorted", &[count], &sorted);
         let segments = case.indices("segments", &[count + 1], &segments);
         let wte = case.parameter("wte", &[vocabulary as usize, width], Fill::Normal(1.0));
-        let wpe = case.parameter("wpe", &[sequence + 2, width], Fill::Normal(1.0));
+        let wpe = positions.then(|| case.parameter("wpe", &[sequence + 2, width], Fill::Normal(1.0)));
         let x = case.tape.embedding(tokens, sorted, segments, wte, wpe, sequence);
         // n terms of N(0, 1) added in a row come to √n, their roundings to ε·n/4: relative to the sum ε·√n/4,
         // 4e-6 for the longest; more where the largest sum of a tensor is small by chance.

@@ -24,6 +24,7 @@ pub mod head_entropy;
 pub mod layer_norm;
 pub mod magnitudes;
 pub mod matmul;
+pub mod rotary;
 
 pub use kernel::{
     Binding, Choices, Dispatch, Kernel, MAX_GROUPS, MAX_ITERATIONS, Operand, Recipe, Traits, Tuning,
@@ -59,6 +60,7 @@ pub const CASES: &[(&str, Cases)] = &[
     ("layer_norm", layer_norm::cases),
     ("magnitudes", magnitudes::cases),
     ("matmul", matmul::cases),
+    ("rotary", rotary::cases),
 ];
 
 /// One operation: what it computes, on both readers of a tape.

@@ -44,10 +44,15 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Zeros for every tensor of a tape.
+    /// Zeros for every tensor of a tape but its constants.
     pub fn new(tape: &Tape) -> Self {
         let owners = tape.ids().filter(|&id| place(tape, id) == (id, 0));
-        Self { arrays: owners.map(|id| (id, vec![0.0; tape.shape(id).elements()])).collect() }
+        let mut memory =
+            Self { arrays: owners.map(|id| (id, vec![0.0; tape.shape(id).elements()])).collect() };
+        for (tensor, values) in tape.constants() {
+            memory.set(tape, tensor, &values_of(DType::F32, values));
+        }
+        memory
     }
 
     /// Sets a tensor (or a slice of one).

@@ -35,6 +35,23 @@ impl Adjoint<'_> {
         self.gradients.get(&self.node.outputs[i]).copied()
     }
 
+    /// The same, to be changed in place: for an op that changed the output in place. It then is the gradient with
+    /// respect to what the output was before.
+    ///
+    /// # Panics
+    /// Where it is another tensor's gradient as well.
+    pub fn own_gradient(&self, i: usize) -> Option<TensorId> {
+        let gradient = self.gradient(i)?;
+        let owners = self.gradients.values().filter(|&&known| known == gradient).count();
+        let name = &self.tape.info(gradient).name;
+        assert!(
+            owners == 1,
+            "`{}` would change {name}, the gradient of {owners} tensors",
+            self.node.op.name()
+        );
+        Some(gradient)
+    }
+
     /// Whether the gradient with respect to input `i` leads to a parameter.
     pub fn wants(&self, i: usize) -> bool {
         self.wanted.contains(&self.node.inputs[i])
@@ -140,7 +157,7 @@ impl Tape {
         self.phase = Phase::Backward;
         for (i, node) in forward.iter().enumerate().rev() {
             let reached = node.outputs.iter().any(|o| roots.contains(o) || gradients.contains_key(o));
-            if !reached || !needed[i] || !node.inputs.iter().any(|t| wanted.contains(t)) {
+            if !reached || !needed[i] || !reads(node).any(|t| wanted.contains(&t)) {
                 continue;
             }
             self.scope = node.scope.clone();
@@ -168,6 +185,12 @@ impl Tape {
         }
         wanted
     }
+}
+
+/// What a node's results depend on: its inputs, and what its outputs were before where it adds to them.
+fn reads(node: &Node) -> impl Iterator<Item = TensorId> {
+    let before = (0..node.outputs.len()).filter(|&i| node.op.accumulates(i)).map(|i| node.outputs[i]);
+    node.inputs.iter().copied().chain(before)
 }
 
 /// For each node, whether a root depends on it.

@@ -1,6 +1,6 @@
 //! The tape: a model's work as plain data, with two readers (the GPU plan and the f64 reference).
 //!
-//! A tape is a list of [`Node`]s over typed tensors. It holds no values, no threads and no GPU handles.
+//! A tape is a list of [`Node`]s over typed tensors. It holds no values but constants, no threads and no GPU handles.
 //! Recording functions (`tape.matmul(..)`, `tape.attention(..)`) live beside their ops in `ops/`;
 //! [`Tape::backward`] appends the adjoint of every node that leads to the loss.
 
@@ -172,6 +172,20 @@ impl Tape {
         id
     }
 
+    /// Declares an f32 input whose values are the tape's own, the same in every replay. Whoever gives a tape memory
+    /// puts them there once; equal names on the tapes of a run mean equal values.
+    pub fn constant(&mut self, name: &str, shape: &[usize], values: Vec<f32>) -> TensorId {
+        let id = self.input(name, shape, DType::F32);
+        assert_eq!(values.len(), self.shape(id).elements(), "values of {name}");
+        self.tensors[id.index()].constant = Some(values.into());
+        id
+    }
+
+    /// Every tensor whose values are the tape's own, and these.
+    pub fn constants(&self) -> impl Iterator<Item = (TensorId, &[f32])> {
+        self.ids().filter_map(|id| Some((id, self.info(id).constant.as_deref()?)))
+    }
+
     /// Declares a trained tensor.
     pub fn parameter(&mut self, name: &str, shape: &[usize]) -> TensorId {
         self.declare(name.to_owned(), shape, DType::F32, Role::Parameter, None)
@@ -325,6 +339,7 @@ impl Tape {
             tracked: false,
             copy_of: None,
             gradient,
+            constant: None,
         });
         id
     }

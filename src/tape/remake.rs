@@ -12,7 +12,8 @@ impl Tape {
     /// bits. Regions lie beside each other, never within.
     ///
     /// # Panics
-    /// In the backward pass, where an adjoint asks for a result that is added to rather than overwritten.
+    /// In the backward pass, where an adjoint asks for a result that is added to rather than overwritten. What one node
+    /// of the region writes and later ones of it change in place is made again by all of them.
     pub fn remade<T>(&mut self, record: impl FnOnce(&mut Self) -> T) -> T {
         let first = self.nodes.len();
         let result = record(self);
@@ -33,21 +34,22 @@ impl Tape {
 
 /// Which tensors are not kept, and what stands for them once it is made.
 pub(super) struct Remake {
-    /// The makers of results that are not kept.
-    makers: HashMap<TensorId, Node>,
+    /// The makers of results that are not kept: of each the node that writes it, then those that change it in place.
+    makers: HashMap<TensorId, Vec<Node>>,
     substitutes: HashMap<TensorId, TensorId>,
 }
 
 impl Remake {
     /// For the nodes of a forward pass and the regions among them.
     pub fn new(nodes: &[Node], regions: &[Range<usize>]) -> Self {
-        let mut makers = HashMap::new();
+        let mut makers: HashMap<TensorId, Vec<Node>> = HashMap::new();
         for region in regions {
             let outside = nodes[..region.start].iter().chain(&nodes[region.end..]);
             let kept: HashSet<TensorId> = outside.flat_map(|node| &node.inputs).copied().collect();
             for node in &nodes[region.clone()] {
-                let inner = node.outputs.iter().filter(|output| !kept.contains(output));
-                makers.extend(inner.map(|&output| (output, node.clone())));
+                for &output in node.outputs.iter().filter(|output| !kept.contains(output)) {
+                    makers.entry(output).or_default().push(node.clone());
+                }
             }
         }
         Self { makers, substitutes: HashMap::new() }
@@ -58,13 +60,26 @@ impl Remake {
         if let Some(&known) = self.substitutes.get(&tensor) {
             return known;
         }
-        let Some(maker) = self.makers.get(&tensor).cloned() else { return tensor };
+        let Some(makers) = self.makers.get(&tensor) else { return tensor };
+        let maker = makers[0].clone();
         let added_to = (0..maker.outputs.len()).any(|i| maker.op.accumulates(i));
         assert!(!added_to, "`{}` adds to its outputs and cannot be recorded again", maker.op.name());
-        let inputs = maker.inputs.iter().map(|&input| self.value(tape, input)).collect();
-        let outputs: Vec<TensorId> = maker.outputs.iter().map(|&output| tape.again(output)).collect();
-        self.substitutes.extend(maker.outputs.iter().copied().zip(outputs.iter().copied()));
-        tape.nodes.push(Node { inputs, outputs, phase: Phase::Backward, ..maker });
+        self.record(tape, maker.clone());
+        for output in &maker.outputs {
+            let changes = self.makers.get(output).map_or(&[][..], |makers| &makers[1..]).to_vec();
+            for change in changes {
+                self.record(tape, change);
+            }
+        }
         self.substitutes[&tensor]
+    }
+
+    /// Records a node again; outputs that have no substitute yet get one.
+    fn record(&mut self, tape: &mut Tape, node: Node) {
+        let inputs = node.inputs.iter().map(|&input| self.value(tape, input)).collect();
+        let again =
+            |&output: &TensorId| *self.substitutes.entry(output).or_insert_with(|| tape.again(output));
+        let outputs = node.outputs.iter().map(again).collect();
+        tape.nodes.push(Node { inputs, outputs, phase: Phase::Backward, ..node });
     }
 }

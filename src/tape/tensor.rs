@@ -1,6 +1,7 @@
 //! What a tape knows of a tensor: name, shape, element type, role.
 
 use std::fmt;
+use std::rc::Rc;
 
 /// A tensor on one tape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,4 +96,6 @@ pub struct TensorInfo {
     pub copy_of: Option<TensorId>,
     /// The element type of its gradient.
     pub gradient: DType,
+    /// The values of an input that are the same in every replay.
+    pub constant: Option<Rc<[f32]>>,
 }

@@ -36,7 +36,7 @@ pub fn evaluate(
     let end = corpus.meta.as_ref().and_then(|meta| meta.end_of_text).filter(|_| train.ignore_end_of_text);
     let mut held_out = Batches::new(corpus.valid, Order::Sequential, 0, end);
     let engine = Engine::new(gpu, config)?;
-    let layout = ModelTensors::gpt2(&engine.blueprint.arenas.specs());
+    let layout = ModelTensors::of(&config.model, &engine.blueprint.arenas.specs());
     load_weights(&engine, checkpoint.model(&layout)?)?;
     let mut batch = Batch::new(train.batch_size, train.sequence_length);
     let loss = mean_loss(&engine, &mut held_out, &mut batch, chunks, go_on)?;

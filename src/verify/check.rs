@@ -100,6 +100,9 @@ pub fn on_device(gpu: &Gpu, case: &Case) -> Result<HashMap<TensorId, Vec<f32>>> 
             store.write_values(gpu, &info.name, info.dtype, values);
         }
     }
+    for (tensor, values) in tape.constants() {
+        store.write(gpu, &tape.info(tensor).name, values);
+    }
     let plan = Plan::build(gpu, tape, &store)?;
     plan.poison(gpu);
     let mut got = HashMap::new();

@@ -17,3 +17,4 @@ mod head_entropy;
 mod layer_norm;
 mod magnitudes;
 mod matmul;
+mod rotary;

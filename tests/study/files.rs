@@ -1,6 +1,6 @@
 //! The studies that are shipped.
 
-use normfree::config::{Activation, Config, Norm, SlopeScope};
+use normfree::config::{Activation, Bias, Config, Family, Norm, SlopeScope};
 use normfree::study::{Grid, Run};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -114,16 +114,28 @@ fn the_other_studies_are_the_same_at_other_sizes() {
     let paper = shipped("paper.toml");
     assert_eq!(of(&paper, "-12"), of(&small, ""));
     assert_eq!(of(&paper, "-18"), of(&small, ""));
-    assert_eq!(paper.baseline, "sm_ln_g-12");
+    assert_eq!(of(&paper, "-pythia70m_128"), of(&small, ""));
+    assert_eq!(of(&paper, "-pythia70m_256"), of(&small, ""));
+    assert_eq!((&*paper.baseline, paper.runs.len()), ("sm_ln_g-12", 4 * 17));
     for run in &paper.runs {
         let (model, train) = (&run.config.model, &run.config.train);
-        assert_eq!(model.n_layer, if run.configuration.ends_with("-12") { 12 } else { 18 });
-        assert_eq!((model.n_head, model.n_embd, model.vocab_size, model.embd_pdrop), (12, 768, 50_000, 0.1));
-        assert_eq!(train.steps * train.tokens_per_step(), 2_097_152_000);
+        assert_eq!((train.steps * train.tokens_per_step(), model.vocab_size), (2_097_152_000, 50_000));
+        let (name, size) = run.configuration.rsplit_once('-').unwrap();
+        assert_eq!(run.baseline, format!("sm_ln_g-{size}"), "{name}");
+        if let Some(length) = size.strip_prefix("pythia70m_") {
+            assert_eq!((model.family, model.bias, model.embd_pdrop), (Family::GptNeox, Bias::All, 0.0));
+            assert_eq!((model.n_layer, model.n_head, model.n_embd, model.inner()), (6, 8, 512, 2048));
+            assert_eq!(train.sequence_length.to_string(), length);
+            continue;
+        }
+        assert_eq!((model.family, model.n_layer.to_string()), (Family::Gpt2, size.to_owned()));
+        assert_eq!((model.n_head, model.n_embd, model.embd_pdrop), (12, 768, 0.1));
     }
     let count = |name: &str| {
         let run = paper.runs.iter().find(|run| run.configuration == name).unwrap();
         run.config.model.parameter_count()
     };
     assert_eq!((count("sm_ln_g-12"), count("sm_r-12")), (124_177_920, 124_141_056));
+    // With the paper's vocabulary in place of Pythia's: 304 rows fewer in both tables.
+    assert_eq!(count("sm_ln_g-pythia70m_128"), 70_426_624 - 2 * 304 * 512);
 }

@@ -2,20 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use super::layout::{Entry, ModelTensors, PREFIX};
+use super::layout::{Entry, Form, ModelTensors};
 use super::tensor_file::TensorFile;
-use super::tensors::Spec;
+use crate::config::Family;
 use crate::fault::{Fault, Kind, Result};
 
 /// The output matrix, left out of the file or equal to [`TOKEN_EMBEDDING`] where the head is tied to it.
 const HEAD: &str = "lm_head.weight";
 const TOKEN_EMBEDDING: &str = "wte.weight";
 
-/// One parameter of the model, and the tensors of the file whose columns, side by side, make it up. The file
-/// can have columns more than the parameter: they are zeros.
+/// One parameter of the model, and the tensors of the file whose columns, side by side, make it up: one, where the
+/// entry's form is not the model's. The file can have columns more than the parameter: they are zeros.
 #[derive(Debug)]
 pub(super) struct Parameter {
-    pub spec: Spec,
+    pub entry: Entry,
     pub parts: Vec<Part>,
 }
 
@@ -45,8 +45,8 @@ pub(super) fn fit(file: &mut TensorFile, layout: &ModelTensors) -> Result<Vec<Pa
     // By name without the prefix; what is taken from here is accounted for, the rest is extra.
     let mut there = BTreeMap::new();
     for name in file.names() {
-        let key = without_prefix(&name).to_owned();
-        if is_causal_mask(&key) {
+        let key = without_prefix(&name, layout).to_owned();
+        if is_constant(&key, layout) {
             continue;
         }
         if let Some(twin) = there.insert(key, name.clone()) {
@@ -56,14 +56,15 @@ pub(super) fn fit(file: &mut TensorFile, layout: &ModelTensors) -> Result<Vec<Pa
 
     let mut parameters = Vec::new();
     for entry in layout.entries() {
-        let parts = take_parts(file, entry, &mut there, &mut problems);
+        let parts = take_parts(file, entry, layout, &mut there, &mut problems);
         check_zeros(file, entry, &parts, &mut problems)?;
-        if let Some(spec) = entry.held() {
-            parameters.push(Parameter { spec, parts });
+        if entry.held().is_some() {
+            parameters.push(Parameter { entry: entry.clone(), parts });
         }
     }
-    if let Some(head) = there.remove(HEAD) {
-        let embedding = parameters.iter().find(|p| without_prefix(&p.spec.name) == TOKEN_EMBEDDING);
+    let head = if layout.family() == Some(Family::Gpt2) { there.remove(HEAD) } else { None };
+    if let Some(head) = head {
+        let embedding = parameters.iter().find(|p| without_prefix(&p.entry.name, layout) == TOKEN_EMBEDDING);
         if let Some([embedding]) = embedding.map(|p| p.parts.as_slice()) {
             check_tied(file, &head, &embedding.name, &mut problems)?;
         }
@@ -72,26 +73,35 @@ pub(super) fn fit(file: &mut TensorFile, layout: &ModelTensors) -> Result<Vec<Pa
         let shape = file.info(&name).map(|info| info.shape.clone()).unwrap_or_default();
         format!("{name} {shape:?}")
     }));
-    problems.into_result(file).map(|()| parameters)
+    problems.into_result(file, layout).map(|()| parameters)
 }
 
-fn without_prefix(name: &str) -> &str {
-    name.strip_prefix(PREFIX).unwrap_or(name)
+fn without_prefix<'a>(name: &'a str, layout: &ModelTensors) -> &'a str {
+    name.strip_prefix(layout.prefix()).unwrap_or(name)
 }
 
-/// Older files of transformers carry the causal mask, a constant of the architecture, as buffers.
-fn is_causal_mask(key: &str) -> bool {
-    key.starts_with("h.") && (key.ends_with(".attn.bias") || key.ends_with(".attn.masked_bias"))
+/// Older files of transformers carry constants of the architecture as buffers: the causal mask, the frequencies of
+/// rotary positions.
+fn is_constant(key: &str, layout: &ModelTensors) -> bool {
+    let (blocks, names): (_, &[&str]) = match layout.family() {
+        Some(Family::Gpt2) => ("h.", &[".attn.bias", ".attn.masked_bias"]),
+        Some(Family::GptNeox) => {
+            ("layers.", &[".attention.bias", ".attention.masked_bias", ".attention.rotary_emb.inv_freq"])
+        }
+        None => return false,
+    };
+    key.starts_with(blocks) && names.iter().any(|name| key.ends_with(name))
 }
 
 /// The tensors of the file that make up `entry`: the one of its name, or query/key and value apart.
 fn take_parts(
     file: &TensorFile,
     entry: &Entry,
+    layout: &ModelTensors,
     there: &mut BTreeMap<String, String>,
     problems: &mut Problems,
 ) -> Vec<Part> {
-    let key = without_prefix(&entry.name);
+    let key = without_prefix(&entry.name, layout);
     let apart = |name: &str| key.replace(".attn.c_attn.", &format!(".attn.{name}."));
     let (qk, v) = (apart("qk_attn"), apart("v_attn"));
     let columns = entry.columns();
@@ -106,8 +116,8 @@ fn take_parts(
     let mut parts = Vec::new();
     let mut from = 0;
     for (key, columns) in wanted {
-        let mut shape = entry.shape.clone();
-        if let Some(last) = shape.last_mut() {
+        let mut shape = entry.filed().shape;
+        if let Some(last) = shape.last_mut().filter(|_| is_apart) {
             *last = columns;
         }
         let all_zeros = from >= entry.columns() - entry.zero_columns;
@@ -115,7 +125,8 @@ fn take_parts(
         let Some(name) = there.remove(&key) else {
             // Zeros that the model does not hold need not be in the file.
             if !all_zeros {
-                problems.missing.push(format!("{PREFIX}{key} {shape:?}"));
+                let name = if is_apart { format!("{}{key}", layout.prefix()) } else { entry.name.clone() };
+                problems.missing.push(format!("{name} {shape:?}"));
             }
             continue;
         };
@@ -142,7 +153,11 @@ fn check_zeros(file: &mut TensorFile, entry: &Entry, parts: &[Part], problems: &
         let mut found = None;
         if from + part.columns > held {
             file.each_piece(&part.name, |piece| {
-                let frozen = |i: usize| from + (element + i) % part.columns >= held;
+                let column = |i: usize| match entry.form {
+                    Form::Plain => from + (element + i) % part.columns,
+                    _ => entry.place(element + i).1,
+                };
+                let frozen = |i: usize| column(i) >= held;
                 found =
                     piece.iter().enumerate().find(|&(i, value)| *value != 0.0 && frozen(i)).map(|(_, v)| *v);
                 element += piece.len();
@@ -184,7 +199,7 @@ fn check_tied(file: &mut TensorFile, head: &str, embedding: &str, problems: &mut
 }
 
 impl Problems {
-    fn into_result(self, file: &TensorFile) -> Result<()> {
+    fn into_result(self, file: &TensorFile, layout: &ModelTensors) -> Result<()> {
         let kinds = [
             (self.missing, "missing", "missing"),
             (self.extra, "extra", "extra"),
@@ -201,7 +216,9 @@ impl Problems {
         }
         let mut found = counts.join(", ");
         // The remedy stands before the list: after a hundred lines nobody would see it.
-        found.push_str(" (see n_layer, n_embd, n_positions, vocab_size, norm and bias under [model]):");
+        let positions = if layout.family() == Some(Family::GptNeox) { "" } else { "n_positions, " };
+        let keys = format!("n_layer, n_embd, {positions}vocab_size, norm and bias");
+        found.push_str(&format!(" (see {keys} under [model]):"));
         for (lines, _, word) in kinds {
             for line in lines {
                 found.push_str(&format!("\n  {word}: {line}"));

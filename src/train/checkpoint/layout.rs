@@ -1,36 +1,51 @@
 //! How the model's parameters lie in a weight file.
 //!
-//! The names are Hugging Face's GPT-2 names on both sides. The file can hold more than the model: where the
-//! model has no bias, or one for query and key alone, GPT-2's file still has the whole bias, zeros included.
+//! The names are those of Hugging Face's files of the family on both sides. The file can hold more than the model: where
+//! the model has no bias, or one for query and key alone, the file still has the whole bias, zeros included.
+//!
+//! GPT-2's files hold matrices as the model does, [in, out]. Those of GPT-NeoX hold them as PyTorch's `Linear`, [out,
+//! in], and query, key and value of one head after another.
 
 use std::collections::HashMap;
 
 use super::tensors::Spec;
-
-/// The prefix of GPT-2's language model over its decoder; files of the bare decoder leave it out.
-pub const PREFIX: &str = "transformer.";
+use crate::config::{Family, ModelConfig};
+use crate::model::{Naming, UNTIED_HEAD};
 
 /// Modules whose weight has no bias beside it: the embeddings and the head.
-const WITHOUT_BIAS: [&str; 3] = ["wte", "wpe", "lm_head"];
+const WITHOUT_BIAS: [&str; 5] = ["wte", "wpe", "lm_head", "embed_in", "embed_out"];
+
+/// How a tensor lies in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As in the model.
+    Plain,
+    /// A matrix of [out, in] where the model has [in, out]; vectors as they are.
+    Linear,
+    /// The same of query, key and value in so many heads: in the file q, k and v of each head, head after head, where the
+    /// model has all heads' q, then k, then v.
+    Heads(usize),
+}
 
 /// One tensor of a weight file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The tensor's name, in the file and in the model.
     pub name: String,
-    /// Its shape in the file.
+    /// Its shape as the model would have it with all columns.
     pub shape: Vec<usize>,
-    /// How many of its last columns (last dimension) are zeros that the model does not hold.
+    /// How many of these last columns (last dimension) are zeros that the model does not hold.
     pub zero_columns: usize,
+    pub form: Form,
 }
 
 impl Entry {
     /// A tensor that the model holds whole.
     pub fn whole(name: impl Into<String>, shape: impl Into<Vec<usize>>) -> Self {
-        Self { name: name.into(), shape: shape.into(), zero_columns: 0 }
+        Self { name: name.into(), shape: shape.into(), zero_columns: 0, form: Form::Plain }
     }
 
-    /// Columns in the file: the last dimension, 1 for a scalar.
+    /// Columns with the zeros: the last dimension, 1 for a scalar.
     pub fn columns(&self) -> usize {
         self.shape.last().copied().unwrap_or(1)
     }
@@ -47,7 +62,26 @@ impl Entry {
 
     /// The name and shape in the file.
     pub fn filed(&self) -> Spec {
-        Spec { name: self.name.clone(), shape: self.shape.clone() }
+        let mut shape = self.shape.clone();
+        if self.form != Form::Plain {
+            shape.reverse();
+        }
+        Spec { name: self.name.clone(), shape }
+    }
+
+    /// Row and column, as the model would have it with all columns, of an element of the file.
+    pub fn place(&self, element: usize) -> (usize, usize) {
+        let columns = self.columns();
+        let rows = self.shape.iter().product::<usize>() / columns;
+        match self.form {
+            Form::Plain => (element / columns, element % columns),
+            Form::Linear => (element % rows, element / rows),
+            Form::Heads(heads) => {
+                let (row, column, width) = (element % rows, element / rows, columns / (3 * heads));
+                let (head, part, rest) = (column / (3 * width), column / width % 3, column % width);
+                (row, (part * heads + head) * width + rest)
+            }
+        }
     }
 }
 
@@ -55,42 +89,58 @@ impl Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelTensors {
     entries: Vec<Entry>,
+    /// Whose files may have other names and more tensors; `None` where they must have just these.
+    family: Option<Family>,
 }
 
 impl ModelTensors {
     pub fn new(entries: Vec<Entry>) -> Self {
-        Self { entries }
+        Self { entries, family: None }
+    }
+
+    /// The layout of a model's family.
+    pub fn of(model: &ModelConfig, parameters: &[Spec]) -> Self {
+        match model.family {
+            Family::Gpt2 => Self::gpt2(parameters),
+            Family::GptNeox => Self::gpt_neox(parameters, model.n_head),
+        }
+    }
+
+    /// The layout of a GPT-NeoX with so many heads; biases as in [`Self::gpt2`].
+    pub fn gpt_neox(parameters: &[Spec], n_head: usize) -> Self {
+        let naming = Naming::of(Family::GptNeox);
+        let packed = format!(".{}.", naming.attention);
+        let tables = [format!("{}.weight", naming.tokens), UNTIED_HEAD.to_owned()];
+        let mut entries = with_whole_biases(parameters);
+        for entry in entries.iter_mut().filter(|entry| !tables.contains(&entry.name)) {
+            if entry.name.contains(&packed) {
+                entry.form = Form::Heads(n_head);
+            } else if entry.shape.len() == 2 {
+                entry.form = Form::Linear;
+            }
+        }
+        Self { entries, family: Some(Family::GptNeox) }
     }
 
     /// The layout of a GPT-2: every weight but the embeddings' and the head's has a bias in the file. A bias
     /// that is not among the model's `parameters` is filed as zeros, and one that is shorter than the weight
     /// has columns (query and key without value) is filed with zeros behind it.
     pub fn gpt2(parameters: &[Spec]) -> Self {
-        let shapes: HashMap<&str, &[usize]> =
-            parameters.iter().map(|p| (p.name.as_str(), p.shape.as_slice())).collect();
-        let mut entries = Vec::new();
-        for Spec { name, shape } in parameters {
-            let mut entry = Entry::whole(name, shape.clone());
-            if let Some(module) = name.strip_suffix(".bias")
-                && let Some([.., columns]) = shapes.get(format!("{module}.weight").as_str())
-                && let [held] = shape[..]
-                && held < *columns
-            {
-                entry.shape = vec![*columns];
-                entry.zero_columns = columns - held;
-            }
-            entries.push(entry);
-            if let Some(module) = name.strip_suffix(".weight")
-                && !WITHOUT_BIAS.contains(&module.rsplit('.').next().unwrap_or(module))
-                && let Some(&columns) = shape.last()
-                && !shapes.contains_key(format!("{module}.bias").as_str())
-            {
-                let bias =
-                    Entry { zero_columns: columns, ..Entry::whole(format!("{module}.bias"), [columns]) };
-                entries.push(bias);
-            }
+        Self { entries: with_whole_biases(parameters), family: Some(Family::Gpt2) }
+    }
+
+    /// The family whose files it is about; `None` for other files of the program's own.
+    pub fn family(&self) -> Option<Family> {
+        self.family
+    }
+
+    /// The prefix of the family's language model over its decoder, which files of the bare decoder leave out.
+    pub fn prefix(&self) -> &'static str {
+        match self.family {
+            Some(Family::Gpt2) => "transformer.",
+            Some(Family::GptNeox) => "gpt_neox.",
+            None => "",
         }
-        Self { entries }
     }
 
     /// What is in the file, in its order.
@@ -102,4 +152,32 @@ impl ModelTensors {
     pub fn held(&self) -> Vec<Spec> {
         self.entries.iter().filter_map(Entry::held).collect()
     }
+}
+
+/// An entry for each parameter, with biases as long as their weights have columns.
+fn with_whole_biases(parameters: &[Spec]) -> Vec<Entry> {
+    let shapes: HashMap<&str, &[usize]> =
+        parameters.iter().map(|p| (p.name.as_str(), p.shape.as_slice())).collect();
+    let mut entries = Vec::new();
+    for Spec { name, shape } in parameters {
+        let mut entry = Entry::whole(name, shape.clone());
+        if let Some(module) = name.strip_suffix(".bias")
+            && let Some([.., columns]) = shapes.get(format!("{module}.weight").as_str())
+            && let [held] = shape[..]
+            && held < *columns
+        {
+            entry.shape = vec![*columns];
+            entry.zero_columns = columns - held;
+        }
+        entries.push(entry);
+        if let Some(module) = name.strip_suffix(".weight")
+            && !WITHOUT_BIAS.contains(&module.rsplit('.').next().unwrap_or(module))
+            && let Some(&columns) = shape.last()
+            && !shapes.contains_key(format!("{module}.bias").as_str())
+        {
+            let bias = Entry { zero_columns: columns, ..Entry::whole(format!("{module}.bias"), [columns]) };
+            entries.push(bias);
+        }
+    }
+    entries
 }

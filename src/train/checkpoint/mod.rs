@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! RUN/checkpoints/step-00000500/
-//!     model.safetensors        the parameters, under Hugging Face's GPT-2 names
+//!     model.safetensors        the parameters, under Hugging Face's names of the family
 //!     optimizer.safetensors    first and second moments, m.NAME and v.NAME, in the shapes of the model
 //!     trainer_state.json       step, data cursor, seed …; length and SHA-256 of the two files above
 //! ```
@@ -30,7 +30,7 @@ use crate::fault::{Fault, Kind, Result};
 use crate::files;
 
 pub(super) use keep::{is_settled, prune, tidy};
-pub use layout::{Entry, ModelTensors};
+pub use layout::{Entry, Form, ModelTensors};
 pub use tensors::{NamedTensor, Spec, TensorSource};
 pub use weights::{WeightFile, export, import};
 

@@ -157,6 +157,6 @@ fn foreign(path: &Path, beginning: &[u8], otherwise: &str) -> Fault {
     } else if beginning.starts_with(b"version https://git-lfs") {
         fault.found("a Git LFS pointer in place of the file").remedy("fetch the file itself: git lfs pull")
     } else {
-        fault.found(otherwise).remedy("give a .safetensors file with Hugging Face GPT-2 names")
+        fault.found(otherwise).remedy("give a .safetensors file with Hugging Face names")
     }
 }

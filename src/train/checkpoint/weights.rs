@@ -1,15 +1,16 @@
-//! Weight files: the model's parameters under Hugging Face's GPT-2 names.
+//! Weight files: the model's parameters under Hugging Face's names of its family.
 //!
-//! Matrices are in Conv1D layout, [in, out]; `attn.c_attn` holds query, key and value side by side in its
+//! GPT-2's matrices are in Conv1D layout, [in, out]; `attn.c_attn` holds query, key and value side by side in its
 //! columns. Read are also files without the `transformer.` prefix, and files with `attn.qk_attn` and
-//! `attn.v_attn` in place of `c_attn`, as the code of arXiv 2410.09637 writes them.
+//! `attn.v_attn` in place of `c_attn`, as the code of arXiv 2410.09637 writes them. GPT-NeoX's are converted, as `layout`
+//! says, and read without the `gpt_neox.` prefix as well.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
 use super::fit::{Parameter, fit};
-use super::layout::{Entry, ModelTensors};
+use super::layout::{Entry, Form, ModelTensors};
 use super::tensor_file::TensorFile;
 use super::tensors::{NamedTensor, Spec, TensorSource, write_header, write_values};
 use crate::fault::{Fault, Kind, Result};
@@ -55,6 +56,15 @@ pub(super) fn write_weights(
             continue;
         }
         let values = source.read(index[entry.name.as_str()])?;
+        if entry.form != Form::Plain {
+            let held = entry.columns() - entry.zero_columns;
+            let value = |element| match entry.place(element) {
+                (row, column) if column < held => values[row * held + column],
+                _ => 0.0,
+            };
+            write_values(out, &(0..filed.elements()).map(value).collect::<Vec<_>>()).map_err(failed)?;
+            continue;
+        }
         if entry.zero_columns == 0 {
             write_values(out, &values).map_err(failed)?;
             continue;
@@ -114,9 +124,20 @@ impl WeightFile {
     /// # Errors
     /// [`Kind::Io`] where reading fails.
     pub fn read(&mut self, index: usize) -> Result<NamedTensor> {
-        let Parameter { spec, parts } = &self.parameters[index];
+        let Parameter { entry, parts } = &self.parameters[index];
+        let spec = entry.held().expect("a parameter is held");
         let Spec { name, shape } = spec.clone();
         let columns = shape.last().copied().unwrap_or(1);
+        if entry.form != Form::Plain {
+            let mut data = vec![0.0; spec.elements()];
+            for (element, value) in self.file.values(&parts[0].name)?.into_iter().enumerate() {
+                let (row, column) = entry.place(element);
+                if column < columns {
+                    data[row * columns + column] = value;
+                }
+            }
+            return Ok(NamedTensor { name, shape, data });
+        }
         if let [part] = parts.as_slice()
             && part.columns == columns
         {

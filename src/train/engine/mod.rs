@@ -70,6 +70,9 @@ impl Engine {
         for info in own(micro_tape, Role::Input) {
             store.allocate(&gpu, &info.name, info.shape.elements(), info.dtype)?;
         }
+        for (tensor, values) in micro_tape.constants() {
+            store.write(&gpu, &micro_tape.info(tensor).name, values);
+        }
         let layers = blueprint.layer_parts();
         let every_step = |info: &&TensorInfo| !layers.iter().any(|(name, _)| *name == info.name);
         let observations = own(micro_tape, Role::Observation);

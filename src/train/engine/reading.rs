@@ -2,7 +2,7 @@
 
 use super::{Engine, LAYERS, OBSERVATIONS, VERDICT};
 use crate::config::Config;
-use crate::model::names;
+use crate::model::{Naming, names};
 use crate::ops::magnitudes::{WITH_MEDIAN, WITHOUT_MEDIAN};
 
 /// What one step brought back.
@@ -116,10 +116,11 @@ pub(super) fn slope_places(config: &Config) -> Vec<(String, usize, usize)> {
     if model.activation_function != Activation::LearnableLrelu {
         return Vec::new();
     }
-    let own = |layer: usize| format!("transformer.h.{layer}.mlp.act.slopes");
+    let naming = Naming::of(model.family);
+    let own = |layer: usize| naming.slopes(layer);
     match model.slope_scope {
         SlopeScope::PerLayer => (0..model.n_layer).map(|layer| (own(layer), layer, 1)).collect(),
         SlopeScope::PerBlock => (0..model.n_layer).map(|layer| (own(layer), 0, 1)).collect(),
-        SlopeScope::Shared => vec![(crate::model::SHARED_SLOPE.to_owned(), 0, model.n_layer)],
+        SlopeScope::Shared => vec![(naming.shared_slope.to_owned(), 0, model.n_layer)],
     }
 }

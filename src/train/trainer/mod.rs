@@ -99,7 +99,7 @@ impl Trainer {
         let batches = Batches::new(corpus.train, config.data.order, train.seed, end);
         let held_out = Batches::new(corpus.valid, Order::Sequential, 0, end);
         let engine = Engine::new(gpu, config)?;
-        let layout = ModelTensors::gpt2(&engine.blueprint.arenas.specs());
+        let layout = ModelTensors::of(&config.model, &engine.blueprint.arenas.specs());
         let written = checkpoint.map_or(0, |checkpoint| checkpoint.state().metrics_bytes);
         let log = MetricsLog::open(&run.metrics(), written)?;
         let empty = Batch::new(train.batch_size, train.sequence_length);
@@ -124,8 +124,11 @@ impl Trainer {
     }
 
     fn fresh_weights(&self) -> Result<()> {
-        if let Some(path) = &self.config.train.init_from {
-            return load_weights(&self.engine, WeightFile::open(Path::new(path), &self.layout)?);
+        if let Some(path) = self.config.train.init_from.as_ref().map(Path::new) {
+            // A folder as Hugging Face's models come in.
+            let within = path.join("model.safetensors");
+            let path = if within.is_file() { &within } else { path };
+            return load_weights(&self.engine, WeightFile::open(path, &self.layout)?);
         }
         fresh_weights(&self.engine, &self.config)
     }

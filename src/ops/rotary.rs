@@ -1,0 +1,247 @@
+//! Rotary position embedding in place (Su et al. 2021, arXiv 2104.09864), in the form of GPT-NeoX: the first R columns
+//! of every query and key head are turned by an angle that grows with the position.
+//!
+//! Shapes: qkv [B·T, 3·d] with columns q | k | v, head h at columns h·width of each; R ≤ width, even. Column i < R/2 of
+//! a head and column i + R/2 make a pair: at position t, with θ = t · 10000^(−2i/R),
+//! (x₁, x₂) ← (x₁ cos θ − x₂ sin θ, x₂ cos θ + x₁ sin θ). All other columns stay.
+//!
+//! Cosines and sines come from a table [T, R], first R/2 cosines, then R/2 sines of each position, which the host
+//! computes in f64: f32 would round the angle itself, by up to 1e-4 at position 2,048, and WGSL lets a device's own
+//! sine be off by 5e-4. In place, because only R/width of two thirds of the row are touched: at a quarter, a sixth.
+//! Adjoint: the same by −θ, in place in the gradient.
+
+use super::team::Vectors;
+use super::unroll::unroll;
+use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, element, grid};
+use crate::reference::Io;
+use crate::tape::{Adjoint, DType, Role, Tape, TensorId};
+use crate::verify::{Case, CaseBuilder, Fill, HALF_BOUND};
+
+/// What the angles of the pairs are powers of.
+const BASE: f64 = 10_000.0;
+
+/// The op; see the module's documentation. Input: the table; output: qkv, changed in place.
+#[derive(Clone, Debug)]
+pub struct Rotary {
+    /// H.
+    pub n_head: usize,
+    /// T; rows are whole sequences.
+    pub sequence: usize,
+    /// R: columns of a head that are turned.
+    pub columns: usize,
+    /// By −θ.
+    pub back: bool,
+    /// The table has the angles of the rows as they come, whatever their positions are.
+    pub given: bool,
+}
+
+impl Tape {
+    /// Records that the first `columns` of each query and key head in `qkv` [B·T, 3·d] are turned, in place: whatever
+    /// reads qkv afterwards reads it turned. qkv is an intermediate that nothing has read yet.
+    pub fn rotary(&mut self, qkv: TensorId, n_head: usize, sequence: usize, columns: usize) {
+        let table = self.turns(sequence, columns);
+        self.turn(table, qkv, Rotary { n_head, sequence, columns, back: false, given: false });
+    }
+
+    /// The same of rows at `positions` [R], of u32, below `context`: a row that is not there becomes zero where it would be
+    /// turned.
+    pub fn rotary_at(
+        &mut self,
+        qkv: TensorId,
+        n_head: usize,
+        (positions, context): (TensorId, usize),
+        columns: usize,
+    ) {
+        let sequence = self.shape(positions).elements();
+        let table = self.turns(context, columns);
+        let table = self.gather(positions, table);
+        self.turn(table, qkv, Rotary { n_head, sequence, columns, back: false, given: true });
+    }
+
+    /// The table of `sequence` positions, which all that turn as many share.
+    fn turns(&mut self, sequence: usize, columns: usize) -> TensorId {
+        let name = format!("rotary {sequence}x{columns}");
+        let known = self.find(&name);
+        known.unwrap_or_else(|| self.constant(&name, &[sequence, columns], table(sequence, columns)))
+    }
+
+    fn turn(&mut self, table: TensorId, qkv: TensorId, op: Rotary) {
+        let Rotary { n_head, sequence, columns, .. } = op;
+        let (rows, width) = self.shape(qkv).as_matrix();
+        assert!(rows.is_multiple_of(sequence), "rotary: {rows} rows in sequences of {sequence}");
+        assert!(width.is_multiple_of(3 * n_head), "rotary: {width} columns for {n_head} heads");
+        assert!(
+            columns > 0 && columns.is_multiple_of(2) && columns <= width / (3 * n_head),
+            "rotary: {columns} columns of a head of {}",
+            width / (3 * n_head)
+        );
+        let info = self.info(qkv);
+        assert!(
+            info.role == Role::Activation && info.parent.is_none(),
+            "rotary changes {} in place",
+            info.name
+        );
+        let read = self.nodes().iter().any(|node| node.inputs.contains(&qkv));
+        assert!(!read, "rotary would change {} under those that have read it", self.info(qkv).name);
+        self.record(op, &[table], &[qkv]);
+    }
+}
+
+/// θ of pair `i` of `columns` / 2 at a position.
+fn angle(position: usize, i: usize, columns: usize) -> f64 {
+    position as f64 * BASE.powf(-2.0 * i as f64 / columns as f64)
+}
+
+/// The table, row-major.
+fn table(sequence: usize, columns: usize) -> Vec<f32> {
+    let row = |position: usize| {
+        let angles = move || (0..columns / 2).map(move |i| angle(position, i, columns));
+        angles().map(f64::cos).chain(angles().map(f64::sin))
+    };
+    (0..sequence).flat_map(row).map(|value| value as f32).collect()
+}
+
+impl Op for Rotary {
+    fn stem(&self) -> &'static str {
+        "rotary"
+    }
+
+    fn name(&self) -> &'static str {
+        if self.back { "rotary.backward" } else { "rotary" }
+    }
+
+    /// By the formula, not by the table, unless that is given: what is wrong with it shows.
+    fn reference(&self, io: &mut Io<'_>) {
+        let (_, width) = io.output_shape(0).as_matrix();
+        let (head, half) = (width / (3 * self.n_head), self.columns / 2);
+        let (inputs, outputs) = io.split();
+        let turn = |row: usize, i: usize| match self.given {
+            true => (inputs[0][row * self.columns + half + i], inputs[0][row * self.columns + i]),
+            false => angle(row % self.sequence, i, self.columns).sin_cos(),
+        };
+        for (row, qkv) in outputs[0].chunks_mut(width).enumerate() {
+            for head in qkv[..width / 3 * 2].chunks_mut(head) {
+                let (first, rest) = head.split_at_mut(half);
+                for (i, (a, b)) in first.iter_mut().zip(rest).enumerate() {
+                    let (sin, cos) = turn(row, i);
+                    let sin = if self.back { -sin } else { sin };
+                    (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+                }
+            }
+        }
+    }
+
+    fn accumulates(&self, _output: usize) -> bool {
+        true
+    }
+
+    fn recipe(&self, shapes: &Shapes<'_>, _device: &Traits) -> Recipe {
+        /// `LANES` · `EACH` of the shader.
+        const VECTORS_PER_GROUP: usize = 256;
+        let (rows, width) = shapes.outputs[0].as_matrix();
+        // A head is whole vec4s wide; half of its turned columns need not be.
+        let half = Vectors::of(self.columns / 2);
+        let stored = shapes.half_output(0);
+        let texts =
+            [("stored", element::vector(stored, half.size)), ("narrow", element::narrow(stored, half.size))];
+        let text = unroll(include_str!("../../shaders/rotary.wgsl"), &[], &[], &texts);
+        let fragments = [element::fragments(stored), &[half.fragment]].concat();
+        let count = rows * 2 * self.n_head * half.width;
+        let constants = [
+            ("COUNT", count as f64),
+            ("PAIRS", half.width as f64),
+            ("HEADS", (2 * self.n_head) as f64),
+            ("HEAD", (width / (3 * self.n_head) / half.size) as f64),
+            ("ROW", (width / half.size) as f64),
+            ("SEQUENCE", self.sequence as f64),
+            ("SIDE", if self.back { -1.0 } else { 1.0 }),
+        ];
+        let bindings = [("turns", Operand::Input(0)), ("qkv", Operand::Output(0))];
+        let kernel = Kernel::new(&fragments, &text, "rotary", &constants);
+        Recipe::one(kernel, &bindings, grid(count.div_ceil(VECTORS_PER_GROUP)))
+    }
+
+    fn adjoint(&self, adjoint: &mut Adjoint<'_>) {
+        let Some(gradient) = adjoint.own_gradient(0) else { return };
+        let table = adjoint.input(0);
+        adjoint.tape.record(Self { back: !self.back, ..self.clone() }, &[table], &[gradient]);
+    }
+
+    /// Six for a pair.
+    fn flops(&self, shapes: &Shapes<'_>) -> u64 {
+        6 * self.pairs(shapes)
+    }
+
+    /// The table, and of qkv what is turned, read and written.
+    fn bytes(&self, shapes: &Shapes<'_>) -> u64 {
+        let each = 4 * shapes.output_types[0].bytes() as u64;
+        4 * shapes.input_elements(0) as u64 + each * self.pairs(shapes)
+    }
+}
+
+impl Rotary {
+    fn pairs(&self, shapes: &Shapes<'_>) -> u64 {
+        let (rows, _) = shapes.outputs[0].as_matrix();
+        (rows * self.n_head * self.columns) as u64
+    }
+}
+
+/// Halves with and without vec4, parts of a head and whole ones, one position and 2,048 of them; f32 and f16.
+pub fn cases(seed: u64) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (batch, sequence, n_head, width, columns) in [
+        (1, 1, 1, 4, 2),
+        (2, 5, 3, 4, 4),
+        (3, 33, 2, 12, 6),
+        (2, 16, 4, 64, 16),
+        (1, 7, 1, 32, 32),
+        (1, 2048, 1, 20, 10),
+        (1, 2048, 1, 8, 8),
+    ] {
+        let label = format!("{batch}x{n_head} of {sequence}x{width}, {columns} turned");
+        let shape = [batch * sequence, 3 * n_head * width];
+        let mut case = CaseBuilder::new("rotary", label.clone(), seed);
+        let [a, b] = ["a", "b"].map(|name| case.input(name, &shape, Fill::Normal(1.0)));
+        let qkv = case.tape.add(a, b);
+        case.tape.rotary(qkv, n_head, sequence, columns);
+        // The sum before, the table, two products and their sum are rounded by 6e-8 of themselves each; each is at
+        // most √2 of the largest element: 5 · 1.41 · 6e-8.
+        cases.push(case.finish(&[qkv], &[], 4.3e-7));
+
+        let mut case = CaseBuilder::new("rotary", format!("f16 {label}"), seed);
+        let x = case.input_of("x", &[shape[0], 8], DType::F16, Fill::Normal(1.0));
+        let w = case.matrix("w", &[8, shape[1]], true, Fill::Normal(0.4));
+        let qkv = case.tape.linear(x, w, None);
+        case.tape.rotary(qkv, n_head, sequence, columns);
+        cases.push(case.finish(&[qkv], &[], HALF_BOUND));
+    }
+    // Rows of a text as generation reads them, one of them not there.
+    let mut case = CaseBuilder::new("rotary", "rows at 70, 71 and none of 90", seed);
+    let [a, b] = ["a", "b"].map(|name| case.input(name, &[3, 3 * 2 * 12], Fill::Normal(1.0)));
+    let positions = case.indices("positions", &[3], &[70, 71, super::gather::NO_ROW]);
+    let qkv = case.tape.add(a, b);
+    case.tape.rotary_at(qkv, 2, (positions, 90), 6);
+    cases.push(case.finish(&[], &[qkv], 4.3e-7));
+    cases
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_the_formula_in_f32() {
+        let (sequence, columns) = (2048, 16);
+        let table = table(sequence, columns);
+        assert_eq!(table.len(), sequence * columns);
+        for (position, row) in table.chunks(columns).enumerate() {
+            for i in 0..columns / 2 {
+                // 10000^(−2i/16) by repeated square roots: another way than `powf`.
+                let step = 0.1_f64.sqrt();
+                let theta = position as f64 * step.powi(i as i32);
+                assert!((f64::from(row[i]) - theta.cos()).abs() < 6e-8, "cos at {position}, pair {i}");
+                assert!((f64::from(row[i + 8]) - theta.sin()).abs() < 6e-8, "sin at {position}, pair {i}");
+            }
+        }
+    }
+}
