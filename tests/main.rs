@@ -6,6 +6,7 @@ mod checkpoint;
 mod cli;
 mod config;
 mod data;
+mod entropy_guided;
 mod memory;
 mod mixed;
 mod observe;

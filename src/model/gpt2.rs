@@ -3,9 +3,12 @@
 //! x = dropout(wte[token] + wpe[position]); per block x ← x + attention(norm₁ x), x ← x + ffn(norm₂ x);
 //! logits = final_norm(x) · wteᵀ. The norm-free models of arXiv 2410.09637 keep the final norm.
 
-use super::block::{Activate, Linear, Normalization, biased, biased_attention, operand};
+use super::block::{
+    Activate, Linear, Normalization, Regularizer, Residual, Temperature, biased, biased_attention,
+    loss_scale, losses, operand,
+};
 use super::{Pass, Recorded, names};
-use crate::config::{Activation, ModelConfig, Norm, Precision, Recompute, SlopeScope};
+use crate::config::{Activation, FeedForward, ModelConfig, Norm, Precision, Recompute, SlopeScope};
 use crate::ops::cross_entropy::Targets;
 use crate::ops::magnitudes::WITH_MEDIAN;
 use crate::tape::{DType, Tape, TensorId};
@@ -16,11 +19,15 @@ pub(crate) const SHARED_SLOPE: &str = "transformer.act.slopes";
 struct Block {
     norm_1: Normalization,
     attention: Linear,
+    temperature: Temperature,
+    regularizer: Regularizer,
     project: Linear,
     norm_2: Normalization,
-    expand: Linear,
+    /// Not there where the feed-forward network is one matrix.
+    expand: Option<Linear>,
     activate: Activate,
     contract: Linear,
+    residual: Residual,
 }
 
 struct Gpt2 {
@@ -40,7 +47,8 @@ pub(super) fn record(config: &ModelConfig, pass: &Pass) -> Recorded {
         if pass.micro_batches == 1 {
             tape.overwrite_gradients();
         }
-        tape.backward(loss);
+        let losses = losses(&tape, config, loss);
+        tape.backward_of(&losses);
     }
     Recorded { tape, loss }
 }
@@ -87,8 +95,7 @@ impl Gpt2 {
         let x = self.final_norm.apply(tape, x);
         let targets = tape.input(names::TARGETS, &[places], DType::U32);
         let scale = tape.input(names::SCALE, &[1], DType::F32);
-        let mixed = pass.precision == Precision::Mixed;
-        let scaling = mixed.then(|| tape.input(names::SCALING, &[4], DType::F32));
+        let scaling = loss_scale(tape, pass.precision);
         let loss = tape.observation(names::LOSS, &[1]);
         tape.tied_cross_entropy(x, self.head, Targets { targets, scale, loss, scaling }, pass.piece_bytes);
         loss
@@ -104,7 +111,9 @@ impl Block {
         shared: Option<TensorId>,
     ) -> Self {
         let name = |part: &str| format!("transformer.h.{layer}.{part}");
-        let (width, inner) = (config.n_embd, config.inner());
+        let width = config.n_embd;
+        let fused = config.ffn == FeedForward::Fused;
+        let inner = if fused { width } else { config.inner() };
         let norm =
             |tape: &mut Tape, part| Normalization::declare(tape, config, precision, config.norm, &name(part));
         let linear =
@@ -112,11 +121,14 @@ impl Block {
         Self {
             norm_1: norm(tape, "ln_1"),
             attention: linear(tape, "attn.c_attn", (width, 3 * width), biased_attention(config)),
+            temperature: Temperature::declare(tape, config, &name("attn")),
+            regularizer: Regularizer::declare(tape, config, &name("attn")),
             project: linear(tape, "attn.c_proj", (width, width), biased(config, width)),
             norm_2: norm(tape, "ln_2"),
-            expand: linear(tape, "mlp.c_fc", (width, inner), biased(config, inner)),
+            expand: (!fused).then(|| linear(tape, "mlp.c_fc", (width, inner), biased(config, inner))),
             activate: Activate::declare(tape, config, layer, shared),
             contract: linear(tape, "mlp.c_proj", (inner, width), biased(config, width)),
+            residual: Residual::declare(tape, config, &name("mlp")),
         }
     }
 
@@ -131,8 +143,11 @@ impl Block {
         tape.enter(&format!("h.{layer}.attn"));
         let a = self.norm_1.apply(tape, x);
         let qkv = self.attention.apply(tape, a);
-        let heads = tape.attention(qkv, config.n_head, pass.sequence, pass.entropy);
-        if let Some(entropy) = heads.entropy {
+        let qkv = self.temperature.apply(tape, qkv, pass.sequence);
+        let entropies = pass.entropy || self.regularizer.wants_entropy(pass);
+        let heads = tape.attention(qkv, config.n_head, pass.sequence, entropies);
+        self.regularizer.apply(tape, config, pass, layer, heads.entropy);
+        if let (true, Some(entropy)) = (pass.entropy, heads.entropy) {
             let mean = tape.observation(&names::head_entropy(layer), &[config.n_head]);
             let nonfinite = tape.observation(&names::nonfinite(layer), &[config.n_head]);
             tape.head_entropy(entropy, mean, nonfinite, 1.0 / pass.micro_batches as f32);
@@ -140,12 +155,12 @@ impl Block {
         let x = self.project.apply_onto(tape, x, heads.output);
         tape.enter(&format!("h.{layer}.mlp"));
         let f = self.norm_2.apply(tape, x);
-        let f = self.expand.apply(tape, f);
+        let f = self.expand.as_ref().map_or(f, |expand| expand.apply(tape, f));
         remade_if(pass.recompute == Recompute::Ffn, tape, |tape| {
             let f = self.activate.apply(tape, f);
-            let x = self.contract.apply_onto(tape, x, f);
+            let x = self.residual.apply(tape, x, &self.contract, f);
             // After the product, which on some devices has had an image made of f.
-            if pass.layers {
+            if pass.layers && self.expand.is_some() {
                 tape.observing(|tape| {
                     let units = tape.observation(&names::active_units(layer), &[config.inner()]);
                     tape.count_nonzero(f, units);

@@ -57,6 +57,11 @@ pub mod names {
         format!("head entropy {layer}")
     }
 
+    /// f32 [n_head]: what the entropies of a layer's heads cost, λ included.
+    pub fn entropy_penalty(layer: usize) -> String {
+        format!("entropy penalty {layer}")
+    }
+
     /// f32 [n_inner]: tokens of a micro-batch for which each unit of a layer's feed-forward network is not zero.
     pub fn active_units(layer: usize) -> String {
         format!("active units {layer}")
@@ -107,7 +112,8 @@ impl Parameter {
 }
 
 /// The trained tensors of a model, in the order of the Hugging Face file. Matrices, embeddings and, if
-/// `decay_slopes`, slopes decay; biases and LayerNorm do not. In mixed precision matrices and the token table, which
+/// `decay_slopes`, slopes decay; biases, LayerNorm, temperatures, entropy thresholds and the scales of a feed-forward
+/// network do not, as in the code behind arXiv 2501.03489. In mixed precision matrices and the token table, which
 /// is the head as well, have copies.
 pub fn parameters(config: &ModelConfig, decay_slopes: bool, precision: Precision) -> Vec<Parameter> {
     // What is recorded is what there is: the smallest pass declares every parameter once.
@@ -126,7 +132,8 @@ pub fn parameters(config: &ModelConfig, decay_slopes: bool, precision: Precision
     let describe = |id: TensorId| {
         let info = tape.info(id);
         let slope = info.name.ends_with(".slopes");
-        let decays = if slope { decay_slopes } else { info.shape.dims().len() > 1 };
+        let temperature = info.name.ends_with(".temperature");
+        let decays = if slope { decay_slopes } else { info.shape.dims().len() > 1 && !temperature };
         let copied = tape.known_half(id).is_some();
         Parameter { name: info.name.clone(), shape: info.shape.dims().to_vec(), decays, copied }
     };

@@ -17,11 +17,14 @@ pub mod column_sum;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod embedding;
+pub mod entropy_penalty;
 pub mod gradient_norm;
 pub mod head_entropy;
 pub mod layer_norm;
 pub mod magnitudes;
 pub mod matmul;
+pub mod scaled_sum;
+pub mod temperature;
 
 pub use kernel::{
     Binding, Choices, Dispatch, Kernel, MAX_GROUPS, MAX_ITERATIONS, Operand, Recipe, Traits, Tuning,
@@ -50,11 +53,14 @@ pub const CASES: &[(&str, Cases)] = &[
     ("cross_entropy", cross_entropy::cases),
     ("dropout", dropout::cases),
     ("embedding", embedding::cases),
+    ("entropy_penalty", entropy_penalty::cases),
     ("gradient_norm", gradient_norm::cases),
     ("head_entropy", head_entropy::cases),
     ("layer_norm", layer_norm::cases),
     ("magnitudes", magnitudes::cases),
     ("matmul", matmul::cases),
+    ("scaled_sum", scaled_sum::cases),
+    ("temperature", temperature::cases),
 ];
 
 /// One operation: what it computes, on both readers of a tape.
