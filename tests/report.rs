@@ -328,6 +328,7 @@ fn records_keep_every_float() {
             tokens: 9,
             tokens_per_s: 5e3,
             loss_scale: Some(65536.0),
+            entropy_penalty: Some(f32::INFINITY),
             overflow: true,
         }),
         Record::Attention(Attention {
