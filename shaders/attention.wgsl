@@ -6,8 +6,9 @@
 // tiles. Two ways to hand a row of the tile to every lane:
 //   shuffle   the workgroup is one subgroup; each lane loads one row, the others read its registers
 //   (else)    the tile lies in workgroup memory
-// Flags: forward | query_gradient | key_gradient; shuffle; images (inputs are read as images); entropy; held (the lane's own rows stay in
-// registers; otherwise they are read again for every few keys).
+// Flags: forward | query_gradient | key_gradient; shuffle; images (inputs are read as images); entropy; guided (a gradient
+// arrives at the entropy as well); held (the lane's own rows stay in registers; otherwise they are read again for every
+// few keys).
 // Numbers: columns (vec4s of a head's row), lanes, rows, keys (rows of the tile taken at once), tile.
 // Texts: element, how qkv, output and their gradients are stored, and narrow, what turns vec4<f32> into it; texel.
 
@@ -48,8 +49,14 @@ const EXPONENT = 0x7f800000u; // all ones in whatever is not finite
 @group(0) @binding(4) var<storage, read> output: array<vec4<$element>>; // [B*T, H*COLUMNS]
 //# end
 @group(0) @binding(5) var<storage, read_write> delta: array<f32>; // [B, H, T]: sum of d_output * output
+//# if guided
+@group(0) @binding(6) var<storage, read> entropy: array<f32>; // [B, H, T], nats
+//# end
 //# else
 @group(0) @binding(4) var<storage, read> delta: array<f32>; // [B, H, T]
+//# end
+//# if guided
+@group(0) @binding(7) var<storage, read> d_entropy: array<f32>; // [B, H, T]; delta then holds d_entropy * entropy as well
 //# end
 //# end
 
@@ -60,6 +67,9 @@ var<workgroup> right: array<vec4<f32>, TILE * COLUMNS>; // [TILE, COLUMNS]: valu
 //# if key_gradient
 var<workgroup> tile_lse: array<f32, TILE>;
 var<workgroup> tile_delta: array<f32, TILE>;
+//# if guided
+var<workgroup> tile_guide: array<f32, TILE>;
+//# end
 //# end
 //# end
 
@@ -143,7 +153,12 @@ fn key_gradient(
     //# end
     //# if query_gradient
     let lse_$r = lse[line + near_$r];
+    //# if guided
+    let guide_$r = d_entropy[line + near_$r];
+    var delta_$r = guide_$r * entropy[line + near_$r];
+    //# else
     var delta_$r = 0.0;
+    //# end
     //# for c in columns
     //# if held
     let g_${r}_$c = d_output_at(out_$r, ${c}u);
@@ -176,6 +191,9 @@ fn key_gradient(
         let from_right = from_left;
         let lane_lse = lse[line + other];
         let lane_delta = delta[line + other];
+        //# if guided
+        let lane_guide = d_entropy[line + other];
+        //# end
         //# else
         let from_left = vec2(width + column, token + other);
         let from_right = vec2(2u * width + column, token + other);
@@ -201,6 +219,9 @@ fn key_gradient(
             let row = line + min(block + n, SEQUENCE - 1u);
             tile_lse[n] = lse[row];
             tile_delta[n] = delta[row];
+            //# if guided
+            tile_guide[n] = d_entropy[row];
+            //# end
         }
         //# end
         workgroupBarrier();
@@ -296,8 +317,13 @@ fn key_gradient(
         // Gradients of the probabilities, then of the scores.
         //# for r in rows
         //# for j in keys
+        //# if guided
+        var p_${r}_$j = -delta_$r - guide_$r * (s_${r}_$j - lse_$r);
+        s_${r}_$j = select(0.0, exp(s_${r}_$j - lse_$r), block + sub + ${j}u <= i_$r);
+        //# else
         s_${r}_$j = select(0.0, exp(s_${r}_$j - lse_$r), block + sub + ${j}u <= i_$r);
         var p_${r}_$j = -delta_$r;
+        //# end
         //# end
         //# end
         //# for c in columns
@@ -350,13 +376,24 @@ fn key_gradient(
         //# if shuffle
         let lse_$j = subgroupShuffle(lane_lse, ${j}u);
         let delta_$j = subgroupShuffle(lane_delta, ${j}u);
+        //# if guided
+        let guide_$j = subgroupShuffle(lane_guide, ${j}u);
+        //# end
         //# else
         let lse_$j = tile_lse[sub + ${j}u];
         let delta_$j = tile_delta[sub + ${j}u];
+        //# if guided
+        let guide_$j = tile_guide[sub + ${j}u];
+        //# end
         //# end
         //# for r in rows
+        //# if guided
+        var p_${r}_$j = -delta_$j - guide_$j * (s_${r}_$j - lse_$j);
+        s_${r}_$j = select(0.0, exp(s_${r}_$j - lse_$j), at_$j >= i_$r && at_$j < SEQUENCE);
+        //# else
         s_${r}_$j = select(0.0, exp(s_${r}_$j - lse_$j), at_$j >= i_$r && at_$j < SEQUENCE);
         var p_${r}_$j = -delta_$j;
+        //# end
         //# end
         //# end
         //# for c in columns

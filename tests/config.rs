@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use normfree::config::{
-    Activation, Bias, Config, EntropyReference, Family, Norm, OnNonfinite, Optimizer, Order, Recompute,
-    SlopeScope,
+    Activation, Bias, Config, EntropyPenalty, EntropyReference, Family, FeedForward, Norm, OnNonfinite,
+    Optimizer, Order, Recompute, SlopeScope,
 };
 use normfree::fault::Kind;
 use proptest::prelude::*;
@@ -78,8 +78,9 @@ fn preset(name: &str) -> Config {
 #[test]
 fn every_preset_is_valid_and_round_trips() {
     let files = presets();
-    let what = "eight experiments at two sizes, four with Pythia, four of the demo, three to time";
-    assert_eq!(files.len(), 27, "{what}: {files:?}");
+    let what = "eight experiments at two sizes, four with Pythia, four of the demo, four entropy-guided ones, three to \
+                time";
+    assert_eq!(files.len(), 31, "{what}: {files:?}");
     for path in files {
         let config = Config::load(&path, &[]).unwrap_or_else(|fault| panic!("{fault}"));
         config.validate().unwrap_or_else(|fault| panic!("{}: {fault}", path.display()));
@@ -166,6 +167,64 @@ fn parameter_count_of_gpt2_itself() {
     assert_eq!(model.parameter_count(), 124_439_808);
 }
 
+/// The paper's last model: one matrix of the feed-forward network, 2 scales, 12 thresholds and 12 × 1,024 temperatures a
+/// block.
+#[test]
+fn parameter_counts_of_entropy_guided_models() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/paper/sm_r.toml");
+    let count = |changes: &[&str]| {
+        let changes: Vec<String> = changes.iter().map(|&change| change.to_owned()).collect();
+        Config::load(&path, &changes).unwrap_or_else(|fault| panic!("{fault}")).model.parameter_count()
+    };
+    let plain = count(&[]);
+    assert_eq!(count(&["model.entropy_regularization=1e-5"]), plain + 144);
+    assert_eq!(count(&["model.learnable_temperature=true"]), plain + 12 * 12 * 1024);
+    assert_eq!(count(&["model.ffn_scaling=true"]), plain + 24);
+    let fused = ["model.ffn=fused", "model.activation_function=none"];
+    assert_eq!(count(&fused), plain - 12 * 7 * 768 * 768);
+    let biased = |more: &[&str]| count(&[&["model.bias=all"], more].concat());
+    assert_eq!(biased(&fused), biased(&[]) - 12 * (7 * 768 * 768 + 4 * 768));
+}
+
+#[test]
+fn entropy_guided_presets_are_what_their_names_say() {
+    for (name, activation, fused, regularized) in [
+        ("ereg_sm_g", Activation::Gelu, false, true),
+        ("ereg_sm_r", Activation::Relu, false, true),
+        ("sm_t_scfuffn", Activation::None, true, false),
+        ("ereg_sm_t_scfuffn", Activation::None, true, true),
+    ] {
+        let model = preset(&format!("ereg/{name}.toml")).model;
+        assert_eq!((model.norm, model.activation_function), (Norm::None, activation), "{name}");
+        let ffn = if fused { FeedForward::Fused } else { FeedForward::Standard };
+        assert_eq!(
+            (model.ffn, model.ffn_scaling, model.learnable_temperature),
+            (ffn, fused, fused),
+            "{name}"
+        );
+        assert_eq!(model.regularizes_entropy(), regularized, "{name}");
+        assert_eq!((model.n_layer, model.n_head, model.n_embd, model.n_positions), (4, 4, 64, 128), "{name}");
+    }
+}
+
+#[test]
+fn a_fused_network_has_neither_activation_nor_inner_width() {
+    let message = with(&["model.ffn=fused"]).expect_err("relu in a fused network");
+    says(&message, &["model.ffn", "model.activation_function", "relu", "\"none\" would do"]);
+    let fused = ["model.ffn=fused", "model.activation_function=none"];
+    let message = with(&[&fused[..], &["model.n_inner=48"]].concat()).expect_err("a width inside one matrix");
+    says(&message, &["model.n_inner", "48", "leave n_inner out"]);
+    assert!(with(&fused).is_ok());
+    for (key, would_do) in [
+        ("model.entropy_regularization=-1", "0 or greater"),
+        ("model.entropy_margin=-0.1", "0 or greater"),
+        ("model.temperature_init=0", "greater than 0"),
+        ("model.entropy_penalty=rows", "\"row_sum\" or \"row_mean\" or \"head_mean\""),
+    ] {
+        says(&with(&[key]).expect_err(key), &[key.split_once('=').unwrap().0, would_do]);
+    }
+}
+
 #[test]
 fn a_gpt_neox_is_pythia() {
     let family = "model.family=gpt_neox";
@@ -228,6 +287,10 @@ fn what_the_file_leaves_out_is_the_originals() {
     assert_eq!((model.layer_norm_epsilon, model.initializer_range, model.embd_pdrop), (1e-5, 0.02, 0.1));
     assert_eq!((model.leaky_slope, model.slope_init), (0.01, 0.01));
     assert_eq!((model.slope_scope, model.bias), (SlopeScope::PerLayer, Bias::QueryKey));
+    assert_eq!((model.ffn, model.ffn_scaling), (FeedForward::Standard, false));
+    assert_eq!((model.learnable_temperature, model.temperature_init), (false, 1.0));
+    assert_eq!((model.entropy_regularization, model.entropy_penalty), (0.0, EntropyPenalty::RowSum));
+    assert_eq!((model.entropy_margin, model.entropy_threshold_init), (0.2, 0.5));
     assert_eq!(data.order, Order::Shuffle);
     assert_eq!((train.gradient_accumulation_steps, train.sequence_length), (1, 16));
     assert_eq!((train.final_learning_rate, train.warmup_ratio, train.weight_decay), (1e-7, 0.05, 0.1));

@@ -69,7 +69,7 @@ fn agrees(gpus: [Gpu; 2], changes: &[&str], seed: u64) {
 }
 
 /// Each norm, activation and bias, and positions that are more than one chunk.
-const MODELS: [&[&str]; 8] = [
+const MODELS: [&[&str]; 10] = [
     &["model.n_positions=150", "train.sequence_length=140"],
     &["model.norm=none", "model.activation_function=relu", "model.bias=none"],
     &[
@@ -87,6 +87,13 @@ const MODELS: [&[&str]; 8] = [
         "model.n_embd=24",
         "model.n_inner=36",
         "model.rotary_pct=0.5",
+    ],
+    &["model.learnable_temperature=true", "model.ffn_scaling=true", "model.entropy_regularization=0.01"],
+    &[
+        "model.family=gpt_neox",
+        "model.learnable_temperature=true",
+        "model.ffn=fused",
+        "model.activation_function=none",
     ],
     &["model.activation_function=none", "model.vocab_size=4203", "model.n_embd=36", "model.n_head=3"],
 ];

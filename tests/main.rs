@@ -6,6 +6,7 @@ mod checkpoint;
 mod cli;
 mod config;
 mod data;
+mod entropy_guided;
 mod generate;
 mod gpt_neox;
 mod memory;

@@ -17,7 +17,7 @@ const MIXED: &str = "train.precision=mixed";
 /// the larger elements, and several times that in the worst of thousands. AdamW moves an element by the learning rate
 /// whatever its gradient's size, so that of the smallest ones the roundings decide; ten steps of 1e-2 beside weights of
 /// 0.1 make percents of a tensor.
-const SMOOTH: Bounds = Bounds { loss: [2e-4, 2e-3], gradients: 1e-2, slopes: 5e-2, weights: 5e-2 };
+pub const SMOOTH: Bounds = Bounds { loss: [2e-4, 2e-3], gradients: 1e-2, slopes: 5e-2, weights: 5e-2 };
 
 /// The same past a kink: a number that rounding moves over it lets the whole gradient of its place come or go. Of 14,000
 /// such numbers some five are so near. One adds up to some 3 · 2 standard deviations of a product to one of 54 terms,

@@ -328,6 +328,7 @@ fn records_keep_every_float() {
             tokens: 9,
             tokens_per_s: 5e3,
             loss_scale: Some(65536.0),
+            entropy_penalty: Some(f32::INFINITY),
             overflow: true,
         }),
         Record::Attention(Attention {
@@ -424,6 +425,9 @@ fn runs_are_named_as_the_paper_names_them() {
         ("layer_norm", "relu", "SM+LN+R"),
         ("none", "leaky_relu\"\nleaky_slope = 0.1 #\"", "SM+LeakyR(0.1)"),
         ("none", "learnable_lrelu\"\nslope_scope = \"per_layer", "SM+LearnableR(per layer)"),
+        ("none", "gelu\"\nentropy_regularization = 1e-5 #\"", "EReg(SM+G)"),
+        ("none", "relu\"\nentropy_regularization = 0.0\nffn_scaling = true #\"", "SM+R+ScFFN"),
+        ("none", "none\"\nlearnable_temperature = true\nffn_scaling = true\nffn = \"fused", "SM(t)+ScFuFFN"),
     ] {
         assert_eq!(name(&format!("norm = \"{norm}\"\nactivation_function = \"{activation}\"")), expected);
     }
@@ -472,6 +476,7 @@ fn synthetic(name: &str, panel: &Panel, steps: u64, end: f64, breaks: u64) -> Ru
             tokens,
             tokens_per_s: 6e3,
             loss_scale: None,
+            entropy_penalty: None,
             overflow: false,
         });
         if step % 50 == 49 {

@@ -72,6 +72,11 @@ fn configs() -> Vec<Config> {
     let slopes = "model.activation_function=learnable_lrelu";
     list.push(base(&[slopes, "model.slope_scope=shared", "model.bias=all", "train.optimizer=adamw"]));
     list.push(base(&[slopes, "model.slope_scope=per_block", "model.bias=none", "model.final_norm=false"]));
+    let guided =
+        ["model.entropy_regularization=0.1", "model.learnable_temperature=true", "model.ffn_scaling=true"];
+    let fused = ["model.ffn=fused", "model.activation_function=none"];
+    list.push(base(&[&guided[..], &["model.norm=none", "model.entropy_penalty=head_mean"]].concat()));
+    list.push(base(&[&guided[..], &fused, &["train.precision=mixed", "model.n_embd=128"]].concat()));
     // Widths that are no multiple of 64, and the widest head.
     list.push(base(&["model.n_embd=20", "model.n_head=1", "model.vocab_size=97"]));
     list.push(base(&["model.n_embd=512"]));

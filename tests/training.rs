@@ -103,7 +103,10 @@ impl Reference {
             set(memory, names::SCALING, self.update.get(update, scaling));
         }
         for layer in 0..config.model.n_layer {
-            memory.clear(tape, tape.find(&names::head_entropy(layer)).unwrap());
+            let summed = [names::head_entropy(layer), names::entropy_penalty(layer)];
+            for tensor in summed.iter().filter_map(|name| tape.find(name)) {
+                memory.clear(tape, tensor);
+            }
         }
         for (i, batch) in batches.iter().enumerate() {
             let (sorted, segments) = sort_by_token(&batch.tokens);
@@ -210,6 +213,10 @@ pub fn agrees(changes: &[&str]) {
     agrees_within(changes, &F32);
 }
 
+pub fn within_f32(changes: &[&str]) {
+    agrees(changes);
+}
+
 pub fn agrees_within(changes: &[&str], bounds: &Bounds) {
     let seed = seed();
     let config = config(changes);
@@ -255,7 +262,7 @@ pub fn agrees_within(changes: &[&str], bounds: &Bounds) {
         let square = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();
         let apart = square(&mut got.iter().zip(&want).map(|(g, w)| g - w));
         // A slope can end next to zero: it counts as what ten updates of the learning rate add up to.
-        let least: f64 = if parameter.name.ends_with("slopes") { 0.1 } else { 1e-6 };
+        let least: f64 = if is_one_sum(&parameter.name) { 0.1 } else { 1e-6 };
         let off = (apart / square(&mut want.iter().copied()).max(least * least)).sqrt();
         let name = &parameter.name;
         let holds = worst.holds("weights", off, bounds.weights);
@@ -272,6 +279,11 @@ fn shifts_alike(config: &Config, element: usize) -> bool {
     (width..2 * width).contains(&element) && !turned
 }
 
+/// A slope, or a scale of a feed-forward network: its gradient is one number, a sum over all elements of a tensor.
+fn is_one_sum(name: &str) -> bool {
+    ["slopes", "alpha", "beta"].iter().any(|end| name.ends_with(end))
+}
+
 fn compare_gradients(
     engine: &Engine,
     reference: &Reference,
@@ -285,7 +297,7 @@ fn compare_gradients(
         let got = engine.store.read(&engine.gpu, &name, parameter.elements()).unwrap();
         let want = reference.micro.get(tape, tape.find(&name).unwrap());
         let off = difference(&got, want);
-        let slopes = parameter.name.ends_with("slopes");
+        let slopes = is_one_sum(&parameter.name);
         let (what, bound) = if slopes { ("slopes", bounds.slopes) } else { ("gradients", bounds.gradients) };
         assert!(worst.holds(what, off, bound), "{changes:?}: {name} differs by {off:e}");
     }

@@ -17,7 +17,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-pub use model::{Activation, Bias, Family, ModelConfig, Norm, SlopeScope};
+pub use model::{Activation, Bias, EntropyPenalty, Family, FeedForward, ModelConfig, Norm, SlopeScope};
 pub use train::{
     DataConfig, EntropyReference, ObserveConfig, OnNonfinite, Optimizer, Order, Precision, Recompute,
     TrainConfig,
@@ -180,6 +180,19 @@ impl Config {
                 )));
         }
         self.check_rotary(sheet)?;
+        let ModelConfig { ffn, activation_function: activation, n_inner, .. } = self.model;
+        if ffn == FeedForward::Fused && activation != Activation::None {
+            let keys = ["model.ffn", "model.activation_function"];
+            return Err(fault("a fused feed-forward network is one matrix: it has no activation", &keys)
+                .found(format_args!("ffn = \"{ffn}\", activation_function = \"{activation}\""))
+                .remedy("activation_function = \"none\" would do, or ffn = \"standard\""));
+        }
+        if ffn == FeedForward::Fused && n_inner != 4 * n_embd {
+            let keys = ["model.ffn", "model.n_inner"];
+            return Err(fault("a fused feed-forward network is one matrix: it has no width inside", &keys)
+                .found(format_args!("ffn = \"{ffn}\", n_inner = {n_inner}"))
+                .remedy("leave n_inner out, or set ffn = \"standard\""));
+        }
         let length = self.train.sequence_length;
         if length > n_positions {
             return Err(fault(

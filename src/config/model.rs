@@ -66,6 +66,28 @@ choice! {
     }
 }
 
+choice! {
+    /// The feed-forward network of a block.
+    FeedForward {
+        /// Two matrices with the activation between them.
+        Standard = "standard",
+        /// One matrix `n_embd` × `n_embd` in place of both: what they are without an activation (arXiv 2501.03489).
+        Fused = "fused",
+    }
+}
+
+choice! {
+    /// What the entropy regularizer holds against a head's threshold. Deviations count squared, beyond the margin.
+    EntropyPenalty {
+        /// Each row's entropy; the sum over all rows of a micro-batch, as in the code of arXiv 2501.03489.
+        RowSum = "row_sum",
+        /// Each row's entropy; the mean over the rows, so that the batch's size does not matter.
+        RowMean = "row_mean",
+        /// The head's mean entropy over a micro-batch, as in the paper's algorithm.
+        HeadMean = "head_mean",
+    }
+}
+
 /// The decoder. Sizes are counts of elements.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -97,6 +119,22 @@ pub struct ModelConfig {
     /// Where the slopes of `learnable_lrelu` start.
     pub slope_init: f64,
     pub slope_scope: SlopeScope,
+    pub ffn: FeedForward,
+    /// A block ends in β·x + FFN(x)/α, each with a trained α and β that start at 1, in place of x + FFN(x).
+    pub ffn_scaling: bool,
+    /// Scores of attention are divided by a trained temperature for each head and position.
+    pub learnable_temperature: bool,
+    /// Where the temperatures start.
+    pub temperature_init: f64,
+    /// λ: what the entropy penalty, a mean over heads and layers, counts for beside the cross-entropy; 0 switches the
+    /// regularizer and its trained thresholds off. It stands here, as `router_aux_loss_coef` does in Hugging Face's
+    /// configurations, because the thresholds are parameters.
+    pub entropy_regularization: f64,
+    pub entropy_penalty: EntropyPenalty,
+    /// γ: how far from its threshold an entropy may be at no cost, as a share of ln T.
+    pub entropy_margin: f64,
+    /// Where the thresholds start, as a share of ln T.
+    pub entropy_threshold_init: f64,
     pub bias: Bias,
     /// Dropout after the sum of the embeddings; there is none in the blocks.
     pub embd_pdrop: f64,
@@ -122,14 +160,25 @@ impl ModelConfig {
         self.n_inner
     }
 
+    /// Units inside the feed-forward network; a fused one has none.
+    pub fn units(&self) -> usize {
+        if self.ffn == FeedForward::Fused { 0 } else { self.n_inner }
+    }
+
+    /// Whether attention entropy is part of what is trained for.
+    pub fn regularizes_entropy(&self) -> bool {
+        self.entropy_regularization > 0.0
+    }
+
     /// Number of trained parameters. The tied head counts once; biases frozen at zero do not count.
     pub fn parameter_count(&self) -> usize {
         let d = self.n_embd;
         let norm = 2 * d;
-        let matrices = 4 * d * d + 2 * d * self.n_inner;
+        let fused = self.ffn == FeedForward::Fused;
+        let matrices = 4 * d * d + if fused { d * d } else { 2 * d * self.n_inner };
         let biases = match self.bias {
             Bias::QueryKey => 2 * d,
-            Bias::All => 4 * d + self.n_inner + d,
+            Bias::All => 4 * d + self.units() + d,
             Bias::None => 0,
         };
         let norms = match self.norm {
@@ -141,7 +190,11 @@ impl ModelConfig {
             Family::GptNeox => 2 * self.vocab_size * d,
         };
         let final_norm = if self.final_norm { norm } else { 0 };
-        embeddings + self.n_layer * (matrices + biases + norms) + final_norm + self.slope_count()
+        let temperatures = if self.learnable_temperature { self.n_head * self.n_positions } else { 0 };
+        let thresholds = if self.regularizes_entropy() { self.n_head } else { 0 };
+        let scales = if self.ffn_scaling { 2 } else { 0 };
+        let block = matrices + biases + norms + temperatures + thresholds + scales;
+        embeddings + self.n_layer * block + final_norm + self.slope_count()
     }
 
     /// Number of trained slopes in the whole model; 0 unless the activation is `learnable_lrelu`.

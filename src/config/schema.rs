@@ -4,8 +4,8 @@
 
 use super::value::Value;
 use super::{
-    Activation, Bias, EntropyReference, Family, Norm, OnNonfinite, Optimizer, Order, Precision, Recompute,
-    SlopeScope,
+    Activation, Bias, EntropyPenalty, EntropyReference, Family, FeedForward, Norm, OnNonfinite, Optimizer,
+    Order, Precision, Recompute, SlopeScope,
 };
 
 /// The tables, in the order in which they are written.
@@ -91,6 +91,14 @@ pub(super) const ROWS: &[Row] = &[
     row("model.leaky_slope", Number(Span::Any), is(0.01)),
     row("model.slope_init", Number(Span::Any), is(0.01)),
     row("model.slope_scope", Words(SlopeScope::WORDS), Otherwise::Word("per_layer")),
+    row("model.ffn", Words(FeedForward::WORDS), Otherwise::Word("standard")),
+    row("model.ffn_scaling", Flag, Otherwise::Flag(false)),
+    row("model.learnable_temperature", Flag, Otherwise::Flag(false)),
+    row("model.temperature_init", Number(Span::Positive), is(1.0)),
+    row("model.entropy_regularization", Number(Span::NotNegative), is(0.0)),
+    row("model.entropy_penalty", Words(EntropyPenalty::WORDS), Otherwise::Word("row_sum")),
+    row("model.entropy_margin", Number(Span::NotNegative), is(0.2)),
+    row("model.entropy_threshold_init", Number(Span::Any), is(0.5)),
     row("model.bias", Words(Bias::WORDS), OfFamily(&Otherwise::Word("query_key"), &Otherwise::Word("all"))),
     row(
         "model.embd_pdrop",

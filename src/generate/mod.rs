@@ -112,8 +112,17 @@ impl Reader {
             values
         };
         let positions = (first..first + tokens.len()).map(|position| position as u32).collect();
+        let positions: Vec<u32> = filled(positions);
+        if self.store.contains(names::TEMPERATURES) {
+            let context = self.context() as u32;
+            let place = |head: u32, p: u32| if p == NO_ROW { NO_ROW } else { head * context + p };
+            let heads = 0..self.model.n_head as u32;
+            let places: Vec<u32> =
+                heads.flat_map(|head| positions.iter().map(move |&p| place(head, p))).collect();
+            self.store.write(&self.gpu, names::TEMPERATURES, &places);
+        }
         self.store.write(&self.gpu, names::TOKENS, &filled(tokens.to_vec()));
-        self.store.write(&self.gpu, names::POSITIONS, &filled(positions));
+        self.store.write(&self.gpu, names::POSITIONS, &positions);
         plan.submit(&self.gpu)
     }
 }

@@ -1,8 +1,9 @@
 //! The block of every decoder, and the parts it is made of.
 
+use super::guidance::{Regularizer, Residual, Temperature};
 use super::naming::Naming;
 use super::{Pass, names};
-use crate::config::{Activation, Bias, ModelConfig, Norm, Precision, Recompute, SlopeScope};
+use crate::config::{Activation, Bias, FeedForward, ModelConfig, Norm, Precision, Recompute, SlopeScope};
 use crate::ops::activation::Kind;
 use crate::tape::{DType, Tape, TensorId};
 
@@ -163,11 +164,15 @@ pub(super) struct Cached {
 pub(super) struct Block {
     norm_1: Normalization,
     attention: Linear,
+    temperature: Temperature,
+    regularizer: Regularizer,
     project: Linear,
     norm_2: Normalization,
-    expand: Linear,
+    /// Not there where the feed-forward network is one matrix.
+    expand: Option<Linear>,
     activate: Activate,
     contract: Linear,
+    residual: Residual,
 }
 
 impl Block {
@@ -180,7 +185,9 @@ impl Block {
         shared: Option<TensorId>,
     ) -> Self {
         let name = |part: &str| naming.in_block(layer, part);
-        let (width, inner) = (config.n_embd, config.inner());
+        let width = config.n_embd;
+        let fused = config.ffn == FeedForward::Fused;
+        let inner = if fused { width } else { config.inner() };
         let norm =
             |tape: &mut Tape, part| Normalization::declare(tape, config, precision, config.norm, &name(part));
         let linear =
@@ -188,11 +195,14 @@ impl Block {
         Self {
             norm_1: norm(tape, naming.norm_1),
             attention: linear(tape, naming.attention, (width, 3 * width), biased_attention(config)),
+            temperature: Temperature::declare(tape, config, &name(naming.attention_module)),
+            regularizer: Regularizer::declare(tape, config, &name(naming.attention_module)),
             project: linear(tape, naming.project, (width, width), biased(config, width)),
             norm_2: norm(tape, naming.norm_2),
-            expand: linear(tape, naming.expand, (width, inner), biased(config, inner)),
+            expand: (!fused).then(|| linear(tape, naming.expand, (width, inner), biased(config, inner))),
             activate: Activate::declare(tape, config, layer, shared),
             contract: linear(tape, naming.contract, (inner, width), biased(config, width)),
+            residual: Residual::declare(tape, config, &name("mlp")),
         }
     }
 
@@ -211,7 +221,7 @@ impl Block {
         let x = self.attend(tape, config, rows, layer, (x, qkv));
         tape.enter(&format!("h.{layer}.mlp"));
         let f = self.norm_2.apply(tape, x);
-        let f = self.expand.apply(tape, f);
+        let f = self.expand.as_ref().map_or(f, |expand| expand.apply(tape, f));
         self.feed(tape, config, rows, layer, (x, f))
     }
 
@@ -237,7 +247,7 @@ impl Block {
         }
         tape.enter(&network);
         let f = self.norm_2.apply(tape, x);
-        let f = self.expand.apply(tape, f);
+        let f = self.expand.as_ref().map_or(f, |expand| expand.apply(tape, f));
         tape.enter(&attention);
         let x = self.attend(tape, config, rows, layer, (x, qkv));
         tape.enter(&network);
@@ -253,10 +263,13 @@ impl Block {
         layer: usize,
         (x, qkv): (TensorId, TensorId),
     ) -> TensorId {
+        let qkv = self.temperature.apply(tape, qkv, rows);
         let output = match rows {
             Rows::Sequences(pass) => {
-                let heads = tape.attention(qkv, config.n_head, pass.sequence, pass.entropy);
-                if let Some(entropy) = heads.entropy {
+                let entropies = pass.entropy || self.regularizer.wants_entropy(pass);
+                let heads = tape.attention(qkv, config.n_head, pass.sequence, entropies);
+                self.regularizer.apply(tape, config, pass, layer, heads.entropy);
+                if let (true, Some(entropy)) = (pass.entropy, heads.entropy) {
                     let mean = tape.observation(&names::head_entropy(layer), &[config.n_head]);
                     let nonfinite = tape.observation(&names::nonfinite(layer), &[config.n_head]);
                     tape.head_entropy(entropy, mean, nonfinite, 1.0 / pass.micro_batches as f32);
@@ -286,9 +299,9 @@ impl Block {
         };
         remade_if(again, tape, |tape| {
             let f = self.activate.apply(tape, f);
-            let x = self.contract.apply_onto(tape, x, f);
+            let x = self.residual.apply(tape, x, &self.contract, f);
             // After the product, which on some devices has had an image made of f.
-            if layers {
+            if layers && self.expand.is_some() {
                 tape.observing(|tape| {
                     let units = tape.observation(&names::active_units(layer), &[config.inner()]);
                     tape.count_nonzero(f, units);

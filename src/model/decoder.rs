@@ -1,6 +1,7 @@
 //! The decoder, whatever its family: from tokens through its blocks to the loss, or to what comes next.
 
 use super::block::{Block, Cached, Normalization, Rows, remade_if};
+use super::guidance::{loss_scale, losses};
 use super::naming::Naming;
 use super::{Pass, Reading, Recorded, names};
 use crate::config::{Activation, ModelConfig, Norm, Precision, Recompute, SlopeScope};
@@ -48,7 +49,8 @@ impl Decoder {
             if pass.micro_batches == 1 {
                 tape.overwrite_gradients();
             }
-            tape.backward(loss);
+            let losses = losses(&tape, config, loss);
+            tape.backward_of(&losses);
         }
         Recorded { tape, loss }
     }
@@ -129,8 +131,7 @@ impl Decoder {
         let x = self.final_norm.apply(tape, x);
         let targets = tape.input(names::TARGETS, &[places], DType::U32);
         let scale = tape.input(names::SCALE, &[1], DType::F32);
-        let mixed = pass.precision == Precision::Mixed;
-        let scaling = mixed.then(|| tape.input(names::SCALING, &[4], DType::F32));
+        let scaling = loss_scale(tape, pass.precision);
         let loss = tape.observation(names::LOSS, &[1]);
         tape.tied_cross_entropy(x, self.head, Targets { targets, scale, loss, scaling }, pass.piece_bytes);
         loss

@@ -1,4 +1,5 @@
-//! Fresh weights: N(0, σ²) for matrices and embeddings, LayerNorm 1 and 0, biases 0, slopes as configured.
+//! Fresh weights: N(0, σ²) for matrices and embeddings, LayerNorm 1 and 0, biases 0, scales 1; slopes, temperatures and
+//! entropy thresholds as configured.
 
 use super::{Naming, Parameter};
 use crate::config::ModelConfig;
@@ -11,8 +12,14 @@ use rand_distr::{Distribution, Normal};
 pub fn initial_values(config: &ModelConfig, seed: u64, parameter: &Parameter) -> Vec<f32> {
     let elements = parameter.elements();
     let name = parameter.name.as_str();
-    if name.ends_with(".slopes") {
-        return vec![config.slope_init as f32; elements];
+    for (end, start) in [
+        (".slopes", config.slope_init),
+        (".temperature", config.temperature_init),
+        (".reg_threshold_weights", config.entropy_threshold_init),
+    ] {
+        if name.ends_with(end) {
+            return vec![start as f32; elements];
+        }
     }
     if name.ends_with(".bias") {
         return vec![0.0; elements];

@@ -4,6 +4,7 @@ mod block;
 mod decoder;
 mod gpt2;
 mod gpt_neox;
+mod guidance;
 mod initial;
 mod naming;
 
@@ -56,6 +57,8 @@ pub mod names {
     pub const DROPOUT_KEY: &str = "dropout key";
     /// u32 [rows]: the place of each row in the text, in passes that read for generation.
     pub const POSITIONS: &str = "positions";
+    /// u32 [n_head, rows]: the place of each row's temperature in the table of every layer, in such passes.
+    pub const TEMPERATURES: &str = "temperatures";
     /// f32 [vocab_size]: what the row leads to, in such passes.
     pub const LOGITS: &str = "logits";
     /// f32 [1].
@@ -64,6 +67,11 @@ pub mod names {
     /// f32 [n_head]: mean entropy of each head of a layer.
     pub fn head_entropy(layer: usize) -> String {
         format!("head entropy {layer}")
+    }
+
+    /// f32 [n_head]: what the entropies of a layer's heads cost, λ included.
+    pub fn entropy_penalty(layer: usize) -> String {
+        format!("entropy penalty {layer}")
     }
 
     /// f32 [n_inner]: tokens of a micro-batch for which each unit of a layer's feed-forward network is not zero.
@@ -148,8 +156,9 @@ impl Parameter {
 }
 
 /// The trained tensors of a model, in the order of the Hugging Face file. Matrices, embeddings and, if
-/// `decay_slopes`, slopes decay; biases and LayerNorm do not. In mixed precision matrices and the head have copies,
-/// which in GPT-2 is the token table as well.
+/// `decay_slopes`, slopes decay; biases, LayerNorm, temperatures, entropy thresholds and the scales of a feed-forward
+/// network do not, as in the code behind arXiv 2501.03489. In mixed precision matrices and the head have copies, which in
+/// GPT-2 is the token table as well.
 pub fn parameters(config: &ModelConfig, decay_slopes: bool, precision: Precision) -> Vec<Parameter> {
     // What is recorded is what there is: the smallest pass declares every parameter once.
     let pass = Pass {
@@ -168,7 +177,8 @@ pub fn parameters(config: &ModelConfig, decay_slopes: bool, precision: Precision
     let describe = |id: TensorId| {
         let info = tape.info(id);
         let slope = info.name.ends_with(".slopes");
-        let decays = if slope { decay_slopes } else { info.shape.dims().len() > 1 };
+        let temperature = info.name.ends_with(".temperature");
+        let decays = if slope { decay_slopes } else { info.shape.dims().len() > 1 && !temperature };
         let copied = tape.known_half(id).is_some();
         let number = info.name.strip_prefix(naming.blocks).and_then(|rest| rest.split('.').next());
         let block = number.and_then(|number| number.parse().ok());

@@ -11,6 +11,8 @@ pub struct Naming {
     pub blocks: &'static str,
     /// Inside a block: the norm before attention, query, key and value in one, and attention's output.
     pub norm_1: &'static str,
+    /// Attention as a whole.
+    pub attention_module: &'static str,
     pub attention: &'static str,
     pub project: &'static str,
     /// Inside a block: the norm before the feed-forward network, and its two matrices.
@@ -26,6 +28,7 @@ const GPT2: Naming = Naming {
     tokens: "transformer.wte",
     blocks: "transformer.h.",
     norm_1: "ln_1",
+    attention_module: "attn",
     attention: "attn.c_attn",
     project: "attn.c_proj",
     norm_2: "ln_2",
@@ -39,6 +42,7 @@ const GPT_NEOX: Naming = Naming {
     tokens: "gpt_neox.embed_in",
     blocks: "gpt_neox.layers.",
     norm_1: "input_layernorm",
+    attention_module: "attention",
     attention: "attention.query_key_value",
     project: "attention.dense",
     norm_2: "post_attention_layernorm",

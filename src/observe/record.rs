@@ -13,6 +13,8 @@ pub enum Record {
     Step(Step),
     Attention(Attention),
     Slopes(Slopes),
+    EntropyThresholds(EntropyThresholds),
+    FfnScales(FfnScales),
     Layers(Layers),
     Eval(Eval),
     Nonfinite(Nonfinite),
@@ -20,7 +22,8 @@ pub enum Record {
 
 impl Record {
     /// The values of `kind` that this version knows.
-    pub const KINDS: [&'static str; 6] = ["step", "attention", "slopes", "layers", "eval", "nonfinite"];
+    pub const KINDS: [&'static str; 8] =
+        ["step", "attention", "slopes", "entropy_thresholds", "ffn_scales", "layers", "eval", "nonfinite"];
 }
 
 /// One optimizer step.
@@ -30,6 +33,9 @@ pub struct Step {
     /// Mean cross-entropy over the targets of the step, in nats per token.
     #[serde(with = "number")]
     pub loss: f64,
+    /// What attention entropy adds to the loss in what is trained for, λ included; with the regularizer alone.
+    #[serde(default, with = "perhaps", skip_serializing_if = "Option::is_none")]
+    pub entropy_penalty: Option<f32>,
     #[serde(with = "number")]
     pub lr: f64,
     /// Global L2 norm of the gradient before clipping.
@@ -71,6 +77,27 @@ pub struct Slopes {
     pub slopes: Vec<f32>,
 }
 
+/// The learned thresholds of the entropy regularizer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EntropyThresholds {
+    pub step: u64,
+    /// Of each head, as a share of ln T, `[n_layer][n_head]`.
+    #[serde(with = "grid")]
+    pub thresholds: Vec<Vec<f32>>,
+}
+
+/// The learned scales of the feed-forward networks: a block ends in β·x + FFN(x)/α.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FfnScales {
+    pub step: u64,
+    /// `[n_layer]`
+    #[serde(with = "numbers")]
+    pub alpha: Vec<f32>,
+    /// `[n_layer]`
+    #[serde(with = "numbers")]
+    pub beta: Vec<f32>,
+}
+
 /// What the layers' tensors held in one step. Every list is `[n_layer]`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Layers {
@@ -78,7 +105,8 @@ pub struct Layers {
     /// L2 norm of the gradient of the block's parameters, before clipping.
     #[serde(with = "numbers")]
     pub grad_norm: Vec<f32>,
-    /// Share of the feed-forward network's activations that are exactly zero.
+    /// Share of the feed-forward network's activations that are exactly zero; it and the next are empty where the network
+    /// is one matrix, which has none.
     #[serde(with = "numbers")]
     pub zeros: Vec<f32>,
     /// Share of its units that were zero for every token of every step observed since the last such record.
@@ -197,6 +225,19 @@ mod number {
 
     pub fn deserialize<'de, D: serde::Deserializer<'de>>(input: D) -> Result<f64, D::Error> {
         Number::deserialize(input).map(|number| number.0)
+    }
+}
+
+/// `#[serde(with)]` for an f32 that may not be there.
+mod perhaps {
+    use super::*;
+
+    pub fn serialize<S: serde::Serializer>(value: &Option<f32>, out: S) -> Result<S::Ok, S::Error> {
+        value.map(Number).serialize(out)
+    }
+
+    pub fn deserialize<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Option<f32>, D::Error> {
+        Ok(Option::<Number<f32>>::deserialize(input)?.map(|number| number.0))
     }
 }
 

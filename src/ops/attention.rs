@@ -10,7 +10,8 @@
 //!
 //! A row with a score that is not finite has an lse and an entropy that are not finite.
 //!
-//! Adjoint: [`AttentionBackward`]. No gradient flows through lse and entropy.
+//! Adjoint: [`AttentionBackward`], of gradients at output and, where one arrives there, at entropy. No gradient flows
+//! through lse.
 
 mod backward;
 mod text;
@@ -232,12 +233,23 @@ impl Op for Attention {
     }
 
     fn adjoint(&self, adjoint: &mut Adjoint<'_>) {
-        let Some(d_output) = adjoint.gradient(0) else { return };
+        let d_entropy = self.entropy.then(|| adjoint.gradient(2)).flatten();
+        let Some(d_output) = adjoint.gradient(0) else {
+            assert!(
+                d_entropy.is_none(),
+                "attention whose entropy leads to a loss, and whose output does not"
+            );
+            return;
+        };
         if !adjoint.wants(0) {
             return;
         }
-        let op = AttentionBackward { n_head: self.n_head, sequence: self.sequence };
-        let inputs = [adjoint.input(0), adjoint.output(0), adjoint.output(1), d_output];
+        let guided = d_entropy.is_some();
+        let op = AttentionBackward { n_head: self.n_head, sequence: self.sequence, guided };
+        let mut inputs = vec![adjoint.input(0), adjoint.output(0), adjoint.output(1), d_output];
+        if let Some(d_entropy) = d_entropy {
+            inputs.extend([adjoint.output(2), d_entropy]);
+        }
         let d_qkv = adjoint.fresh_like(0);
         adjoint.tape.record(op, &inputs, &[d_qkv]);
         adjoint.contribute(0, d_qkv);
@@ -276,6 +288,28 @@ pub fn cases(seed: u64) -> Vec<Case> {
         cases.push(case.finish(&[attended.output], &watched, bound));
     }
     for (batch, heads, sequence, width, spread) in [
+        (1, 1, 1, 4, 1.0),
+        (2, 3, 2, 8, 1.0),
+        (3, 1, 7, 20, 1.0),
+        (1, 2, 33, 32, 1.0),
+        (2, 1, 130, 12, 1.0),
+        (1, 2, 64, 64, 1.0),
+        (1, 1, 17, 128, 1.0),
+        (1, 1, 40, 16, 4.5),
+        (1, 1, 9, 256, 1.0),
+    ] {
+        let label = format!("guided B={batch} H={heads} T={sequence} d={width} spread {spread}");
+        let mut case = CaseBuilder::new("attention", label, seed);
+        let shape = [batch * sequence, 3 * heads * width];
+        let qkv = case.input("qkv", &shape, Fill::Normal(spread));
+        let attended = case.tape.attention(qkv, heads, sequence, true);
+        let entropy = attended.entropy.expect("it was asked for");
+        // As above; ln p, up to some spread² ln T in size, is a factor of the entropy's gradient.
+        let size = f64::max(1.0, spread * spread);
+        let bound = 4e-6 * size * f64::max(1.0, (sequence as f64 / 128.0).sqrt());
+        cases.push(case.finish(&[attended.output, entropy], &[attended.lse], bound));
+    }
+    for (batch, heads, sequence, width, spread) in [
         (2, 3, 2, 8, 1.0),
         (3, 1, 7, 20, 1.0),
         (2, 1, 130, 12, 1.0),
@@ -290,6 +324,15 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let attended = case.tape.attention(qkv, heads, sequence, true);
         let watched: Vec<TensorId> = [attended.lse].into_iter().chain(attended.entropy).collect();
         cases.push(case.finish(&[attended.output], &watched, HALF_BOUND));
+    }
+    for (batch, heads, sequence, width) in [(2, 3, 2, 8), (3, 1, 7, 20), (2, 1, 130, 12), (1, 2, 64, 64)] {
+        let label = format!("guided f16 B={batch} H={heads} T={sequence} d={width}");
+        let mut case = CaseBuilder::new("attention", label, seed);
+        let shape = [batch * sequence, 3 * heads * width];
+        let qkv = case.input_of("qkv", &shape, DType::F16, Fill::Normal(1.0));
+        let attended = case.tape.attention(qkv, heads, sequence, true);
+        let entropy = attended.entropy.expect("it was asked for");
+        cases.push(case.finish(&[attended.output, entropy], &[attended.lse], HALF_BOUND));
     }
     cases
 }

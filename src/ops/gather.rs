@@ -18,7 +18,10 @@ pub const NO_ROW: u32 = u32::MAX;
 
 /// The op. Inputs indices, table; output out.
 #[derive(Debug)]
-pub struct Gather;
+pub struct Gather {
+    /// The table is one column of all its elements.
+    pub elements: bool,
+}
 
 impl Tape {
     /// Records the rows `indices` [N], of u32, of `table` [V, d].
@@ -27,8 +30,25 @@ impl Tape {
         assert_eq!(info.dtype, DType::U32, "gather: {}", info.name);
         let rows = info.shape.elements();
         let out = self.activation("gather", &[rows, self.shape(table).as_matrix().1]);
-        self.record(Gather, &[indices, table], &[out]);
+        self.record(Gather { elements: false }, &[indices, table], &[out]);
         out
+    }
+
+    /// Records the elements of `table` at `indices`, of u32; the result has the shape of these.
+    pub fn gather_elements(&mut self, indices: TensorId, table: TensorId) -> TensorId {
+        let info = self.info(indices);
+        assert_eq!(info.dtype, DType::U32, "gather: {}", info.name);
+        let dims = info.shape.dims().to_vec();
+        let out = self.activation("gather", &dims);
+        self.record(Gather { elements: true }, &[indices, table], &[out]);
+        out
+    }
+}
+
+impl Gather {
+    /// Rows and columns of the table.
+    fn table(&self, shapes: &Shapes<'_>) -> (usize, usize) {
+        if self.elements { (shapes.input_elements(1), 1) } else { shapes.inputs[1].as_matrix() }
     }
 }
 
@@ -45,7 +65,7 @@ impl Op for Gather {
     }
 
     fn reference(&self, io: &mut Io<'_>) {
-        let (_, width) = io.input_shape(1).as_matrix();
+        let (_, width) = self.table(&io.shapes);
         let (inputs, outputs) = io.split();
         for (out, &index) in outputs[0].chunks_mut(width).zip(inputs[0]) {
             match inputs[1].chunks(width).nth(index as usize) {
@@ -56,7 +76,7 @@ impl Op for Gather {
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
-        let table = shapes.inputs[1].as_matrix();
+        let table = self.table(shapes);
         let (rows, vectors) = (shapes.input_elements(0), Vectors::of(table.1));
         let dispatch = |(first, count): (usize, usize)| Dispatch {
             kernel: Kernel::new(
@@ -107,5 +127,10 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let out = case.tape.gather(indices, table);
         cases.push(case.finish(&[], &[out], 0.0)); // a copy
     }
+    let mut case = CaseBuilder::new("gather", "6 elements of 4x5", seed);
+    let indices = case.indices("indices", &[3, 2], &[0, 19, 7, NO_ROW, 7, 20]);
+    let table = case.parameter("table", &[4, 5], Fill::Normal(1.0));
+    let out = case.tape.gather_elements(indices, table);
+    cases.push(case.finish(&[], &[out], 0.0));
     cases
 }

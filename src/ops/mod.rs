@@ -18,6 +18,7 @@ pub mod column_sum;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod embedding;
+pub mod entropy_penalty;
 pub mod gather;
 pub mod gradient_norm;
 pub mod head_entropy;
@@ -25,6 +26,8 @@ pub mod layer_norm;
 pub mod magnitudes;
 pub mod matmul;
 pub mod rotary;
+pub mod scaled_sum;
+pub mod temperature;
 
 pub use kernel::{
     Binding, Choices, Dispatch, Kernel, MAX_GROUPS, MAX_ITERATIONS, Operand, Recipe, Traits, Tuning,
@@ -54,12 +57,15 @@ pub const CASES: &[(&str, Cases)] = &[
     ("cross_entropy", cross_entropy::cases),
     ("dropout", dropout::cases),
     ("embedding", embedding::cases),
+    ("entropy_penalty", entropy_penalty::cases),
     ("gather", gather::cases),
     ("gradient_norm", gradient_norm::cases),
     ("head_entropy", head_entropy::cases),
     ("layer_norm", layer_norm::cases),
     ("magnitudes", magnitudes::cases),
     ("matmul", matmul::cases),
+    ("scaled_sum", scaled_sum::cases),
+    ("temperature", temperature::cases),
     ("rotary", rotary::cases),
 ];
 

@@ -145,6 +145,8 @@ impl RunData {
             Record::Step(new) => put(&mut self.steps, new, |r| r.step),
             Record::Attention(new) => put(&mut self.attention, new, |r| r.step),
             Record::Slopes(new) => put(&mut self.slopes, new, |r| r.step),
+            // No figure is drawn of these so far: they are for whoever reads the log.
+            Record::EntropyThresholds(_) | Record::FfnScales(_) => {}
             Record::Layers(new) => put(&mut self.layers, new, |r| r.step),
             Record::Eval(new) => put(&mut self.evals, new, |r| r.step),
             Record::Nonfinite(new) => put(&mut self.nonfinite, new, |r| r.step),
@@ -239,10 +241,13 @@ pub fn paper_name(config: &Config) -> String {
     configuration_name(&table).expect("every configuration has a norm and an activation")
 }
 
-/// The name the paper gives to a configuration: softmax, LayerNorm if there is one, activation.
+/// The name the paper gives to a configuration: softmax, LayerNorm if there is one, activation; as its sequel (arXiv
+/// 2501.03489) does, `SM(t)` with learned temperatures, `ScFuFFN` with a scaled and fused feed-forward network, and
+/// `EReg(…)` around all of it with the entropy regularizer.
 fn configuration_name(config: &toml::Table) -> Option<String> {
     let model = config.get("model")?;
-    let mut name = String::from("SM");
+    let is_on = |key: &str| model.get(key).and_then(toml::Value::as_bool) == Some(true);
+    let mut name = String::from(if is_on("learnable_temperature") { "SM(t)" } else { "SM" });
     match model.get("norm")?.as_str()? {
         "layer_norm" => name.push_str("+LN"),
         "none" => {}
@@ -262,7 +267,17 @@ fn configuration_name(config: &toml::Table) -> Option<String> {
         "none" => {}
         other => name.push_str(&format!("+{other}")),
     }
-    Some(name)
+    let fused = model.get("ffn").and_then(toml::Value::as_str) == Some("fused");
+    match (is_on("ffn_scaling"), fused) {
+        (false, false) => {}
+        (scaled, fused) => {
+            let [scaled, fused] =
+                [(scaled, "Sc"), (fused, "Fu")].map(|(is, word)| if is { word } else { "" });
+            name.push_str(&format!("+{scaled}{fused}FFN"));
+        }
+    }
+    let regularized = model.get("entropy_regularization").and_then(number).is_some_and(|lambda| lambda > 0.0);
+    Some(if regularized { format!("EReg({name})") } else { name })
 }
 
 /// A name for each run, with its place where the configuration alone would not tell runs apart.

@@ -123,7 +123,12 @@ impl Tape {
     /// Parameter gradients accumulate in the tensors [`Tape::gradient_of`] names; the caller clears them at
     /// the start of an optimizer step.
     pub fn backward(&mut self, loss: TensorId) -> Gradients {
-        self.differentiate(&[loss], HashMap::new())
+        self.backward_of(&[loss])
+    }
+
+    /// The same for the sum of all elements of several losses.
+    pub fn backward_of(&mut self, losses: &[TensorId]) -> Gradients {
+        self.differentiate(losses, HashMap::new())
     }
 
     /// The same for Σ ⟨output, seed⟩ over pairs of an output and the gradient that arrives there.

@@ -43,7 +43,7 @@ fn rounded(values: &[f32]) -> Vec<f32> {
 pub enum Target {
     /// Σ ⟨output, gradient⟩ over outputs and the random gradient that arrives at each.
     Seeds(Vec<(TensorId, TensorId)>),
-    /// A loss.
+    /// A loss: the sum of its elements.
     Loss(TensorId),
 }
 

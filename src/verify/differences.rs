@@ -55,7 +55,7 @@ fn loss(case: &Case, leaf: TensorId, i: usize, step: f64) -> f64 {
         memory.run_node(&case.tape, node);
     }
     match &case.target {
-        Target::Loss(loss) => memory.get(&case.tape, *loss)[0],
+        Target::Loss(loss) => memory.get(&case.tape, *loss).iter().sum(),
         Target::Seeds(seeds) => seeds
             .iter()
             .map(|&(output, seed)| {

@@ -93,6 +93,7 @@ pub fn write_run(folder: &Path, made: &Made, seed: u64, size: Size) {
             tokens: (step + 1) * 2048,
             tokens_per_s: 3000.0,
             loss_scale: None,
+            entropy_penalty: None,
             overflow: false,
         }));
         if step == breaks {

@@ -1,6 +1,6 @@
 //! The studies that are shipped.
 
-use normfree::config::{Activation, Bias, Config, Family, Norm, SlopeScope};
+use normfree::config::{Activation, Bias, Config, EntropyPenalty, Family, FeedForward, Norm, SlopeScope};
 use normfree::study::{Grid, Run};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -36,7 +36,7 @@ fn every_study_is_valid() {
         .map(|file| file.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(names, ["original_small.toml", "paper.toml", "small.toml"]);
+    assert_eq!(names, ["entropy_guided.toml", "original_small.toml", "paper.toml", "small.toml"]);
     for name in names {
         let grid = shipped(&name);
         assert_eq!(format!("{}.toml", grid.name), name);
@@ -87,6 +87,33 @@ fn the_small_study_asks_the_papers_questions() {
         assert!(expected.iter().any(|(of, _)| *of == name), "{name}");
     }
     assert_eq!((grid.runs.len(), &*grid.baseline), (25, "sm_ln_g"));
+}
+
+/// The size, steps and baseline's settings of the small study; the regularizer in both readings, and what goes with it.
+#[test]
+fn the_entropy_guided_study_is_of_the_small_ones_size() {
+    let (grid, small) = (shipped("entropy_guided.toml"), shipped("small.toml"));
+    let of = |grid: &Grid, name: &str| {
+        let run = grid.runs.iter().find(|run| run.configuration == name && run.seed == 1);
+        run.unwrap_or_else(|| panic!("{name}")).config.clone()
+    };
+    for name in ["sm_g", "sm_r", "sm"] {
+        assert_eq!(of(&grid, name).model, of(&small, name).model, "{name}");
+        assert_eq!(of(&grid, name).train, of(&small, name).train, "{name}");
+    }
+    for (name, seeds) in seeds(&grid) {
+        let several = ["sm_g", "sm_g_ereg"].contains(&name);
+        assert_eq!(seeds, if several { vec![1, 2, 3] } else { vec![1] }, "{name}");
+        let model = of(&grid, name).model;
+        assert_eq!(model.regularizes_entropy(), name.contains("_ereg"), "{name}");
+        assert_eq!(model.learnable_temperature, name.contains("_t"), "{name}");
+        assert_eq!(model.ffn_scaling, name.contains("_sc"), "{name}");
+        assert_eq!(model.ffn == FeedForward::Fused, name.contains("fuffn"), "{name}");
+        if name.contains("_ereg") {
+            assert_eq!(model.entropy_penalty == EntropyPenalty::HeadMean, name.contains("head"), "{name}");
+        }
+    }
+    assert_eq!((grid.runs.len(), &*grid.baseline), (19, "sm_g"));
 }
 
 /// One list of configurations at three sizes.

@@ -5,18 +5,23 @@ use super::{Layout, dot};
 use crate::ops::{Op, Operand, Recipe, Shapes, Traits, Tuning};
 use crate::reference::Io;
 
-/// d_qkv from qkv, output, lse and d_output.
+/// d_qkv from qkv, output, lse and d_output; with a gradient g_i at the entropy H_i, also from entropy and d_entropy.
 ///
 /// p_ij = e^(s_ij - lse_i), dP_ij = d_output_i . v_j, delta_i = d_output_i . output_i,
 /// dS_ij = p_ij (dP_ij - delta_i); dq_i = sum_j dS_ij k_j / sqrt(width), dk_j = sum_i dS_ij q_i / sqrt(width),
 /// dv_j = sum_i p_ij d_output_i (Dao et al. 2022). Two dispatches, the first walking keys, the second queries:
 /// each row is written by one lane, so nothing is added atomically.
+///
+/// Of H_i = -sum_j p_ij ln p_ij the derivative is -p_ij (ln p_ij + H_i), and ln p_ij = s_ij - lse_i: so
+/// dS_ij = p_ij (dP_ij - (delta_i + g_i H_i) - g_i (s_ij - lse_i)). Only lse and H are kept of a row.
 #[derive(Clone, Debug)]
 pub struct AttentionBackward {
     /// H.
     pub n_head: usize,
     /// T.
     pub sequence: usize,
+    /// Whether a gradient arrives at the entropy: two more inputs, entropy and d_entropy.
+    pub guided: bool,
 }
 
 impl Op for AttentionBackward {
@@ -25,13 +30,13 @@ impl Op for AttentionBackward {
     }
 
     fn name(&self) -> &'static str {
-        "attention.backward"
+        if self.guided { "attention.backward.guided" } else { "attention.backward" }
     }
 
     fn reference(&self, io: &mut Io<'_>) {
         let layout = Layout::of(&io.shapes, self.n_head, self.sequence);
         let (inputs, outputs) = io.split();
-        let [qkv, output, lse, d_output] = inputs else { panic!("four inputs") };
+        let [qkv, output, lse, d_output, guide @ ..] = inputs else { panic!("four inputs, or six") };
         let d_qkv = &mut outputs[0];
         d_qkv.fill(0.0);
         let mut add = |place: std::ops::Range<usize>, factor: f64, row: &[f64]| {
@@ -44,8 +49,13 @@ impl Op for AttentionBackward {
                 let d_out = &d_output[head.out(i)];
                 let delta = dot(d_out, &output[head.out(i)]);
                 for (j, s) in head.scores(qkv, i).into_iter().enumerate() {
-                    let p = (s - lse[head.line(i)]).exp();
-                    let d_score = p * (dot(d_out, &qkv[head.packed(j, 2)]) - delta) * layout.scale();
+                    let log_p = s - lse[head.line(i)];
+                    let p = log_p.exp();
+                    let mut d_p = dot(d_out, &qkv[head.packed(j, 2)]) - delta;
+                    if let [entropy, d_entropy] = guide {
+                        d_p -= d_entropy[head.line(i)] * (log_p + entropy[head.line(i)]);
+                    }
+                    let d_score = p * d_p * layout.scale();
                     add(head.packed(i, 0), d_score, &qkv[head.packed(j, 1)]);
                     add(head.packed(j, 1), d_score, &qkv[head.packed(i, 0)]);
                     add(head.packed(j, 2), p, d_out);
@@ -56,20 +66,23 @@ impl Op for AttentionBackward {
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let layout = Layout::of(shapes, self.n_head, self.sequence);
-        let shared = [
+        let mut shared = vec![
             ("qkv", Operand::Input(0)),
             ("lse", Operand::Input(2)),
             ("d_output", Operand::Input(3)),
             ("d_qkv", Operand::Output(0)),
             ("delta", Operand::Scratch(0)),
         ];
-        let mut with_output = shared.to_vec();
+        let guided = self.guided;
+        shared.extend(guided.then_some(("d_entropy", Operand::Input(5))));
+        let mut with_output = shared.clone();
         with_output.push(("output", Operand::Input(1)));
+        with_output.extend(guided.then_some(("entropy", Operand::Input(4))));
         let text = |pass| Text::choose(pass, &layout, device, &layout.key(self.name()));
         Recipe {
             dispatches: vec![
-                text(Pass::QueryGradient).dispatch(&layout, with_output),
-                text(Pass::KeyGradient).dispatch(&layout, shared.to_vec()),
+                text(Pass::QueryGradient { guided }).dispatch(&layout, with_output),
+                text(Pass::KeyGradient { guided }).dispatch(&layout, shared),
             ],
             scratch: vec![shapes.input_elements(2)],
             iterations: layout.iterations(),
@@ -83,7 +96,8 @@ impl Op for AttentionBackward {
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {
         let layout = Layout::of(shapes, self.n_head, self.sequence);
-        // Seven products: scores and dP are computed in both dispatches.
-        14 * layout.pairs() * layout.width as u64
+        // Seven products: scores and dP are computed in both dispatches, as is what the entropy's gradient adds.
+        let guide = if self.guided { 4 } else { 0 };
+        layout.pairs() * (14 * layout.width as u64 + guide)
     }
 }

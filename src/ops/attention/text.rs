@@ -9,16 +9,16 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pass {
     Forward { entropy: bool },
-    QueryGradient,
-    KeyGradient,
+    QueryGradient { guided: bool },
+    KeyGradient { guided: bool },
 }
 
 impl Pass {
     fn entry(self) -> &'static str {
         match self {
             Self::Forward { .. } => "forward",
-            Self::QueryGradient => "query_gradient",
-            Self::KeyGradient => "key_gradient",
+            Self::QueryGradient { .. } => "query_gradient",
+            Self::KeyGradient { .. } => "key_gradient",
         }
     }
 
@@ -26,9 +26,14 @@ impl Pass {
     fn kept(self) -> (usize, usize) {
         match self {
             Self::Forward { .. } => (1, 1),
-            Self::QueryGradient => (1, 2),
-            Self::KeyGradient => (2, 2),
+            Self::QueryGradient { .. } => (1, 2),
+            Self::KeyGradient { .. } => (2, 2),
         }
+    }
+
+    /// Whether a gradient arrives at the entropy.
+    fn guided(self) -> bool {
+        matches!(self, Self::QueryGradient { guided: true } | Self::KeyGradient { guided: true })
     }
 }
 
@@ -106,8 +111,8 @@ impl Text {
 
     /// Tiles in workgroup memory, for every GPU.
     fn tiled(pass: Pass, layout: &Layout, way: &Way) -> Self {
-        // Two rows of a head's width, lse and delta.
-        let bytes = 2 * layout.width * 4 + 8;
+        // Two rows of a head's width, lse and delta; the entropy's gradient.
+        let bytes = 2 * layout.width * 4 + if pass.guided() { 12 } else { 8 };
         let fit = (WORKGROUP_BYTES / bytes).min(64);
         // The text grows with columns x keys, and some compilers' time with its square.
         let keys = match layout.width {
@@ -124,8 +129,10 @@ impl Text {
 
     /// The dispatch over all rows of all heads.
     pub fn dispatch(&self, layout: &Layout, mut bindings: Vec<Binding>) -> Dispatch {
+        /// Numbers of a row, which are no image.
+        const NUMBERS: [&str; 3] = ["lse", "entropy", "d_entropy"];
         for (name, operand) in &mut bindings {
-            if let (true, Operand::Input(i)) = (self.images && *name != "lse", *operand) {
+            if let (true, Operand::Input(i)) = (self.images && !NUMBERS.contains(name), *operand) {
                 *operand = Operand::InputImage(i);
             }
         }
@@ -156,6 +163,7 @@ impl Text {
             ("held", self.held),
             ("images", self.images),
             ("entropy", self.pass == Pass::Forward { entropy: true }),
+            ("guided", self.pass.guided()),
         ]);
         let texts = [
             ("element", element::scalar(self.half)),

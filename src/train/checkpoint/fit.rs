@@ -10,6 +10,9 @@ use crate::fault::{Fault, Kind, Result};
 /// The output matrix, left out of the file or equal to [`TOKEN_EMBEDDING`] where the head is tied to it.
 const HEAD: &str = "lm_head.weight";
 const TOKEN_EMBEDDING: &str = "wte.weight";
+const THRESHOLDS: &str = ".reg_threshold_weights";
+/// What entropy-guided training adds to a model.
+const ADDED: [&str; 4] = [THRESHOLDS, ".temperature", ".mlp.alpha", ".mlp.beta"];
 
 /// One parameter of the model, and the tensors of the file whose columns, side by side, make it up: one, where the
 /// entry's form is not the model's. The file can have columns more than the parameter: they are zeros.
@@ -37,10 +40,13 @@ struct Problems {
 
 /// Finds every parameter of `layout` in `file`.
 ///
+/// With `may_lack`, the file may be of a model without what entropy-guided training adds, and the parameters then are
+/// fewer; and of one with entropy thresholds, which change nothing that a model computes.
+///
 /// # Errors
 /// [`Kind::Checkpoint`] with all that is missing, extra, of another shape or type, not zero where the model has
 /// no bias, or a head that is not tied; [`Kind::Io`] where reading fails.
-pub(super) fn fit(file: &mut TensorFile, layout: &ModelTensors) -> Result<Vec<Parameter>> {
+pub(super) fn fit(file: &mut TensorFile, layout: &ModelTensors, may_lack: bool) -> Result<Vec<Parameter>> {
     let mut problems = Problems::default();
     // By name without the prefix; what is taken from here is accounted for, the rest is extra.
     let mut there = BTreeMap::new();
@@ -56,6 +62,10 @@ pub(super) fn fit(file: &mut TensorFile, layout: &ModelTensors) -> Result<Vec<Pa
 
     let mut parameters = Vec::new();
     for entry in layout.entries() {
+        let key = without_prefix(&entry.name, layout);
+        if may_lack && !there.contains_key(key) && ADDED.iter().any(|end| key.ends_with(end)) {
+            continue;
+        }
         let parts = take_parts(file, entry, layout, &mut there, &mut problems);
         check_zeros(file, entry, &parts, &mut problems)?;
         if entry.held().is_some() {
@@ -69,6 +79,7 @@ pub(super) fn fit(file: &mut TensorFile, layout: &ModelTensors) -> Result<Vec<Pa
             check_tied(file, &head, &embedding.name, &mut problems)?;
         }
     }
+    there.retain(|key, _| !(may_lack && key.ends_with(THRESHOLDS)));
     problems.extra.extend(there.into_values().map(|name| {
         let shape = file.info(&name).map(|info| info.shape.clone()).unwrap_or_default();
         format!("{name} {shape:?}")

@@ -106,7 +106,18 @@ impl WeightFile {
     /// As [`import`].
     pub fn open(path: &Path, layout: &ModelTensors) -> Result<Self> {
         let mut file = TensorFile::open(path)?;
-        let parameters = fit(&mut file, layout)?;
+        let parameters = fit(&mut file, layout, false)?;
+        Ok(Self { file, parameters })
+    }
+
+    /// Opens `path` to start a run from: temperatures, entropy thresholds and scales of feed-forward networks may be
+    /// missing in it, and thresholds be there that the model has not.
+    ///
+    /// # Errors
+    /// As [`import`].
+    pub fn open_to_start(path: &Path, layout: &ModelTensors) -> Result<Self> {
+        let mut file = TensorFile::open(path)?;
+        let parameters = fit(&mut file, layout, true)?;
         Ok(Self { file, parameters })
     }
 

@@ -1,5 +1,6 @@
 //! What a run needs of a device, as plain data: tapes, arenas, bytes.
 
+use super::reading::learned;
 use super::{HYPER, POLICY, RING, VERDICT};
 use crate::config::{Config, Optimizer, Precision};
 use crate::model::{Pass, Recorded, names, record};
@@ -83,7 +84,9 @@ impl Blueprint {
         };
         let numbers = |count| padded_bytes(count, DType::F32);
         let observations = small(&self.micro.tape, Role::Observation) + parts(self.update.observed()).1;
-        let slopes = self.arenas.parameters().iter().filter(|p| p.name.ends_with(".slopes"));
+        let parameters = self.arenas.parameters();
+        let learned = learned(parameters.iter().map(|p| p.name.as_str()));
+        let slopes = parameters.iter().filter(|p| p.name.ends_with(".slopes") || learned.contains(&p.name));
         // A parameter's span in its arena is padded for its f16 copy as well.
         let slopes: u64 = slopes.map(|p| 2 * padded_bytes(p.elements(), DType::F16)).sum();
         let scaling = if self.mixed() { numbers(4) } else { 0 };

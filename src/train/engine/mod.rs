@@ -17,7 +17,7 @@ use crate::ops::adamw;
 use crate::plan::{Plan, Store};
 use crate::tape::{DType, Role, Tape, TensorInfo};
 use blueprint::parts;
-use reading::{read_back, slope_places};
+use reading::{learned, read_back, slope_places};
 use serde::{Deserialize, Serialize};
 
 /// Steps whose results may be under way while the next one is recorded.
@@ -52,6 +52,8 @@ pub struct Engine {
     ring: ReadbackRing,
     /// Names of the slope tensors read back each step, and which of their entries each layer uses.
     slopes: Vec<(String, usize, usize)>,
+    /// Names of other parameters of few numbers that are read back each step.
+    learned: Vec<String>,
     record: bool,
 }
 
@@ -88,11 +90,23 @@ impl Engine {
         let copying = blueprint.copying.as_ref().map(|tape| Plan::build(&gpu, tape, &store)).transpose()?;
         gpu.keep_pipelines();
         let slopes = slope_places(config);
-        let read_back = read_back(blueprint.mixed(), &slopes, config.observe.layers);
+        let learned = learned(blueprint.arenas.parameters().iter().map(|p| p.name.as_str()));
+        let read_back = read_back(blueprint.mixed(), &slopes, &learned, config.observe.layers);
         let bytes = read_back.iter().map(|name| store.span(name).bytes).sum();
         let ring = ReadbackRing::new(&gpu, RING, bytes)?;
-        let mut engine =
-            Self { gpu, store, blueprint, micro, update, copying, evaluation, ring, slopes, record: false };
+        let mut engine = Self {
+            gpu,
+            store,
+            blueprint,
+            micro,
+            update,
+            copying,
+            evaluation,
+            ring,
+            slopes,
+            learned,
+            record: false,
+        };
         engine.set_record(false);
         engine.set_loss_scale(LossScale { scale: config.train.loss_scale, good_steps: 0 });
         Ok(engine)
@@ -158,7 +172,7 @@ impl Engine {
             if last {
                 self.store.write(&self.gpu, HYPER, &hyper);
                 self.update.record(&mut encoder, looks);
-                let names = read_back(self.blueprint.mixed(), &self.slopes, looks);
+                let names = read_back(self.blueprint.mixed(), &self.slopes, &self.learned, looks);
                 let spans = names.into_iter().map(|name| self.store.span(name));
                 let sources: Vec<_> = spans.map(|span| (&*span.buffer, span.offset, span.bytes)).collect();
                 self.ring.record(&mut encoder, step, &sources);

@@ -10,6 +10,8 @@ use crate::ops::magnitudes::{WITH_MEDIAN, WITHOUT_MEDIAN};
 pub struct StepReading {
     pub step: u64,
     pub loss: f32,
+    /// What attention entropy adds to that in what is trained for, λ included; there with the regularizer alone.
+    pub entropy_penalty: Option<f32>,
     /// Global gradient norm before clipping.
     pub grad_norm: f32,
     /// Whether the update was held back: this step's loss or gradient is not finite, or an earlier one's was.
@@ -20,6 +22,10 @@ pub struct StepReading {
     pub nonfinite_rows: Vec<u64>,
     /// The slope each layer uses; empty where none is learned.
     pub slopes: Vec<f32>,
+    /// The entropy threshold of each head, [layer][head]; empty without the regularizer.
+    pub thresholds: Vec<Vec<f32>>,
+    /// α and β of each layer's feed-forward network; empty where it is not scaled.
+    pub ffn_scales: Vec<(f32, f32)>,
     /// With mixed precision, the loss scale of the step, and whether the gradient overflowed with it, so that the
     /// update was left out.
     pub scaling: Option<(f32, bool)>,
@@ -32,7 +38,7 @@ pub struct StepReading {
 pub struct LayerReading {
     /// L2 norm of the gradient of each block's parameters, of the whole step.
     pub grad_norm: Vec<f32>,
-    /// Tokens for which each unit of the feed-forward network is not zero, [layer][unit].
+    /// Tokens for which each unit of the feed-forward network is not zero, [layer][unit]; empty where it has no units.
     pub active: Vec<Vec<f32>>,
     /// Largest and median magnitude of the residual stream behind each block.
     pub residual: Vec<(f32, f32)>,
@@ -52,6 +58,9 @@ impl Engine {
                 nonfinite_rows.push(heads(names::nonfinite(layer)).iter().map(|&rows| rows as u64).sum());
             }
         }
+        let penalty =
+            |layer| values[at(&names::entropy_penalty(layer))..][..model.n_head].iter().sum::<f32>();
+        let entropy_penalty = model.regularizes_entropy().then(|| (0..model.n_layer).map(penalty).sum());
         let mut rest = base.bytes as usize / 4;
         let verdict = &values[rest..rest + 4];
         rest += self.store.span(VERDICT).bytes as usize / 4;
@@ -65,17 +74,31 @@ impl Engine {
             slopes.extend(std::iter::repeat_n(values[rest + entry], *layers));
             rest += self.store.span(name).bytes as usize / 4;
         }
+        let mut learned = Vec::new();
+        for name in &self.learned {
+            learned.push((name, &values[rest..]));
+            rest += self.store.span(name).bytes as usize / 4;
+        }
+        let of = |end: &str| -> Vec<&[f32]> {
+            learned.iter().filter(|(name, _)| name.ends_with(end)).map(|&(_, values)| values).collect()
+        };
+        let thresholds = of(THRESHOLDS).into_iter().map(|values| values[..model.n_head].to_vec()).collect();
+        let ffn_scales =
+            of(ALPHA).into_iter().zip(of(BETA)).map(|(alpha, beta)| (alpha[0], beta[0])).collect();
         let looked = self.blueprint.config.looks_at_layers(step);
         let layers =
             looked.then(|| self.read_layers(&values[rest..], scaling.map_or(1.0, |(scale, _)| scale)));
         StepReading {
             step,
             loss: values[at(names::LOSS)],
+            entropy_penalty,
             grad_norm: verdict[0],
             halted: verdict[3] != 0.0,
             head_entropy,
             nonfinite_rows,
             slopes,
+            thresholds,
+            ffn_scales,
             scaling,
             layers,
         }
@@ -96,17 +119,36 @@ impl Engine {
         };
         LayerReading {
             grad_norm: (0..model.n_layer).map(grad_norm).collect(),
-            active: (0..model.n_layer).map(|l| of(names::active_units(l), model.inner()).to_vec()).collect(),
+            active: match model.units() {
+                0 => Vec::new(),
+                units => (0..model.n_layer).map(|l| of(names::active_units(l), units).to_vec()).collect(),
+            },
             residual: (0..model.n_layer).map(residual).collect(),
         }
     }
 }
 
 /// Names of what the host reads after a step, in this order; of some steps what the layers held as well.
-pub(super) fn read_back(mixed: bool, slopes: &[(String, usize, usize)], layers: bool) -> Vec<&str> {
+pub(super) fn read_back<'a>(
+    mixed: bool,
+    slopes: &'a [(String, usize, usize)],
+    learned: &'a [String],
+    layers: bool,
+) -> Vec<&'a str> {
     let always = [OBSERVATIONS, VERDICT].into_iter().chain(mixed.then_some(names::SCALING));
     let slopes = slopes.iter().map(|(name, ..)| name.as_str());
+    let slopes = slopes.chain(learned.iter().map(String::as_str));
     always.chain(slopes).chain(layers.then_some(LAYERS)).collect()
+}
+
+const THRESHOLDS: &str = ".reg_threshold_weights";
+const ALPHA: &str = ".alpha";
+const BETA: &str = ".beta";
+
+/// Of these names of parameters those whose few numbers, beside slopes, are read back after each step.
+pub(super) fn learned<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let few = |name: &&str| [THRESHOLDS, ALPHA, BETA].iter().any(|end| name.ends_with(end));
+    names.filter(few).map(str::to_owned).collect()
 }
 
 /// For each slope tensor: its name, the entry in use, and how many layers use it.

@@ -13,7 +13,9 @@ use crate::data::{Batch, Batches, Corpus};
 use crate::fault::{Fault, Kind, Result};
 use crate::gpu::Gpu;
 use crate::observe::log::MetricsLog;
-use crate::observe::record::{Attention, Eval, Layers, Nonfinite, Record, Slopes, Step};
+use crate::observe::record::{
+    Attention, EntropyThresholds, Eval, FfnScales, Layers, Nonfinite, Record, Slopes, Step,
+};
 use crate::observe::units::ActiveUnits;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -128,7 +130,12 @@ impl Trainer {
             // A folder as Hugging Face's models come in.
             let within = path.join("model.safetensors");
             let path = if within.is_file() { &within } else { path };
-            return load_weights(&self.engine, WeightFile::open(path, &self.layout)?);
+            let file = WeightFile::open_to_start(path, &self.layout)?;
+            // What the file lacks starts as it would in a fresh model.
+            if file.len() < self.layout.held().len() {
+                fresh_weights(&self.engine, &self.config)?;
+            }
+            return load_weights(&self.engine, file);
         }
         fresh_weights(&self.engine, &self.config)
     }
@@ -148,7 +155,7 @@ impl Trainer {
         self.updates = state.optimizer_steps;
         self.recording = state.recording && self.config.train.on_nonfinite == OnNonfinite::Record;
         self.owes_evaluation = state.owes_evaluation;
-        self.active_units = ActiveUnits::from_hex(&state.active_units, self.config.model.inner());
+        self.active_units = ActiveUnits::from_hex(&state.active_units, self.config.model.units());
         self.engine.set_record(self.recording);
         if let Some(loss_scale) = state.loss_scale {
             self.engine.set_loss_scale(loss_scale);
@@ -300,6 +307,7 @@ impl Trainer {
         let record = Step {
             step,
             loss: f64::from(reading.loss),
+            entropy_penalty: reading.entropy_penalty,
             lr: train.learning_rate_at(step),
             grad_norm: f64::from(reading.grad_norm),
             tokens: (step + 1) * each,
@@ -315,6 +323,14 @@ impl Trainer {
         }
         if !reading.slopes.is_empty() && due(self.config.observe.slopes_every) {
             self.log.append(&Record::Slopes(Slopes { step, slopes: reading.slopes }))?;
+        }
+        if !reading.thresholds.is_empty() && due(self.config.observe.slopes_every) {
+            let thresholds = reading.thresholds;
+            self.log.append(&Record::EntropyThresholds(EntropyThresholds { step, thresholds }))?;
+        }
+        if !reading.ffn_scales.is_empty() && due(self.config.observe.slopes_every) {
+            let (alpha, beta) = reading.ffn_scales.into_iter().unzip();
+            self.log.append(&Record::FfnScales(FfnScales { step, alpha, beta }))?;
         }
         if let Some(layers) = reading.layers {
             self.active_units.note(&layers.active);

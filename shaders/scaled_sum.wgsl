@@ -1,0 +1,135 @@
+// z = beta x + y / alpha, and its adjoint: dx = beta dz, dy = dz / alpha, d_beta (+)= sum of dz x,
+// d_alpha (+)= -(sum of dz y) / alpha^2. Four elements at a time.
+//
+// A template: `//#` lines are carried out by src/ops/unroll.rs. Flags: images (x, y and dz are read as images). Texts:
+// element, how y and dy are stored, and narrow, what turns vec4<f32> into it; texel. x, z and their gradients are f32.
+
+override VECTORS: u32; // vec4 elements in x
+override COUNT: u32; // elements in x; the last vector may hold fewer than four
+override LANES: u32; // of a workgroup: one team, or teams of one
+override EACH: u32; // vectors of one lane
+override PARTS: u32; // teams
+override ACCUMULATE: bool; // d_alpha and d_beta are added to
+
+//# if images
+override TEXELS: u32; // vec4 elements of a row of x
+@group(0) @binding(0) var x: texture_storage_2d<rgba32float, read>; // [VECTORS / TEXELS, TEXELS]
+@group(0) @binding(1) var y: texture_storage_2d<$texel, read>; // [VECTORS / TEXELS, TEXELS]
+@group(0) @binding(5) var dz: texture_storage_2d<rgba32float, read>; // [VECTORS / TEXELS, TEXELS]
+//# else
+@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>; // [VECTORS]
+@group(0) @binding(1) var<storage, read> y: array<vec4<$element>>; // [VECTORS]
+@group(0) @binding(5) var<storage, read> dz: array<vec4<f32>>; // [VECTORS]
+//# end
+@group(0) @binding(2) var<storage, read> alpha: array<f32>; // [1]
+@group(0) @binding(3) var<storage, read> beta: array<f32>; // [1]
+@group(0) @binding(4) var<storage, read_write> z: array<vec4<f32>>; // [VECTORS]
+@group(0) @binding(6) var<storage, read_write> dx: array<vec4<f32>>; // [VECTORS]
+@group(0) @binding(7) var<storage, read_write> dy: array<vec4<$element>>; // [VECTORS]
+@group(0) @binding(8) var<storage, read_write> parts: array<vec2<f32>>; // [PARTS]: of dz y and of dz x
+@group(0) @binding(9) var<storage, read_write> d_alpha: array<f32>; // [1]
+@group(0) @binding(10) var<storage, read_write> d_beta: array<f32>; // [1]
+
+fn x_at(i: u32) -> vec4<f32> {
+    //# if images
+    let row = i / TEXELS;
+    return textureLoad(x, vec2<u32>(i - row * TEXELS, row));
+    //# else
+    return x[i];
+    //# end
+}
+
+fn y_at(i: u32) -> vec4<f32> {
+    //# if images
+    let row = i / TEXELS;
+    return textureLoad(y, vec2<u32>(i - row * TEXELS, row));
+    //# else
+    return vec4<f32>(y[i]);
+    //# end
+}
+
+fn dz_at(i: u32) -> vec4<f32> {
+    //# if images
+    let row = i / TEXELS;
+    return textureLoad(dz, vec2<u32>(i - row * TEXELS, row));
+    //# else
+    return dz[i];
+    //# end
+}
+
+const WIDE = 64u; // lanes of a workgroup of the element-wise kernel
+const FEW = 4u; // vectors of one of its lanes, WIDE apart
+
+@compute @workgroup_size(WIDE)
+fn scaled_sum(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let skip = beta[0];
+    let gain = 1.0 / alpha[0];
+    let first = (group.x + group.y * groups.x) * WIDE * FEW + lane;
+    for (var n = 0u; n < FEW; n++) {
+        let i = first + n * WIDE;
+        if i < VECTORS {
+            z[i] = skip * x_at(i) + gain * y_at(i);
+        }
+    }
+}
+
+// dx, dy, and each team's share of the two sums.
+@compute @workgroup_size(LANES)
+fn scaled_sum_backward(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let skip = beta[0];
+    let gain = 1.0 / alpha[0];
+    let part = ((group.x + group.y * groups.x) * LANES + lane) / TEAM;
+    let member = lane % TEAM;
+    let first = part * TEAM * EACH + member;
+    var with_y = vec4(0.0);
+    var with_x = vec4(0.0);
+    for (var n = 0u; n < EACH; n++) {
+        let i = first + n * TEAM;
+        if i < VECTORS {
+            let d = dz_at(i);
+            dx[i] = skip * d;
+            dy[i] = ${narrow}(gain * d);
+            // What lies behind the last element is not ours: it may hold anything.
+            let inside = vec4(4u * i) + vec4(0u, 1u, 2u, 3u) < vec4(COUNT);
+            with_y += select(vec4(0.0), d * y_at(i), inside);
+            with_x += select(vec4(0.0), d * x_at(i), inside);
+        }
+    }
+    let share_y = team_sum((with_y.x + with_y.y) + (with_y.z + with_y.w), lane);
+    let share_x = team_sum((with_x.x + with_x.y) + (with_x.z + with_x.w), lane);
+    if part < PARTS && member == 0u {
+        parts[part] = vec2(share_y, share_x);
+    }
+}
+
+// One team adds all shares, always in the same order.
+@compute @workgroup_size(LANES)
+fn scale_totals(@builtin(local_invocation_index) lane: u32) {
+    var with_y = 0.0;
+    var with_x = 0.0;
+    for (var part = lane % TEAM; part < PARTS; part += TEAM) {
+        with_y += parts[part].x;
+        with_x += parts[part].y;
+    }
+    let whole_y = team_sum(with_y, lane);
+    let whole_x = team_sum(with_x, lane);
+    if lane == 0u {
+        let gain = 1.0 / alpha[0];
+        let pull = -whole_y * gain * gain;
+        if ACCUMULATE {
+            d_alpha[0] += pull;
+            d_beta[0] += whole_x;
+        } else {
+            d_alpha[0] = pull;
+            d_beta[0] = whole_x;
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! `z = β·x + y/α`: the residual stream and what a layer adds to it, each with a learned scale (arXiv 2501.03489, the
+//! scaled feed-forward network).
+//!
+//! Shapes: x, y, z alike; x and z in f32, y in f32 or f16; α, β `[1]`. Adjoint: dx = β·dz, dy = dz/α, dβ = Σ dz·x,
+//! dα = −(1/α²) Σ dz·y, in two stages whose order of addition is fixed.
+
+use super::team::Team;
+use super::unroll::unroll;
+use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element, grid};
+use crate::reference::Io;
+use crate::tape::{Adjoint, DType, Tape, TensorId};
+use crate::verify::{Case, CaseBuilder, Fill, HALF_BOUND};
+
+/// The op. Inputs x, y, α, β; output z.
+#[derive(Clone, Debug)]
+pub struct ScaledSum;
+
+/// Its adjoint. Inputs x, y, α, β, dz; outputs dx, dy, dα and dβ, the last two added to where `accumulate`.
+#[derive(Clone, Debug)]
+pub struct ScaledSumBackward {
+    pub accumulate: bool,
+}
+
+impl Tape {
+    /// Records β·x + y/α: `x` and `y` of one shape, `alpha` and `beta` [1].
+    pub fn scaled_sum(&mut self, x: TensorId, y: TensorId, alpha: TensorId, beta: TensorId) -> TensorId {
+        assert_eq!(
+            self.shape(x),
+            self.shape(y),
+            "scaled_sum: {} and {}",
+            self.info(x).name,
+            self.info(y).name
+        );
+        assert!([alpha, beta].iter().all(|&scale| self.shape(scale).dims() == [1]), "one α and one β");
+        let dims = self.shape(x).dims().to_vec();
+        let z = self.activation("scaled sum", &dims);
+        self.record(ScaledSum, &[x, y, alpha, beta], &[z]);
+        z
+    }
+}
+
+/// What the kernels of one node share.
+struct Kernels {
+    /// vec4 elements of x.
+    vectors: usize,
+    /// vec4 elements of a row, where x, y and dz are read as images: many times faster on a CPU.
+    texels: Option<usize>,
+    /// y and dy are f16.
+    half: bool,
+}
+
+impl Kernels {
+    fn new(shapes: &Shapes<'_>, device: &Traits) -> Self {
+        let (_, columns) = shapes.inputs[0].as_matrix();
+        let fits = shapes.fits_image(0) && shapes.fits_image(1);
+        let texels = (device.software && fits).then_some(columns / 4);
+        Self { vectors: shapes.input_elements(0).div_ceil(4), texels, half: shapes.half_input(1) }
+    }
+
+    fn read(&self, input: usize) -> Operand {
+        if self.texels.is_some() { Operand::InputImage(input) } else { Operand::Input(input) }
+    }
+
+    /// A kernel of `scaled_sum.wgsl`. The one that adds up over no lanes takes the simplest team with it.
+    fn kernel(&self, entry: &'static str, team: Option<&Team>, own: &[(&'static str, f64)]) -> Kernel {
+        let team = team.map_or(include_str!("../../shaders/shared/team_alone.wgsl"), |team| team.fragment);
+        let texts = [
+            ("element", element::scalar(self.half)),
+            ("narrow", element::narrow(self.half, 4)),
+            ("texel", element::texel(self.half)),
+        ];
+        let flags = [("images", self.texels.is_some())];
+        let text = unroll(include_str!("../../shaders/scaled_sum.wgsl"), &[], &flags, &texts);
+        let mut constants = own.to_vec();
+        if entry != "scale_totals" {
+            constants.push(("VECTORS", self.vectors as f64));
+            constants.extend(self.texels.map(|texels| ("TEXELS", texels as f64)));
+        }
+        Kernel::new(&[element::fragments(self.half), &[team]].concat(), &text, entry, &constants)
+    }
+}
+
+impl Op for ScaledSum {
+    fn stem(&self) -> &'static str {
+        "scaled_sum"
+    }
+
+    fn name(&self) -> &'static str {
+        "scaled_sum"
+    }
+
+    fn reference(&self, io: &mut Io<'_>) {
+        let (inputs, outputs) = io.split();
+        let [x, y, alpha, beta] = inputs else { panic!("four inputs") };
+        for (z, (x, y)) in outputs[0].iter_mut().zip(x.iter().zip(*y)) {
+            *z = beta[0] * x + y / alpha[0];
+        }
+    }
+
+    fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
+        /// `WIDE` · `FEW` of the shader.
+        const VECTORS_PER_GROUP: usize = 256;
+        let kernels = Kernels::new(shapes, device);
+        let bindings = [
+            ("x", kernels.read(0)),
+            ("y", kernels.read(1)),
+            ("alpha", Operand::Input(2)),
+            ("beta", Operand::Input(3)),
+            ("z", Operand::Output(0)),
+        ];
+        let kernel = kernels.kernel("scaled_sum", None, &[]);
+        Recipe::one(kernel, &bindings, grid(kernels.vectors.div_ceil(VECTORS_PER_GROUP)))
+    }
+
+    fn adjoint(&self, adjoint: &mut Adjoint<'_>) {
+        let Some(dz) = adjoint.gradient(0) else { return };
+        let [x, y, alpha, beta] = [0, 1, 2, 3].map(|i| adjoint.input(i));
+        let [dx, dy] = [0, 1].map(|i| adjoint.fresh_like(i));
+        let [(d_alpha, adds), (d_beta, also)] = [2, 3].map(|i| adjoint.begin_gradient(i));
+        assert_eq!(adds, also, "α and β are used together");
+        let op = ScaledSumBackward { accumulate: adds };
+        adjoint.tape.record(op, &[x, y, alpha, beta, dz], &[dx, dy, d_alpha, d_beta]);
+        for (i, gradient) in [(0, dx), (1, dy)] {
+            if adjoint.wants(i) {
+                adjoint.contribute(i, gradient);
+            }
+        }
+    }
+
+    fn flops(&self, shapes: &Shapes<'_>) -> u64 {
+        3 * shapes.input_elements(0) as u64
+    }
+}
+
+impl Op for ScaledSumBackward {
+    fn stem(&self) -> &'static str {
+        "scaled_sum"
+    }
+
+    fn name(&self) -> &'static str {
+        "scaled_sum.backward"
+    }
+
+    fn reference(&self, io: &mut Io<'_>) {
+        let (inputs, outputs) = io.split();
+        let [x, y, alpha, beta, dz] = inputs else { panic!("five inputs") };
+        let (mut with_x, mut with_y) = (0.0, 0.0);
+        for (i, d) in dz.iter().enumerate() {
+            outputs[0][i] = beta[0] * d;
+            outputs[1][i] = d / alpha[0];
+            with_x += d * x[i];
+            with_y += d * y[i];
+        }
+        for (i, sum) in [(2, -with_y / (alpha[0] * alpha[0])), (3, with_x)] {
+            outputs[i][0] = if self.accumulate { outputs[i][0] + sum } else { sum };
+        }
+    }
+
+    fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
+        /// At most so many shares, for one team to add up.
+        const MOST_PARTS: usize = 4_096;
+        let kernels = Kernels::new(shapes, device);
+        let team = Team::of(device);
+        let vectors = kernels.vectors;
+        // Short runs of vectors occupy a GPU; on a CPU a workgroup costs more than a few vectors do.
+        let each = vectors.div_ceil(team.size * MOST_PARTS).max(if device.software { 32 } else { 8 });
+        let parts = vectors.div_ceil(team.size * each);
+        let shared = [("LANES", team.lanes as f64), ("TEAM", team.size as f64), ("PARTS", parts as f64)];
+        let mut constants = shared.to_vec();
+        constants.extend([("COUNT", shapes.input_elements(0) as f64), ("EACH", each as f64)]);
+        let shares = Dispatch {
+            kernel: kernels.kernel("scaled_sum_backward", Some(&team), &constants),
+            bindings: vec![
+                ("x", kernels.read(0)),
+                ("y", kernels.read(1)),
+                ("alpha", Operand::Input(2)),
+                ("beta", Operand::Input(3)),
+                ("dz", kernels.read(4)),
+                ("dx", Operand::Output(0)),
+                ("dy", Operand::Output(1)),
+                ("parts", Operand::Scratch(0)),
+            ],
+            groups: grid(team.workgroups(parts)),
+        };
+        let mut constants = shared.to_vec();
+        constants.push(("ACCUMULATE", f64::from(u8::from(self.accumulate))));
+        let totals = Dispatch {
+            kernel: kernels.kernel("scale_totals", Some(&team), &constants),
+            bindings: vec![
+                ("parts", Operand::Scratch(0)),
+                ("alpha", Operand::Input(2)),
+                ("d_alpha", Operand::Output(2)),
+                ("d_beta", Operand::Output(3)),
+            ],
+            groups: [1, 1, 1],
+        };
+        Recipe { dispatches: vec![shares, totals], scratch: vec![2 * parts], iterations: each.max(parts) }
+    }
+
+    fn accumulates(&self, output: usize) -> bool {
+        output > 1 && self.accumulate
+    }
+
+    fn flops(&self, shapes: &Shapes<'_>) -> u64 {
+        6 * shapes.input_elements(0) as u64
+    }
+}
+
+/// Sizes around a vector and a team's share, with and without rows that make an image; α and β on either side of one.
+pub fn cases(seed: u64) -> Vec<Case> {
+    let mut cases = Vec::new();
+    let f32s = [[1, 1], [3, 7], [37, 131], [64, 512]].map(|shape| (shape, DType::F32));
+    let f16s = [[3, 7], [37, 131], [64, 512]].map(|shape| (shape, DType::F16));
+    for (at, (shape, dtype)) in f32s.into_iter().chain(f16s).enumerate() {
+        let mut case = CaseBuilder::new("scaled_sum", format!("{shape:?} of {dtype:?}"), seed);
+        let x = case.input("x", &shape, Fill::Normal(1.0));
+        let y = case.input_of("y", &shape, dtype, Fill::Normal(1.0));
+        let alpha = case.parameter("alpha", &[1], Fill::Normal(1.0));
+        let beta = case.parameter("beta", &[1], Fill::Normal(1.0));
+        case.set(alpha, vec![if at % 2 == 0 { 0.6 } else { 1.7 }]);
+        case.set(beta, vec![if at % 3 == 0 { 1.2 } else { -0.8 }]);
+        let z = case.tape.scaled_sum(x, y, alpha, beta);
+        let bound = if dtype == DType::F16 { HALF_BOUND } else { 2e-6 };
+        let mut case = case.finish(&[z], &[], bound);
+        // A sum of many terms of both signs can come near zero by chance; a start of twice the terms' own scale, 3 · √32768,
+        // keeps the magnitude there. The reciprocal may be off by 2.5 units.
+        for scale in [alpha, beta] {
+            let gradient = case.tape.known_gradient(scale).expect("α and β have gradients");
+            for (tensor, values) in &mut case.values {
+                if *tensor == gradient {
+                    values.fill(1000.0);
+                }
+            }
+        }
+        cases.push(case);
+    }
+    cases
+}

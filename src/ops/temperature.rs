@@ -1,0 +1,256 @@
+//! The learned temperature of attention: softmax(q·k / (t_{h,i}·√width)), one t for each head and query position
+//! (arXiv 2501.03489, appendix A). It divides the queries, before attention reads them.
+//!
+//! Shapes: x and y [B·T, 3·d] with columns q | k | v, in f32 or f16; temperature [H, P], P ≥ T, of which the first T
+//! positions are used. y = x but for its queries, which are divided by their head's and position's temperature. Adjoint:
+//! dx likewise from dy; dt_{h,i} = −(1/t) Σ over the batch of y_q·dy_q, which is −(1/t) Σ_j dS_ij·s_ij, added up in
+//! one order.
+//!
+//! An op beside attention, not a factor in its kernels: it reads and writes the packed rows once each way, some hundredths
+//! of what attention takes, and attention's text stays as it is.
+
+use super::unroll::unroll;
+use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element, grid};
+use crate::reference::Io;
+use crate::tape::{Adjoint, DType, Tape, TensorId};
+use crate::verify::{Case, CaseBuilder, Fill, HALF_BOUND};
+
+/// The op. Inputs x, temperature; output y.
+#[derive(Clone, Debug)]
+pub struct Temperature {
+    /// T; rows are whole sequences.
+    pub sequence: usize,
+}
+
+/// Its adjoint. Inputs y, temperature, dy; outputs dx and the temperature's gradient, added to where `accumulate`.
+#[derive(Clone, Debug)]
+pub struct TemperatureBackward {
+    pub sequence: usize,
+    pub accumulate: bool,
+}
+
+impl Tape {
+    /// Records the division of the queries in `qkv` [B·T, 3·d] by `temperature` [H, P] over sequences of `sequence` rows.
+    pub fn temperature(&mut self, qkv: TensorId, temperature: TensorId, sequence: usize) -> TensorId {
+        let (rows, columns) = self.shape(qkv).as_matrix();
+        Extents::new((rows, columns), self.shape(temperature).as_matrix(), sequence);
+        let y = self.activation_of("temperature", &[rows, columns], self.info(qkv).dtype);
+        self.record(Temperature { sequence }, &[qkv, temperature], &[y]);
+        y
+    }
+}
+
+/// How heads lie in packed rows and temperatures in their table.
+#[derive(Clone, Copy)]
+struct Extents {
+    batch: usize,
+    sequence: usize,
+    heads: usize,
+    /// Columns of one head.
+    width: usize,
+    positions: usize,
+}
+
+impl Extents {
+    fn new((rows, columns): (usize, usize), (heads, positions): (usize, usize), sequence: usize) -> Self {
+        assert!(rows.is_multiple_of(sequence), "{rows} rows are not whole sequences of {sequence}");
+        assert!(sequence <= positions, "temperature: {sequence} positions of {positions}");
+        assert!(columns.is_multiple_of(12 * heads), "temperature: {columns} columns of {heads} heads");
+        Self { batch: rows / sequence, sequence, heads, width: columns / (3 * heads), positions }
+    }
+
+    fn of(shapes: &Shapes<'_>, sequence: usize) -> Self {
+        Self::new(shapes.inputs[0].as_matrix(), shapes.inputs[1].as_matrix(), sequence)
+    }
+
+    /// The place in the table of the temperature of element `i` of the packed rows; `None` of keys and values.
+    fn place(&self, i: usize) -> Option<usize> {
+        let columns = 3 * self.heads * self.width;
+        let (row, column) = (i / columns, i % columns);
+        let head = column / self.width;
+        (head < self.heads).then(|| head * self.positions + row % self.sequence)
+    }
+
+    fn elements(&self) -> usize {
+        self.batch * self.sequence * 3 * self.heads * self.width
+    }
+
+    /// A kernel of `temperature.wgsl`, with those of its constants that it uses.
+    fn kernel(&self, entry: &'static str, half: bool, images: bool, own: &[(&'static str, f64)]) -> Kernel {
+        let texts = [
+            ("element", element::scalar(half)),
+            ("narrow", element::narrow(half, 4)),
+            ("texel", element::texel(half)),
+        ];
+        let template = include_str!("../../shaders/temperature.wgsl");
+        let text = unroll(template, &[], &[("images", images)], &texts);
+        let mut constants = vec![
+            ("SEQUENCE", self.sequence as f64),
+            ("HEADS", self.heads as f64),
+            ("COLUMNS", (self.width / 4) as f64),
+            ("POSITIONS", self.positions as f64),
+        ];
+        constants.extend(own);
+        Kernel::new(element::fragments(half), &text, entry, &constants)
+    }
+
+    /// The dispatch that divides the queries of input `x`.
+    fn divide(&self, half: bool, images: bool, x: usize) -> Dispatch {
+        /// `LANES` · `EACH` of the shader.
+        const VECTORS_PER_GROUP: usize = 256;
+        let vectors = self.elements() / 4;
+        Dispatch {
+            kernel: self.kernel("divide_queries", half, images, &[("VECTORS", vectors as f64)]),
+            bindings: vec![
+                ("x", read(images, x)),
+                ("temperature", Operand::Input(1)),
+                ("y", Operand::Output(0)),
+            ],
+            groups: grid(vectors.div_ceil(VECTORS_PER_GROUP)),
+        }
+    }
+}
+
+fn read(images: bool, input: usize) -> Operand {
+    if images { Operand::InputImage(input) } else { Operand::Input(input) }
+}
+
+/// Software drivers read images many times faster than buffers.
+fn by_images(shapes: &Shapes<'_>, device: &Traits) -> bool {
+    device.software && shapes.fits_image(0)
+}
+
+impl Op for Temperature {
+    fn stem(&self) -> &'static str {
+        "temperature"
+    }
+
+    fn name(&self) -> &'static str {
+        "temperature"
+    }
+
+    fn reference(&self, io: &mut Io<'_>) {
+        let extents = Extents::of(&io.shapes, self.sequence);
+        let (inputs, outputs) = io.split();
+        for (i, (y, x)) in outputs[0].iter_mut().zip(inputs[0]).enumerate() {
+            *y = extents.place(i).map_or(*x, |place| x / inputs[1][place]);
+        }
+    }
+
+    fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
+        let extents = Extents::of(shapes, self.sequence);
+        let divide = extents.divide(shapes.half_input(0), by_images(shapes, device), 0);
+        Recipe { dispatches: vec![divide], ..Recipe::default() }
+    }
+
+    fn adjoint(&self, adjoint: &mut Adjoint<'_>) {
+        let Some(dy) = adjoint.gradient(0) else { return };
+        // y, not x: attention keeps it for its own adjoint, which came before.
+        let (y, temperature) = (adjoint.output(0), adjoint.input(1));
+        let dx = adjoint.fresh_like(0);
+        let (d_temperature, accumulate) = adjoint.begin_gradient(1);
+        let op = TemperatureBackward { sequence: self.sequence, accumulate };
+        adjoint.tape.record(op, &[y, temperature, dy], &[dx, d_temperature]);
+        if adjoint.wants(0) {
+            adjoint.contribute(0, dx);
+        }
+    }
+
+    fn flops(&self, shapes: &Shapes<'_>) -> u64 {
+        shapes.input_elements(0) as u64 / 3
+    }
+}
+
+impl Op for TemperatureBackward {
+    fn stem(&self) -> &'static str {
+        "temperature"
+    }
+
+    fn name(&self) -> &'static str {
+        "temperature.backward"
+    }
+
+    fn reference(&self, io: &mut Io<'_>) {
+        let extents = Extents::of(&io.shapes, self.sequence);
+        let (inputs, outputs) = io.split();
+        if !self.accumulate {
+            outputs[1].fill(0.0);
+        }
+        for (i, (y, dy)) in inputs[0].iter().zip(inputs[2]).enumerate() {
+            outputs[0][i] = *dy;
+            if let Some(place) = extents.place(i) {
+                let t = inputs[1][place];
+                outputs[0][i] = dy / t;
+                outputs[1][place] -= y * dy / t;
+            }
+        }
+    }
+
+    fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
+        /// `LANES` of the shader.
+        const LANES: usize = 64;
+        let extents = Extents::of(shapes, self.sequence);
+        let (half, images) = (shapes.half_input(0), by_images(shapes, device));
+        let own = [("BATCH", extents.batch as f64), ("ACCUMULATE", f64::from(u8::from(self.accumulate)))];
+        let gradient = Dispatch {
+            kernel: extents.kernel("temperature_gradient", half, images, &own),
+            bindings: vec![
+                ("x", read(images, 0)),
+                ("temperature", Operand::Input(1)),
+                ("dy", read(images, 2)),
+                ("d_temperature", Operand::Output(1)),
+            ],
+            groups: grid((extents.heads * extents.positions).div_ceil(LANES)),
+        };
+        Recipe {
+            dispatches: vec![extents.divide(half, images, 2), gradient],
+            iterations: extents.batch * (1 + extents.width / 4),
+            ..Recipe::default()
+        }
+    }
+
+    fn accumulates(&self, output: usize) -> bool {
+        output == 1 && self.accumulate
+    }
+
+    fn flops(&self, shapes: &Shapes<'_>) -> u64 {
+        shapes.input_elements(0) as u64
+    }
+}
+
+/// One row, primes, rows that make an image; tables longer than the sequence; with and without gradients that are
+/// overwritten.
+pub fn cases(seed: u64) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (batch, heads, sequence, width, positions, dtype, overwrites) in [
+        (1, 1, 1, 4, 1, DType::F32, false),
+        (2, 3, 7, 20, 9, DType::F32, false),
+        (3, 2, 33, 32, 40, DType::F32, true),
+        (2, 4, 65, 16, 65, DType::F32, true),
+        (2, 3, 7, 20, 9, DType::F16, false),
+        (3, 2, 33, 64, 40, DType::F16, true),
+    ] {
+        let label = format!("B={batch} H={heads} T={sequence} of {positions} d={width} {dtype:?}");
+        let mut case = CaseBuilder::new("temperature", format!("{label}, overwrites {overwrites}"), seed);
+        if overwrites {
+            case.tape.overwrite_gradients();
+        }
+        let shape = [batch * sequence, 3 * heads * width];
+        let qkv = case.input_of("qkv", &shape, dtype, Fill::Normal(1.0));
+        let temperature = case.parameter("temperature", &[heads, positions], Fill::Around(1.0, 0.2));
+        // Around one; a sample of them small, as at the start 1e-2 of the paper.
+        let bounded = |(i, &t): (usize, &f32)| t.clamp(0.5, 1.5) * if i % 7 == 3 { 0.01 } else { 1.0 };
+        let values = case.values(temperature).iter().enumerate().map(bounded).collect();
+        case.set(temperature, values);
+        let y = case.tape.temperature(qkv, temperature, sequence);
+        // A division, which a WGSL driver may round by 2.5 units (1.5e-7); then sums of B·width terms and another.
+        let bound = if dtype == DType::F16 { HALF_BOUND } else { 2e-6 };
+        let mut case = case.finish(&[y], &[], bound);
+        if overwrites {
+            // What was there before is no part of the gradient, as it is where gradients are added to.
+            case.leaves.clear();
+        }
+        cases.push(case);
+    }
+    cases
+}

@@ -1,0 +1,538 @@
+//! Entropy-guided training: the regularizer, learned temperatures, scaled and fused feed-forward networks, in whole
+//! models; and that nothing of it is there where it is off.
+
+use crate::cli::{Place, assert_same, sets};
+use crate::mixed::SMOOTH;
+use crate::support::seed;
+use crate::training::{Reference, agrees_within, batches, config, engine, has_f16, within_f32};
+use normfree::config::{Config, EntropyPenalty};
+use normfree::model::{initial_values, names};
+use normfree::ops::Traits;
+use normfree::ops::embedding::sort_by_token;
+use normfree::reference::{Memory, shapes};
+use normfree::tape::{DType, Tape};
+use normfree::train::engine::Blueprint;
+use rand::SeedableRng;
+use rand::seq::index::sample;
+use rand_chacha::ChaCha8Rng;
+use sha2::{Digest, Sha256};
+
+const NO_NORM: &str = "model.norm=none";
+/// The paper's last model.
+const SOFTMAX_ONLY: [&str; 5] = [
+    NO_NORM,
+    "model.activation_function=none",
+    "model.ffn=fused",
+    "model.ffn_scaling=true",
+    "model.learnable_temperature=true",
+];
+
+/// The regularizer, strong enough for its part of a gradient to be as large as the cross-entropy's.
+fn regularized(reading: &str) -> [String; 2] {
+    // A sum has 27 rows.
+    let strength = if reading == "row_sum" { "0.02" } else { "0.5" };
+    [format!("model.entropy_penalty={reading}"), format!("model.entropy_regularization={strength}")]
+}
+
+fn with<'a>(changes: &[&'a str], more: &'a [String]) -> Vec<&'a str> {
+    changes.iter().copied().chain(more.iter().map(String::as_str)).collect()
+}
+
+#[test]
+fn regularized_models_agree_with_f64() {
+    for reading in EntropyPenalty::WORDS {
+        let regularizer = regularized(reading);
+        within_f32(&with(&[NO_NORM], &regularizer));
+    }
+    let [mean, sum] = ["row_mean", "row_sum"].map(regularized);
+    within_f32(&with(&["train.recompute=block", "model.bias=all"], &mean));
+    within_f32(&with(&["observe.entropy=false", "train.gradient_accumulation_steps=1"], &sum));
+    within_f32(&with(&["model.n_embd=24", "model.n_inner=36", "train.recompute=ffn"], &mean));
+}
+
+#[test]
+fn models_with_temperatures_and_scales_agree_with_f64() {
+    within_f32(&[NO_NORM, "model.learnable_temperature=true"]);
+    within_f32(&["model.learnable_temperature=true", "model.temperature_init=0.3", "train.recompute=block"]);
+    within_f32(&[NO_NORM, "model.ffn_scaling=true", "model.bias=all"]);
+    within_f32(&["model.ffn_scaling=true", "train.recompute=ffn", "train.gradient_accumulation_steps=1"]);
+    within_f32(&[NO_NORM, "model.activation_function=none", "model.ffn=fused"]);
+    within_f32(&[
+        "model.activation_function=none",
+        "model.ffn=fused",
+        "model.bias=all",
+        "train.recompute=ffn",
+    ]);
+    for reading in ["row_mean", "head_mean"] {
+        let regularizer = regularized(reading);
+        within_f32(&with(&SOFTMAX_ONLY, &regularizer));
+    }
+    let narrow = regularized("row_mean");
+    within_f32(&with(&[&SOFTMAX_ONLY[..], &["model.n_embd=24", "train.recompute=block"]].concat(), &narrow));
+}
+
+#[test]
+fn mixed_precision_agrees_with_f64() {
+    const MIXED: &str = "train.precision=mixed";
+    if !has_f16(&config(&[MIXED])) {
+        return;
+    }
+    let [mean, sum] = ["head_mean", "row_sum"].map(regularized);
+    agrees_within(&with(&[MIXED, NO_NORM], &sum), &SMOOTH);
+    agrees_within(&with(&[&[MIXED][..], &SOFTMAX_ONLY].concat(), &mean), &SMOOTH);
+    agrees_within(
+        &with(&[MIXED, "model.learnable_temperature=true", "model.ffn_scaling=true"], &mean),
+        &SMOOTH,
+    );
+}
+
+/// A model on the f64 reference, with one micro-batch in place.
+struct Whole {
+    tape: Tape,
+    memory: Memory,
+    config: Config,
+}
+
+impl Whole {
+    fn new(config: Config, seed: u64) -> Self {
+        let blueprint = Blueprint::new(&config, &Traits::floor());
+        let tape = blueprint.micro.tape;
+        let mut memory = Memory::new(&tape);
+        for parameter in blueprint.arenas.parameters() {
+            let values = initial_values(&config.model, 5, parameter);
+            let values: Vec<f64> = values.into_iter().map(f64::from).collect();
+            memory.set(&tape, tape.find(&parameter.name).unwrap(), &values);
+        }
+        let batch = batches(&config, &mut ChaCha8Rng::seed_from_u64(seed)).remove(0);
+        let (sorted, segments) = sort_by_token(&batch.tokens);
+        for (name, values) in [
+            (names::TOKENS, &batch.tokens),
+            (names::TARGETS, &batch.targets),
+            (names::SORTED, &sorted),
+            (names::SEGMENTS, &segments),
+        ] {
+            let values: Vec<f64> = values.iter().map(|&v| f64::from(v)).collect();
+            memory.set(&tape, tape.find(name).unwrap(), &values);
+        }
+        memory.set(&tape, tape.find(names::SCALE).unwrap(), &[1.0 / f64::from(batch.counted)]);
+        Self { tape, memory, config }
+    }
+
+    /// Runs it: the cross-entropy, the penalty, and which rows or means lie beyond the margin.
+    fn run(&mut self) -> (f64, f64, Vec<bool>) {
+        let tape = &self.tape;
+        let model = &self.config.model;
+        let layers = 0..model.n_layer;
+        let penalties: Vec<_> =
+            layers.clone().filter_map(|layer| tape.find(&names::entropy_penalty(layer))).collect();
+        let loss = tape.find(names::LOSS).unwrap();
+        for &tensor in penalties.iter().chain([&loss]) {
+            self.memory.clear(tape, tensor);
+        }
+        self.memory.run(tape);
+        let penalty = penalties.iter().flat_map(|&p| self.memory.get(tape, p)).sum();
+        let most = (self.config.train.sequence_length as f64).ln();
+        let mut beyond = Vec::new();
+        for layer in layers {
+            let of = |name: &str| self.memory.get(tape, tape.find(name).unwrap());
+            let entropy = of(&format!("h.{layer}.attn.attention.entropy"));
+            let thresholds = of(&format!("transformer.h.{layer}.attn.reg_threshold_weights"));
+            let length = self.config.train.sequence_length;
+            let rows: Vec<(usize, f64)> =
+                entropy.iter().enumerate().map(|(at, &nats)| (at / length % model.n_head, nats)).collect();
+            let held: Vec<(usize, f64)> = match model.entropy_penalty {
+                EntropyPenalty::HeadMean => (0..model.n_head)
+                    .map(|h| {
+                        let own: Vec<f64> = rows.iter().filter(|row| row.0 == h).map(|row| row.1).collect();
+                        (h, own.iter().sum::<f64>() / own.len() as f64)
+                    })
+                    .collect(),
+                _ => rows,
+            };
+            let far =
+                |(h, nats): (usize, f64)| (nats - thresholds[h] * most).abs() > model.entropy_margin * most;
+            beyond.extend(held.into_iter().map(far));
+        }
+        (self.memory.get(tape, loss)[0], penalty, beyond)
+    }
+}
+
+/// The gradient of the whole sum, L + λ·penalty, in f64 against central differences of it: of thresholds, temperatures,
+/// scales, and of what is before attention; with rows inside the margin and beyond it on either side.
+#[test]
+fn the_gradient_is_that_of_the_sum() {
+    for reading in EntropyPenalty::WORDS {
+        let seed = seed();
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let regularizer = regularized(reading);
+        let more = [
+            "model.embd_pdrop=0",
+            "train.gradient_accumulation_steps=1",
+            "model.learnable_temperature=true",
+            "model.ffn_scaling=true",
+            NO_NORM,
+        ];
+        let mut whole = Whole::new(config(&with(&more, &regularizer)), seed);
+        for layer in 0..2 {
+            let name = format!("transformer.h.{layer}.attn.reg_threshold_weights");
+            let tensor = whole.tape.find(&name).unwrap();
+            // ln T is 2.2, and means lie at 1.4: they, and rows, are below one head's threshold by more than the margin, and
+            // above the other's, or within.
+            whole.memory.set(&whole.tape, tensor, &[0.95, if layer == 0 { 0.3 } else { 0.6 }]);
+        }
+        for parameter in whole.tape.parameters() {
+            if let Some(gradient) = whole.tape.known_gradient(parameter) {
+                whole.memory.clear(&whole.tape, gradient);
+            }
+        }
+        let (loss, penalty, beyond) = whole.run();
+        let far = beyond.iter().filter(|&&far| far).count();
+        assert!(far > 0 && far < beyond.len(), "{reading}: {far} of {} beyond", beyond.len());
+        assert!(penalty > 1e-3 * loss, "{reading}: {penalty} beside {loss}");
+        let gradients: Vec<_> = whole
+            .tape
+            .parameters()
+            .into_iter()
+            .filter(|&parameter| {
+                let name = &whole.tape.info(parameter).name;
+                ["attn.", "mlp.alpha", "mlp.beta", "c_fc.weight", "wpe"]
+                    .iter()
+                    .any(|part| name.contains(part))
+            })
+            .map(|parameter| {
+                let gradient = whole.tape.known_gradient(parameter).unwrap();
+                (parameter, whole.memory.get(&whole.tape, gradient).to_vec())
+            })
+            .collect();
+        let (mut worst, mut looked, mut crossed) = (0.0_f64, 0, 0);
+        for (parameter, gradient) in gradients {
+            let name = whole.tape.info(parameter).name.clone();
+            let values = whole.memory.get(&whole.tape, parameter).to_vec();
+            let largest = gradient.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
+            let sequence = whole.config.train.sequence_length;
+            for at in sample(&mut random, values.len(), values.len().min(4)) {
+                // A table's positions past the sequence have no gradient, and no effect.
+                let unused = name.contains("temperature") && at % whole.config.model.n_positions >= sequence;
+                let mut kinds = Vec::new();
+                let mut sum = |step: f64| {
+                    let mut moved = values.clone();
+                    moved[at] += step;
+                    whole.memory.set(&whole.tape, parameter, &moved);
+                    let (loss, penalty, beyond) = whole.run();
+                    kinds.push(beyond);
+                    loss + penalty
+                };
+                let h = 1e-3;
+                let mut slope = |h: f64| (sum(h) - sum(-h)) / (2.0 * h);
+                let central = (4.0 * slope(h / 2.0) - slope(h)) / 3.0;
+                whole.memory.set(&whole.tape, parameter, &values);
+                // Where a row crosses the margin in between, the penalty jumps.
+                if kinds.iter().any(|kind| *kind != beyond) {
+                    crossed += 1;
+                    continue;
+                }
+                assert!(!unused || gradient[at] == 0.0, "{name}[{at}]");
+                let off = (central - gradient[at]).abs() / largest.max(1e-6);
+                assert!(
+                    off < 1e-6,
+                    "{reading} seed {seed}: {name}[{at}]: {} against {central}",
+                    gradient[at]
+                );
+                (worst, looked) = (worst.max(off), looked + 1);
+            }
+        }
+        println!(
+            "{reading} seed {seed}: {looked} elements, {crossed} crossed, off by {worst:e}; {far} rows beyond"
+        );
+        assert!(looked > 40 && crossed * 4 < looked, "{reading}: {looked} looked at, {crossed} crossed");
+    }
+}
+
+/// What the host reads of a step: the cross-entropy alone as the loss, the penalty beside it, thresholds and scales.
+#[test]
+fn a_step_tells_its_penalty() {
+    let mut random = ChaCha8Rng::seed_from_u64(seed());
+    let regularizer = regularized("row_mean");
+    for accumulation in ["train.gradient_accumulation_steps=1", "train.gradient_accumulation_steps=2"] {
+        let changes = [NO_NORM, "model.embd_pdrop=0", "model.ffn_scaling=true", accumulation];
+        let (plain, guided) = (config(&changes), config(&with(&changes, &regularizer)));
+        let batches = batches(&plain, &mut random);
+        let (mut one, _) = engine(&plain);
+        let (mut other, parameters) = engine(&guided);
+        for engine in [&mut one, &mut other] {
+            engine.submit(0, 0, 1e-2, &batches).unwrap();
+        }
+        let [one, reading] = [&mut one, &mut other].map(|engine| engine.take(true).unwrap().unwrap());
+        assert_eq!(one.loss.to_bits(), reading.loss.to_bits(), "the loss is the cross-entropy");
+        assert_eq!(one.head_entropy, reading.head_entropy);
+        assert!(one.entropy_penalty.is_none() && one.thresholds.is_empty());
+        let mut reference = Reference::new(&other, &parameters);
+        reference.step(&other, &guided, 0, &batches);
+        let tape = &other.blueprint.micro.tape;
+        let penalty = |layer| tape.find(&names::entropy_penalty(layer)).unwrap();
+        let want: f64 = (0..2).flat_map(|layer| reference.micro.get(tape, penalty(layer))).sum();
+        let got = f64::from(reading.entropy_penalty.unwrap());
+        assert!(want > 0.01 && (got - want).abs() < 1e-5 * want, "{got} against {want}");
+        // The update came before: AdamW moved each by up to the learning rate.
+        assert_eq!(reading.thresholds.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2]);
+        assert!(reading.thresholds.iter().flatten().all(|t| (t - 0.5).abs() < 0.011), "{reading:?}");
+        assert!(reading.ffn_scales.iter().all(|(a, b)| (a - 1.0).abs() < 0.011 && (b - 1.0).abs() < 0.011));
+        assert_eq!(reading.ffn_scales.len(), 2);
+    }
+}
+
+/// Everything that decides a run's bits: the kernels in their order, with their constants, bindings and grids, what is
+/// trained and how it decays.
+fn work(config: &Config, device: &Traits) -> String {
+    let blueprint = Blueprint::new(config, device);
+    let mut work = format!("{:?}", blueprint.arenas.parameters());
+    for tape in blueprint.tapes() {
+        for node in tape.nodes() {
+            let names =
+                |ids: &[_]| ids.iter().map(|&id| tape.info(id).name.as_str()).collect::<Vec<_>>().join(", ");
+            let recipe = node.op.recipe(&shapes(tape, node), device);
+            work.push_str(&format!("{} -> {}: {recipe:?}\n", names(&node.inputs), names(&node.outputs)));
+        }
+    }
+    work
+}
+
+/// Off, none of it is there, whatever its other keys say.
+#[test]
+fn off_is_off() {
+    let off = [
+        "model.entropy_regularization=0",
+        "model.entropy_penalty=head_mean",
+        "model.entropy_margin=0.7",
+        "model.entropy_threshold_init=3",
+        "model.temperature_init=0.01",
+        "model.learnable_temperature=false",
+        "model.ffn_scaling=false",
+        "model.ffn=standard",
+    ];
+    let software = Traits { software: true, lanes: 8, ..Traits::floor() };
+    for changes in [&[][..], &[NO_NORM, "model.activation_function=relu"], &["train.precision=mixed"]] {
+        for device in [&software, &Traits::floor()] {
+            let [plain, told] = [&[][..], &off].map(|more| work(&config(&[changes, more].concat()), device));
+            assert!(plain == told, "{changes:?}");
+            for part in ["entropy_penalty", "guide", "temperature", "threshold", "alpha"] {
+                assert!(!plain.contains(part), "{part} in {changes:?}");
+            }
+        }
+    }
+}
+
+fn evaluated(place: &Place, run: &str) -> [f64; 2] {
+    let log = std::fs::read_to_string(place.path(run).join("metrics.jsonl")).unwrap();
+    let last = log.lines().rfind(|line| line.contains("\"eval\"")).unwrap();
+    let eval = place.succeeds(&["eval", run, "--json", "--chunks", "4"]);
+    [last, &eval]
+        .map(|text| serde_json::from_str::<serde_json::Value>(text).unwrap()["loss"].as_f64().unwrap())
+}
+
+const ALL: [&str; 6] = [
+    "model.entropy_regularization=0.1",
+    "model.entropy_penalty=row_mean",
+    "model.learnable_temperature=true",
+    "model.ffn_scaling=true",
+    "model.activation_function=none",
+    "model.ffn=fused",
+];
+
+/// A run may start from a model without what guides entropy, which then starts anew; one without the regularizer from a
+/// model with thresholds; and none from temperatures that it has no place for.
+#[test]
+fn runs_start_from_other_models() {
+    let place = Place::with_data();
+    let run = |name: &str, keys: &[&str]| {
+        [&["train", "tiny.toml", "--run", name][..], &sets(keys)]
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect()
+    };
+    let succeeds = |arguments: Vec<String>| {
+        place.succeeds(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    };
+    succeeds(run("plain", &["train.steps=2"]));
+    let from =
+        |run: &str, step: u32| format!("train.init_from={run}/checkpoints/step-{step:08}/model.safetensors");
+    let [plain, guided, warm] = [("plain", 2), ("guided", 1), ("warm", 1)].map(|(run, step)| from(run, step));
+    let regularizer = "model.entropy_regularization=0.1";
+    // The first step has rate 0: what is saved after it is what it began with.
+    succeeds(run(
+        "guided",
+        &[
+            &plain,
+            "train.steps=1",
+            regularizer,
+            "model.ffn_scaling=true",
+            "model.entropy_threshold_init=0.25",
+        ],
+    ));
+    succeeds(run("warm", &[&plain, "train.steps=1", "model.learnable_temperature=true"]));
+    let saved = |run: &str, step: u32| {
+        let path = place.path(run).join(format!("checkpoints/step-{step:08}/model.safetensors"));
+        let bytes = std::fs::read(path).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let owned =
+            tensors.tensors().into_iter().map(|(name, view)| (name.to_string(), view.data().to_vec()));
+        owned.collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let (old, new) = (saved("plain", 2), saved("guided", 1));
+    for (name, data) in &old {
+        assert!(new[name] == *data, "{name} is not that of the file");
+    }
+    let value = |name: &str| f32::from_le_bytes(new[name][..4].try_into().unwrap());
+    assert_eq!(value("transformer.h.1.attn.reg_threshold_weights"), 0.25);
+    assert_eq!((value("transformer.h.0.mlp.alpha"), value("transformer.h.0.mlp.beta")), (1.0, 1.0));
+    succeeds(run("scaled", &[&guided, "train.steps=1", "model.ffn_scaling=true"]));
+    let refused = run("cold", &[&warm, "train.steps=1"]);
+    let refused: Vec<&str> = refused.iter().map(String::as_str).collect();
+    place.fails(&refused, 5, &["extra", "attn.temperature"]);
+}
+
+/// A run of the whole model, in two pieces: the same bytes as in one; its log, its checkpoint, and its evaluation.
+#[test]
+fn runs_are_logged_saved_and_resumed() {
+    let place = Place::with_data();
+    let run = |name: &str, more: &[&str]| {
+        place.succeeds(&[&["train", "tiny.toml", "--run", name][..], &sets(&ALL), more].concat())
+    };
+    run("whole", &[]);
+    run("again", &[]);
+    assert_same(&place.path("whole"), &place.path("again"));
+    let newest = place.path("again/checkpoints/step-00000012");
+    std::fs::remove_dir_all(&newest).unwrap();
+    place.succeeds(&["train", "--resume", "--run", "again"]);
+    assert_same(&place.path("whole"), &place.path("again"));
+    let log = std::fs::read_to_string(place.path("whole/metrics.jsonl")).unwrap();
+    let records: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |kind: &str| records.iter().filter(|r| r["kind"] == kind).cloned().collect::<Vec<_>>();
+    for step in of("step") {
+        assert!(
+            step["entropy_penalty"].as_f64().unwrap() >= 0.0 && step["loss"].as_f64().unwrap() > 0.0,
+            "{step}"
+        );
+    }
+    let thresholds = of("entropy_thresholds").pop().unwrap();
+    assert!(thresholds["thresholds"][1][0].as_f64().unwrap() > 0.0, "{thresholds}");
+    let scales = of("ffn_scales").pop().unwrap();
+    assert!(
+        scales["alpha"][1].as_f64().unwrap() > 0.0 && scales["beta"][0].as_f64().unwrap() > 0.0,
+        "{scales}"
+    );
+    let layers = of("layers").pop().unwrap();
+    assert_eq!((&layers["zeros"], &layers["dead"]), (&serde_json::json!([]), &serde_json::json!([])));
+    let [logged, again] = evaluated(&place, "whole");
+    assert_eq!(logged, again);
+    place.succeeds(&["plot", "whole"]);
+    place.succeeds(&["report", "whole"]);
+    let weights = "train.init_from=whole/checkpoints/step-00000012/model.safetensors";
+    run("from", &["--set", weights]);
+    let bytes = std::fs::read(place.path("whole/checkpoints/step-00000012/model.safetensors")).unwrap();
+    let header = String::from_utf8_lossy(&bytes[8..4096.min(bytes.len())]).into_owned();
+    for name in [
+        "transformer.h.0.attn.temperature",
+        "transformer.h.1.attn.reg_threshold_weights",
+        "transformer.h.1.mlp.alpha",
+        "transformer.h.0.mlp.beta",
+        "transformer.h.0.mlp.c_proj.weight",
+    ] {
+        assert!(header.contains(name), "{name} in {header}");
+    }
+    assert!(!header.contains("c_fc"), "{header}");
+}
+
+/// The kernels of attention without guidance are to the letter those from before there was any, so that no bit of a run
+/// without it has changed. Who changes them on purpose writes the new digest here.
+#[test]
+fn unguided_attention_is_what_it_was() {
+    const DIGEST: &str = "514fa3aab67fb6d173546db640e48c160fcdef2c9496f5d8eefc042daada3bbd";
+    let gpu = Traits { lanes: 32, max_invocations: 1024, f16: true, ..Traits::floor() };
+    let software = |lanes| Traits { software: true, lanes, f16: true, ..Traits::floor() };
+    let mut digest = Sha256::new();
+    for device in [Traits::floor(), gpu, software(0), software(4), software(8)] {
+        for (width, dtype) in [8, 32, 64, 128].into_iter().flat_map(|w| [(w, DType::F32), (w, DType::F16)]) {
+            for entropy in [false, true] {
+                let mut tape = Tape::new();
+                let qkv = tape.tracked_input("qkv", &[2 * 40, 3 * 2 * width], dtype);
+                let attended = tape.attention(qkv, 2, 40, entropy);
+                let seed = tape.input("seed", &[2 * 40, 2 * width], dtype);
+                tape.backward_from(&[(attended.output, seed)]);
+                for node in tape.nodes() {
+                    for dispatch in node.op.recipe(&shapes(&tape, node), &device).dispatches {
+                        digest.update(format!("{} {:?}", dispatch.kernel.entry, dispatch.groups));
+                        digest.update(dispatch.kernel.text.as_bytes());
+                    }
+                }
+            }
+        }
+    }
+    let digest: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(digest, DIGEST);
+}
+
+/// What the regularizer costs of a step's kernels, by the device's clock: two models in turns, medians over rounds.
+#[test]
+#[ignore = "measures: to be run alone"]
+fn what_the_regularizer_costs() {
+    let size = [
+        NO_NORM,
+        "model.n_layer=4",
+        "model.n_head=4",
+        "model.n_embd=128",
+        "model.n_inner=512",
+        "model.n_positions=128",
+        "model.vocab_size=2048",
+        "model.embd_pdrop=0",
+        "train.sequence_length=128",
+        "train.batch_size=8",
+        "train.gradient_accumulation_steps=1",
+    ];
+    let on = ["model.entropy_regularization=0.16", "model.entropy_penalty=row_mean"];
+    let head = ["model.entropy_regularization=0.16", "model.entropy_penalty=head_mean"];
+    let warm = ["model.learnable_temperature=true"];
+    let scaled = ["model.ffn_scaling=true"];
+    let changes: [&[&str]; 5] = [&[], &on, &head, &warm, &scaled];
+    let engines: Vec<_> = changes.iter().map(|more| engine(&config(&[&size[..], more].concat())).0).collect();
+    const ROUNDS: usize = 41;
+    let mut samples = vec![Vec::new(); engines.len()];
+    let mut parts = vec![std::collections::BTreeMap::<String, Vec<f64>>::new(); engines.len()];
+    for round in 0..=ROUNDS {
+        for (at, engine) in engines.iter().enumerate() {
+            let mut total = 0.0;
+            let mut by_op = std::collections::BTreeMap::<String, f64>::new();
+            for (tape, plan, _) in engine.training_plans() {
+                for time in plan.profile(&engine.gpu).unwrap() {
+                    total += time.seconds;
+                    *by_op.entry(tape.nodes()[time.node].op.name().to_owned()).or_default() += time.seconds;
+                }
+            }
+            // The first round compiles.
+            if round > 0 {
+                samples[at].push(total);
+                for (name, seconds) in by_op {
+                    parts[at].entry(name).or_default().push(seconds);
+                }
+            }
+        }
+    }
+    let median = |mut values: Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    for (at, more) in changes.iter().enumerate() {
+        // Each round's ratio by itself: what else runs on the machine meets both alike.
+        let ratio = median(samples[at].iter().zip(&samples[0]).map(|(own, plain)| own / plain).collect());
+        let whole = median(samples[at].clone());
+        println!("{more:?}: {:.2} ms, {:.4} of plain", whole * 1e3, ratio);
+        for (name, seconds) in &parts[at] {
+            if ["attention", "entropy", "temperature", "scaled"].iter().any(|part| name.starts_with(part)) {
+                let own = median(seconds.clone());
+                println!("    {name}: {:.3} ms, {:.2}% of the step", own * 1e3, 100.0 * own / whole);
+            }
+        }
+    }
+}

@@ -1,0 +1,21 @@
+use super::check::{check_adjoint, check_as_gpu, check_op, check_same_bits};
+
+#[test]
+fn device_agrees_with_reference() {
+    check_op("scaled_sum");
+}
+
+#[test]
+fn gpu_variant_agrees_with_reference() {
+    check_as_gpu("scaled_sum");
+}
+
+#[test]
+fn adjoint_agrees_with_central_differences() {
+    check_adjoint("scaled_sum");
+}
+
+#[test]
+fn two_runs_give_the_same_bits() {
+    check_same_bits("scaled_sum");
+}
