@@ -272,10 +272,16 @@ pub fn agrees_within(changes: &[&str], bounds: &Bounds) {
 }
 
 /// Whether an element of the bias of query, key and value shifts all scores of a row alike, so that its gradient is zero
-/// but for rounding: a key's, where no position turns it.
+/// but for rounding: a key's, where no position turns it, or none by half a radian over the whole sequence, which
+/// leaves of the gradient what rounding to f16 may outweigh.
 fn shifts_alike(config: &Config, element: usize) -> bool {
     let (width, head) = (config.model.n_embd, config.model.head_dim());
-    let turned = config.model.family == Family::GptNeox && element % head < config.model.rotary_columns();
+    let (column, columns) = (element % head, config.model.rotary_columns());
+    let angle = |pair: usize| {
+        config.train.sequence_length as f64 * 10_000_f64.powf(-2.0 * pair as f64 / columns as f64)
+    };
+    let turned =
+        config.model.family == Family::GptNeox && column < columns && angle(column % (columns / 2)) > 0.5;
     (width..2 * width).contains(&element) && !turned
 }
 

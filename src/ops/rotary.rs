@@ -204,8 +204,8 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let [a, b] = ["a", "b"].map(|name| case.input(name, &shape, Fill::Normal(1.0)));
         let qkv = case.tape.add(a, b);
         case.tape.rotary(qkv, n_head, sequence, columns);
-        // The sum before, the table, two products and their sum are rounded by 6e-8 of themselves each; each is at
-        // most √2 of the largest element: 5 · 1.41 · 6e-8.
+        // The sum before, the table, a product and the sum behind are rounded by 6e-8 of themselves each, at most. A
+        // pair is at most √2 times as long as its larger element: 4 · 1.41 · 6e-8 = 3.4e-7, and a quarter to spare.
         cases.push(case.finish(&[qkv], &[], 4.3e-7));
 
         let mut case = CaseBuilder::new("rotary", format!("f16 {label}"), seed);
