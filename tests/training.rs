@@ -255,6 +255,12 @@ pub fn agrees_within(changes: &[&str], bounds: &Bounds) {
             want.drain(width..(2 * width).min(want.len()));
             got.drain(width..(2 * width).min(got.len()));
         }
+        if parameter.name.ends_with(".temperature") {
+            // The first query sees one key: its temperature has no effect, and a gradient of rounding alone.
+            for first in (0..want.len()).step_by(config.model.n_positions) {
+                (want[first], got[first]) = (0.0, 0.0);
+            }
+        }
         // As a whole tensor: AdamW divides by a gradient's own size, so a single element whose gradient is next to
         // nothing may go elsewhere, by up to the learning rate (1e-2) a step, while all the others agree.
         let square = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();
