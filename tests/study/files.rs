@@ -113,7 +113,7 @@ fn the_entropy_guided_study_is_of_the_small_ones_size() {
             assert_eq!(model.entropy_penalty == EntropyPenalty::HeadMean, name.contains("head"), "{name}");
         }
     }
-    assert_eq!((grid.runs.len(), &*grid.baseline), (19, "sm_g"));
+    assert_eq!((grid.runs.len(), &*grid.baseline), (20, "sm_g"));
 }
 
 /// One list of configurations at three sizes.
