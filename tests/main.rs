@@ -16,4 +16,5 @@ mod shaders;
 mod structure;
 mod study;
 mod support;
+mod tensorboard;
 mod training;

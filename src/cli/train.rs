@@ -149,7 +149,7 @@ fn run_path(arguments: &Arguments) -> Result<PathBuf> {
 }
 
 /// Keys that change neither weights nor data, and so may change where a run goes on.
-const FREE: [&str; 12] = [
+const FREE: [&str; 13] = [
     "train.on_nonfinite",
     "train.recompute",
     "train.checkpoint_every",
@@ -161,6 +161,7 @@ const FREE: [&str; 12] = [
     "observe.layers",
     "observe.layers_every",
     "observe.sample_every",
+    "observe.tensorboard",
     "observe.entropy_reference",
 ];
 

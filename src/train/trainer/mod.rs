@@ -1,6 +1,7 @@
 //! The loop: batches in, steps submitted, readings taken as they come, evaluation and checkpoints on their
 //! cadence. `written` is what a step leaves in the log, `nonfinite` what happens when it breaks.
 
+mod journal;
 mod nonfinite;
 mod written;
 
@@ -13,9 +14,9 @@ use crate::config::{Config, OnNonfinite, Order};
 use crate::data::{Batch, Batches, Corpus};
 use crate::fault::{Fault, Kind, Result};
 use crate::gpu::Gpu;
-use crate::observe::log::MetricsLog;
 use crate::observe::record::{Eval, Nonfinite, Record, Step};
 use crate::observe::units::ActiveUnits;
+use journal::Journal;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -41,7 +42,7 @@ pub struct Trainer {
     batches: Batches,
     held_out: Batches,
     run: RunFolder,
-    log: MetricsLog,
+    journal: Journal,
     /// The next step to submit.
     step: u64,
     /// Updates made before it, if every step under way succeeds.
@@ -101,8 +102,11 @@ impl Trainer {
         let held_out = Batches::new(corpus.valid, Order::Sequential, 0, end);
         let engine = Engine::new(gpu, config)?;
         let layout = ModelTensors::gpt2(&engine.blueprint.arenas.specs());
-        let written = checkpoint.map_or(0, |checkpoint| checkpoint.state().metrics_bytes);
-        let log = MetricsLog::open(&run.metrics(), written)?;
+        let (written, step) = checkpoint.map_or((0, 0), |checkpoint| {
+            let state = checkpoint.state();
+            (state.metrics_bytes, state.step)
+        });
+        let journal = Journal::open(&run, config, written, step)?;
         let empty = Batch::new(train.batch_size, train.sequence_length);
         Ok(Self {
             config: config.clone(),
@@ -111,7 +115,7 @@ impl Trainer {
             batches,
             held_out,
             run,
-            log,
+            journal,
             step: 0,
             updates: 0,
             recording: false,
@@ -312,7 +316,7 @@ impl Trainer {
         if let Some(loss) = loss {
             let eval = Eval { step: self.step, loss, ppl: loss.exp() };
             watch(Event::Eval(&eval));
-            self.log.append(&Record::Eval(eval))?;
+            self.journal.append(&Record::Eval(eval))?;
         }
         Ok(())
     }
@@ -323,7 +327,7 @@ impl Trainer {
     /// [`Kind::NonFinite`] where a weight or moment is not finite and the run does not record such numbers:
     /// every checkpoint of such a run is one to go on from.
     fn save(&mut self, watch: &mut dyn FnMut(Event)) -> Result<()> {
-        let metrics_bytes = self.log.sync()?;
+        let metrics_bytes = self.journal.sync()?;
         let train = &self.config.train;
         let sequences = (train.batch_size * train.gradient_accumulation_steps) as u64;
         let state = TrainerState {

@@ -28,20 +28,20 @@ impl Trainer {
             overflow: reading.scaling.is_some_and(|(_, overflow)| overflow),
         };
         watch(Event::Step(&record));
-        self.log.append(&Record::Step(record))?;
+        self.journal.append(&Record::Step(record))?;
         let due = |every: u64| step.is_multiple_of(every) || step + 1 == train.steps;
         if !reading.head_entropy.is_empty() && due(self.config.observe.entropy_every) {
-            self.log.append(&Record::Attention(attention_record(&reading, train.sequence_length)))?;
+            self.journal.append(&Record::Attention(attention_record(&reading, train.sequence_length)))?;
         }
         if !reading.slopes.is_empty() && due(self.config.observe.slopes_every) {
-            self.log.append(&Record::Slopes(Slopes { step, slopes: reading.slopes }))?;
+            self.journal.append(&Record::Slopes(Slopes { step, slopes: reading.slopes }))?;
         }
         if let Some(layers) = reading.layers {
             self.active_units.note(&layers.active);
             if due(self.config.observe.layers_every) {
                 let dead = self.active_units.take_dead();
                 let tokens = train.batch_size * train.sequence_length;
-                self.log.append(&Record::Layers(layers_record(step, &layers, dead, tokens)))?;
+                self.journal.append(&Record::Layers(layers_record(step, &layers, dead, tokens)))?;
                 // The first step compiles, and says nothing of the others.
                 if step > 0 {
                     self.tell_cost(seconds, watch)?;
