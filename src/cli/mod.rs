@@ -5,6 +5,7 @@ mod bench;
 mod demo;
 mod devices;
 mod eval;
+mod export;
 mod held;
 mod memory_plan;
 mod memory_table;
@@ -131,6 +132,8 @@ enum Command {
     Study(study::Arguments),
     /// Loss and perplexity of a checkpoint on held-out text
     Eval(eval::Arguments),
+    /// The logs of runs as Parquet tables, for notebooks
+    Export(export::Arguments),
     /// Draw runs or a study: heatmaps, curves, tables, each a file for a paper
     Plot(plot::Arguments),
     /// Everything about runs or a study in one page to open, send or publish
@@ -152,6 +155,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Train(arguments) => train::run(&arguments, &global),
         Command::Study(arguments) => study::run(&arguments, &global),
         Command::Eval(arguments) => eval::run(&arguments, &global),
+        Command::Export(arguments) => export::run(&arguments, &global),
         Command::Plot(arguments) => plot::run(&arguments, &global),
         Command::Report(arguments) => report::run(&arguments, &global),
     }
