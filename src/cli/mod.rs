@@ -164,6 +164,7 @@ pub fn run(cli: Cli) -> Result<()> {
 /// Makes a panic, which is always a defect of this program, read as one.
 pub fn explain_panics() {
     std::panic::set_hook(Box::new(|info| {
+        progress::lower();
         let message = info.payload_as_str().unwrap_or("no message");
         let place = info.location().map(|place| format!(" ({place})")).unwrap_or_default();
         eprintln!(

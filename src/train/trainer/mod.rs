@@ -26,6 +26,10 @@ use std::time::Instant;
 pub enum Event<'a> {
     /// A step's results arrived.
     Step(&'a Step),
+    /// Mean entropy of each head in nats, `[layer][head]`, of every step in which it is measured.
+    HeadEntropy(&'a [Vec<f32>]),
+    /// The learnable slopes, one a layer, of every step that has any.
+    Slopes(&'a [f32]),
     Eval(&'a Eval),
     Checkpoint(&'a Path),
     /// A non-finite number arose, and training goes on.

@@ -27,6 +27,12 @@ impl Trainer {
             loss_scale: reading.scaling.map(|(scale, _)| scale),
             overflow: reading.scaling.is_some_and(|(_, overflow)| overflow),
         };
+        if !reading.head_entropy.is_empty() {
+            watch(Event::HeadEntropy(&reading.head_entropy));
+        }
+        if !reading.slopes.is_empty() {
+            watch(Event::Slopes(&reading.slopes));
+        }
         watch(Event::Step(&record));
         self.journal.append(&Record::Step(record))?;
         let due = |every: u64| step.is_multiple_of(every) || step + 1 == train.steps;
