@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test build lint tools vulkan swiftshader chromium
+.PHONY: help demo test build lint tools vulkan swiftshader chromium tensorboard
 
 help:
 	@echo 'make demo    train four small models on source code and draw their attention into runs/demo'
@@ -21,7 +21,7 @@ lint: tools
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
-test: vulkan swiftshader chromium lint
+test: vulkan swiftshader chromium tensorboard lint
 	$(CARGO) test --locked
 	.ci/on-swiftshader $(CARGO) test --locked --test suite ops::
 
@@ -40,3 +40,7 @@ swiftshader:
 # The browser in which the tests open the report page.
 chromium:
 	@.ci/bring-chromium
+
+# What reads the event files of a run in the tests.
+tensorboard:
+	@.ci/bring-tensorboard

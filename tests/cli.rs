@@ -1,6 +1,8 @@
 //! The program as it is used: the real binary, its exit codes, its messages, and what it leaves on the disk.
 
 mod bad_input;
+#[cfg(unix)]
+mod view;
 mod whole;
 
 use std::path::{Path, PathBuf};

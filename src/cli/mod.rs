@@ -5,6 +5,7 @@ mod bench;
 mod demo;
 mod devices;
 mod eval;
+mod export;
 mod held;
 mod located;
 mod memory_plan;
@@ -135,6 +136,8 @@ enum Command {
     Eval(eval::Arguments),
     /// Text from a trained model
     Sample(sample::Arguments),
+    /// The logs of runs as Parquet tables, for notebooks
+    Export(export::Arguments),
     /// Draw runs or a study: heatmaps, curves, tables, each a file for a paper
     Plot(plot::Arguments),
     /// Everything about runs or a study in one page to open, send or publish
@@ -157,6 +160,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Study(arguments) => study::run(&arguments, &global),
         Command::Eval(arguments) => eval::run(&arguments, &global),
         Command::Sample(arguments) => sample::run(&arguments, &global),
+        Command::Export(arguments) => export::run(&arguments, &global),
         Command::Plot(arguments) => plot::run(&arguments, &global),
         Command::Report(arguments) => report::run(&arguments, &global),
     }
@@ -165,6 +169,7 @@ pub fn run(cli: Cli) -> Result<()> {
 /// Makes a panic, which is always a defect of this program, read as one.
 pub fn explain_panics() {
     std::panic::set_hook(Box::new(|info| {
+        progress::lower();
         let message = info.payload_as_str().unwrap_or("no message");
         let place = info.location().map(|place| format!(" ({place})")).unwrap_or_default();
         eprintln!(

@@ -1,10 +1,9 @@
 //! `normfree prepare`.
 
-use super::progress::bar_style;
 use super::{Global, bytes, say, thousands};
 use crate::data::{Meta, PrepareOptions, Progress, Stage, prepare};
 use crate::fault::Result;
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -89,7 +88,8 @@ pub(super) fn run(arguments: Arguments, global: &Global) -> Result<()> {
 /// Prepares with a bar on a terminal, a line per stage elsewhere.
 pub(super) fn with_progress(options: &PrepareOptions, quiet: bool) -> Result<Meta> {
     let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::no_length() };
-    bar.set_style(bar_style("{msg:24} {bar:30} {percent:>3}%  {elapsed} gone, {eta} left"));
+    let style = ProgressStyle::with_template("{msg:24} {bar:30} {percent:>3}%  {elapsed} gone, {eta} left");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸ "));
     bar.enable_steady_tick(Duration::from_millis(200));
     let plain = bar.is_hidden() && !quiet;
     let began = Instant::now();

@@ -1,5 +1,6 @@
 //! Ctrl-C and termination signals: the first asks for an orderly end, the second ends the process.
 
+use super::progress;
 use crate::fault::{Fault, Kind, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,12 +16,18 @@ pub(super) const SAVING: &str =
 pub(super) fn on_signal(answer: &'static str) -> Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     let set = flag.clone();
-    ctrlc::set_handler(move || {
-        if set.swap(true, Ordering::Relaxed) {
-            std::process::exit(Kind::Interrupted as i32);
-        }
-        eprintln!("\n{answer}");
-    })
-    .map_err(|e| Fault::new(Kind::Usage, "termination signals cannot be caught").found(e))?;
+    ctrlc::set_handler(move || ask(&set, answer))
+        .map_err(|e| Fault::new(Kind::Usage, "termination signals cannot be caught").found(e))?;
     Ok(flag)
+}
+
+/// What a signal does, and Ctrl-C where a view reads the keys. A view shows by itself that the flag is set.
+pub(super) fn ask(flag: &AtomicBool, answer: &str) {
+    if flag.swap(true, Ordering::Relaxed) {
+        progress::lower();
+        std::process::exit(Kind::Interrupted as i32);
+    }
+    if !progress::is_up() {
+        eprintln!("\n{answer}");
+    }
 }

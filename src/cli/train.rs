@@ -3,7 +3,7 @@
 use super::memory_plan::{Planned, choices};
 use super::memory_table::memory_table;
 use super::picture::{picture_file, write_picture};
-use super::progress::TrainProgress;
+use super::progress::{Display, TrainProgress};
 use super::{Global, Kernels, operations, say, stop, thousands};
 use crate::config::Config;
 use crate::data::{Corpus, TokenFile};
@@ -63,6 +63,8 @@ pub(super) struct Arguments {
     memory_picture: Vec<PathBuf>,
     #[command(flatten)]
     kernels: Kernels,
+    #[command(flatten)]
+    display: Display,
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
@@ -83,10 +85,12 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     if trainer.done() {
         return say(format!("{}: all {} steps are done", path.display(), thousands(steps)));
     }
-    let mut progress = TrainProgress::new(global.quiet, steps as f64, trainer.step() as f64);
+    let work = (steps as f64, trainer.step() as f64);
+    let title = path.display().to_string();
+    let mut progress = TrainProgress::new((global.quiet, arguments.display), &title, work, &stop);
     progress.begin("", &config, trainer.step(), 1.0);
     let trained = drive(&mut trainer, &stop, &mut progress);
-    progress.finish();
+    progress.leave();
     trained?;
     say(format!("{}: {} steps done; draw it with `normfree plot {0}`", path.display(), thousands(steps)))
 }
@@ -149,7 +153,7 @@ fn run_path(arguments: &Arguments) -> Result<PathBuf> {
 }
 
 /// Keys that change neither weights nor data, and so may change where a run goes on.
-const FREE: [&str; 12] = [
+const FREE: [&str; 13] = [
     "train.on_nonfinite",
     "train.recompute",
     "train.checkpoint_every",
@@ -161,6 +165,7 @@ const FREE: [&str; 12] = [
     "observe.layers",
     "observe.layers_every",
     "observe.sample_every",
+    "observe.tensorboard",
     "observe.entropy_reference",
 ];
 

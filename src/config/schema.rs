@@ -141,6 +141,7 @@ pub(super) const ROWS: &[Row] = &[
     row("observe.layers", Flag, Otherwise::Flag(true)),
     row("observe.layers_every", Integer(1, U32), Otherwise::Integer(100)),
     row("observe.sample_every", Integer(1, U32), Otherwise::Integer(10)),
+    row("observe.tensorboard", Flag, Otherwise::Flag(true)),
     row("observe.entropy_reference", Words(EntropyReference::WORDS), Otherwise::Word("observed_max")),
 ];
 

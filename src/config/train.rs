@@ -154,5 +154,7 @@ pub struct ObserveConfig {
     pub layers_every: u64,
     /// Steps between looks at the layers. A unit is dead that was zero at every look since the last record.
     pub sample_every: u64,
+    /// Write TensorBoard's event files beside the log.
+    pub tensorboard: bool,
     pub entropy_reference: EntropyReference,
 }

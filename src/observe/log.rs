@@ -12,6 +12,9 @@ use crate::fault::{Fault, Kind, Result};
 /// How long a line may stay in memory while others follow.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
+/// Room for a line of an evaluation, generously.
+const LAST_LINE: u64 = 4096;
+
 /// The open log of a run.
 #[derive(Debug)]
 pub struct MetricsLog {
@@ -87,6 +90,24 @@ impl MetricsLog {
         self.flush()?;
         self.out.get_ref().sync_all().map_err(|e| self.failed(&e))?;
         Ok(self.bytes)
+    }
+
+    /// The last line as it was opened, without its end; `None` where there is none, or one longer than any that is asked
+    /// for here.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn last_line(&self) -> Result<Option<Vec<u8>>> {
+        let mut tail = Vec::new();
+        let from = self.bytes.saturating_sub(LAST_LINE);
+        let read = File::open(&self.path).and_then(|mut file| {
+            file.seek(SeekFrom::Start(from))?;
+            file.take(self.bytes - from).read_to_end(&mut tail)
+        });
+        read.map_err(|e| Fault::io("read the run's log", &self.path, &e))?;
+        let Some(lines) = tail.strip_suffix(b"\n") else { return Ok(None) };
+        let begins = lines.iter().rposition(|&byte| byte == b'\n').map(|end| end + 1);
+        Ok(begins.or((from == 0).then_some(0)).map(|at| lines[at..].to_vec()))
     }
 
     fn failed(&self, error: &io::Error) -> Fault {

@@ -1,6 +1,7 @@
-//! What a training step shows: typed records, and the log they are written to, one JSON object a line in
-//! `metrics.jsonl`.
+//! What a training step shows: typed records, the log they are written to, one JSON object a line in `metrics.jsonl`,
+//! and TensorBoard's event files beside it.
 
+pub mod event_file;
 pub mod log;
 pub mod record;
 pub mod units;

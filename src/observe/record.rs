@@ -24,6 +24,20 @@ impl Record {
     /// The values of `kind` that this version knows.
     pub const KINDS: [&'static str; 8] =
         ["step", "attention", "slopes", "entropy_thresholds", "ffn_scales", "layers", "eval", "nonfinite"];
+
+    /// The step it is of; of an evaluation, the steps that were done.
+    pub fn step(&self) -> u64 {
+        match self {
+            Self::Step(record) => record.step,
+            Self::Attention(record) => record.step,
+            Self::Slopes(record) => record.step,
+            Self::EntropyThresholds(record) => record.step,
+            Self::FfnScales(record) => record.step,
+            Self::Layers(record) => record.step,
+            Self::Eval(record) => record.step,
+            Self::Nonfinite(record) => record.step,
+        }
+    }
 }
 
 /// One optimizer step.

@@ -5,6 +5,8 @@ mod axes;
 pub mod colormap;
 pub mod comparison;
 pub mod curves;
+pub mod event_values;
+pub mod export;
 pub mod figures;
 pub mod heatmap;
 pub mod layers;

@@ -9,7 +9,9 @@ use serde::Deserialize;
 use super::stats::Reference;
 use crate::config::Config;
 use crate::fault::{Fault, Kind, Result};
-use crate::observe::record::{Attention, Eval, Layers, Nonfinite, Record, Slopes, Step};
+use crate::observe::record::{
+    Attention, EntropyThresholds, Eval, FfnScales, Layers, Nonfinite, Record, Slopes, Step,
+};
 
 /// The log of one run and what its configuration tells about it. Records are in the order of their steps.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +42,8 @@ pub struct RunData {
     pub steps: Vec<Step>,
     pub attention: Vec<Attention>,
     pub slopes: Vec<Slopes>,
+    pub thresholds: Vec<EntropyThresholds>,
+    pub ffn_scales: Vec<FfnScales>,
     pub layers: Vec<Layers>,
     pub evals: Vec<Eval>,
     pub nonfinite: Vec<Nonfinite>,
@@ -145,8 +149,8 @@ impl RunData {
             Record::Step(new) => put(&mut self.steps, new, |r| r.step),
             Record::Attention(new) => put(&mut self.attention, new, |r| r.step),
             Record::Slopes(new) => put(&mut self.slopes, new, |r| r.step),
-            // No figure is drawn of these so far: they are for whoever reads the log.
-            Record::EntropyThresholds(_) | Record::FfnScales(_) => {}
+            Record::EntropyThresholds(new) => put(&mut self.thresholds, new, |r| r.step),
+            Record::FfnScales(new) => put(&mut self.ffn_scales, new, |r| r.step),
             Record::Layers(new) => put(&mut self.layers, new, |r| r.step),
             Record::Eval(new) => put(&mut self.evals, new, |r| r.step),
             Record::Nonfinite(new) => put(&mut self.nonfinite, new, |r| r.step),

@@ -3,7 +3,7 @@
 mod findings;
 
 use super::held::Held;
-use super::progress::TrainProgress;
+use super::progress::{Display, TrainProgress};
 use super::train::{drive, open};
 use super::{Global, Kernels, prepare, say, stop, thousands};
 use crate::config::Config;
@@ -59,6 +59,8 @@ pub(super) struct Arguments {
     /// Set one key in all four configurations; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    #[command(flatten)]
+    display: Display,
 }
 
 pub(super) fn run(arguments: Arguments, global: &Global) -> Result<()> {
@@ -73,7 +75,7 @@ pub(super) fn run(arguments: Arguments, global: &Global) -> Result<()> {
     }
     let (data, meta) = data(&arguments, &out, &plain[0], global)?;
     let configs = configs(&arguments, Some((&data, meta.as_ref())))?;
-    let runs = train(&configs, &out, global)?;
+    let runs = train(&configs, &out, (global, arguments.display))?;
 
     let comparison = Comparison::new(runs, None);
     let options = Options { reference: Reference::of(&comparison.runs), ..Options::default() };
@@ -161,7 +163,7 @@ fn data(
 }
 
 /// Trains what is not trained yet, and reads all of it.
-fn train(configs: &[Config], out: &Path, global: &Global) -> Result<Vec<RunData>> {
+fn train(configs: &[Config], out: &Path, (global, display): (&Global, Display)) -> Result<Vec<RunData>> {
     let mut open_runs = Vec::new();
     let mut done = 0;
     for ((stem, _), config) in EXPERIMENTS.iter().zip(configs) {
@@ -175,11 +177,12 @@ fn train(configs: &[Config], out: &Path, global: &Global) -> Result<Vec<RunData>
         }
     }
     let total: u64 = configs.iter().map(|config| config.train.steps).sum();
-    let mut progress = TrainProgress::new(global.quiet, total as f64, done as f64);
     let stop = stop::on_signal(stop::SAVING)?;
+    let (title, work) = (out.display().to_string(), (total as f64, done as f64));
+    let mut progress = TrainProgress::new((global.quiet, display), &title, work, &stop);
     let mut held = Held::new(global);
     let trained = open_runs.iter().try_for_each(|job| train_one(job, &stop, &mut progress, &mut held));
-    progress.finish();
+    progress.leave();
     trained?;
     EXPERIMENTS.iter().map(|(stem, _)| RunData::load(&out.join(stem))).collect()
 }
@@ -192,10 +195,9 @@ fn train_one(
 ) -> Result<()> {
     let folder = if *resume { RunFolder::open(path)? } else { RunFolder::create(path)? };
     let kernels = Kernels::default();
-    // Opening a run may say something: meanwhile there is no bar.
-    let mut trainer = progress
-        .bar()
-        .suspend(|| open(config, folder, (!resume).then_some(&kernels), held.take(), held.global()))?;
+    // Opening a run may say something: meanwhile there is no view.
+    progress.leave();
+    let mut trainer = open(config, folder, (!resume).then_some(&kernels), held.take(), held.global())?;
     progress.begin(&paper_name(config), config, trainer.step(), 1.0);
     let trained = drive(&mut trainer, stop, progress);
     held.give_back(trainer, &trained);

@@ -4,7 +4,7 @@ mod data;
 mod dry_run;
 
 use super::held::Held;
-use super::progress::TrainProgress;
+use super::progress::{Display, TrainProgress};
 use super::train::{drive, open};
 use super::{Global, Kernels, say, stop};
 use crate::cache;
@@ -58,6 +58,8 @@ pub(super) struct Arguments {
     measure: bool,
     #[command(flatten)]
     kernels: Kernels,
+    #[command(flatten)]
+    display: Display,
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
@@ -73,7 +75,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     }
     data::make_ready(&grid, &runs, global)?;
     grid.write_record()?;
-    let ended = train(&grid, &runs, &arguments.kernels, global)?;
+    let ended = train(&grid, &runs, arguments, global)?;
     ended.tell(&grid, &arguments.study, shard, global)
 }
 
@@ -98,7 +100,7 @@ struct Job<'a> {
 }
 
 /// Trains what there is to train, run by run.
-fn train<'a>(grid: &Grid, runs: &[&'a Run], kernels: &Kernels, global: &Global) -> Result<Ended> {
+fn train<'a>(grid: &Grid, runs: &[&'a Run], arguments: &Arguments, global: &Global) -> Result<Ended> {
     let work = work(runs);
     let job = |(place, run): (usize, &&'a Run)| {
         let path = grid.path(run);
@@ -111,11 +113,15 @@ fn train<'a>(grid: &Grid, runs: &[&'a Run], kernels: &Kernels, global: &Global) 
     };
     let jobs: Vec<Job> = runs.iter().enumerate().map(job).collect();
     let total = jobs.iter().map(|job| job.run.config.train.steps as f64 * job.work).sum();
+    let counted = jobs.iter().map(|job| job.counted).sum();
+    let stop = stop::on_signal(stop::SAVING)?;
+    let shown = (global.quiet, arguments.display);
+    let title = grid.out.display().to_string();
     let mut session = Session {
-        progress: TrainProgress::new(global.quiet, total, jobs.iter().map(|job| job.counted).sum()),
-        stop: &*stop::on_signal(stop::SAVING)?,
+        progress: TrainProgress::new(shown, &title, (total, counted), &stop),
+        stop: &stop,
         held: Held::new(global),
-        kernels,
+        kernels: &arguments.kernels,
         searched: BTreeSet::new(),
     };
     let mut ended = Ended::default();
@@ -124,7 +130,7 @@ fn train<'a>(grid: &Grid, runs: &[&'a Run], kernels: &Kernels, global: &Global) 
         match session.train(job) {
             Ok(()) => ended.done += 1,
             Err(fault) if fault.kind == Kind::Interrupted => {
-                session.progress.finish();
+                session.progress.leave();
                 return Err(fault);
             }
             Err(fault) if RunFolder::is_in_use(&fault) => {
@@ -137,7 +143,7 @@ fn train<'a>(grid: &Grid, runs: &[&'a Run], kernels: &Kernels, global: &Global) 
             }
         }
     }
-    session.progress.finish();
+    session.progress.leave();
     Ok(ended)
 }
 
@@ -171,8 +177,9 @@ impl Session<'_> {
         }
         let config = &job.run.config;
         let all = config.train.steps as f64 * job.work;
-        // Opening a run may say something: meanwhile there is no bar.
-        let opened = self.progress.bar().suspend(|| self.open(job));
+        // Opening a run may say something: meanwhile there is no view.
+        self.progress.leave();
+        let opened = self.open(job);
         let Ok(Some(mut trainer)) = opened else {
             // It failed, or another process did it meanwhile.
             self.progress.leave_out(all - job.counted);

@@ -1,10 +1,12 @@
 //! The loop: batches in, steps submitted, readings taken as they come, evaluation and checkpoints on their
-//! cadence. `nonfinite` is what happens when a step breaks.
+//! cadence. `written` is what a step leaves in the log, `nonfinite` what happens when it breaks.
 
+mod journal;
 mod nonfinite;
+mod written;
 
 use super::checkpoint::{Checkpoint, ModelTensors, Snapshot, TrainerState, WeightFile};
-use super::engine::{Engine, LayerReading, StepReading};
+use super::engine::{Engine, StepReading};
 use super::evaluate::mean_loss;
 use super::loader::{Loader, fresh_weights, load_weights};
 use super::run_folder::RunFolder;
@@ -12,11 +14,9 @@ use crate::config::{Config, OnNonfinite, Order};
 use crate::data::{Batch, Batches, Corpus};
 use crate::fault::{Fault, Kind, Result};
 use crate::gpu::Gpu;
-use crate::observe::log::MetricsLog;
-use crate::observe::record::{
-    Attention, EntropyThresholds, Eval, FfnScales, Layers, Nonfinite, Record, Slopes, Step,
-};
+use crate::observe::record::{Eval, Nonfinite, Record, Step};
 use crate::observe::units::ActiveUnits;
+use journal::Journal;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -26,6 +26,10 @@ use std::time::Instant;
 pub enum Event<'a> {
     /// A step's results arrived.
     Step(&'a Step),
+    /// Mean entropy of each head in nats, `[layer][head]`, of every step in which it is measured.
+    HeadEntropy(&'a [Vec<f32>]),
+    /// The learnable slopes, one a layer, of every step that has any.
+    Slopes(&'a [f32]),
     Eval(&'a Eval),
     Checkpoint(&'a Path),
     /// A non-finite number arose, and training goes on.
@@ -42,7 +46,7 @@ pub struct Trainer {
     batches: Batches,
     held_out: Batches,
     run: RunFolder,
-    log: MetricsLog,
+    journal: Journal,
     /// The next step to submit.
     step: u64,
     /// Updates made before it, if every step under way succeeds.
@@ -102,8 +106,11 @@ impl Trainer {
         let held_out = Batches::new(corpus.valid, Order::Sequential, 0, end);
         let engine = Engine::new(gpu, config)?;
         let layout = ModelTensors::of(&config.model, &engine.blueprint.arenas.specs());
-        let written = checkpoint.map_or(0, |checkpoint| checkpoint.state().metrics_bytes);
-        let log = MetricsLog::open(&run.metrics(), written)?;
+        let (written, step) = checkpoint.map_or((0, 0), |checkpoint| {
+            let state = checkpoint.state();
+            (state.metrics_bytes, state.step)
+        });
+        let journal = Journal::open(&run, config, written, step)?;
         let empty = Batch::new(train.batch_size, train.sequence_length);
         Ok(Self {
             config: config.clone(),
@@ -112,7 +119,7 @@ impl Trainer {
             batches,
             held_out,
             run,
-            log,
+            journal,
             step: 0,
             updates: 0,
             recording: false,
@@ -299,71 +306,6 @@ impl Trainer {
         Ok(None)
     }
 
-    /// Tells and logs a step that took so many `seconds`.
-    fn write_down(&mut self, reading: StepReading, seconds: f64, watch: &mut dyn FnMut(Event)) -> Result<()> {
-        let train = &self.config.train;
-        let each = train.tokens_per_step();
-        let step = reading.step;
-        let record = Step {
-            step,
-            loss: f64::from(reading.loss),
-            entropy_penalty: reading.entropy_penalty,
-            lr: train.learning_rate_at(step),
-            grad_norm: f64::from(reading.grad_norm),
-            tokens: (step + 1) * each,
-            tokens_per_s: each as f64 / seconds.max(1e-9),
-            loss_scale: reading.scaling.map(|(scale, _)| scale),
-            overflow: reading.scaling.is_some_and(|(_, overflow)| overflow),
-        };
-        watch(Event::Step(&record));
-        self.log.append(&Record::Step(record))?;
-        let due = |every: u64| step.is_multiple_of(every) || step + 1 == train.steps;
-        if !reading.head_entropy.is_empty() && due(self.config.observe.entropy_every) {
-            self.log.append(&Record::Attention(attention_record(&reading, train.sequence_length)))?;
-        }
-        if !reading.slopes.is_empty() && due(self.config.observe.slopes_every) {
-            self.log.append(&Record::Slopes(Slopes { step, slopes: reading.slopes }))?;
-        }
-        if !reading.thresholds.is_empty() && due(self.config.observe.slopes_every) {
-            let thresholds = reading.thresholds;
-            self.log.append(&Record::EntropyThresholds(EntropyThresholds { step, thresholds }))?;
-        }
-        if !reading.ffn_scales.is_empty() && due(self.config.observe.slopes_every) {
-            let (alpha, beta) = reading.ffn_scales.into_iter().unzip();
-            self.log.append(&Record::FfnScales(FfnScales { step, alpha, beta }))?;
-        }
-        if let Some(layers) = reading.layers {
-            self.active_units.note(&layers.active);
-            if due(self.config.observe.layers_every) {
-                let dead = self.active_units.take_dead();
-                let tokens = train.batch_size * train.sequence_length;
-                self.log.append(&Record::Layers(layers_record(step, &layers, dead, tokens)))?;
-                // The first step compiles, and says nothing of the others.
-                if step > 0 {
-                    self.tell_cost(seconds, watch)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells once what looking at the layers costs, beside a step that took so many `seconds`.
-    fn tell_cost(&mut self, seconds: f64, watch: &mut dyn FnMut(Event)) -> Result<()> {
-        if std::mem::replace(&mut self.cost_told, true) {
-            return Ok(());
-        }
-        if let Some(looking) = self.engine.looking_seconds()? {
-            let every = self.config.observe.sample_every.min(self.config.observe.layers_every);
-            let share = 100.0 * looking / seconds.max(looking) / every as f64;
-            watch(Event::Note(format!(
-                "looking at the layers takes {:.1} ms of a step, once in {every} steps: {share:.2}% of the time",
-                looking * 1e3
-            )));
-            self.clock = Instant::now();
-        }
-        Ok(())
-    }
-
     fn interrupted(&mut self, stop: &AtomicBool, watch: &mut dyn FnMut(Event)) -> Result<()> {
         if let Some(halted) = self.drain(watch)? {
             self.answer(&halted, stop, watch)?;
@@ -386,7 +328,7 @@ impl Trainer {
         if let Some(loss) = loss {
             let eval = Eval { step: self.step, loss, ppl: loss.exp() };
             watch(Event::Eval(&eval));
-            self.log.append(&Record::Eval(eval))?;
+            self.journal.append(&Record::Eval(eval))?;
         }
         Ok(())
     }
@@ -397,7 +339,7 @@ impl Trainer {
     /// [`Kind::NonFinite`] where a weight or moment is not finite and the run does not record such numbers:
     /// every checkpoint of such a run is one to go on from.
     fn save(&mut self, watch: &mut dyn FnMut(Event)) -> Result<()> {
-        let metrics_bytes = self.log.sync()?;
+        let metrics_bytes = self.journal.sync()?;
         let train = &self.config.train;
         let sequences = (train.batch_size * train.gradient_accumulation_steps) as u64;
         let state = TrainerState {
@@ -458,30 +400,4 @@ fn check_origin(config: &Config, data_fingerprint: u64, checkpoint: &Checkpoint)
             )));
     }
     Ok(())
-}
-
-fn layers_record(step: u64, layers: &LayerReading, dead: Vec<f32>, tokens: usize) -> Layers {
-    let zeros = |counts: &Vec<f32>| {
-        let active: f64 = counts.iter().map(|&count| f64::from(count)).sum();
-        (1.0 - active / (tokens * counts.len()) as f64) as f32
-    };
-    Layers {
-        step,
-        grad_norm: layers.grad_norm.clone(),
-        zeros: layers.active.iter().map(zeros).collect(),
-        dead,
-        residual_max: layers.residual.iter().map(|&(largest, _)| largest).collect(),
-        residual_median: layers.residual.iter().map(|&(_, median)| median).collect(),
-    }
-}
-
-fn attention_record(reading: &StepReading, sequence: usize) -> Attention {
-    let mean = |heads: &Vec<f32>| heads.iter().sum::<f32>() / heads.len() as f32;
-    Attention {
-        step: reading.step,
-        layer_entropy: reading.head_entropy.iter().map(mean).collect(),
-        head_entropy: reading.head_entropy.clone(),
-        // A broken score breaks the whole row of probabilities.
-        nonfinite: reading.nonfinite_rows.iter().map(|rows| rows * sequence as u64).collect(),
-    }
 }

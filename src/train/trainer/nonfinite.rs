@@ -31,7 +31,7 @@ impl Trainer {
         let origin = trace::origin(&self.engine, step, &self.scratch)?
             .unwrap_or_else(|| trace::overflowing_norm(step, f64::from(reading.grad_norm)));
         watch(Event::Nonfinite(&origin));
-        self.log.append(&Record::Nonfinite(origin.clone()))?;
+        self.journal.append(&Record::Nonfinite(origin.clone()))?;
         match self.config.train.on_nonfinite {
             OnNonfinite::Record => {
                 self.recording = true;
@@ -47,7 +47,7 @@ impl Trainer {
             }
             OnNonfinite::Stop | OnNonfinite::Skip => {
                 self.write_down(reading.clone(), seconds, watch)?;
-                self.log.sync()?;
+                self.journal.sync()?;
                 return Err(self.stopped_at(&origin));
             }
         }

@@ -1,34 +1,50 @@
-//! How far training has come: a bar on a terminal, a line now and then elsewhere.
+//! How far training has come: a live view where a person sits at a terminal, a line now and then elsewhere.
+//!
+//! `board` is what is known, `view` its picture, `colours` those of entropies, `screen` the terminal meanwhile.
+
+mod board;
+mod colours;
+mod screen;
+mod view;
 
 use super::{duration, thousands};
 use crate::config::Config;
+use crate::report::stats::causal_ceiling;
 use crate::train::trainer::Event;
-use indicatif::{ProgressBar, ProgressStyle};
+use board::Board;
+use screen::Screen;
+pub(super) use screen::{is_up, lower};
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Weight of the newest loss in the smoothed one.
 const NEWEST: f64 = 0.05;
 /// Speed is that of the last so many readings.
 const WINDOW: usize = 50;
-/// Where there is no terminal: a line at least this often, and one for each such share of the steps.
+/// Without a view: a line at least this often, and one for each such share of the steps.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 const LINE_SHARE: u64 = 20;
 
-/// A style from a template of this program's own.
-pub(super) fn bar_style(template: &str) -> ProgressStyle {
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    style.progress_chars("━╸ ")
+/// How a training shows itself.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct Display {
+    /// Lines instead of the live view, also on a terminal
+    #[arg(long)]
+    plain: bool,
 }
-
-/// What the bar is divided into.
-const PARTS: u64 = 1000;
 
 /// Shows one or more trainings, one after another. How far they are is counted in work, of which a step is as much as
 /// its run says: for one run a step, for runs of several sizes the operations of a step.
 pub(super) struct TrainProgress {
-    bar: ProgressBar,
     quiet: bool,
+    /// There may be a view; it is up while a run trains.
+    live: bool,
+    screen: Option<Screen>,
+    board: Arc<Mutex<Board>>,
+    /// Set where somebody asks the view to stop.
+    stop: Arc<AtomicBool>,
     /// Work of all runs, what of it is done, and what was when the clock began.
     total: f64,
     done: f64,
@@ -49,13 +65,19 @@ pub(super) struct TrainProgress {
 }
 
 impl TrainProgress {
-    /// A display of `total` work, of which `done` is past.
-    pub fn new(quiet: bool, total: f64, done: f64) -> Self {
-        let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(PARTS) };
-        bar.set_style(bar_style("{prefix}{bar:16} {percent:>3}%  {wide_msg}"));
+    /// A display of `total` work, of which `done` is past; of one run, which the view is to call `title`, or of several.
+    pub fn new(
+        (quiet, display): (bool, Display),
+        title: &str,
+        (total, done): (f64, f64),
+        stop: &Arc<AtomicBool>,
+    ) -> Self {
         let mut progress = Self {
-            bar,
             quiet,
+            live: !quiet && !display.plain && Screen::is_possible(),
+            screen: None,
+            board: Arc::new(Mutex::new(Board { title: title.to_owned(), ..Board::default() })),
+            stop: stop.clone(),
             total,
             done,
             done_before: done,
@@ -78,19 +100,29 @@ impl TrainProgress {
     /// The next run begins, or goes on, at `step`; `work` is that of one of its steps.
     pub fn begin(&mut self, label: &str, config: &Config, step: u64, work: f64) {
         self.label = label.to_owned();
-        self.bar.set_prefix(if label.is_empty() { String::new() } else { format!("{label} ") });
-        self.bar.set_position((self.part() * PARTS as f64) as u64);
         (self.steps, self.step, self.work) = (config.train.steps, step, work);
         self.loss = None;
         self.tokens_per_step = config.train.tokens_per_step();
         self.arrivals.clear();
         self.arrivals.push_back(Instant::now());
         self.clock.get_or_insert_with(Instant::now);
+        if self.live {
+            let mut board = screen::lock(&self.board);
+            board.begin(label, (step, self.steps), causal_ceiling(config.train.sequence_length));
+            board.part = self.part();
+            drop(board);
+            self.screen = Screen::raise(&self.board, &self.stop);
+            // A terminal that cannot be drawn on has lines.
+            self.live = self.screen.is_some();
+        }
     }
 
-    /// The bar, to be suspended while others print.
-    pub fn bar(&self) -> ProgressBar {
-        self.bar.clone()
+    /// The view leaves the terminal to others, until the next run begins.
+    pub fn leave(&mut self) {
+        if is_up() && self.step > 0 {
+            self.line(self.state());
+        }
+        self.screen = None;
     }
 
     /// So much work will not be done here after all.
@@ -98,12 +130,11 @@ impl TrainProgress {
         self.total -= work;
     }
 
-    /// One line for a person, above the bar.
+    /// One line for a person.
     pub fn say(&self, text: &str) {
-        if self.quiet {
-            return;
+        if !self.quiet {
+            screen::say(text);
         }
-        if self.bar.is_hidden() { eprintln!("{text}") } else { self.bar.println(text) }
     }
 
     /// What a trainer tells.
@@ -114,9 +145,20 @@ impl TrainProgress {
                     let scale = step.loss_scale.unwrap_or_default();
                     self.line(format!("step {}: the gradient overflowed at loss scale {scale}", step.step));
                 }
+                self.show(|board| {
+                    board.learning_rate = Some(step.lr);
+                    board.grad_norm = Some(step.grad_norm);
+                    board.loss_scale = step.loss_scale;
+                });
                 self.step(step.loss);
             }
+            Event::HeadEntropy(entropy) => self.show(|board| {
+                board.entropy.resize(entropy.len(), Vec::new());
+                board.entropy.iter_mut().zip(*entropy).for_each(|(row, new)| row.clone_from(new));
+            }),
+            Event::Slopes(slopes) => self.show(|board| (*slopes).clone_into(&mut board.slopes)),
             Event::Eval(eval) => {
+                self.show(|board| board.held_out.push((eval.step, eval.loss, eval.ppl)));
                 self.line(format!(
                     "step {}: held-out loss {:.4}, perplexity {:.3}",
                     eval.step, eval.loss, eval.ppl
@@ -131,9 +173,11 @@ impl TrainProgress {
         }
     }
 
-    /// The bar goes; what was printed stays.
-    pub fn finish(&self) {
-        self.bar.finish_and_clear();
+    /// Changes what the view shows, where there is one.
+    fn show(&self, change: impl FnOnce(&mut Board)) {
+        if self.live {
+            change(&mut screen::lock(&self.board));
+        }
     }
 
     fn step(&mut self, loss: f64) {
@@ -147,12 +191,15 @@ impl TrainProgress {
         if self.arrivals.len() > WINDOW + 1 {
             self.arrivals.pop_front();
         }
-        self.bar.set_message(self.state());
-        self.bar.set_position((self.part() * PARTS as f64) as u64);
+        self.show(|board| {
+            (board.step, board.part, board.left) = (self.step, self.part(), self.left());
+            (board.loss, board.tokens_per_s) = (self.loss, self.speed());
+            board.curve.push(self.step as f64, self.loss.unwrap_or(f64::NAN));
+        });
         // The first step, the last, each twentieth of the way, and at least one every few seconds.
         let share = self.twentieths();
         let due = self.lines == 0 || share > self.share || self.last_line.elapsed() >= LINE_EVERY;
-        if self.bar.is_hidden() && due {
+        if due && !is_up() {
             self.line(self.state());
             self.last_line = Instant::now();
             self.lines += 1;
@@ -169,27 +216,27 @@ impl TrainProgress {
         (self.part() * LINE_SHARE as f64) as u64
     }
 
-    /// Steps, loss, speed of the last steps, and the time that is left for all runs: by what this process did so far,
-    /// with everything between steps.
+    /// Tokens a second, by the last steps.
+    fn speed(&self) -> Option<f64> {
+        let (first, last) = (self.arrivals.front()?, self.arrivals.back()?);
+        let steps = (self.arrivals.len() - 1) as f64;
+        (last > first)
+            .then(|| self.tokens_per_step as f64 * steps / last.duration_since(*first).as_secs_f64())
+    }
+
+    /// Seconds that are left for all runs: by what this process did so far, with everything between steps.
+    fn left(&self) -> Option<f64> {
+        let here = self.done - self.done_before;
+        let clock = self.clock.filter(|_| here > 0.0)?;
+        Some((self.total - self.done).max(0.0) * clock.elapsed().as_secs_f64() / here)
+    }
+
+    /// Steps, loss, speed and the time that is left.
     fn state(&self) -> String {
         let mut parts = vec![format!("{}/{}", self.step, self.steps)];
-        if let Some(loss) = self.loss {
-            parts.push(format!("loss {loss:.4}"));
-        }
-        if let (Some(first), Some(last)) = (self.arrivals.front(), self.arrivals.back())
-            && last > first
-        {
-            let steps = (self.arrivals.len() - 1) as f64;
-            let speed = self.tokens_per_step as f64 * steps / last.duration_since(*first).as_secs_f64();
-            parts.push(format!("{} tokens/s", thousands(speed as u64)));
-        }
-        let here = self.done - self.done_before;
-        if let Some(clock) = self.clock
-            && here > 0.0
-        {
-            let left = (self.total - self.done).max(0.0) * clock.elapsed().as_secs_f64() / here;
-            parts.push(format!("{} left", duration(left)));
-        }
+        parts.extend(self.loss.map(|loss| format!("loss {loss:.4}")));
+        parts.extend(self.speed().map(|speed| format!("{} tokens/s", thousands(speed as u64))));
+        parts.extend(self.left().map(|left| format!("{} left", duration(left))));
         parts.join("  ")
     }
 

@@ -1,0 +1,42 @@
+//! `normfree export`.
+
+use super::{Global, say};
+use crate::fault::Result;
+use crate::report::comparison::Comparison;
+use crate::report::export::write_parquet;
+use std::path::PathBuf;
+
+const AFTER_HELP: &str = "\
+Writes the logs of runs as tables, one file for each kind of record, with the
+run's folder in the column `run`: steps, evals, attention and entropy_thresholds
+(a row for each head), attention_layers, slopes, ffn_scales and layers (a row for
+each layer), nonfinite. NaN and infinities are what they are. A study's folder
+stands for all its runs; runs may still be training.
+
+Examples:
+  normfree export runs/sm_g runs/sm_r --parquet tables
+  normfree export runs/study/small --parquet tables
+  python3 -c \"import pandas; print(pandas.read_parquet('tables/evals.parquet'))\"";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Arguments {
+    /// Run folders and studies' folders
+    #[arg(required = true, value_name = "RUN|STUDY")]
+    runs: Vec<PathBuf>,
+    /// The folder for the Parquet files; those of an earlier export are replaced
+    #[arg(long, required = true, value_name = "DIR")]
+    parquet: PathBuf,
+}
+
+pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
+    let comparison = Comparison::load(&arguments.runs)?;
+    let files = write_parquet(&comparison.runs, &arguments.parquet)?;
+    for missing in &comparison.missing {
+        global.note(format!("left out: {missing}"));
+    }
+    for file in files {
+        say(file.display())?;
+    }
+    Ok(())
+}

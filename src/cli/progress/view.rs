@@ -1,0 +1,428 @@
+//! The picture of a training under way, for a terminal of any size.
+
+use super::board::Board;
+use super::colours::{Depth, digit};
+use crate::cli::{duration, thousands};
+use crate::report::colormap::{OKABE_ITO, Rgb};
+use crate::report::tick_text;
+use ratatui::Frame;
+use ratatui::layout::{Alignment, Constraint, Layout, Rect};
+use ratatui::style::{Modifier, Style};
+use ratatui::symbols::Marker;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, Paragraph};
+
+/// A terminal smaller than this has the first lines alone.
+const LEAST: (u16, u16) = (36, 12);
+/// Lines for notes: the least and the most.
+const NOTES: (u16, u16) = (3, 10);
+
+/// Draws all of it. `stopping`: the training was asked to end.
+pub(super) fn draw(frame: &mut Frame, board: &Board, depth: Depth, stopping: bool) {
+    let area = frame.area();
+    let width = area.width as usize;
+    let mut head = vec![title(board, stopping, width)];
+    if !board.label.is_empty() {
+        head.push(bar("all runs", board.part, board.left, width, depth));
+    }
+    let part = if board.steps > 0 { board.step as f64 / board.steps as f64 } else { 1.0 };
+    let steps = format!("step {}/{}", thousands(board.step), thousands(board.steps));
+    let left = board.left.filter(|_| board.label.is_empty());
+    head.push(bar(&steps, part, left, width, depth));
+    head.extend(wrapped(&numbers(board), width));
+    if area.width < LEAST.0 || area.height < LEAST.1 {
+        frame.render_widget(Paragraph::new(head), area);
+        return;
+    }
+    let slopes = wrapped(&slopes(board), width);
+    let (notes_least, notes_most) = NOTES;
+    let notes = (area.height / 5).clamp(notes_least, notes_most);
+    let [above, middle, between, below] = Layout::vertical([
+        Constraint::Length(head.len() as u16),
+        Constraint::Min(5),
+        Constraint::Length((slopes.len() as u16).min(4)),
+        Constraint::Length(notes),
+    ])
+    .areas(area);
+    frame.render_widget(Paragraph::new(head), above);
+    let (heads, layers) = (board.entropy.iter().map(Vec::len).max().unwrap_or(0), board.entropy.len());
+    if heads == 0 || layers == 0 {
+        curves(frame, middle, board, depth);
+    } else {
+        // Half of the width at most, so that heads of a very wide model leave room for the curve.
+        let cell = (area.width * 2 / 5 / heads as u16).clamp(1, 6).max(if heads <= 12 { 2 } else { 1 });
+        let wide = (heads as u16 * cell + 6).clamp(26, (area.width / 2).max(26));
+        let [left, right] = Layout::horizontal([Constraint::Min(10), Constraint::Length(wide)]).areas(middle);
+        curves(frame, left, board, depth);
+        heatmap(frame, right, board, depth);
+    }
+    frame.render_widget(Paragraph::new(slopes), between);
+    let last = board.notes.len().saturating_sub(below.height as usize);
+    let lines: Vec<Line> =
+        board.notes.iter().skip(last).map(|note| Line::from(format!(" {note}")).style(quiet())).collect();
+    frame.render_widget(Paragraph::new(lines), below);
+}
+
+fn quiet() -> Style {
+    Style::new().add_modifier(Modifier::DIM)
+}
+
+fn in_colour(depth: Depth, rgb: Rgb) -> Style {
+    depth.colour(rgb).map_or_else(Style::new, |colour| Style::new().fg(colour))
+}
+
+/// What is trained, and what keys do.
+fn title(board: &Board, stopping: bool, width: usize) -> Line<'static> {
+    let name = [board.title.as_str(), &board.label].join("  ");
+    let name = Span::styled(format!(" {} ", name.trim_end()), Style::new().add_modifier(Modifier::BOLD));
+    let told = match stopping {
+        false => Span::styled("q: stop, with a checkpoint ", quiet()),
+        true => Span::styled(
+            " stopping: finishing this step and writing a checkpoint; Ctrl-C: leave at once, without one ",
+            Style::new().add_modifier(Modifier::REVERSED),
+        ),
+    };
+    let gap = width.saturating_sub(name.width() + told.width());
+    // Where both do not fit, what is said just now goes before.
+    if gap == 0 && stopping {
+        Line::from(told)
+    } else {
+        Line::from(vec![name, Span::raw(" ".repeat(gap)), told])
+    }
+}
+
+/// A name, a bar, and how far it is.
+fn bar(name: &str, part: f64, left: Option<f64>, width: usize, depth: Depth) -> Line<'static> {
+    let left = left.map_or(String::new(), |seconds| format!("   {} left", duration(seconds)));
+    let told = format!(" {:>3.0}%{left} ", (part * 100.0).floor());
+    let name = format!(" {name}  ");
+    let room = width.saturating_sub(name.chars().count() + told.chars().count());
+    let full = (part.clamp(0.0, 1.0) * room as f64) as usize;
+    Line::from(vec![
+        Span::raw(name),
+        Span::styled("━".repeat(full), in_colour(depth, OKABE_ITO[4])),
+        Span::styled("─".repeat(room - full), quiet()),
+        Span::raw(told),
+    ])
+}
+
+/// Names and values of the newest step.
+fn numbers(board: &Board) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    let mut put = |name, value: Option<String>| found.extend(value.map(|value| (name, value)));
+    put("loss", board.loss.map(|loss| format!("{loss:.4}")));
+    let held_out = board.held_out.last();
+    put("held out", held_out.map(|(_, loss, ppl)| format!("{loss:.4} (perplexity {ppl:.2})")));
+    put("learning rate", board.learning_rate.map(|rate| format!("{rate:.3e}")));
+    put("gradient", board.grad_norm.map(|norm| format!("{norm:.3}")));
+    put("loss scale", board.loss_scale.map(|scale| scale.to_string()));
+    put("tokens/s", board.tokens_per_s.map(|speed| thousands(speed as u64)));
+    found
+}
+
+/// The slopes, layer by layer; a shared one once.
+fn slopes(board: &Board) -> Vec<(&'static str, String)> {
+    let Some(first) = board.slopes.first() else { return Vec::new() };
+    let shared =
+        board.slopes.len() > 1 && board.slopes.iter().all(|slope| slope.to_bits() == first.to_bits());
+    let each = if shared { &board.slopes[..1] } else { &board.slopes };
+    let named = |(layer, slope): (usize, &f32)| {
+        let name = match (layer, shared) {
+            (0, true) => "slope of every layer",
+            (0, false) => "slopes, layer by layer",
+            _ => "",
+        };
+        (name, format!("{slope:.4}"))
+    };
+    each.iter().enumerate().map(named).collect()
+}
+
+/// Names and values in lines that are not wider than `width`; no pair is torn apart.
+fn wrapped(pairs: &[(&'static str, String)], width: usize) -> Vec<Line<'static>> {
+    let mut lines: Vec<Line> = Vec::new();
+    for (name, value) in pairs {
+        let name = if name.is_empty() { String::new() } else { format!("{name} ") };
+        let gap = if name.is_empty() { " " } else { "   " };
+        let pair = [Span::styled(name, quiet()), Span::raw(value.clone())];
+        let needed = pair.iter().map(Span::width).sum::<usize>();
+        match lines.last_mut() {
+            Some(line) if line.width() + gap.len() + needed <= width => {
+                line.push_span(Span::raw(gap));
+                line.spans.extend(pair);
+            }
+            _ => {
+                let [name, value] = pair;
+                lines.push(Line::from(vec![Span::raw(" "), name, value]));
+            }
+        }
+    }
+    lines
+}
+
+/// Smoothed training loss and held-out loss over the steps.
+fn curves(frame: &mut Frame, area: Rect, board: &Board, depth: Depth) {
+    let smooth = board.curve.points();
+    let held_out: Vec<(f64, f64)> = board
+        .held_out
+        .iter()
+        .filter(|(_, loss, _)| loss.is_finite())
+        .map(|&(step, loss, _)| (step as f64, loss))
+        .collect();
+    let block = Block::bordered().border_style(quiet()).title(" loss, nats per token ");
+    let all = || smooth.iter().chain(&held_out);
+    let ends = |of: fn(&(f64, f64)) -> f64| {
+        all().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(v), b.max(v)))
+    };
+    let (from, to) = ends(|point| point.0);
+    let (low, high) = ends(|point| point.1);
+    if from > to {
+        frame.render_widget(block, area);
+        return;
+    }
+    let to = to.max(from + 1.0);
+    let margin = ((high - low) * 0.05).max(1e-3);
+    let (low, high) = (low - margin, high + margin);
+    let middle = (low + high) / 2.0;
+    // As many decimals as tell the labels apart.
+    let label = |value: f64| tick_text(value, ((high - low) / 20.0).max(1e-4));
+    let step = |value: f64| thousands(value.round() as u64);
+    let x = Axis::default()
+        .style(quiet())
+        .bounds([from, to])
+        .labels([step(from), step((from + to) / 2.0), format!("step {}", step(to))])
+        .labels_alignment(Alignment::Right);
+    let y = Axis::default().style(quiet()).bounds([low, high]).labels([low, middle, high].map(label));
+    let mut sets = vec![
+        Dataset::default()
+            .name("training, smoothed")
+            .marker(Marker::Braille)
+            .graph_type(GraphType::Line)
+            .style(in_colour(depth, OKABE_ITO[4]))
+            .data(smooth),
+    ];
+    if !held_out.is_empty() {
+        sets.push(
+            Dataset::default()
+                .name("● held out")
+                .marker(Marker::Custom('●'))
+                .graph_type(GraphType::Scatter)
+                .style(in_colour(depth, OKABE_ITO[5]))
+                .data(&held_out),
+        );
+    }
+    // A loss falls, and leaves room above its end.
+    let room = (Constraint::Percentage(60), Constraint::Percentage(60));
+    let chart = Chart::new(sets).block(block).x_axis(x).y_axis(y).hidden_legend_constraints(room);
+    frame.render_widget(chart, area);
+}
+
+/// Heads across, layers down; as high and wide as there is room. With colours two layers may share a line.
+fn heatmap(frame: &mut Frame, area: Rect, board: &Board, depth: Depth) {
+    let block = Block::bordered().border_style(quiet()).title(" entropy of heads ");
+    let inner = block.inner(area);
+    frame.render_widget(block, area);
+    let (layers, heads) = (board.entropy.len(), board.entropy.iter().map(Vec::len).max().unwrap_or(0));
+    // A line for the heads' numbers and one for the scale.
+    let rows = inner.height.saturating_sub(2) as usize;
+    let columns = inner.width.saturating_sub(4) as usize;
+    if rows == 0 || columns == 0 || heads == 0 {
+        return;
+    }
+    let cell = (columns / heads).clamp(1, 6);
+    let seen = heads.min(columns / cell);
+    let two = layers > rows && depth != Depth::None;
+    let in_line = if two { 2 } else { 1 };
+    let high = (rows / layers.div_ceil(in_line)).clamp(1, (cell / 2).max(1));
+    let mut lines = Vec::new();
+    for (index, pair) in board.entropy.chunks(in_line).enumerate() {
+        for part in 0..high {
+            let name =
+                if part == (high - 1) / 2 { format!("{:>3} ", index * in_line) } else { " ".repeat(4) };
+            let mut spans = vec![Span::styled(name, quiet())];
+            for head in 0..seen {
+                let of = |row: Option<&Vec<f32>>| row.and_then(|row| row.get(head)).copied();
+                spans.push(cell_span(of(pair.first()), of(pair.get(1)), board.top, depth, cell, two));
+            }
+            lines.push(Line::from(spans));
+        }
+    }
+    if lines.len() > rows {
+        let hidden = layers - (rows - 1) * in_line;
+        lines.truncate(rows - 1);
+        lines.push(Line::styled(format!("    … {hidden} more layers"), quiet()));
+    }
+    let last = (seen - 1).to_string();
+    let across = (seen * cell).saturating_sub(1 + last.len());
+    let axis = if seen > 1 { format!("    0{}{last} head", " ".repeat(across)) } else { "    0 head".into() };
+    lines.push(Line::styled(axis, quiet()));
+    lines.push(scale(board.top, depth, columns));
+    frame.render_widget(Paragraph::new(lines), inner);
+}
+
+/// One head, or the heads of two layers, the upper one above.
+fn cell_span(
+    upper: Option<f32>,
+    lower: Option<f32>,
+    top: f64,
+    depth: Depth,
+    cell: usize,
+    two: bool,
+) -> Span<'static> {
+    let colour = |value: Option<f32>| value.and_then(|value| depth.entropy(value, top));
+    match (upper, depth) {
+        (None, _) => Span::raw(" ".repeat(cell)),
+        (Some(value), Depth::None) => Span::raw(format!("{:^cell$}", digit(value, top))),
+        _ if two => {
+            let mut style = Style::new();
+            style.fg = colour(upper);
+            style.bg = colour(lower);
+            Span::styled("▀".repeat(cell), style)
+        }
+        (Some(value), _) => {
+            let mut style = Style::new();
+            style.bg = colour(Some(value));
+            // Black is read on the grey of what has no number.
+            style.fg = depth.colour(Rgb(0, 0, 0)).filter(|_| !value.is_finite());
+            let text = if value.is_finite() { " ".repeat(cell) } else { format!("{:^cell$}", '!') };
+            Span::styled(text, style)
+        }
+    }
+}
+
+/// What colours or digits mean.
+fn scale(top: f64, depth: Depth, columns: usize) -> Line<'static> {
+    let end = format!(" {top:.2} nats");
+    if depth == Depth::None {
+        return Line::styled(format!(" in tenths of{end}"), quiet());
+    }
+    let room = columns.saturating_sub(2 + end.len()).min(24);
+    let mut spans = vec![Span::styled("    0 ", quiet())];
+    for part in 0..room {
+        let share = (part as f32 + 0.5) / room as f32;
+        let mut style = Style::new();
+        style.bg = depth.entropy(share, 1.0);
+        spans.push(Span::styled(" ", style));
+    }
+    spans.push(Span::styled(end, quiet()));
+    Line::from(spans)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+    use ratatui::buffer::Buffer;
+    use ratatui::style::Color;
+
+    /// In the middle of the second of three runs.
+    fn board(layers: usize, heads: usize) -> Board {
+        let mut board = Board { title: "runs/study".to_owned(), ..Board::default() };
+        board.begin("2/3 sm_g-seed2", (0, 2600), 2.0);
+        (board.part, board.step, board.left) = (0.5, 1234, Some(3723.0));
+        (board.loss, board.learning_rate, board.grad_norm) = (Some(4.1234), Some(9.2e-4), Some(0.831));
+        (board.tokens_per_s, board.loss_scale) = (Some(3049.0), Some(65536.0));
+        board.slopes = (0..layers).map(|layer| 0.01 * layer as f32).collect();
+        (0..1234).for_each(|step| board.curve.push(f64::from(step), 8.0 / f64::from(step + 1) + 4.0));
+        board.held_out = vec![(100, f64::NAN, f64::NAN), (500, 5.0, 5f64.exp()), (1000, 4.2, 4.2f64.exp())];
+        let of = |layer, head| 2.0 * (layer * heads + head) as f32 / (layers * heads) as f32;
+        board.entropy = (0..layers).map(|layer| (0..heads).map(|head| of(layer, head)).collect()).collect();
+        (0..30).for_each(|note| board.note(format!("note {note}")));
+        board
+    }
+
+    fn drawn(board: &Board, (width, height): (u16, u16), depth: Depth, stopping: bool) -> (Buffer, String) {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| draw(frame, board, depth, stopping)).unwrap();
+        let buffer = terminal.backend().buffer().clone();
+        let line = |y| (0..width).map(|x| buffer[(x, y)].symbol()).collect::<String>() + "\n";
+        let text = (0..height).map(line).collect();
+        (buffer, text)
+    }
+
+    #[test]
+    fn everything_is_on_a_small_terminal() {
+        for depth in [Depth::True, Depth::Indexed, Depth::None] {
+            let (_, text) = drawn(&board(4, 4), (80, 24), depth, false);
+            for part in [
+                "runs/study  2/3 sm_g-seed2",
+                "q: stop",
+                "all runs  ━",
+                "50%   1 h 02 min left",
+                "step 1,234/2,600  ━",
+                "47%",
+                "loss 4.1234",
+                "held out 4.2000 (perplexity 66.69)",
+                "learning rate 9.200e-4",
+                "gradient 0.831",
+                "loss scale 65536",
+                "tokens/s 3,049",
+                "loss, nats per token",
+                "training, smoothed",
+                "● held out",
+                "step 1,233",
+                "entropy of heads",
+                "2.00 nats",
+                "slopes, layer by layer 0.0000 0.0100",
+                "note 29",
+            ] {
+                assert!(text.contains(part), "`{part}` is missing in\n{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_has_the_report_s_colour() {
+        let mut board = board(2, 2);
+        board.entropy = vec![vec![0.0, 2.0], vec![1.0, f32::NAN]];
+        let (buffer, text) = drawn(&board, (80, 24), Depth::True, false);
+        let found = |rgb: Rgb| buffer.content().iter().any(|cell| cell.bg == Color::Rgb(rgb.0, rgb.1, rgb.2));
+        for rgb in [Rgb::hex(0x440154), Rgb::hex(0xfde725), Rgb::hex(0xd4d4d4)] {
+            assert!(found(rgb), "{rgb:?} is missing in\n{text}");
+        }
+        let (buffer, text) = drawn(&board, (80, 24), Depth::None, false);
+        let plain = |cell: &ratatui::buffer::Cell| cell.bg == Color::Reset && cell.fg == Color::Reset;
+        assert!(buffer.content().iter().all(plain), "there is colour in\n{text}");
+        for row in ["0 0 9", "1 5 !"] {
+            let has = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ").contains(row);
+            assert!(text.lines().any(has), "`{row}` is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn an_asked_stop_is_told() {
+        for width in [80, 120] {
+            let (_, text) = drawn(&board(2, 2), (width, 24), Depth::None, true);
+            assert!(text.contains("stopping: finishing this step"), "{text}");
+        }
+    }
+
+    #[test]
+    fn one_run_has_one_bar_and_shared_slopes_are_one() {
+        let mut board = board(3, 2);
+        board.label.clear();
+        board.slopes = vec![0.25; 3];
+        let (_, text) = drawn(&board, (100, 30), Depth::Indexed, false);
+        assert!(!text.contains("all runs") && text.contains("1 h 02 min left"), "{text}");
+        assert!(text.contains("slope of every layer 0.2500 "), "{text}");
+    }
+
+    /// Also before the first step, and with more layers and heads than there are lines and columns.
+    #[test]
+    fn no_size_is_too_small() {
+        let mut empty = Board::default();
+        empty.begin("", (0, 0), 1.0);
+        for board in [board(1, 1), board(18, 12), board(200, 64), board(2, 300), empty] {
+            for size in [(1, 1), (7, 3), (20, 40), (36, 12), (37, 13), (80, 24), (200, 50), (400, 8)] {
+                for depth in [Depth::True, Depth::Indexed, Depth::None] {
+                    drawn(&board, size, depth, size.0 % 2 == 0);
+                }
+            }
+        }
+        let (_, text) = drawn(&board(200, 64), (80, 24), Depth::True, false);
+        assert!(text.contains("more layers"), "{text}");
+        // Two layers share a line.
+        let (_, text) = drawn(&board(18, 12), (80, 24), Depth::True, false);
+        assert!(text.contains('▀') && !text.contains("more layers"), "{text}");
+    }
+}

@@ -1,0 +1,151 @@
+//! TensorBoard's event files: what a run writes beside its log, for those who watch it there.
+//!
+//! `frame` is how bytes lie in such a file, `message` what they say. A file is only ever appended to, and every session
+//! of a run begins one of its own: TensorBoard reads a folder's files in the order of their names, passes over a record
+//! that was cut short, and lets a session's beginning take back what an earlier one had said of later steps.
+
+mod frame;
+mod message;
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use prost::Message;
+
+use crate::fault::{Fault, Result};
+pub use message::Value;
+use message::{Event, What};
+
+/// Every name begins so; then come seconds since 1970, and a number that counts the run's sessions.
+const PREFIX: &str = "events.out.tfevents.";
+
+/// What a file of this format begins with.
+const VERSION: &str = "brain.Event:2";
+
+/// How long a record may stay in memory while others follow.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+
+/// The event file of one session of a run.
+#[derive(Debug)]
+pub struct EventFile {
+    path: PathBuf,
+    out: BufWriter<File>,
+    flushed: Instant,
+    framed: Vec<u8>,
+}
+
+impl EventFile {
+    /// Begins a file in `folder` for a session that starts at `step`. What earlier sessions said of that step and of
+    /// later ones does not count any more.
+    ///
+    /// # Errors
+    /// [`Kind::Io`](crate::fault::Kind::Io).
+    pub fn begin(folder: &Path, step: u64) -> Result<Self> {
+        let path = folder.join(next_name(folder)?);
+        let file = File::create_new(&path).map_err(|e| Fault::io("begin the event file", &path, &e))?;
+        let out = BufWriter::with_capacity(1 << 16, file);
+        let mut events = Self { path, out, flushed: Instant::now(), framed: Vec::new() };
+        events.write(0, What::FileVersion(VERSION.to_owned()))?;
+        events.write(step, What::start())?;
+        Ok(events)
+    }
+
+    /// Adds what was seen in a step.
+    ///
+    /// # Errors
+    /// [`Kind::Io`](crate::fault::Kind::Io).
+    pub fn append(&mut self, step: u64, values: Vec<Value>) -> Result<()> {
+        self.write(step, What::summary(values))?;
+        if self.flushed.elapsed() >= FLUSH_EVERY {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Gives every record so far to the system, for others to read.
+    ///
+    /// # Errors
+    /// [`Kind::Io`](crate::fault::Kind::Io).
+    pub fn flush(&mut self) -> Result<()> {
+        self.flushed = Instant::now();
+        self.out.flush().map_err(|e| self.failed(&e))
+    }
+
+    /// Brings every record so far to the disk.
+    ///
+    /// # Errors
+    /// [`Kind::Io`](crate::fault::Kind::Io).
+    pub fn sync(&mut self) -> Result<()> {
+        self.flush()?;
+        self.out.get_ref().sync_all().map_err(|e| self.failed(&e))
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn write(&mut self, step: u64, what: What) -> Result<()> {
+        let event = Event { wall_time: seconds_now(), step: step.cast_signed(), what: Some(what) };
+        self.framed.clear();
+        frame::put(&mut self.framed, &event.encode_to_vec());
+        self.out.write_all(&self.framed).map_err(|e| self.failed(&e))
+    }
+
+    fn failed(&self, error: &io::Error) -> Fault {
+        Fault::io("write the event file", &self.path, error)
+    }
+}
+
+/// Whether a file of that name is a run's event file.
+pub fn is_event_file(name: &str) -> bool {
+    parse(name).is_some()
+}
+
+/// Seconds and number of a name.
+fn parse(name: &str) -> Option<(u64, u64)> {
+    let (seconds, number) = name.strip_prefix(PREFIX)?.split_once('.')?;
+    Some((seconds.parse().ok()?, number.parse().ok()?))
+}
+
+/// A name that sorts behind those of all earlier sessions: also of those within the same second, or begun by a clock
+/// that was ahead.
+fn next_name(folder: &Path) -> Result<String> {
+    let failed = |e: io::Error| Fault::io("list the folder", folder, &e);
+    let (mut second, mut session) = (seconds_now() as u64, 0);
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        if let Some((seconds, number)) = parse(&entry.map_err(failed)?.file_name().to_string_lossy()) {
+            second = second.max(seconds);
+            session = session.max(number + 1);
+        }
+    }
+    Ok(format!("{PREFIX}{second:010}.{session:06}"))
+}
+
+/// Seconds since 1970.
+fn seconds_now() -> f64 {
+    SystemTime::UNIX_EPOCH.elapsed().map_or(0.0, |since| since.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_session_sorts_later() {
+        let folder = tempfile::tempdir().unwrap();
+        // One of a clock that was ahead, and what is none of ours.
+        std::fs::write(folder.path().join("events.out.tfevents.9999999999.000007"), "").unwrap();
+        std::fs::write(folder.path().join("events.out.tfevents.x"), "").unwrap();
+        let mut names = Vec::new();
+        for step in 0..12 {
+            let events = EventFile::begin(folder.path(), step).unwrap();
+            names.push(events.path().file_name().unwrap().to_owned());
+        }
+        assert_eq!(names[0], "events.out.tfevents.9999999999.000008");
+        assert!(names.is_sorted() && names.iter().all(|name| is_event_file(name.to_str().unwrap())));
+        assert!(!is_event_file("events.out.tfevents.x") && !is_event_file("metrics.jsonl"));
+    }
+}

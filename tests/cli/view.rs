@@ -1,0 +1,173 @@
+//! The live view, in a terminal of its own: it is there, it listens, and it leaves the terminal as it was.
+
+use super::Place;
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use std::fs;
+use std::io::{Read, Write};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// A terminal with a shell in it, in which one command runs between two looks at the terminal's settings.
+struct Terminal {
+    screen: Arc<Mutex<vt100::Parser>>,
+    keys: Box<dyn Write + Send>,
+    master: Box<dyn MasterPty + Send>,
+    shell: Box<dyn Child + Send + Sync>,
+}
+
+impl Terminal {
+    fn run(place: &Place, arguments: &str, environment: &[(&str, &str)]) -> Self {
+        let size = PtySize { rows: 24, cols: 80, ..PtySize::default() };
+        let pair = native_pty_system().openpty(size).unwrap();
+        let mut shell = CommandBuilder::new("sh");
+        let program = env!("CARGO_BIN_EXE_normfree");
+        shell.args([
+            "-c",
+            &format!("stty -a > before; '{program}' {arguments}; echo code $?; stty -a > after"),
+        ]);
+        shell.cwd(place.path(""));
+        for name in ["NO_COLOR", "COLORTERM"] {
+            shell.env_remove(name);
+        }
+        shell.env("TERM", "xterm-256color");
+        shell.env("NORMFREE_CACHE", place.path("cache"));
+        environment.iter().for_each(|(name, value)| shell.env(name, value));
+        let child = pair.slave.spawn_command(shell).unwrap();
+        // The master reads to the end only when nobody else holds the other side.
+        drop(pair.slave);
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(24, 80, 1000)));
+        let (mut out, parser) = (pair.master.try_clone_reader().unwrap(), screen.clone());
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(count @ 1..) = out.read(&mut bytes) {
+                parser.lock().unwrap().process(&bytes[..count]);
+            }
+        });
+        let keys = pair.master.take_writer().unwrap();
+        Self { screen, keys, master: pair.master, shell: child }
+    }
+
+    fn text(&self) -> String {
+        self.screen.lock().unwrap().screen().contents()
+    }
+
+    /// Waits until the screen shows it.
+    #[track_caller]
+    fn wait(&self, what: &str) {
+        let began = Instant::now();
+        while !self.text().contains(what) {
+            assert!(began.elapsed() < Duration::from_secs(120), "`{what}` does not come:\n{}", self.text());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Whether another screen is shown, and whether without a cursor.
+    fn taken(&self) -> (bool, bool) {
+        let parser = self.screen.lock().unwrap();
+        (parser.screen().alternate_screen(), parser.screen().hide_cursor())
+    }
+
+    fn press(&mut self, key: &[u8]) {
+        self.keys.write_all(key).unwrap();
+        self.keys.flush().unwrap();
+    }
+
+    /// Waits for the end; the terminal is what it was before. What stands on it.
+    #[track_caller]
+    fn end(mut self, place: &Place) -> String {
+        self.wait("code ");
+        self.shell.wait().unwrap();
+        assert_eq!(self.taken(), (false, false), "{}", self.text());
+        let settings = |name: &str| fs::read_to_string(place.path(name)).unwrap();
+        assert_eq!(settings("before"), settings("after"));
+        assert!(settings("before").contains("rows 24"), "{}", settings("before"));
+        self.text()
+    }
+}
+
+const LONG: &str = "train tiny.toml --run r --set train.steps=1000000 --set train.eval_every=40 \
+                    --set model.activation_function=learnable_lrelu";
+
+fn resume() -> String {
+    "train --resume --run r".to_owned()
+}
+
+#[test]
+fn a_person_sees_it_and_presses_q() {
+    let place = Place::with_data();
+    let mut terminal = Terminal::run(&place, LONG, &[]);
+    terminal.wait("entropy of heads");
+    terminal.wait("held-out loss");
+    assert_eq!(terminal.taken(), (true, true), "{}", terminal.text());
+    for part in ["/1,000,000", "loss, nats per token", "tokens/s", "learning rate", "slopes, layer by layer"]
+    {
+        terminal.wait(part);
+    }
+    // A head's cell has a colour of the 256; the text of the numbers has none.
+    let coloured = |terminal: &Terminal| {
+        let parser = terminal.screen.lock().unwrap();
+        let cells = (0..24).flat_map(|y| (0..80).map(move |x| (y, x)));
+        cells
+            .filter(|&(y, x)| {
+                parser
+                    .screen()
+                    .cell(y, x)
+                    .is_some_and(|cell| matches!(cell.bgcolor(), vt100::Color::Idx(16..)))
+            })
+            .count()
+    };
+    assert!(coloured(&terminal) > 8, "{}", terminal.text());
+    // It follows the size of its window.
+    terminal.screen.lock().unwrap().screen_mut().set_size(40, 120);
+    terminal.master.resize(PtySize { rows: 40, cols: 120, ..PtySize::default() }).unwrap();
+    let began = Instant::now();
+    let wide = |text: &str| text.lines().any(|line| line.chars().count() > 100 && line.contains("q: stop"));
+    while !wide(&terminal.text()) {
+        assert!(began.elapsed() < Duration::from_secs(10), "{}", terminal.text());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    terminal.master.resize(PtySize { rows: 24, cols: 80, ..PtySize::default() }).unwrap();
+    terminal.screen.lock().unwrap().screen_mut().set_size(24, 80);
+    terminal.press(b"q");
+    let told = terminal.end(&place);
+    for part in ["held-out loss", "interrupted after step", "code 130"] {
+        assert!(told.contains(part), "`{part}` is missing in\n{told}");
+    }
+
+    // Ctrl-C is read as a key, and SIGTERM comes past it.
+    let mut terminal = Terminal::run(&place, &resume(), &[("NO_COLOR", "1")]);
+    terminal.wait("in tenths of");
+    terminal.press(b"\x03");
+    let told = terminal.end(&place);
+    assert!(told.contains("interrupted after step") && told.contains("code 130"), "{told}");
+    let terminal = Terminal::run(&place, &resume(), &[("COLORTERM", "truecolor")]);
+    terminal.wait("entropy of heads");
+    let lock = fs::read_to_string(place.path("r/run.lock")).unwrap();
+    assert!(Command::new("kill").args(["-TERM", lock.trim()]).status().unwrap().success());
+    let told = terminal.end(&place);
+    assert!(told.contains("interrupted after step") && told.contains("code 130"), "{told}");
+}
+
+#[test]
+fn lines_where_a_view_is_not_wanted_or_not_possible() {
+    let place = Place::with_data();
+    let cases: [(&str, &[(&str, &str)]); 4] = [
+        ("train tiny.toml --run a --plain", &[]),
+        ("train tiny.toml --run b", &[("TERM", "dumb")]),
+        ("train tiny.toml --run c < /dev/null", &[]),
+        ("train tiny.toml --run d --quiet", &[]),
+    ];
+    for (arguments, environment) in cases {
+        let terminal = Terminal::run(&place, arguments, environment);
+        let told = terminal.end(&place);
+        assert!(told.contains("12 steps done") && told.contains("code 0"), "{told}");
+        let lines = told.contains("12/12  loss") && told.contains("step 6: held-out loss");
+        assert_eq!(lines, !arguments.contains("quiet"), "{arguments}: {told}");
+    }
+    // A view that has come to its end leaves its notes and the result.
+    let told = Terminal::run(&place, "train tiny.toml --run e", &[]).end(&place);
+    for part in ["step 6: held-out loss", "12/12  loss", "12 steps done", "code 0"] {
+        assert!(told.contains(part), "`{part}` is missing in\n{told}");
+    }
+}

@@ -1,0 +1,260 @@
+//! The event files of a run, read by TensorBoard itself and held against its log.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use normfree::config::Config;
+use normfree::observe::event_file::is_event_file;
+use normfree::observe::record::Record;
+use normfree::report::colormap::{Colormap, Rgb};
+use normfree::report::stats::causal_ceiling;
+use normfree::train::run_folder::RunFolder;
+use normfree::train::trainer::{Event, Trainer};
+use serde_json::Value;
+
+use crate::cli::{Place, shown};
+use crate::support::gpu;
+
+const MISSING: &str = "event files are tested with TensorBoard: run .ci/bring-tensorboard, or name a Python that has it \
+                       in NORMFREE_TENSORBOARD_PYTHON";
+
+/// What TensorBoard takes from a folder or a file.
+fn read(path: &Path) -> Value {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = std::env::var_os("NORMFREE_TENSORBOARD_PYTHON")
+        .map_or_else(|| root.join("target/tensorboard/bin/python"), PathBuf::from);
+    let output = Command::new(&python).arg(root.join("tests/tensorboard/read.py")).arg(path).output();
+    let output = output.unwrap_or_else(|error| panic!("no {} ({error}): {MISSING}", python.display()));
+    assert!(output.status.success(), "{MISSING}\n{}", shown(&output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn records(run: &Path) -> Vec<Record> {
+    let log = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn event_files(run: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(run).unwrap().map(|entry| entry.unwrap().path());
+    let mut found: Vec<PathBuf> =
+        paths.filter(|path| is_event_file(path.file_name().unwrap().to_str().unwrap())).collect();
+    found.sort();
+    found
+}
+
+/// Every scalar of these records, by tag and step, as the bits of an f32.
+fn scalars(records: &[Record]) -> BTreeMap<String, Vec<(u64, u32)>> {
+    let mut found = BTreeMap::<String, Vec<(u64, u32)>>::new();
+    let mut put = |tag: String, step: u64, value: f32| {
+        found.entry(tag).or_default().push((step, value.to_bits()));
+    };
+    for record in records {
+        let step = record.step();
+        let rows: Vec<(&str, Vec<f32>)> = match record {
+            Record::Step(of) => {
+                put("train/loss".into(), step, of.loss as f32);
+                put("train/lr".into(), step, of.lr as f32);
+                put("train/grad_norm".into(), step, of.grad_norm as f32);
+                put("train/tokens_per_s".into(), step, of.tokens_per_s as f32);
+                if let Some(penalty) = of.entropy_penalty {
+                    put("train/entropy_penalty".into(), step, penalty);
+                }
+                if let Some(scale) = of.loss_scale {
+                    put("train/loss_scale".into(), step, scale);
+                    put("train/overflow".into(), step, if of.overflow { 1.0 } else { 0.0 });
+                }
+                Vec::new()
+            }
+            Record::Eval(of) => {
+                put("held_out/loss".into(), step, of.loss as f32);
+                put("held_out/ppl".into(), step, of.ppl as f32);
+                Vec::new()
+            }
+            Record::Nonfinite(of) => {
+                put("nonfinite/value".into(), step, of.value as f32);
+                Vec::new()
+            }
+            Record::Attention(of) => {
+                for (layer, heads) in of.head_entropy.iter().enumerate() {
+                    for (head, &entropy) in heads.iter().enumerate() {
+                        put(format!("head_entropy/0{layer}.0{head}"), step, entropy);
+                    }
+                }
+                let broken = of.nonfinite.iter().map(|&count| count as f32).collect();
+                vec![("layer_entropy", of.layer_entropy.clone()), ("nonfinite_attention", broken)]
+            }
+            Record::Slopes(of) => vec![("slopes", of.slopes.clone())],
+            Record::EntropyThresholds(of) => {
+                for (layer, heads) in of.thresholds.iter().enumerate() {
+                    for (head, &threshold) in heads.iter().enumerate() {
+                        put(format!("entropy_threshold/0{layer}.0{head}"), step, threshold);
+                    }
+                }
+                Vec::new()
+            }
+            Record::FfnScales(of) => vec![("ffn_alpha", of.alpha.clone()), ("ffn_beta", of.beta.clone())],
+            Record::Layers(of) => vec![
+                ("grad_norm", of.grad_norm.clone()),
+                ("zeros", of.zeros.clone()),
+                ("dead", of.dead.clone()),
+                ("residual_max", of.residual_max.clone()),
+                ("residual_median", of.residual_median.clone()),
+            ],
+        };
+        for (tag, row) in rows {
+            for (layer, value) in row.into_iter().enumerate() {
+                put(format!("{tag}/0{layer}"), step, value);
+            }
+        }
+    }
+    found
+}
+
+/// Everything in the log is there, with the bits of the f32 nearest to it, and nothing else.
+fn assert_told(told: &Value, records: &[Record]) {
+    let wanted = scalars(records);
+    let told_tags: Vec<&String> = told["scalars"].as_object().unwrap().keys().collect();
+    let mut tags: Vec<&String> = wanted.keys().collect();
+    tags.sort();
+    let mut sorted = told_tags.clone();
+    sorted.sort();
+    assert_eq!(sorted, tags);
+    for (tag, wanted) in &wanted {
+        let found: Vec<(u64, u32)> = serde_json::from_value(told["scalars"][tag].clone()).unwrap();
+        assert_eq!(&found, wanted, "{tag}");
+    }
+    let wanted: Vec<_> = records
+        .iter()
+        .filter_map(|record| match record {
+            Record::Attention(of) => Some(of),
+            _ => None,
+        })
+        .collect();
+    let images = told["images"]["head_entropy"].as_array().unwrap();
+    assert_eq!(images.len(), wanted.len());
+    // Sequences of 16 tokens; see `crate::cli::MODEL`.
+    let top = causal_ceiling(16);
+    for (image, of) in images.iter().zip(wanted) {
+        assert_eq!(image[0], of.step);
+        let size = |name: &str| image[1][name].as_u64().unwrap() as usize;
+        let (width, height) = (size("width"), size("height"));
+        let (across, down) = (width / of.head_entropy[0].len(), height / of.head_entropy.len());
+        assert!(across == down && across >= 8, "{width} × {height}");
+        let bytes = image[1]["rgb"].as_str().unwrap().as_bytes();
+        let pixel =
+            |at: usize| u8::from_str_radix(std::str::from_utf8(&bytes[at..at + 2]).unwrap(), 16).unwrap();
+        for y in 0..height {
+            for x in 0..width {
+                let at = (y * width + x) * 6;
+                let entropy = of.head_entropy[y / down][x / across];
+                let colour = match entropy.is_finite() {
+                    true => Colormap::Viridis.at(f64::from(entropy) / top),
+                    false => Rgb(0xd4, 0xd4, 0xd4),
+                };
+                assert_eq!(
+                    Rgb(pixel(at), pixel(at + 2), pixel(at + 4)),
+                    colour,
+                    "pixel {x}, {y} of {entropy}"
+                );
+            }
+        }
+    }
+}
+
+/// A run that is killed five steps after its checkpoint, in the middle of a record, and goes on: every kind of record
+/// but that of a broken number.
+#[test]
+fn tells_tensorboard_what_the_log_says() {
+    let place = Place::with_data();
+    let data = toml::Value::String(place.path("data").display().to_string());
+    let mut keys = vec![
+        format!("data.path={data}"),
+        "model.activation_function=learnable_lrelu".into(),
+        "train.checkpoint_every=6".into(),
+        "observe.slopes_every=3".into(),
+        "observe.layers_every=2".into(),
+    ];
+    let gpu = gpu();
+    let mixed = gpu.traits().f16;
+    if mixed {
+        // A scale that overflows at first.
+        keys.extend(["train.precision=mixed".into(), "train.loss_scale=16777216".into()]);
+    }
+    let config = Config::load(&place.path("tiny.toml"), &keys).unwrap();
+    let folder = RunFolder::create(&place.path("r")).unwrap();
+    folder.write_config(&config.to_toml()).unwrap();
+    let mut trainer = Trainer::start(gpu, &config, folder).unwrap();
+    let killed = place.path("killed");
+    trainer
+        .train(&AtomicBool::new(false), &mut |event| match event {
+            // What was written longer than a second ago is with the system.
+            Event::Step(step) if step.step == 10 => std::thread::sleep(Duration::from_millis(1100)),
+            // What a kill would leave just now.
+            Event::Step(step) if step.step == 11 => copy(&place.path("r"), &killed),
+            _ => {}
+        })
+        .unwrap();
+    drop(trainer);
+    let whole = read(&place.path("r"));
+    assert_eq!(whole["files"], 2.0, "the version of the format");
+    assert_told(&whole, &records(&place.path("r")));
+    assert_eq!(event_files(&place.path("r")).len(), 1);
+    assert_eq!(whole["scalars"].get("train/loss_scale").is_some(), mixed);
+
+    // The last record is torn, and those whole before it are of steps behind the checkpoint.
+    let [first] = event_files(&killed).try_into().unwrap();
+    let bytes = fs::read(&first).unwrap();
+    fs::write(&first, &bytes[..bytes.len() - 3]).unwrap();
+    let torn = read(&first);
+    let steps: Vec<(u64, u32)> = serde_json::from_value(torn["scalars"]["train/loss"].clone()).unwrap();
+    assert!(steps.last().unwrap().0 > 7, "{steps:?}");
+    place.succeeds(&["train", "--resume", "--run", "killed"]);
+    let resumed = records(&killed);
+    let evals: Vec<u64> =
+        resumed.iter().filter(|record| matches!(record, Record::Eval(_))).map(Record::step).collect();
+    assert_eq!(evals, [6, 12], "the evaluation at the checkpoint is in the log");
+    assert_told(&read(&killed), &resumed);
+    let [again, second] = event_files(&killed).try_into().unwrap();
+    assert!(again == first && second > first);
+    // Where nothing is left to do, nothing is begun.
+    place.succeeds(&["train", "--resume", "--run", "killed"]);
+    assert_eq!(event_files(&killed).len(), 2);
+    place.succeeds(&["train", "tiny.toml", "--run", "none", "--set", "observe.tensorboard=false"]);
+    assert_eq!(event_files(&place.path("none")).len(), 0);
+}
+
+#[test]
+fn tells_tensorboard_of_numbers_that_are_not_finite() {
+    let place = Place::with_data();
+    let keys = ["train.learning_rate=1e15", "train.max_grad_norm=0", "train.on_nonfinite=record"];
+    place.succeeds(&[&["train", "tiny.toml", "--run", "r"][..], &crate::cli::sets(&keys)].concat());
+    let (told, records) = (read(&place.path("r")), records(&place.path("r")));
+    assert_told(&told, &records);
+    let losses: Vec<(u64, u32)> = serde_json::from_value(told["scalars"]["train/loss"].clone()).unwrap();
+    assert!(losses.iter().any(|&(_, bits)| !f32::from_bits(bits).is_finite()), "{losses:?}");
+    let found = records.iter().find_map(|record| match record {
+        Record::Nonfinite(found) => Some(found),
+        _ => None,
+    });
+    let found = found.unwrap();
+    let text = &told["texts"]["nonfinite/where"][0];
+    assert_eq!(text[0], found.step);
+    let text = text[1].as_str().unwrap();
+    assert!(text.contains(&format!("element {} of `{}`", found.index, found.tensor)), "{text}");
+}
+
+/// A folder with what lies in it.
+fn copy(from: &Path, to: &Path) {
+    for entry in walkdir::WalkDir::new(from).into_iter().map(Result::unwrap) {
+        let path = to.join(entry.path().strip_prefix(from).unwrap());
+        if entry.file_type().is_dir() {
+            fs::create_dir_all(path).unwrap();
+        } else {
+            fs::copy(entry.path(), path).unwrap();
+        }
+    }
+}
