@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use normfree::config::Config;
 use normfree::observe::event_file::is_event_file;
@@ -46,11 +46,22 @@ fn event_files(run: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Of all NaN one, whose sign the log does not tell.
+fn bits(value: f32) -> u32 {
+    if value.is_nan() { f32::NAN.to_bits() } else { value.to_bits() }
+}
+
+/// Step and value of a scalar, as bits.
+fn values(told: &Value, tag: &str) -> Vec<(u64, u32)> {
+    let values: Vec<(u64, u32)> = serde_json::from_value(told["scalars"][tag].clone()).unwrap();
+    values.into_iter().map(|(step, value)| (step, bits(f32::from_bits(value)))).collect()
+}
+
 /// Every scalar of these records, by tag and step, as the bits of an f32.
 fn scalars(records: &[Record]) -> BTreeMap<String, Vec<(u64, u32)>> {
     let mut found = BTreeMap::<String, Vec<(u64, u32)>>::new();
     let mut put = |tag: String, step: u64, value: f32| {
-        found.entry(tag).or_default().push((step, value.to_bits()));
+        found.entry(tag).or_default().push((step, bits(value)));
     };
     for record in records {
         let step = record.step();
@@ -124,7 +135,7 @@ fn assert_told(told: &Value, records: &[Record]) {
     sorted.sort();
     assert_eq!(sorted, tags);
     for (tag, wanted) in &wanted {
-        let found: Vec<(u64, u32)> = serde_json::from_value(told["scalars"][tag].clone()).unwrap();
+        let found = values(told, tag);
         assert_eq!(&found, wanted, "{tag}");
     }
     let wanted: Vec<_> = records
@@ -210,7 +221,7 @@ fn tells_tensorboard_what_the_log_says() {
     let bytes = fs::read(&first).unwrap();
     fs::write(&first, &bytes[..bytes.len() - 3]).unwrap();
     let torn = read(&first);
-    let steps: Vec<(u64, u32)> = serde_json::from_value(torn["scalars"]["train/loss"].clone()).unwrap();
+    let steps = values(&torn, "train/loss");
     assert!(steps.last().unwrap().0 > 7, "{steps:?}");
     place.succeeds(&["train", "--resume", "--run", "killed"]);
     let resumed = records(&killed);
@@ -234,7 +245,7 @@ fn tells_tensorboard_of_numbers_that_are_not_finite() {
     place.succeeds(&[&["train", "tiny.toml", "--run", "r"][..], &crate::cli::sets(&keys)].concat());
     let (told, records) = (read(&place.path("r")), records(&place.path("r")));
     assert_told(&told, &records);
-    let losses: Vec<(u64, u32)> = serde_json::from_value(told["scalars"]["train/loss"].clone()).unwrap();
+    let losses = values(&told, "train/loss");
     assert!(losses.iter().any(|&(_, bits)| !f32::from_bits(bits).is_finite()), "{losses:?}");
     let found = records.iter().find_map(|record| match record {
         Record::Nonfinite(found) => Some(found),
@@ -257,4 +268,41 @@ fn copy(from: &Path, to: &Path) {
             fs::copy(entry.path(), path).unwrap();
         }
     }
+}
+
+/// TEMPORARY
+#[test]
+fn zz_cost() {
+    use normfree::observe::event_file::EventFile;
+    use normfree::observe::record::{Attention, Step};
+    use normfree::report::event_values::event_values;
+    let folder = tempfile::tempdir().unwrap();
+    let mut file = EventFile::begin(folder.path(), 0).unwrap();
+    let step = Record::Step(Step {
+        step: 7,
+        loss: 4.2,
+        lr: 1e-3,
+        grad_norm: 0.3,
+        tokens: 100,
+        tokens_per_s: 1e4,
+        loss_scale: None,
+        overflow: false,
+    });
+    let grid: Vec<Vec<f32>> =
+        (0..12).map(|l| (0..12).map(|h| (l * 12 + h) as f32 * 0.025).collect()).collect();
+    let attention = Record::Attention(Attention {
+        step: 7,
+        layer_entropy: vec![1.0; 12],
+        head_entropy: grid,
+        nonfinite: vec![0; 12],
+    });
+    for (name, record, rounds) in [("step", step, 100_000), ("attention 12x12", attention, 300)] {
+        let began = Instant::now();
+        for _ in 0..rounds {
+            file.append(7, event_values(&record, 4.0).unwrap()).unwrap();
+        }
+        println!("{name}: {:.2} us", began.elapsed().as_secs_f64() * 1e6 / f64::from(rounds));
+    }
+    let _ = file.flush();
+    println!("{} bytes", fs::metadata(file.path()).unwrap().len());
 }
