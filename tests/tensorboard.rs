@@ -46,11 +46,22 @@ fn event_files(run: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Of all NaN one, whose sign the log does not tell.
+fn bits(value: f32) -> u32 {
+    if value.is_nan() { f32::NAN.to_bits() } else { value.to_bits() }
+}
+
+/// Step and value of a scalar, as bits.
+fn values(told: &Value, tag: &str) -> Vec<(u64, u32)> {
+    let values: Vec<(u64, u32)> = serde_json::from_value(told["scalars"][tag].clone()).unwrap();
+    values.into_iter().map(|(step, value)| (step, bits(f32::from_bits(value)))).collect()
+}
+
 /// Every scalar of these records, by tag and step, as the bits of an f32.
 fn scalars(records: &[Record]) -> BTreeMap<String, Vec<(u64, u32)>> {
     let mut found = BTreeMap::<String, Vec<(u64, u32)>>::new();
     let mut put = |tag: String, step: u64, value: f32| {
-        found.entry(tag).or_default().push((step, value.to_bits()));
+        found.entry(tag).or_default().push((step, bits(value)));
     };
     for record in records {
         let step = record.step();
@@ -112,7 +123,7 @@ fn assert_told(told: &Value, records: &[Record]) {
     sorted.sort();
     assert_eq!(sorted, tags);
     for (tag, wanted) in &wanted {
-        let found: Vec<(u64, u32)> = serde_json::from_value(told["scalars"][tag].clone()).unwrap();
+        let found = values(told, tag);
         assert_eq!(&found, wanted, "{tag}");
     }
     let wanted: Vec<_> = records
@@ -198,7 +209,7 @@ fn tells_tensorboard_what_the_log_says() {
     let bytes = fs::read(&first).unwrap();
     fs::write(&first, &bytes[..bytes.len() - 3]).unwrap();
     let torn = read(&first);
-    let steps: Vec<(u64, u32)> = serde_json::from_value(torn["scalars"]["train/loss"].clone()).unwrap();
+    let steps = values(&torn, "train/loss");
     assert!(steps.last().unwrap().0 > 7, "{steps:?}");
     place.succeeds(&["train", "--resume", "--run", "killed"]);
     let resumed = records(&killed);
@@ -222,7 +233,7 @@ fn tells_tensorboard_of_numbers_that_are_not_finite() {
     place.succeeds(&[&["train", "tiny.toml", "--run", "r"][..], &crate::cli::sets(&keys)].concat());
     let (told, records) = (read(&place.path("r")), records(&place.path("r")));
     assert_told(&told, &records);
-    let losses: Vec<(u64, u32)> = serde_json::from_value(told["scalars"]["train/loss"].clone()).unwrap();
+    let losses = values(&told, "train/loss");
     assert!(losses.iter().any(|&(_, bits)| !f32::from_bits(bits).is_finite()), "{losses:?}");
     let found = records.iter().find_map(|record| match record {
         Record::Nonfinite(found) => Some(found),

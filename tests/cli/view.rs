@@ -4,6 +4,7 @@ use super::Place;
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use std::fs;
 use std::io::{Read, Write};
+use std::num::NonZeroU16;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -36,7 +37,7 @@ impl Terminal {
         let child = pair.slave.spawn_command(shell).unwrap();
         // The master reads to the end only when nobody else holds the other side.
         drop(pair.slave);
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(24, 80, 1000)));
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(cells(24), cells(80), 1000)));
         let (mut out, parser) = (pair.master.try_clone_reader().unwrap(), screen.clone());
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
@@ -68,6 +69,12 @@ impl Terminal {
         (parser.screen().alternate_screen(), parser.screen().hide_cursor())
     }
 
+    /// Makes its window so large.
+    fn resize(&self, rows: u16, columns: u16) {
+        self.screen.lock().unwrap().screen_mut().set_size(cells(rows), cells(columns));
+        self.master.resize(PtySize { rows, cols: columns, ..PtySize::default() }).unwrap();
+    }
+
     fn press(&mut self, key: &[u8]) {
         self.keys.write_all(key).unwrap();
         self.keys.flush().unwrap();
@@ -84,6 +91,11 @@ impl Terminal {
         assert!(settings("before").contains("rows 24"), "{}", settings("before"));
         self.text()
     }
+}
+
+/// Rows or columns.
+fn cells(count: u16) -> NonZeroU16 {
+    NonZeroU16::new(count).unwrap()
 }
 
 const LONG: &str = "train tiny.toml --run r --set train.steps=1000000 --set train.eval_every=40 \
@@ -119,16 +131,14 @@ fn a_person_sees_it_and_presses_q() {
     };
     assert!(coloured(&terminal) > 8, "{}", terminal.text());
     // It follows the size of its window.
-    terminal.screen.lock().unwrap().screen_mut().set_size(40, 120);
-    terminal.master.resize(PtySize { rows: 40, cols: 120, ..PtySize::default() }).unwrap();
+    terminal.resize(40, 120);
     let began = Instant::now();
     let wide = |text: &str| text.lines().any(|line| line.chars().count() > 100 && line.contains("q: stop"));
     while !wide(&terminal.text()) {
         assert!(began.elapsed() < Duration::from_secs(10), "{}", terminal.text());
         std::thread::sleep(Duration::from_millis(20));
     }
-    terminal.master.resize(PtySize { rows: 24, cols: 80, ..PtySize::default() }).unwrap();
-    terminal.screen.lock().unwrap().screen_mut().set_size(24, 80);
+    terminal.resize(24, 80);
     terminal.press(b"q");
     let told = terminal.end(&place);
     for part in ["held-out loss", "interrupted after step", "code 130"] {
