@@ -93,6 +93,7 @@ const MODELS: [&[&str]; 10] = [
         "model.family=gpt_neox",
         "model.learnable_temperature=true",
         "model.ffn=fused",
+        "model.n_inner=256",
         "model.activation_function=none",
     ],
     &["model.activation_function=none", "model.vocab_size=4203", "model.n_embd=36", "model.n_head=3"],

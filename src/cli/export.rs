@@ -8,10 +8,11 @@ use std::path::PathBuf;
 
 const AFTER_HELP: &str = "\
 Writes the logs of runs as tables, one file for each kind of record, with the
-run's folder in the column `run`: steps, evals, attention and entropy_thresholds
-(a row for each head), attention_layers, slopes, ffn_scales and layers (a row for
-each layer), nonfinite. NaN and infinities are what they are. A study's folder
-stands for all its runs; runs may still be training.
+run's folder in the column `run`: steps and evals; attention and
+entropy_thresholds, with a row for each head; attention_layers, slopes,
+ffn_scales and layers, with a row for each layer; nonfinite. NaN and infinities
+are what they are. A study's folder stands for all its runs; runs may still be
+training.
 
 Examples:
   normfree export runs/sm_g runs/sm_r --parquet tables
