@@ -289,10 +289,8 @@ pub fn cases(seed: u64) -> Vec<Case> {
     }
     // Wider heads are the same text with more columns, for which some drivers compile a minute.
     for (batch, heads, sequence, width, spread) in [
-        (1, 1, 1, 4, 1.0),
         (2, 3, 2, 8, 1.0),
         (3, 1, 7, 20, 1.0),
-        (1, 2, 33, 32, 1.0),
         (2, 1, 130, 12, 1.0),
         (1, 2, 64, 64, 1.0),
         (1, 1, 40, 16, 4.5),
@@ -324,7 +322,7 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let watched: Vec<TensorId> = [attended.lse].into_iter().chain(attended.entropy).collect();
         cases.push(case.finish(&[attended.output], &watched, HALF_BOUND));
     }
-    for (batch, heads, sequence, width) in [(2, 3, 2, 8), (3, 1, 7, 20), (2, 1, 130, 12), (1, 2, 64, 64)] {
+    for (batch, heads, sequence, width) in [(3, 1, 7, 20), (1, 2, 64, 64)] {
         let label = format!("guided f16 B={batch} H={heads} T={sequence} d={width}");
         let mut case = CaseBuilder::new("attention", label, seed);
         let shape = [batch * sequence, 3 * heads * width];
