@@ -6,7 +6,8 @@ use crate::config::Config;
 use crate::data::LoadedTokenizer;
 use crate::fault::{Fault, Kind, Result};
 use crate::generate::{Reader, Sampler, Sampling, window};
-use crate::train::checkpoint::{Checkpoint, ModelTensors, Spec};
+use crate::train::arena::Arenas;
+use crate::train::checkpoint::{Checkpoint, ModelTensors};
 use serde_json::json;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -136,7 +137,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
 fn open(config: &Config, checkpoint: &Checkpoint, global: &Global) -> Result<Reader> {
     let parameters =
         crate::model::parameters(&config.model, config.train.decay_slopes, config.train.precision);
-    let specs: Vec<Spec> = parameters.iter().map(|p| Spec::new(p.name.clone(), p.shape.clone())).collect();
+    let specs = Arenas::new(parameters).specs();
     let weights = checkpoint.model(&ModelTensors::of(&config.model, &specs))?;
     Reader::new(global.open()?, &config.model, weights)
 }

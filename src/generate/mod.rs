@@ -13,6 +13,7 @@ use crate::ops::gather::NO_ROW;
 use crate::plan::{Plan, Store};
 use crate::tape::{DType, Role, Tape};
 use crate::train::checkpoint::WeightFile;
+use crate::train::loader::load;
 
 /// A model on a device that reads text and says what comes next. What it has read stays in a cache of keys and values
 /// there, so that one more token takes the work of one token.
@@ -36,7 +37,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`crate::fault::Kind::Memory`] where the device has no room; those of reading the file.
-    pub fn new(gpu: Gpu, model: &ModelConfig, mut weights: WeightFile) -> Result<Self> {
+    pub fn new(gpu: Gpu, model: &ModelConfig, weights: WeightFile) -> Result<Self> {
         let reading = |rows, logits| Reading { rows, logits, piece_bytes: gpu.traits().max_binding };
         let next = record_reading(model, &reading(1, true));
         let many = record_reading(model, &reading(Self::CHUNK, false));
@@ -58,11 +59,7 @@ impl Reader {
         for (tensor, values) in next.constants() {
             store.write(&gpu, &next.info(tensor).name, values);
         }
-        for i in 0..weights.len() {
-            let tensor = weights.read(i)?;
-            store.write(&gpu, &tensor.name, &tensor.data);
-            gpu.flush()?;
-        }
+        load(&gpu, &store, weights)?;
         let [next, many] = Plan::build_all(&gpu, [&next, &many], &store)?;
         gpu.keep_pipelines();
         for plan in [&next, &many] {

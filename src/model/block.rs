@@ -216,12 +216,10 @@ impl Block {
         x: TensorId,
     ) -> TensorId {
         tape.enter(&format!("h.{layer}.attn"));
-        let a = self.norm_1.apply(tape, x);
-        let qkv = self.attention.apply(tape, a);
+        let qkv = self.packed(tape, x);
         let x = self.attend(tape, config, rows, layer, (x, qkv));
         tape.enter(&format!("h.{layer}.mlp"));
-        let f = self.norm_2.apply(tape, x);
-        let f = self.expand.as_ref().map_or(f, |expand| expand.apply(tape, f));
+        let f = self.expanded(tape, x);
         self.feed(tape, config, rows, layer, (x, f))
     }
 
@@ -238,20 +236,30 @@ impl Block {
         // All that reads x comes before what adds to it: in the backward pass the residual stream's gradient then is
         // there first, and the other two ride along with what makes them.
         tape.enter(&attention);
-        let a = self.norm_1.apply(tape, x);
-        let qkv = self.attention.apply(tape, a);
+        let qkv = self.packed(tape, x);
         let (heads, columns) = (config.n_head, config.rotary_columns());
         match rows {
             Rows::Sequences(pass) => tape.rotary(qkv, heads, pass.sequence, columns),
             Rows::Cached(cached) => tape.rotary_at(qkv, heads, (cached.positions, cached.context), columns),
         }
         tape.enter(&network);
-        let f = self.norm_2.apply(tape, x);
-        let f = self.expand.as_ref().map_or(f, |expand| expand.apply(tape, f));
+        let f = self.expanded(tape, x);
         tape.enter(&attention);
         let x = self.attend(tape, config, rows, layer, (x, qkv));
         tape.enter(&network);
         self.feed(tape, config, rows, layer, (x, f))
+    }
+
+    /// Queries, keys and values of the normalized `x`.
+    fn packed(&self, tape: &mut Tape, x: TensorId) -> TensorId {
+        let a = self.norm_1.apply(tape, x);
+        self.attention.apply(tape, a)
+    }
+
+    /// The feed-forward network on the normalized `x` up to its activation.
+    fn expanded(&self, tape: &mut Tape, x: TensorId) -> TensorId {
+        let f = self.norm_2.apply(tape, x);
+        self.expand.as_ref().map_or(f, |expand| expand.apply(tape, f))
     }
 
     /// x + attention over what `qkv` holds.

@@ -9,13 +9,19 @@ use crate::model::initial_values;
 use crate::plan::Store;
 
 /// Puts the tensors of a weight file on the device, one at a time, and makes their f16 copies.
-pub fn load_weights(engine: &Engine, mut file: WeightFile) -> Result<()> {
-    let mut loader = Loader::new(&engine.gpu, &engine.store);
+pub fn load_weights(engine: &Engine, file: WeightFile) -> Result<()> {
+    load(&engine.gpu, &engine.store, file)?;
+    engine.copy_weights()
+}
+
+/// Puts the tensors of a weight file into memory of their names, one at a time.
+pub fn load(gpu: &Gpu, store: &Store, mut file: WeightFile) -> Result<()> {
+    let mut loader = Loader::new(gpu, store);
     for i in 0..file.len() {
         let tensor = file.read(i)?;
         loader.write(&tensor.name, &tensor.data)?;
     }
-    engine.copy_weights()
+    Ok(())
 }
 
 /// Puts the values a configuration starts from on the device, and makes their f16 copies.
