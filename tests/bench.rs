@@ -10,7 +10,9 @@ use std::sync::OnceLock;
 fn config() -> Config {
     let changes = ["model.n_layer=2", "model.n_embd=64", "model.vocab_size=300", "train.batch_size=2"];
     let more = ["train.gradient_accumulation_steps=2", "train.sequence_length=32"];
-    let changes: Vec<String> = changes.iter().chain(&more).map(|&change| change.to_owned()).collect();
+    let guided = ["model.entropy_regularization=0.16"];
+    let changes: Vec<String> =
+        changes.iter().chain(&more).chain(&guided).map(|&change| change.to_owned()).collect();
     Config::parse(include_str!("../configs/bench/small.toml"), "small.toml", &changes).unwrap()
 }
 
@@ -63,17 +65,18 @@ fn kernel_rows_add_up_to_the_step() {
     assert!(rows.is_sorted_by(|a, b| a.seconds.median >= b.seconds.median));
 }
 
-/// Both halves of the comparison are there, and a step takes at least as long as its floor.
+/// All halves of the comparisons are there, the regularizer's too, and a step takes at least as long as its floor.
 #[test]
 fn steps_are_timed_in_turns() {
     let steps = measured().steps.as_ref().unwrap();
-    assert_eq!(steps.rows.len(), 4);
+    let regularized: Vec<bool> = steps.rows.iter().map(|row| row.regularizer).collect();
+    assert_eq!(regularized, [true, true, true, true, false]);
     for row in &steps.rows {
         let tokens = row.tokens_per_second * row.seconds.median;
         assert!((tokens - measured().tokens as f64).abs() < 1e-6 * tokens, "{row:?}");
         assert!(row.floor.unwrap() > 0.0 && row.seconds.low <= row.seconds.high, "{row:?}");
     }
-    assert_eq!(steps.pairs.len(), 3);
+    assert_eq!(steps.pairs.len(), 4);
     assert!(steps.pairs.iter().all(|pair| (0.05..20.0).contains(&pair.ratio.median)), "{steps:?}");
 }
 

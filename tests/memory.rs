@@ -115,7 +115,7 @@ fn what_is_added_to_is_never_made_again() {
     let scale = tape.input("scale", &[1], DType::F32);
     let loss = tape.observation("loss", &[1]);
     tape.remade(|tape| {
-        tape.tied_cross_entropy(x, table, Targets { targets, scale, loss, scaling: None }, 1 << 20);
+        tape.head_cross_entropy(x, table, Targets { targets, scale, loss, scaling: None }, 1 << 20);
     });
     tape.backward(loss);
 }

@@ -884,6 +884,9 @@ fn a_study_is_taken_together_by_configuration() {
         "residual_max",
         "residual_median",
         "layer_grad_norm",
+        "entropy_thresholds",
+        "ffn_alpha",
+        "ffn_beta",
         "slope_stability",
     ];
     assert_eq!(stems, expected);

@@ -1,4 +1,5 @@
-//! Whole training steps: with and without normalization, with and without entropy, always in turns.
+//! Whole training steps: with and without normalization, with and without entropy, and where the configuration has the
+//! entropy regularizer, with and without that; always in turns.
 
 use super::kernels::tape_floor;
 use super::{Bench, Ceilings, Spread};
@@ -14,6 +15,8 @@ pub struct StepRow {
     pub norm: Norm,
     pub activation: String,
     pub entropy: bool,
+    /// Whether entropy is trained for: [`crate::config::ModelConfig::entropy_regularization`].
+    pub regularizer: bool,
     pub tokens_per_second: f64,
     /// Seconds of one step.
     pub seconds: Spread,
@@ -36,23 +39,39 @@ pub struct Steps {
     pub pairs: Vec<Pair>,
 }
 
-/// Times the configuration's step with and without entropy, with and without normalization, two at a time.
+/// What a kind of step has.
+#[derive(Clone, Copy)]
+struct Variant {
+    norm: Norm,
+    entropy: bool,
+    regularizer: bool,
+}
+
+/// Times the configuration's step with and without entropy, normalization and, if it has one, regularizer, two at a time.
 pub fn steps(
     open_device: &dyn Fn() -> Result<Gpu>,
     config: &Config,
     ceilings: Option<&Ceilings>,
     rounds: usize,
 ) -> Result<Steps> {
+    let regularizer = config.model.entropy_regularization > 0.0;
+    let of = |norm, entropy| Variant { norm, entropy, regularizer };
     let (norm, bare) = (Norm::LayerNorm, Norm::None);
-    let kinds = [(norm, true), (norm, false), (bare, true), (bare, false)];
-    let mut samples: [Vec<f64>; 4] = Default::default();
-    let mut floors = [None; 4];
-    let mut pairs = Vec::new();
-    for (what, first, second) in [
+    let mut kinds = vec![of(norm, true), of(norm, false), of(bare, true), of(bare, false)];
+    let mut turns = vec![
         ("entropy of every head, with LayerNorm: on against off", 0, 1),
         ("entropy of every head, without LayerNorm: on against off", 2, 3),
         ("LayerNorm against none", 0, 2),
-    ] {
+    ];
+    if regularizer {
+        let with = if config.model.norm == norm { 0 } else { 2 };
+        turns.push(("the entropy regularizer: on against off", with, kinds.len()));
+        kinds.push(Variant { regularizer: false, ..kinds[with] });
+    }
+    let mut samples = vec![Vec::new(); kinds.len()];
+    let mut floors = vec![None; kinds.len()];
+    let mut pairs = Vec::new();
+    for (what, first, second) in turns {
         let mut open = |kind: usize| -> Result<Bench> {
             let bench = Bench::new(open_device()?, &variant(config, kinds[kind]))?;
             floors[kind] = ceilings.map(|ceilings| step_floor(&bench, ceilings));
@@ -79,21 +98,25 @@ pub fn steps(
     let row = |kind: usize| {
         let seconds = Spread::of(&samples[kind]);
         StepRow {
-            norm: kinds[kind].0,
+            norm: kinds[kind].norm,
             activation: config.model.activation_function.word().to_owned(),
-            entropy: kinds[kind].1,
+            entropy: kinds[kind].entropy,
+            regularizer: kinds[kind].regularizer,
             tokens_per_second: tokens / seconds.median,
             seconds,
             floor: floors[kind],
         }
     };
-    Ok(Steps { rows: (0..4).map(row).collect(), pairs })
+    Ok(Steps { rows: (0..kinds.len()).map(row).collect(), pairs })
 }
 
-fn variant(config: &Config, (norm, entropy): (Norm, bool)) -> Config {
+fn variant(config: &Config, kind: Variant) -> Config {
     let mut config = config.clone();
-    config.model.norm = norm;
-    config.observe.entropy = entropy;
+    config.model.norm = kind.norm;
+    config.observe.entropy = kind.entropy;
+    if !kind.regularizer {
+        config.model.entropy_regularization = 0.0;
+    }
     config
 }
 

@@ -15,9 +15,10 @@ use std::path::PathBuf;
 const AFTER_HELP: &str = "\
 Ceilings are measured first: arithmetic, copies, dispatches. Then every kernel
 of the configuration's step at its shapes, by the device's clock; then whole
-steps, with and without entropy and LayerNorm, in turns. FLOP and bytes are what
-the ops count for themselves: each operand moved once. The floor is the time the
-ceilings would allow them. Nothing else should run meanwhile; no data is needed.
+steps, with and without entropy, LayerNorm and, where the configuration has it,
+the entropy regularizer, in turns. FLOP and bytes are what the ops count for
+themselves: each operand moved once. The floor is the time the ceilings would
+allow them. Nothing else should run meanwhile; no data is needed.
 
 Examples:
   normfree bench
@@ -233,7 +234,7 @@ fn step_table(steps: &Steps, measured: &Measured) -> String {
     for row in &steps.rows {
         let norm = if row.norm == Norm::LayerNorm { "LayerNorm" } else { "no norm" };
         rows.push(vec![
-            format!("{norm}, {}", row.activation),
+            format!("{norm}, {}{}", row.activation, if row.regularizer { ", regularizer" } else { "" }),
             if row.entropy { "on" } else { "off" }.to_owned(),
             super::thousands(row.tokens_per_second.round() as u64),
             short(row.seconds.median),

@@ -19,7 +19,8 @@ Writes, as PNG and SVG, what there are records for:
   loss                 training and held-out loss
   layer_entropy        entropy of each layer, one panel a configuration
   slopes               learnable slopes of each layer, or the shared one
-  activation_zeros, dead_units, residual_max, residual_median, layer_grad_norm
+  activation_zeros, dead_units, residual_max, residual_median, layer_grad_norm,
+  entropy_thresholds, ffn_alpha, ffn_beta    each layer over training
   slope_stability      fixed slopes: first NaN, and collapsed heads
 and heatmap_over_training.png, which moves, and the table as table.md, .csv and
 .tex. Runs of one configuration that differ in their seed are taken together:

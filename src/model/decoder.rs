@@ -133,7 +133,7 @@ impl Decoder {
         let scale = tape.input(names::SCALE, &[1], DType::F32);
         let scaling = loss_scale(tape, pass.precision);
         let loss = tape.observation(names::LOSS, &[1]);
-        tape.tied_cross_entropy(x, self.head, Targets { targets, scale, loss, scaling }, pass.piece_bytes);
+        tape.head_cross_entropy(x, self.head, Targets { targets, scale, loss, scaling }, pass.piece_bytes);
         loss
     }
 }

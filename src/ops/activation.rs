@@ -10,9 +10,9 @@
 //! Shapes: x, y alike, and stored alike. A learnable slope is one entry of a parameter vector; its gradient is
 //! dslope[entry] += Σ over x < 0 of dy·x, in two stages whose order of addition is fixed.
 
+use super::element::Elements;
 use super::team::Team;
-use super::unroll::unroll;
-use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element, grid};
+use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, element, grid};
 use crate::reference::Io;
 use crate::tape::{Adjoint, DType, Tape, TensorId};
 use crate::verify::{Case, CaseBuilder, Fill, HALF_BOUND};
@@ -130,64 +130,43 @@ impl Kind {
     }
 }
 
-/// What the kernels of one node share.
-struct Kernels {
-    /// vec4 elements of x.
-    vectors: usize,
-    /// vec4 elements of a row, where x and dy are read as images: many times faster on a CPU.
-    texels: Option<usize>,
-    /// x, y and their gradients are f16.
-    half: bool,
+/// A kernel of `activation.wgsl`. Those that add up over no lanes take the simplest team with them.
+fn kernel(
+    elements: &Elements,
+    entry: &'static str,
+    team: Option<&Team>,
+    constants: &[(&'static str, f64)],
+) -> Kernel {
+    let functions = include_str!("../../shaders/shared/activations.wgsl");
+    let team = team.map_or(include_str!("../../shaders/shared/team_alone.wgsl"), |team| team.fragment);
+    let text = elements.text(include_str!("../../shaders/activation.wgsl"));
+    Kernel::new(&[element::fragments(elements.half), &[functions, team]].concat(), &text, entry, constants)
 }
 
-impl Kernels {
-    fn new(shapes: &Shapes<'_>, device: &Traits) -> Self {
-        let (_, columns) = shapes.inputs[0].as_matrix();
-        let texels = (device.software && shapes.fits_image(0)).then_some(columns / 4);
-        Self { vectors: shapes.input_elements(0).div_ceil(4), texels, half: shapes.half_input(0) }
-    }
+/// An element-wise kernel.
+fn element_wise(
+    elements: &Elements,
+    (fixed, learnable): (&'static str, &'static str),
+    kind: Kind,
+    entry: usize,
+    bindings: &[(&'static str, Operand)],
+) -> Recipe {
+    /// `WIDE` · `FEW` of the shader.
+    const VECTORS_PER_GROUP: usize = 256;
+    let own = match kind {
+        Kind::Learnable => vec![("ENTRY", entry as f64)],
+        _ => vec![("KIND", kind.number()), ("SLOPE", f64::from(kind.fixed_slope()))],
+    };
+    let name = if kind == Kind::Learnable { learnable } else { fixed };
+    let constants: Vec<_> = elements.constants().chain(own).collect();
+    let kernel = kernel(elements, name, None, &constants);
+    Recipe::one(kernel, bindings, grid(elements.vectors.div_ceil(VECTORS_PER_GROUP)))
+}
 
-    /// The operand of x or dy.
-    fn read(&self, input: usize) -> Operand {
-        if self.texels.is_some() { Operand::InputImage(input) } else { Operand::Input(input) }
-    }
-
-    /// A kernel of `activation.wgsl`. Those that add up over no lanes take the simplest team with them.
-    fn kernel(&self, entry: &'static str, team: Option<&Team>, constants: &[(&'static str, f64)]) -> Kernel {
-        let functions = include_str!("../../shaders/shared/activations.wgsl");
-        let team = team.map_or(include_str!("../../shaders/shared/team_alone.wgsl"), |team| team.fragment);
-        let flags = [("images", self.texels.is_some())];
-        let texts = [
-            ("element", element::scalar(self.half)),
-            ("narrow", element::narrow(self.half, 4)),
-            ("texel", element::texel(self.half)),
-        ];
-        let text = unroll(include_str!("../../shaders/activation.wgsl"), &[], &flags, &texts);
-        let mut constants = constants.to_vec();
-        constants.extend(self.texels.map(|texels| ("TEXELS", texels as f64)));
-        Kernel::new(&[element::fragments(self.half), &[functions, team]].concat(), &text, entry, &constants)
-    }
-
-    /// An element-wise kernel.
-    fn element_wise(
-        &self,
-        (fixed, learnable): (&'static str, &'static str),
-        kind: Kind,
-        entry: usize,
-        bindings: &[(&'static str, Operand)],
-    ) -> Recipe {
-        /// `WIDE` · `FEW` of the shader.
-        const VECTORS_PER_GROUP: usize = 256;
-        let vectors = ("VECTORS", self.vectors as f64);
-        let kernel = match kind {
-            Kind::Learnable => self.kernel(learnable, None, &[vectors, ("ENTRY", entry as f64)]),
-            _ => {
-                let slope = f64::from(kind.fixed_slope());
-                self.kernel(fixed, None, &[vectors, ("KIND", kind.number()), ("SLOPE", slope)])
-            }
-        };
-        Recipe::one(kernel, bindings, grid(self.vectors.div_ceil(VECTORS_PER_GROUP)))
-    }
+/// What a choice for the adjoint with a learnable slope is kept under.
+fn key(shapes: &Shapes<'_>) -> String {
+    let (rows, columns) = shapes.inputs[0].as_matrix();
+    format!("activation_backward {rows}x{columns}")
 }
 
 impl Op for ActivationFunction {
@@ -208,13 +187,13 @@ impl Op for ActivationFunction {
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
-        let kernels = Kernels::new(shapes, device);
-        let mut bindings = vec![("x", kernels.read(0)), ("y", Operand::Output(0))];
+        let elements = Elements::of(shapes, device, &[0]);
+        let mut bindings = vec![("x", elements.read(0)), ("y", Operand::Output(0))];
         if self.kind == Kind::Learnable {
             bindings.push(("slopes", Operand::Input(1)));
         }
         let entries = ("activation_fixed", "activation_learnable");
-        kernels.element_wise(entries, self.kind, self.entry, &bindings)
+        element_wise(&elements, entries, self.kind, self.entry, &bindings)
     }
 
     fn adjoint(&self, adjoint: &mut Adjoint<'_>) {
@@ -261,17 +240,17 @@ impl Op for ActivationBackward {
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
-        let elements = shapes.input_elements(0);
-        let kernels = Kernels::new(shapes, device);
-        let mut bindings = vec![("x", kernels.read(0)), ("dy", kernels.read(1)), ("dx", Operand::Output(0))];
+        let elements = Elements::of(shapes, device, &[0]);
+        let mut bindings =
+            vec![("x", elements.read(0)), ("dy", elements.read(1)), ("dx", Operand::Output(0))];
         if self.kind != Kind::Learnable {
             let entries = ("activation_fixed_backward", "activation_learnable_backward");
-            return kernels.element_wise(entries, self.kind, self.entry, &bindings);
+            return element_wise(&elements, entries, self.kind, self.entry, &bindings);
         }
         /// At most so many shares, for one team to add up.
         const MOST_PARTS: usize = 4_096;
-        let team = Team::of(device);
-        let vectors = kernels.vectors;
+        let team = Team::chosen(&key(shapes), device);
+        let vectors = elements.vectors;
         // Short runs of vectors occupy a GPU; on a CPU a workgroup costs more than a few vectors do.
         let each = vectors.div_ceil(team.size * MOST_PARTS).max(if device.software { 32 } else { 8 });
         let parts = vectors.div_ceil(team.size * each);
@@ -281,16 +260,16 @@ impl Op for ActivationBackward {
             ("PARTS", parts as f64),
             ("ENTRY", self.entry as f64),
         ];
-        let mut constants = shared.to_vec();
-        constants.extend([("VECTORS", vectors as f64), ("COUNT", elements as f64), ("EACH", each as f64)]);
+        let own = [("COUNT", shapes.input_elements(0) as f64), ("EACH", each as f64)];
+        let constants: Vec<_> = elements.constants().chain(shared).chain(own).collect();
         bindings.extend([("slopes", Operand::Input(2)), ("parts", Operand::Scratch(0))]);
         let shares = Dispatch {
-            kernel: kernels.kernel("activation_learnable_backward", Some(&team), &constants),
+            kernel: kernel(&elements, "activation_learnable_backward", Some(&team), &constants),
             bindings,
             groups: grid(team.workgroups(parts)),
         };
         let total = Dispatch {
-            kernel: kernels.kernel("slope_total", Some(&team), &shared),
+            kernel: kernel(&elements, "slope_total", Some(&team), &shared),
             bindings: vec![("parts", Operand::Scratch(0)), ("dslopes", Operand::Output(1))],
             groups: [1, 1, 1],
         };
@@ -299,6 +278,11 @@ impl Op for ActivationBackward {
 
     fn accumulates(&self, output: usize) -> bool {
         output == 1
+    }
+
+    /// Where it adds up the gradient of a slope.
+    fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
+        (self.kind == Kind::Learnable).then(|| Tuning::of(key(shapes), &Team::ways(device)))
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {

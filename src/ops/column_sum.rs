@@ -4,8 +4,9 @@
 //! Shapes: x `[R, N]`, in f32 or f16, out `[P]` with P ≤ N. Two stages, so that many workgroups share the rows and the order of
 //! addition is the same on every run: sums of blocks of rows, then the sum of these. No adjoint.
 
+use super::team::RowBlocks;
 use super::unroll::unroll;
-use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, element};
+use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, element};
 use crate::ops::{Binding, Dispatch};
 use crate::reference::Io;
 use crate::tape::{DType, Tape, TensorId};
@@ -44,10 +45,20 @@ impl Tape {
 
 /// Invocations of a workgroup; each owns one column.
 const LANES: usize = 64;
-/// Blocks of rows, at most: what the second stage's loop walks.
-const MAX_BLOCKS: usize = 64;
-/// Rows of a block, at least: fewer are not worth a workgroup.
-const MIN_ROWS: usize = 16;
+
+/// How many rows a block may have; unasked at most 64 blocks, which the second stage's loop walks, of at least 16 rows.
+fn ways(rows: usize) -> Vec<RowBlocks> {
+    RowBlocks::ways(rows.div_ceil(64).max(16), rows)
+}
+
+impl ColumnSum {
+    /// What a choice is kept under.
+    fn key(&self, shapes: &Shapes<'_>) -> String {
+        let (rows, width) = shapes.inputs[0].as_matrix();
+        let what = if self.of == Of::NonZero { "count_nonzero" } else { "column_sum" };
+        format!("{what} {rows}x{} of {width}", shapes.output_elements(0))
+    }
+}
 
 impl Op for ColumnSum {
     fn stem(&self) -> &'static str {
@@ -77,7 +88,7 @@ impl Op for ColumnSum {
         let (rows, width) = shapes.inputs[0].as_matrix();
         let columns = shapes.output_elements(0);
         assert!(columns <= width, "sums of {columns} columns of {width}");
-        let rows_each = rows.div_ceil(MAX_BLOCKS).max(MIN_ROWS);
+        let RowBlocks(rows_each) = Tuning::chosen(&self.key(shapes), &ways(rows), device);
         let blocks = rows.div_ceil(rows_each);
         let whole = width.is_multiple_of(4);
         // Software drivers read images many times faster than buffers.
@@ -128,6 +139,11 @@ impl Op for ColumnSum {
 
     fn accumulates(&self, _output: usize) -> bool {
         self.accumulate
+    }
+
+    fn tuning(&self, shapes: &Shapes<'_>, _device: &Traits) -> Option<Tuning> {
+        let (rows, _) = shapes.inputs[0].as_matrix();
+        Some(Tuning::of(self.key(shapes), &ways(rows)))
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {

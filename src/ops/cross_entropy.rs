@@ -1,7 +1,7 @@
-//! The tied head with its loss, over a vocabulary walked in pieces, so that the logits are never whole.
+//! The head with its loss, over a vocabulary walked in pieces, so that the logits are never whole.
 //!
-//! For hidden rows x [N, d], token table W [V, d], targets [N] and a weight s (the reciprocal of the number
-//! of positions that count):
+//! For hidden rows x [N, d], a table W [V, d] (the tokens' own, where the head is tied), targets [N] and a weight s (the
+//! reciprocal of the number of positions that count):
 //!
 //! logits = x·Wᵀ, lse_i = ln Σ_v exp(logits_iv), loss += s·Σ_i (lse_i − logits_i,target) over positions that count;
 //! d logits_iv = s·(exp(logits_iv − lse_i) − [v = target_i]), dx = d logits·W, dW += d logitsᵀ·x.
@@ -56,7 +56,7 @@ fn pieces(vocabulary: usize, most: usize) -> Vec<Piece> {
 /// WGSL of the loss scale as it lies in memory; see [`super::gradient_norm`].
 pub(super) const SCALING: &str = include_str!("../../shaders/shared/scaling.wgsl");
 
-/// What [`Tape::tied_cross_entropy`] needs beside the model's own tensors.
+/// What [`Tape::head_cross_entropy`] needs beside the model's own tensors.
 #[derive(Clone, Copy, Debug)]
 pub struct Targets {
     /// u32 [N]; [`IGNORED`] where a position does not count.
@@ -74,7 +74,7 @@ impl Tape {
     /// Records the head and its loss: `x` [N, d] against the rows of `table` [V, d]. No piece of logits or of the
     /// table is larger than `piece_bytes`, unless 64 rows of it are. With an f16 table, x is taken in f16; the logits
     /// are f32 all the same, and their gradient is f16.
-    pub fn tied_cross_entropy(&mut self, x: TensorId, table: TensorId, targets: Targets, piece_bytes: u64) {
+    pub fn head_cross_entropy(&mut self, x: TensorId, table: TensorId, targets: Targets, piece_bytes: u64) {
         let half = self.info(table).dtype == DType::F16;
         assert_eq!(half, targets.scaling.is_some(), "a loss scale belongs to f16");
         let x = if half { self.half(x) } else { x };
@@ -376,7 +376,7 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let scale = case.constant("scale", &[1], DType::F32, vec![1.0 / rows as f32]);
         let loss = case.observation("loss", &[1], 0.5);
         let scaling = half.then(|| case.constant("scaling", &[4], DType::F32, vec![1.0, 0.0, 1.0, 0.0]));
-        case.tape.tied_cross_entropy(x, table, Targets { targets, scale, loss, scaling }, piece_bytes);
+        case.tape.head_cross_entropy(x, table, Targets { targets, scale, loss, scaling }, piece_bytes);
         // Logits of magnitude `spread`·√d carry a rounding of that times 6e-8·√d, which the exponential passes
         // on as a relative error of the probabilities.
         let bound = if half { HALF_BOUND } else { 2e-6 * spread * (width as f64).sqrt().max(2.0) };

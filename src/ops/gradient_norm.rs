@@ -16,7 +16,7 @@
 use super::cross_entropy::SCALING;
 use super::team::Team;
 use super::unroll::unroll;
-use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, WINDOW_ELEMENTS, grid};
+use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, WINDOW_ELEMENTS, grid};
 use crate::reference::Io;
 use crate::tape::{DType, Tape, TensorId};
 use crate::verify::{Case, CaseBuilder, Fill};
@@ -101,7 +101,10 @@ impl Op for GradientNorm {
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
-        let team = Team::of(device);
+        let team = match self.tuning(shapes, device) {
+            Some(tuning) => Team::chosen(&tuning.key, device),
+            None => Team::of(device),
+        };
         // Once for all windows, of which a large model has many.
         let text = |scaled| {
             let finite = include_str!("../../shaders/shared/finite.wgsl");
@@ -151,6 +154,12 @@ impl Op for GradientNorm {
             groups: [1, 1, 1],
         });
         Recipe { dispatches, scratch: vec![partials], iterations: partials.div_ceil(team.size).max(EACH) }
+    }
+
+    /// None with a loss scale: its state decides what is computed, and an op timed alone has none.
+    fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
+        let key = || format!("gradient_norm {}", shapes.input_elements(0));
+        self.window.is_none().then(|| Tuning::of(key(), &Team::ways(device)))
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {

@@ -4,7 +4,7 @@
 //! Adjoint, with x̂ = (x − μ)·r and g = dy∘γ: dx = r·(g − mean(g) − x̂·mean(g∘x̂)); dγ += Σ dy∘x̂ and
 //! dβ += Σ dy over rows, in two stages whose order of addition is fixed.
 
-use super::team::{Team, Vectors};
+use super::team::{RowBlocks, Team, Vectors};
 use super::unroll::unroll;
 use super::{
     Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, element, fits_image, grid,
@@ -96,6 +96,12 @@ fn by_rows(
 /// What a choice for rows of that shape is kept under.
 fn key(entry: &str, (rows, columns): (usize, usize)) -> String {
     format!("{entry} {rows}x{columns}")
+}
+
+/// How many rows a block of the parameters' gradient may have; unasked enough blocks to occupy a GPU, few enough for one
+/// lane to add up.
+fn parameter_ways(rows: usize) -> Vec<RowBlocks> {
+    RowBlocks::ways(rows.div_ceil(128).max(32), rows)
 }
 
 /// Whether x, dy, gamma and beta are read as images: many times faster on a CPU. Where f16 rows fit, those of f32
@@ -273,8 +279,8 @@ impl Op for LayerNormParameters {
         let vectors = Vectors::of(columns);
         let half = shapes.half_input(3);
         let images = by_images((rows, columns), half, device);
-        // Enough pieces to occupy a GPU, few enough for one lane to add up.
-        let block_rows = rows.div_ceil(128).max(32);
+        let RowBlocks(block_rows) =
+            Tuning::chosen(&key("layer_norm_parameters", (rows, columns)), &parameter_ways(rows), device);
         let blocks = rows.div_ceil(block_rows);
         let kernel = |entry, constants: &[(&'static str, f64)]| {
             // Neither kernel adds up over lanes; the team is there because the file's others do.
@@ -312,11 +318,20 @@ impl Op for LayerNormParameters {
             ],
             groups: grid(vectors.width.div_ceil(LANES)),
         };
-        Recipe { dispatches: vec![parts, totals], scratch: vec![blocks * columns; 2], iterations: block_rows }
+        Recipe {
+            dispatches: vec![parts, totals],
+            scratch: vec![blocks * columns; 2],
+            iterations: block_rows.max(blocks),
+        }
     }
 
     fn accumulates(&self, _output: usize) -> bool {
         true
+    }
+
+    fn tuning(&self, shapes: &Shapes<'_>, _device: &Traits) -> Option<Tuning> {
+        let extents = shapes.inputs[0].as_matrix();
+        Some(Tuning::of(key("layer_norm_parameters", extents), &parameter_ways(extents.0)))
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {

@@ -4,9 +4,9 @@
 //! Shapes: x, y, z alike; x and z in f32, y in f32 or f16; α, β `[1]`. Adjoint: dx = β·dz, dy = dz/α, dβ = Σ dz·x,
 //! dα = −(1/α²) Σ dz·y, in two stages whose order of addition is fixed.
 
+use super::element::Elements;
 use super::team::Team;
-use super::unroll::unroll;
-use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element, grid};
+use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, element, grid};
 use crate::reference::Io;
 use crate::tape::{Adjoint, DType, Tape, TensorId};
 use crate::verify::{Case, CaseBuilder, Fill, HALF_BOUND};
@@ -39,45 +39,22 @@ impl Tape {
     }
 }
 
-/// What the kernels of one node share.
-struct Kernels {
-    /// vec4 elements of x.
-    vectors: usize,
-    /// vec4 elements of a row, where x, y and dz are read as images: many times faster on a CPU.
-    texels: Option<usize>,
-    /// y and dy are f16.
-    half: bool,
+/// A kernel of `scaled_sum.wgsl`. The one that adds up over no lanes takes the simplest team with it.
+fn kernel(
+    elements: &Elements,
+    entry: &'static str,
+    team: Option<&Team>,
+    constants: &[(&'static str, f64)],
+) -> Kernel {
+    let team = team.map_or(include_str!("../../shaders/shared/team_alone.wgsl"), |team| team.fragment);
+    let text = elements.text(include_str!("../../shaders/scaled_sum.wgsl"));
+    Kernel::new(&[element::fragments(elements.half), &[team]].concat(), &text, entry, constants)
 }
 
-impl Kernels {
-    fn new(shapes: &Shapes<'_>, device: &Traits) -> Self {
-        let (_, columns) = shapes.inputs[0].as_matrix();
-        let fits = shapes.fits_image(0) && shapes.fits_image(1);
-        let texels = (device.software && fits).then_some(columns / 4);
-        Self { vectors: shapes.input_elements(0).div_ceil(4), texels, half: shapes.half_input(1) }
-    }
-
-    fn read(&self, input: usize) -> Operand {
-        if self.texels.is_some() { Operand::InputImage(input) } else { Operand::Input(input) }
-    }
-
-    /// A kernel of `scaled_sum.wgsl`. The one that adds up over no lanes takes the simplest team with it.
-    fn kernel(&self, entry: &'static str, team: Option<&Team>, own: &[(&'static str, f64)]) -> Kernel {
-        let team = team.map_or(include_str!("../../shaders/shared/team_alone.wgsl"), |team| team.fragment);
-        let texts = [
-            ("element", element::scalar(self.half)),
-            ("narrow", element::narrow(self.half, 4)),
-            ("texel", element::texel(self.half)),
-        ];
-        let flags = [("images", self.texels.is_some())];
-        let text = unroll(include_str!("../../shaders/scaled_sum.wgsl"), &[], &flags, &texts);
-        let mut constants = own.to_vec();
-        if entry != "scale_totals" {
-            constants.push(("VECTORS", self.vectors as f64));
-            constants.extend(self.texels.map(|texels| ("TEXELS", texels as f64)));
-        }
-        Kernel::new(&[element::fragments(self.half), &[team]].concat(), &text, entry, &constants)
-    }
+/// What a choice for the adjoint is kept under.
+fn key(shapes: &Shapes<'_>) -> String {
+    let (rows, columns) = shapes.inputs[0].as_matrix();
+    format!("scaled_sum_backward {rows}x{columns}")
 }
 
 impl Op for ScaledSum {
@@ -100,16 +77,17 @@ impl Op for ScaledSum {
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         /// `WIDE` · `FEW` of the shader.
         const VECTORS_PER_GROUP: usize = 256;
-        let kernels = Kernels::new(shapes, device);
+        let elements = Elements::of(shapes, device, &[0, 1]);
         let bindings = [
-            ("x", kernels.read(0)),
-            ("y", kernels.read(1)),
+            ("x", elements.read(0)),
+            ("y", elements.read(1)),
             ("alpha", Operand::Input(2)),
             ("beta", Operand::Input(3)),
             ("z", Operand::Output(0)),
         ];
-        let kernel = kernels.kernel("scaled_sum", None, &[]);
-        Recipe::one(kernel, &bindings, grid(kernels.vectors.div_ceil(VECTORS_PER_GROUP)))
+        let constants: Vec<_> = elements.constants().collect();
+        let kernel = kernel(&elements, "scaled_sum", None, &constants);
+        Recipe::one(kernel, &bindings, grid(elements.vectors.div_ceil(VECTORS_PER_GROUP)))
     }
 
     fn adjoint(&self, adjoint: &mut Adjoint<'_>) {
@@ -159,23 +137,23 @@ impl Op for ScaledSumBackward {
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         /// At most so many shares, for one team to add up.
         const MOST_PARTS: usize = 4_096;
-        let kernels = Kernels::new(shapes, device);
-        let team = Team::of(device);
-        let vectors = kernels.vectors;
+        let elements = Elements::of(shapes, device, &[0, 1]);
+        let team = Team::chosen(&key(shapes), device);
+        let vectors = elements.vectors;
         // Short runs of vectors occupy a GPU; on a CPU a workgroup costs more than a few vectors do.
         let each = vectors.div_ceil(team.size * MOST_PARTS).max(if device.software { 32 } else { 8 });
         let parts = vectors.div_ceil(team.size * each);
         let shared = [("LANES", team.lanes as f64), ("TEAM", team.size as f64), ("PARTS", parts as f64)];
-        let mut constants = shared.to_vec();
-        constants.extend([("COUNT", shapes.input_elements(0) as f64), ("EACH", each as f64)]);
+        let own = [("COUNT", shapes.input_elements(0) as f64), ("EACH", each as f64)];
+        let constants: Vec<_> = elements.constants().chain(shared).chain(own).collect();
         let shares = Dispatch {
-            kernel: kernels.kernel("scaled_sum_backward", Some(&team), &constants),
+            kernel: kernel(&elements, "scaled_sum_backward", Some(&team), &constants),
             bindings: vec![
-                ("x", kernels.read(0)),
-                ("y", kernels.read(1)),
+                ("x", elements.read(0)),
+                ("y", elements.read(1)),
                 ("alpha", Operand::Input(2)),
                 ("beta", Operand::Input(3)),
-                ("dz", kernels.read(4)),
+                ("dz", elements.read(4)),
                 ("dx", Operand::Output(0)),
                 ("dy", Operand::Output(1)),
                 ("parts", Operand::Scratch(0)),
@@ -185,7 +163,7 @@ impl Op for ScaledSumBackward {
         let mut constants = shared.to_vec();
         constants.push(("ACCUMULATE", f64::from(u8::from(self.accumulate))));
         let totals = Dispatch {
-            kernel: kernels.kernel("scale_totals", Some(&team), &constants),
+            kernel: kernel(&elements, "scale_totals", Some(&team), &constants),
             bindings: vec![
                 ("parts", Operand::Scratch(0)),
                 ("alpha", Operand::Input(2)),
@@ -199,6 +177,10 @@ impl Op for ScaledSumBackward {
 
     fn accumulates(&self, output: usize) -> bool {
         output > 1 && self.accumulate
+    }
+
+    fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
+        Some(Tuning::of(key(shapes), &Team::ways(device)))
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {

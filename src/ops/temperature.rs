@@ -9,7 +9,7 @@
 //! An op beside attention, not a factor in its kernels, whose text stays as it is: it reads and writes the packed rows once
 //! each way, 3.4% of a step's kernels on two cores at 4 layers, width 128 and 8 sequences of 128, where attention takes 12%.
 
-use super::unroll::unroll;
+use super::element::Elements;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element, grid};
 use crate::reference::Io;
 use crate::tape::{Adjoint, DType, Tape, TensorId};
@@ -71,19 +71,9 @@ impl Extents {
         (head < self.heads).then(|| head * self.positions + row % self.sequence)
     }
 
-    fn elements(&self) -> usize {
-        self.batch * self.sequence * 3 * self.heads * self.width
-    }
-
     /// A kernel of `temperature.wgsl`, with those of its constants that it uses.
-    fn kernel(&self, entry: &'static str, half: bool, images: bool, own: &[(&'static str, f64)]) -> Kernel {
-        let texts = [
-            ("element", element::scalar(half)),
-            ("narrow", element::narrow(half, 4)),
-            ("texel", element::texel(half)),
-        ];
-        let template = include_str!("../../shaders/temperature.wgsl");
-        let text = unroll(template, &[], &[("images", images)], &texts);
+    fn kernel(&self, elements: &Elements, entry: &'static str, own: &[(&'static str, f64)]) -> Kernel {
+        let text = elements.text(include_str!("../../shaders/temperature.wgsl"));
         let mut constants = vec![
             ("SEQUENCE", self.sequence as f64),
             ("HEADS", self.heads as f64),
@@ -91,33 +81,23 @@ impl Extents {
             ("POSITIONS", self.positions as f64),
         ];
         constants.extend(own);
-        Kernel::new(element::fragments(half), &text, entry, &constants)
+        Kernel::new(element::fragments(elements.half), &text, entry, &constants)
     }
 
     /// The dispatch that divides the queries of input `x`.
-    fn divide(&self, half: bool, images: bool, x: usize) -> Dispatch {
+    fn divide(&self, elements: &Elements, x: usize) -> Dispatch {
         /// `LANES` · `EACH` of the shader.
         const VECTORS_PER_GROUP: usize = 256;
-        let vectors = self.elements() / 4;
         Dispatch {
-            kernel: self.kernel("divide_queries", half, images, &[("VECTORS", vectors as f64)]),
+            kernel: self.kernel(elements, "divide_queries", &[("VECTORS", elements.vectors as f64)]),
             bindings: vec![
-                ("x", read(images, x)),
+                ("x", elements.read(x)),
                 ("temperature", Operand::Input(1)),
                 ("y", Operand::Output(0)),
             ],
-            groups: grid(vectors.div_ceil(VECTORS_PER_GROUP)),
+            groups: grid(elements.vectors.div_ceil(VECTORS_PER_GROUP)),
         }
     }
-}
-
-fn read(images: bool, input: usize) -> Operand {
-    if images { Operand::InputImage(input) } else { Operand::Input(input) }
-}
-
-/// Software drivers read images many times faster than buffers.
-fn by_images(shapes: &Shapes<'_>, device: &Traits) -> bool {
-    device.software && shapes.fits_image(0)
 }
 
 impl Op for Temperature {
@@ -139,7 +119,7 @@ impl Op for Temperature {
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let extents = Extents::of(shapes, self.sequence);
-        let divide = extents.divide(shapes.half_input(0), by_images(shapes, device), 0);
+        let divide = extents.divide(&Elements::of(shapes, device, &[0]), 0);
         Recipe { dispatches: vec![divide], ..Recipe::default() }
     }
 
@@ -190,20 +170,20 @@ impl Op for TemperatureBackward {
         /// `LANES` of the shader.
         const LANES: usize = 64;
         let extents = Extents::of(shapes, self.sequence);
-        let (half, images) = (shapes.half_input(0), by_images(shapes, device));
+        let elements = Elements::of(shapes, device, &[0]);
         let own = [("BATCH", extents.batch as f64), ("ACCUMULATE", f64::from(u8::from(self.accumulate)))];
         let gradient = Dispatch {
-            kernel: extents.kernel("temperature_gradient", half, images, &own),
+            kernel: extents.kernel(&elements, "temperature_gradient", &own),
             bindings: vec![
-                ("x", read(images, 0)),
+                ("x", elements.read(0)),
                 ("temperature", Operand::Input(1)),
-                ("dy", read(images, 2)),
+                ("dy", elements.read(2)),
                 ("d_temperature", Operand::Output(1)),
             ],
             groups: grid((extents.heads * extents.positions).div_ceil(LANES)),
         };
         Recipe {
-            dispatches: vec![extents.divide(half, images, 2), gradient],
+            dispatches: vec![extents.divide(&elements, 2), gradient],
             iterations: extents.batch * (1 + extents.width / 4),
             ..Recipe::default()
         }

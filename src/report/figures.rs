@@ -4,7 +4,7 @@ use super::colormap::Colormap;
 use super::comparison::Comparison;
 use super::curves::loss_curves;
 use super::heatmap::{Panel, Scale, columns, difference, heatmap_in};
-use super::layers::{Quantity, layer_curves};
+use super::layers::{Quantity, layer_curves, without_zeros};
 use super::picture::Picture;
 use super::quarters::quarters;
 use super::spread::spreads;
@@ -115,7 +115,11 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
     for quantity in Quantity::ALL {
         let has = |run: &RunData| run.published.is_none() && !quantity.series(run).is_empty();
         if comparison.runs.iter().any(has) {
-            let caption = format!("{}. A cross: not finite from there on.", quantity.title());
+            let mut caption = format!("{}. A cross: not finite from there on.", quantity.title());
+            let without = without_zeros(comparison, quantity);
+            if !without.is_empty() {
+                caption.push_str(&format!(" Not drawn, for nothing is zero there: {}.", without.join(", ")));
+            }
             add(quantity.stem(), &caption, layer_curves(comparison, quantity)?);
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::axes::{Axes, INK, QUIET, last_finite};
 use super::colormap::{Colormap, Rgb, WHITE};
-use super::comparison::Comparison;
+use super::comparison::{Comparison, Group};
 use super::curves::thin;
 use super::heatmap::columns;
 use super::picture::{Anchor, Picture, Text};
@@ -12,7 +12,7 @@ use super::run::RunData;
 use super::stats::causal_ceiling;
 use super::text;
 use crate::fault::{Fault, Kind, Result};
-use crate::observe::record::Layers;
+use crate::observe::record::{EntropyThresholds, Layers};
 
 const MARGIN: f64 = 18.0;
 /// Room for ticks and label left of an axis, and below it.
@@ -44,13 +44,19 @@ pub enum Quantity {
     ResidualMedian,
     /// L2 norm of the gradient of a block's parameters.
     GradNorm,
+    /// Learned threshold of the entropy regularizer, a share of ln T; mean of the layer's heads.
+    Thresholds,
+    /// What the feed-forward network's result is divided by: learned, with `ffn_scaling`.
+    FfnAlpha,
+    /// What the residual stream is multiplied with there.
+    FfnBeta,
 }
 
 /// The values of each layer at some steps, in order.
 pub type Series = Vec<(u64, Vec<f32>)>;
 
 impl Quantity {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Entropy,
         Self::Slopes,
         Self::Zeros,
@@ -58,6 +64,9 @@ impl Quantity {
         Self::ResidualMax,
         Self::ResidualMedian,
         Self::GradNorm,
+        Self::Thresholds,
+        Self::FfnAlpha,
+        Self::FfnBeta,
     ];
 
     /// The name of the picture's file.
@@ -70,6 +79,9 @@ impl Quantity {
             Self::ResidualMax => "residual_max",
             Self::ResidualMedian => "residual_median",
             Self::GradNorm => "layer_grad_norm",
+            Self::Thresholds => "entropy_thresholds",
+            Self::FfnAlpha => "ffn_alpha",
+            Self::FfnBeta => "ffn_beta",
         }
     }
 
@@ -85,6 +97,11 @@ impl Quantity {
             Self::ResidualMax => "Largest magnitude in the residual stream behind each layer over training",
             Self::ResidualMedian => "Median magnitude in the residual stream behind each layer over training",
             Self::GradNorm => "L2 norm of the gradient of each layer's parameters over training",
+            Self::Thresholds => {
+                "Learned entropy threshold, mean of each layer's heads, as a share of ln T, over training"
+            }
+            Self::FfnAlpha => "Learned divisor α of each layer's feed-forward network over training",
+            Self::FfnBeta => "Learned factor β of the residual stream in each layer over training",
         }
     }
 
@@ -98,6 +115,9 @@ impl Quantity {
             Self::ResidualMax => "Largest magnitude",
             Self::ResidualMedian => "Median magnitude",
             Self::GradNorm => "Gradient norm",
+            Self::Thresholds => "Threshold (share of ln T)",
+            Self::FfnAlpha => "α",
+            Self::FfnBeta => "β",
         }
     }
 
@@ -125,6 +145,13 @@ impl Quantity {
             Self::ResidualMax => of_layers(|record| &record.residual_max),
             Self::ResidualMedian => of_layers(|record| &record.residual_median),
             Self::GradNorm => of_layers(|record| &record.grad_norm),
+            Self::Thresholds => {
+                let mean = |heads: &Vec<f32>| heads.iter().sum::<f32>() / heads.len().max(1) as f32;
+                let layers = |record: &EntropyThresholds| record.thresholds.iter().map(mean).collect();
+                run.thresholds.iter().map(|record| (record.step, layers(record))).collect()
+            }
+            Self::FfnAlpha => run.ffn_scales.iter().map(|r| (r.step, r.alpha.clone())).collect(),
+            Self::FfnBeta => run.ffn_scales.iter().map(|r| (r.step, r.beta.clone())).collect(),
         }
     }
 
@@ -149,19 +176,7 @@ struct Panel<'a> {
 /// # Errors
 /// `Usage` when no run has records of it.
 pub fn layer_curves(comparison: &Comparison, quantity: Quantity) -> Result<Picture> {
-    let mut panels: Vec<Panel<'_>> = Vec::new();
-    for group in &comparison.groups {
-        let runs = comparison.of(group).filter(|run| run.published.is_none());
-        let seeds: Vec<Series> = runs.map(|run| quantity.series(run)).filter(|s| !s.is_empty()).collect();
-        let ceiling = match quantity {
-            Quantity::Entropy => comparison.of(group).find_map(|run| run.context).map(causal_ceiling),
-            Quantity::Slopes => Some(0.0),
-            _ => None,
-        };
-        if !seeds.is_empty() {
-            panels.push(Panel { name: &group.name, seeds, ceiling });
-        }
-    }
+    let (panels, _) = panels(comparison, quantity);
     let records = || panels.iter().flat_map(|panel| panel.seeds.iter().flatten());
     let depth = records().map(|(_, layers)| layers.len()).max().unwrap_or(0);
     if depth == 0 {
@@ -198,13 +213,51 @@ pub fn layer_curves(comparison: &Comparison, quantity: Quantity) -> Result<Pictu
     Ok(picture)
 }
 
+/// Configurations without a panel in a quantity's picture: where others have activations that are zero, those that never
+/// have one.
+pub fn without_zeros(comparison: &Comparison, quantity: Quantity) -> Vec<&str> {
+    panels(comparison, quantity).1
+}
+
+/// The panels of a quantity, and the names of those left out.
+fn panels(comparison: &Comparison, quantity: Quantity) -> (Vec<Panel<'_>>, Vec<&str>) {
+    let has_zeros = |group: &Group| {
+        let mut zeros = comparison.of(group).flat_map(|run| &run.layers).flat_map(|record| &record.zeros);
+        zeros.any(|&share| share != 0.0)
+    };
+    let of_zeros = matches!(quantity, Quantity::Zeros | Quantity::Dead);
+    let choosy = of_zeros && comparison.groups.iter().any(has_zeros);
+    let (mut panels, mut left_out) = (Vec::new(), Vec::new());
+    for group in &comparison.groups {
+        let runs = comparison.of(group).filter(|run| run.published.is_none());
+        let seeds: Vec<Series> = runs.map(|run| quantity.series(run)).filter(|s| !s.is_empty()).collect();
+        let ceiling = match quantity {
+            Quantity::Entropy => comparison.of(group).find_map(|run| run.context).map(causal_ceiling),
+            Quantity::Slopes => Some(0.0),
+            _ => None,
+        };
+        if !seeds.is_empty() && choosy && !has_zeros(group) {
+            left_out.push(group.name.as_str());
+        } else if !seeds.is_empty() {
+            panels.push(Panel { name: &group.name, seeds, ceiling });
+        }
+    }
+    (panels, left_out)
+}
+
 /// The range of the vertical axis, in which all finite values lie.
 fn range(quantity: Quantity, values: impl Iterator<Item = f64>) -> (f64, f64) {
     let ends = |(low, high): (f64, f64), value: f64| (low.min(value), high.max(value));
     let (low, high) = values.filter(|value| value.is_finite()).fold((f64::INFINITY, f64::NEG_INFINITY), ends);
     match quantity {
         _ if low > high => (0.0, 1.0),
-        Quantity::Slopes | Quantity::ResidualMax | Quantity::ResidualMedian | Quantity::GradNorm => {
+        Quantity::Slopes
+        | Quantity::ResidualMax
+        | Quantity::ResidualMedian
+        | Quantity::GradNorm
+        | Quantity::Thresholds
+        | Quantity::FfnAlpha
+        | Quantity::FfnBeta => {
             let room = ((high - low) * 0.06).max(1e-3);
             (low - room, high + room)
         }

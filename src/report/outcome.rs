@@ -79,21 +79,12 @@ pub fn outcomes(comparison: &Comparison, reference: Reference) -> Result<Outcome
     let mut rows: Vec<Outcome> = Vec::new();
     for (index, group) in comparison.groups.iter().enumerate() {
         let against = comparison.baseline_of(index).map(|base| &comparison.groups[base]);
-        let base = against.map(|group| losses(comparison, group));
+        let paired = against.map_or(Err(0), |base| compared(comparison, group, base));
         let evals = || comparison.of(group).filter_map(|run| run.evals.last());
         let finite = |part: fn(&Eval) -> f64| -> Vec<f64> {
             evals().map(part).filter(|value| value.is_finite()).collect()
         };
         let of_group: Vec<Spread> = group.runs.iter().filter_map(|&index| spreads[index]).collect();
-        // Of runs in progress only those that have come equally far are a pair.
-        let own = losses(comparison, group);
-        let comparable = |(seed, (step, loss)): (&u64, &(u64, f64))| {
-            let (other, base) = base.as_ref()?.get(seed)?;
-            (other == step).then_some((*seed, (*loss, *base)))
-        };
-        let pairs: BTreeMap<u64, (f64, f64)> = own.iter().filter_map(comparable).collect();
-        let side =
-            |part: fn(&(f64, f64)) -> f64| pairs.iter().map(|(seed, pair)| (*seed, part(pair))).collect();
         let steps = || evals().map(|eval| eval.step);
         rows.push(Outcome {
             name: group.name.clone(),
@@ -105,7 +96,7 @@ pub fn outcomes(comparison: &Comparison, reference: Reference) -> Result<Outcome
             broken: evals().filter(|eval| !eval.ppl.is_finite()).count(),
             against: against.map(|group| group.name.clone()),
             change: None,
-            paired: paired(&side(|pair| pair.0), &side(|pair| pair.1)),
+            paired,
             spread: Spread::mean(&of_group),
         });
     }
@@ -130,6 +121,26 @@ fn losses(comparison: &Comparison, group: &Group) -> BTreeMap<u64, (u64, f64)> {
         Some((run.seed?, (eval.step, eval.loss)))
     };
     comparison.of(group).filter_map(loss).collect()
+}
+
+/// The paired t-test of one group's newest held-out losses against another's, over the seeds that both have; of runs in
+/// progress only those that have come equally far are a pair.
+///
+/// # Errors
+/// How many seeds they share, where these are fewer than two.
+pub(super) fn compared(
+    comparison: &Comparison,
+    own: &Group,
+    base: &Group,
+) -> std::result::Result<Paired, usize> {
+    let (own, base) = (losses(comparison, own), losses(comparison, base));
+    let pair = |(seed, (step, loss)): (&u64, &(u64, f64))| {
+        let (other, base) = base.get(seed)?;
+        (other == step).then_some((*seed, (*loss, *base)))
+    };
+    let pairs: BTreeMap<u64, (f64, f64)> = own.iter().filter_map(pair).collect();
+    let side = |part: fn(&(f64, f64)) -> f64| pairs.iter().map(|(seed, pair)| (*seed, part(pair))).collect();
+    paired(&side(|pair| pair.0), &side(|pair| pair.1))
 }
 
 impl Outcomes {

@@ -1,4 +1,4 @@
-use super::check::{check_adjoint, check_as_gpu, check_op};
+use super::check::{check_adjoint, check_as_gpu, check_op, check_ways};
 use crate::support::open;
 use normfree::gpu::OpenOptions;
 use normfree::ops::activation::Kind;
@@ -17,6 +17,11 @@ fn gpu_variant_agrees_with_reference() {
 #[test]
 fn adjoint_agrees_with_central_differences() {
     check_adjoint("activation");
+}
+
+#[test]
+fn every_way_agrees_with_reference() {
+    check_ways("activation");
 }
 
 /// What is not finite must not come out as a number: the count of such values would miss it.

@@ -90,17 +90,20 @@ pub fn check_made(make: impl FnOnce(u64) -> Case) {
 pub fn check_ways(stem: &str) {
     let (_, cases) = CASES.iter().find(|(name, _)| *name == stem).expect("the op is in the list");
     let cases = cases(seed());
-    // Every one is compiled anew: four cases a way keep that to minutes.
-    let apart = (cases.len() / 4).clamp(1, 9);
     let mut checked = BTreeSet::new();
     let mut look = |gpu: &mut Gpu| {
         // Where there is no f16 the refusal is seen in `check_op`.
         let able = |case: &Case| gpu.traits().f16 || !case.needs_f16();
-        let possible: Vec<&Case> = cases.iter().filter(|case| able(case)).collect();
-        for (i, case) in possible.into_iter().enumerate() {
+        let tunings = |case: &Case| -> Vec<Tuning> {
             let nodes = case.tape.nodes().iter();
             let tunings = nodes.filter_map(|node| node.op.tuning(&shapes(&case.tape, node), gpu.traits()));
-            let tunings: Vec<Tuning> = tunings.collect();
+            tunings.filter(|tuning| tuning.ways.len() > 1).collect()
+        };
+        let possible = cases.iter().filter(|case| able(case)).map(|case| (case, tunings(case)));
+        let possible: Vec<_> = possible.filter(|(_, tunings)| !tunings.is_empty()).collect();
+        // Every one is compiled anew: four cases a way keep that to minutes.
+        let apart = (possible.len() / 4).clamp(1, 9);
+        for (i, (case, tunings)) in possible.into_iter().enumerate() {
             let most = tunings.iter().map(|tuning| tuning.ways.len()).max().unwrap_or(0);
             for way in (1..most).filter(|way| (i + way).is_multiple_of(apart)) {
                 let mut choices = Choices::default();

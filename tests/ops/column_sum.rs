@@ -1,10 +1,15 @@
-use super::check::{check_made, check_op};
+use super::check::{check_made, check_op, check_ways};
 use normfree::ops::column_sum::ColumnSum;
 use normfree::verify::{CaseBuilder, Fill};
 
 #[test]
 fn device_agrees_with_reference() {
     check_op("column_sum");
+}
+
+#[test]
+fn every_way_agrees_with_reference() {
+    check_ways("column_sum");
 }
 
 /// Rows beyond what one loop may walk on every driver.

@@ -37,7 +37,7 @@ fn the_loss_scale_is_in_the_gradient() {
         let scale = case.constant("scale", &[1], DType::F32, vec![1.0 / 9.0]);
         let loss = case.observation("loss", &[1], 0.5);
         let scaling = Some(case.constant("scaling", &[4], DType::F32, vec![256.0, 0.0, 0.0, 0.0]));
-        case.tape.tied_cross_entropy(x, table, Targets { targets, scale, loss, scaling }, 1 << 20);
+        case.tape.head_cross_entropy(x, table, Targets { targets, scale, loss, scaling }, 1 << 20);
         case.finish_loss(loss, HALF_BOUND)
     });
 }
@@ -55,7 +55,7 @@ fn more_rows_than_one_loop_may_walk() {
         let targets = case.indices("targets", &[rows], &picks);
         let scale = case.constant("scale", &[1], DType::F32, vec![1.0 / rows as f32]);
         let loss = case.observation("loss", &[1], 0.5);
-        case.tape.tied_cross_entropy(x, table, Targets { targets, scale, loss, scaling: None }, 1 << 27);
+        case.tape.head_cross_entropy(x, table, Targets { targets, scale, loss, scaling: None }, 1 << 27);
         // Sums of 70,000 terms, some of them one after the other.
         let bound = 5e-5;
         if whole { case.finish_loss(loss, bound) } else { case.finish(&[], &[], bound) }

@@ -1,4 +1,4 @@
-use super::check::{check_as_gpu, check_made, check_op};
+use super::check::{check_as_gpu, check_made, check_op, check_ways};
 use normfree::tape::DType;
 use normfree::verify::{CaseBuilder, Fill};
 
@@ -10,6 +10,11 @@ fn device_agrees_with_reference() {
 #[test]
 fn gpu_variant_agrees_with_reference() {
     check_as_gpu("gradient_norm");
+}
+
+#[test]
+fn every_way_agrees_with_reference() {
+    check_ways("gradient_norm");
 }
 
 /// Vectors beyond what one loop, or one subgroup of eight lanes, may walk on every driver.

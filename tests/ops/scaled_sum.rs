@@ -1,4 +1,4 @@
-use super::check::{check_adjoint, check_as_gpu, check_op, check_same_bits};
+use super::check::{check_adjoint, check_as_gpu, check_op, check_same_bits, check_ways};
 
 #[test]
 fn device_agrees_with_reference() {
@@ -8,6 +8,11 @@ fn device_agrees_with_reference() {
 #[test]
 fn gpu_variant_agrees_with_reference() {
     check_as_gpu("scaled_sum");
+}
+
+#[test]
+fn every_way_agrees_with_reference() {
+    check_ways("scaled_sum");
 }
 
 #[test]

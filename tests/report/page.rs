@@ -134,7 +134,7 @@ fn a_reader_points_slides_chooses_and_zooms() {
     assert_eq!(browser.run(zoom)[3], json!([0, 100]));
 
     // Every quantity that there is can be drawn.
-    for (select, least) in [("curve", 6), ("quantity", 7)] {
+    for (select, least) in [("curve", 6), ("quantity", 10)] {
         let count = browser.run(&format!("return document.getElementById('{select}').options.length"));
         assert_eq!(count, json!(least), "{select}");
         for index in 0..least {

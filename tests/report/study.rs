@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use normfree::observe::record::{Attention, Eval, Layers, Nonfinite, Record, Slopes, Step};
+use normfree::observe::record::{
+    Attention, EntropyThresholds, Eval, FfnScales, Layers, Nonfinite, Record, Slopes, Step,
+};
 use normfree::report::study::{FILE, Study, StudyRun};
 
 /// One configuration: key, label, norm, activation, slope, and where the loss ends.
@@ -133,6 +135,16 @@ pub fn write_run(folder: &Path, made: &Made, seed: u64, size: Size) {
             if activation == "learnable_lrelu" {
                 let slopes = of_layers(lost, &|layer| 0.01 - 0.008 * t * layer as f64);
                 write(Record::Slopes(Slopes { step, slopes }));
+            }
+            // As if it were guided, with scaled feed-forward networks; some thresholds below zero.
+            if key == "sm_r" {
+                let of = |layer: usize, head: usize| 0.5 - t * (0.1 * layer as f64 + 0.05 * head as f64);
+                let row = |layer| (0..heads).map(|head| of(layer, head) as f32).collect();
+                let thresholds = (0..layers).map(row).collect();
+                write(Record::EntropyThresholds(EntropyThresholds { step, thresholds }));
+                let [alpha, beta] =
+                    [0.3, -0.4].map(|slope| of_layers(lost, &|layer| 1.0 + slope * t * layer as f64));
+                write(Record::FfnScales(FfnScales { step, alpha, beta }));
             }
         }
         if (step + 1) % (steps / 6).max(1) == 0 {

@@ -36,7 +36,10 @@ fn every_study_is_valid() {
         .map(|file| file.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(names, ["entropy_guided.toml", "original_small.toml", "paper.toml", "small.toml"]);
+    assert_eq!(
+        names,
+        ["entropy_guided.toml", "original_small.toml", "paper.toml", "small.toml", "stability.toml"]
+    );
     for name in names {
         let grid = shipped(&name);
         assert_eq!(format!("{}.toml", grid.name), name);
@@ -102,7 +105,7 @@ fn the_entropy_guided_study_is_of_the_small_ones_size() {
         assert_eq!(of(&grid, name).train, of(&small, name).train, "{name}");
     }
     for (name, seeds) in seeds(&grid) {
-        let several = ["sm_g", "sm_g_ereg"].contains(&name);
+        let several = ["sm_g", "sm_g_ereg", "sm_r", "sm_r_ereg", "sm_g_t_ereg"].contains(&name);
         assert_eq!(seeds, if several { vec![1, 2, 3] } else { vec![1] }, "{name}");
         let model = of(&grid, name).model;
         assert_eq!(model.regularizes_entropy(), name.contains("_ereg"), "{name}");
@@ -113,7 +116,7 @@ fn the_entropy_guided_study_is_of_the_small_ones_size() {
             assert_eq!(model.entropy_penalty == EntropyPenalty::HeadMean, name.contains("head"), "{name}");
         }
     }
-    assert_eq!((grid.runs.len(), &*grid.baseline), (20, "sm_g"));
+    assert_eq!((grid.runs.len(), &*grid.baseline), (26, "sm_g"));
 }
 
 /// One list of configurations at three sizes.

@@ -76,7 +76,7 @@ const showCurves = (() => {
     if (low > high) return {};
     if (quantity.log) return { min: 10 ** Math.floor(Math.log10(low)), max: 10 ** Math.ceil(Math.log10(high)) };
     const room = (high - low || 1) * 0.06;
-    return { min: quantity.zero ? low - room : 0, max: high + room, axisLabel: { color: shade("--quiet"), formatter: shown, showMinLabel: !quantity.zero, showMaxLabel: false } };
+    return { min: quantity.zero || low < 0 ? low - room : 0, max: high + room, axisLabel: { color: shade("--quiet"), formatter: shown, showMinLabel: !quantity.zero && low >= 0, showMaxLabel: false } };
   }
 
   function drawEveryLayer() {

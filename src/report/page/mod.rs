@@ -3,6 +3,7 @@
 //! What can be read without scripts stands in the page as text and pictures: summary, tables, figures, configurations.
 //! The scripts beside this file add the heatmaps and curves to handle, drawn by Apache ECharts (`assets/echarts`).
 
+mod claims;
 mod data;
 mod html;
 mod settings;

@@ -17,7 +17,8 @@ for (const button of document.querySelectorAll("[data-figure]")) {
     save(`${button.dataset.figure}.svg`, document.querySelector(`#figure-${button.dataset.figure} img`).src);
   });
 }
-window.addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => { part.open = true; }));
+// On paper one configuration stands whole; what the others change stands in the table above it.
+window.addEventListener("beforeprint", () => { const whole = document.querySelector("details"); if (whole) whole.open = true; });
 
 function showAll() {
   showHeatmaps();

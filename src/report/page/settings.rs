@@ -4,14 +4,13 @@ use serde_json::Value;
 
 use super::html::{escape, table};
 use crate::report::axes::tick_text;
-use crate::report::comparison::Comparison;
+use crate::report::comparison::{Comparison, Group};
 use crate::report::run::RunData;
 use crate::report::table::Table;
 
 /// Keys in which the configurations differ, side by side, and each configuration whole.
 pub fn configurations(comparison: &Comparison) -> String {
-    let measured =
-        |group: &&crate::report::comparison::Group| !comparison.runs[group.runs[0]].settings.is_empty();
+    let measured = |group: &&Group| !comparison.runs[group.runs[0]].settings.is_empty();
     let groups: Vec<_> = comparison.groups.iter().filter(measured).collect();
     let settings: Vec<Vec<(String, String)>> =
         groups.iter().map(|group| flat(&comparison.runs[group.runs[0]].settings)).collect();
@@ -27,16 +26,17 @@ pub fn configurations(comparison: &Comparison) -> String {
     let value = |own: &[(String, String)], key: &str| {
         own.iter().find(|(of, _)| of == key).map_or_else(|| "–".to_owned(), |(_, value)| value.clone())
     };
-    let rows: Vec<Vec<String>> = keys
-        .into_iter()
-        .filter(|key| key.as_str() != "train.seed")
-        .map(|key| (key, settings.iter().map(|own| value(own, key)).collect::<Vec<_>>()))
-        .filter(|(_, values)| values.iter().any(|value| *value != values[0]))
-        .map(|(key, values)| std::iter::once(key.clone()).chain(values).collect())
-        .collect();
+    let differs = |key: &&String| {
+        key.as_str() != "train.seed" && settings.iter().any(|own| value(own, key) != value(&settings[0], key))
+    };
+    keys.retain(differs);
     let mut out = String::new();
-    if !rows.is_empty() {
-        let header = std::iter::once("key".to_owned()).chain(groups.iter().map(|group| group.name.clone()));
+    if !keys.is_empty() {
+        let header = std::iter::once("configuration".to_owned()).chain(keys.iter().map(|&key| key.clone()));
+        let row = |(group, own): (&&Group, &Vec<(String, String)>)| -> Vec<String> {
+            std::iter::once(group.name.clone()).chain(keys.iter().map(|key| value(own, key))).collect()
+        };
+        let rows = groups.iter().zip(&settings).map(row).collect();
         out.push_str("<h3>Where they differ</h3>\n");
         out.push_str(&table(&Table { header: header.collect(), rows, notes: Vec::new() }));
     }

@@ -1,11 +1,15 @@
 //! What the runs show, in sentences made from their numbers.
 
+use super::claims::claims;
 use super::html::escape;
 use crate::report::axes::tick_text;
 use crate::report::comparison::Comparison;
 use crate::report::outcome::{Outcome, Outcomes, in_text, in_words};
 use crate::report::run::RunData;
 use crate::report::table::percent;
+
+/// So many configurations are told one by one.
+const FEW: usize = 6;
 
 /// A list of findings.
 pub fn summary(comparison: &Comparison, outcomes: &Outcomes) -> String {
@@ -18,9 +22,15 @@ pub fn summary(comparison: &Comparison, outcomes: &Outcomes) -> String {
     };
     let here: Vec<&Outcome> = outcomes.rows.iter().filter(measured).collect();
     if here.len() > 1 {
-        lines.extend(best(&here));
+        lines.extend(extremes(&here));
     }
-    lines.extend(outcomes.rows.iter().filter_map(reached));
+    lines.extend(claims(comparison, outcomes));
+    // Of many configurations the table is easier to read.
+    if outcomes.rows.len() <= FEW {
+        lines.extend(outcomes.rows.iter().filter_map(reached));
+    } else {
+        lines.extend(overloads(&here));
+    }
     lines.extend(broken(comparison));
     if here.len() > 1 && !comparison.seeds() {
         lines.push("Each configuration has one seed: a difference between two can be chance.".to_owned());
@@ -63,11 +73,36 @@ fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
-/// The lowest perplexity.
-fn best(rows: &[&Outcome]) -> Option<String> {
-    let finite = rows.iter().filter_map(|row| Some((row, row.perplexity?)));
-    let (row, perplexity) = finite.min_by(|a, b| a.1.mean.total_cmp(&b.1.mean))?;
-    Some(format!("{} has the lowest held-out perplexity: {}.", row.name, in_text(perplexity, 3)))
+/// The lowest perplexity, and of more than two the highest.
+fn extremes(rows: &[&Outcome]) -> Option<String> {
+    let finite = || rows.iter().filter_map(|row| Some((row, row.perplexity?)));
+    let (row, perplexity) = finite().min_by(|a, b| a.1.mean.total_cmp(&b.1.mean))?;
+    let least = format!("{} has the lowest held-out perplexity: {}", row.name, in_text(perplexity, 3));
+    let most = finite().max_by(|a, b| a.1.mean.total_cmp(&b.1.mean)).filter(|_| finite().count() > 2);
+    Some(match most {
+        Some((row, perplexity)) => format!("{least}; {} the highest: {}.", row.name, in_text(perplexity, 3)),
+        None => format!("{least}."),
+    })
+}
+
+/// The fewest and the most overloaded heads.
+fn overloads(rows: &[&Outcome]) -> Option<String> {
+    let shares = || rows.iter().filter_map(|row| Some((&row.name, row.spread?.overload())));
+    let least = shares().min_by(|a, b| a.1.total_cmp(&b.1))?;
+    let most = shares().max_by(|a, b| a.1.total_cmp(&b.1))?;
+    let collapsed = rows.iter().filter(|row| row.spread.is_some_and(|spread| spread.collapse() > 0.0));
+    let collapsed: Vec<&str> = collapsed.map(|row| row.name.as_str()).collect();
+    let collapsed = match collapsed.as_slice() {
+        [] => "no head is collapsed".to_owned(),
+        names => format!("there are collapsed heads in {}", names.join(", ")),
+    };
+    Some(format!(
+        "Overloaded heads: from {} in {} to {} in {}; {collapsed}.",
+        percent(least.1),
+        least.0,
+        percent(most.1),
+        most.0
+    ))
 }
 
 /// What one configuration came to: perplexity, against what it is compared with, and its heads.

@@ -1,0 +1,196 @@
+//! What the paper says of activations and LayerNorm, put to the runs: a sentence for each question that they can answer.
+
+use std::collections::BTreeMap;
+
+use crate::report::axes::tick_text;
+use crate::report::comparison::{Comparison, Group};
+use crate::report::outcome::{Outcome, Outcomes, compared, in_text, in_words};
+use crate::report::run::RunData;
+use crate::report::table::{decimal, percent};
+
+/// Settings that make out the configurations of one question; all others must be alike for runs to be held together.
+const ASKED: [(&str, &str); 6] = [
+    ("model", "norm"),
+    ("model", "activation_function"),
+    ("model", "leaky_slope"),
+    ("model", "slope_init"),
+    ("model", "slope_scope"),
+    ("train", "decay_slopes"),
+];
+/// Settings that say nothing of the configuration: the draw, and where its data lay.
+const FREE: [(&str, &str); 2] = [("train", "seed"), ("data", "path")];
+
+/// A configuration with what was found of it.
+#[derive(Clone, Copy)]
+struct Own<'a> {
+    group: &'a Group,
+    run: &'a RunData,
+    outcome: &'a Outcome,
+}
+
+impl Own<'_> {
+    fn word(&self, section: &str, key: &str) -> &str {
+        self.run.setting(section, key).and_then(toml::Value::as_str).unwrap_or_default()
+    }
+
+    fn is(&self, norm: &str, activations: &[&str]) -> bool {
+        self.word("model", "norm") == norm && activations.contains(&self.word("model", "activation_function"))
+    }
+
+    /// All settings but those asked for.
+    fn rest(&self) -> toml::Table {
+        let mut rest = self.run.settings.clone();
+        for (section, key) in ASKED.into_iter().chain(FREE) {
+            if let Some(table) = rest.get_mut(section).and_then(toml::Value::as_table_mut) {
+                table.remove(key);
+            }
+        }
+        rest
+    }
+}
+
+/// The sentences, question by question.
+pub fn claims(comparison: &Comparison, outcomes: &Outcomes) -> Vec<String> {
+    let own = comparison.groups.iter().zip(&outcomes.rows).filter_map(|(group, outcome)| {
+        let run = &comparison.runs[group.runs[0]];
+        (!run.settings.is_empty()).then_some(Own { group, run, outcome })
+    });
+    let own: Vec<Own<'_>> = own.collect();
+    // Sizes and other variations one after the other.
+    let mut kinds: Vec<(toml::Table, Vec<Own<'_>>)> = Vec::new();
+    for one in &own {
+        let rest = one.rest();
+        match kinds.iter_mut().find(|(known, _)| *known == rest) {
+            Some((_, of)) => of.push(*one),
+            None => kinds.push((rest, vec![*one])),
+        }
+    }
+    // Of variations on what is compared with, the first layers of each would be too much to read.
+    let baseline = |one: &Own<'_>| {
+        let index = comparison.groups.iter().position(|group| group == one.group)?;
+        Some(&comparison.groups[comparison.baseline_of(index).unwrap_or(index)])
+    };
+    let central =
+        |of: &[Own<'_>]| of.iter().filter_map(baseline).any(|base| of.iter().any(|one| one.group == base));
+    let mut lines = Vec::new();
+    for (_, of) in &kinds {
+        for (norm, named) in [("none", "Without LayerNorm"), ("layer_norm", "With LayerNorm")] {
+            lines.extend(relu_against_gelu(comparison, of, norm, named));
+        }
+    }
+    for (_, of) in kinds.iter().filter(|(_, of)| central(of)) {
+        lines.extend(of.iter().filter_map(|one| early_layers(comparison, one)));
+    }
+    lines.extend(own.iter().filter_map(|one| learned_slopes(comparison, one)));
+    for (_, of) in &kinds {
+        lines.extend(fixed_slopes(comparison, of));
+    }
+    lines
+}
+
+/// Claim: without LayerNorm ReLU is the better activation, with it GELU is.
+fn relu_against_gelu(comparison: &Comparison, of: &[Own<'_>], norm: &str, named: &str) -> Option<String> {
+    let relu = of.iter().find(|one| one.is(norm, &["relu"]))?;
+    let gelu = of.iter().find(|one| one.is(norm, &["gelu", "gelu_new"]))?;
+    let (own, other) = relu.outcome.perplexity.zip(gelu.outcome.perplexity)?;
+    let change = own.mean / other.mean - 1.0;
+    let side = if change < 0.0 { "lower" } else { "higher" };
+    let test = compared(comparison, relu.group, gelu.group)
+        .ok()
+        .map_or(String::new(), |paired| format!("; paired t-test: {}", in_words(&paired)));
+    let heads = relu.outcome.spread.zip(gelu.outcome.spread).map_or(String::new(), |(own, other)| {
+        format!(
+            ", and {} of its heads are overloaded against {}",
+            percent(own.overload()),
+            percent(other.overload())
+        )
+    });
+    Some(format!(
+        "{named}, ReLU against GELU: the perplexity of {} is {:.1}% {side} than that of {} ({} against \
+         {}{test}){heads}.",
+        relu.group.name,
+        change.abs() * 100.0,
+        gelu.group.name,
+        in_text(own, 3),
+        in_text(other, 3),
+    ))
+}
+
+/// Claim: without LayerNorm it is the heads of the first layers that are overloaded, with GELU above all.
+fn early_layers(comparison: &Comparison, one: &Own<'_>) -> Option<String> {
+    if !one.is("none", &["gelu", "gelu_new", "relu"]) {
+        return None;
+    }
+    let least = 0.75 * one.outcome.spread?.reference;
+    let (mut halves, mut counts) = ([0.0; 2], [0usize; 2]);
+    for grid in comparison.of(one.group).filter_map(RunData::entropies) {
+        let layers = grid.len();
+        if layers < 2 {
+            return None;
+        }
+        for (layer, row) in grid.iter().enumerate() {
+            let half = usize::from(2 * layer >= layers);
+            halves[half] += row.iter().filter(|&&entropy| entropy >= least).count() as f64;
+            counts[half] += row.len();
+        }
+    }
+    let [first, second] = [0, 1].map(|half| percent(halves[half] / counts[half].max(1) as f64));
+    Some(format!(
+        "{}: in the first half of the layers {first} of heads are overloaded, in the second {second}.",
+        one.group.name
+    ))
+}
+
+/// Claim: learned slopes fall to zero; with weight decay, or without as well.
+fn learned_slopes(comparison: &Comparison, one: &Own<'_>) -> Option<String> {
+    let of_runs: Vec<&Vec<f32>> =
+        comparison.of(one.group).filter_map(|run| Some(&run.slopes.last()?.slopes)).collect();
+    let shared = one.word("model", "slope_scope") == "shared";
+    let layers = if shared { 1 } else { of_runs.first()?.len() };
+    let mean = |layer: usize| {
+        let values = of_runs.iter().filter_map(|slopes| slopes.get(layer)).map(|&slope| f64::from(slope));
+        values.sum::<f64>() / of_runs.len().max(1) as f64
+    };
+    let slopes: Vec<f64> = (0..layers).map(mean).collect();
+    if slopes.is_empty() || slopes.iter().any(|slope| !slope.is_finite()) {
+        return None;
+    }
+    let start = one.run.setting("model", "slope_init").and_then(toml::Value::as_float).unwrap_or(0.01);
+    let ends = slopes.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &v| (a.min(v), b.max(v)));
+    let fell = slopes.iter().filter(|&&slope| slope < start).count();
+    let name = &one.group.name;
+    Some(match layers {
+        1 => format!("{name}: the learned slope went from {start} to {}.", decimal(ends.0, 4)),
+        _ => format!(
+            "{name}: learned slopes went from {start} to between {} and {}; {fell} of {layers} fell.",
+            decimal(ends.0, 4),
+            decimal(ends.1, 4)
+        ),
+    })
+}
+
+/// Claim: the larger a fixed slope, the earlier training breaks.
+fn fixed_slopes(comparison: &Comparison, of: &[Own<'_>]) -> Option<String> {
+    let mut found: BTreeMap<u64, &Own<'_>> = BTreeMap::new();
+    for one in of.iter().filter(|one| one.word("model", "norm") == "none") {
+        if let Some(slope) = one.run.fixed_slope().filter(|&slope| slope >= 0.0) {
+            // Numbers that are not negative are ordered as their bits are.
+            found.entry(slope.to_bits()).or_insert(one);
+        }
+    }
+    if found.len() < 3 {
+        return None;
+    }
+    let told = found.iter().map(|(&slope, one)| {
+        let reached = match comparison.of(one.group).filter_map(RunData::broke_at).min() {
+            Some(step) => format!("not finite from step {}", tick_text(step as f64, 1.0)),
+            None => one.outcome.perplexity.map_or_else(|| "not evaluated".into(), |ppl| decimal(ppl.mean, 2)),
+        };
+        format!("{} ({reached})", f64::from_bits(slope))
+    });
+    let told: Vec<String> = told.collect();
+    Some(format!(
+        "Fixed slopes without LayerNorm, from ReLU's 0 up, with the perplexity that each came to: {}.",
+        told.join(", ")
+    ))
+}
