@@ -39,6 +39,7 @@ pub fn values_of(dtype: DType, values: &[f32]) -> Vec<f64> {
 
 /// The memory of a reference run: one array per tensor that owns storage, zero at the start. The f16 copy of a
 /// parameter is the parameter itself: how the numbers are stored does not matter here.
+#[derive(Clone, Debug)]
 pub struct Memory {
     arrays: HashMap<TensorId, Vec<f64>>,
 }
