@@ -12,7 +12,7 @@ use crate::fault::{Fault, Kind, Result};
 const PAPERS_BASELINE: &str = "SM+LN+G";
 
 /// Settings of `[train]` that runs of one configuration may differ in: the seed, and what changes no number.
-const FREE: [&str; 4] = ["seed", "checkpoint_every", "keep_checkpoints", "recompute"];
+pub(super) const FREE: [&str; 4] = ["seed", "checkpoint_every", "keep_checkpoints", "recompute"];
 
 /// Runs beside each other.
 #[derive(Clone, Debug, Default)]

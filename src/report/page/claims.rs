@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::report::axes::tick_text;
-use crate::report::comparison::{Comparison, Group};
+use crate::report::comparison::{Comparison, FREE, Group};
 use crate::report::outcome::{Outcome, Outcomes, compared, in_text, in_words};
 use crate::report::run::RunData;
+use crate::report::stats::bins;
 use crate::report::table::{decimal, percent};
 
 /// Settings that make out the configurations of one question; all others must be alike for runs to be held together.
@@ -17,9 +18,6 @@ const ASKED: [(&str, &str); 6] = [
     ("model", "slope_scope"),
     ("train", "decay_slopes"),
 ];
-/// Settings that say nothing of the configuration: the draw, and where its data lay.
-const FREE: [(&str, &str); 2] = [("train", "seed"), ("data", "path")];
-
 /// A configuration with what was found of it.
 #[derive(Clone, Copy)]
 struct Own<'a> {
@@ -37,10 +35,11 @@ impl Own<'_> {
         self.word("model", "norm") == norm && activations.contains(&self.word("model", "activation_function"))
     }
 
-    /// All settings but those asked for.
+    /// All settings but those asked for, and those that say nothing of the configuration.
     fn rest(&self) -> toml::Table {
         let mut rest = self.run.settings.clone();
-        for (section, key) in ASKED.into_iter().chain(FREE) {
+        let free = FREE.map(|key| ("train", key)).into_iter().chain([("data", "path")]);
+        for (section, key) in ASKED.into_iter().chain(free) {
             if let Some(table) = rest.get_mut(section).and_then(toml::Value::as_table_mut) {
                 table.remove(key);
             }
@@ -121,20 +120,16 @@ fn early_layers(comparison: &Comparison, one: &Own<'_>) -> Option<String> {
     if !one.is("none", &["gelu", "gelu_new", "relu"]) {
         return None;
     }
-    let least = 0.75 * one.outcome.spread?.reference;
-    let (mut halves, mut counts) = ([0.0; 2], [0usize; 2]);
-    for grid in comparison.of(one.group).filter_map(RunData::entropies) {
-        let layers = grid.len();
-        if layers < 2 {
-            return None;
-        }
-        for (layer, row) in grid.iter().enumerate() {
-            let half = usize::from(2 * layer >= layers);
-            halves[half] += row.iter().filter(|&&entropy| entropy >= least).count() as f64;
-            counts[half] += row.len();
-        }
+    let reference = one.outcome.spread?.reference;
+    let grids: Vec<_> = comparison.of(one.group).filter_map(RunData::entropies).collect();
+    if grids.iter().any(|grid| grid.len() < 2) {
+        return None;
     }
-    let [first, second] = [0, 1].map(|half| percent(halves[half] / counts[half].max(1) as f64));
+    let overload = |half: fn(&[Vec<f64>]) -> &[Vec<f64>]| {
+        percent(bins(&grids.iter().flat_map(|grid| half(grid)).cloned().collect::<Vec<_>>(), reference)[3])
+    };
+    let first = overload(|grid| &grid[..grid.len().div_ceil(2)]);
+    let second = overload(|grid| &grid[grid.len().div_ceil(2)..]);
     Some(format!(
         "{}: in the first half of the layers {first} of heads are overloaded, in the second {second}.",
         one.group.name
