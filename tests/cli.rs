@@ -1,6 +1,7 @@
 //! The program as it is used: the real binary, its exit codes, its messages, and what it leaves on the disk.
 
 mod bad_input;
+mod finite;
 #[cfg(unix)]
 mod view;
 mod whole;

@@ -40,7 +40,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let (run, checkpoint) = locate(&arguments.path, global)?;
-    let mut config = Config::load(&run.config(), &[])?;
+    let mut config = Config::load_of_run(&run.config(), &[])?;
     if let Some(data) = &arguments.data {
         config.data.path = data.display().to_string();
     }
@@ -66,14 +66,22 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         let mut value = json!(eval);
         value["checkpoint"] = json!(path);
         value["data"] = json!(config.data.path);
-        return say(value);
+        say(value)?;
+    } else {
+        say(format!(
+            "{}, step {}, on {}: loss {:.4} nats per token, perplexity {:.3}",
+            arguments.path.display(),
+            eval.step,
+            config.data.path,
+            eval.loss,
+            eval.ppl
+        ))?;
     }
-    say(format!(
-        "{}, step {}, on {}: loss {:.4} nats per token, perplexity {:.3}",
-        arguments.path.display(),
-        eval.step,
-        config.data.path,
-        eval.loss,
-        eval.ppl
-    ))
+    if eval.ppl.is_finite() {
+        return Ok(());
+    }
+    Err(Fault::new(Kind::NonFinite, "the checkpoint's loss or perplexity is not finite")
+        .at(checkpoint.path().display())
+        .found(format!("loss {}, perplexity {}", eval.loss, eval.ppl))
+        .remedy("evaluate an earlier checkpoint"))
 }

@@ -11,6 +11,7 @@ use crate::fault::{Fault, Kind, Result};
 use crate::gpu::Gpu;
 use crate::ops::Choices;
 use crate::train::engine::Blueprint;
+use crate::train::loader::check_start;
 use crate::train::run_folder::RunFolder;
 use crate::train::trainer::{Event, Trainer};
 use crate::train::{kernels, memory};
@@ -135,9 +136,14 @@ pub(super) fn drive(trainer: &mut Trainer, stop: &AtomicBool, progress: &mut Tra
     trainer.train(stop, &mut |event| progress.watch(&event))
 }
 
+/// The configuration of a new run, whose weights to start from are checked.
 fn new_config(arguments: &Arguments) -> Result<Config> {
     match &arguments.config {
-        Some(path) => Config::load(path, &arguments.set),
+        Some(path) => {
+            let config = Config::load(path, &arguments.set)?;
+            check_start(&config)?;
+            Ok(config)
+        }
         None => Err(Fault::new(Kind::Usage, "there is no configuration to train").remedy("name a TOML file")),
     }
 }
@@ -171,10 +177,10 @@ const FREE: [&str; 13] = [
 
 /// The run's configuration, with what was typed where that may change it.
 fn config_to_resume(arguments: &Arguments, folder: &RunFolder) -> Result<Config> {
-    let own = Config::load(&folder.config(), &[])?;
+    let own = Config::load_of_run(&folder.config(), &[])?;
     let typed = match &arguments.config {
         Some(path) => Config::load(path, &arguments.set)?,
-        None => Config::load(&folder.config(), &arguments.set)?,
+        None => Config::load_of_run(&folder.config(), &arguments.set)?,
     };
     let differences = own.differences(&typed, &FREE);
     if differences.is_empty() {

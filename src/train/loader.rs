@@ -1,12 +1,25 @@
 //! Tensors on their way to the device, without staging memory for all of them at once.
 
-use super::checkpoint::WeightFile;
+use super::arena::Arenas;
+use super::checkpoint::{ModelTensors, WeightFile};
 use super::engine::Engine;
 use crate::config::Config;
 use crate::fault::Result;
 use crate::gpu::Gpu;
-use crate::model::initial_values;
+use crate::model::{initial_values, parameters};
 use crate::plan::Store;
+use std::path::Path;
+
+/// Checks that a run can start from the weights that `train.init_from` names, where it names any. Needs no device.
+///
+/// # Errors
+/// Those of [`WeightFile::open_to_start`].
+pub fn check_start(config: &Config) -> Result<()> {
+    let Some(path) = &config.train.init_from else { return Ok(()) };
+    let train = &config.train;
+    let arenas = Arenas::new(parameters(&config.model, train.decay_slopes, train.precision));
+    WeightFile::open_to_start(Path::new(path), &ModelTensors::of(&config.model, &arenas.specs())).map(drop)
+}
 
 /// Puts the tensors of a weight file on the device, one at a time, and makes their f16 copies.
 pub fn load_weights(engine: &Engine, file: WeightFile) -> Result<()> {

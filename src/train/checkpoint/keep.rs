@@ -68,19 +68,35 @@ pub(super) fn commit(run: &RunFolder, step: u64, unfinished: &Path) -> Result<Pa
     Ok(path)
 }
 
-/// Deletes the oldest checkpoints up to `step`, the one just written, until `keep` are left. Later ones are
-/// left alone: they are there where the run went back to an older one, and are replaced in their turn.
+/// Deletes the [surplus](surplus) checkpoints up to `step`, the one just written. Later ones are left alone: they are
+/// there where the run went back to an older one, and are replaced in their turn.
 pub(in crate::train) fn prune(run: &RunFolder, step: u64, keep: usize) -> Result<()> {
     let mut old = list(run)?;
     old.retain(|(of, _)| *of <= step);
-    let surplus = old.len().saturating_sub(keep.max(1));
-    for (of, path) in &old[..surplus] {
+    for (of, path) in surplus(&old, keep) {
         let removing = hidden(run, *of, REMOVING);
         remove_if_there(&removing)?;
         fs::rename(path, &removing).map_err(|e| Fault::io("delete the old checkpoint", path, &e))?;
         remove(&removing)?;
     }
     Ok(())
+}
+
+/// Of checkpoints, oldest first, all but the newest `keep` and, where none of those is finite, the newest finite one.
+fn surplus(all: &[(u64, PathBuf)], keep: usize) -> impl Iterator<Item = &(u64, PathBuf)> {
+    let (old, newest) = all.split_at(all.len().saturating_sub(keep.max(1)));
+    let finite = |(_, path): &&(u64, PathBuf)| super::is_finite(path);
+    let spared = if old.is_empty() || newest.iter().rev().any(|one| finite(&one)) {
+        None
+    } else {
+        old.iter().rfind(finite)
+    };
+    old.iter().filter(move |one| Some(*one) != spared)
+}
+
+/// Step and folder of the newest checkpoint of `run` whose numbers are all finite.
+pub(in crate::train) fn newest_finite(run: &RunFolder) -> Result<Option<(u64, PathBuf)>> {
+    Ok(list(run)?.into_iter().rfind(|(_, path)| super::is_finite(path)))
 }
 
 /// Clears away what a killed process left among the checkpoints of `run`, which must be locked.
@@ -104,12 +120,12 @@ pub(in crate::train) fn tidy(run: &RunFolder) -> Result<()> {
     Ok(())
 }
 
-/// Whether nothing is left in `run` of a process that was killed, and no more than `keep` checkpoints are there.
+/// Whether nothing is left in `run` of a process that was killed, and no checkpoint is there that [`prune`] would delete.
 pub(in crate::train) fn is_settled(run: &RunFolder, keep: usize) -> Result<bool> {
     let unfinished = names_in(run.path())?.iter().any(|name| is_unfinished(name));
     let hidden = run.checkpoints().exists()
         && names_in(&run.checkpoints())?.iter().any(|name| name.starts_with(".step-"));
-    Ok(!unfinished && !hidden && list(run)?.len() <= keep.max(1))
+    Ok(!unfinished && !hidden && surplus(&list(run)?, keep).next().is_none())
 }
 
 fn hidden(run: &RunFolder, step: u64, suffix: &str) -> PathBuf {

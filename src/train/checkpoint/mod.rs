@@ -28,8 +28,9 @@ use super::engine::LossScale;
 use super::run_folder::RunFolder;
 use crate::fault::{Fault, Kind, Result};
 use crate::files;
+use tensors::Watched;
 
-pub(super) use keep::{is_settled, prune, tidy};
+pub(super) use keep::{is_settled, newest_finite, prune, tidy};
 pub use layout::{Entry, Form, ModelTensors};
 pub use tensors::{NamedTensor, Spec, TensorSource};
 pub use weights::{WeightFile, export, import};
@@ -114,6 +115,9 @@ struct StateFile {
     format_version: u32,
     #[serde(flatten)]
     state: TrainerState,
+    /// Whether every weight and moment is finite. Earlier versions did not say.
+    #[serde(default)]
+    finite: Option<bool>,
     model: Seal,
     optimizer: Seal,
 }
@@ -271,6 +275,12 @@ impl Checkpoint {
     }
 }
 
+/// Whether the checkpoint in the folder `path` says that its numbers are all finite. Its files are not looked at.
+fn is_finite(path: &Path) -> bool {
+    let read = || -> Option<StateFile> { serde_json::from_slice(&fs::read(path.join(STATE)).ok()?).ok() };
+    read().is_some_and(|file| file.finite.unwrap_or(!file.state.recording))
+}
+
 /// Why a checkpoint will not do.
 enum Flaw {
     /// It is not what was written: an older one may do.
@@ -289,12 +299,15 @@ impl Flaw {
 
 fn write_files(folder: &Path, snapshot: Snapshot) -> Result<()> {
     let Snapshot { state, layout, model, first_moments, second_moments } = snapshot;
-    let model = write_sealed(&folder.join(MODEL), layout, model)?;
+    let mut weights = Watched::new(model);
+    let model = write_sealed(&folder.join(MODEL), layout, &mut weights)?;
     let parameters = layout.held();
     let mut moments = BothMoments { first: first_moments, second: second_moments };
+    let mut moments = Watched::new(&mut moments);
     let optimizer = write_sealed(&folder.join(OPTIMIZER), &moments_layout(&parameters), &mut moments)?;
 
-    let state = StateFile { format_version: FORMAT_VERSION, state, model, optimizer };
+    let finite = Some(weights.is_finite() && moments.is_finite());
+    let state = StateFile { format_version: FORMAT_VERSION, state, finite, model, optimizer };
     let path = folder.join(STATE);
     files::write_new(&path, |out| {
         serde_json::to_writer_pretty(&mut *out, &state)

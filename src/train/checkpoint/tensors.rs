@@ -61,6 +61,35 @@ impl TensorSource for &[NamedTensor] {
     }
 }
 
+/// Another source, of which it is known afterwards whether every value that was read is finite.
+pub(super) struct Watched<'a> {
+    source: &'a mut dyn TensorSource,
+    finite: bool,
+}
+
+impl<'a> Watched<'a> {
+    pub fn new(source: &'a mut dyn TensorSource) -> Self {
+        Self { source, finite: true }
+    }
+
+    /// Whether every value read so far is finite.
+    pub fn is_finite(&self) -> bool {
+        self.finite
+    }
+}
+
+impl TensorSource for Watched<'_> {
+    fn specs(&self) -> Vec<Spec> {
+        self.source.specs()
+    }
+
+    fn read(&mut self, index: usize) -> Result<Cow<'_, [f32]>> {
+        let values = self.source.read(index)?;
+        self.finite &= values.iter().all(|value| value.is_finite());
+        Ok(values)
+    }
+}
+
 /// Writes what a safetensors file of f32 tensors begins with; their values follow in the order of `specs`,
 /// little-endian, without gaps (format: <https://github.com/huggingface/safetensors>).
 ///

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use super::super::trace::first_broken;
 use super::fit::{Parameter, fit};
 use super::layout::{Entry, Form, ModelTensors};
 use super::tensor_file::TensorFile;
@@ -111,14 +112,27 @@ impl WeightFile {
     }
 
     /// Opens `path` to start a run from: temperatures, entropy thresholds and scales of feed-forward networks may be
-    /// missing in it, and thresholds be there that the model has not.
+    /// missing in it, and thresholds be there that the model has not. Reads it whole, to see that its numbers are finite.
+    /// `path` may be a folder with a `model.safetensors`, as Hugging Face's models come.
     ///
     /// # Errors
-    /// As [`import`].
+    /// As [`import`]; [`Kind::NonFinite`] where a number is not finite.
     pub fn open_to_start(path: &Path, layout: &ModelTensors) -> Result<Self> {
+        let within = path.join(super::MODEL);
+        let path = if within.is_file() { &within } else { path };
         let mut file = TensorFile::open(path)?;
         let parameters = fit(&mut file, layout, true)?;
-        Ok(Self { file, parameters })
+        let mut weights = Self { file, parameters };
+        for index in 0..weights.len() {
+            let NamedTensor { name, data, .. } = weights.read(index)?;
+            if let Some((element, value)) = first_broken(&data) {
+                return Err(Fault::new(Kind::NonFinite, "no run starts from weights that are not finite")
+                    .at(path.display())
+                    .found(format!("{value} at element {element} of `{name}`"))
+                    .remedy("name other weights with train.init_from"));
+            }
+        }
+        Ok(weights)
     }
 
     /// The number of parameters.

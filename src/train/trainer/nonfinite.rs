@@ -4,11 +4,14 @@ use super::{Event, Trainer};
 use crate::config::OnNonfinite;
 use crate::fault::{Fault, Kind, Result};
 use crate::observe::record::{Nonfinite, Record};
-use crate::train::checkpoint::Checkpoint;
+use crate::train::checkpoint::{Checkpoint, newest_finite};
 use crate::train::engine::StepReading;
 use crate::train::trace;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
+
+/// Steps left out in a row that are worth a word.
+const MANY_SKIPPED: u64 = 20;
 
 impl Trainer {
     /// A step broke: its update and all later ones were held back. Finds out where, then does as configured.
@@ -34,7 +37,9 @@ impl Trainer {
         self.journal.append(&Record::Nonfinite(origin.clone()))?;
         match self.config.train.on_nonfinite {
             OnNonfinite::Record => {
-                self.recording = true;
+                if !std::mem::replace(&mut self.recording, true) {
+                    watch(Event::Note(self.kept_for_later()?));
+                }
                 self.engine.set_record(true);
             }
             // A broken weight breaks every step to come: there is nothing to skip to.
@@ -42,6 +47,7 @@ impl Trainer {
                 self.write_down(reading.clone(), seconds, watch)?;
                 self.engine.set_record(false);
                 self.step += 1;
+                self.count_skipped(watch);
                 // Nothing is under way that could be halted.
                 self.keep_cadence(stop, watch)?;
             }
@@ -53,6 +59,32 @@ impl Trainer {
         }
         self.clock = Instant::now();
         Ok(())
+    }
+
+    /// Counts one more step that was left out right after another, and says so where they become many.
+    fn count_skipped(&mut self, watch: &mut dyn FnMut(Event)) {
+        self.skipped += 1;
+        if self.skipped.is_multiple_of(MANY_SKIPPED) && (self.skipped / MANY_SKIPPED).is_power_of_two() {
+            watch(Event::Note(format!(
+                "{} steps in a row were left out, up to step {}: the weights have not changed since, and every step \
+                 may go on to fail; stop the run and begin a new one with a lower train.learning_rate",
+                self.skipped,
+                self.step - 1
+            )));
+        }
+    }
+
+    /// What is left to go back to when a run begins to record broken numbers.
+    fn kept_for_later(&self) -> Result<String> {
+        Ok(match newest_finite(&self.run)? {
+            Some((step, _)) => format!(
+                "from here on weights may not be finite; the checkpoint of step {step} is the last before that, and is \
+                 kept"
+            ),
+            None => {
+                "from here on weights may not be finite, and there is no checkpoint from before".to_owned()
+            }
+        })
     }
 
     fn stopped_at(&self, origin: &Nonfinite) -> Fault {
@@ -89,9 +121,17 @@ impl Trainer {
                 latest.checkpoint.weights().display()
             ),
             Ok(Some(_)) => {
-                "the run recorded such numbers before its last checkpoint: begin a new one with a lower \
-                            train.learning_rate"
-                    .to_owned()
+                let from = match newest_finite(&self.run) {
+                    Ok(Some((step, path))) => format!(
+                        ", and train.init_from = \"{}\" (step {step}, the last checkpoint with finite numbers)",
+                        path.display()
+                    ),
+                    _ => String::new(),
+                };
+                format!(
+                    "the run recorded such numbers before its last checkpoint: begin a new one with a lower \
+                     train.learning_rate{from}"
+                )
             }
             _ => format!(
                 "there is no checkpoint yet: lower train.learning_rate in a new run, or begin this one again with \
