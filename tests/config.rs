@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use normfree::config::{
-    Activation, Bias, Config, EntropyPenalty, EntropyReference, Family, FeedForward, Norm, OnNonfinite,
-    Optimizer, Order, Recompute, SlopeScope,
+    Accumulation, Activation, Bias, Config, EntropyPenalty, EntropyReference, Family, FeedForward, Norm,
+    OnNonfinite, Optimizer, Order, Recompute, SlopeScope,
 };
 use normfree::fault::Kind;
 use proptest::prelude::*;
@@ -293,6 +293,7 @@ fn what_the_file_leaves_out_is_the_originals() {
     assert_eq!((model.entropy_margin, model.entropy_threshold_init), (0.2, 0.5));
     assert_eq!(data.order, Order::Shuffle);
     assert_eq!((train.gradient_accumulation_steps, train.sequence_length), (1, 16));
+    assert_eq!(train.accumulation, Accumulation::Mean);
     assert_eq!((train.final_learning_rate, train.warmup_ratio, train.weight_decay), (1e-7, 0.05, 0.1));
     assert_eq!((train.adam_beta1, train.adam_beta2, train.adam_epsilon), (0.9, 0.999, 1e-8));
     assert_eq!((train.max_grad_norm, train.optimizer), (1.0, Optimizer::AdamwHf));
@@ -338,6 +339,26 @@ fn the_warm_up_may_be_nothing_or_everything() {
     assert_eq!(rounded_up.warmup_steps(), 6);
 }
 
+/// A run that was begun before `train.accumulation` was there goes on with the arithmetic it had.
+#[test]
+fn older_runs_keep_their_accumulation() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    let written = |accumulation: &str, micro_batches: usize, keeps_key: bool| {
+        let micro_batches = format!("train.gradient_accumulation_steps={micro_batches}");
+        let text = with(&[&format!("train.accumulation={accumulation}"), &micro_batches]).unwrap().to_toml();
+        let kept = text.lines().filter(|line| keeps_key || !line.starts_with("accumulation"));
+        std::fs::write(&path, kept.map(|line| line.to_owned() + "\n").collect::<String>()).unwrap();
+        Config::load_of_run(&path, &[]).unwrap().train.accumulation
+    };
+    for word in Accumulation::WORDS {
+        assert_eq!(written(word, 4, true).word(), *word);
+        assert_eq!(written(word, 4, false), Accumulation::MeanOfMeans);
+        // One micro-batch has one mean: what is compared with newer runs stays comparable.
+        assert_eq!(written(word, 1, false), Accumulation::Mean);
+    }
+}
+
 #[test]
 fn every_key_can_be_set() {
     let full = with(&["train.init_from=weights.safetensors"]).expect("valid");
@@ -359,7 +380,7 @@ fn every_key_can_be_set() {
             keys += 1;
         }
     }
-    assert_eq!(keys, 62, "a key was added or lost: put its default into the tests too");
+    assert_eq!(keys, 63, "a key was added or lost: put its default into the tests too");
 }
 
 #[test]

@@ -29,10 +29,16 @@ const SOFTMAX_ONLY: [&str; 6] = [
 ];
 
 /// The regularizer, strong enough for its part of a gradient to be as large as the cross-entropy's.
-fn regularized(reading: &str) -> [String; 2] {
+fn regularized(reading: &str) -> [String; 3] {
     // A sum has 27 rows.
     let strength = if reading == "row_sum" { "0.02" } else { "0.5" };
-    [format!("model.entropy_penalty={reading}"), format!("model.entropy_regularization={strength}")]
+    // A head's mean over several micro-batches is not known while they run.
+    let accumulation = if reading == "head_mean" { "mean_of_means" } else { "mean" };
+    [
+        format!("model.entropy_penalty={reading}"),
+        format!("model.entropy_regularization={strength}"),
+        format!("train.accumulation={accumulation}"),
+    ]
 }
 
 fn with<'a>(changes: &[&'a str], more: &'a [String]) -> Vec<&'a str> {

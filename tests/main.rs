@@ -1,6 +1,7 @@
 //! One test binary for the whole suite. It needs a GPU adapter; software Vulkan will do. Without one every
 //! test that runs a kernel fails and says what to install.
 
+mod accumulation;
 mod bench;
 mod checkpoint;
 mod cli;

@@ -322,7 +322,7 @@ fn records_keep_every_float() {
     let records = [
         Record::Step(Step {
             step: 3,
-            loss: 0.1 + 0.2,
+            loss: Some(0.1 + 0.2),
             lr: 1e-7,
             grad_norm: f64::INFINITY,
             tokens: 9,
@@ -470,7 +470,7 @@ fn synthetic(name: &str, panel: &Panel, steps: u64, end: f64, breaks: u64) -> Ru
         let (tokens, grad_norm) = ((step + 1) * 2048, 1.0);
         run.steps.push(Step {
             step,
-            loss: loss + noise,
+            loss: Some(loss + noise),
             lr: 1e-3,
             grad_norm,
             tokens,

@@ -67,7 +67,7 @@ fn scalars(records: &[Record]) -> BTreeMap<String, Vec<(u64, u32)>> {
         let step = record.step();
         let rows: Vec<(&str, Vec<f32>)> = match record {
             Record::Step(of) => {
-                put("train/loss".into(), step, of.loss as f32);
+                put("train/loss".into(), step, of.loss.unwrap() as f32);
                 put("train/lr".into(), step, of.lr as f32);
                 put("train/grad_norm".into(), step, of.grad_norm as f32);
                 put("train/tokens_per_s".into(), step, of.tokens_per_s as f32);

@@ -2,7 +2,7 @@
 //! activation; and what must hold of a step itself.
 
 use crate::support::{gpu, open, seed};
-use normfree::config::{Activation, Config, Family};
+use normfree::config::{Accumulation, Activation, Config, Family};
 use normfree::data::Batch;
 use normfree::fault::Kind;
 use normfree::gpu::{Gpu, OpenOptions};
@@ -120,7 +120,11 @@ impl Reference {
             set(memory, names::TARGETS, &whole(&batch.targets));
             set(memory, names::SORTED, &whole(&sorted));
             set(memory, names::SEGMENTS, &whole(&segments));
-            set(memory, names::SCALE, &[1.0 / (f64::from(batch.counted) * batches.len() as f64)]);
+            let targets = match config.train.accumulation {
+                Accumulation::Mean => batches.iter().map(|batch| f64::from(batch.counted)).sum(),
+                Accumulation::MeanOfMeans => f64::from(batch.counted) * batches.len() as f64,
+            };
+            set(memory, names::SCALE, &[1.0 / targets]);
             let seed = config.train.seed;
             let counter = step * batches.len() as u64 + i as u64;
             let key = [seed as u32, (seed >> 32) as u32, counter as u32, (counter >> 32) as u32];

@@ -78,7 +78,7 @@ fn probability(text: &str) -> std::result::Result<f64, String> {
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let (run, checkpoint) = locate(&arguments.path, global)?;
-    let config = Config::load(&run.config(), &[])?;
+    let config = Config::load_of_run(&run.config(), &[])?;
     let tokenizer = tokenizer(arguments, &config)?;
     let prompt = prompt(arguments)?;
     let mut text = tokenizer.encode_one(&prompt)?;

@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 
 pub use model::{Activation, Bias, EntropyPenalty, Family, FeedForward, ModelConfig, Norm, SlopeScope};
 pub use train::{
-    DataConfig, EntropyReference, ObserveConfig, OnNonfinite, Optimizer, Order, Precision, Recompute,
-    TrainConfig,
+    Accumulation, DataConfig, EntropyReference, ObserveConfig, OnNonfinite, Optimizer, Order, Precision,
+    Recompute, TrainConfig,
 };
 
 pub(crate) use schema::TABLES;
@@ -61,13 +61,27 @@ impl Config {
         Self::parse(&read_text(path)?, &path.display().to_string(), overrides)
     }
 
+    /// The same for the `config.toml` that a run keeps in its folder. One of an earlier version, which has no
+    /// `train.accumulation`, keeps the arithmetic that the run was begun with.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_of_run(path: &Path, overrides: &[String]) -> Result<Self> {
+        let mut sheet = Sheet::read(&read_text(path)?, &path.display().to_string())?;
+        sheet.keep_accumulation();
+        Self::complete_with(sheet, overrides)
+    }
+
     /// The same from text; `name` stands for the file in messages.
     ///
     /// # Errors
     /// [`Kind::Config`]: bad TOML, an unknown or missing key, a wrong type, a value out of its range, or keys
     /// that do not go together. The message names the line or the `--set`, the key, and what would do.
     pub fn parse(text: &str, name: &str, overrides: &[String]) -> Result<Self> {
-        let mut sheet = Sheet::read(text, name)?;
+        Self::complete_with(Sheet::read(text, name)?, overrides)
+    }
+
+    fn complete_with(mut sheet: Sheet, overrides: &[String]) -> Result<Self> {
         for argument in overrides {
             sheet.set(argument)?;
         }
@@ -192,6 +206,25 @@ impl Config {
             return Err(fault("a fused feed-forward network is one matrix: it has no width inside", &keys)
                 .found(format_args!("ffn = \"{ffn}\", n_inner = {n_inner}"))
                 .remedy("leave n_inner out, or set ffn = \"standard\""));
+        }
+        let micro_batches = self.train.gradient_accumulation_steps;
+        if self.model.regularizes_entropy()
+            && self.model.entropy_penalty == EntropyPenalty::HeadMean
+            && self.train.accumulation == Accumulation::Mean
+            && micro_batches > 1
+        {
+            let keys = ["model.entropy_penalty", "train.gradient_accumulation_steps"];
+            return Err(fault(
+                "the mean entropy of a head over a whole step is known only after the step",
+                &keys,
+            )
+            .found(format_args!(
+                "entropy_penalty = \"head_mean\", gradient_accumulation_steps = {micro_batches}"
+            ))
+            .remedy(
+                "train.accumulation = \"mean_of_means\" takes the mean of each micro-batch alone; or set \
+                     gradient_accumulation_steps = 1, or entropy_penalty = \"row_mean\"",
+            ));
         }
         let length = self.train.sequence_length;
         if length > n_positions {

@@ -79,11 +79,13 @@ choice! {
 choice! {
     /// What the entropy regularizer holds against a head's threshold. Deviations count squared, beyond the margin.
     EntropyPenalty {
-        /// Each row's entropy; the sum over all rows of a micro-batch, as in the code of arXiv 2501.03489.
+        /// Each row's entropy; the sum over all rows of a step, as in the code of arXiv 2501.03489. With
+        /// `train.accumulation = "mean_of_means"` the mean over micro-batches of the sum over their rows.
         RowSum = "row_sum",
         /// Each row's entropy; the mean over the rows, so that the batch's size does not matter.
         RowMean = "row_mean",
-        /// The head's mean entropy over a micro-batch, as in the paper's algorithm.
+        /// The head's mean entropy over a micro-batch, as in the paper's algorithm. Its square is not that of the mean
+        /// over a step, so several micro-batches need `train.accumulation = "mean_of_means"`.
         HeadMean = "head_mean",
     }
 }

@@ -4,8 +4,8 @@
 
 use super::value::Value;
 use super::{
-    Activation, Bias, EntropyPenalty, EntropyReference, Family, FeedForward, Norm, OnNonfinite, Optimizer,
-    Order, Precision, Recompute, SlopeScope,
+    Accumulation, Activation, Bias, EntropyPenalty, EntropyReference, Family, FeedForward, Norm, OnNonfinite,
+    Optimizer, Order, Precision, Recompute, SlopeScope,
 };
 
 /// The tables, in the order in which they are written.
@@ -112,6 +112,7 @@ pub(super) const ROWS: &[Row] = &[
     row("train.steps", Integer(1, U32), Required),
     row("train.batch_size", Integer(1, 65_536), Required),
     row("train.gradient_accumulation_steps", Integer(1, 65_536), Otherwise::Integer(1)),
+    row("train.accumulation", Words(Accumulation::WORDS), Otherwise::Word("mean")),
     row("train.sequence_length", Integer(2, 1 << 20), Times(1, "model.n_positions")),
     row("train.learning_rate", Number(Span::Positive), Required),
     row("train.final_learning_rate", Number(Span::NotNegative), is(1e-7)),

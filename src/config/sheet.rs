@@ -5,11 +5,14 @@ use std::rc::Rc;
 
 use toml::de::{DeTable, DeValue};
 
+use super::Accumulation;
 use super::schema::{self, Accepts, Otherwise, ROWS, Row, TABLES};
 use super::source::Source;
 use super::unknown;
 use super::value::Value;
 use crate::fault::{Fault, Kind, Result};
+
+const ACCUMULATION: &str = "train.accumulation";
 
 /// Where a value comes from.
 #[derive(Clone)]
@@ -119,6 +122,18 @@ impl Sheet {
         let kept = below.entries.iter().filter(|entry| self.get(entry.key).is_none());
         let entries = kept.chain(&self.entries).cloned().collect();
         Self { name: name.into(), entries }
+    }
+
+    /// Fills in what a run's configuration means where it was written before `train.accumulation` was there.
+    pub fn keep_accumulation(&mut self) {
+        let micro_batches = match self.get("train.gradient_accumulation_steps").map(|entry| &entry.value) {
+            Some(Value::Integer(count)) => *count,
+            _ => 1,
+        };
+        let value = Value::Text(Accumulation::of_earlier_runs(micro_batches).word().to_owned());
+        if self.get(ACCUMULATION).is_none() {
+            self.entries.push(Entry { key: ACCUMULATION, value, place: Place::Default });
+        }
     }
 
     /// What the sheet is called in messages.

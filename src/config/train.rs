@@ -25,6 +25,16 @@ choice! {
 }
 
 choice! {
+    /// What the loss of a step with several micro-batches is.
+    Accumulation {
+        /// The mean over all targets of the step, as in one larger batch.
+        Mean = "mean",
+        /// The mean over micro-batches of the mean over their own targets, as the original's trainer has it.
+        MeanOfMeans = "mean_of_means",
+    }
+}
+
+choice! {
     /// What to do when the loss or a gradient is not finite.
     OnNonfinite {
         /// Stop before the update and keep the last good checkpoint.
@@ -71,6 +81,13 @@ choice! {
     }
 }
 
+impl Accumulation {
+    /// What runs did that were begun before there was a choice. Of one micro-batch both are the same.
+    pub fn of_earlier_runs(micro_batches: i128) -> Self {
+        if micro_batches > 1 { Self::MeanOfMeans } else { Self::Mean }
+    }
+}
+
 /// Where the tokens come from. Paths are relative to the working directory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -89,6 +106,7 @@ pub struct TrainConfig {
     pub batch_size: usize,
     /// Micro-batches in a step.
     pub gradient_accumulation_steps: usize,
+    pub accumulation: Accumulation,
     /// Tokens in a sequence, at most `model.n_positions`; that many where the file does not say.
     pub sequence_length: usize,
     /// The highest learning rate, reached at the end of the warm-up.

@@ -3,7 +3,7 @@
 
 use super::block::{Linear, Rows};
 use super::{Pass, names};
-use crate::config::{EntropyPenalty, ModelConfig, Precision};
+use crate::config::{Accumulation, EntropyPenalty, ModelConfig, Precision};
 use crate::ops::entropy_penalty::{self, Of};
 use crate::tape::{DType, Tape, TensorId};
 
@@ -63,7 +63,11 @@ impl Regularizer {
         entropy: Option<TensorId>,
     ) {
         let (Some(threshold), Some(entropy), true) = (self.threshold, entropy, pass.training) else { return };
-        let heads = config.n_layer * config.n_head * pass.micro_batches;
+        let heads = (config.n_layer * config.n_head) as f64;
+        // A sum over the rows of a step is the sum over its micro-batches; every mean is averaged over them.
+        let sums =
+            config.entropy_penalty == EntropyPenalty::RowSum && pass.accumulation == Accumulation::Mean;
+        let micro_batches = if sums { 1.0 } else { pass.micro_batches as f64 };
         let op = entropy_penalty::EntropyPenalty {
             of: match config.entropy_penalty {
                 EntropyPenalty::RowSum => Of::RowSum,
@@ -71,7 +75,7 @@ impl Regularizer {
                 EntropyPenalty::HeadMean => Of::HeadMean,
             },
             margin: config.entropy_margin,
-            weight: config.entropy_regularization / heads as f64,
+            weight: config.entropy_regularization / (heads * micro_batches),
         };
         let penalty = tape.observation(&names::entropy_penalty(layer), &[config.n_head]);
         let scaling = loss_scale(tape, pass.precision);

@@ -13,7 +13,7 @@ pub use naming::{Naming, UNTIED_HEAD};
 
 use decoder::Decoder;
 
-use crate::config::{Family, ModelConfig, Precision, Recompute};
+use crate::config::{Accumulation, Family, ModelConfig, Precision, Recompute};
 use crate::tape::{Tape, TensorId};
 
 /// What a micro-batch looks like and what is recorded for it.
@@ -25,6 +25,8 @@ pub struct Pass {
     pub sequence: usize,
     /// Micro-batches of a step; observations are averaged over them.
     pub micro_batches: usize,
+    /// Whether what is summed over rows is summed over a step, or averaged over its micro-batches.
+    pub accumulation: Accumulation,
     /// Forward and backward with dropout, or forward alone without.
     pub training: bool,
     /// Measure the entropy of every head.
@@ -165,6 +167,7 @@ pub fn parameters(config: &ModelConfig, decay_slopes: bool, precision: Precision
         batch: 1,
         sequence: 1,
         micro_batches: 1,
+        accumulation: Accumulation::Mean,
         training: false,
         entropy: false,
         layers: false,

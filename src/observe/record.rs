@@ -44,9 +44,9 @@ impl Record {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     pub step: u64,
-    /// Mean cross-entropy over the targets of the step, in nats per token.
-    #[serde(with = "number")]
-    pub loss: f64,
+    /// Mean cross-entropy over the targets of the step, in nats per token. Absent where no target of the step counts.
+    #[serde(default, with = "perhaps", skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
     /// What attention entropy adds to the loss in what is trained for, λ included; with the regularizer alone.
     #[serde(default, with = "perhaps", skip_serializing_if = "Option::is_none")]
     pub entropy_penalty: Option<f32>,
@@ -242,16 +242,20 @@ mod number {
     }
 }
 
-/// `#[serde(with)]` for an f32 that may not be there.
+/// `#[serde(with)]` for a float that may not be there.
 mod perhaps {
     use super::*;
 
-    pub fn serialize<S: serde::Serializer>(value: &Option<f32>, out: S) -> Result<S::Ok, S::Error> {
+    pub fn serialize<T, S>(value: &Option<T>, out: S) -> Result<S::Ok, S::Error>
+    where
+        T: Copy + Into<f64> + Serialize,
+        S: serde::Serializer,
+    {
         value.map(Number).serialize(out)
     }
 
-    pub fn deserialize<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Option<f32>, D::Error> {
-        Ok(Option::<Number<f32>>::deserialize(input)?.map(|number| number.0))
+    pub fn deserialize<'de, T: Narrow, D: serde::Deserializer<'de>>(input: D) -> Result<Option<T>, D::Error> {
+        Ok(Option::<Number<T>>::deserialize(input)?.map(|number| number.0))
     }
 }
 

@@ -114,7 +114,8 @@ pub fn loss_curves(comparison: &Comparison, perplexity: bool) -> Result<Picture>
 
 fn curve(run: &RunData, shape: usize) -> Curve {
     let (color, dash) = style(shape);
-    let losses: Vec<(f64, f64)> = run.steps.iter().map(|step| (step.step as f64, step.loss)).collect();
+    let losses = run.steps.iter().filter_map(|step| Some((step.step as f64, step.loss?)));
+    let losses: Vec<(f64, f64)> = losses.collect();
     let window = (losses.len() as f64 * WINDOW).round() as usize;
     let held_out = run.evals.iter().map(|eval| (eval.step as f64, eval.loss)).collect();
     Curve { train: thin(&smooth(&losses, window)), held_out, color, dash, shape }

@@ -21,7 +21,9 @@ pub fn event_values(record: &Record, top: f64) -> Result<Vec<Value>> {
     let mut scalar = |tag: &str, number: f64| values.push(Value::scalar(tag, number as f32));
     match record {
         Record::Step(step) => {
-            scalar("train/loss", step.loss);
+            if let Some(loss) = step.loss {
+                scalar("train/loss", loss);
+            }
             scalar("train/lr", step.lr);
             scalar("train/grad_norm", step.grad_norm);
             scalar("train/tokens_per_s", step.tokens_per_s);

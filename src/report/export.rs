@@ -36,19 +36,20 @@ enum Column {
     Text(Vec<ByteArray>),
     /// Numbers that not every row has.
     Some(Vec<Option<f32>>),
+    SomeDouble(Vec<Option<f64>>),
 }
 
 const TABLES: [Table; 9] = [
     Table {
         stem: "steps",
-        schema: "required int64 step; required double loss; required double lr; required double grad_norm; \
+        schema: "required int64 step; optional double loss; required double lr; required double grad_norm; \
                  required int64 tokens; required double tokens_per_s; optional float entropy_penalty; \
                  optional float loss_scale; required boolean overflow;",
         columns: |run| {
             let steps = &run.steps;
             vec![
                 Column::Whole(each(steps, |r| r.step.cast_signed())),
-                Column::Double(each(steps, |r| r.loss)),
+                Column::SomeDouble(each(steps, |r| r.loss)),
                 Column::Double(each(steps, |r| r.lr)),
                 Column::Double(each(steps, |r| r.grad_norm)),
                 Column::Whole(each(steps, |r| r.tokens.cast_signed())),
@@ -211,6 +212,7 @@ impl Column {
             Self::Flag(values) => values.len(),
             Self::Text(values) => values.len(),
             Self::Some(values) => values.len(),
+            Self::SomeDouble(values) => values.len(),
         }
     }
 
@@ -226,11 +228,8 @@ impl Column {
             Self::Double(values) => put::<DoubleType, W>(group, &values, None),
             Self::Flag(values) => put::<BoolType, W>(group, &values, None),
             Self::Text(values) => put::<ByteArrayType, W>(group, &values, None),
-            Self::Some(values) => {
-                let levels: Vec<i16> = values.iter().map(|value| i16::from(value.is_some())).collect();
-                let values: Vec<f32> = values.into_iter().flatten().collect();
-                put::<FloatType, W>(group, &values, Some(&levels))
-            }
+            Self::Some(values) => put_some::<FloatType, W>(group, values),
+            Self::SomeDouble(values) => put_some::<DoubleType, W>(group, values),
         }
     }
 }
@@ -246,6 +245,16 @@ fn put<T: DataType, W: Write + Send>(
         column.ok_or_else(|| ParquetError::General("more columns than the schema has".into()))?;
     column.typed::<T>().write_batch(values, levels, None)?;
     column.close()
+}
+
+/// Writes a column of which not every row has a value.
+fn put_some<T: DataType, W: Write + Send>(
+    group: &mut SerializedRowGroupWriter<'_, W>,
+    values: Vec<Option<T::T>>,
+) -> std::result::Result<(), ParquetError> {
+    let levels: Vec<i16> = values.iter().map(|value| i16::from(value.is_some())).collect();
+    let values: Vec<T::T> = values.into_iter().flatten().collect();
+    put::<T, W>(group, &values, Some(&levels))
 }
 
 /// Steps, layers, heads, and the number of each head.

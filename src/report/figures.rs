@@ -103,7 +103,8 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
     }
     let has_loss = |run: &RunData| {
         let held_out = run.evals.iter().map(|eval| eval.loss);
-        run.published.is_none() && run.steps.iter().map(|step| step.loss).chain(held_out).any(f64::is_finite)
+        run.published.is_none()
+            && run.steps.iter().filter_map(|step| step.loss).chain(held_out).any(f64::is_finite)
     };
     if comparison.runs.iter().any(has_loss) {
         add(

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde::Deserialize;
 
 use super::stats::Reference;
-use crate::config::Config;
+use crate::config::{Accumulation, Config};
 use crate::fault::{Fault, Kind, Result};
 use crate::observe::record::{
     Attention, EntropyThresholds, Eval, FfnScales, Layers, Nonfinite, Record, Slopes, Step,
@@ -92,12 +92,17 @@ impl RunData {
 
     fn configure(&mut self, text: &str) -> Result<()> {
         let path = self.dir.join("config.toml");
-        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
             let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
             Fault::new(Kind::Config, "the configuration of the run is not TOML")
                 .at(format!("{}, line {line}", path.display()))
                 .found(error.message())
         })?;
+        if let Some(train) = table.get_mut("train").and_then(toml::Value::as_table_mut) {
+            let micro_batches = train.get("gradient_accumulation_steps").and_then(toml::Value::as_integer);
+            let before = Accumulation::of_earlier_runs(micro_batches.unwrap_or(1).into());
+            train.entry("accumulation").or_insert_with(|| before.word().into());
+        }
         if let Some(name) = configuration_name(&table) {
             self.name = name;
         }
@@ -187,7 +192,11 @@ impl RunData {
     /// The first step in which a number was not finite.
     pub fn broke_at(&self) -> Option<u64> {
         let told = self.nonfinite.first().map(|record| record.step);
-        let step = self.steps.iter().find(|step| !step.loss.is_finite()).map(|step| step.step);
+        let step = self
+            .steps
+            .iter()
+            .find(|step| step.loss.is_some_and(|loss| !loss.is_finite()))
+            .map(|step| step.step);
         let attention = self.attention.iter().find(|record| record.nonfinite.iter().any(|&count| count > 0));
         [told, step, attention.map(|record| record.step)].into_iter().flatten().min()
     }

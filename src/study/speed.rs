@@ -68,7 +68,7 @@ impl Speeds {
 fn logged(run: &Run, path: &Path, adapter: &str) -> Option<f64> {
     let folder = RunFolder::read(path).ok()?;
     let environment: Value = serde_json::from_slice(&std::fs::read(folder.environment()).ok()?).ok()?;
-    let own = Config::load(&folder.config(), &[]).ok()?;
+    let own = Config::load_of_run(&folder.config(), &[]).ok()?;
     // A run of other sizes, or of another device, was not as fast.
     if environment["adapter"]["name"].as_str() != Some(adapter)
         || !own.differences(&run.config, &[]).is_empty()

@@ -44,7 +44,7 @@ impl State {
             return Ok(Self::Missing);
         }
         let folder = RunFolder::read(path)?;
-        let own = Config::load(&folder.config(), &[])?;
+        let own = Config::load_of_run(&folder.config(), &[])?;
         let differences = own.differences(&run.config, &[]);
         if !differences.is_empty() {
             return Ok(Self::Different(differences));

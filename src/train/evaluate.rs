@@ -5,7 +5,7 @@ use super::engine::Engine;
 use super::loader::load_weights;
 use crate::config::{Config, Order};
 use crate::data::{Batch, Batches, Corpus};
-use crate::fault::Result;
+use crate::fault::{Fault, Kind, Result};
 use crate::gpu::Gpu;
 use crate::observe::record::Eval;
 use std::path::Path;
@@ -39,20 +39,33 @@ pub fn evaluate(
     let layout = ModelTensors::of(&config.model, &engine.blueprint.arenas.specs());
     load_weights(&engine, checkpoint.model(&layout)?)?;
     let mut batch = Batch::new(train.batch_size, train.sequence_length);
-    let loss = mean_loss(&engine, &mut held_out, &mut batch, chunks, go_on)?;
+    let Some(mean) = mean_loss(&engine, &mut held_out, &mut batch, chunks, go_on)? else { return Ok(None) };
+    let Some(loss) = mean else {
+        return Err(Fault::new(Kind::Data, "there is nothing to evaluate on")
+            .at(&config.data.path)
+            .found(NO_TARGETS)
+            .remedy(
+                "evaluate on more chunks, with --chunks 0 on all of them, or on other data with --data",
+            ));
+    };
     let step = checkpoint.state().step;
-    Ok(loss.map(|loss| Evaluated { eval: Eval { step, loss, ppl: loss.exp() }, same_data }))
+    Ok(Some(Evaluated { eval: Eval { step, loss, ppl: loss.exp() }, same_data }))
 }
 
+/// What keeps an evaluation from having a result.
+pub(super) const NO_TARGETS: &str =
+    "held-out chunks in which every target is the end of text, which does not count";
+
 /// Mean cross-entropy of an engine's weights over the first `chunks` of `batches` (in whole batches; all of them with
-/// 0), in nats per token. `None` where `go_on`, which hears of the chunks done, says no.
+/// 0), in nats per token; `Some(None)` where no target of them counts. `None` where `go_on`, which hears of the chunks
+/// done, says no.
 pub(super) fn mean_loss(
     engine: &Engine,
     batches: &mut Batches,
     batch: &mut Batch,
     chunks: usize,
     go_on: &mut dyn FnMut(usize) -> bool,
-) -> Result<Option<f64>> {
+) -> Result<Option<Option<f64>>> {
     batches.seek(0);
     let limit = if chunks == 0 { usize::MAX } else { chunks };
     let (mut sum, mut counted, mut done) = (0.0, 0.0, 0);
@@ -68,5 +81,5 @@ pub(super) fn mean_loss(
         counted += f64::from(batch.counted);
         done += rows;
     }
-    Ok(Some(sum / counted))
+    Ok(Some((counted > 0.0).then_some(sum / counted)))
 }

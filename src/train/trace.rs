@@ -33,8 +33,8 @@ pub fn origin(engine: &Engine, step: u64, batches: &[Batch]) -> Result<Option<No
         return Ok(Some(found));
     }
     let tape = &engine.blueprint.micro.tape;
-    for (micro_batch, batch) in batches.iter().enumerate() {
-        engine.stage(step, micro_batch, batches.len(), batch);
+    for micro_batch in 0..batches.len() {
+        engine.stage(step, micro_batch, batches);
         for (i, node) in tape.nodes().iter().enumerate().filter(|(_, node)| !node.observing) {
             engine.micro.run_node(&engine.gpu, i)?;
             for &output in node.outputs.iter().filter(|&&o| tape.info(o).dtype != DType::U32) {

@@ -89,7 +89,7 @@ pub fn write_run(folder: &Path, made: &Made, seed: u64, size: Size) {
         let loss = if key == "sm_g" && step == steps / 3 { loss + 1.5 } else { loss };
         write(Record::Step(Step {
             step,
-            loss: number(loss),
+            loss: Some(number(loss)),
             lr: 1e-3 * (1.0 - t),
             grad_norm: number(1.0 + 0.3 * noise(draw, step + 7)),
             tokens: (step + 1) * 2048,

@@ -218,7 +218,7 @@ fn refuse_other_settings(path: &Path, config: &Config, free: &[&str]) -> Result<
     if !RunFolder::is_at(path) {
         return Ok(());
     }
-    let own = Config::load(&RunFolder::read(path)?.config(), &[])?;
+    let own = Config::load_of_run(&RunFolder::read(path)?.config(), &[])?;
     let differences = own.differences(config, free);
     if differences.is_empty() {
         return Ok(());

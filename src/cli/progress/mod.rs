@@ -180,13 +180,16 @@ impl TrainProgress {
         }
     }
 
-    fn step(&mut self, loss: f64) {
+    /// Counts a step, whose loss is absent where none of its targets counts.
+    fn step(&mut self, loss: Option<f64>) {
         self.step += 1;
         self.done += self.work;
-        self.loss = Some(match self.loss {
-            Some(smooth) if smooth.is_finite() && loss.is_finite() => smooth + NEWEST * (loss - smooth),
-            _ => loss,
-        });
+        self.loss = match (self.loss, loss) {
+            (Some(smooth), Some(loss)) if smooth.is_finite() && loss.is_finite() => {
+                Some(smooth + NEWEST * (loss - smooth))
+            }
+            (smooth, loss) => loss.or(smooth),
+        };
         self.arrivals.push_back(Instant::now());
         if self.arrivals.len() > WINDOW + 1 {
             self.arrivals.pop_front();

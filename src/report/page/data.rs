@@ -123,9 +123,10 @@ fn curves(run: &RunData) -> Value {
         let own = run.evals.iter().filter(|_| run.published.is_none());
         own.map(|eval| (eval.step, part(eval))).collect()
     };
+    let losses: Vec<_> = run.steps.iter().filter_map(|step| Some((step.step, step.loss?))).collect();
     let scale = run.steps.iter().filter_map(|step| Some((step.step, f64::from(step.loss_scale?))));
     let all = [
-        ("loss", thin(&steps(|step| step.loss), POINTS)),
+        ("loss", thin(&losses, POINTS)),
         ("held_out", evals(|eval| eval.loss)),
         ("perplexity", evals(|eval| eval.ppl)),
         ("grad_norm", thin(&steps(|step| step.grad_norm), POINTS)),

@@ -51,6 +51,7 @@ impl Blueprint {
             batch: config.train.batch_size,
             sequence: config.train.sequence_length,
             micro_batches: config.train.gradient_accumulation_steps,
+            accumulation: config.train.accumulation,
             training: true,
             entropy: config.observe.entropy,
             layers: config.observe.layers,

@@ -8,7 +8,7 @@ pub use blueprint::{Blueprint, Demand, settings, update_tape};
 pub use reading::{LayerReading, StepReading};
 
 use super::arena::Arenas;
-use crate::config::Config;
+use crate::config::{Accumulation, Config};
 use crate::data::Batch;
 use crate::fault::Result;
 use crate::gpu::{Gpu, ReadbackRing};
@@ -19,6 +19,7 @@ use crate::tape::{DType, Role, Tape, TensorInfo};
 use blueprint::parts;
 use reading::{learned, read_back, slope_places};
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 
 /// Steps whose results may be under way while the next one is recorded.
 const RING: usize = 3;
@@ -40,6 +41,11 @@ pub struct LossScale {
     pub good_steps: u32,
 }
 
+/// How many targets of a step count.
+fn targets(batches: &[Batch]) -> u64 {
+    batches.iter().map(|batch| u64::from(batch.counted)).sum()
+}
+
 /// A run's device side, ready to step.
 pub struct Engine {
     pub gpu: Gpu,
@@ -50,6 +56,8 @@ pub struct Engine {
     copying: Option<Plan>,
     evaluation: Plan,
     ring: ReadbackRing,
+    /// Targets of each step under way, oldest first.
+    targets: VecDeque<u64>,
     /// Names of the slope tensors read back each step, and which of their entries each layer uses.
     slopes: Vec<(String, usize, usize)>,
     /// Names of other parameters of few numbers that are read back each step.
@@ -103,6 +111,7 @@ impl Engine {
             copying,
             evaluation,
             ring,
+            targets: VecDeque::new(),
             slopes,
             learned,
             record: false,
@@ -161,7 +170,7 @@ impl Engine {
         let hyper = adamw::hyper(&settings(&self.blueprint.config), learning_rate, updates);
         let looks = self.blueprint.config.looks_at_layers(step);
         for (i, batch) in batches.iter().enumerate() {
-            self.write_batch(batch, step, i, 1.0 / (f64::from(batch.counted.max(1)) * batches.len() as f64));
+            self.write_batch(batch, step, i, self.target_weight(batches, i));
             let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
             if i == 0 {
                 self.store.clear(&mut encoder, Arenas::GRADIENTS);
@@ -182,14 +191,16 @@ impl Engine {
                 self.ring.submitted(submission);
             }
         }
+        self.targets.push_back(targets(batches));
         self.gpu.check()
     }
 
     /// The oldest step's results, if they have come; with `wait`, waits for them.
     pub fn take(&mut self, wait: bool) -> Result<Option<StepReading>> {
         let Some(reading) = self.ring.take_oldest(&self.gpu, wait)? else { return Ok(None) };
+        let targets = self.targets.pop_front().expect("every step under way has its count");
         let values: Vec<f32> = bytemuck::pod_collect_to_vec(&reading.bytes);
-        Ok(Some(self.read_step(reading.tag, &values)))
+        Ok(Some(self.read_step(reading.tag, targets, &values)))
     }
 
     /// Seconds that looking at the layers takes once; `None` where it is not done, or the device has no clock.
@@ -218,15 +229,25 @@ impl Engine {
         Ok(f64::from(self.store.read(&self.gpu, names::LOSS, 1)?[0]))
     }
 
-    /// Puts a micro-batch in place as `submit` does, with cleared gradients, and runs nothing. For tracing.
-    pub(super) fn stage(&self, step: u64, index: usize, of: usize, batch: &Batch) {
-        self.write_batch(batch, step, index, 1.0 / (f64::from(batch.counted.max(1)) * of as f64));
+    /// Puts micro-batch `index` of a step in place as `submit` does, the first with cleared gradients, and runs
+    /// nothing. For tracing.
+    pub(super) fn stage(&self, step: u64, index: usize, batches: &[Batch]) {
+        self.write_batch(&batches[index], step, index, self.target_weight(batches, index));
         if index == 0 {
             let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
             self.store.clear(&mut encoder, Arenas::GRADIENTS);
             self.store.clear(&mut encoder, OBSERVATIONS);
             self.gpu.queue.submit([encoder.finish()]);
         }
+    }
+
+    /// What one target of micro-batch `index` counts for in the loss of its step; 0 where there is no target at all.
+    fn target_weight(&self, batches: &[Batch], index: usize) -> f64 {
+        let count = match self.blueprint.config.train.accumulation {
+            Accumulation::Mean => targets(batches) as f64,
+            Accumulation::MeanOfMeans => f64::from(batches[index].counted) * batches.len() as f64,
+        };
+        if count > 0.0 { count.recip() } else { 0.0 }
     }
 
     fn write_batch(&self, batch: &Batch, step: u64, index: usize, scale: f64) {

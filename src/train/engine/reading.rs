@@ -9,6 +9,9 @@ use crate::ops::magnitudes::{WITH_MEDIAN, WITHOUT_MEDIAN};
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepReading {
     pub step: u64,
+    /// Targets that count; the loss is their mean, or with `mean_of_means` that of the micro-batches' means.
+    pub targets: u64,
+    /// 0 where there is no target.
     pub loss: f32,
     /// What attention entropy adds to that in what is trained for, λ included; there with the regularizer alone.
     pub entropy_penalty: Option<f32>,
@@ -45,7 +48,7 @@ pub struct LayerReading {
 }
 
 impl Engine {
-    pub(super) fn read_step(&self, step: u64, values: &[f32]) -> StepReading {
+    pub(super) fn read_step(&self, step: u64, targets: u64, values: &[f32]) -> StepReading {
         let base = self.store.span(OBSERVATIONS);
         let at = |name: &str| (self.store.span(name).offset - base.offset) as usize / 4;
         let model = &self.blueprint.config.model;
@@ -90,6 +93,7 @@ impl Engine {
             looked.then(|| self.read_layers(&values[rest..], scaling.map_or(1.0, |(scale, _)| scale)));
         StepReading {
             step,
+            targets,
             loss: values[at(names::LOSS)],
             entropy_penalty,
             grad_norm: verdict[0],

@@ -1,20 +1,20 @@
 //! The loop: batches in, steps submitted, readings taken as they come, evaluation and checkpoints on their
 //! cadence. `written` is what a step leaves in the log, `nonfinite` what happens when it breaks.
 
+mod evaluation;
 mod journal;
 mod nonfinite;
 mod written;
 
 use super::checkpoint::{Checkpoint, ModelTensors, Snapshot, TrainerState, WeightFile};
 use super::engine::{Engine, StepReading};
-use super::evaluate::mean_loss;
 use super::loader::{Loader, fresh_weights, load_weights};
 use super::run_folder::RunFolder;
 use crate::config::{Config, OnNonfinite, Order};
 use crate::data::{Batch, Batches, Corpus};
 use crate::fault::{Fault, Kind, Result};
 use crate::gpu::Gpu;
-use crate::observe::record::{Eval, Nonfinite, Record, Step};
+use crate::observe::record::{Eval, Nonfinite, Step};
 use crate::observe::units::ActiveUnits;
 use journal::Journal;
 use std::path::Path;
@@ -55,6 +55,12 @@ pub struct Trainer {
     recording: bool,
     /// The evaluation after the last step was broken off.
     owes_evaluation: bool,
+    /// The newest evaluation here whose loss was not finite, if it was the last one.
+    broken_evaluation: Option<Eval>,
+    /// Steps left out one after the other up to the last one, by `on_nonfinite = "skip"`.
+    skipped: u64,
+    /// Steps here without a target that counts.
+    without_targets: u64,
     /// What the data is known by; see [`Corpus::fingerprint`].
     data_fingerprint: u64,
     /// Since the last `layers` record.
@@ -124,6 +130,9 @@ impl Trainer {
             updates: 0,
             recording: false,
             owes_evaluation: false,
+            broken_evaluation: None,
+            skipped: 0,
+            without_targets: 0,
             data_fingerprint,
             active_units: ActiveUnits::default(),
             cost_told: false,
@@ -134,9 +143,6 @@ impl Trainer {
 
     fn fresh_weights(&self) -> Result<()> {
         if let Some(path) = self.config.train.init_from.as_ref().map(Path::new) {
-            // A folder as Hugging Face's models come in.
-            let within = path.join("model.safetensors");
-            let path = if within.is_file() { &within } else { path };
             let file = WeightFile::open_to_start(path, &self.layout)?;
             // What the file lacks starts as it would in a fresh model.
             if file.len() < self.layout.held().len() {
@@ -206,7 +212,7 @@ impl Trainer {
                 self.answer(&halted, stop, watch)?;
             }
         }
-        if self.done() { Ok(()) } else { self.interrupted(stop, watch) }
+        if self.done() { self.check_last_evaluation() } else { self.interrupted(stop, watch) }
     }
 
     /// Whether nothing is left to do.
@@ -317,20 +323,6 @@ impl Trainer {
         )
         .at(self.run.path().display())
         .remedy("go on with --resume"))
-    }
-
-    /// Evaluates on the held-out chunks and writes it down. Where `stop` comes first, a resumed run does it.
-    fn write_evaluation(&mut self, stop: &AtomicBool, watch: &mut dyn FnMut(Event)) -> Result<()> {
-        let chunks = self.config.train.eval_chunks;
-        let mut go_on = |_: usize| !stop.load(Ordering::Relaxed);
-        let loss = mean_loss(&self.engine, &mut self.held_out, &mut self.scratch[0], chunks, &mut go_on)?;
-        self.owes_evaluation = loss.is_none();
-        if let Some(loss) = loss {
-            let eval = Eval { step: self.step, loss, ppl: loss.exp() };
-            watch(Event::Eval(&eval));
-            self.journal.append(&Record::Eval(eval))?;
-        }
-        Ok(())
     }
 
     /// Writes a checkpoint.

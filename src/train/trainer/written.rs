@@ -14,12 +14,18 @@ impl Trainer {
         seconds: f64,
         watch: &mut dyn FnMut(Event),
     ) -> Result<()> {
+        let step = reading.step;
+        if !reading.halted {
+            self.skipped = 0;
+        }
+        if reading.targets == 0 {
+            self.tell_without_targets(step, watch);
+        }
         let train = &self.config.train;
         let each = train.tokens_per_step();
-        let step = reading.step;
         let record = Step {
             step,
-            loss: f64::from(reading.loss),
+            loss: (reading.targets > 0).then_some(f64::from(reading.loss)),
             entropy_penalty: reading.entropy_penalty,
             lr: train.learning_rate_at(step),
             grad_norm: f64::from(reading.grad_norm),
@@ -64,6 +70,21 @@ impl Trainer {
             }
         }
         Ok(())
+    }
+
+    /// Tells of a step without a loss: of the first, and whenever their number has doubled.
+    fn tell_without_targets(&mut self, step: u64, watch: &mut dyn FnMut(Event)) {
+        self.without_targets += 1;
+        if self.without_targets.is_power_of_two() {
+            let so_far = match self.without_targets {
+                1 => String::new(),
+                count => format!(", as in {} before", count - 1),
+            };
+            watch(Event::Note(format!(
+                "step {step} has no loss{so_far}: every target in it is the end of text, which does not count \
+                 (train.ignore_end_of_text)"
+            )));
+        }
     }
 
     /// Tells once what looking at the layers costs, beside a step that took so many `seconds`.

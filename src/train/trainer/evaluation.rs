@@ -1,0 +1,51 @@
+//! Evaluation on held-out text while a run trains.
+
+use super::{Event, Trainer};
+use crate::config::OnNonfinite;
+use crate::fault::{Fault, Kind, Result};
+use crate::observe::record::{Eval, Record};
+use crate::train::evaluate::{NO_TARGETS, mean_loss};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+impl Trainer {
+    /// Evaluates on the held-out chunks and writes it down. Where `stop` comes first, a resumed run does it.
+    pub(super) fn write_evaluation(&mut self, stop: &AtomicBool, watch: &mut dyn FnMut(Event)) -> Result<()> {
+        let chunks = self.config.train.eval_chunks;
+        let mut go_on = |_: usize| !stop.load(Ordering::Relaxed);
+        let mean = mean_loss(&self.engine, &mut self.held_out, &mut self.scratch[0], chunks, &mut go_on)?;
+        self.owes_evaluation = mean.is_none();
+        match mean {
+            None => {}
+            Some(None) => watch(Event::Note(format!(
+                "there is no held-out loss after step {}: the run has {NO_TARGETS}",
+                self.step
+            ))),
+            Some(Some(loss)) => {
+                let eval = Eval { step: self.step, loss, ppl: loss.exp() };
+                watch(Event::Eval(&eval));
+                self.broken_evaluation = (!eval.ppl.is_finite()).then(|| eval.clone());
+                self.journal.append(&Record::Eval(eval))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of a run that does not record broken numbers: its last evaluation must be finite. Everything is written by
+    /// then.
+    ///
+    /// # Errors
+    /// [`Kind::NonFinite`].
+    pub(super) fn check_last_evaluation(&self) -> Result<()> {
+        match &self.broken_evaluation {
+            Some(eval) if self.config.train.on_nonfinite != OnNonfinite::Record => {
+                Err(Fault::new(Kind::NonFinite, "training is done, but the last evaluation is not finite")
+                    .at(self.run.path().display())
+                    .found(format!("held-out loss {}, perplexity {}", eval.loss, eval.ppl))
+                    .remedy(
+                        "the last checkpoint is written; begin a new run with a lower train.learning_rate",
+                    ))
+            }
+            _ => Ok(()),
+        }
+    }
+}
