@@ -6,7 +6,6 @@ use crate::bench::products::{Extents, Products, Wanted, products};
 use crate::bench::{Bound, Ceilings, Host, KernelRow, Measured, Options, Part, Steps, measure};
 use crate::config::{Config, Norm};
 use crate::fault::{Fault, Kind, Result};
-use crate::gpu::OpenOptions;
 use crate::report::picture::Picture;
 use crate::report::roofline::{Ceiling, Point, rate_text, roofline};
 use clap::ValueEnum;
@@ -61,7 +60,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
-    let device = OpenOptions { device: global.device.clone(), ..OpenOptions::default() };
+    let device = global.options();
     if let Some(extents) = arguments.product {
         let wanted = Wanted { half: arguments.half, every_way: arguments.every_way };
         let measured = products(&device, arguments.rounds as usize, extents, wanted)?;

@@ -2,7 +2,7 @@
 
 use super::{Global, SOFTWARE_NOTE, bytes, say};
 use crate::fault::Result;
-use crate::gpu::{AdapterKind, Survey, choose, survey};
+use crate::gpu::{AdapterKind, Survey, survey};
 
 const AFTER_HELP: &str = "\
 Each adapter is opened once, so the subgroup size is what a shader saw, not what
@@ -23,9 +23,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
-    // Fails with the remedy where there is no adapter, or none of that name.
-    let taken = choose(global.device.as_deref())?.index;
-    let all = survey();
+    let (all, taken) = survey(&global.options())?;
     if arguments.json {
         for adapter in &all {
             let mut value = serde_json::json!(adapter.description);

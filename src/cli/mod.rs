@@ -23,7 +23,7 @@ mod verify;
 
 use crate::config::Config;
 use crate::fault::{Fault, Result};
-use crate::gpu::{Gpu, OpenOptions};
+use crate::gpu::{Backend, Gpu, OpenOptions};
 use crate::ops::Choices;
 use crate::train::kernels;
 use clap::builder::NonEmptyStringValueParser;
@@ -63,6 +63,12 @@ struct Global {
     /// The adapter to use: its index, or a part of its name, as `normfree devices` lists them [default: the best]
     #[arg(long, global = true, value_name = "INDEX|NAME", value_parser = NonEmptyStringValueParser::new())]
     device: Option<String>,
+    /// The only API to look for adapters through [default: WGPU_BACKEND, else all that the system has]
+    #[arg(long, global = true, value_enum)]
+    backend: Option<Backend>,
+    /// Leave matrix units alone, and ask no driver to open them; NORMFREE_NO_MATRIX_UNITS=1 does the same
+    #[arg(long, global = true)]
+    no_matrix_units: bool,
     /// No progress and no notes, only results and errors
     #[arg(short, long, global = true)]
     quiet: bool,
@@ -180,9 +186,15 @@ pub fn explain_panics() {
 }
 
 impl Global {
+    /// How the options say that a device is opened.
+    fn options(&self) -> OpenOptions {
+        let Self { device, backend, no_matrix_units, .. } = self.clone();
+        OpenOptions { device, backend, no_matrix_units, ..OpenOptions::default() }
+    }
+
     /// Opens the device a command computes on; says so where it is a software one that nobody asked for.
     fn open(&self) -> Result<Gpu> {
-        let gpu = Gpu::open(&OpenOptions { device: self.device.clone(), ..OpenOptions::default() })?;
+        let gpu = Gpu::open(&self.options())?;
         let description = gpu.description();
         if description.software() && self.device.is_none() {
             self.note(format!("{}: {}", SOFTWARE_NOTE, description.name));

@@ -211,8 +211,9 @@ fn compare_environments(folder: &RunFolder, config: &Config, gpu: &Gpu, global: 
     let show = |environment: &Value| {
         let text = |value: &Value| value.as_str().unwrap_or("unknown").to_owned();
         let adapter = &environment["adapter"];
-        let (version, name, driver) = (&environment["version"], &adapter["name"], &adapter["driver"]);
-        format!("{}, {}, normfree {}", text(name), text(driver), text(version))
+        let [name, api, driver] = ["name", "api", "driver"].map(|key| text(&adapter[key]));
+        let units = if adapter["cooperative"].as_u64() > Some(0) { " with matrix units" } else { "" };
+        format!("{name} through {api}{units}, {driver}, normfree {}", text(&environment["version"]))
     };
     let (then, here) = (show(&before), show(&now));
     if then != here {

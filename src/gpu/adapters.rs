@@ -1,7 +1,7 @@
 //! Which adapters there are, and which one a run takes.
 
 use crate::fault::{Fault, Kind, Result};
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 /// One adapter of this machine.
 pub struct Candidate {
@@ -34,16 +34,95 @@ impl Candidate {
     }
 }
 
-fn instance() -> &'static wgpu::Instance {
-    static INSTANCE: OnceLock<wgpu::Instance> = OnceLock::new();
-    INSTANCE.get_or_init(|| {
+/// An API of the system that adapters are reached through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Backend {
+    Vulkan,
+    Dx12,
+    Metal,
+}
+
+impl Backend {
+    const ALL: [Self; 3] = [Self::Vulkan, Self::Dx12, Self::Metal];
+
+    fn flag(self) -> wgpu::Backends {
+        match self {
+            Self::Vulkan => wgpu::Backends::VULKAN,
+            Self::Dx12 => wgpu::Backends::DX12,
+            Self::Metal => wgpu::Backends::METAL,
+        }
+    }
+
+    /// As it is typed.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Vulkan => "vulkan",
+            Self::Dx12 => "dx12",
+            Self::Metal => "metal",
+        }
+    }
+}
+
+/// wgpu's own variable, which names backends where no option does.
+const VARIABLE: &str = "WGPU_BACKEND";
+
+/// The backends that adapters are listed through, and what chose them; nothing where none was chosen.
+fn backends(wanted: Option<Backend>) -> Result<(wgpu::Backends, Option<String>)> {
+    let variable = std::env::var_os(VARIABLE).map(|value| value.to_string_lossy().into_owned());
+    let (chosen, by) = match (wanted, variable.filter(|value| !value.trim().is_empty())) {
+        (Some(backend), _) => (backend.flag(), format!("--backend {}", backend.word())),
+        (None, Some(value)) => (listed(&value)?, format!("{VARIABLE}={value}")),
+        (None, None) => return Ok((wgpu::Backends::PRIMARY, None)),
+    };
+    let there = wgpu::Instance::enabled_backend_features();
+    if !there.intersects(chosen) {
+        let here: Vec<&str> = words(there);
+        return Err(Fault::new(
+            Kind::Device,
+            format!("{} is not there on this system", words(chosen).join(", ")),
+        )
+        .at(by)
+        .remedy(format!("leave it out, or choose {}", here.join(" or "))));
+    }
+    Ok((chosen, Some(by)))
+}
+
+/// The backends that a list with commas names.
+fn listed(value: &str) -> Result<wgpu::Backends> {
+    let unknown = value.split(',').find(|word| words(wgpu::Backends::from_comma_list(word)).is_empty());
+    match unknown {
+        None => Ok(wgpu::Backends::from_comma_list(value)),
+        Some(word) => {
+            Err(Fault::new(Kind::Usage, format!("`{}` is no backend of this program", word.trim()))
+                .at(VARIABLE)
+                .found(value)
+                .remedy("vulkan, dx12 or metal would do, or several of them with commas between"))
+        }
+    }
+}
+
+fn words(backends: wgpu::Backends) -> Vec<&'static str> {
+    let named = Backend::ALL.iter().filter(|backend| backends.contains(backend.flag()));
+    named.map(|backend| backend.word()).collect()
+}
+
+/// One instance for each choice of backends: a driver that is not chosen is not even loaded.
+fn instance(backends: wgpu::Backends) -> wgpu::Instance {
+    static INSTANCES: Mutex<Vec<(wgpu::Backends, wgpu::Instance)>> = Mutex::new(Vec::new());
+    let mut instances = INSTANCES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, instance)) = instances.iter().find(|(of, _)| *of == backends) {
+        return instance.clone();
+    }
+    if instances.is_empty() {
         prepare_drivers();
-        wgpu::Instance::new(wgpu::InstanceDescriptor {
-            backends: wgpu::Backends::PRIMARY,
-            flags: wgpu::InstanceFlags::empty(),
-            ..wgpu::InstanceDescriptor::new_without_display_handle()
-        })
-    })
+    }
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+        backends,
+        flags: wgpu::InstanceFlags::empty(),
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    });
+    instances.push((backends, instance.clone()));
+    instance
 }
 
 /// Settings a driver reads when it is loaded, so they are made before the first instance. Never against the
@@ -68,14 +147,20 @@ fn prepare_drivers() {
     }
 }
 
-/// All adapters, in the driver's order. One device reached through two APIs is listed once for each.
-pub fn candidates() -> Vec<Candidate> {
-    let adapters = pollster::block_on(instance().enumerate_adapters(wgpu::Backends::PRIMARY));
-    adapters
-        .into_iter()
-        .enumerate()
-        .map(|(index, adapter)| Candidate { index, info: adapter.get_info(), adapter })
-        .collect()
+/// All adapters, in the drivers' order. One device reached through two backends is listed once for each.
+///
+/// # Errors
+/// [`Kind::Usage`] where `WGPU_BACKEND` names no backend; [`Kind::Device`] where the one chosen is not of this system,
+/// or there is no adapter.
+pub fn candidates(backend: Option<Backend>) -> Result<Vec<Candidate>> {
+    let (backends, chosen_by) = backends(backend)?;
+    let adapters = pollster::block_on(instance(backends).enumerate_adapters(backends));
+    if adapters.is_empty() {
+        return Err(no_adapter(chosen_by));
+    }
+    let candidate =
+        |(index, adapter): (usize, wgpu::Adapter)| Candidate { index, info: adapter.get_info(), adapter };
+    Ok(adapters.into_iter().enumerate().map(candidate).collect())
 }
 
 /// Where in the list the adapter stands that is taken unasked.
@@ -83,33 +168,56 @@ pub(super) fn preferred(all: &[Candidate]) -> Option<usize> {
     all.iter().enumerate().min_by_key(|(_, c)| (c.rank(), c.index)).map(|(i, _)| i)
 }
 
-/// The adapter to use: the one `wanted` names by index or part of its name, else the best by rank.
-pub fn choose(wanted: Option<&str>) -> Result<Candidate> {
-    let mut all = candidates();
-    if all.is_empty() {
-        return Err(no_adapter());
-    }
-    let Some(wanted) = wanted else {
-        let best = preferred(&all).unwrap_or(0);
-        return Ok(all.swap_remove(best));
-    };
-    let lower = wanted.to_lowercase();
-    let named = |c: &Candidate| c.info.name.to_lowercase().contains(&lower);
-    // A number that is no index may still be part of a name, as in RTX 4090.
-    let index = wanted.parse::<usize>().ok().and_then(|index| all.iter().position(|c| c.index == index));
-    match index.or_else(|| all.iter().position(named)) {
-        Some(i) => Ok(all.swap_remove(i)),
-        None => {
-            let list: Vec<String> = all.iter().map(|c| format!("{}: {}", c.index, c.info.name)).collect();
-            Err(Fault::new(Kind::Device, format!("no adapter matches `{wanted}`"))
-                .at("--device")
-                .found(list.join("; "))
-                .remedy("give an index or a part of one of these names"))
-        }
+/// Takes the adapter that `wanted` names out of a list, else the best by rank.
+///
+/// # Errors
+/// [`Kind::Device`] where none has that index or name.
+pub(super) fn choose(all: Vec<Candidate>, wanted: Option<&str>) -> Result<Candidate> {
+    let place = place(&all, wanted)?;
+    let mut all = all;
+    Ok(all.swap_remove(place))
+}
+
+/// Where in the list that adapter stands.
+pub(super) fn place(all: &[Candidate], wanted: Option<&str>) -> Result<usize> {
+    let names: Vec<&str> = all.iter().map(|candidate| candidate.info.name.as_str()).collect();
+    match wanted {
+        Some(wanted) => named(&names, wanted),
+        None => Ok(preferred(all).unwrap_or(0)),
     }
 }
 
-fn no_adapter() -> Fault {
+/// The place of the adapter that is `wanted` by index, or by a part of its name. Digits alone are an index: half of all
+/// names have a 5 in them somewhere.
+fn named(names: &[&str], wanted: &str) -> Result<usize> {
+    let digits = wanted.bytes().all(|byte| byte.is_ascii_digit());
+    let (found, what) = if digits {
+        let count = match names.len() {
+            1 => "there is 1 adapter, of index 0".to_owned(),
+            count => format!("there are {count} adapters, of indices 0 to {}", count - 1),
+        };
+        let index = wanted.parse::<usize>().ok().filter(|&index| index < names.len());
+        (index, format!("no adapter has the index {wanted}: {count}"))
+    } else {
+        let lower = wanted.to_lowercase();
+        let place = names.iter().position(|name| name.to_lowercase().contains(&lower));
+        (place, format!("no adapter has `{wanted}` in its name"))
+    };
+    found.ok_or_else(|| {
+        let list: Vec<String> = names.iter().enumerate().map(|(i, name)| format!("{i}: {name}")).collect();
+        Fault::new(Kind::Device, what)
+            .at("--device")
+            .found(list.join("; "))
+            .remedy("give an index or a part of one of these names")
+    })
+}
+
+fn no_adapter(chosen_by: Option<String>) -> Fault {
+    if let Some(by) = chosen_by {
+        return Fault::new(Kind::Device, "no adapter was found through the backend that was chosen")
+            .at(by)
+            .remedy("leave it out to look through all backends");
+    }
     let remedy = if cfg!(target_os = "linux") {
         "install a Vulkan driver; on Debian and Ubuntu `apt-get install libvulkan1 mesa-vulkan-drivers` \
          brings one that runs on any CPU"
@@ -117,4 +225,39 @@ fn no_adapter() -> Fault {
         "install the graphics driver of this machine (Metal on macOS, DirectX 12 or Vulkan on Windows)"
     };
     Fault::new(Kind::Device, "no GPU adapter was found, not even a software one").remedy(remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: [&str; 2] = ["NVIDIA GeForce RTX 4050", "llvmpipe (LLVM 15.0.6, 256 bits)"];
+
+    #[test]
+    fn digits_are_an_index_and_nothing_else() {
+        assert_eq!(named(&NAMES, "0").unwrap(), 0);
+        assert_eq!(named(&NAMES, "1").unwrap(), 1);
+        assert_eq!(named(&NAMES, "01").unwrap(), 1);
+        assert_eq!(named(&NAMES, "RTX 40").unwrap(), 0);
+        assert_eq!(named(&NAMES, "LLVMpipe").unwrap(), 1);
+        for beyond in ["2", "5", "4050", "256", "99999999999999999999999"] {
+            let fault = named(&NAMES, beyond).unwrap_err();
+            assert_eq!(fault.kind, Kind::Device);
+            let wanted = format!("the index {beyond}: there are 2 adapters, of indices 0 to 1");
+            assert!(fault.to_string().contains(&wanted), "{fault}");
+        }
+        let fault = named(&NAMES[..1], "1").unwrap_err();
+        assert!(fault.to_string().contains("there is 1 adapter, of index 0"), "{fault}");
+        let fault = named(&NAMES, "radeon").unwrap_err();
+        assert!(fault.to_string().contains("`radeon`") && fault.to_string().contains(NAMES[1]), "{fault}");
+    }
+
+    #[test]
+    fn a_list_of_backends_is_read_as_wgpu_reads_it() {
+        assert_eq!(listed("vulkan").unwrap(), wgpu::Backends::VULKAN);
+        assert_eq!(listed(" VK, d3d12").unwrap(), wgpu::Backends::VULKAN | wgpu::Backends::DX12);
+        for wrong in ["gl", "vulkan,metall", "vulkan,"] {
+            assert_eq!(listed(wrong).unwrap_err().kind, Kind::Usage, "{wrong}");
+        }
+    }
 }

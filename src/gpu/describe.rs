@@ -1,6 +1,7 @@
 //! Adapters as plain data, for people and for `env.json`.
 
 use super::{Candidate, Gpu, OpenOptions, candidates};
+use crate::fault::Result;
 use serde::Serialize;
 
 /// What kind of machinery an adapter is.
@@ -106,17 +107,21 @@ pub struct Survey {
     pub preferred: bool,
 }
 
-/// Every adapter of this machine, each opened once.
-pub fn survey() -> Vec<Survey> {
-    let all = candidates();
+/// Every adapter of this machine, each opened once; and the place in that list of the one that `options` take.
+///
+/// # Errors
+/// Those of [`candidates`]; [`crate::fault::Kind::Device`] where the options name none of them.
+pub fn survey(options: &OpenOptions) -> Result<(Vec<Survey>, usize)> {
+    let all = candidates(options.backend)?;
+    let taken = super::adapters::place(&all, options.device.as_deref())?;
     let preferred = super::adapters::preferred(&all);
     let look = |candidate: Candidate| {
         let preferred = Some(candidate.index) == preferred;
         let closed = Description::of(&candidate);
-        match Gpu::open_candidate(candidate, &OpenOptions::default()) {
+        match Gpu::open_candidate(candidate, options) {
             Ok(gpu) => Survey { description: gpu.description().clone(), refusal: None, preferred },
             Err(fault) => Survey { description: closed, refusal: Some(fault.to_string()), preferred },
         }
     };
-    all.into_iter().map(look).collect()
+    Ok((all.into_iter().map(look).collect(), taken))
 }

@@ -1,6 +1,7 @@
 //! The open device: limits, traits, buffers, submission, faults.
 
-use super::{Candidate, Description, choose, kept::Kept, pipelines::Pipelines};
+use super::adapters::choose;
+use super::{Backend, Candidate, Description, candidates, kept::Kept, pipelines::Pipelines};
 use crate::fault::{Fault, Kind, Result};
 use crate::ops::{Choices, Traits};
 use std::cell::{Cell, RefCell};
@@ -11,6 +12,10 @@ use std::sync::{Arc, Mutex};
 pub struct OpenOptions {
     /// Adapter index or part of its name; the best one where absent.
     pub device: Option<String>,
+    /// The only API to look for adapters through; the system's own ones where absent.
+    pub backend: Option<Backend>,
+    /// Leave matrix units alone, and do not even ask a driver for them.
+    pub no_matrix_units: bool,
     /// Keep the runtime checks (index clamps, loop bounds) in every shader.
     pub checked: bool,
     /// Use no subgroup operations even where the device has them: every kernel's plain variant.
@@ -52,25 +57,26 @@ struct Failure {
 impl Gpu {
     /// Opens the device the options name. Faults: no adapter, none of that name, the driver refuses.
     pub fn open(options: &OpenOptions) -> Result<Self> {
-        Self::open_candidate(choose(options.device.as_deref())?, options)
+        let all = candidates(options.backend)?;
+        Self::open_candidate(choose(all, options.device.as_deref())?, options)
     }
 
     /// Opens one adapter of the list.
     pub fn open_candidate(candidate: Candidate, options: &OpenOptions) -> Result<Self> {
-        let optional = wgpu::Features::SUBGROUP
-            | wgpu::Features::TIMESTAMP_QUERY
-            | wgpu::Features::SHADER_F16
-            | wgpu::Features::PIPELINE_CACHE
-            | matrix_units(options);
+        let features = candidate.adapter.features() & wanted_features(candidate.software(), options);
         let limits = candidate.adapter.limits();
+        let experimental_features = match features.contains(MATRIX_UNITS) {
+            // SAFETY: matrix units are used only where they were seen to be right. Experimental features may have
+            // unsound corners; the kernels here keep to whole fragments inside workgroup memory.
+            true => unsafe { wgpu::ExperimentalFeatures::enabled() },
+            false => wgpu::ExperimentalFeatures::disabled(),
+        };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("normfree"),
-            required_features: candidate.adapter.features() & optional,
+            required_features: features,
             required_limits: limits.clone(),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
-            // For matrix units, which are used only where they were seen to be right. Experimental features may have
-            // unsound corners; the kernels here keep to whole fragments inside workgroup memory.
-            experimental_features: unsafe { wgpu::ExperimentalFeatures::enabled() },
+            experimental_features,
             ..Default::default()
         };
         let (device, queue) =
@@ -352,16 +358,23 @@ pub fn cooperative_probe(side: u32, lanes: u32) -> crate::ops::Kernel {
     crate::ops::Kernel::new(&[], &text, "probe", &[("LANES", f64::from(lanes))])
 }
 
-/// The feature, but where it is not wanted: some drivers crash when they are asked what they have.
-fn matrix_units(options: &OpenOptions) -> wgpu::Features {
-    let off =
-        options.plain || std::env::var_os("NORMFREE_NO_MATRIX_UNITS").is_some_and(|value| !value.is_empty());
-    if off { wgpu::Features::empty() } else { wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX }
+const MATRIX_UNITS: wgpu::Features = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+
+/// The features that a device is opened with, where its adapter has them. Of software adapters nobody asks for matrix
+/// units: a CPU has none to win by, and Mesa's newer drivers crash as they compile what uses them.
+fn wanted_features(software: bool, options: &OpenOptions) -> wgpu::Features {
+    let off = std::env::var_os("NORMFREE_NO_MATRIX_UNITS").is_some_and(|value| !value.is_empty());
+    let mut features = wgpu::Features::SUBGROUP
+        | wgpu::Features::TIMESTAMP_QUERY
+        | wgpu::Features::SHADER_F16
+        | wgpu::Features::PIPELINE_CACHE;
+    features.set(MATRIX_UNITS, !(software || options.plain || options.no_matrix_units || off));
+    features
 }
 
 /// The sides of square fragments in f16, summed in f32, that an adapter lists; the largest first.
 fn fragment_sides(adapter: &wgpu::Adapter, device: &wgpu::Device) -> Vec<u32> {
-    let needed = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX | wgpu::Features::SHADER_F16;
+    let needed = MATRIX_UNITS | wgpu::Features::SHADER_F16;
     if !device.features().contains(needed) {
         return Vec::new();
     }
@@ -391,4 +404,25 @@ fn note(sink: &Mutex<Option<Failure>>, message: String, memory: bool) {
 /// Bytes for a person.
 pub(crate) fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MATRIX_UNITS, OpenOptions, wanted_features};
+
+    #[test]
+    fn matrix_units_are_asked_of_hardware_alone() {
+        let all = OpenOptions::default();
+        assert!(!wanted_features(true, &all).contains(MATRIX_UNITS), "software");
+        assert!(wanted_features(true, &all).contains(wgpu::Features::SHADER_F16));
+        // The variable may be set where the tests run.
+        let variable = std::env::var_os("NORMFREE_NO_MATRIX_UNITS").is_none_or(|value| value.is_empty());
+        assert_eq!(wanted_features(false, &all).contains(MATRIX_UNITS), variable, "hardware");
+        for options in [
+            OpenOptions { no_matrix_units: true, ..OpenOptions::default() },
+            OpenOptions { plain: true, ..OpenOptions::default() },
+        ] {
+            assert!(!wanted_features(false, &options).contains(MATRIX_UNITS), "{options:?}");
+        }
+    }
 }

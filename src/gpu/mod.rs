@@ -10,7 +10,7 @@ mod readback;
 mod stopwatch;
 mod trial;
 
-pub use adapters::{Candidate, candidates, choose};
+pub use adapters::{Backend, Candidate, candidates};
 pub use describe::{AdapterKind, Description, Survey, survey};
 pub use device::{Counters, Gpu, OpenOptions, cooperative_probe};
 pub use pipelines::Pipeline;

@@ -188,6 +188,34 @@ fn sizes_beyond_a_device() {
 fn adapters_that_are_not_there() {
     let place = Place::new();
     place.fails(&["devices", "--device", "nosuch"], 7, &["nosuch", "--device"]);
+    // The name of Mesa's software driver has these in it: "llvmpipe (LLVM 15.0.6, 256 bits)".
+    for index in ["5", "15", "256", "512"] {
+        for command in ["devices", "verify"] {
+            place.fails(
+                &[command, "--device", index],
+                7,
+                &[&format!("no adapter has the index {index}: there "), "--device"],
+            );
+        }
+    }
+    let elsewhere = if cfg!(target_os = "linux") { "dx12" } else { "vulkan" };
+    if cfg!(any(target_os = "linux", target_os = "macos")) {
+        place.fails(
+            &["devices", "--backend", elsewhere],
+            7,
+            &[elsewhere, "not there on this system", "--backend"],
+        );
+        let mut command = place.command(&["devices"]);
+        let output = command.env("WGPU_BACKEND", elsewhere).output().unwrap();
+        refused(&output, 7, &[elsewhere, "not there on this system", "WGPU_BACKEND"]);
+        // What is typed goes before what is set.
+        let here = if cfg!(target_os = "linux") { "vulkan" } else { "metal" };
+        let output = command.args(["--backend", here]).output().unwrap();
+        assert!(output.status.success(), "{}", super::shown(&output));
+    }
+    place.fails(&["devices", "--backend", "cuda"], 2, &["--backend", "vulkan", "dx12", "metal"]);
+    let output = place.command(&["devices"]).env("WGPU_BACKEND", "vulkan,cuda").output().unwrap();
+    refused(&output, 2, &["`cuda`", "WGPU_BACKEND", "vulkan, dx12 or metal"]);
     if cfg!(target_os = "linux") {
         for arguments in [&["devices"][..], &["verify"], &["train", "tiny.toml", "--dry-run"]] {
             let mut command = place.command(arguments);
