@@ -469,7 +469,7 @@ fn synthetic(name: &str, panel: &Panel, steps: u64, end: f64, breaks: u64) -> Ru
         let noise = 0.12 * (step as f64 * 12.9898).sin();
         let (tokens, grad_norm) = ((step + 1) * 2048, 1.0);
         run.steps.push(Step {
-            step,
+            step: step + 1,
             loss: Some(loss + noise),
             lr: 1e-3,
             grad_norm,
@@ -487,10 +487,10 @@ fn synthetic(name: &str, panel: &Panel, steps: u64, end: f64, breaks: u64) -> Ru
                 panel.values.iter().map(|row| row.iter().map(|&value| entropy(value)).collect()).collect();
             let layers = grid.iter().map(|row| row.iter().sum::<f32>() / row.len() as f32).collect();
             let nonfinite = vec![u64::from(lost) * 128; grid.len()];
-            run.attention.push(Attention { step, head_entropy: grid, layer_entropy: layers, nonfinite });
+            run.attention.push(Attention { step: step + 1, head_entropy: grid, layer_entropy: layers, nonfinite });
         }
         if step % 250 == 249 {
-            run.evals.push(Eval { step, loss: loss + 0.05, ppl: (loss + 0.05).exp() });
+            run.evals.push(Eval { step: step + 1, loss: loss + 0.05, ppl: (loss + 0.05).exp() });
         }
     }
     run
@@ -596,7 +596,7 @@ fn curves_are_legible_and_mark_where_a_run_broke() {
         }
     }
     let labels: Vec<&str> = texts(&loss).iter().map(|text| text.text.as_str()).collect();
-    for label in ["Step", "Loss (nats per token)", "Perplexity", "SM+LN+R"] {
+    for label in ["Steps done", "Loss (nats per token)", "Perplexity", "SM+LN+R", "SM (diverged at step 1,201)"] {
         assert!(labels.contains(&label), "{label} is missing");
     }
     // The cross of the broken run: two arms about its last finite point.
@@ -724,9 +724,9 @@ fn the_table_says_what_was_measured_against_what() {
     assert!(row("SM+G").contains("124,141,056"));
     assert!(row("SM+LN+G").contains("| – | 4% | 14% | 74% | 8% |"), "{markdown}");
     assert!(row("SM+LN+R").contains("−13.1%"), "{markdown}");
-    assert!(row("SM\\|x").contains("| NaN | NaN | – | 0% | 0% | 0% | 0% | 3.87 |"), "{markdown}");
+    assert!(row("SM\\|x").contains("| diverged | diverged | – | – | – | – | – | – |"), "{markdown}");
     assert!(markdown.contains("M: largest head entropy observed in these runs."));
-    assert!(markdown.contains("144 of 144 heads have no finite entropy"));
+    assert!(markdown.contains("\nSM\\|x: diverged at step 1,201; its loss and its heads count nowhere.\n"), "{markdown}");
     let widths: Vec<usize> = plain.lines().take(6).map(|line| line.chars().count()).collect();
     assert!(widths.windows(2).all(|pair| pair[0] == pair[1]), "{plain}");
 
@@ -752,7 +752,7 @@ fn the_published_heatmaps_give_the_published_shares() {
     }
     let csv = outcomes.csv();
     let columns: Vec<usize> = csv.lines().map(|line| line.split(',').count()).collect();
-    assert_eq!(columns, [20; 5], "{csv}");
+    assert_eq!(columns, [22; 5], "{csv}");
     assert!(csv.lines().nth(3).unwrap().ends_with(",3.87"), "{csv}");
     // The trap: against ln T, which no causal head reaches, hardly a head is overloaded.
     for (reference, shares) in [
@@ -865,9 +865,10 @@ fn a_study_is_taken_together_by_configuration() {
     let row = |name: &str| markdown.lines().find(|line| line.starts_with(&format!("| {name} |"))).unwrap();
     assert!(row("SM+G").contains("| 3 |") && row("SM+G").contains("n = 3, t = "), "{markdown}");
     assert!(row("SM+R").contains("n = 2, t = ") && row("SM+G").contains(" ± "), "{markdown}");
-    assert!(row("SM").contains("| 3, 3 NaN |") && row("SM").contains("0 shared seeds"), "{markdown}");
+    assert!(row("SM").contains("| 3, 3 diverged |") && row("SM").contains("0 shared seeds"), "{markdown}");
     assert!(markdown.contains("Left out: SM+R, seed 3: not begun."), "{markdown}");
-    assert!(row("SM").contains("| NaN | NaN | – |"), "{markdown}");
+    assert!(row("SM").contains("| diverged | diverged | – |"), "{markdown}");
+    assert!(markdown.contains("SM: 3 of 3 diverged, first at step 61; their losses"), "{markdown}");
 
     let options = Options { difference: Some(("SM+R".into(), "SM+G".into())), ..Options::default() };
     let figures = figures(&comparison, &options).unwrap();
@@ -902,7 +903,7 @@ fn a_study_is_taken_together_by_configuration() {
     for word in ["0", "0.1", "1", "ReLU", "no activation", "without normalization"] {
         assert!(written.contains(&word), "{word} is missing among {written:?}");
     }
-    assert!(comparison.runs.iter().filter_map(RunData::broke_at).all(|step| step == 60));
+    assert!(comparison.runs.iter().filter_map(RunData::broke_at).all(|step| step == 61));
 }
 
 #[test]

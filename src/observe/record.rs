@@ -3,6 +3,8 @@
 //! JSON has no NaN and no infinity, and a training log must not hide them: non-finite numbers are the
 //! strings `"nan"`, `"inf"` and `"-inf"`. What the GPU measures in f32 is kept as f32, so that the shortest
 //! decimal that reads back to the same bits is written.
+//!
+//! The log counts steps from 0, and evaluations by the steps done. People are told of steps done everywhere: [`nth`].
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +40,27 @@ impl Record {
             Self::Nonfinite(record) => record.step,
         }
     }
+
+    /// The record with its step counted as steps done, as an evaluation's is already.
+    pub fn by_steps_done(mut self) -> Self {
+        let step = match &mut self {
+            Self::Step(record) => &mut record.step,
+            Self::Attention(record) => &mut record.step,
+            Self::Slopes(record) => &mut record.step,
+            Self::EntropyThresholds(record) => &mut record.step,
+            Self::FfnScales(record) => &mut record.step,
+            Self::Layers(record) => &mut record.step,
+            Self::Nonfinite(record) => &mut record.step,
+            Self::Eval(_) => return self,
+        };
+        *step = nth(*step);
+        self
+    }
+}
+
+/// Which step that is, counted from 1, for a step that the log counts from 0: the steps done when it is.
+pub fn nth(step: u64) -> u64 {
+    step.saturating_add(1)
 }
 
 /// One optimizer step.

@@ -49,7 +49,10 @@ pub fn heatmap_over_training(
             .filter_map(|(run, name)| {
                 let after = run.attention.partition_point(|record| record.step <= step);
                 let record = &run.attention[after.saturating_sub(1)];
-                let note = format!("step {}", tick_text(record.step as f64, 1.0));
+                let note = match run.diverged_at().filter(|&lost| step >= lost) {
+                    Some(lost) => format!("diverged at step {}", tick_text(lost as f64, 1.0)),
+                    None => format!("step {}", tick_text(record.step as f64, 1.0)),
+                };
                 let values = widen(&record.head_entropy);
                 (!values.is_empty()).then(|| Panel { title: (*name).clone(), notes: vec![note], values })
             })

@@ -12,15 +12,17 @@ const LABEL: f64 = 14.0;
 
 /// Round numbers within `low` … `high`, about `count` of them, and the step between them.
 pub fn nice_ticks(low: f64, high: f64, count: usize) -> (Vec<f64>, f64) {
-    let rough = (high - low) / count.max(2) as f64;
-    if !(rough.is_finite() && rough > 0.0) {
+    let count = count.max(2);
+    let rough = (high - low) / count as f64;
+    // What is smaller than any normal number has no power of ten that could be its step.
+    if !(rough.is_finite() && rough > f64::MIN_POSITIVE * 10.0) {
         return (vec![low], 1.0);
     }
     let magnitude = 10f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * magnitude).into_iter().find(|&s| s >= rough * 0.999);
     let step = step.unwrap_or(10.0 * magnitude);
     let (first, last) = ((low / step - 1e-9).ceil() as i64, (high / step + 1e-9).floor() as i64);
-    ((first..=last).map(|k| k as f64 * step).collect(), step)
+    ((first..=last).take(2 * count + 2).map(|k| k as f64 * step).collect(), step)
 }
 
 /// A tick with the decimals its step needs, thousands set apart.
@@ -40,6 +42,23 @@ pub fn tick_text(value: f64, step: f64) -> String {
         out.push_str(fraction);
     }
     out
+}
+
+/// A tick of an axis, which has no room for many digits.
+fn axis_text(value: f64, step: f64) -> String {
+    if value.abs() >= 1e7 || (value != 0.0 && step < 1e-6) {
+        exponential(value)
+    } else {
+        tick_text(value, step)
+    }
+}
+
+/// 2e43 with one or three digits before the exponent.
+fn exponential(value: f64) -> String {
+    let text = format!("{value:.2e}");
+    let (digits, power) = text.split_once('e').unwrap_or((&text, "0"));
+    let digits = if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits };
+    format!("{digits}e{power}").replace('-', "−")
 }
 
 /// A plot area on the page and the ranges it shows.
@@ -75,7 +94,7 @@ impl Axes {
         for tick in ticks {
             let at = self.place((self.x.0, tick)).1;
             picture.line(vec![(self.left, at), (right, at)], 1.0, GRID);
-            let text = tick_text(tick, step);
+            let text = axis_text(tick, step);
             widest = widest.max(text::width(&text, TICK));
             picture.text(Text::new(self.left - 8.0, at, TICK, text).anchor(Anchor::End).color(INK));
         }
@@ -98,8 +117,8 @@ impl Axes {
                 let at = self.place((self.x.0, value.log10())).1;
                 picture.line(vec![(self.left, at), (right, at)], 1.0, GRID);
                 let text =
-                    if power.abs() > 4 { format!("{value:e}") } else { tick_text(value, value.min(1.0)) };
-                let text = Text::new(self.left - 8.0, at, TICK, text.replace('-', "−"));
+                    if power.abs() > 4 { exponential(value) } else { tick_text(value, value.min(1.0)) };
+                let text = Text::new(self.left - 8.0, at, TICK, text);
                 picture.text(text.anchor(Anchor::End).color(INK));
             }
         }
@@ -114,7 +133,7 @@ impl Axes {
         for tick in ticks {
             let at = self.place((tick, self.y.0)).0;
             picture.line(vec![(at, self.top), (at, bottom)], 1.0, GRID);
-            picture.text(Text::new(at, bottom + 14.0, TICK, tick_text(tick, step)).color(INK));
+            picture.text(Text::new(at, bottom + 14.0, TICK, axis_text(tick, step)).color(INK));
         }
         picture.text(Text::new(self.left + self.width / 2.0, bottom + 37.0, LABEL, label).color(INK));
     }
@@ -129,20 +148,26 @@ impl Axes {
     pub fn draw_exponential(&self, picture: &mut Picture, label: &str) {
         let right = self.left + self.width;
         picture.line(vec![(right, self.top), (right, self.top + self.height)], 1.2, INK);
-        let (mut decade, mut last) =
-            (10f64.powf((self.y.0 / std::f64::consts::LN_10).floor()), f64::INFINITY);
-        while decade.ln() <= self.y.1 {
-            for value in [1.0, 2.0, 3.0, 4.0, 5.0, 7.0].map(|digit| digit * decade) {
-                let at = self.place((self.x.1, value.ln())).1;
+        let (low, high) = (self.y.0.max(0.0) / std::f64::consts::LN_10, self.y.1 / std::f64::consts::LN_10);
+        // No more decades than labels have room: a loss of 12,000 is a perplexity of 5,212 digits.
+        let every = ((high - low) / (self.height / 22.0)).ceil().max(1.0) as usize;
+        let digits: &[f64] = if every == 1 { &[1.0, 2.0, 3.0, 4.0, 5.0, 7.0] } else { &[1.0] };
+        let mut last = f64::INFINITY;
+        for power in (low.floor() as i32..=high.floor() as i32).step_by(every) {
+            for digit in digits {
+                let loss = f64::from(power) * std::f64::consts::LN_10 + digit.ln();
+                let at = self.place((self.x.1, loss)).1;
                 let inside = (self.top - 0.5..=self.top + self.height + 0.5).contains(&at);
                 if inside && last - at >= 22.0 {
                     picture.line(vec![(right, at), (right + 4.0, at)], 1.2, INK);
-                    let text = tick_text(value, decade.min(1.0));
+                    let text = match power {
+                        ..7 => tick_text(digit * 10f64.powi(power), 1.0),
+                        _ => format!("{digit}e{power}"),
+                    };
                     picture.text(Text::new(right + 8.0, at, TICK, text).anchor(Anchor::Start).color(INK));
                     last = at;
                 }
             }
-            decade *= 10.0;
         }
         let label = Text::new(right + 52.0, self.top + self.height / 2.0, LABEL, label);
         picture.text(label.turned().color(INK));
@@ -191,6 +216,23 @@ impl Axes {
             previous = Some(point);
         }
         finish(&mut piece);
+    }
+
+    /// Triangles at the upper or the lower edge where a curve leaves the frame: it goes on there, out of sight.
+    pub fn mark_leaving(&self, picture: &mut Picture, points: &[(f64, f64)], color: Rgb) {
+        let mut marked: Option<(f64, bool)> = None;
+        for &(x, y) in points.iter().filter(|point| point.1.is_finite() && !self.shows(**point)) {
+            let (at, above) = (self.place((x, self.y.0)).0, y > self.y.1);
+            // One for a stretch: beside each other they would be a line.
+            if marked.is_some_and(|(last, side)| side == above && at - last < 9.0) {
+                continue;
+            }
+            marked = Some((at, above));
+            let (edge, side) = if above { (self.top, 1.0) } else { (self.top + self.height, -1.0) };
+            let corners = [(at - 4.0, edge + 7.0 * side), (at + 4.0, edge + 7.0 * side), (at, edge)];
+            let closed: Vec<_> = corners.into_iter().chain([corners[0]]).collect();
+            picture.line(closed, 2.0, color);
+        }
     }
 
     /// Whether a point lies inside the frame.

@@ -3,8 +3,10 @@
 use super::axes::{Axes, QUIET, last_finite};
 use super::colormap::{OKABE_ITO, Rgb};
 use super::comparison::{Comparison, Group};
+use super::diverged::Divergence;
 use super::legend::{self, Entry, Swatch};
 use super::picture::{Anchor, Picture, Text};
+use super::reach::{Track, far, of_losses};
 use super::run::RunData;
 use crate::fault::{Fault, Kind, Result};
 
@@ -16,8 +18,6 @@ const BELOW: f64 = 50.0;
 const SMALL: f64 = 12.5;
 /// The training loss is averaged over this part of the run.
 const WINDOW: f64 = 0.02;
-/// The loss axis leaves out this first part of the run, where the loss falls from ln V.
-const TRANSIENT: f64 = 0.1;
 /// More points than this along a curve cannot be seen.
 const MOST_POINTS: usize = 1500;
 
@@ -29,6 +29,7 @@ struct Curve {
     dash: Option<f64>,
     /// The marker of held-out losses.
     shape: usize,
+    diverged: Option<u64>,
 }
 
 /// The colour and the dash of the configuration at `index`.
@@ -40,7 +41,7 @@ pub(super) fn style(index: usize) -> (Rgb, Option<f64>) {
 
 /// Training loss (averaged over 2% of the run) and held-out loss of every run over the steps, runs of one
 /// configuration alike; with `perplexity`, an axis on the right reads e^loss. A cross marks where a run stopped being
-/// finite.
+/// finite, a triangle where its loss is beyond the frame, whose range is that of the runs that learn.
 ///
 /// # Errors
 /// `Usage` when no run has a finite loss.
@@ -53,26 +54,25 @@ pub fn loss_curves(comparison: &Comparison, perplexity: bool) -> Result<Picture>
         comparison.of(group).map(|run| curve(run, index)).collect()
     };
     let curves: Vec<Curve> = groups.iter().enumerate().flat_map(of_group).collect();
-    let all = || curves.iter().flat_map(|curve| curve.train.iter().chain(&curve.held_out)).copied();
-    let last = all().map(|point| point.0).fold(0.0, f64::max);
-    let finite = |from: f64| all().filter(move |point| point.0 >= from && point.1.is_finite()).map(|p| p.1);
-    let settled = if finite(last * TRANSIENT).next().is_some() { last * TRANSIENT } else { 0.0 };
-    let low = finite(0.0).fold(f64::INFINITY, f64::min);
-    let high = finite(settled).fold(f64::NEG_INFINITY, f64::max);
-    if !(low.is_finite() && high.is_finite()) {
+    let tracks: Vec<Track> = curves.iter().map(Curve::track).collect();
+    let last = tracks.iter().flat_map(|track| &track.points).map(|point| point.0).fold(0.0, f64::max);
+    let Some((low, high)) = of_losses(&tracks, true) else {
         return Err(Fault::new(Kind::Usage, "no run has a finite loss to draw"));
-    }
+    };
+    let far = far(&tracks);
     let room = ((high - low) * 0.06).max(0.02);
 
     let plot = (720.0, 400.0);
     let seeds = if comparison.seeds() { "; a line for each seed" } else { "" };
-    let note = format!("lines: training loss, averaged over 2% of the run; points: held-out loss{seeds}");
+    let note = format!(
+        "lines: training loss, averaged over 2% of the run; points: held-out loss{seeds}; triangles: beyond the frame"
+    );
     let right = if perplexity { RIGHT } else { 0.0 };
     let width = 2.0 * MARGIN + LEFT + plot.0 + right + 12.0;
     let left = MARGIN + LEFT;
     let entry = |(index, group): (usize, &&Group)| {
         let (color, dash) = style(index);
-        (group.name.clone(), color, Swatch::Marked(dash, index))
+        (told(comparison, group), color, Swatch::Marked(dash, index))
     };
     let named: Vec<(String, Rgb, Swatch)> = groups.iter().enumerate().map(entry).collect();
     let entries: Vec<Entry<'_>> =
@@ -95,13 +95,18 @@ pub fn loss_curves(comparison: &Comparison, perplexity: bool) -> Result<Picture>
         x: (0.0, if last > 0.0 { last } else { 1.0 }),
         y: (low - room, high + room),
     };
-    axes.draw(&mut picture, "Step", "Loss (nats per token)");
+    axes.draw(&mut picture, "Steps done", "Loss (nats per token)");
     if perplexity {
         axes.draw_exponential(&mut picture, "Perplexity");
     }
     let thickness = if comparison.seeds() { 1.1 } else { 1.8 };
     for curve in &curves {
         axes.curve(&mut picture, &curve.train, thickness, curve.color, curve.dash);
+        // The steep beginning leaves it too, as everybody expects.
+        let out = |point: &&(f64, f64)| !(0.0..=far).contains(&point.1);
+        for points in [&curve.train, &curve.held_out] {
+            axes.mark_leaving(&mut picture, &points.iter().filter(out).copied().collect::<Vec<_>>(), curve.color);
+        }
         for &point in curve.held_out.iter().filter(|point| axes.shows(**point)) {
             legend::marker(&mut picture, axes.place(point), curve.shape, curve.color);
         }
@@ -112,38 +117,70 @@ pub fn loss_curves(comparison: &Comparison, perplexity: bool) -> Result<Picture>
     Ok(picture)
 }
 
+/// What a configuration is called in the key, with when it diverged.
+fn told(comparison: &Comparison, group: &Group) -> String {
+    match Divergence::of(comparison.of(group)) {
+        Some(divergence) => format!("{} ({divergence})", group.name),
+        None => group.name.clone(),
+    }
+}
+
 fn curve(run: &RunData, shape: usize) -> Curve {
     let (color, dash) = style(shape);
-    let losses = run.steps.iter().filter_map(|step| Some((step.step as f64, step.loss?)));
-    let losses: Vec<(f64, f64)> = losses.collect();
+    let losses: Vec<(f64, f64)> = run.losses().map(|(step, loss)| (step as f64, loss)).collect();
     let window = (losses.len() as f64 * WINDOW).round() as usize;
     let held_out = run.evals.iter().map(|eval| (eval.step as f64, eval.loss)).collect();
-    Curve { train: thin(&smooth(&losses, window)), held_out, color, dash, shape }
+    // Only what is drawn is averaged: the window grows with the run, as its points do.
+    let train = kept(&losses).into_iter().map(|index| averaged(&losses, index, window)).collect();
+    Curve { train, held_out, color, dash, shape, diverged: run.diverged_at() }
+}
+
+impl Curve {
+    fn track(&self) -> Track {
+        let points = self.train.iter().chain(&self.held_out).copied().collect();
+        Track { points, diverged: self.diverged }
+    }
 }
 
 /// A moving average over `window` points (at least one) that never reaches over a non-finite value, which stays
 /// what it is. It is centred; at the start, where the loss is steep, narrower; at the end it looks back.
 pub fn smooth(points: &[(f64, f64)], window: usize) -> Vec<(f64, f64)> {
-    let half = window / 2;
-    let averaged = |index: usize| {
-        if !points[index].1.is_finite() {
-            return points[index];
-        }
-        let before = points[..index].iter().rev().take(half).take_while(|point| point.1.is_finite()).count();
-        let after = points[index + 1..].iter().take(half).take_while(|point| point.1.is_finite()).count();
-        let near = &points[index - before..=index + after.min(before)];
-        (points[index].0, near.iter().map(|point| point.1).sum::<f64>() / near.len() as f64)
-    };
-    (0..points.len()).map(averaged).collect()
+    (0..points.len()).map(|index| averaged(points, index, window)).collect()
 }
 
-/// At most `MOST_POINTS` points, evenly chosen, the last one and the ends of finite stretches among them.
+/// The point of [`smooth`] at `index`.
+fn averaged(points: &[(f64, f64)], index: usize, window: usize) -> (f64, f64) {
+    let half = window / 2;
+    if !points[index].1.is_finite() {
+        return points[index];
+    }
+    let before = points[..index].iter().rev().take(half).take_while(|point| point.1.is_finite()).count();
+    let after = points[index + 1..].iter().take(half).take_while(|point| point.1.is_finite()).count();
+    let near = &points[index - before..=index + after.min(before)];
+    (points[index].0, near.iter().map(|point| point.1).sum::<f64>() / near.len() as f64)
+}
+
+/// At most about twice `MOST_POINTS` points, evenly chosen, the last one and the ends of finite stretches among them.
 pub(super) fn thin(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    kept(points).into_iter().map(|index| points[index]).collect()
+}
+
+/// The indices of [`thin`].
+fn kept(points: &[(f64, f64)]) -> Vec<usize> {
     let every = points.len().div_ceil(MOST_POINTS).max(1);
     let finite = |index: usize| points.get(index).is_some_and(|point| point.1.is_finite());
-    let kept = |&index: &usize| {
-        let edge = index > 0 && finite(index - 1) != finite(index) || finite(index) != finite(index + 1);
-        index % every == 0 || edge
+    let edge = |&index: &usize| {
+        index > 0 && finite(index - 1) != finite(index) || finite(index) != finite(index + 1)
     };
-    (0..points.len()).filter(kept).map(|index| points[index]).collect()
+    let mut kept = Vec::new();
+    for first in (0..points.len()).step_by(every) {
+        let edges = (first + 1..(first + every).min(points.len())).filter(edge);
+        kept.push(first);
+        // A run whose every other step breaks has no more points to see than others.
+        kept.extend(edges.take(if every > 4 { 4 } else { every }));
+    }
+    if kept.last().is_some_and(|&last| last + 1 < points.len()) {
+        kept.push(points.len() - 1);
+    }
+    kept
 }

@@ -3,6 +3,7 @@
 use super::colormap::Colormap;
 use super::comparison::Comparison;
 use super::curves::loss_curves;
+use super::diverged::Divergence;
 use super::heatmap::{Panel, Scale, columns, difference, heatmap_in};
 use super::layers::{Quantity, layer_curves, without_zeros};
 use super::picture::Picture;
@@ -104,12 +105,13 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
     let has_loss = |run: &RunData| {
         let held_out = run.evals.iter().map(|eval| eval.loss);
         run.published.is_none()
-            && run.steps.iter().filter_map(|step| step.loss).chain(held_out).any(f64::is_finite)
+            && run.losses().map(|step| step.1).chain(held_out).any(f64::is_finite)
     };
     if comparison.runs.iter().any(has_loss) {
         add(
             "loss",
-            "Training loss (averaged over 2% of the run) and held-out loss (points). A cross: not finite from there on.",
+            "Training loss (averaged over 2% of the run) and held-out loss (points). A cross: not finite from there on; \
+             a triangle: beyond the frame, which shows what is in reach of the losses that the runs began with.",
             loss_curves(comparison, options.perplexity)?,
         );
     }
@@ -127,7 +129,7 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
     if has_slopes(comparison) {
         add(
             "slope_stability",
-            "Fixed slopes: the step at which a number first was not finite (none until the step reached: empty \
+            "Fixed slopes: the step in which a number first was not finite (none until the step reached: empty \
              triangle), and the share of collapsed heads.",
             slope_stability(comparison, options.reference)?,
         );
@@ -158,7 +160,11 @@ fn pair(comparison: &Comparison, options: &Options) -> Result<Option<(usize, usi
 pub fn entropy_panels(comparison: &Comparison, reference: Reference) -> Result<Vec<Panel>> {
     let spreads = spreads(&comparison.runs, reference)?;
     let shares = |index: usize| {
-        let spread = spreads[index].as_ref()?;
+        let Some(spread) = spreads[index].as_ref() else {
+            let (run, record) = (&comparison.runs[index], comparison.runs[index].attention.last()?);
+            let lost = run.diverged_at().is_none_or(|lost| record.step >= lost);
+            return (!lost).then(|| format!("heads as they were at step {}", tick_text(record.step as f64, 1.0)));
+        };
         let (overload, collapse) = (percent(spread.overload()), percent(spread.collapse()));
         Some(match spread.nonfinite == spread.heads {
             true => "no head has a finite entropy".to_owned(),
@@ -172,13 +178,14 @@ pub fn entropy_panels(comparison: &Comparison, reference: Reference) -> Result<V
 fn entropy_panel(comparison: &Comparison, index: usize, shares: Option<String>) -> Option<Panel> {
     let run = &comparison.runs[index];
     let (values, record) = (run.entropies()?, run.attention.last()?);
-    let mut reached = match &run.published {
+    let divergence = Divergence::of(std::iter::once(run));
+    let mut reached = match (&run.published, divergence) {
         // Of published matrices little but the entropies is known.
-        Some(_) => format!("{} layers of {} heads", values.len(), values.first().map_or(0, Vec::len)),
-        // Records count steps from 0.
-        None => format!("{} steps", tick_text(record.step as f64 + 1.0, 1.0)),
+        (Some(_), _) => format!("{} layers of {} heads", values.len(), values.first().map_or(0, Vec::len)),
+        (None, Some(divergence)) => divergence.to_string(),
+        (None, None) => format!("{} steps", tick_text(record.step as f64, 1.0)),
     };
-    if let Some(eval) = run.evals.last() {
+    if let Some(eval) = run.evals.last().filter(|_| divergence.is_none()) {
         reached.push_str(&format!(" · perplexity {}", decimal(eval.ppl, 2)));
     }
     let notes = std::iter::once(reached).chain(shares).collect();

@@ -58,6 +58,12 @@ pub(super) fn columns(count: usize) -> usize {
     if count <= 3 { count.max(1) } else { full.unwrap_or(square) }
 }
 
+/// An entropy as every drawing of it shows it, to hundredths of a nat; of those shown differences are taken, so that a
+/// head has one number whatever draws it. Never −0.
+pub(super) fn rounded(entropy: f64) -> f64 {
+    (entropy * 100.0).round() / 100.0 + 0.0
+}
+
 /// What the cells' colours and numbers mean.
 #[derive(Clone, Copy, Debug)]
 enum Shade {
@@ -84,11 +90,11 @@ impl Shade {
 
     /// Two decimals; of differences the sign as well, which no colour tells in grey.
     fn number(self, value: f64) -> String {
-        // Adding 0 turns −0.00 into 0.00.
-        let value = (value * 100.0).round() / 100.0 + 0.0;
+        let value = rounded(value);
+        let text = if value.abs() < 1e4 { format!("{value:.2}") } else { format!("{value:.0e}") };
         match self {
-            Self::Difference { .. } if value > 0.0 => format!("+{value:.2}"),
-            _ => format!("{value:.2}").replace('-', "−"),
+            Self::Difference { .. } if value > 0.0 => format!("+{text}"),
+            _ => text.replace('-', "−"),
         }
     }
 
@@ -142,7 +148,7 @@ pub(super) fn heatmap_up_to(
     draw(columns(panels.len()), panels, (title, caption), Scale::Shared, shade)
 }
 
-/// Draws how far the entropies of `one` lie above those of `other`, head by head.
+/// Draws how far the entropies of `one`, as they are shown, lie above those of `other`, head by head.
 ///
 /// # Errors
 /// `Usage` where the two are not of one shape, or have no head.
@@ -156,7 +162,8 @@ pub fn difference(one: &Panel, other: &Panel, caption: &str) -> Result<Picture> 
             .remedy("name two runs with as many layers and heads"));
     }
     let rows = one.values.iter().zip(&other.values);
-    let values = rows.map(|(a, b)| a.iter().zip(b).map(|(a, b)| a - b).collect()).collect();
+    let minus = |(a, b): (&f64, &f64)| rounded(rounded(*a) - rounded(*b));
+    let values = rows.map(|(a, b)| a.iter().zip(b).map(minus).collect()).collect();
     let title = format!("{} minus {}", one.title, other.title);
     let spoken = format!("Difference of mean attention entropies (nats) per layer and head: {title}");
     let panel = Panel { title, notes: Vec::new(), values };

@@ -6,6 +6,7 @@ use super::axes::{Axes, INK, QUIET, last_finite};
 use super::colormap::{Colormap, Rgb, WHITE};
 use super::comparison::{Comparison, Group};
 use super::curves::thin;
+use super::diverged::Divergence;
 use super::heatmap::columns;
 use super::picture::{Anchor, Picture, Text};
 use super::run::RunData;
@@ -162,10 +163,18 @@ impl Quantity {
     }
 }
 
+/// One run's records, and the step at which it diverged.
+struct Seed {
+    series: Series,
+    diverged: Option<u64>,
+}
+
 /// One configuration: the records of its seeds.
 struct Panel<'a> {
     name: &'a str,
-    seeds: Vec<Series>,
+    /// When its runs diverged, in words.
+    note: Option<String>,
+    seeds: Vec<Seed>,
     ceiling: Option<f64>,
 }
 
@@ -177,20 +186,30 @@ struct Panel<'a> {
 /// `Usage` when no run has records of it.
 pub fn layer_curves(comparison: &Comparison, quantity: Quantity) -> Result<Picture> {
     let (panels, _) = panels(comparison, quantity);
-    let records = || panels.iter().flat_map(|panel| panel.seeds.iter().flatten());
+    let seeds = || panels.iter().flat_map(|panel| &panel.seeds);
+    let records = || seeds().flat_map(|seed| &seed.series);
     let depth = records().map(|(_, layers)| layers.len()).max().unwrap_or(0);
     if depth == 0 {
         let what = quantity.title();
         return Err(Fault::new(Kind::Usage, format!("no run has records to draw: {what}")));
     }
-    let values = records().flat_map(|(_, layers)| layers).map(|&value| quantity.on_axis(value));
+    // What a run holds that learns no more would take the room of the others.
+    let learnt = |seed: &Seed, step: u64| RunData::learns_at(seed.diverged, step);
+    let any = seeds().any(|seed| seed.series.iter().any(|record| learnt(seed, record.0)));
+    let told = seeds().flat_map(|seed| {
+        seed.series.iter().filter(move |record| !any || learnt(seed, record.0)).flat_map(|record| &record.1)
+    });
+    let values = told.map(|&value| quantity.on_axis(value));
     let y = range(quantity, values.chain(panels.iter().filter_map(|panel| panel.ceiling)));
 
     // More than three side by side are too small in print.
     let columns = columns(panels.len()).min(3);
     let rows = panels.len().div_ceil(columns);
-    let title_width =
-        panels.iter().map(|panel| text::width(panel.name, TITLE) * text::SLACK).fold(0.0, f64::max);
+    let title = |panel: &Panel<'_>| {
+        let note = panel.note.as_deref().map_or(0.0, |note| text::width(note, SMALL) + 14.0);
+        (text::width(panel.name, TITLE) + note) * text::SLACK
+    };
+    let title_width = panels.iter().map(title).fold(0.0, f64::max);
     let room = (LEFT + PLOT.0.max(title_width), ABOVE + PLOT.1 + BELOW);
     let width = MARGIN + columns as f64 * (room.0 + GAP) + KEY + MARGIN;
     let height = 2.0 * MARGIN + rows as f64 * (room.1 + GAP) - GAP;
@@ -199,8 +218,9 @@ pub fn layer_curves(comparison: &Comparison, quantity: Quantity) -> Result<Pictu
     for (index, panel) in panels.iter().enumerate() {
         let left = MARGIN + (index % columns) as f64 * (room.0 + GAP) + LEFT;
         let above = MARGIN + (index / columns) as f64 * (room.1 + GAP);
-        let last = panel.seeds.iter().flatten().map(|(step, _)| *step).max().unwrap_or(0);
-        let x = (0.0, last as f64 + 1.0);
+        let records = panel.seeds.iter().flat_map(|seed| &seed.series);
+        let last = records.map(|(step, _)| *step).max().unwrap_or(0);
+        let x = (0.0, last.max(1) as f64);
         let axes = Axes { left, top: above + ABOVE, width: PLOT.0, height: PLOT.1, x, y };
         draw_panel(&mut picture, panel, quantity, &axes, &color);
     }
@@ -230,7 +250,9 @@ fn panels(comparison: &Comparison, quantity: Quantity) -> (Vec<Panel<'_>>, Vec<&
     let (mut panels, mut left_out) = (Vec::new(), Vec::new());
     for group in &comparison.groups {
         let runs = comparison.of(group).filter(|run| run.published.is_none());
-        let seeds: Vec<Series> = runs.map(|run| quantity.series(run)).filter(|s| !s.is_empty()).collect();
+        let seed = |run: &RunData| Seed { series: quantity.series(run), diverged: run.diverged_at() };
+        let seeds: Vec<Seed> = runs.map(seed).filter(|seed| !seed.series.is_empty()).collect();
+        let note = Divergence::of(comparison.of(group)).map(|divergence| divergence.to_string());
         let ceiling = match quantity {
             Quantity::Entropy => comparison.of(group).find_map(|run| run.context).map(causal_ceiling),
             Quantity::Slopes => Some(0.0),
@@ -239,7 +261,7 @@ fn panels(comparison: &Comparison, quantity: Quantity) -> (Vec<Panel<'_>>, Vec<&
         if !seeds.is_empty() && choosy && !has_zeros(group) {
             left_out.push(group.name.as_str());
         } else if !seeds.is_empty() {
-            panels.push(Panel { name: &group.name, seeds, ceiling });
+            panels.push(Panel { name: &group.name, note, seeds, ceiling });
         }
     }
     (panels, left_out)
@@ -274,12 +296,17 @@ fn draw_panel(
 ) {
     let title = Text::new(axes.left, axes.top - ABOVE + 14.0, TITLE, panel.name);
     picture.text(title.anchor(Anchor::Start).bold().color(INK));
+    if let Some(note) = &panel.note {
+        let beside = axes.left + text::width(panel.name, TITLE) * text::SLACK + 14.0;
+        let note = Text::new(beside, axes.top - ABOVE + 14.0, SMALL, note);
+        picture.text(note.anchor(Anchor::Start).color(QUIET));
+    }
     if quantity.logarithmic() {
-        axes.draw_x(picture, "Step");
+        axes.draw_x(picture, "Steps done");
         axes.draw_y_decades(picture, quantity.label());
         axes.draw_frame(picture);
     } else {
-        axes.draw(picture, "Step", quantity.label());
+        axes.draw(picture, "Steps done", quantity.label());
     }
     if let Some(ceiling) = panel.ceiling {
         let ends = [(axes.x.0, ceiling), (axes.x.1, ceiling)].map(|end| axes.place(end));
@@ -287,7 +314,7 @@ fn draw_panel(
     }
     let several = panel.seeds.len() > 1;
     for seed in &panel.seeds {
-        for (layer, points) in lines(seed, quantity).into_iter().enumerate() {
+        for (layer, points) in lines(&seed.series, quantity).into_iter().enumerate() {
             let (width, color) =
                 if several { (0.8, WHITE.mix(color(layer), 0.45)) } else { (1.8, color(layer)) };
             axes.curve(picture, &thin(&points), width, color, None);
@@ -314,9 +341,9 @@ fn lines(series: &Series, quantity: Quantity) -> Vec<Vec<(f64, f64)>> {
 }
 
 /// The mean over seeds, at the steps that all have.
-fn mean(seeds: &[Series]) -> Series {
+fn mean(seeds: &[Seed]) -> Series {
     let mut at: BTreeMap<u64, Vec<&Vec<f32>>> = BTreeMap::new();
-    for (step, layers) in seeds.iter().flatten() {
+    for (step, layers) in seeds.iter().flat_map(|seed| &seed.series) {
         at.entry(*step).or_default().push(layers);
     }
     let of = |layers: &[&Vec<f32>], layer: usize| {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::axes::tick_text;
 use super::comparison::{Comparison, Group};
+use super::diverged::Divergence;
 use super::paired::{Paired, Sample, paired};
 use super::run::RunData;
 use super::spread::{Spread, spreads};
@@ -20,18 +21,20 @@ pub struct Outcome {
     pub parameters: Option<u64>,
     /// The steps after which its runs were last evaluated, from the fewest to the most.
     pub steps: Option<(u64, u64)>,
-    /// The newest held-out loss (nats per token) and perplexity, over the seeds where they are finite.
+    /// The newest held-out loss (nats per token) and perplexity, over the seeds that did not diverge and where they are
+    /// finite.
     pub loss: Option<Sample>,
     pub perplexity: Option<Sample>,
-    /// Runs whose newest evaluation is not finite.
+    /// Runs that did not diverge, and whose newest evaluation is not finite all the same.
     pub broken: usize,
+    pub divergence: Option<Divergence>,
     /// What this one is compared with; none for a baseline.
     pub against: Option<String>,
     /// Of the mean perplexity against that one's.
     pub change: Option<f64>,
     /// Of held-out losses against the baseline's, or how many seeds they share where these are too few.
     pub paired: std::result::Result<Paired, usize>,
-    /// Mean over seeds.
+    /// Mean over the seeds that did not diverge.
     pub spread: Option<Spread>,
 }
 
@@ -47,7 +50,7 @@ pub struct Outcomes {
 }
 
 /// The columns of the CSV file.
-const CSV: [&str; 20] = [
+const CSV: [&str; 22] = [
     "configuration",
     "seeds",
     "parameters",
@@ -58,6 +61,8 @@ const CSV: [&str; 20] = [
     "perplexity_mean",
     "perplexity_sd",
     "not_finite",
+    "diverged",
+    "diverged_at_step",
     "compared_with",
     "relative_change",
     "paired_n",
@@ -80,12 +85,15 @@ pub fn outcomes(comparison: &Comparison, reference: Reference) -> Result<Outcome
     for (index, group) in comparison.groups.iter().enumerate() {
         let against = comparison.baseline_of(index).map(|base| &comparison.groups[base]);
         let paired = against.map_or(Err(0), |base| compared(comparison, group, base));
-        let evals = || comparison.of(group).filter_map(|run| run.evals.last());
+        let evals = || {
+            let learning = comparison.of(group).filter(|run| run.diverged_at().is_none());
+            learning.filter_map(|run| run.evals.last())
+        };
         let finite = |part: fn(&Eval) -> f64| -> Vec<f64> {
             evals().map(part).filter(|value| value.is_finite()).collect()
         };
         let of_group: Vec<Spread> = group.runs.iter().filter_map(|&index| spreads[index]).collect();
-        let steps = || evals().map(|eval| eval.step);
+        let steps = || comparison.of(group).filter_map(|run| run.evals.last()).map(|eval| eval.step);
         rows.push(Outcome {
             name: group.name.clone(),
             seeds: group.runs.len(),
@@ -94,6 +102,7 @@ pub fn outcomes(comparison: &Comparison, reference: Reference) -> Result<Outcome
             loss: Sample::of(&finite(|eval| eval.loss)),
             perplexity: Sample::of(&finite(|eval| eval.ppl)),
             broken: evals().filter(|eval| !eval.ppl.is_finite()).count(),
+            divergence: Divergence::of(comparison.of(group)),
             against: against.map(|group| group.name.clone()),
             change: None,
             paired,
@@ -118,6 +127,9 @@ pub fn outcomes(comparison: &Comparison, reference: Reference) -> Result<Outcome
 fn losses(comparison: &Comparison, group: &Group) -> BTreeMap<u64, (u64, f64)> {
     let loss = |run: &RunData| {
         let eval = run.evals.last().filter(|eval| eval.loss.is_finite())?;
+        if run.diverged_at().is_some() {
+            return None;
+        }
         Some((run.seed?, (eval.step, eval.loss)))
     };
     comparison.of(group).filter_map(loss).collect()
@@ -143,6 +155,13 @@ pub(super) fn compared(
     paired(&side(|pair| pair.0), &side(|pair| pair.1))
 }
 
+impl Outcome {
+    /// Seeds that did not diverge.
+    pub fn learning(&self) -> usize {
+        self.seeds - self.divergence.map_or(0, |divergence| divergence.runs)
+    }
+}
+
 impl Outcomes {
     /// The configurations in a table for people.
     pub fn table(&self) -> Table {
@@ -165,6 +184,7 @@ impl Outcomes {
         let count = |number: u64| tick_text(number as f64, 1.0);
         let measured = |sample: Option<Sample>, places: usize| match sample {
             Some(sample) => in_text(sample, places),
+            None if row.divergence.is_some() => "diverged".to_string(),
             None if row.broken > 0 => "NaN".to_string(),
             None => absent(),
         };
@@ -180,8 +200,14 @@ impl Outcomes {
             row.change.map_or_else(absent, signed_percent),
         ];
         if self.seeds {
-            let broken = if row.broken > 0 { format!(", {} NaN", row.broken) } else { String::new() };
-            cells.insert(1, format!("{}{broken}", row.seeds));
+            let mut seeds = row.seeds.to_string();
+            if let Some(divergence) = row.divergence {
+                seeds.push_str(&format!(", {} diverged", divergence.runs));
+            }
+            if row.broken > 0 {
+                seeds.push_str(&format!(", {} NaN", row.broken));
+            }
+            cells.insert(1, seeds);
             cells.push(match row.paired {
                 _ if row.against.is_none() => absent(),
                 Ok(paired) => in_words(&paired),
@@ -215,8 +241,17 @@ impl Outcomes {
             notes.push(note.to_owned());
         }
         for row in &self.rows {
+            if let Some(divergence) = row.divergence {
+                let left = match divergence.of {
+                    1 => "its loss and its heads count nowhere",
+                    _ => "their losses and their heads count nowhere",
+                };
+                notes.push(format!("{}: {divergence}; {left}.", row.name));
+            }
+        }
+        for row in &self.rows {
             if let Some(spread) = row.spread.filter(|spread| spread.nonfinite > 0) {
-                let (lost, heads) = (spread.nonfinite, spread.heads * row.seeds);
+                let (lost, heads) = (spread.nonfinite, spread.heads * row.learning());
                 notes.push(format!(
                     "{}: {lost} of {heads} heads have no finite entropy and count as neither.",
                     row.name
@@ -263,6 +298,8 @@ impl Outcomes {
                 number(row.perplexity.map(|sample| sample.mean)),
                 number(row.perplexity.and_then(|sample| sample.deviation)),
                 row.broken.to_string(),
+                row.divergence.map_or(0, |divergence| divergence.runs).to_string(),
+                whole(row.divergence.map(|divergence| divergence.step)),
                 csv_field(row.against.as_deref().unwrap_or_default()),
                 number(row.change),
                 whole(paired.map(|paired| paired.n as u64)),

@@ -3,6 +3,7 @@
 use super::axes::{Axes, INK, QUIET};
 use super::colormap::{Colormap, Rgb, WHITE};
 use super::comparison::Comparison;
+use super::diverged::Divergence;
 use super::heatmap::{ABSENT, hatch};
 use super::legend::{self, Entry, Swatch};
 use super::picture::{Anchor, Picture, Text};
@@ -32,30 +33,45 @@ pub(super) fn colour(quarter: usize) -> Rgb {
     Colormap::Viridis.at([0.05, 0.37, 0.69, 0.97][quarter])
 }
 
+/// One configuration: the mean over its seeds, and their newest held-out losses; those that diverged have neither.
+struct Row<'a> {
+    name: &'a str,
+    spread: Option<Spread>,
+    losses: Vec<f64>,
+    divergence: Option<Divergence>,
+}
+
 /// Draws the shares of every configuration, averaged over its seeds, and its newest held-out loss.
 ///
 /// # Errors
 /// `Usage` when no run has attention records; those of [`Reference::nats`].
 pub fn quarters(comparison: &Comparison, reference: Reference) -> Result<Picture> {
     let spreads = spreads(&comparison.runs, reference)?;
-    let mut rows: Vec<(&str, Spread, Vec<f64>)> = Vec::new();
+    let mut rows: Vec<Row<'_>> = Vec::new();
     for group in &comparison.groups {
         let own: Vec<Spread> = group.runs.iter().filter_map(|&index| spreads[index]).collect();
-        let losses = comparison.of(group).filter_map(|run| run.evals.last()).map(|eval| eval.loss);
-        if let Some(spread) = Spread::mean(&own) {
-            rows.push((&group.name, spread, losses.filter(|loss| loss.is_finite()).collect()));
+        let learning = comparison.of(group).filter(|run| run.diverged_at().is_none());
+        let losses = learning.filter_map(|run| run.evals.last()).map(|eval| eval.loss);
+        if comparison.of(group).any(|run| !run.attention.is_empty()) {
+            rows.push(Row {
+                name: &group.name,
+                spread: Spread::mean(&own),
+                losses: losses.filter(|loss| loss.is_finite()).collect(),
+                divergence: Divergence::of(comparison.of(group)),
+            });
         }
     }
     if rows.is_empty() {
         return Err(Fault::new(Kind::Usage, "no run has attention records to draw"));
     }
-    let names = rows.iter().map(|row| text::width(row.0, NAME) * text::SLACK).fold(0.0, f64::max);
+    let spreads = || rows.iter().filter_map(|row| row.spread);
+    let names = rows.iter().map(|row| text::width(row.name, NAME) * text::SLACK).fold(0.0, f64::max);
     let left = MARGIN + names + 14.0;
-    let evaluated = rows.iter().any(|row| !row.2.is_empty());
+    let evaluated = rows.iter().any(|row| !row.losses.is_empty());
     let width = left + BARS + MARGIN + if evaluated { GAP + LOSSES } else { 10.0 };
     let mut entries: Vec<Entry<'_>> =
         (0..4).map(|q| Entry { name: QUARTERS[q], color: colour(q), swatch: Swatch::Area }).collect();
-    if rows.iter().any(|row| row.1.nonfinite > 0) {
+    if spreads().any(|spread| spread.nonfinite > 0) {
         entries.push(Entry { name: "not finite", color: ABSENT, swatch: Swatch::Area });
     }
     let legend = legend::rows(&entries, width - left - MARGIN);
@@ -67,30 +83,38 @@ pub fn quarters(comparison: &Comparison, reference: Reference) -> Result<Picture
 
     let axes = |left: f64, width: f64, x: (f64, f64)| Axes { left, top, width, height, x, y: (0.0, 1.0) };
     axes(left, BARS, (0.0, 100.0)).draw_x(&mut picture, "Share of heads (%)");
-    for (index, (name, spread, _)) in rows.iter().enumerate() {
+    for (index, row) in rows.iter().enumerate() {
         let middle = top + (index as f64 + 0.5) * ROW;
-        picture.text(Text::new(left - 10.0, middle, NAME, *name).anchor(Anchor::End).color(INK));
-        bar(&mut picture, (left, middle - BAR / 2.0), spread);
+        picture.text(Text::new(left - 10.0, middle, NAME, row.name).anchor(Anchor::End).color(INK));
+        match (&row.spread, row.divergence) {
+            (Some(spread), _) => bar(&mut picture, (left, middle - BAR / 2.0), spread),
+            (None, Some(divergence)) => {
+                let told = Text::new(left + 8.0, middle, SMALL, divergence.to_string());
+                picture.text(told.anchor(Anchor::Start).color(QUIET));
+            }
+            (None, None) => {}
+        }
     }
     if evaluated {
-        let all = || rows.iter().flat_map(|row| row.2.iter().copied());
+        let all = || rows.iter().flat_map(|row| row.losses.iter().copied());
         let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
         let room = ((high - low) * 0.12).max(0.02);
         let axes = axes(left + BARS + GAP, LOSSES, (low - room, high + room));
         axes.draw_x(&mut picture, "Evaluation loss (nats per token)");
-        for (index, (_, _, losses)) in rows.iter().enumerate() {
+        for (index, row) in rows.iter().enumerate() {
             let middle = top + (index as f64 + 0.5) * ROW;
             picture.line(vec![(axes.left, middle), (axes.left + LOSSES, middle)], 0.8, Rgb::hex(0xe4e4e4));
-            losses_of(&mut picture, &axes, middle, losses);
+            losses_of(&mut picture, &axes, middle, row);
         }
         axes.draw_frame(&mut picture);
     }
-    let m = rows[0].1.reference;
-    let mut note = format!("M = {m:.2} nats, {reference}");
-    if rows.iter().any(|row| (row.1.reference - m).abs() > 5e-3) {
-        note = format!("M: {reference}");
-    }
-    if rows.iter().any(|row| row.2.len() > 1) {
+    let mut note = match spreads().next().map(|spread| spread.reference) {
+        Some(m) if spreads().all(|spread| (spread.reference - m).abs() <= 5e-3) => {
+            format!("M = {m:.2} nats, {reference}")
+        }
+        _ => format!("M: {reference}"),
+    };
+    if rows.iter().any(|row| row.losses.len() > 1) {
         note.push_str("; shares are means over seeds; losses: every seed, mean and standard deviation");
     }
     picture.width = picture.width.max(2.0 * MARGIN + text::width(&note, SMALL) * text::SLACK).ceil();
@@ -123,9 +147,14 @@ fn bar(picture: &mut Picture, (left, top): (f64, f64), spread: &Spread) {
 }
 
 /// One seed's loss is a disc; of several each is a small ring, with their mean and its standard deviation.
-fn losses_of(picture: &mut Picture, axes: &Axes, middle: f64, losses: &[f64]) {
+fn losses_of(picture: &mut Picture, axes: &Axes, middle: f64, row: &Row<'_>) {
+    let losses = &row.losses;
     let x = |loss: f64| axes.place((loss, 0.0)).0;
     let Some(sample) = Sample::of(losses) else {
+        // Of runs that all diverged the bars' side tells.
+        if row.divergence.is_some_and(Divergence::whole) {
+            return;
+        }
         let at = Text::new(axes.left + 8.0, middle, SMALL, "not finite, or not evaluated");
         picture.text(at.anchor(Anchor::Start).color(QUIET));
         return;

@@ -1,6 +1,7 @@
 //! The pixels of a picture, smoothed at every edge, and its PNG.
 
 use std::io::Cursor;
+use std::ops::Range;
 
 use image::{ImageFormat, RgbImage};
 
@@ -12,8 +13,9 @@ use crate::fault::{Fault, Kind, Result};
 /// PNG pixels per CSS pixel: sharp on dense screens and on paper.
 pub const DENSITY: f64 = 2.0;
 
-/// The largest side of a PNG in pixels; beyond it most viewers give up.
+/// The largest side of a PNG in pixels, and the most pixels; beyond them most viewers give up.
 const LARGEST: f64 = 30_000.0;
+const MOST: f64 = 2.5e8;
 
 /// Stroke widening as a part of the font size: it lifts the light font to an ordinary and to a bold weight.
 const PLAIN: f64 = 0.022;
@@ -46,9 +48,12 @@ impl Picture {
     /// As [`Picture::png`].
     pub fn pixels_at(&self, density: f64) -> Result<RgbImage> {
         let (width, height) = (self.width * density, self.height * density);
-        if width > LARGEST || height > LARGEST {
+        if !(width <= LARGEST && height <= LARGEST && width * height <= MOST) {
             return Err(Fault::new(Kind::Usage, format!("the picture would be {width} × {height} pixels"))
-                .remedy(format!("draw fewer runs at once: {LARGEST} pixels a side are the most")));
+                .remedy(format!(
+                    "draw fewer runs at once: {LARGEST} pixels a side and {} million in all are the most",
+                    MOST / 1e6
+                )));
         }
         let mut page = RgbImage::from_pixel(width as u32, height as u32, image::Rgb([255; 3]));
         for mark in &self.marks {
@@ -70,6 +75,7 @@ struct Coverage {
     left: i64,
     top: i64,
     width: i64,
+    height: i64,
     parts: Vec<f32>,
 }
 
@@ -78,9 +84,22 @@ impl Coverage {
     fn new(page: &RgbImage, (left, top): (f64, f64), (right, bottom): (f64, f64)) -> Self {
         let cut = |value: f64, most: u32| (value as i64).clamp(0, i64::from(most));
         let (x, y) = (cut(left.floor(), page.width()), cut(top.floor(), page.height()));
-        let width = cut(right.ceil() + 1.0, page.width()) - x;
-        let height = cut(bottom.ceil() + 1.0, page.height()) - y;
-        Self { left: x, top: y, width, parts: vec![0.0; (width * height) as usize] }
+        let width = (cut(right.ceil() + 1.0, page.width()) - x).max(0);
+        let height = (cut(bottom.ceil() + 1.0, page.height()) - y).max(0);
+        Self { left: x, top: y, width, height, parts: vec![0.0; (width * height) as usize] }
+    }
+
+    /// The rows and the columns between two ends, as far as they are here: a mark may reach far beyond the page.
+    fn rows(&self, from: f64, to: f64) -> Range<i64> {
+        Self::within(from, to, self.top, self.height)
+    }
+
+    fn columns(&self, from: f64, to: f64) -> Range<i64> {
+        Self::within(from, to, self.left, self.width)
+    }
+
+    fn within(from: f64, to: f64, first: i64, count: i64) -> Range<i64> {
+        (from.floor() as i64).max(first)..(to.ceil() as i64).min(first + count)
     }
 
     /// The part of pixel (x, y) is at least `part`. Overlapping pieces of one mark do not darken each other.
@@ -92,6 +111,27 @@ impl Coverage {
         {
             *there = there.max(part.min(1.0));
         }
+    }
+
+    /// Which part of the way from `a` to `b`, 0 to 1, lies within `reach` of what is covered here; none where no part
+    /// does, or where the way has no length or no finite end.
+    fn part_inside(&self, a: (f64, f64), b: (f64, f64), reach: f64) -> Option<(f64, f64)> {
+        let mut part = (0.0f64, 1.0f64);
+        let (left, top) = (self.left as f64, self.top as f64);
+        let sides = [(a.0, b.0, left, left + self.width as f64), (a.1, b.1, top, top + self.height as f64)];
+        for (from, to, low, high) in sides {
+            let (low, high, way) = (low - reach, high + reach, to - from);
+            if way == 0.0 {
+                if !(low..=high).contains(&from) {
+                    return None;
+                }
+                continue;
+            }
+            let (one, other) = ((low - from) / way, (high - from) / way);
+            part = (part.0.max(one.min(other)), part.1.min(one.max(other)));
+        }
+        let there = a != b && (b.0 - a.0).hypot(b.1 - a.1).is_finite();
+        (there && part.0 <= part.1).then_some(part)
     }
 
     fn paint(&self, page: &mut RgbImage, color: Rgb) {
@@ -113,8 +153,8 @@ fn rect(page: &mut RgbImage, density: f64, (x, y): (f64, f64), (width, height): 
         (to.min(pixel + 1.0) - from.max(pixel)).clamp(0.0, 1.0)
     };
     let mut coverage = Coverage::new(page, (left, top), (right, bottom));
-    for row in top.floor() as i64..bottom.ceil() as i64 {
-        for column in left.floor() as i64..right.ceil() as i64 {
+    for row in coverage.rows(top, bottom) {
+        for column in coverage.columns(left, right) {
             coverage.add(column, row, (inside(left, right, column) * inside(top, bottom, row)) as f32);
         }
     }
@@ -141,16 +181,19 @@ fn polyline(page: &mut RgbImage, density: f64, line: &Line) {
             continue;
         };
         let on = |at: f64| (a.0 + (b.0 - a.0) * at / length, a.1 + (b.1 - a.1) * at / length);
-        let mut period = (walked / (2.0 * dash)).floor();
-        while length > 0.0 && period * 2.0 * dash < walked + length {
-            let from = (period * 2.0 * dash - walked).max(0.0);
-            let to = (period * 2.0 * dash + dash - walked).min(length);
-            if to > from {
-                capsule(&mut coverage, on(from), on(to), half);
+        // Dashes are drawn where the page is, however far the line goes on beyond it.
+        if let Some((enters, leaves)) = coverage.part_inside(a, b, half) {
+            let first = ((walked + enters * length) / (2.0 * dash)).floor();
+            let periods = ((leaves - enters) * length / (2.0 * dash)).ceil() as usize + 1;
+            for period in (0..=periods).map(|k| first + k as f64) {
+                let from = (period * 2.0 * dash - walked).max(0.0);
+                let to = (period * 2.0 * dash + dash - walked).min(length);
+                if to > from {
+                    capsule(&mut coverage, on(from), on(to), half);
+                }
             }
-            period += 1.0;
         }
-        walked += length;
+        walked += if length.is_finite() { length } else { 0.0 };
     }
     coverage.paint(page, line.color);
 }
@@ -169,8 +212,8 @@ fn capsule(coverage: &mut Coverage, a: (f64, f64), b: (f64, f64), half: f64) {
     let (dx, dy) = (b.0 - a.0, b.1 - a.1);
     let squared = dx * dx + dy * dy;
     let reach = half + 1.0;
-    for row in (a.1.min(b.1) - reach).floor() as i64..=(a.1.max(b.1) + reach).ceil() as i64 {
-        for column in (a.0.min(b.0) - reach).floor() as i64..=(a.0.max(b.0) + reach).ceil() as i64 {
+    for row in coverage.rows(a.1.min(b.1) - reach, a.1.max(b.1) + reach + 1.0) {
+        for column in coverage.columns(a.0.min(b.0) - reach, a.0.max(b.0) + reach + 1.0) {
             let (x, y) = (column as f64 + 0.5 - a.0, row as f64 + 0.5 - a.1);
             let along = if squared > 0.0 { ((x * dx + y * dy) / squared).clamp(0.0, 1.0) } else { 0.0 };
             let distance = (x - dx * along).hypot(y - dy * along);

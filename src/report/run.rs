@@ -13,7 +13,11 @@ use crate::observe::record::{
     Attention, EntropyThresholds, Eval, FfnScales, Layers, Nonfinite, Record, Slopes, Step,
 };
 
-/// The log of one run and what its configuration tells about it. Records are in the order of their steps.
+/// A loss this many times the run's first, and this many nats above it, is no loss of a run that still learns.
+const DIVERGED: (f64, f64) = (2.0, 3.0);
+
+/// The log of one run and what its configuration tells about it. Records are in the order of their steps, and all of
+/// them count steps done: the first step is 1, where the log has 0.
 #[derive(Clone, Debug, Default)]
 pub struct RunData {
     pub dir: PathBuf,
@@ -125,7 +129,7 @@ impl RunData {
                 continue;
             }
             match parse(line) {
-                Ok(Some(record)) => self.take(record),
+                Ok(Some(record)) => self.take(record.by_steps_done()),
                 Ok(None) => {}
                 // Only the last line can lack its end.
                 Err(_) if line.last() != Some(&b'\n') => {}
@@ -169,8 +173,13 @@ impl RunData {
 
     /// Steps done, by the newest record of a step or of an evaluation.
     pub fn steps_done(&self) -> u64 {
-        let trained = self.steps.last().map_or(0, |step| step.step + 1);
+        let trained = self.steps.last().map_or(0, |step| step.step);
         trained.max(self.evals.last().map_or(0, |eval| eval.step))
+    }
+
+    /// The training losses of the steps that have one, with the steps done.
+    pub fn losses(&self) -> impl Iterator<Item = (u64, f64)> + '_ {
+        self.steps.iter().filter_map(|step| Some((step.step, step.loss?)))
     }
 
     /// A value of `config.toml`.
@@ -192,13 +201,36 @@ impl RunData {
     /// The first step in which a number was not finite.
     pub fn broke_at(&self) -> Option<u64> {
         let told = self.nonfinite.first().map(|record| record.step);
-        let step = self
-            .steps
-            .iter()
-            .find(|step| step.loss.is_some_and(|loss| !loss.is_finite()))
-            .map(|step| step.step);
+        let step = self.losses().find(|(_, loss)| !loss.is_finite()).map(|(step, _)| step);
         let attention = self.attention.iter().find(|record| record.nonfinite.iter().any(|&count| count > 0));
         [told, step, attention.map(|record| record.step)].into_iter().flatten().min()
+    }
+
+    /// The step from which on the run learns no more: to the end of its log the loss is not finite or more than twice
+    /// the first one, or a number that is not finite ended it. A run that recovers, as one that skips such steps does,
+    /// has not diverged.
+    pub fn diverged_at(&self) -> Option<u64> {
+        let losses: Vec<(u64, f64)> = self.losses().collect();
+        let first = losses.iter().map(|step| step.1).find(|loss| loss.is_finite());
+        let most = first.map_or(f64::INFINITY, |first| (first * DIVERGED.0).max(first + DIVERGED.1));
+        let good = |loss: f64| loss.is_finite() && loss <= most;
+        let done = self.steps.last().map_or(0, |step| step.step);
+        let eval = self.evals.last().filter(|_| self.published.is_none());
+        if eval.is_some_and(|eval| eval.step >= done && good(eval.loss)) {
+            return None;
+        }
+        let held = losses.iter().rposition(|step| good(step.1));
+        let lost = losses.get(held.map_or(0, |at| at + 1)).map(|step| step.0);
+        let learnt = held.map_or(0, |at| losses[at].0);
+        let told = self.nonfinite.iter().map(|record| record.step).find(|&step| step >= learnt);
+        let evaluated = eval.filter(|eval| eval.step >= learnt && !good(eval.loss)).map(|eval| eval.step);
+        [lost, told, evaluated].into_iter().flatten().min()
+    }
+
+    /// Whether what a record of this step holds is that of a run that still learns, so that it may be held against other
+    /// runs; `diverged` is what [`Self::diverged_at`] says.
+    pub fn learns_at(diverged: Option<u64>, step: u64) -> bool {
+        diverged.is_none_or(|lost| step < lost)
     }
 }
 

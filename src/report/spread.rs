@@ -14,6 +14,8 @@ pub struct Spread {
     pub heads: usize,
     /// Heads without a finite entropy; they lie in no bin.
     pub nonfinite: usize,
+    /// Steps done when they were seen; of several runs, in the one that is furthest behind.
+    pub step: u64,
 }
 
 impl Spread {
@@ -36,27 +38,48 @@ impl Spread {
             bins: std::array::from_fn(|quarter| mean(&|s| s.bins[quarter])),
             heads: first.heads,
             nonfinite: spreads.iter().map(|s| s.nonfinite).sum(),
+            step: spreads.iter().map(|s| s.step).min().unwrap_or(first.step),
         })
     }
 }
 
-/// The spread of every run's head entropies; none for a run without attention records.
+/// M of every run with attention records, in nats. What runs that diverged hold sets no M for others.
+///
+/// # Errors
+/// Those of [`Reference::nats`].
+pub fn references(runs: &[RunData], reference: Reference) -> Result<Vec<Option<f64>>> {
+    let largest = |of: &dyn Fn(&RunData) -> bool| {
+        let grids: Vec<_> = runs.iter().filter(|run| of(run)).filter_map(RunData::entropies).collect();
+        observed_max(grids.iter().map(Vec::as_slice))
+    };
+    let observed = match largest(&|run| run.diverged_at().is_none()) {
+        none if none <= 0.0 => largest(&|_| true),
+        most => most,
+    };
+    let of = |run: &RunData| {
+        let seen = !run.attention.is_empty();
+        seen.then(|| reference.nats(observed, run.context)).transpose()
+    };
+    runs.iter().map(of).collect()
+}
+
+/// The spread of every run's head entropies; none for a run without attention records, and for one that diverged: its
+/// heads were last seen before, or hold no numbers.
 ///
 /// # Errors
 /// Those of [`Reference::nats`].
 pub fn spreads(runs: &[RunData], reference: Reference) -> Result<Vec<Option<Spread>>> {
-    let grids: Vec<_> = runs.iter().map(RunData::entropies).collect();
-    let observed = observed_max(grids.iter().flatten().map(Vec::as_slice));
-    let spread = |(run, grid): (&RunData, &Option<Vec<Vec<f64>>>)| {
-        let Some(grid) = grid else { return Ok(None) };
-        let nats = reference.nats(observed, run.context)?;
+    let spread = |(run, m): (&RunData, Option<f64>)| {
+        let (record, m) = (run.attention.last()?, m?);
+        let grid = run.entropies().filter(|_| run.diverged_at().is_none())?;
         let heads = grid.iter().flatten();
-        Ok(Some(Spread {
-            reference: nats,
-            bins: bins(grid, nats),
+        Some(Spread {
+            reference: m,
+            bins: bins(&grid, m),
             heads: heads.clone().count(),
             nonfinite: heads.filter(|entropy| !entropy.is_finite()).count(),
-        }))
+            step: record.step,
+        })
     };
-    runs.iter().zip(&grids).map(spread).collect()
+    Ok(runs.iter().zip(references(runs, reference)?).map(spread).collect())
 }

@@ -8,7 +8,7 @@ use super::comparison::Comparison;
 use super::legend::{self, Entry, Swatch};
 use super::picture::{Anchor, Picture, Text};
 use super::run::{RunData, widen};
-use super::spread::{Spread, spreads};
+use super::spread::references;
 use super::stats::{Reference, bins};
 use super::table::decimal;
 use crate::fault::{Fault, Kind, Result};
@@ -40,24 +40,24 @@ pub fn has_slopes(comparison: &Comparison) -> bool {
     slopes.iter().any(|slope| *slope != slopes[0]) && comparison.runs.iter().any(leaky)
 }
 
-/// Draws, over the slopes of all runs with a fixed one (0 for ReLU, 1 without activation), the step at which the first
+/// Draws, over the slopes of all runs with a fixed one (0 for ReLU, 1 without activation), the step in which the first
 /// number was not finite, and the share of heads below M/4. Slopes stand evenly, not to scale. A run without any such
 /// number is an empty triangle at the step that it reached.
 ///
 /// # Errors
 /// `Usage` when no run has a fixed slope; those of [`Reference::nats`].
 pub fn slope_stability(comparison: &Comparison, reference: Reference) -> Result<Picture> {
-    let spreads = spreads(&comparison.runs, reference)?;
-    let point = |(run, spread): (&RunData, &Option<Spread>)| {
+    let references = references(&comparison.runs, reference)?;
+    let point = |(run, m): (&RunData, &Option<f64>)| {
         Some(Point {
             slope: run.fixed_slope()?,
             normalized: run.setting("model", "norm").and_then(toml::Value::as_str) != Some("none"),
             broke: run.broke_at(),
             steps: run.steps_done(),
-            collapse: spread.as_ref().and_then(|spread| collapse(run, spread.reference)),
+            collapse: m.and_then(|m| collapse(run, m)),
         })
     };
-    let points: Vec<Point> = comparison.runs.iter().zip(&spreads).filter_map(point).collect();
+    let points: Vec<Point> = comparison.runs.iter().zip(&references).filter_map(point).collect();
     if points.is_empty() {
         return Err(Fault::new(Kind::Usage, "no run has an activation of fixed slope"));
     }
@@ -95,7 +95,7 @@ pub fn slope_stability(comparison: &Comparison, reference: Reference) -> Result<
     let size = |top: f64, y: (f64, f64)| Axes { left, top, width: PLOT.0, height: PLOT.1, x, y };
     let onset = size(top, (0.0, last.max(1) as f64 * 1.08));
     let collapse = size(top + PLOT.1 + BETWEEN, (0.0, 105.0));
-    onset.draw_y(&mut picture, "Step");
+    onset.draw_y(&mut picture, "Steps done");
     collapse.draw_y(&mut picture, "Collapsed heads (%)");
     for axes in [&onset, &collapse] {
         axes.draw_frame(&mut picture);
@@ -116,9 +116,8 @@ pub fn slope_stability(comparison: &Comparison, reference: Reference) -> Result<
         Text::new(left + PLOT.0 / 2.0, below + 52.0, 14.0, "Slope for negative inputs (not to scale)");
     picture.text(label.color(INK));
     draw_points(&mut picture, (&onset, &collapse), &points, &place, kinds.map(|kind| kind.1));
-    if let Some(spread) = spreads.iter().flatten().next() {
-        let text =
-            format!("below M/4, last finite record; M = {} nats, {reference}", decimal(spread.reference, 2));
+    if let Some(&m) = references.iter().flatten().next() {
+        let text = format!("below M/4, last finite record; M = {} nats, {reference}", decimal(m, 2));
         let text = Text::new(left + 10.0, collapse.top - 12.0, SMALL, text);
         picture.text(text.anchor(Anchor::Start).color(QUIET));
     }

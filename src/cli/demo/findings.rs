@@ -1,6 +1,7 @@
 //! What four runs show, in words made from their numbers, beside what arXiv 2410.09637 reports at full size.
 
 use crate::fault::Result;
+use crate::report::diverged::Divergence;
 use crate::report::run::RunData;
 use crate::report::spread::spreads;
 use crate::report::stats::Reference;
@@ -21,10 +22,8 @@ const EQUAL: f64 = 0.005;
 /// # Errors
 /// Those of [`Reference::nats`].
 pub(super) fn findings(runs: &[RunData], reference: Reference) -> Result<Vec<String>> {
-    let perplexity = |name: &str| {
-        let run = runs.iter().find(|run| run.name == name)?;
-        run.evals.last().map(|eval| eval.ppl)
-    };
+    let run = |name: &str| runs.iter().find(|run| run.name == name);
+    let diverged = |run: &RunData| Divergence::of(std::iter::once(run));
     let mut lines =
         vec!["What was found (the paper: arXiv 2410.09637, 12 layers, 2.1 billion tokens):".to_owned()];
     let questions = [
@@ -34,26 +33,29 @@ pub(super) fn findings(runs: &[RunData], reference: Reference) -> Result<Vec<Str
         ("ReLU, without against with LayerNorm", "SM+R", "SM+LN+R"),
     ];
     for (question, one, other) in questions {
-        if let (Some(a), Some(b)) = (perplexity(one), perplexity(other)) {
-            lines.push(compare(question, (one, a), (other, b)));
+        let Some(pair) = run(one).zip(run(other)) else { continue };
+        if let Some((lost, divergence)) = [pair.0, pair.1].iter().find_map(|run| Some((run, diverged(run)?))) {
+            lines.push(format!("- {question}: no comparison, for {} {divergence}.", lost.name));
+        } else if let (Some(a), Some(b)) = (pair.0.evals.last(), pair.1.evals.last()) {
+            lines.push(compare(question, (one, a.ppl), (other, b.ppl)));
         }
     }
     for (run, spread) in runs.iter().zip(spreads(runs, reference)?) {
-        let Some(spread) = spread else { continue };
-        let paper = published(&PUBLISHED_OVERLOAD, &run.name);
-        let paper = paper.map_or(String::new(), |share| format!("; the paper {:.0}%", share * 100.0));
-        lines.push(format!(
-            "- {}: {:.0}% of {} heads overloaded, {:.0}% collapsed{paper}.",
-            run.name,
-            spread.overload() * 100.0,
-            spread.heads,
-            spread.collapse() * 100.0
-        ));
-        if let Some(broken) = run.nonfinite.first() {
+        if let Some(spread) = spread {
+            let paper = published(&PUBLISHED_OVERLOAD, &run.name);
+            let paper = paper.map_or(String::new(), |share| format!("; the paper {:.0}%", share * 100.0));
             lines.push(format!(
-                "  Numbers that are not finite began at step {} in `{}`.",
-                broken.step, broken.tensor
+                "- {}: {:.0}% of {} heads overloaded, {:.0}% collapsed{paper}.",
+                run.name,
+                spread.overload() * 100.0,
+                spread.heads,
+                spread.collapse() * 100.0
             ));
+        } else if let Some(divergence) = diverged(run) {
+            lines.push(format!("- {}: {divergence}.", run.name));
+        }
+        if let Some(broken) = run.nonfinite.first() {
+            lines.push(format!("  A number was not finite at step {}, in `{}`.", broken.step, broken.tensor));
         }
     }
     Ok(lines)
@@ -122,6 +124,10 @@ mod tests {
     #[test]
     fn what_is_not_finite_is_no_comparison() {
         let lines = findings(&[run("SM+G", f64::NAN), run("SM+R", 3.0)], Reference::ObservedMax).unwrap();
-        assert!(lines[1].contains("not finite") && lines[1].contains("no comparison"), "{}", lines[1]);
+        assert!(
+            lines[1].ends_with("ReLU against GELU: no comparison, for SM+G diverged at step 1."),
+            "{}",
+            lines[1]
+        );
     }
 }

@@ -9,6 +9,7 @@ mod view;
 
 use super::{duration, thousands};
 use crate::config::Config;
+use crate::observe::record::nth;
 use crate::report::stats::causal_ceiling;
 use crate::train::trainer::Event;
 use board::Board;
@@ -143,7 +144,8 @@ impl TrainProgress {
             Event::Step(step) => {
                 if step.overflow {
                     let scale = step.loss_scale.unwrap_or_default();
-                    self.line(format!("step {}: the gradient overflowed at loss scale {scale}", step.step));
+                    let nth = nth(step.step);
+                    self.line(format!("step {nth}: the gradient overflowed at loss scale {scale}"));
                 }
                 self.show(|board| {
                     board.learning_rate = Some(step.lr);
@@ -166,7 +168,11 @@ impl TrainProgress {
             }
             Event::Nonfinite(found) => self.line(format!(
                 "step {}: {} in `{}` {} ({})",
-                found.step, found.value, found.tensor, found.scope, found.phase
+                nth(found.step),
+                found.value,
+                found.tensor,
+                found.scope,
+                found.phase
             )),
             Event::Note(note) => self.line(note.clone()),
             Event::Checkpoint(_) => {}

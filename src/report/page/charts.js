@@ -32,6 +32,29 @@ function shown(value) {
   return String(Number(value.toPrecision(5)));
 }
 
+// Black or white, whichever is read more easily on a colour: WCAG's contrast of the better one is never below 4.58.
+function inkOn([red, green, blue]) {
+  const linear = (channel) => {
+    const part = channel / 255;
+    return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+  };
+  return 0.2126 * linear(red) + 0.7152 * linear(green) + 0.0722 * linear(blue) > 0.179 ? "#000000" : "#ffffff";
+}
+
+// The colour at a part, 0 to 1, of a scale of colours.
+function colorAt(colors, part) {
+  const at = Math.min(1, Math.max(0, part)) * (colors.length - 1), below = Math.min(Math.floor(at), colors.length - 2);
+  const channels = (color) => [1, 3, 5].map((from) => parseInt(color.slice(from, from + 2), 16));
+  const [low, high] = [channels(colors[below]), channels(colors[below + 1])];
+  return low.map((channel, index) => Math.round(channel + (high[index] - channel) * (at - below)));
+}
+
+// Powers of ten around two numbers above zero. Beyond these powers there are no numbers to divide by.
+function decades(low, high) {
+  const power = (value, round) => 10 ** Math.min(300, Math.max(-300, round(Math.log10(value))));
+  return { min: power(low, Math.floor), max: power(high, Math.ceil) };
+}
+
 function makeChart(place) {
   const chart = echarts.init(place, null, { renderer: "canvas" });
   new ResizeObserver(() => chart.resize()).observe(place);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::report::axes::tick_text;
 use crate::report::comparison::{Comparison, FREE, Group};
 use crate::report::outcome::{Outcome, Outcomes, compared, in_text, in_words};
 use crate::report::run::RunData;
@@ -82,7 +81,7 @@ pub fn claims(comparison: &Comparison, outcomes: &Outcomes) -> Vec<String> {
     }
     lines.extend(own.iter().filter_map(|one| learned_slopes(comparison, one)));
     for (_, of) in &kinds {
-        lines.extend(fixed_slopes(comparison, of));
+        lines.extend(fixed_slopes(of));
     }
     lines
 }
@@ -121,7 +120,8 @@ fn early_layers(comparison: &Comparison, one: &Own<'_>) -> Option<String> {
         return None;
     }
     let reference = one.outcome.spread?.reference;
-    let grids: Vec<_> = comparison.of(one.group).filter_map(RunData::entropies).collect();
+    let learning = comparison.of(one.group).filter(|run| run.diverged_at().is_none());
+    let grids: Vec<_> = learning.filter_map(RunData::entropies).collect();
     if grids.iter().any(|grid| grid.len() < 2) {
         return None;
     }
@@ -138,8 +138,8 @@ fn early_layers(comparison: &Comparison, one: &Own<'_>) -> Option<String> {
 
 /// Claim: learned slopes fall to zero; with weight decay, or without as well.
 fn learned_slopes(comparison: &Comparison, one: &Own<'_>) -> Option<String> {
-    let of_runs: Vec<&Vec<f32>> =
-        comparison.of(one.group).filter_map(|run| Some(&run.slopes.last()?.slopes)).collect();
+    let learning = comparison.of(one.group).filter(|run| run.diverged_at().is_none());
+    let of_runs: Vec<&Vec<f32>> = learning.filter_map(|run| Some(&run.slopes.last()?.slopes)).collect();
     let shared = one.word("model", "slope_scope") == "shared";
     let layers = if shared { 1 } else { of_runs.first()?.len() };
     let mean = |layer: usize| {
@@ -165,7 +165,7 @@ fn learned_slopes(comparison: &Comparison, one: &Own<'_>) -> Option<String> {
 }
 
 /// Claim: the larger a fixed slope, the earlier training breaks.
-fn fixed_slopes(comparison: &Comparison, of: &[Own<'_>]) -> Option<String> {
+fn fixed_slopes(of: &[Own<'_>]) -> Option<String> {
     let mut found: BTreeMap<u64, &Own<'_>> = BTreeMap::new();
     for one in of.iter().filter(|one| one.word("model", "norm") == "none") {
         if let Some(slope) = one.run.fixed_slope().filter(|&slope| slope >= 0.0) {
@@ -177,8 +177,8 @@ fn fixed_slopes(comparison: &Comparison, of: &[Own<'_>]) -> Option<String> {
         return None;
     }
     let told = found.iter().map(|(&slope, one)| {
-        let reached = match comparison.of(one.group).filter_map(RunData::broke_at).min() {
-            Some(step) => format!("not finite from step {}", tick_text(step as f64, 1.0)),
+        let reached = match one.outcome.divergence {
+            Some(divergence) => divergence.to_string(),
             None => one.outcome.perplexity.map_or_else(|| "not evaluated".into(), |ppl| decimal(ppl.mean, 2)),
         };
         format!("{} ({reached})", f64::from_bits(slope))

@@ -10,8 +10,8 @@ const showCurves = (() => {
   let zoom = { start: 0, end: 100 }, layerPanels = new Map();
 
   const points = ([x, y], log) => x.map((step, index) => [step, log && !(y[index] > 0) ? null : y[index]]);
-  const last = Math.max(1, ...data.runs.flatMap((run) =>
-    Object.values(run.curves).concat(...Object.values(run.layers)).map(([x]) => x[x.length - 1] || 0)));
+  const last = data.runs.reduce((most, run) => Object.values(run.curves).concat(...Object.values(run.layers))
+    .reduce((most, [x]) => Math.max(most, x[x.length - 1] || 0), most), 1);
 
   // Grid, axes, zoom and tooltip of a chart of curves.
   function base(label, log, small) {
@@ -23,7 +23,7 @@ const showCurves = (() => {
         formatter: (items) => safe(`step ${thousands(items[0].value[0])}`) + items.slice(0, 24)
           .map((item) => `<br>${item.marker}${safe(item.seriesName)}: ${safe(shown(item.value[1]))}`).join(""),
       }),
-      xAxis: axis({ type: "value", name: "Step", nameGap: 28, min: 0, max: last, axisLabel: { color: shade("--quiet"), hideOverlap: true, formatter: thousands } }),
+      xAxis: axis({ type: "value", name: "Steps done", nameGap: 28, min: 0, max: last, axisLabel: { color: shade("--quiet"), hideOverlap: true, formatter: thousands } }),
       yAxis: axis({ type: log ? "log" : "value", name: label, nameGap: small ? 46 : 52, scale: true }),
       dataZoom: [
         Object.assign({ type: "inside", zoomOnMouseWheel: "ctrl", moveOnMouseMove: true, moveOnMouseWheel: false, filterMode: "none" }, zoom),
@@ -33,9 +33,39 @@ const showCurves = (() => {
     };
   }
 
+  // Where a curve goes far beyond where the runs began, the range of those that learn, and what is beyond it; else what
+  // the chart takes itself. Runs that all diverged are shown whole.
+  function frame(runs, key, log) {
+    const reach = data.reach[key], own = ends(runs.flatMap((run) => ends(run.curves[key][1])).filter(Number.isFinite));
+    if (log) {
+      const [low, high] = ends(runs.flatMap((run) => ends(run.curves[key][1].filter((value) => value > 0))).filter(Number.isFinite));
+      const top = reach && reach[1] > 0 && runs.some((run) => run.diverged === null) ? Math.min(high, reach[1]) : high;
+      return { range: low <= top ? decades(low, top) : {}, outside: top < high ? beyond(runs, key, 0, decades(low, top).max) : [] };
+    }
+    if (!reach || !runs.some((run) => run.diverged === null) || !(own[0] < reach[0] || own[1] > reach[1])) return { range: {}, outside: [] };
+    const room = ((reach[1] - reach[0]) || Math.abs(reach[1]) || 1) * 0.06;
+    const range = { min: Math.max(own[0], reach[0] - room), max: Math.min(own[1], reach[1] + room), axisLabel: { color: shade("--quiet"), formatter: shown, showMinLabel: false, showMaxLabel: false } };
+    return { range, outside: beyond(runs, key, range.min, range.max) };
+  }
+
+  // The farthest point of each run that is beyond a frame: run, value, step.
+  function beyond(runs, key, min, max) {
+    const found = [];
+    for (const run of runs) {
+      const [x, y] = run.curves[key];
+      let at = -1;
+      y.forEach((value, index) => {
+        if (value !== null && (value > max || value < min) && (at < 0 || Math.abs(value) > Math.abs(y[at]))) at = index;
+      });
+      if (at >= 0) found.push([run.name, y[at], x[at]]);
+    }
+    return found;
+  }
+
   function drawWhole() {
     const key = byId("curve").value, log = byId("curve-log").checked;
     const runs = picked().filter((run) => run.curves[key]);
+    const { range, outside } = frame(runs, key, log);
     const series = runs.map((run) => {
       const line = {
         type: "line", name: run.name, data: points(run.curves[key], log), symbol: "circle", connectNulls: false,
@@ -43,14 +73,24 @@ const showCurves = (() => {
         lineStyle: { color: colorOf(run), width: 1.5, type: run.dash ? "dashed" : "solid" }, itemStyle: { color: colorOf(run) },
         emphasis: { disabled: true },
       };
-      const finite = run.curves.loss ? run.curves.loss[1].indexOf(null) : -1;
-      if (key === "loss" && finite > 0) {
+      if (key === "loss" && run.diverged !== null) {
+        // At the last point before it, or the first one, inside the frame.
         const [x, y] = run.curves.loss;
-        line.markPoint = { symbol: "pin", symbolSize: 34, label: { formatter: "NaN", fontSize: 9 }, data: [{ coord: [x[finite - 1], y[finite - 1]] }] };
+        const lost = x.findIndex((step) => step >= run.diverged), at = Math.max(0, lost - 1);
+        if (y[at] !== null && !(log && y[at] <= 0)) {
+          line.markPoint = {
+            symbol: "pin", symbolSize: 34, label: { formatter: "lost", fontSize: 9 }, itemStyle: { color: colorOf(run) },
+            data: [{ coord: [x[at], range.max === undefined ? y[at] : Math.min(range.max, y[at])] }],
+          };
+        }
       }
       return line;
     });
-    chart.setOption(Object.assign(base(names[key], log, false), {
+    byId("curve-note").textContent = outside.length === 0 ? "" :
+      `Beyond the frame: ${outside.map(([name, value, step]) => `${name} with ${shown(value)} at step ${thousands(step)}`).join("; ")}.`;
+    const whole = base(names[key], log, false);
+    Object.assign(whole.yAxis, range);
+    chart.setOption(Object.assign(whole, {
       legend: { type: "scroll", top: 8, textStyle: { color: shade("--ink") }, pageTextStyle: { color: shade("--ink") }, data: runs.map((run) => run.name) },
       series,
     }), { notMerge: true });
@@ -66,15 +106,20 @@ const showCurves = (() => {
   function rangeOf(runs, quantity) {
     let low = Infinity, high = -Infinity;
     const take = (value) => { low = Math.min(low, value); high = Math.max(high, value); };
+    // What a run holds that learns no more would take the room of the others.
+    const learns = (run, step) => run.diverged === null || step < run.diverged;
+    const some = runs.some((run) => run.layers[quantity.key].some(([x]) => x.some((step) => learns(run, step))));
     for (const run of runs) {
-      for (const [, y] of run.layers[quantity.key]) {
-        for (const value of y) if (value !== null && !(quantity.log && value <= 0)) take(value);
+      for (const [x, y] of run.layers[quantity.key]) {
+        y.forEach((value, index) => {
+          if (value !== null && !(quantity.log && value <= 0) && (!some || learns(run, x[index]))) take(value);
+        });
       }
       if (quantity.ceiling && run.ceiling !== null) take(run.ceiling);
       if (quantity.zero) take(0);
     }
     if (low > high) return {};
-    if (quantity.log) return { min: 10 ** Math.floor(Math.log10(low)), max: 10 ** Math.ceil(Math.log10(high)) };
+    if (quantity.log) return decades(low, high);
     const room = (high - low || 1) * 0.06;
     return { min: quantity.zero || low < 0 ? low - room : 0, max: high + room, axisLabel: { color: shade("--quiet"), formatter: shown, showMinLabel: !quantity.zero && low >= 0, showMaxLabel: false } };
   }

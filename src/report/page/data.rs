@@ -9,9 +9,12 @@ use crate::report::comparison::Comparison;
 use crate::report::curves::style;
 use crate::report::figures::Options;
 use crate::report::layers::Quantity;
-use crate::report::run::RunData;
-use crate::report::spread::spreads;
-use crate::report::stats::{causal_ceiling, observed_max};
+use crate::report::heatmap::rounded;
+use crate::report::reach::{Reach, Track, of_losses, of_values};
+use crate::report::run::{RunData, widen};
+use crate::report::spread::references;
+use crate::report::stats::{bins, causal_ceiling, observed_max};
+use crate::report::table::percent;
 
 /// About so many entropies of heads may be in a page, over all steps and runs.
 const HEAD_NUMBERS: usize = 400_000;
@@ -28,7 +31,7 @@ const OF_LAYER: (usize, usize) = (60, 600);
 /// # Errors
 /// Those of [`Reference::nats`](crate::report::stats::Reference::nats).
 pub fn data(comparison: &Comparison, options: &Options) -> Result<Value> {
-    let spreads = spreads(&comparison.runs, options.reference)?;
+    let references = references(&comparison.runs, options.reference)?;
     let cells =
         |run: &RunData| run.attention.last().map_or(0, |record| record.head_entropy.iter().flatten().count());
     let all_cells: usize = comparison.runs.iter().map(cells).sum();
@@ -57,12 +60,12 @@ pub fn data(comparison: &Comparison, options: &Options) -> Result<Value> {
                 "dash": dash.is_some(),
                 "picked": if shown.is_empty() { runs.len() < 4 } else { first.contains(&index) },
                 "published": run.published.is_some(),
-                "m": spreads[index].map(|spread| spread.reference),
+                "m": references[index].map(|m| format!("{m:.2}")),
                 "ceiling": run.context.map(causal_ceiling).map(short),
-                "heads": heads(run, frames),
+                "heads": heads(run, references[index].unwrap_or(0.0), frames),
                 "curves": curves(run),
                 "layers": layers(run, of_layer),
-                "broke": run.broke_at(),
+                "diverged": run.diverged_at(),
             }));
         }
     }
@@ -70,7 +73,7 @@ pub fn data(comparison: &Comparison, options: &Options) -> Result<Value> {
         .runs
         .iter()
         .flat_map(|run| &run.attention)
-        .map(|record| crate::report::run::widen(&record.head_entropy))
+        .map(|record| widen(&record.head_entropy))
         .collect();
     let quantity = |quantity: Quantity| {
         json!({
@@ -86,7 +89,8 @@ pub fn data(comparison: &Comparison, options: &Options) -> Result<Value> {
         |colour: &dyn Fn(f64) -> Rgb| (0..=32).map(|k| hex(colour(f64::from(k) / 32.0))).collect::<Vec<_>>();
     Ok(json!({
         "runs": runs,
-        "top": short(observed_max(every.iter().map(Vec::as_slice)).max(1e-3)),
+        "reach": reach(comparison),
+        "top": hundredths(observed_max(every.iter().map(Vec::as_slice)).max(0.01)),
         "reference": options.reference.to_string(),
         "colors": sampled(&|t| options.colormap.at(t)),
         "diverging": sampled(&|t| diverging(2.0 * t - 1.0)),
@@ -99,19 +103,52 @@ fn hex(color: Rgb) -> String {
     format!("#{:02x}{:02x}{:02x}", color.0, color.1, color.2)
 }
 
-/// Entropies of heads at up to `frames` steps, the first and the last among them: each frame row by row, in
-/// thousandths of a nat, null where there is no finite one.
-fn heads(run: &RunData, frames: usize) -> Value {
+/// Hundredths of a nat: what is shown.
+fn hundredths(entropy: f64) -> i64 {
+    (rounded(entropy) * 100.0).round() as i64
+}
+
+/// Entropies of heads at up to `frames` steps, the first and the last among them: each frame row by row, in hundredths
+/// of a nat, null where there is no finite one; and the shares of overloaded and of collapsed heads, as the table has
+/// them.
+fn heads(run: &RunData, m: f64, frames: usize) -> Value {
     let records = &run.attention;
     let Some(grid) = records.last().map(|record| &record.head_entropy) else { return Value::Null };
     let (layers, heads) = (grid.len(), grid.first().map_or(0, Vec::len));
     let count = records.len().min(frames);
     let chosen = (0..count).map(|k| &records[k * (records.len() - 1) / (count - 1).max(1)]);
-    let number = |&entropy: &f32| entropy.is_finite().then(|| (f64::from(entropy) * 1000.0).round() as i64);
+    let number = |&entropy: &f32| entropy.is_finite().then(|| hundredths(f64::from(entropy)));
+    let shares = |grid: &Vec<Vec<f32>>| {
+        let bins = bins(&widen(grid), m);
+        [percent(bins[3]), percent(bins[0])]
+    };
     let frame = |grid: &Vec<Vec<f32>>| grid.iter().flatten().map(number).collect::<Vec<Option<i64>>>();
-    let (steps, values): (Vec<u64>, Vec<_>) =
-        chosen.map(|record| (record.step, frame(&record.head_entropy))).unzip();
-    json!({ "layers": layers, "heads": heads, "steps": steps, "frames": values })
+    let (mut steps, mut values, mut told) = (Vec::new(), Vec::new(), Vec::new());
+    for record in chosen {
+        steps.push(record.step);
+        values.push(frame(&record.head_entropy));
+        told.push(shares(&record.head_entropy));
+    }
+    json!({ "layers": layers, "heads": heads, "steps": steps, "frames": values, "shares": told })
+}
+
+/// What the axis of a curve of whole runs has to show, so that a spike or a run that diverged hides no other run.
+fn reach(comparison: &Comparison) -> Value {
+    let here = || comparison.runs.iter().filter(|run| run.published.is_none());
+    let tracks = |part: &dyn Fn(&RunData) -> Vec<(f64, f64)>| -> Vec<Track> {
+        here().map(|run| Track { points: part(run), diverged: run.diverged_at() }).collect()
+    };
+    let trained = tracks(&|run| run.losses().map(|(step, loss)| (step as f64, loss)).collect());
+    let norms = tracks(&|run| run.steps.iter().map(|step| (step.step as f64, step.grad_norm)).collect());
+    let held_out = tracks(&|run| run.evals.iter().map(|eval| (eval.step as f64, eval.loss)).collect());
+    let held_out = of_losses(&held_out, false);
+    let told = |reach: Option<Reach>| reach.map(|(low, high)| [short(low), short(high)]);
+    json!({
+        "loss": told(of_losses(&trained, false)),
+        "held_out": told(held_out),
+        "perplexity": told(held_out.map(|(low, high)| (low.exp(), high.exp()))),
+        "grad_norm": told(of_values(&norms)),
+    })
 }
 
 /// The curves of a whole run; a key without records is left out. Held-out losses are all there.
@@ -123,7 +160,7 @@ fn curves(run: &RunData) -> Value {
         let own = run.evals.iter().filter(|_| run.published.is_none());
         own.map(|eval| (eval.step, part(eval))).collect()
     };
-    let losses: Vec<_> = run.steps.iter().filter_map(|step| Some((step.step, step.loss?))).collect();
+    let losses: Vec<_> = run.losses().collect();
     let scale = run.steps.iter().filter_map(|step| Some((step.step, f64::from(step.loss_scale?))));
     let all = [
         ("loss", thin(&losses, POINTS)),

@@ -4,27 +4,28 @@ const showHeatmaps = (() => {
   const steps = [...new Set(withHeads.flatMap((run) => run.heads.steps))].sort((a, b) => a - b);
   const draw = panels(byId("heatmap-grid"));
   const slider = byId("step");
+  // Room around the cells, and the least that a cell needs for its number; so many heads or layers have that room.
+  const FRAME = { left: 48, right: 70, top: 8, bottom: 44 }, CELL = { width: 36, height: 20 }, MOST = 32;
   let playing = 0;
 
   // The newest frame of a run at `step`, and the step that it is of; the first where it has none yet.
   function frame(run, step) {
     let at = run.heads.steps.length - 1;
     while (at > 0 && run.heads.steps[at] > step) at -= 1;
-    return { step: run.heads.steps[at], values: run.heads.frames[at] };
+    return { step: run.heads.steps[at], values: run.heads.frames[at], shares: run.heads.shares[at] };
   }
 
-  // Values of the cells, in nats; null where there is none.
+  // Values of the cells in hundredths of a nat, as they are shown; null where there is none.
   function cells(run, base, step) {
     const own = frame(run, step).values;
-    if (!base) return own.map((value) => (value === null ? null : value / 1000));
+    if (!base) return own;
     const other = frame(base, step).values;
-    return own.map((value, index) =>
-      (value === null || other[index] === null ? null : (value - other[index]) / 1000));
+    return own.map((value, index) => (value === null || other[index] === null ? null : value - other[index]));
   }
 
   // Differences have one scale over all of training, or the slider would change what a colour means.
   function largestDifference(runs, base) {
-    let most = 0.01;
+    let most = 1;
     for (const run of runs) {
       for (const step of steps) {
         for (const value of cells(run, base, step)) most = Math.max(most, Math.abs(value || 0));
@@ -34,8 +35,10 @@ const showHeatmaps = (() => {
   }
 
   const sameShape = (run, base) => run.heads.layers === base.heads.layers && run.heads.heads === base.heads.heads;
-  const signed = (value) => (value > 0 ? "+" : "") + value.toFixed(2).replace("-", "−");
-  const number = (value, base) => (value === null ? "not finite" : base ? signed(value) : value.toFixed(2));
+  // Hundredths as nats, written as the figures write them.
+  const nats = (value) => (Math.abs(value) < 1e6 ? (value / 100).toFixed(2) : (value / 100).toExponential(0).replace("+", "")).replace("-", "−");
+  const signed = (value) => (value > 0 ? "+" : "") + nats(value);
+  const number = (value, base) => (value === null ? "not finite" : base ? signed(value) : nats(value));
 
   function place(run, index) {
     const layer = Math.floor(index / run.heads.heads), head = index % run.heads.heads;
@@ -52,8 +55,15 @@ const showHeatmaps = (() => {
   function make(run, panel) {
     panel.facts = element("p", "", { class: "note" });
     panel.output = element("output", "", { "aria-live": "polite" });
-    panel.place.before(panel.facts);
-    panel.place.after(panel.output);
+    // Numbers in cells need room: where the page has less, the chart scrolls inside its panel.
+    const scroll = element("div", undefined, { class: "scroll" });
+    panel.place.replaceWith(scroll);
+    scroll.append(panel.place);
+    scroll.before(panel.facts);
+    scroll.after(panel.output);
+    panel.place.style.minWidth = `${FRAME.left + FRAME.right + CELL.width * Math.min(MOST, run.heads.heads)}px`;
+    panel.place.style.height = `max(22rem, ${FRAME.top + FRAME.bottom + CELL.height * Math.min(MOST, run.heads.layers)}px)`;
+    panel.chart.resize();
     panel.place.setAttribute("tabindex", "0");
     panel.place.setAttribute("role", "application");
     panel.place.setAttribute("aria-label", `Heatmap of ${run.name}. The arrow keys move from head to head.`);
@@ -62,8 +72,10 @@ const showHeatmaps = (() => {
       panel.at = index;
       panel.output.textContent = told(run, index, panel);
     };
-    panel.chart.on("mouseover", (event) => { if (event.data) point(event.data.index); });
+    panel.chart.on("mouseover", (event) => { if (event.data) { panel.held = true; point(event.data.index); } });
+    panel.chart.on("globalout", () => { panel.held = panel.place === document.activeElement; });
     const show = () => {
+      panel.held = true;
       const missing = panel.values[panel.at] === null ? 1 : 0;
       const row = panel.indices[missing].indexOf(panel.at);
       panel.chart.dispatchAction({ type: "downplay" });
@@ -72,7 +84,14 @@ const showHeatmaps = (() => {
       point(panel.at);
     };
     panel.place.addEventListener("focus", show);
+    // What is told of a head is told anew where its number changes: at another step, or against another run.
+    panel.retell = () => {
+      if (panel.output.textContent === "") return;
+      if (panel.held) show();
+      else point(panel.at);
+    };
     panel.place.addEventListener("blur", () => {
+      panel.held = false;
       panel.chart.dispatchAction({ type: "downplay" });
       panel.chart.dispatchAction({ type: "hideTip" });
     });
@@ -100,6 +119,7 @@ const showHeatmaps = (() => {
       panel.values = all[runs.indexOf(run)];
       panel.base = base;
       paint(run, panel, step, reach);
+      panel.retell();
     });
     const left = picked().length - runs.length;
     byId("heatmap-note").textContent = runs.length === 0
@@ -113,44 +133,50 @@ const showHeatmaps = (() => {
     panel.indices = [[], []];
     panel.values.forEach((value, index) => {
       const { layer, head } = place(run, index);
-      const item = { value: [head, layer, value === null ? 0 : value], index };
+      const item = { value: [head, layer, value === null ? 0 : value / 100], index };
+      if (value !== null) {
+        const color = colorAt(base ? data.diverging : data.colors, base ? (value / reach + 1) / 2 : value / data.top);
+        item.label = { color: inkOn(color), formatter: number(value, base) };
+      }
       (value === null ? missing : present).push(item);
       panel.indices[value === null ? 1 : 0].push(index);
     });
-    const record = frame(run, step).step;
-    let facts = run.published ? "published" : `step ${thousands(record)}`;
-    if (run.m && !base) {
-      const share = (inside) => Math.round(100 * present.filter((item) => inside(item.value[2])).length / panel.values.length);
-      facts += ` · overload ${share((value) => value >= run.m * 0.75)}%` +
-        ` · collapse ${share((value) => value < run.m / 4)}% · M = ${run.m.toFixed(2)} nats`;
-    } else if (base) {
+    const record = frame(run, step), lost = run.diverged !== null && step >= run.diverged;
+    let facts = run.published ? "published" : lost ? `diverged at step ${thousands(run.diverged)}` : `step ${thousands(record.step)}`;
+    if (lost && record.step < run.diverged) facts += ` · heads as they were at step ${thousands(record.step)}`;
+    if (base) {
       facts += ` · minus ${base.name}`;
+    } else if (run.m && !lost) {
+      facts += ` · overload ${record.shares[0]} · collapse ${record.shares[1]} · M = ${run.m} nats`;
     }
     panel.facts.textContent = facts;
     const names = (count) => Array.from({ length: count }, (_, index) => String(index));
-    const wide = panel.place.clientWidth / heads > 34 && panel.place.clientHeight / layers > 16;
+    const width = (panel.place.clientWidth - FRAME.left - FRAME.right) / heads;
+    const height = (panel.place.clientHeight - FRAME.top - FRAME.bottom) / layers;
+    const wide = width >= CELL.width - 1 && height >= CELL.height - 2;
+    const fontSize = Math.min(14, Math.max(11, Math.floor(width * (base ? 0.32 : 0.4))));
     const category = (name, count, more) => axis(Object.assign({
       type: "category", data: names(count), name, splitLine: { show: false }, axisTick: { show: false },
     }, more));
     panel.chart.setOption({
       animation: false,
       aria: { enabled: false },
-      grid: { left: 48, right: 70, top: 8, bottom: 44 },
+      grid: FRAME,
       tooltip: tooltip({ formatter: (item) => safe(told(run, item.data.index, panel)) }),
       xAxis: category("Head", heads, { nameGap: 26 }),
       yAxis: category("Layer", layers, { inverse: true, nameGap: 30 }),
       visualMap: {
-        type: "continuous", seriesIndex: 0, min: base ? -reach : 0, max: base ? reach : data.top,
+        type: "continuous", seriesIndex: 0, min: base ? -reach / 100 : 0, max: (base ? reach : data.top) / 100,
         inRange: { color: base ? data.diverging : data.colors }, orient: "vertical", right: 0, top: "middle",
         itemHeight: 150, itemWidth: 14, calculable: false, precision: 2, hoverLink: false,
-        text: [base ? signed(reach) : data.top.toFixed(2), base ? signed(-reach) : "0 nats"],
+        text: [base ? signed(reach) : nats(data.top), base ? signed(-reach) : "0 nats"],
         textStyle: { color: shade("--quiet") },
       },
       series: [
-        { type: "heatmap", data: present, label: { show: wide, formatter: (item) => number(item.value[2], base) },
+        { type: "heatmap", data: present, label: { show: wide, fontSize },
           itemStyle: { borderColor: shade("--paper"), borderWidth: 1 },
           emphasis: { itemStyle: { borderColor: shade("--ink"), borderWidth: 2 } } },
-        { type: "heatmap", data: missing, label: { show: wide, formatter: "NaN", color: shade("--ink") },
+        { type: "heatmap", data: missing, label: { show: wide, formatter: "NaN", fontSize, color: shade("--ink") },
           itemStyle: { color: shade("--absent"), borderColor: shade("--paper"), borderWidth: 1 },
           emphasis: { itemStyle: { borderColor: shade("--ink"), borderWidth: 2 } } },
       ],
@@ -174,6 +200,9 @@ const showHeatmaps = (() => {
   }
 
   withHeads.forEach((run, index) => byId("show").append(element("option", `difference: minus ${run.name}`, { value: index })));
+  // Panels are as wide as the widest run's cells need, where the page is.
+  const widest = withHeads.reduce((most, run) => Math.max(most, Math.min(MOST, run.heads.heads)), 1);
+  byId("heatmap-grid").style.setProperty("--least", `max(25rem, ${FRAME.left + FRAME.right + CELL.width * widest + 28}px)`);
   slider.max = Math.max(0, steps.length - 1);
   slider.value = slider.max;
   slider.disabled = byId("play").disabled = steps.length < 2;

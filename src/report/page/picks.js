@@ -7,6 +7,13 @@ const BLACK = "#000000";
 const picked = () => data.runs.filter((run) => run.picked);
 const thousands = (number) => String(number).replace(/\B(?=(\d{3})+(?!\d))/g, ",");
 
+// The least and the largest of numbers, however many; what is null has no say.
+function ends(numbers) {
+  let low = Infinity, high = -Infinity;
+  for (const number of numbers) if (number !== null) { low = Math.min(low, number); high = Math.max(high, number); }
+  return [low, high];
+}
+
 // An element with text in it; text that comes from files is never read as HTML.
 function element(tag, text, attributes) {
   const made = document.createElement(tag);

@@ -4,8 +4,10 @@ use super::claims::claims;
 use super::html::escape;
 use crate::report::axes::tick_text;
 use crate::report::comparison::Comparison;
+use crate::report::diverged::Divergence;
 use crate::report::outcome::{Outcome, Outcomes, in_text, in_words};
 use crate::report::run::RunData;
+use crate::report::spread::Spread;
 use crate::report::table::percent;
 
 /// So many configurations are told one by one.
@@ -109,23 +111,34 @@ fn overloads(rows: &[&Outcome]) -> Option<String> {
 fn reached(row: &Outcome) -> Option<String> {
     let mut parts: Vec<String> = perplexity(row).into_iter().collect();
     if let Some(spread) = row.spread {
-        let total = spread.heads * row.seeds;
+        let total = spread.heads * row.learning();
         parts.push(match spread.nonfinite {
             lost if lost == total => "no head has a finite entropy".to_owned(),
             lost => {
                 let (overload, collapse) = (percent(spread.overload()), percent(spread.collapse()));
                 let lost = if lost > 0 { format!(", {lost} of {total} not finite") } else { String::new() };
-                format!("{overload} of heads overloaded, {collapse} collapsed{lost}")
+                format!("{overload} of heads overloaded, {collapse} collapsed{lost}{}", seen(row, spread))
             }
         });
     }
     (!parts.is_empty()).then(|| format!("{}: {}.", row.name, parts.join("; ")))
 }
 
+/// When heads were seen, where that was before the newest evaluation.
+fn seen(row: &Outcome, spread: Spread) -> String {
+    match row.steps {
+        Some((least, _)) if spread.step < least => {
+            format!(" (as they were at step {})", tick_text(spread.step as f64, 1.0))
+        }
+        _ => String::new(),
+    }
+}
+
 fn perplexity(row: &Outcome) -> Option<String> {
     let sample = row.perplexity?;
-    let of = match row.broken {
-        0 => String::new(),
+    let of = match (row.broken, row.divergence) {
+        (0, None) => String::new(),
+        (0, Some(_)) => format!(" (of the {} of {} seeds that did not diverge)", sample.n, row.seeds),
         _ => format!(" (of the {} of {} seeds where it is finite)", sample.n, row.seeds),
     };
     let own = format!("perplexity {}{of}", in_text(sample, 3));
@@ -143,28 +156,39 @@ fn perplexity(row: &Outcome) -> Option<String> {
     Some(format!("{own}, {side}{test}"))
 }
 
-/// Where numbers were not finite, or that none was.
+/// What diverged, where numbers were not finite, or that none was.
 fn broken(comparison: &Comparison) -> Vec<String> {
     let mut lines = Vec::new();
     for group in &comparison.groups {
-        let onsets = comparison.of(group).filter_map(|run| Some((run.broke_at()?, run)));
+        if let Some(divergence) = Divergence::of(comparison.of(group)) {
+            let first = comparison.of(group).find(|run| run.diverged_at() == Some(divergence.step));
+            let place = first.map_or(String::new(), |run| place(run, divergence.step));
+            lines.push(format!("{}: {divergence}{place}.", group.name));
+        }
+        // Of a run that went on a number may not have been finite all the same.
+        let recovered = comparison.of(group).filter(|run| run.diverged_at().is_none());
+        let onsets = recovered.filter_map(|run| Some((run.broke_at()?, run)));
         let count = onsets.clone().count();
         let Some((step, run)) = onsets.min_by_key(|(step, _)| *step) else { continue };
-        let place = run
-            .nonfinite
-            .iter()
-            .find(|record| record.step == step)
-            .map_or(String::new(), |record| format!(" in {} ({} pass)", record.tensor, record.phase));
         let runs = match group.runs.len() {
             1 => String::new(),
             all => format!("in {count} of {all} runs "),
         };
-        let step = tick_text(step as f64, 1.0);
-        lines.push(format!("{}: {runs}numbers stop being finite, first at step {step}{place}.", group.name));
+        let (step, place) = (tick_text(step as f64, 1.0), place(run, step));
+        lines.push(format!(
+            "{}: {runs}numbers were not finite, first at step {step}{place}; training went on.",
+            group.name
+        ));
     }
     let trained = comparison.runs.iter().any(|run| !run.steps.is_empty());
     if lines.is_empty() && trained {
         lines.push("Every number that was recorded is finite.".to_owned());
     }
     lines
+}
+
+/// Where the number arose that was not finite at a step.
+fn place(run: &RunData, step: u64) -> String {
+    let record = run.nonfinite.iter().find(|record| record.step == step);
+    record.map_or(String::new(), |record| format!(", in {} ({} pass)", record.tensor, record.phase))
 }

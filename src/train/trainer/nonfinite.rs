@@ -3,7 +3,7 @@
 use super::{Event, Trainer};
 use crate::config::OnNonfinite;
 use crate::fault::{Fault, Kind, Result};
-use crate::observe::record::{Nonfinite, Record};
+use crate::observe::record::{Nonfinite, Record, nth};
 use crate::train::checkpoint::{Checkpoint, newest_finite};
 use crate::train::engine::StepReading;
 use crate::train::trace;
@@ -69,7 +69,7 @@ impl Trainer {
                 "{} steps in a row were left out, up to step {}: the weights have not changed since, and every step \
                  may go on to fail; stop the run and begin a new one with a lower train.learning_rate",
                 self.skipped,
-                self.step - 1
+                self.step
             )));
         }
     }
@@ -98,7 +98,7 @@ impl Trainer {
         };
         Fault::new(
             Kind::NonFinite,
-            format!("training stopped before the update of step {step}, which is not finite"),
+            format!("training stopped before the update of step {}, which is not finite", nth(*step)),
         )
         .at(self.run.path().display())
         .found(found)
