@@ -7,6 +7,8 @@
 use std::fmt;
 use std::path::Path;
 
+use crate::visible;
+
 /// The kind of a fault; its number is the exit code of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -100,15 +102,16 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)?;
+        // Any part may hold a name from a file.
+        f.write_str(&visible::lines(&self.what))?;
         if let Some(place) = &self.place {
-            write!(f, ", at {place}")?;
+            write!(f, ", at {}", visible::line(place))?;
         }
         if let Some(found) = &self.found {
-            write!(f, ": found {found}")?;
+            write!(f, ": found {}", visible::lines(found))?;
         }
         if let Some(remedy) = &self.remedy {
-            write!(f, "; {remedy}")?;
+            write!(f, "; {}", visible::lines(remedy))?;
         }
         Ok(())
     }

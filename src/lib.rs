@@ -22,3 +22,4 @@ pub mod study;
 pub mod tape;
 pub mod train;
 pub mod verify;
+pub mod visible;

@@ -1,6 +1,10 @@
 //! Reading run folders, statistics of entropies, and the pictures, tables and pages made from them.
 
 mod browser;
+mod diverged;
+mod folders;
+mod heads;
+mod names;
 mod page;
 mod study;
 
@@ -487,7 +491,12 @@ fn synthetic(name: &str, panel: &Panel, steps: u64, end: f64, breaks: u64) -> Ru
                 panel.values.iter().map(|row| row.iter().map(|&value| entropy(value)).collect()).collect();
             let layers = grid.iter().map(|row| row.iter().sum::<f32>() / row.len() as f32).collect();
             let nonfinite = vec![u64::from(lost) * 128; grid.len()];
-            run.attention.push(Attention { step: step + 1, head_entropy: grid, layer_entropy: layers, nonfinite });
+            run.attention.push(Attention {
+                step: step + 1,
+                head_entropy: grid,
+                layer_entropy: layers,
+                nonfinite,
+            });
         }
         if step % 250 == 249 {
             run.evals.push(Eval { step: step + 1, loss: loss + 0.05, ppl: (loss + 0.05).exp() });
@@ -596,7 +605,9 @@ fn curves_are_legible_and_mark_where_a_run_broke() {
         }
     }
     let labels: Vec<&str> = texts(&loss).iter().map(|text| text.text.as_str()).collect();
-    for label in ["Steps done", "Loss (nats per token)", "Perplexity", "SM+LN+R", "SM (diverged at step 1,201)"] {
+    for label in
+        ["Steps done", "Loss (nats per token)", "Perplexity", "SM+LN+R", "SM (diverged at step 1,201)"]
+    {
         assert!(labels.contains(&label), "{label} is missing");
     }
     // The cross of the broken run: two arms about its last finite point.
@@ -726,7 +737,10 @@ fn the_table_says_what_was_measured_against_what() {
     assert!(row("SM+LN+R").contains("−13.1%"), "{markdown}");
     assert!(row("SM\\|x").contains("| diverged | diverged | – | – | – | – | – | – |"), "{markdown}");
     assert!(markdown.contains("M: largest head entropy observed in these runs."));
-    assert!(markdown.contains("\nSM\\|x: diverged at step 1,201; its loss and its heads count nowhere.\n"), "{markdown}");
+    assert!(
+        markdown.contains("\nSM\\|x: diverged at step 1,201; its loss and its heads count nowhere.\n"),
+        "{markdown}"
+    );
     let widths: Vec<usize> = plain.lines().take(6).map(|line| line.chars().count()).collect();
     assert!(widths.windows(2).all(|pair| pair[0] == pair[1]), "{plain}");
 

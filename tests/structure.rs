@@ -119,7 +119,7 @@ fn override_constants_have_no_defaults() {
 }
 
 /// Rooms of `src`, those that know others first.
-const ROOMS: [&str; 19] = [
+const ROOMS: [&str; 20] = [
     "cli",
     "study",
     "bench",
@@ -139,6 +139,7 @@ const ROOMS: [&str; 19] = [
     "cache",
     "files",
     "fault",
+    "visible",
 ];
 
 /// Who may know a room above: the round core.

@@ -11,8 +11,9 @@ Writes the logs of runs as tables, one file for each kind of record, with the
 run's folder in the column `run`: steps and evals; attention and
 entropy_thresholds, with a row for each head; attention_layers, slopes,
 ffn_scales and layers, with a row for each layer; nonfinite. NaN and infinities
-are what they are. A study's folder stands for all its runs; runs may still be
-training.
+are what they are; steps are steps done, so the first is 1, where the log has 0.
+A study's folder stands for all its runs, any other folder for the runs and
+studies inside; runs may still be training.
 
 Examples:
   normfree export runs/sm_g runs/sm_r --parquet tables
@@ -22,8 +23,8 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
-    /// Run folders and studies' folders
-    #[arg(required = true, value_name = "RUN|STUDY")]
+    /// Run folders, studies' folders, and folders of these
+    #[arg(required = true, value_name = "RUN|STUDY|FOLDER")]
     runs: Vec<PathBuf>,
     /// The folder for the Parquet files; those of an earlier export are replaced
     #[arg(long, required = true, value_name = "DIR")]

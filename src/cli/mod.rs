@@ -26,6 +26,7 @@ use crate::fault::{Fault, Result};
 use crate::gpu::{Backend, Gpu, OpenOptions};
 use crate::ops::Choices;
 use crate::train::kernels;
+use crate::visible;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand};
 use std::fmt::Display;
@@ -205,7 +206,7 @@ impl Global {
     /// One line on stderr, unless quiet.
     fn note(&self, text: impl Display) {
         if !self.quiet {
-            eprintln!("note: {text}");
+            eprintln!("note: {}", visible::line(&text.to_string()));
         }
     }
 }
@@ -214,9 +215,9 @@ impl Global {
 const SOFTWARE_NOTE: &str =
     "there is no GPU with a driver here; computing on the CPU through a software adapter";
 
-/// A result, on stdout. Who reads it may leave early, as `head` does.
+/// A result, on stdout, with what names hold for a terminal written out. Who reads it may leave early, as `head` does.
 fn say(text: impl Display) -> Result<()> {
-    match writeln!(io::stdout().lock(), "{text}") {
+    match writeln!(io::stdout().lock(), "{}", visible::lines(&text.to_string())) {
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
             Err(Fault::io("write to standard output", std::path::Path::new("stdout"), &e))
         }
@@ -269,11 +270,13 @@ fn duration(seconds: f64) -> String {
 
 /// Text in columns: the first to the left, the others as `right` says.
 fn columns(rows: &[Vec<String>], right: &[bool]) -> String {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| visible::line(cell).into_owned()).collect()).collect();
     let count = |cell: &String| cell.chars().count();
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(count).max().unwrap_or(0);
     let widths: Vec<usize> = (0..right.len()).map(width).collect();
     let mut lines = Vec::new();
-    for row in rows {
+    for row in &rows {
         let mut line = String::new();
         for (column, cell) in row.iter().enumerate() {
             let fill = " ".repeat(widths[column] - count(cell));

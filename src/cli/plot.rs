@@ -26,7 +26,8 @@ and heatmap_over_training.png, which moves, and the table as table.md, .csv and
 .tex. Runs of one configuration that differ in their seed are taken together:
 mean, standard deviation, paired t-test. A run may still be training.
 
-A study's folder stands for all its runs. A TOML file of matrices (name =
+A study's folder stands for all its runs, any other folder (runs, runs/demo) for
+the runs and studies inside. Steps are steps done, everywhere. A TOML file of matrices (name =
 [[entropy of each head], …], a row for each layer; context = the length of the
 sequences, where it is known) is drawn beside the runs in the same style;
 tests/data/published_head_entropies.toml has the paper's.
@@ -34,6 +35,7 @@ tests/data/published_head_entropies.toml has the paper's.
 Examples:
   normfree plot runs/sm_g runs/sm_r
   normfree plot runs/study --out figures
+  normfree plot runs/demo
   normfree plot runs/a runs/b runs/c --difference SM+R SM+G
   normfree plot runs/sm_r tests/data/published_head_entropies.toml --scale own
   normfree plot runs/sm_g --reference causal_ceiling --colormap cividis";
@@ -41,10 +43,10 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
-    /// Run folders, studies' folders, and TOML files of entropies
-    #[arg(required = true, value_name = "RUN|STUDY|FILE.toml")]
+    /// Run folders, studies' folders, folders of these, and TOML files of entropies
+    #[arg(required = true, value_name = "RUN|STUDY|FOLDER|FILE.toml")]
     runs: Vec<PathBuf>,
-    /// Where the pictures go [default: the run's or the study's folder, or plots/ for several]
+    /// Where the pictures go [default: the folder that is named, or plots/ for several]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// What counts as the largest possible entropy M, against which heads are binned [default: the first run's
@@ -80,6 +82,9 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         ..Options::default()
     };
     let files = write_comparison(&comparison, &out, &options)?;
+    for missing in &comparison.missing {
+        global.note(format!("left out: {missing}"));
+    }
     say(outcomes(&comparison, reference)?.table().plain())?;
     for (stem, what) in [
         ("heatmap", "attention records, so no heatmap and no curves of layers"),

@@ -14,21 +14,23 @@ One HTML page that holds everything it shows and asks no network: what was found
 in sentences made from the numbers, the table, heatmaps with a slider over
 training, curves to zoom into, every figure of `normfree plot`, configurations
 and environment. Of absolute paths it tells only the last part. A study's folder
-stands for all its runs; runs may still be training; a TOML file of published
-entropies, as `normfree plot` takes it, can stand beside them.
+stands for all its runs, any other folder for the runs and studies inside; runs
+may still be training; a TOML file of published entropies, as `normfree plot`
+takes it, can stand beside them.
 
 Examples:
   normfree report runs/study
+  normfree report runs/demo
   normfree report runs/sm_g runs/sm_r -o report.html
   normfree report runs/study tests/data/published_head_entropies.toml";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
-    /// Studies' folders, run folders, and TOML files of entropies
-    #[arg(required = true, value_name = "STUDY|RUN|FILE.toml")]
+    /// Studies' folders, run folders, folders of these, and TOML files of entropies
+    #[arg(required = true, value_name = "STUDY|RUN|FOLDER|FILE.toml")]
     runs: Vec<PathBuf>,
-    /// The page [default: report.html in the run's or the study's folder, or here for several]
+    /// The page [default: report.html in the folder that is named, or here for several]
     #[arg(short, long, value_name = "FILE.html", value_parser = page_file)]
     out: Option<PathBuf>,
     /// What counts as the largest possible entropy M, against which heads are binned [default: the first run's

@@ -57,7 +57,8 @@ fn axis_text(value: f64, step: f64) -> String {
 fn exponential(value: f64) -> String {
     let text = format!("{value:.2e}");
     let (digits, power) = text.split_once('e').unwrap_or((&text, "0"));
-    let digits = if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits };
+    let digits =
+        if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits };
     format!("{digits}e{power}").replace('-', "−")
 }
 
@@ -218,20 +219,32 @@ impl Axes {
         finish(&mut piece);
     }
 
-    /// Triangles at the upper or the lower edge where a curve leaves the frame: it goes on there, out of sight.
-    pub fn mark_leaving(&self, picture: &mut Picture, points: &[(f64, f64)], color: Rgb) {
-        let mut marked: Option<(f64, bool)> = None;
-        for &(x, y) in points.iter().filter(|point| point.1.is_finite() && !self.shows(**point)) {
-            let (at, above) = (self.place((x, self.y.0)).0, y > self.y.1);
-            // One for a stretch: beside each other they would be a line.
-            if marked.is_some_and(|(last, side)| side == above && at - last < 9.0) {
-                continue;
+    /// A triangle at the upper or the lower edge where a curve leaves the frame for values that are `far`: it goes on
+    /// there, out of sight.
+    pub fn mark_leaving(
+        &self,
+        picture: &mut Picture,
+        points: &[(f64, f64)],
+        far: impl Fn(f64) -> bool,
+        color: Rgb,
+    ) {
+        let (mut outside, mut last) = (false, f64::NEG_INFINITY);
+        for &(x, y) in points {
+            let leaves = y.is_finite() && !self.shows((x, y)) && far(y);
+            let at = self.place((x, self.y.0)).0;
+            // Spikes beside each other have one.
+            if leaves && !outside && at - last > 9.0 {
+                let (edge, side) =
+                    if y > self.y.1 { (self.top, 1.0) } else { (self.top + self.height, -1.0) };
+                let base = edge + 7.0 * side;
+                picture.line(
+                    vec![(at - 4.0, base), (at + 4.0, base), (at, edge), (at - 4.0, base)],
+                    2.0,
+                    color,
+                );
+                last = at;
             }
-            marked = Some((at, above));
-            let (edge, side) = if above { (self.top, 1.0) } else { (self.top + self.height, -1.0) };
-            let corners = [(at - 4.0, edge + 7.0 * side), (at + 4.0, edge + 7.0 * side), (at, edge)];
-            let closed: Vec<_> = corners.into_iter().chain([corners[0]]).collect();
-            picture.line(closed, 2.0, color);
+            outside = leaves;
         }
     }
 

@@ -1,8 +1,9 @@
 //! The runs that are compared, and which of them are one configuration under several seeds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::gather::{Source, holds_others, sources};
 use super::published;
 use super::run::{RunData, distinct_names, folder_name};
 use super::study::Study;
@@ -40,37 +41,60 @@ pub struct Group {
 }
 
 impl Comparison {
-    /// Reads run folders, studies' folders, and TOML files of entropies.
+    /// Reads run folders, studies' folders, folders of these, and TOML files of entropies.
     ///
     /// # Errors
-    /// Those of [`RunData::load`], [`Study::load`] and [`published::load`]; `Usage` where a path is named twice;
-    /// `RunFolder` where a study has no run yet.
+    /// Those of [`sources`], [`RunData::load`] and [`published::load`]; `Usage` where a path is named twice;
+    /// `RunFolder` where no run has begun.
     pub fn load(paths: &[impl AsRef<Path>]) -> Result<Self> {
         let (mut runs, mut missing, mut baseline, mut titles) = (Vec::new(), Vec::new(), None, Vec::new());
         let mut seen = BTreeSet::new();
+        let (mut named, mut baselines) = (Vec::new(), BTreeMap::new());
         for path in paths.iter().map(AsRef::as_ref) {
-            if !seen.insert(path.canonicalize().unwrap_or_else(|_| path.to_owned())) {
-                return Err(Fault::new(
-                    Kind::Usage,
-                    "this is named twice, and would be compared with itself",
-                )
-                .at(path.display()));
+            if holds_others(path) {
+                named.push(folder_name(path));
             }
-            if path.extension().is_some_and(|extension| extension == "toml") && path.is_file() {
-                runs.extend(published::load(path)?);
-            } else if let Some(study) = Study::load(path)? {
-                titles.push(study.name.clone());
-                let of_baseline = study.runs.iter().find(|run| run.configuration == study.baseline);
-                baseline = baseline.or(of_baseline.map(|run| run.label.clone()));
-                load_study(path, &study, &mut runs, &mut missing)?;
-            } else {
-                runs.push(RunData::load(path)?);
+            for source in sources(path)? {
+                let (Source::Run(place)
+                | Source::Study(place, _)
+                | Source::Published(place)
+                | Source::NotBegun(place)) = &source;
+                if !seen.insert(place.canonicalize().unwrap_or_else(|_| place.clone())) {
+                    let what = "this is named twice, and would be compared with itself";
+                    return Err(Fault::new(Kind::Usage, what).at(place.display()));
+                }
+                match source {
+                    Source::Published(path) => runs.extend(published::load(&path)?),
+                    Source::Run(path) => runs.push(RunData::load(&path)?),
+                    Source::NotBegun(path) => missing.push(format!("{}: not begun", folder_name(&path))),
+                    Source::Study(path, study) => {
+                        titles.push(study.name.clone());
+                        let of_baseline = study.runs.iter().find(|run| run.configuration == study.baseline);
+                        let label = of_baseline.map(|run| run.label.clone());
+                        load_study(&path, &study, &mut runs, &mut missing)?;
+                        baseline = baseline.or(label.clone());
+                        baselines.extend(label.map(|label| (path, label)));
+                    }
+                }
             }
         }
-        let title = match titles.as_slice() {
-            [] if runs.len() == 1 => runs[0].name.clone(),
-            [] => format!("{} runs", runs.len()),
-            titles => titles.join(", "),
+        // Where there are several studies, each compares its runs with its own.
+        for run in runs.iter_mut().filter(|run| baselines.len() > 1 && run.configuration.is_some()) {
+            let of_study = run.dir.parent().and_then(|study| baselines.get(study)).cloned();
+            run.baseline = run.baseline.take().or(of_study);
+        }
+        if runs.is_empty()
+            && let Some(path) = paths.first()
+        {
+            return Err(Fault::new(Kind::RunFolder, "no run here has begun")
+                .at(path.as_ref().display())
+                .remedy("train it with `normfree study` or `normfree train`"));
+        }
+        let title = match (named.as_slice(), titles.as_slice()) {
+            ([folder], _) if paths.len() == 1 => folder.clone(),
+            (_, []) if runs.len() == 1 => runs[0].name.clone(),
+            (_, []) => format!("{} runs", runs.len()),
+            (_, titles) => titles.join(", "),
         };
         let study = !titles.is_empty();
         Ok(Self { title, study, missing, ..Self::new(runs, baseline.as_deref()) })
@@ -140,8 +164,15 @@ impl Comparison {
         let first = |group: usize| self.groups.get(group).map(|group| &self.runs[group.runs[0]]);
         let (own, base) = (first(group)?, first(self.baseline)?);
         let named = |name: &str| {
+            // Studies have their own baselines, which may be called alike.
+            let alike = |other: &RunData| {
+                own.configuration.is_none()
+                    || (other.configuration.is_some() && own.dir.parent() == other.dir.parent())
+            };
             let fits = |&other: &usize| {
-                first(other).is_some_and(|other| other.name == name && other.published == own.published)
+                first(other).is_some_and(|other| {
+                    other.name == name && other.published == own.published && alike(other)
+                })
             };
             (0..self.groups.len()).find(fits)
         };
@@ -196,13 +227,13 @@ fn beside_published(groups: Vec<Vec<usize>>, runs: &[RunData]) -> Vec<Vec<usize>
     order.into_iter().map(|(_, group)| group).collect()
 }
 
+/// The runs of a study that have begun.
 fn load_study(
     folder: &Path,
     study: &Study,
     runs: &mut Vec<RunData>,
     missing: &mut Vec<String>,
 ) -> Result<()> {
-    let before = runs.len();
     for of in &study.runs {
         let path = folder.join(&of.folder);
         if !path.join("metrics.jsonl").is_file() {
@@ -217,11 +248,6 @@ fn load_study(
             configuration: Some(of.configuration.clone()),
             ..RunData::load(&path)?
         });
-    }
-    if runs.len() == before {
-        return Err(Fault::new(Kind::RunFolder, "no run of this study has begun")
-            .at(folder.display())
-            .remedy("train it with `normfree study`"));
     }
     Ok(())
 }

@@ -65,7 +65,7 @@ pub fn loss_curves(comparison: &Comparison, perplexity: bool) -> Result<Picture>
     let plot = (720.0, 400.0);
     let seeds = if comparison.seeds() { "; a line for each seed" } else { "" };
     let note = format!(
-        "lines: training loss, averaged over 2% of the run; points: held-out loss{seeds}; triangles: beyond the frame"
+        "lines: training loss, averaged over 2% of the run; points: held-out loss{seeds}; triangles: beyond the frame from there"
     );
     let right = if perplexity { RIGHT } else { 0.0 };
     let width = 2.0 * MARGIN + LEFT + plot.0 + right + 12.0;
@@ -103,9 +103,9 @@ pub fn loss_curves(comparison: &Comparison, perplexity: bool) -> Result<Picture>
     for curve in &curves {
         axes.curve(&mut picture, &curve.train, thickness, curve.color, curve.dash);
         // The steep beginning leaves it too, as everybody expects.
-        let out = |point: &&(f64, f64)| !(0.0..=far).contains(&point.1);
+        let out = |loss: f64| !(0.0..=far).contains(&loss);
         for points in [&curve.train, &curve.held_out] {
-            axes.mark_leaving(&mut picture, &points.iter().filter(out).copied().collect::<Vec<_>>(), curve.color);
+            axes.mark_leaving(&mut picture, points, out, curve.color);
         }
         for &point in curve.held_out.iter().filter(|point| axes.shows(**point)) {
             legend::marker(&mut picture, axes.place(point), curve.shape, curve.color);

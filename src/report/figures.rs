@@ -104,8 +104,7 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
     }
     let has_loss = |run: &RunData| {
         let held_out = run.evals.iter().map(|eval| eval.loss);
-        run.published.is_none()
-            && run.losses().map(|step| step.1).chain(held_out).any(f64::is_finite)
+        run.published.is_none() && run.losses().map(|step| step.1).chain(held_out).any(f64::is_finite)
     };
     if comparison.runs.iter().any(has_loss) {
         add(
@@ -163,7 +162,8 @@ pub fn entropy_panels(comparison: &Comparison, reference: Reference) -> Result<V
         let Some(spread) = spreads[index].as_ref() else {
             let (run, record) = (&comparison.runs[index], comparison.runs[index].attention.last()?);
             let lost = run.diverged_at().is_none_or(|lost| record.step >= lost);
-            return (!lost).then(|| format!("heads as they were at step {}", tick_text(record.step as f64, 1.0)));
+            return (!lost)
+                .then(|| format!("heads as they were at step {}", tick_text(record.step as f64, 1.0)));
         };
         let (overload, collapse) = (percent(spread.overload()), percent(spread.collapse()));
         Some(match spread.nonfinite == spread.heads {

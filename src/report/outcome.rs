@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use super::axes::tick_text;
 use super::comparison::{Comparison, Group};
 use super::diverged::Divergence;
+use super::escape;
 use super::paired::{Paired, Sample, paired};
 use super::run::RunData;
 use super::spread::{Spread, spreads};
 use super::stats::Reference;
-use super::table::{Table, csv_field, decimal, percent, signed_percent};
+use super::table::{Table, decimal, percent, signed_percent};
 use crate::fault::Result;
 use crate::observe::record::Eval;
 
@@ -288,7 +289,7 @@ impl Outcomes {
             let whole = |value: Option<u64>| value.map_or(String::new(), |value| value.to_string());
             let paired = row.paired.ok().filter(|_| row.change.is_some());
             let mut fields = vec![
-                csv_field(&row.name),
+                escape::csv(&row.name),
                 row.seeds.to_string(),
                 whole(row.parameters),
                 whole(row.steps.map(|steps| steps.0)),
@@ -300,7 +301,7 @@ impl Outcomes {
                 row.broken.to_string(),
                 row.divergence.map_or(0, |divergence| divergence.runs).to_string(),
                 whole(row.divergence.map(|divergence| divergence.step)),
-                csv_field(row.against.as_deref().unwrap_or_default()),
+                escape::csv(row.against.as_deref().unwrap_or_default()),
                 number(row.change),
                 whole(paired.map(|paired| paired.n as u64)),
                 number(paired.map(|paired| paired.t)),

@@ -5,6 +5,7 @@
 use std::fmt::Write;
 
 use super::colormap::{BLACK, Rgb};
+use super::escape::xml;
 use super::text;
 
 /// Marks on a white page, painted in order.
@@ -147,7 +148,7 @@ impl Picture {
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{w}\" height=\"{h}\" viewBox=\"0 0 {w} {h}\" \
              font-family=\"Ubuntu, 'Helvetica Neue', Helvetica, Arial, sans-serif\" role=\"img\">\n\
              <title>{}</title>\n<rect width=\"{w}\" height=\"{h}\" fill=\"#ffffff\"/>",
-            escape(&self.title)
+            xml(&self.title)
         );
         for mark in &self.marks {
             let _ = match mark {
@@ -209,7 +210,7 @@ fn svg_text(text: &Text) -> String {
         short(text.size),
         hex(text.color),
         if text.bold { " font-weight=\"bold\"" } else { "" },
-        escape(&text.text)
+        xml(&text.text)
     )
 }
 
@@ -220,20 +221,4 @@ fn short(value: f64) -> f64 {
 
 fn hex(color: Rgb) -> String {
     format!("#{:02x}{:02x}{:02x}", color.0, color.1, color.2)
-}
-
-/// Text made safe inside XML, where control characters must not stand at all.
-pub(super) fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            c if c.is_control() => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
 }

@@ -79,7 +79,8 @@ mod tests {
     #[test]
     fn what_diverged_or_is_a_spike_has_no_say() {
         let falls = track(&[6.0, 5.0, 4.5, 4.2], None);
-        let (spike, lost) = (track(&[6.0, 1e5, 5.5, 5.2], None), track(&[6.0, 12e3, 12e3, f64::NAN], Some(2)));
+        let (spike, lost) =
+            (track(&[6.0, 1e5, 5.5, 5.2], None), track(&[6.0, 12e3, 12e3, f64::NAN], Some(2)));
         let all = [falls, spike.clone(), lost.clone()];
         assert_eq!(of_losses(&all, true), Some((4.2, 6.0)));
         assert_eq!(of_values(&all), Some((4.2, 1e5)));

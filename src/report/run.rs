@@ -329,7 +329,12 @@ fn configuration_name(config: &toml::Table) -> Option<String> {
 pub fn distinct_names<R: Borrow<RunData>>(runs: &[R]) -> Vec<String> {
     let runs: Vec<&RunData> = runs.iter().map(Borrow::borrow).collect();
     let shared = |run: &RunData| runs.iter().filter(|other| other.name == run.name).count() > 1;
-    let place = |run: &RunData| run.published.clone().unwrap_or_else(|| folder_name(&run.dir));
+    // A study's run is told from one of another study by the study's folder.
+    let folder = |run: &RunData| match (run.configuration.as_ref(), run.dir.parent()) {
+        (Some(_), Some(study)) => folder_name(study),
+        _ => folder_name(&run.dir),
+    };
+    let place = |run: &RunData| run.published.clone().unwrap_or_else(|| folder(run));
     let mut names: Vec<String> = runs
         .iter()
         .map(|run| match place(run) {

@@ -1,5 +1,8 @@
 //! A table of text, in the forms that people take along: Markdown, LaTeX, aligned columns.
 
+use super::escape;
+use crate::visible;
+
 /// Rows of text under a header; numbers stand to the right.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -40,9 +43,8 @@ pub(super) fn signed_percent(change: f64) -> String {
 impl Table {
     /// A Markdown table and its notes.
     pub fn markdown(&self) -> String {
-        let clean = |cell: &String| cell.replace('\\', "\\\\").replace('|', "\\|").replace(['\n', '\r'], " ");
         let line = |cells: &[String]| {
-            let cells: Vec<String> = cells.iter().map(clean).collect();
+            let cells: Vec<String> = cells.iter().map(|cell| escape::markdown(cell)).collect();
             format!("| {} |\n", cells.join(" | "))
         };
         let mut out = line(&self.header);
@@ -51,7 +53,7 @@ impl Table {
         out.push('\n');
         out.extend(self.rows.iter().map(|row| line(row)));
         for note in &self.notes {
-            out.push_str(&format!("\n{note}\n"));
+            out.push_str(&format!("\n{}\n", escape::markdown(note)));
         }
         out
     }
@@ -59,7 +61,7 @@ impl Table {
     /// A LaTeX tabular with rules of the package booktabs, and its notes.
     pub fn latex(&self) -> String {
         let line = |cells: &[String]| {
-            let cells: Vec<String> = cells.iter().map(|cell| latex(cell)).collect();
+            let cells: Vec<String> = cells.iter().map(|cell| escape::latex(cell)).collect();
             format!("{} \\\\\n", cells.join(" & "))
         };
         let mut out = String::from("% Needs \\usepackage{booktabs}.\n");
@@ -70,20 +72,21 @@ impl Table {
         out.extend(self.rows.iter().map(|row| line(row)));
         out.push_str("\\bottomrule\n\\end{tabular}\n");
         for note in &self.notes {
-            out.push_str(&format!("\n\\par\\footnotesize {}\n", latex(note)));
+            out.push_str(&format!("\n\\par\\footnotesize {}\n", escape::latex(note)));
         }
         out
     }
 
-    /// Columns aligned by spaces, and the notes.
+    /// Columns aligned by spaces, and the notes, for a terminal.
     pub fn plain(&self) -> String {
-        let lines = || std::iter::once(&self.header).chain(&self.rows);
+        let shown = |line: &Vec<String>| line.iter().map(|cell| visible::line(cell).into_owned()).collect();
+        let lines: Vec<Vec<String>> = std::iter::once(&self.header).chain(&self.rows).map(shown).collect();
         let wide = |cell: &String| cell.chars().count();
         let widths: Vec<usize> = (0..self.header.len())
-            .map(|column| lines().map(|line| wide(&line[column])).max().unwrap_or(0))
+            .map(|column| lines.iter().map(|line| wide(&line[column])).max().unwrap_or(0))
             .collect();
         let mut out = String::new();
-        for line in lines() {
+        for line in &lines {
             for (column, (cell, &width)) in line.iter().zip(&widths).enumerate() {
                 let fill = " ".repeat(width - wide(cell));
                 let text = if column == 0 { format!("{cell}{fill}") } else { format!("  {fill}{cell}") };
@@ -93,43 +96,9 @@ impl Table {
             out.push('\n');
         }
         for note in &self.notes {
-            out.push_str(note);
+            out.push_str(&visible::line(note));
             out.push('\n');
         }
         out
-    }
-}
-
-/// Text as LaTeX of any engine reads it.
-fn latex(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' | '%' | '$' | '#' | '_' | '{' | '}' => out.extend(['\\', c]),
-            '\\' => out.push_str("\\textbackslash{}"),
-            '~' => out.push_str("\\textasciitilde{}"),
-            '^' => out.push_str("\\textasciicircum{}"),
-            '<' => out.push_str("$<$"),
-            '>' => out.push_str("$>$"),
-            '|' => out.push_str("$|$"),
-            '±' => out.push_str("$\\pm$"),
-            '−' => out.push_str("$-$"),
-            '∞' => out.push_str("$\\infty$"),
-            'Σ' => out.push_str("$\\sum$"),
-            '≥' => out.push_str("$\\geq$"),
-            '·' => out.push_str("$\\cdot$"),
-            '–' => out.push_str("--"),
-            c if c.is_control() => out.push(' '),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-/// One field of a CSV file, quoted where RFC 4180 asks for it.
-pub(super) fn csv_field(text: &str) -> String {
-    match text.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.to_owned(),
     }
 }

@@ -154,11 +154,21 @@ fn four_models_in_one_go() {
     }
     let told = place.succeeds(&arguments);
     assert!(told.contains("Without normalization, ReLU against GELU"), "{told}");
-    for name in
-        ["heatmap.png", "loss.png", "layer_entropy.png", "table.md", "findings.txt", "sm_r/config.toml"]
-    {
+    assert_eq!(told.lines().last(), Some("demo/report.html"), "{told}");
+    for name in ["heatmap.png", "loss.png", "table.md", "findings.txt", "report.html", "sm_r/config.toml"] {
         assert!(place.path("demo").join(name).is_file(), "{name}");
     }
+    // Its folder is what a user names to the other commands.
+    for (words, file) in [
+        (&["plot", "demo", "--out", "figures"][..], "figures/heatmap.svg"),
+        (&["report", "demo", "-o", "page.html"], "page.html"),
+        (&["export", "demo", "--parquet", "tables"], "tables/evals.parquet"),
+    ] {
+        place.succeeds(words);
+        assert!(place.path(file).is_file(), "{words:?}");
+    }
+    let table = fs::read_to_string(place.path("figures/table.md")).unwrap();
+    assert_eq!(table.lines().filter(|line| line.starts_with("| SM")).count(), 4, "{table}");
     // Nothing is trained twice, and other settings do not get mixed in.
     let before = fs::read(place.path("demo/sm_r/metrics.jsonl")).unwrap();
     assert_eq!(place.succeeds(&arguments), told);

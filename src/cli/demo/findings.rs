@@ -34,7 +34,8 @@ pub(super) fn findings(runs: &[RunData], reference: Reference) -> Result<Vec<Str
     ];
     for (question, one, other) in questions {
         let Some(pair) = run(one).zip(run(other)) else { continue };
-        if let Some((lost, divergence)) = [pair.0, pair.1].iter().find_map(|run| Some((run, diverged(run)?))) {
+        if let Some((lost, divergence)) = [pair.0, pair.1].iter().find_map(|run| Some((run, diverged(run)?)))
+        {
             lines.push(format!("- {question}: no comparison, for {} {divergence}.", lost.name));
         } else if let (Some(a), Some(b)) = (pair.0.evals.last(), pair.1.evals.last()) {
             lines.push(compare(question, (one, a.ppl), (other, b.ppl)));

@@ -13,6 +13,7 @@ use crate::files::write_atomic;
 use crate::report::comparison::Comparison;
 use crate::report::figures::Options;
 use crate::report::outcome::outcomes;
+use crate::report::page::write_page;
 use crate::report::run::{RunData, paper_name};
 use crate::report::stats::Reference;
 use crate::report::write_comparison;
@@ -25,8 +26,8 @@ use std::sync::atomic::AtomicBool;
 const AFTER_HELP: &str = "\
 Prepares source code found on this machine, trains SM+LN+G, SM+LN+R, SM+G and
 SM+R (softmax attention, with and without LayerNorm, GELU or ReLU) at a small
-scale, evaluates them on held-out files and draws the entropy of every attention
-head. Called again, it goes on where it was stopped, and trains nothing twice.
+scale, evaluates them on held-out files, draws the entropy of every attention head and
+writes it all into one page, report.html. Called again, it goes on where it was stopped, and trains nothing twice.
 
 Examples:
   normfree demo
@@ -77,7 +78,7 @@ pub(super) fn run(arguments: Arguments, global: &Global) -> Result<()> {
     let configs = configs(&arguments, Some((&data, meta.as_ref())))?;
     let runs = train(&configs, &out, (global, arguments.display))?;
 
-    let comparison = Comparison::new(runs, None);
+    let comparison = Comparison { title: "The demo's four models".to_owned(), ..Comparison::new(runs, None) };
     let options = Options { reference: Reference::of(&comparison.runs), ..Options::default() };
     let files = write_comparison(&comparison, &out, &options)?;
     let found = findings(&comparison.runs, options.reference)?;
@@ -87,8 +88,11 @@ pub(super) fn run(arguments: Arguments, global: &Global) -> Result<()> {
     for line in found {
         say(line)?;
     }
+    let page = out.join("report.html");
+    write_page(&comparison, &page, &options)?;
     say("")?;
-    for file in files.iter().chain([&path]) {
+    // What to open stands last.
+    for file in files.iter().chain([&path, &page]) {
         say(file.display())?;
     }
     Ok(())

@@ -5,7 +5,7 @@ const showHeatmaps = (() => {
   const draw = panels(byId("heatmap-grid"));
   const slider = byId("step");
   // Room around the cells, and the least that a cell needs for its number; so many heads or layers have that room.
-  const FRAME = { left: 48, right: 70, top: 8, bottom: 44 }, CELL = { width: 36, height: 20 }, MOST = 32;
+  const FRAME = { left: 48, right: 70, top: 8, bottom: 44 }, CELL = { width: 38, height: 20 }, MOST = 32;
   let playing = 0;
 
   // The newest frame of a run at `step`, and the step that it is of; the first where it has none yet.
@@ -154,7 +154,7 @@ const showHeatmaps = (() => {
     const width = (panel.place.clientWidth - FRAME.left - FRAME.right) / heads;
     const height = (panel.place.clientHeight - FRAME.top - FRAME.bottom) / layers;
     const wide = width >= CELL.width - 1 && height >= CELL.height - 2;
-    const fontSize = Math.min(14, Math.max(11, Math.floor(width * (base ? 0.32 : 0.4))));
+    const fontSize = Math.min(14, Math.max(11, Math.floor(width * (base ? 0.28 : 0.38))));
     const category = (name, count, more) => axis(Object.assign({
       type: "category", data: names(count), name, splitLine: { show: false }, axisTick: { show: false },
     }, more));

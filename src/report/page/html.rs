@@ -2,18 +2,27 @@
 
 use serde_json::Value;
 
-use crate::report::picture::escape as xml_escape;
+use crate::report::escape::xml;
 use crate::report::table::Table;
+use crate::visible::acts;
 
-/// Text as text or as an attribute's value in double quotes. Control characters but the line's end become U+FFFD.
+/// Text as text or as an attribute's value in quotes: as in XML, but that a line may end.
 pub fn escape(text: &str) -> String {
-    let lines: Vec<String> = text.split('\n').map(xml_escape).collect();
+    let lines: Vec<String> = text.split('\n').map(xml).collect();
     lines.join("\n").replace('\'', "&#39;")
 }
 
-/// JSON inside a `<script>`: nothing in it can end the element or begin a comment.
+/// JSON inside a `<script>`: nothing in it can end the element or begin a comment, nor turn its direction.
 pub fn json(value: &Value) -> String {
-    value.to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+    let text = value.to_string();
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            c if matches!(c, '<' | '>' | '&') || acts(c) => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 /// An address that holds a whole SVG.

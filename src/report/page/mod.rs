@@ -93,9 +93,11 @@ fn fill(template: &str, parts: &[(&str, String)]) -> String {
 fn figure(figure: &Figure) -> String {
     let (stem, caption) = (figure.stem, escape(&figure.caption));
     let (width, height) = (figure.picture.width, figure.picture.height);
+    // Smaller than this its smallest text is not read any more: it scrolls instead.
+    let least = (width * 0.8).ceil();
     format!(
         "<figure id=\"figure-{stem}\"><div class=\"sheet\" tabindex=\"0\" role=\"region\" \
-         aria-label=\"{stem}, scrolls sideways\"><img loading=\"lazy\" width=\"{width}\" height=\"{height}\" alt=\"{}\" src=\"{}\"></div>\
+         aria-label=\"{stem}, scrolls sideways\"><img loading=\"lazy\" style=\"min-width:{least}px\" width=\"{width}\" height=\"{height}\" alt=\"{}\" src=\"{}\"></div>\
          <figcaption>{caption} <button type=\"button\" data-figure=\"{stem}\">Save {stem}.svg</button>\
          </figcaption></figure>\n",
         escape(&figure.picture.title),

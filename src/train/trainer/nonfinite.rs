@@ -68,8 +68,7 @@ impl Trainer {
             watch(Event::Note(format!(
                 "{} steps in a row were left out, up to step {}: the weights have not changed since, and every step \
                  may go on to fail; stop the run and begin a new one with a lower train.learning_rate",
-                self.skipped,
-                self.step
+                self.skipped, self.step
             )));
         }
     }

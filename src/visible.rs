@@ -1,0 +1,52 @@
+//! Text for a terminal: what comes from a file, a name above all, may show itself there and nothing more.
+
+use std::borrow::Cow;
+
+/// Text of one line. What would move the cursor, change colours, end the line or turn the direction of what follows is
+/// written out: `\x1b`, `\n`, `\u{202e}`.
+pub fn line(text: &str) -> Cow<'_, str> {
+    written_out(text, |c| acts(c))
+}
+
+/// Text of any number of lines, as [`line()`].
+pub fn lines(text: &str) -> Cow<'_, str> {
+    written_out(text, |c| acts(c) && c != '\n')
+}
+
+/// Whether a character does something to what shows it, rather than being shown.
+pub fn acts(c: char) -> bool {
+    // Marks and overrides of direction, and the two separators of Unicode.
+    let directs =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || directs
+}
+
+fn written_out(text: &str, acts: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.chars().any(&acts) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match c {
+            c if !acts(c) => out.push(c),
+            '\n' | '\r' | '\t' => out.extend(c.escape_default()),
+            c if c.is_ascii() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => out.extend(c.escape_unicode()),
+        }
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_acts_is_written_out() {
+        assert_eq!(line("SM+R, ±0.1 · αβ 漢字"), "SM+R, ±0.1 · αβ 漢字");
+        assert_eq!(line("\x1b[31mred\x07\u{9b}2J\u{7f}"), "\\x1b[31mred\\x07\\u{9b}2J\\x7f");
+        assert_eq!(line("a\nb\tc\r"), "a\\nb\\tc\\r");
+        assert_eq!(lines("a\nb\x1b"), "a\nb\\x1b");
+        assert_eq!(line("gpj.\u{202e}exe"), "gpj.\\u{202e}exe");
+    }
+}
