@@ -5,7 +5,7 @@ use std::borrow::Cow;
 /// Text of one line. What would move the cursor, change colours, end the line or turn the direction of what follows is
 /// written out: `\x1b`, `\n`, `\u{202e}`.
 pub fn line(text: &str) -> Cow<'_, str> {
-    written_out(text, |c| acts(c))
+    written_out(text, acts)
 }
 
 /// Text of any number of lines, as [`line()`].

@@ -85,9 +85,8 @@ impl Walk {
         for path in inside {
             match itself(&path)? {
                 Some(source) => {
-                    if self.seen.insert(path.canonicalize().map_err(failed)?) {
-                        self.found.push(source);
-                    }
+                    let first = self.seen.insert(path.canonicalize().map_err(failed)?);
+                    self.found.extend(first.then_some(source));
                 }
                 None if path.join("config.toml").is_file() => self.found.push(Source::NotBegun(path)),
                 None if deep > 1 => self.look(&path, deep - 1)?,
