@@ -79,14 +79,19 @@ impl Fault {
         self
     }
 
+    /// One more thing that would do.
+    pub fn also(mut self, remedy: impl fmt::Display) -> Self {
+        self.remedy =
+            Some(self.remedy.map_or_else(|| remedy.to_string(), |first| format!("{first}; {remedy}")));
+        self
+    }
+
     /// An input/output failure at `path`, worded for a person; `doing` is a verb phrase such as "write the checkpoint".
     /// Whatever it is that writes, it is done whole or not at all, and so can be done again.
     pub fn io(doing: &str, path: &Path, error: &std::io::Error) -> Self {
         let fault = Self::new(Kind::Io, format!("cannot {doing}")).at(path.display()).found(error);
         match error.kind() {
-            std::io::ErrorKind::StorageFull => fault.remedy(
-                "the disk is full: free some space, then call the command again (train: with --resume)",
-            ),
+            std::io::ErrorKind::StorageFull => fault.remedy("the disk is full: free some space first"),
             std::io::ErrorKind::PermissionDenied => {
                 fault.remedy("choose a place that this user may read and write, or change its permissions")
             }

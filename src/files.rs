@@ -3,11 +3,14 @@
 //! A reader, or a process that is killed, sees the old file or the new one and never a part of either: the
 //! new content is written beside the old, brought to the disk, and renamed over it.
 
+pub mod leftovers;
+
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use crate::fault::{Fault, Result};
+use leftovers::{Leftover, halt_if_leaving};
 
 /// How a file that is still being written ends; whoever owns the folder may delete what is left of one.
 pub const UNFINISHED: &str = ".writing";
@@ -41,7 +44,9 @@ pub fn replace_with(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Resu
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
+    halt_if_leaving();
     let (file, beside) = builder.tempfile_in(folder).map_err(failed)?.into_parts();
+    let _unfinished = Leftover::file(&beside);
     // From here on every early return drops `beside`, which deletes the unfinished file.
     finish(file, path, fill)?;
     beside.persist(path).map_err(|e| failed(e.error))?;
@@ -54,6 +59,7 @@ pub fn replace_with(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Resu
 /// # Errors
 /// Those of `fill`, and an [`Io`](crate::fault::Kind::Io) fault where the file exists or cannot be written.
 pub fn write_new(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
+    halt_if_leaving();
     let file = File::create_new(path).map_err(|e| Fault::io("write the file", path, &e))?;
     finish(file, path, fill)
 }

@@ -18,6 +18,7 @@ pub mod ops;
 pub mod plan;
 pub mod reference;
 pub mod report;
+pub mod shell;
 pub mod study;
 pub mod tape;
 pub mod train;

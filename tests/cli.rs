@@ -3,11 +3,13 @@
 mod bad_input;
 mod finite;
 #[cfg(unix)]
+mod terminal;
+#[cfg(unix)]
 mod view;
 mod whole;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
 use tempfile::TempDir;
 
 /// A tiny model: seconds on any device.
@@ -108,6 +110,22 @@ pub fn refused(output: &Output, code: i32, parts: &[&str]) {
     for part in parts {
         assert!(stderr.contains(part), "`{part}` is missing in {}", shown(output));
     }
+}
+
+/// A stop that was asked for: code 130, no error, and the command line that goes on. What was told.
+#[track_caller]
+pub fn stopped(output: &Output) -> String {
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(130), "{}", shown(output));
+    assert!(!stderr.contains("error") && stderr.contains("; go on with: "), "{}", shown(output));
+    stderr
+}
+
+/// Sends a process a signal.
+#[cfg(unix)]
+pub fn signal(name: &str, child: &Child) {
+    let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
+    assert!(sent.success(), "{name}");
 }
 
 pub fn shown(output: &Output) -> String {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use normfree::fault::{Fault, Kind};
 use normfree::files;
 use normfree::observe::log::MetricsLog;
+use normfree::shell;
 use normfree::train::checkpoint::Checkpoint;
 use normfree::train::run_folder::RunFolder;
 use serde_json::json;
@@ -57,8 +58,11 @@ fn is_not_made_where_a_run_is() {
     refused(
         RunFolder::create(&path),
         &path,
-        "the run folder exists already, at PATH: found a run; go on with that run by --resume, or choose another \
-         folder with --run",
+        &format!(
+            "the run folder exists already, at PATH: found a run; go on with that run by `{}`, or choose another \
+             folder with --run",
+            shell::resume(&path)
+        ),
     );
     assert!(contents(&path) == before);
 }

@@ -78,6 +78,41 @@ fn only_the_rooms_of_the_device_know_wgpu() {
     assert!(users.len() > 2, "the search finds nothing any more: {users:?}");
 }
 
+/// What fails where nobody reads: a terminal that is gone, a full disk.
+#[test]
+fn one_place_writes_to_the_terminal() {
+    let place = Path::new("src/cli/output");
+    let mut within = 0;
+    for path in files("src", "rs", true) {
+        let own = path.with_extension("").starts_with(place);
+        for (number, line) in text(&path).lines().enumerate() {
+            let code = line
+                .split("//")
+                .next()
+                .unwrap_or_default()
+                .replace("stderr().is_terminal()", "")
+                .replace("use_stderr()", "");
+            for word in ["print!(", "println!(", "dbg!(", "stdout()", "stderr()", "exit("] {
+                let found = code.match_indices(word).any(|(at, _)| {
+                    // Other names may end in it.
+                    word != "exit("
+                        || code[..at].ends_with("process::")
+                        || code[..at].ends_with("low_level::")
+                });
+                let leaves = word == "exit(" && path == Path::new("src/cli/stop.rs");
+                assert!(
+                    !found || own || leaves,
+                    "{} line {}: `{word}`; say it with src/cli/output.rs",
+                    path.display(),
+                    number + 1
+                );
+                within += u32::from(found);
+            }
+        }
+    }
+    assert!(within >= 4, "the search finds nothing any more");
+}
+
 #[test]
 fn numbers_are_tested_for_being_finite_by_their_bits() {
     for path in files("shaders", "wgsl", true) {
@@ -119,7 +154,7 @@ fn override_constants_have_no_defaults() {
 }
 
 /// Rooms of `src`, those that know others first.
-const ROOMS: [&str; 20] = [
+const ROOMS: [&str; 21] = [
     "cli",
     "study",
     "bench",
@@ -139,6 +174,7 @@ const ROOMS: [&str; 20] = [
     "cache",
     "files",
     "fault",
+    "shell",
     "visible",
 ];
 

@@ -1,14 +1,13 @@
 //! `normfree eval`.
 
 use super::located::locate;
-use super::{Global, say, stop};
+use super::{Global, output, say};
 use crate::config::Config;
 use crate::fault::{Fault, Kind, Result};
 use crate::train::evaluate::{Evaluated, evaluate};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 const AFTER_HELP: &str = "\
 Mean cross-entropy in nats per token, and perplexity, over the held-out chunks
@@ -45,18 +44,12 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         config.data.path = data.display().to_string();
     }
     let chunks = arguments.chunks.unwrap_or(config.train.eval_chunks);
-    let bar = if global.quiet { ProgressBar::hidden() } else { ProgressBar::no_length() };
-    bar.set_style(ProgressStyle::with_template("{pos} chunks, {elapsed}").unwrap_or_else(|_| bar.style()));
-    let stop = stop::on_signal("leaving")?;
-    let mut go_on = |chunks: usize| {
-        bar.set_position(chunks as u64);
-        !stop.load(Ordering::Relaxed)
-    };
-    let eval = evaluate(global.open()?, &config, &checkpoint, chunks, &mut go_on)?;
+    let gpu = global.open()?;
+    let bar = output::bar(global.quiet, "{pos} chunks, {elapsed}");
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let mut watch = |chunks: usize| bar.set_position(chunks as u64);
+    let Evaluated { eval, same_data } = evaluate(gpu, &config, &checkpoint, chunks, &mut watch)?;
     bar.finish_and_clear();
-    let Some(Evaluated { eval, same_data }) = eval else {
-        return Err(Fault::new(Kind::Interrupted, "interrupted before the end"));
-    };
     if !same_data && arguments.data.is_none() {
         global.note(format!("{} is not the data that the run was begun with", config.data.path));
     }

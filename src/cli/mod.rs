@@ -10,6 +10,7 @@ mod held;
 mod located;
 mod memory_plan;
 mod memory_table;
+mod output;
 mod picture;
 mod plot;
 mod prepare;
@@ -22,16 +23,18 @@ mod train;
 mod verify;
 
 use crate::config::Config;
-use crate::fault::{Fault, Result};
+use crate::fault::{Kind, Result};
 use crate::gpu::{Backend, Gpu, OpenOptions};
 use crate::ops::Choices;
+use crate::shell;
 use crate::train::kernels;
 use crate::visible;
 use clap::builder::NonEmptyStringValueParser;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
+use output::say;
 use std::fmt::Display;
-use std::io::{self, Write};
-use std::time::Instant;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -51,7 +54,7 @@ Exit codes:
 /// attention head.
 #[derive(Debug, Parser)]
 #[command(version, after_help = AFTER_HELP, propagate_version = true)]
-pub struct Cli {
+struct Cli {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
@@ -152,10 +155,7 @@ enum Command {
 }
 
 /// Does what was asked.
-///
-/// # Errors
-/// Whatever went wrong, to be printed once and to be the exit code.
-pub fn run(cli: Cli) -> Result<()> {
+fn run(cli: Cli) -> Result<()> {
     let Cli { command, global } = cli;
     match command {
         Command::Demo(arguments) => demo::run(arguments, &global),
@@ -173,18 +173,52 @@ pub fn run(cli: Cli) -> Result<()> {
     }
 }
 
+/// The whole program: reads the command line, does what was asked, and says how it ended.
+pub fn main() -> ExitCode {
+    explain_panics();
+    let ended = match Cli::try_parse() {
+        Ok(cli) => stop::listen().and_then(|()| run(cli)),
+        Err(refused) => match answer(&refused) {
+            Ok(()) => return ExitCode::from(u8::try_from(refused.exit_code()).unwrap_or(Kind::Usage as u8)),
+            Err(fault) => Err(fault),
+        },
+    };
+    let code = match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            // A stop that was asked for is no error.
+            let kind = if fault.kind == Kind::Interrupted { "" } else { "error: " };
+            output::tell(format_args!("{kind}{fault}"));
+            ExitCode::from(fault.exit_code())
+        }
+    };
+    // Nothing is at stake any more: who reads takes the time that it takes, and a signal ends the wait.
+    output::flush(None);
+    code
+}
+
+/// Prints what the command line gets for an answer: help and version are results, what is wrong with it a diagnostic.
+fn answer(refused: &clap::Error) -> Result<()> {
+    let printed = refused.print();
+    if refused.use_stderr() { Ok(()) } else { output::written(printed).map(|_| ()) }
+}
+
 /// Makes a panic, which is always a defect of this program, read as one.
-pub fn explain_panics() {
+fn explain_panics() {
     std::panic::set_hook(Box::new(|info| {
         progress::lower();
         let message = info.payload_as_str().unwrap_or("no message");
         let place = info.location().map(|place| format!(" ({place})")).unwrap_or_default();
-        eprintln!(
+        output::tell(format_args!(
             "error: this is a defect of normfree {}, please report it with the command line: {message}{place}",
             env!("CARGO_PKG_VERSION")
-        );
+        ));
+        output::flush(Some(LAST_WORDS));
     }));
 }
+
+/// How long a panic waits for its message to be read.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Global {
     /// How the options say that a device is opened.
@@ -203,10 +237,24 @@ impl Global {
         Ok(gpu)
     }
 
-    /// One line on stderr, unless quiet.
+    /// The options as they are typed on another command line.
+    fn typed(&self) -> String {
+        let value = |option, text: &str| format!(" --{option} {}", shell::quoted(text.as_ref()));
+        let backend = self.backend.and_then(|backend| backend.to_possible_value());
+        let flag = |is_set, text: &'static str| if is_set { text } else { "" };
+        [
+            &*self.device.as_ref().map_or(String::new(), |name| value("device", name)),
+            &*backend.map_or(String::new(), |backend| value("backend", backend.get_name())),
+            flag(self.no_matrix_units, " --no-matrix-units"),
+            flag(self.quiet, " --quiet"),
+        ]
+        .concat()
+    }
+
+    /// One line on standard error, unless quiet.
     fn note(&self, text: impl Display) {
         if !self.quiet {
-            eprintln!("note: {}", visible::line(&text.to_string()));
+            progress::say(&format!("note: {}", visible::line(&text.to_string())));
         }
     }
 }
@@ -214,16 +262,6 @@ impl Global {
 /// What is said where only a software adapter is there.
 const SOFTWARE_NOTE: &str =
     "there is no GPU with a driver here; computing on the CPU through a software adapter";
-
-/// A result, on stdout, with what names hold for a terminal written out. Who reads it may leave early, as `head` does.
-fn say(text: impl Display) -> Result<()> {
-    match writeln!(io::stdout().lock(), "{}", visible::lines(&text.to_string())) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Fault::io("write to standard output", std::path::Path::new("stdout"), &e))
-        }
-        _ => Ok(()),
-    }
-}
 
 /// Large counts for a person: 5,324,800.
 fn thousands(number: u64) -> String {

@@ -1,9 +1,8 @@
 //! `normfree prepare`.
 
-use super::{Global, bytes, say, thousands};
+use super::{Global, bytes, output, say, thousands};
 use crate::data::{Meta, PrepareOptions, Progress, Stage, prepare};
 use crate::fault::Result;
-use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -87,9 +86,7 @@ pub(super) fn run(arguments: Arguments, global: &Global) -> Result<()> {
 
 /// Prepares with a bar on a terminal, a line per stage elsewhere.
 pub(super) fn with_progress(options: &PrepareOptions, quiet: bool) -> Result<Meta> {
-    let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::no_length() };
-    let style = ProgressStyle::with_template("{msg:24} {bar:30} {percent:>3}%  {elapsed} gone, {eta} left");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸ "));
+    let bar = output::bar(quiet, "{msg:24} {bar:30} {percent:>3}%  {elapsed} gone, {eta} left");
     bar.enable_steady_tick(Duration::from_millis(200));
     let plain = bar.is_hidden() && !quiet;
     let began = Instant::now();
@@ -99,7 +96,7 @@ pub(super) fn with_progress(options: &PrepareOptions, quiet: bool) -> Result<Met
             stage = Some(progress.stage);
             bar.set_message(progress.stage.to_string());
             if plain {
-                eprintln!("{:>6.1} s  {}", began.elapsed().as_secs_f64(), progress.stage);
+                output::tell(format_args!("{:>6.1} s  {}", began.elapsed().as_secs_f64(), progress.stage));
             }
         }
         if progress.total > 0 {

@@ -1,6 +1,7 @@
 //! `normfree sample`.
 
 use super::located::locate;
+use super::output::write_result;
 use super::{Global, say, thousands};
 use crate::config::Config;
 use crate::data::LoadedTokenizer;
@@ -9,7 +10,7 @@ use crate::generate::{Reader, Sampler, Sampling, window};
 use crate::train::arena::Arenas;
 use crate::train::checkpoint::{Checkpoint, ModelTensors};
 use serde_json::json;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -204,11 +205,7 @@ impl Stream {
         if self.kept || self.left {
             return Ok(());
         }
-        let mut out = io::stdout().lock();
-        match out.write_all(piece.as_bytes()).and_then(|()| out.flush()) {
-            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => self.left = true,
-            written => written.map_err(|e| Fault::io("write to standard output", Path::new("stdout"), &e))?,
-        }
+        self.left = !write_result(piece)?;
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use crate::data::{Corpus, TokenFile};
 use crate::fault::{Fault, Kind, Result};
 use crate::gpu::Gpu;
 use crate::ops::Choices;
+use crate::shell;
 use crate::train::engine::Blueprint;
 use crate::train::loader::check_start;
 use crate::train::run_folder::RunFolder;
@@ -17,7 +18,6 @@ use crate::train::trainer::{Event, Trainer};
 use crate::train::{kernels, memory};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 
 const AFTER_HELP: &str = "\
 CONFIG is a TOML file with the tables [model], [data], [train] and [observe];
@@ -31,7 +31,7 @@ also after a crash.
 Examples:
   normfree train configs/small/sm_r.toml --set data.path=data/small
   normfree train configs/small/sm_r.toml --set train.seed=2 --run runs/sm_r_2
-  normfree train --resume --run runs/sm_r_2
+  normfree train --resume runs/sm_r_2
   normfree train configs/paper/sm_g.toml --dry-run
   normfree train configs/paper/sm_g.toml --dry-run --memory
   normfree train configs/paper/sm_g.toml --dry-run --memory-picture plan.svg";
@@ -48,10 +48,10 @@ pub(super) struct Arguments {
     /// The run folder [default: runs/ and the name of CONFIG]
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
-    /// Go on with the run in that folder; CONFIG and --set may then change only how often it is
-    /// evaluated, logged and saved, train.on_nonfinite and train.recompute
-    #[arg(long)]
-    resume: bool,
+    /// Go on with RUN, or the run that --run names; CONFIG and --set may then change only how often it
+    /// is evaluated, logged and saved, train.on_nonfinite and train.recompute
+    #[arg(long, value_name = "RUN", num_args = 0..=1)]
+    resume: Option<Option<PathBuf>>,
     /// Print parameters, work and memory, check the data, and make nothing
     #[arg(long, conflicts_with = "resume")]
     dry_run: bool,
@@ -69,41 +69,43 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
+    let wanted = Wanted::of(arguments)?;
     if arguments.dry_run {
-        return dry_run(&new_config(arguments)?, arguments, global);
+        return dry_run(&wanted.new_config(arguments)?, arguments, global);
     }
-    let path = run_path(arguments)?;
-    let (config, folder) = if arguments.resume {
+    let path = wanted.path()?;
+    let (config, folder) = if wanted.resume {
         let folder = RunFolder::open(&path)?;
-        (config_to_resume(arguments, &folder)?, folder)
+        (wanted.config_to_resume(arguments, &folder)?, folder)
     } else {
-        (new_config(arguments)?, RunFolder::create(&path)?)
+        (wanted.new_config(arguments)?, RunFolder::create(&path)?)
     };
-    let stop = stop::on_signal(stop::SAVING)?;
-    let kernels = if arguments.resume { None } else { Some(&arguments.kernels) };
-    let mut trainer = open(&config, folder, kernels, global.open(), global)?;
+    let kernels = if wanted.resume { None } else { Some(&arguments.kernels) };
+    let go_on = format!("{}{}{}", shell::resume(&path), global.typed(), arguments.display.options());
+    let mut trainer = open(&config, folder, kernels, global.open(), (global, go_on))?;
     let steps = config.train.steps;
     if trainer.done() {
         return say(format!("{}: all {} steps are done", path.display(), thousands(steps)));
     }
     let work = (steps as f64, trainer.step() as f64);
     let title = path.display().to_string();
-    let mut progress = TrainProgress::new((global.quiet, arguments.display), &title, work, &stop);
+    let mut progress = TrainProgress::new((global.quiet, arguments.display), &title, work);
     progress.begin("", &config, trainer.step(), 1.0);
-    let trained = drive(&mut trainer, &stop, &mut progress);
+    let trained = drive(&mut trainer, &mut progress);
     progress.leave();
-    trained?;
+    trained.map_err(with_command)?;
     say(format!("{}: {} steps done; draw it with `normfree plot {0}`", path.display(), thousands(steps)))
 }
 
 /// Opens a run's trainer on a device, which is `Err` where it could not be opened; without `kernels` the run is
-/// resumed, with those it was begun with. What a new run has written is taken back where that fails.
+/// resumed, with those it was begun with. What a new run has written is taken back where that fails. From its return on
+/// a signal asks the training for its end, and `go_on` is the command line that goes on with it.
 pub(super) fn open(
     config: &Config,
     folder: RunFolder,
     kernels: Option<&Kernels>,
     gpu: Result<Gpu>,
-    global: &Global,
+    (global, go_on): (&Global, String),
 ) -> Result<Trainer> {
     let path = folder.path().to_owned();
     let opened = (|| {
@@ -125,37 +127,121 @@ pub(super) fn open(
         folder.write_environment(&environment(config, &gpu))?;
         Trainer::start(gpu, config, folder)
     })();
-    if opened.is_err() && kernels.is_some() {
+    if opened.is_ok() {
+        stop::training_begins(go_on);
+    } else if kernels.is_some() {
         RunFolder::abandon(&path);
     }
     opened
 }
 
-/// Trains to the end and tells `progress`.
-pub(super) fn drive(trainer: &mut Trainer, stop: &AtomicBool, progress: &mut TrainProgress) -> Result<()> {
-    trainer.train(stop, &mut |event| progress.watch(&event))
+/// Trains to the end, or until somebody asks to stop, and tells `progress`.
+pub(super) fn drive(trainer: &mut Trainer, progress: &mut TrainProgress) -> Result<()> {
+    let trained = trainer.train(stop::flag(), &mut |event| progress.watch(&event));
+    stop::training_ends();
+    trained
 }
 
-/// The configuration of a new run, whose weights to start from are checked.
-fn new_config(arguments: &Arguments) -> Result<Config> {
-    match &arguments.config {
-        Some(path) => {
-            let config = Config::load(path, &arguments.set)?;
-            check_start(&config)?;
-            Ok(config)
+/// The fault of a run that has begun, with the command line that goes on with it.
+pub(super) fn with_command(fault: Fault) -> Fault {
+    let command = format!("go on with: {}", stop::go_on());
+    match fault.kind {
+        Kind::Interrupted => fault.remedy(command),
+        // What would do differs, and is told already.
+        Kind::NonFinite => fault,
+        _ => fault.also(command),
+    }
+}
+
+/// What the paths of the command line stand for: with `--resume` a run may be named in three places.
+struct Wanted {
+    config: Option<PathBuf>,
+    run: Option<PathBuf>,
+    resume: bool,
+}
+
+impl Wanted {
+    fn of(arguments: &Arguments) -> Result<Self> {
+        let mut wanted =
+            Self { config: None, run: arguments.run.clone(), resume: arguments.resume.is_some() };
+        for path in arguments.resume.iter().flatten().chain(&arguments.config) {
+            wanted.place(path)?;
         }
-        None => Err(Fault::new(Kind::Usage, "there is no configuration to train").remedy("name a TOML file")),
+        Ok(wanted)
     }
-}
 
-fn run_path(arguments: &Arguments) -> Result<PathBuf> {
-    if let Some(path) = &arguments.run {
-        return Ok(path.clone());
+    /// Takes a path that is a run's folder or a configuration.
+    fn place(&mut self, path: &Path) -> Result<()> {
+        let is_config = path.is_file() || path.extension().is_some_and(|of| of == "toml");
+        let (place, what) = match (self.resume && (path.is_dir() || !is_config), path.is_dir()) {
+            (true, _) => (&mut self.run, "runs"),
+            (false, false) => (&mut self.config, "configurations"),
+            (false, true) => {
+                let fault =
+                    Fault::new(Kind::Usage, "a folder is no configuration to train").at(path.display());
+                return Err(match RunFolder::is_at(path) {
+                    true => fault
+                        .found("the folder of a run")
+                        .remedy(format!("go on with it: {}", shell::resume(path))),
+                    false => fault.remedy("name a TOML file"),
+                });
+            }
+        };
+        match place {
+            Some(first) if first != path => Err(Fault::new(Kind::Usage, format!("two {what} are named"))
+                .found(format!("{} and {}", first.display(), path.display()))
+                .remedy("name one")),
+            _ => {
+                *place = Some(path.to_owned());
+                Ok(())
+            }
+        }
     }
-    let stem = arguments.config.as_deref().and_then(Path::file_stem);
-    stem.map(|stem| Path::new("runs").join(stem)).ok_or_else(|| {
-        Fault::new(Kind::Usage, "it is not said which run to resume").remedy("name its folder with --run")
-    })
+
+    /// The configuration of a new run, whose weights to start from are checked.
+    fn new_config(&self, arguments: &Arguments) -> Result<Config> {
+        match &self.config {
+            Some(path) => {
+                let config = Config::load(path, &arguments.set)?;
+                check_start(&config)?;
+                Ok(config)
+            }
+            None => {
+                Err(Fault::new(Kind::Usage, "there is no configuration to train").remedy("name a TOML file"))
+            }
+        }
+    }
+
+    /// The run's folder.
+    fn path(&self) -> Result<PathBuf> {
+        if let Some(path) = &self.run {
+            return Ok(path.clone());
+        }
+        let stem = self.config.as_deref().and_then(Path::file_stem);
+        stem.map(|stem| Path::new("runs").join(stem)).ok_or_else(|| {
+            Fault::new(Kind::Usage, "it is not said which run to resume")
+                .remedy("name its folder: --resume RUN, or --resume --run RUN")
+        })
+    }
+
+    /// The run's configuration, with what was typed where that may change it.
+    fn config_to_resume(&self, arguments: &Arguments, folder: &RunFolder) -> Result<Config> {
+        let own = Config::load_of_run(&folder.config(), &[])?;
+        let typed = match &self.config {
+            Some(path) => Config::load(path, &arguments.set)?,
+            None => Config::load_of_run(&folder.config(), &arguments.set)?,
+        };
+        let differences = own.differences(&typed, &FREE);
+        if differences.is_empty() {
+            return Ok(typed);
+        }
+        Err(Fault::new(Kind::Config, "the run was begun with another configuration")
+            .at(folder.config().display())
+            .found(differences.join(", "))
+            .remedy(
+                "leave CONFIG and --set out to go on as it was begun, or begin a new run with another --run",
+            ))
+    }
 }
 
 /// Keys that change neither weights nor data, and so may change where a run goes on.
@@ -174,23 +260,6 @@ const FREE: [&str; 13] = [
     "observe.tensorboard",
     "observe.entropy_reference",
 ];
-
-/// The run's configuration, with what was typed where that may change it.
-fn config_to_resume(arguments: &Arguments, folder: &RunFolder) -> Result<Config> {
-    let own = Config::load_of_run(&folder.config(), &[])?;
-    let typed = match &arguments.config {
-        Some(path) => Config::load(path, &arguments.set)?,
-        None => Config::load_of_run(&folder.config(), &arguments.set)?,
-    };
-    let differences = own.differences(&typed, &FREE);
-    if differences.is_empty() {
-        return Ok(typed);
-    }
-    Err(Fault::new(Kind::Config, "the run was begun with another configuration")
-        .at(folder.config().display())
-        .found(differences.join(", "))
-        .remedy("leave CONFIG and --set out to go on as it was begun, or begin a new run with another --run"))
-}
 
 /// The kernels a run was begun with.
 fn choices_of(folder: &RunFolder) -> Choices {

@@ -278,7 +278,7 @@ impl Gpu {
     fn lost(&self, message: &str) -> Fault {
         Fault::new(Kind::Device, format!("the device {} failed", self.info.name))
             .found(message)
-            .remedy("go on from the last checkpoint with --resume, or try another --device")
+            .remedy("try again, or another --device")
     }
 
     /// Copies one span of a buffer to the host and waits for it. For setup, checkpoints and tests, not for steps.

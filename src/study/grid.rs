@@ -125,6 +125,11 @@ impl Grid {
         }
     }
 
+    /// Whether `study.json` is there.
+    pub fn is_begun(&self) -> bool {
+        self.out.join(FILE).is_file()
+    }
+
     /// Writes `study.json`.
     ///
     /// # Errors

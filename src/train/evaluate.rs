@@ -19,7 +19,7 @@ pub struct Evaluated {
 }
 
 /// Mean cross-entropy of a checkpoint's weights over the first `chunks` held-out chunks of `config.data.path`,
-/// in whole batches; over all of them with 0. `go_on` hears of the chunks done, and ends it by saying no.
+/// in whole batches; over all of them with 0. `watch` hears of the chunks done.
 ///
 /// # Errors
 /// Those of opening the data, the device and the checkpoint.
@@ -28,8 +28,8 @@ pub fn evaluate(
     config: &Config,
     checkpoint: &Checkpoint,
     chunks: usize,
-    go_on: &mut dyn FnMut(usize) -> bool,
-) -> Result<Option<Evaluated>> {
+    watch: &mut dyn FnMut(usize),
+) -> Result<Evaluated> {
     let train = &config.train;
     let corpus = Corpus::open(Path::new(&config.data.path), train.sequence_length, config.model.vocab_size)?;
     let same_data = corpus.fingerprint() == checkpoint.state().data_fingerprint;
@@ -39,8 +39,12 @@ pub fn evaluate(
     let layout = ModelTensors::of(&config.model, &engine.blueprint.arenas.specs());
     load_weights(&engine, checkpoint.model(&layout)?)?;
     let mut batch = Batch::new(train.batch_size, train.sequence_length);
-    let Some(mean) = mean_loss(&engine, &mut held_out, &mut batch, chunks, go_on)? else { return Ok(None) };
-    let Some(loss) = mean else {
+    let mut to_the_end = |done: usize| {
+        watch(done);
+        true
+    };
+    let mean = mean_loss(&engine, &mut held_out, &mut batch, chunks, &mut to_the_end)?;
+    let Some(loss) = mean.flatten() else {
         return Err(Fault::new(Kind::Data, "there is nothing to evaluate on")
             .at(&config.data.path)
             .found(NO_TARGETS)
@@ -49,7 +53,7 @@ pub fn evaluate(
             ));
     };
     let step = checkpoint.state().step;
-    Ok(Some(Evaluated { eval: Eval { step, loss, ppl: loss.exp() }, same_data }))
+    Ok(Evaluated { eval: Eval { step, loss, ppl: loss.exp() }, same_data })
 }
 
 /// What keeps an evaluation from having a result.

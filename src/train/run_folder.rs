@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::fault::{Fault, Kind, Result};
+use crate::files::leftovers::{Leftover, halt_if_leaving};
 use crate::files::{self, UNFINISHED};
+use crate::shell;
 
 const CONFIG: &str = "config.toml";
 const ENVIRONMENT: &str = "env.json";
@@ -25,6 +27,8 @@ pub struct RunFolder {
     path: PathBuf,
     /// The system gives the lock back when the file is closed, so also after a kill.
     lock: Option<File>,
+    /// It is new, and nothing was computed in it yet.
+    begun: Option<Leftover>,
 }
 
 impl RunFolder {
@@ -41,13 +45,16 @@ impl RunFolder {
                 .found("a file of that name")
                 .remedy("choose another folder with --run"));
         }
+        halt_if_leaving();
         fs::create_dir_all(path).map_err(failed)?;
         // Before the lock, which would be one more file in somebody's folder; and after it, because another
         // process can have begun and ended in between.
         refuse_content(path)?;
         let lock = lock(path)?;
         refuse_content(path)?;
-        let run = Self { path: path.to_owned(), lock: Some(lock) };
+        let new = path.to_owned();
+        let begun = Some(Leftover::new(move || Self::abandon(&new)));
+        let run = Self { path: path.to_owned(), lock: Some(lock), begun };
         fs::create_dir_all(run.checkpoints()).map_err(failed)?;
         files::sync_folder(path).map_err(failed)?;
         Ok(run)
@@ -83,7 +90,7 @@ impl RunFolder {
         } else if !path.join(CONFIG).is_file() {
             "a folder without config.toml"
         } else {
-            return Ok(Self { path: path.to_owned(), lock: None });
+            return Ok(Self { path: path.to_owned(), lock: None, begun: None });
         };
         Err(Fault::new(Kind::RunFolder, "not the folder of a run")
             .at(path.display())
@@ -117,6 +124,11 @@ impl RunFolder {
                 Err(TryLockError::Error(e)) => Err(Fault::io("look at the run's lock", &place, &e)),
             },
         }
+    }
+
+    /// From here on a process that is told to leave leaves the run as it is, because it can be gone on with.
+    pub fn keep(&self) {
+        self.begun.iter().for_each(Leftover::keep);
     }
 
     pub fn path(&self) -> &Path {
@@ -205,10 +217,10 @@ fn refuse_content(path: &Path) -> Result<()> {
             continue;
         }
         let is_run = path.join(CONFIG).is_file();
-        let remedy = if is_run {
-            "go on with that run by --resume, or choose another folder with --run"
-        } else {
-            "choose another folder with --run"
+        let other = "choose another folder with --run";
+        let remedy = match is_run {
+            true => format!("go on with that run by `{}`, or {other}", shell::resume(path)),
+            false => other.to_owned(),
         };
         return Err(Fault::new(Kind::RunFolder, "the run folder exists already")
             .at(path.display())

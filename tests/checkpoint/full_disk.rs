@@ -24,9 +24,7 @@ fn assert_full<T: std::fmt::Debug>(result: Result<T, Fault>) {
     let clear = if std::env::var_os(FILE_LIMIT).is_some() {
         message.contains("File too large")
     } else {
-        message.ends_with(
-            "; the disk is full: free some space, then call the command again (train: with --resume)",
-        )
+        message.ends_with("; the disk is full: free some space first")
     };
     assert!(message.starts_with("cannot write the ") && clear, "{message}");
 }

@@ -1,7 +1,7 @@
 //! The program: what is missing is trained, what stopped goes on, what is done stays, what fails is told of.
 
 use super::{FOLDERS, STUDY, place};
-use crate::cli::{Place, assert_same, refused, shown};
+use crate::cli::{Place, assert_same, refused, shown, signal, stopped};
 use normfree::report::study::Study;
 use normfree::train::run_folder::RunFolder;
 use std::fs;
@@ -166,10 +166,9 @@ fn a_signal_ends_it_with_a_checkpoint() {
         assert!(began.elapsed() < Duration::from_secs(120), "the study does not begin");
         std::thread::sleep(Duration::from_millis(5));
     }
-    let pid = child.id().to_string();
-    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-    let output = child.wait_with_output().unwrap();
-    refused(&output, 130, &["a checkpoint was written", "the same command goes on from there"]);
+    signal("TERM", &child);
+    let told = stopped(&child.wait_with_output().unwrap());
+    assert!(told.contains("a checkpoint was written, at s/ln_g-seed3"), "{told}");
     let plan = place.succeeds(&[&long[..], &["--dry-run"]].concat());
     assert!(plan.contains(" of 4,000") && plan.matches("missing").count() == 4, "{plan}");
 }

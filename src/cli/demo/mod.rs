@@ -4,7 +4,7 @@ mod findings;
 
 use super::held::Held;
 use super::progress::{Display, TrainProgress};
-use super::train::{drive, open};
+use super::train::{drive, open, with_command};
 use super::{Global, Kernels, prepare, say, stop, thousands};
 use crate::config::Config;
 use crate::data::{Meta, PrepareOptions};
@@ -17,11 +17,11 @@ use crate::report::page::write_page;
 use crate::report::run::{RunData, paper_name};
 use crate::report::stats::Reference;
 use crate::report::write_comparison;
+use crate::shell;
 use crate::train::past::Past;
 use crate::train::run_folder::RunFolder;
 use findings::findings;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 
 const AFTER_HELP: &str = "\
 Prepares source code found on this machine, trains SM+LN+G, SM+LN+R, SM+G and
@@ -60,6 +60,9 @@ pub(super) struct Arguments {
     /// Set one key in all four configurations; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Go on with what was begun, and begin nothing in another folder by mistake
+    #[arg(long)]
+    resume: bool,
     #[command(flatten)]
     display: Display,
 }
@@ -69,6 +72,9 @@ pub(super) fn run(arguments: Arguments, global: &Global) -> Result<()> {
         1 => PathBuf::from("runs/demo"),
         seed => PathBuf::from(format!("runs/demo_seed_{seed}")),
     });
+    if arguments.resume && !EXPERIMENTS.iter().any(|(stem, _)| RunFolder::is_at(&out.join(stem))) {
+        return Err(stop::nothing_to_resume(&out));
+    }
     let plain = configs(&arguments, None)?;
     // Before data that belongs to other runs could be replaced; what depends on the data comes later.
     for ((stem, _), config) in EXPERIMENTS.iter().zip(&plain) {
@@ -181,39 +187,36 @@ fn train(configs: &[Config], out: &Path, (global, display): (&Global, Display)) 
         }
     }
     let total: u64 = configs.iter().map(|config| config.train.steps).sum();
-    let stop = stop::on_signal(stop::SAVING)?;
     let (title, work) = (out.display().to_string(), (total as f64, done as f64));
-    let mut progress = TrainProgress::new((global.quiet, display), &title, work, &stop);
+    let mut progress = TrainProgress::new((global.quiet, display), &title, work);
     let mut held = Held::new(global);
-    let trained = open_runs.iter().try_for_each(|job| train_one(job, &stop, &mut progress, &mut held));
+    let trained = open_runs.iter().try_for_each(|job| train_one(job, &mut progress, &mut held));
     progress.leave();
-    trained?;
+    trained.and_then(|()| stop::between_runs())?;
     EXPERIMENTS.iter().map(|(stem, _)| RunData::load(&out.join(stem))).collect()
 }
 
 fn train_one(
     (path, config, resume): &(PathBuf, &Config, bool),
-    stop: &AtomicBool,
     progress: &mut TrainProgress,
     held: &mut Held,
 ) -> Result<()> {
+    stop::between_runs()?;
     let folder = if *resume { RunFolder::open(path)? } else { RunFolder::create(path)? };
     let kernels = Kernels::default();
     // Opening a run may say something: meanwhile there is no view.
     progress.leave();
-    let mut trainer = open(config, folder, (!resume).then_some(&kernels), held.take(), held.global())?;
+    let gpu = held.take();
+    let mut trainer =
+        open(config, folder, (!resume).then_some(&kernels), gpu, (held.global(), shell::same_command()))?;
     progress.begin(&paper_name(config), config, trainer.step(), 1.0);
-    let trained = drive(&mut trainer, stop, progress);
+    let trained = drive(&mut trainer, progress);
     held.give_back(trainer, &trained);
-    // Here going on means calling the demo again.
     trained.map_err(|fault| match fault.kind {
-        Kind::Interrupted => Fault::new(Kind::Interrupted, "interrupted; a checkpoint was written")
-            .at(path.display())
-            .remedy("the same command goes on from there"),
         Kind::NonFinite => {
             fault.remedy("begin anew with another --out and a lower --set train.learning_rate")
         }
-        _ => fault,
+        _ => with_command(fault),
     })
 }
 

@@ -14,9 +14,8 @@ use crate::report::stats::causal_ceiling;
 use crate::train::trainer::Event;
 use board::Board;
 use screen::Screen;
-pub(super) use screen::{is_up, lower};
+pub(super) use screen::{is_up, lower, say};
 use std::collections::VecDeque;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -36,6 +35,13 @@ pub(super) struct Display {
     plain: bool,
 }
 
+impl Display {
+    /// The options that ask for it.
+    pub fn options(self) -> &'static str {
+        if self.plain { " --plain" } else { "" }
+    }
+}
+
 /// Shows one or more trainings, one after another. How far they are is counted in work, of which a step is as much as
 /// its run says: for one run a step, for runs of several sizes the operations of a step.
 pub(super) struct TrainProgress {
@@ -44,8 +50,6 @@ pub(super) struct TrainProgress {
     live: bool,
     screen: Option<Screen>,
     board: Arc<Mutex<Board>>,
-    /// Set where somebody asks the view to stop.
-    stop: Arc<AtomicBool>,
     /// Work of all runs, what of it is done, and what was when the clock began.
     total: f64,
     done: f64,
@@ -67,18 +71,12 @@ pub(super) struct TrainProgress {
 
 impl TrainProgress {
     /// A display of `total` work, of which `done` is past; of one run, which the view is to call `title`, or of several.
-    pub fn new(
-        (quiet, display): (bool, Display),
-        title: &str,
-        (total, done): (f64, f64),
-        stop: &Arc<AtomicBool>,
-    ) -> Self {
+    pub fn new((quiet, display): (bool, Display), title: &str, (total, done): (f64, f64)) -> Self {
         let mut progress = Self {
             quiet,
             live: !quiet && !display.plain && Screen::is_possible(),
             screen: None,
             board: Arc::new(Mutex::new(Board { title: title.to_owned(), ..Board::default() })),
-            stop: stop.clone(),
             total,
             done,
             done_before: done,
@@ -112,7 +110,7 @@ impl TrainProgress {
             board.begin(label, (step, self.steps), causal_ceiling(config.train.sequence_length));
             board.part = self.part();
             drop(board);
-            self.screen = Screen::raise(&self.board, &self.stop);
+            self.screen = Screen::raise(&self.board);
             // A terminal that cannot be drawn on has lines.
             self.live = self.screen.is_some();
         }

@@ -4,12 +4,13 @@
 use super::board::Board;
 use super::colours::Depth;
 use super::view;
-use crate::cli::stop;
+use crate::cli::stop::Asked;
+use crate::cli::{output, stop};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::{Hide, Show};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use ratatui::crossterm::execute;
+use ratatui::crossterm::queue;
 use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
@@ -29,8 +30,8 @@ const TICK: Duration = Duration::from_millis(50);
 /// How long the view's end waits for its thread, which a terminal that is gone may hold for ever.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The board that is shown, while the view has the terminal. Whoever writes to the terminal meanwhile holds this, so
-/// that nothing is drawn after the way back.
+/// The board that is shown, while the view has the terminal. Whoever sends something to the terminal meanwhile holds
+/// this, so that nothing is drawn after the way back; nothing is written under it.
 static SHOWN: Mutex<Option<Arc<Mutex<Board>>>> = Mutex::new(None);
 
 fn shown() -> MutexGuard<'static, Option<Arc<Mutex<Board>>>> {
@@ -42,11 +43,11 @@ pub(in crate::cli) fn is_up() -> bool {
     shown().is_some()
 }
 
-/// One line for a person: a note in the view, else a line on stderr.
-pub(super) fn say(text: &str) {
+/// One line for a person: a note in the view where it has the terminal, else a line on standard error.
+pub(in crate::cli) fn say(text: &str) {
     match &*shown() {
         Some(board) => lock(board).note(text.to_owned()),
-        None => eprintln!("{text}"),
+        None => output::tell(text),
     }
 }
 
@@ -57,14 +58,16 @@ pub(in crate::cli) fn lower() {
         let mut shown = shown();
         let board = shown.take();
         if board.is_some() {
-            // A terminal that is gone needs nothing any more.
-            let _ = execute!(io::stderr(), LeaveAlternateScreen, Show);
-            let _ = disable_raw_mode();
+            let mut bytes = Vec::new();
+            let _ = queue!(bytes, LeaveAlternateScreen, Show);
+            output::emit(bytes);
         }
         board
     }) else {
         return;
     };
+    // A terminal that is gone needs nothing any more.
+    let _ = disable_raw_mode();
     // Who panics may hold the board; whoever else does lets go of it at once.
     for _ in 0..100 {
         let mut board = match board.try_lock() {
@@ -75,9 +78,7 @@ pub(in crate::cli) fn lower() {
                 continue;
             }
         };
-        let notes: String = board.pending.drain(..).map(|note| note + "\n").collect();
-        drop(board);
-        let _ = io::stderr().write_all(notes.as_bytes());
+        board.pending.drain(..).for_each(output::tell);
         return;
     }
 }
@@ -101,23 +102,25 @@ impl Screen {
         terminal && can_draw() && is_in_foreground()
     }
 
-    /// Takes the terminal and shows the board on it; `None` where the terminal refuses. Keys set `stop`.
-    pub fn raise(board: &Arc<Mutex<Board>>, stop: &Arc<AtomicBool>) -> Option<Self> {
+    /// Takes the terminal and shows the board on it; `None` where the terminal refuses. Keys ask to stop.
+    pub fn raise(board: &Arc<Mutex<Board>>) -> Option<Self> {
+        enable_raw_mode().ok()?;
+        let mut bytes = Vec::new();
+        let drawn = queue!(bytes, EnterAlternateScreen, Hide);
         {
             let mut shown = shown();
-            enable_raw_mode().ok()?;
             *shown = Some(board.clone());
-            if execute!(io::stderr(), EnterAlternateScreen, Hide).is_err() {
-                drop(shown);
-                lower();
-                return None;
-            }
+            output::emit(bytes);
+        }
+        if drawn.is_err() {
+            lower();
+            return None;
         }
         let ending = Arc::new(AtomicBool::new(false));
         let (end, ended) = channel();
-        let (board, stop, until) = (board.clone(), stop.clone(), ending.clone());
+        let (board, until) = (board.clone(), ending.clone());
         let thread = thread::Builder::new().name("view".to_owned()).spawn(move || {
-            show(&board, &stop, &until);
+            show(&board, &until);
             let _ = end.send(());
         });
         if thread.is_err() {
@@ -173,28 +176,29 @@ impl Write for Frame {
 }
 
 impl Frame {
-    /// Brings a whole picture to the terminal at once, while the view has it.
+    /// Sends a whole picture to the terminal at once, while the view has it.
     fn emit(&self) {
         let bytes = std::mem::take(&mut *self.0.borrow_mut());
         let shown = shown();
         if shown.is_some() && !bytes.is_empty() {
-            let _ = io::stderr().write_all(&bytes);
+            output::emit(bytes);
         }
     }
 }
 
 /// Draws and listens until the view ends.
-fn show(board: &Mutex<Board>, stop: &Arc<AtomicBool>, ending: &AtomicBool) {
+fn show(board: &Mutex<Board>, ending: &AtomicBool) {
     let depth = Depth::of_terminal();
     let frame = Frame::default();
     let Ok(mut terminal) = Terminal::new(CrosstermBackend::new(frame.clone())) else { return };
     let mut due = Instant::now();
     while !ending.load(Ordering::Relaxed) && is_up() {
         let now = Instant::now();
-        if now >= due {
+        // A picture is what changed since the one before, which must have arrived.
+        if now >= due && output::is_idle() {
             // Whoever trains does not wait for the drawing.
             let copy = lock(board).clone();
-            let stopping = stop.load(Ordering::Relaxed);
+            let stopping = stop::flag().load(Ordering::Relaxed);
             if terminal.draw(|picture| view::draw(picture, &copy, depth, stopping)).is_ok() {
                 frame.emit();
             }
@@ -204,7 +208,7 @@ fn show(board: &Mutex<Board>, stop: &Arc<AtomicBool>, ending: &AtomicBool) {
             Ok(true) => match event::read() {
                 Ok(Event::Resize(..)) => due = Instant::now(),
                 Ok(Event::Key(key)) if key.kind == KeyEventKind::Press => {
-                    press(key, stop);
+                    press(key);
                     due = Instant::now();
                 }
                 Ok(_) => {}
@@ -217,11 +221,11 @@ fn show(board: &Mutex<Board>, stop: &Arc<AtomicBool>, ending: &AtomicBool) {
 }
 
 /// Ctrl-C is what it is without a view; q asks alike, but never ends the process at once.
-fn press(key: KeyEvent, stop: &Arc<AtomicBool>) {
+fn press(key: KeyEvent) {
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     match key.code {
-        KeyCode::Char('c') if control => stop::ask(stop, stop::SAVING),
-        KeyCode::Char('q' | 'Q') if !control => stop.store(true, Ordering::Relaxed),
+        KeyCode::Char('c') if control => stop::signalled(Asked::Wish),
+        KeyCode::Char('q' | 'Q') if !control => stop::flag().store(true, Ordering::Relaxed),
         _ => {}
     }
 }

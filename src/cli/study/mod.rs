@@ -5,11 +5,12 @@ mod dry_run;
 
 use super::held::Held;
 use super::progress::{Display, TrainProgress};
-use super::train::{drive, open};
+use super::train::{drive, open, with_command};
 use super::{Global, Kernels, say, stop};
 use crate::cache;
 use crate::fault::{Fault, Kind, Result};
 use crate::ops::Traits;
+use crate::shell;
 use crate::study::{Cost, Grid, Run, Shard, State};
 use crate::train::engine::Blueprint;
 use crate::train::past::settle;
@@ -17,7 +18,6 @@ use crate::train::run_folder::RunFolder;
 use crate::train::trainer::Trainer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 const AFTER_HELP: &str = "\
 STUDY is a TOML file: [study] names it, [model], [data], [train] and [observe]
@@ -50,6 +50,9 @@ pub(super) struct Arguments {
     /// Only the I-th of N shares of the runs
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
+    /// Go on with what was begun, and begin nothing in another folder by mistake
+    #[arg(long, conflicts_with = "dry_run")]
+    resume: bool,
     /// Print every run with parameters, tokens, work, memory, state and time, and train nothing
     #[arg(long, conflicts_with_all = ["no_tune", "retune"])]
     dry_run: bool,
@@ -72,6 +75,9 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         grid.runs.iter().enumerate().filter(|(place, _)| shard.holds(*place)).map(|(_, run)| run).collect();
     if arguments.dry_run {
         return dry_run::print(&grid, &runs, arguments.measure, global);
+    }
+    if arguments.resume && !grid.is_begun() {
+        return Err(stop::nothing_to_resume(&grid.out));
     }
     data::make_ready(&grid, &runs, global)?;
     grid.write_record()?;
@@ -114,12 +120,10 @@ fn train<'a>(grid: &Grid, runs: &[&'a Run], arguments: &Arguments, global: &Glob
     let jobs: Vec<Job> = runs.iter().enumerate().map(job).collect();
     let total = jobs.iter().map(|job| job.run.config.train.steps as f64 * job.work).sum();
     let counted = jobs.iter().map(|job| job.counted).sum();
-    let stop = stop::on_signal(stop::SAVING)?;
     let shown = (global.quiet, arguments.display);
     let title = grid.out.display().to_string();
     let mut session = Session {
-        progress: TrainProgress::new(shown, &title, (total, counted), &stop),
-        stop: &stop,
+        progress: TrainProgress::new(shown, &title, (total, counted)),
         held: Held::new(global),
         kernels: &arguments.kernels,
         searched: BTreeSet::new(),
@@ -161,7 +165,6 @@ fn work(runs: &[&Run]) -> BTreeMap<String, f64> {
 /// What runs share.
 struct Session<'a> {
     progress: TrainProgress,
-    stop: &'a AtomicBool,
     held: Held<'a>,
     kernels: &'a Kernels,
     /// Shapes whose kernels were searched anew for a run before.
@@ -171,10 +174,7 @@ struct Session<'a> {
 impl Session<'_> {
     /// Trains one run to its end, whatever it has behind it.
     fn train(&mut self, job: &Job) -> Result<()> {
-        if self.stop.load(Ordering::Relaxed) {
-            return Err(Fault::new(Kind::Interrupted, "interrupted between two runs")
-                .remedy("the same command goes on from there"));
-        }
+        stop::between_runs()?;
         let config = &job.run.config;
         let all = config.train.steps as f64 * job.work;
         // Opening a run may say something: meanwhile there is no view.
@@ -188,10 +188,10 @@ impl Session<'_> {
         let past = trainer.step() as f64 * job.work;
         self.progress.leave_out(past - job.counted);
         self.progress.begin(&job.label, config, trainer.step(), job.work);
-        let trained = drive(&mut trainer, self.stop, &mut self.progress);
+        let trained = drive(&mut trainer, &mut self.progress);
         self.progress.leave_out(all - trainer.step() as f64 * job.work);
         self.held.give_back(trainer, &trained);
-        trained.map_err(|fault| reworded(fault, &job.path))
+        trained.map_err(reworded)
     }
 
     /// Begins a run or goes on with it; `None` where nothing is left to do.
@@ -224,7 +224,13 @@ impl Session<'_> {
         };
         let kernels = self.kernels_for(run);
         let gpu = self.held.take();
-        let trainer = open(&run.config, folder, (!resume).then_some(&kernels), gpu, self.held.global())?;
+        let trainer = open(
+            &run.config,
+            folder,
+            (!resume).then_some(&kernels),
+            gpu,
+            (self.held.global(), shell::same_command()),
+        )?;
         if kernels.retune {
             let engine = trainer.engine();
             self.searched.extend(engine.blueprint.tuning_keys(engine.gpu.traits()));
@@ -243,12 +249,10 @@ impl Session<'_> {
     }
 }
 
-/// A run's fault as one of the study: going on means calling the study again.
-fn reworded(fault: Fault, path: &Path) -> Fault {
+/// A run's fault as one of the study: going on means calling the study again, which is said once for all that failed.
+fn reworded(fault: Fault) -> Fault {
     match fault.kind {
-        Kind::Interrupted => Fault::new(Kind::Interrupted, "interrupted; a checkpoint was written")
-            .at(path.display())
-            .remedy("the same command goes on from there"),
+        Kind::Interrupted => with_command(fault),
         Kind::NonFinite => fault.remedy(
             "delete its folder and give it a lower train.learning_rate, or train.on_nonfinite = \"record\", in the \
              study",
@@ -274,6 +278,7 @@ impl Ended {
             self.failed.iter().map(|(name, fault)| format!("\n  {name}: {fault}")).collect();
         Err(Fault::new(first.kind, format!("{} of {all} runs failed", self.failed.len()))
             .at(study.display())
-            .found(list.concat()))
+            .found(list.concat() + "\n")
+            .remedy(format!("go on with: {}", shell::same_command())))
     }
 }

@@ -16,6 +16,7 @@ use crate::fault::{Fault, Kind, Result};
 use crate::gpu::Gpu;
 use crate::observe::record::{Eval, Nonfinite, Step};
 use crate::observe::units::ActiveUnits;
+use crate::shell;
 use journal::Journal;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -200,6 +201,7 @@ impl Trainer {
     /// Trains to the last step. Where `stop` becomes true, finishes the step, writes a checkpoint and returns
     /// a fault of kind [`Kind::Interrupted`].
     pub fn train(&mut self, stop: &AtomicBool, watch: &mut dyn FnMut(Event)) -> Result<()> {
+        self.run.keep();
         if self.owes_evaluation {
             self.write_evaluation(stop, watch)?;
             if !self.owes_evaluation {
@@ -322,7 +324,7 @@ impl Trainer {
             format!("interrupted after step {}; a checkpoint was written", self.step),
         )
         .at(self.run.path().display())
-        .remedy("go on with --resume"))
+        .remedy(format!("go on with: {}", shell::resume(self.run.path()))))
     }
 
     /// Writes a checkpoint.

@@ -4,6 +4,7 @@ use super::{Event, Trainer};
 use crate::config::OnNonfinite;
 use crate::fault::{Fault, Kind, Result};
 use crate::observe::record::{Nonfinite, Record, nth};
+use crate::shell;
 use crate::train::checkpoint::{Checkpoint, newest_finite};
 use crate::train::engine::StepReading;
 use crate::train::trace;
@@ -109,7 +110,8 @@ impl Trainer {
     pub(super) fn remedy_of_nonfinite(&self, skippable: bool) -> String {
         let skips = skippable && self.config.train.on_nonfinite == OnNonfinite::Stop;
         let answer = format!(
-            "--resume --set train.on_nonfinite={}",
+            "{} --set train.on_nonfinite={}",
+            shell::resume(self.run.path()),
             if skips { "skip (or record)" } else { "record" }
         );
         match Checkpoint::latest(&self.run) {

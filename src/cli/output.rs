@@ -1,0 +1,131 @@
+//! The one place that writes to standard output and standard error.
+//!
+//! Results go to standard output, and a result that cannot be written is a failure. Everything else is a diagnostic: it
+//! goes to standard error through a queue that a thread of its own empties, so that a terminal that is gone, a full disk
+//! or a pipe that nobody reads neither ends nor stops what the program is doing.
+
+mod queue;
+
+use crate::fault::{Fault, Result};
+use crate::visible;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
+pub(super) use queue::{flush, is_idle};
+use std::fmt::{Debug, Display};
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long diagnostics may take to reach their reader before a result is printed behind them.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Pictures of a bar in a second, at most.
+const BAR_RATE: u8 = 10;
+
+/// A result, a line on standard output, with what names hold for a terminal written out. The reader may leave early, as `head` does.
+///
+/// # Errors
+/// [`Kind::Io`](crate::fault::Kind::Io) where it cannot be written.
+pub(super) fn say(text: impl Display) -> Result<()> {
+    write_result(&format!("{}\n", visible::lines(&text.to_string()))).map(|_| ())
+}
+
+/// A part of a result, on standard output at once; whether somebody still reads it.
+///
+/// # Errors
+/// [`Kind::Io`](crate::fault::Kind::Io) where it cannot be written.
+pub(super) fn write_result(text: &str) -> Result<bool> {
+    // On a terminal the notes stand before the result that they belong to.
+    flush(Some(PATIENCE));
+    let mut out = io::stdout().lock();
+    written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// What became of a result; whether somebody still reads.
+pub(super) fn written(outcome: io::Result<()>) -> Result<bool> {
+    match outcome {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(e) => Err(Fault::io("write the result", Path::new("standard output"), &e)),
+    }
+}
+
+/// A diagnostic, a line on standard error, with what names hold for a terminal written out. Returns at once and never fails.
+pub(super) fn tell(text: impl Display) {
+    queue::put(format!("{}\n", visible::lines(&text.to_string())).into_bytes());
+}
+
+/// Bytes for the terminal behind standard error, such as pictures and what moves its cursor.
+pub(super) fn emit(bytes: Vec<u8>) {
+    queue::put(bytes);
+}
+
+/// A bar on standard error; hidden with `quiet`, and where that is no terminal.
+pub(super) fn bar(quiet: bool, template: &str) -> ProgressBar {
+    let bar = if quiet || !io::stderr().is_terminal() {
+        ProgressBar::hidden()
+    } else {
+        let target = ProgressDrawTarget::term_like_with_hz(Box::<BarTerminal>::default(), BAR_RATE);
+        ProgressBar::with_draw_target(None, target)
+    };
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.set_style(style.progress_chars("━╸ "));
+    bar
+}
+
+/// The terminal as a bar sees it: a picture is collected, and goes out where the one before has arrived.
+#[derive(Debug, Default)]
+struct BarTerminal(Mutex<String>);
+
+impl BarTerminal {
+    fn add(&self, text: &str) -> io::Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
+        Ok(())
+    }
+
+    fn step(&self, count: usize, letter: char) -> io::Result<()> {
+        if count > 0 { self.add(&format!("\x1b[{count}{letter}")) } else { Ok(()) }
+    }
+}
+
+impl TermLike for BarTerminal {
+    fn width(&self) -> u16 {
+        ratatui::crossterm::terminal::size().map_or(80, |(columns, _)| columns.max(1))
+    }
+
+    fn move_cursor_up(&self, n: usize) -> io::Result<()> {
+        self.step(n, 'A')
+    }
+
+    fn move_cursor_down(&self, n: usize) -> io::Result<()> {
+        self.step(n, 'B')
+    }
+
+    fn move_cursor_right(&self, n: usize) -> io::Result<()> {
+        self.step(n, 'C')
+    }
+
+    fn move_cursor_left(&self, n: usize) -> io::Result<()> {
+        self.step(n, 'D')
+    }
+
+    fn write_line(&self, s: &str) -> io::Result<()> {
+        self.add(s)?;
+        self.add("\n")
+    }
+
+    fn write_str(&self, s: &str) -> io::Result<()> {
+        self.add(s)
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.add("\r\x1b[2K")
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        let picture = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        if !picture.is_empty() {
+            emit(picture.into_bytes());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,112 @@
+//! Diagnostics on their way to standard error. Nobody who has something to say waits for its reader, and the lock here
+//! is never held while anything is written: so a hook of panics and the thread of signals may always take it.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Bytes that wait at most; what is told beyond them is counted and left out.
+const ROOM: usize = 1 << 20;
+/// Time until a reader that has no room just now is tried again.
+const RETRY: Duration = Duration::from_millis(10);
+
+struct Queue {
+    waiting: VecDeque<Vec<u8>>,
+    bytes: usize,
+    /// Messages that found no room.
+    lost: u64,
+    /// The thread is writing what it has taken.
+    writing: bool,
+    /// There is a thread.
+    begun: bool,
+}
+
+static QUEUE: Mutex<Queue> =
+    Mutex::new(Queue { waiting: VecDeque::new(), bytes: 0, lost: 0, writing: false, begun: false });
+static CHANGED: Condvar = Condvar::new();
+
+fn queue() -> MutexGuard<'static, Queue> {
+    QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Says it as soon as its reader takes it.
+pub fn put(message: Vec<u8>) {
+    let mut queue = queue();
+    if !queue.begun {
+        queue.begun = thread::Builder::new().name("diagnostics".to_owned()).spawn(write_all).is_ok();
+    }
+    if queue.begun && queue.bytes + message.len() <= ROOM {
+        queue.bytes += message.len();
+        queue.waiting.push_back(message);
+    } else {
+        queue.lost += 1;
+    }
+    drop(queue);
+    CHANGED.notify_all();
+}
+
+/// Whether everything has been written.
+pub fn is_idle() -> bool {
+    queue().is_idle()
+}
+
+/// Waits until everything has been written, at most so long; without an end where none is named.
+pub fn flush(patience: Option<Duration>) {
+    let until = patience.map(|patience| Instant::now() + patience);
+    let mut queue = queue();
+    while !queue.is_idle() {
+        let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+        if left.is_zero() {
+            return;
+        }
+        // Without an end: looked at again now and then all the same.
+        let step = left.min(Duration::from_secs(1));
+        queue = CHANGED.wait_timeout(queue, step).unwrap_or_else(PoisonError::into_inner).0;
+    }
+}
+
+impl Queue {
+    fn is_idle(&self) -> bool {
+        !self.begun || (self.waiting.is_empty() && !self.writing)
+    }
+}
+
+/// Writes what comes, as long as the process lives.
+fn write_all() {
+    loop {
+        let mut queue = queue();
+        queue.writing = false;
+        CHANGED.notify_all();
+        while queue.waiting.is_empty() {
+            queue = CHANGED.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        queue.writing = true;
+        queue.bytes = 0;
+        let lost = std::mem::take(&mut queue.lost);
+        let messages = std::mem::take(&mut queue.waiting);
+        drop(queue);
+        for message in messages {
+            write(&message);
+        }
+        if lost > 0 {
+            write(
+                format!("note: {lost} lines are left out here, because nobody read them in time\n")
+                    .as_bytes(),
+            );
+        }
+    }
+}
+
+/// Writes one message; what cannot be written is dropped.
+fn write(mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        match io::stderr().write(bytes) {
+            Ok(count @ 1..) => bytes = &bytes[count..],
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => thread::sleep(RETRY),
+            Ok(0) | Err(_) => return,
+        }
+    }
+}
