@@ -7,6 +7,8 @@ use super::text;
 pub(super) const INK: Rgb = Rgb::hex(0x222222);
 pub(super) const QUIET: Rgb = Rgb::hex(0x555555);
 const GRID: Rgb = Rgb::hex(0xe4e4e4);
+/// The label of an axis of steps, which has no parts of one.
+pub(super) const STEPS: &str = "Steps done";
 const TICK: f64 = 12.0;
 const LABEL: f64 = 14.0;
 
@@ -131,7 +133,7 @@ impl Axes {
     pub fn draw_x(&self, picture: &mut Picture, label: &str) {
         let bottom = self.top + self.height;
         let (ticks, step) = nice_ticks(self.x.0, self.x.1, (self.width / 75.0) as usize);
-        for tick in ticks {
+        for tick in ticks.into_iter().filter(|tick| label != STEPS || tick.fract() == 0.0) {
             let at = self.place((tick, self.y.0)).0;
             picture.line(vec![(at, self.top), (at, bottom)], 1.0, GRID);
             picture.text(Text::new(at, bottom + 14.0, TICK, axis_text(tick, step)).color(INK));

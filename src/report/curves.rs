@@ -1,6 +1,6 @@
 //! Loss over steps.
 
-use super::axes::{Axes, QUIET, last_finite};
+use super::axes::{Axes, QUIET, STEPS, last_finite};
 use super::colormap::{OKABE_ITO, Rgb};
 use super::comparison::{Comparison, Group};
 use super::diverged::Divergence;
@@ -95,7 +95,7 @@ pub fn loss_curves(comparison: &Comparison, perplexity: bool) -> Result<Picture>
         x: (0.0, if last > 0.0 { last } else { 1.0 }),
         y: (low - room, high + room),
     };
-    axes.draw(&mut picture, "Steps done", "Loss (nats per token)");
+    axes.draw(&mut picture, STEPS, "Loss (nats per token)");
     if perplexity {
         axes.draw_exponential(&mut picture, "Perplexity");
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::axes::{Axes, INK, QUIET, last_finite};
+use super::axes::{Axes, INK, QUIET, STEPS, last_finite};
 use super::colormap::{Colormap, Rgb, WHITE};
 use super::comparison::{Comparison, Group};
 use super::curves::thin;
@@ -215,12 +215,11 @@ pub fn layer_curves(comparison: &Comparison, quantity: Quantity) -> Result<Pictu
     let height = 2.0 * MARGIN + rows as f64 * (room.1 + GAP) - GAP;
     let mut picture = Picture::new(width, height, quantity.title());
     let color = |layer: usize| COLOURS.at(0.9 * layer as f64 / (depth.max(2) - 1) as f64);
+    let last = records().map(|(step, _)| *step).max().unwrap_or(0);
+    let x = (0.0, last.max(1) as f64);
     for (index, panel) in panels.iter().enumerate() {
         let left = MARGIN + (index % columns) as f64 * (room.0 + GAP) + LEFT;
         let above = MARGIN + (index / columns) as f64 * (room.1 + GAP);
-        let records = panel.seeds.iter().flat_map(|seed| &seed.series);
-        let last = records.map(|(step, _)| *step).max().unwrap_or(0);
-        let x = (0.0, last.max(1) as f64);
         let axes = Axes { left, top: above + ABOVE, width: PLOT.0, height: PLOT.1, x, y };
         draw_panel(&mut picture, panel, quantity, &axes, &color);
     }
@@ -302,11 +301,11 @@ fn draw_panel(
         picture.text(note.anchor(Anchor::Start).color(QUIET));
     }
     if quantity.logarithmic() {
-        axes.draw_x(picture, "Steps done");
+        axes.draw_x(picture, STEPS);
         axes.draw_y_decades(picture, quantity.label());
         axes.draw_frame(picture);
     } else {
-        axes.draw(picture, "Steps done", quantity.label());
+        axes.draw(picture, STEPS, quantity.label());
     }
     if let Some(ceiling) = panel.ceiling {
         let ends = [(axes.x.0, ceiling), (axes.x.1, ceiling)].map(|end| axes.place(end));

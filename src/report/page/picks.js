@@ -32,6 +32,7 @@ function offerRuns(changed) {
     swatch.style.borderTopColor = run.color === BLACK ? "currentColor" : run.color;
     const label = element("label");
     label.append(box, swatch, element("span", run.name));
+    if (run.diverged !== null) label.append(element("span", `diverged at step ${thousands(run.diverged)}`, { class: "note" }));
     byId("picks").append(label);
     return box;
   });

@@ -2,7 +2,7 @@
 
 use super::{Event, Trainer};
 use crate::fault::Result;
-use crate::observe::record::{Attention, EntropyThresholds, FfnScales, Layers, Record, Slopes, Step};
+use crate::observe::record::{Attention, EntropyThresholds, FfnScales, Layers, Record, Slopes, Step, nth};
 use crate::train::engine::{LayerReading, StepReading};
 use std::time::Instant;
 
@@ -81,8 +81,9 @@ impl Trainer {
                 count => format!(", as in {} before", count - 1),
             };
             watch(Event::Note(format!(
-                "step {step} has no loss{so_far}: every target in it is the end of text, which does not count \
-                 (train.ignore_end_of_text)"
+                "step {} has no loss{so_far}: every target in it is the end of text, which does not count \
+                 (train.ignore_end_of_text)",
+                nth(step)
             )));
         }
     }
