@@ -209,9 +209,11 @@ fn explain_panics() {
         progress::lower();
         let message = info.payload_as_str().unwrap_or("no message");
         let place = info.location().map(|place| format!(" ({place})")).unwrap_or_default();
+        let go_on = stop::go_on_after_defect().map(|command| format!("; go on with: {command}"));
         output::tell(format_args!(
-            "error: this is a defect of normfree {}, please report it with the command line: {message}{place}",
-            env!("CARGO_PKG_VERSION")
+            "error: this is a defect of normfree {}, please report it with the command line: {message}{place}{}",
+            env!("CARGO_PKG_VERSION"),
+            go_on.unwrap_or_default()
         ));
         output::flush(Some(LAST_WORDS));
     }));

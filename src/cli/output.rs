@@ -13,6 +13,7 @@ pub(super) use queue::{flush, is_idle};
 use std::fmt::{Debug, Display};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,9 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Pictures of a bar in a second, at most.
 const BAR_RATE: u8 = 10;
+
+/// Nobody read the diagnostics before the last result in time.
+static STALLED: AtomicBool = AtomicBool::new(false);
 
 /// A result, a line on standard output, with what names hold for a terminal written out. The reader may leave early, as `head` does.
 ///
@@ -35,7 +39,10 @@ pub(super) fn say(text: impl Display) -> Result<()> {
 /// [`Kind::Io`](crate::fault::Kind::Io) where it cannot be written.
 pub(super) fn write_result(text: &str) -> Result<bool> {
     // On a terminal the notes stand before the result that they belong to.
-    flush(Some(PATIENCE));
+    // Once: who does not read the first time holds up no second result.
+    if is_idle() || !STALLED.load(Ordering::Relaxed) {
+        STALLED.store(!flush(Some(PATIENCE)), Ordering::Relaxed);
+    }
     let mut out = io::stdout().lock();
     written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }

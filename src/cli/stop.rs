@@ -23,6 +23,7 @@ const ECHO: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_millis(400);
 
 /// Who asks.
+#[cfg_attr(not(unix), allow(dead_code))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     /// Ctrl-C, or a program that ends another.
@@ -70,6 +71,12 @@ pub(super) fn training_ends() {
 pub(super) fn go_on() -> String {
     let go_on = state().go_on.clone();
     if go_on.is_empty() { shell::same_command() } else { go_on }
+}
+
+/// The same for a thread that panics, which may wait for nobody: where a run trains.
+pub(super) fn go_on_after_defect() -> Option<String> {
+    let state = STATE.try_lock().ok()?;
+    (state.training && !state.go_on.is_empty()).then(|| state.go_on.clone())
 }
 
 /// Ends a command that trains several runs, where it was asked to stop as one of them ended.

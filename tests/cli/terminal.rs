@@ -341,6 +341,56 @@ fn every_stop_says_what_goes_on() {
     assert!(shown(&pasted(&place, &told)).contains("ReLU against GELU"));
 }
 
+/// A person who presses Ctrl-C again does not want to wait for the step.
+#[test]
+fn a_second_wish_ends_a_long_step() {
+    let place = Place::with_data();
+    let keys = ["train.gradient_accumulation_steps=5000", "train.steps=1000"];
+    let arguments = [&["train", "tiny.toml", "--run", "r"], &sets(&keys)[..]].concat();
+    let mut child = place.command(&arguments).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let began = Instant::now();
+    // The log is opened as the run begins; its first step takes long.
+    while !place.path("r/metrics.jsonl").exists() {
+        assert!(began.elapsed() < PATIENCE && child.try_wait().unwrap().is_none(), "the run does not begin");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    signal("TERM", &child);
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    let mut told = String::new();
+    while !told.contains("finishing this step") {
+        assert!(lines.read_line(&mut told).unwrap() > 0, "it has ended at once: {told}");
+    }
+    std::thread::sleep(Duration::from_millis(700));
+    assert!(child.try_wait().unwrap().is_none(), "the step was over too soon");
+    signal("TERM", &child);
+    let output = ended(child, AT_ONCE);
+    lines.read_to_string(&mut told).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{told}");
+    assert!(
+        told.contains("left at once") && told.contains("go on with: ") && !told.contains("error"),
+        "{told}"
+    );
+    // The run is there, and can be begun again.
+    assert!(place.path("r/config.toml").exists());
+}
+
+/// A run that cannot write any more says what goes on with it, once there is room.
+#[test]
+fn a_full_disk_stops_a_run_with_the_command_that_goes_on() {
+    let place = Place::with_data();
+    // A file may have so many blocks of 512 bytes: more than a checkpoint takes, less than the log.
+    let line = "trap '' XFSZ; ulimit -f 300; exec \"$0\" train tiny.toml --run r \"$@\"";
+    let keys = ["train.steps=1000", "train.eval_every=500", "observe.tensorboard=false"];
+    let mut command = Command::new("sh");
+    command.args(["-c", line, env!("CARGO_BIN_EXE_normfree")]).args(sets(&keys)).current_dir(place.path(""));
+    command.env("NORMFREE_CACHE", "");
+    let output = command.output().unwrap();
+    super::refused(&output, 9, &["cannot write the run's log", "; go on with: "]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(shown(&pasted(&place, &stderr)).contains("1,000 steps done"));
+}
+
 /// Before anything is computed that could be saved, the process ends at once and leaves nothing.
 #[test]
 fn what_has_nothing_to_save_ends_at_once() {

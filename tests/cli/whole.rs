@@ -403,6 +403,7 @@ fn numbers_that_are_not_finite() {
 
     let (output, log) = broken("stop", "stop");
     refused(&output, 10, &["stopped before the update of step", "element", "there is no checkpoint yet"]);
+    refused(&output, 10, &["train --resume stop --set train.on_nonfinite=skip`"]);
     assert!(found(&log) == 1 && steps(&log) < 12, "{log}");
     // What the message offers: it trains on, but what comes of such weights is no success.
     let resume = ["train", "--resume", "--run", "stop", "--set", "train.on_nonfinite=\"skip\""];

@@ -52,19 +52,20 @@ pub fn is_idle() -> bool {
     queue().is_idle()
 }
 
-/// Waits until everything has been written, at most so long; without an end where none is named.
-pub fn flush(patience: Option<Duration>) {
+/// Waits until everything has been written, at most so long; without an end where none is named. Whether it was.
+pub fn flush(patience: Option<Duration>) -> bool {
     let until = patience.map(|patience| Instant::now() + patience);
     let mut queue = queue();
     while !queue.is_idle() {
         let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
         if left.is_zero() {
-            return;
+            return false;
         }
         // Without an end: looked at again now and then all the same.
         let step = left.min(Duration::from_secs(1));
         queue = CHANGED.wait_timeout(queue, step).unwrap_or_else(PoisonError::into_inner).0;
     }
+    true
 }
 
 impl Queue {

@@ -110,9 +110,9 @@ impl Trainer {
     pub(super) fn remedy_of_nonfinite(&self, skippable: bool) -> String {
         let skips = skippable && self.config.train.on_nonfinite == OnNonfinite::Stop;
         let answer = format!(
-            "{} --set train.on_nonfinite={}",
+            "`{} --set train.on_nonfinite={}",
             shell::resume(self.run.path()),
-            if skips { "skip (or record)" } else { "record" }
+            if skips { "skip` (or record)" } else { "record`" }
         );
         match Checkpoint::latest(&self.run) {
             Ok(Some(latest)) if !latest.checkpoint.state().recording => format!(
