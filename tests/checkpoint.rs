@@ -10,6 +10,7 @@ mod weights_refused;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use normfree::data::{DataSeal, Dtype};
 use normfree::fault::Fault;
 use normfree::train::checkpoint::{
     Checkpoint, ModelTensors, Moments, NamedTensor, Snapshot, Spec, TrainerState,
@@ -146,9 +147,21 @@ impl Sample {
                 seed: u64::MAX - 1,
                 optimizer_steps: step.saturating_sub(1),
                 metrics_bytes: step * 100,
+                metrics_sha256: step.is_multiple_of(2).then(|| "5ea1".repeat(16)),
                 recording: step % 2 == 1,
                 owes_evaluation: step % 3 == 1,
                 data_fingerprint: u64::MAX - step,
+                data: step.is_multiple_of(2).then(|| DataSeal {
+                    train: "7ea1".repeat(16),
+                    valid: "fa11".repeat(16),
+                    dtype: Dtype::U16,
+                    end_of_text: Some(0),
+                    tokenizer: None,
+                }),
+                config: step
+                    .is_multiple_of(2)
+                    .then(|| serde_json::json!({ "train": { "learning_rate": 1e-4 } })),
+                kernels: None,
                 loss_scale: (step % 4 == 3).then_some(LossScale { scale: 1 << 24, good_steps: 1999 }),
                 active_units: if step % 4 == 2 { vec!["0f3".to_owned(); 2] } else { Vec::new() },
             },

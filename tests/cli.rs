@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod finite;
+mod moved;
+mod sealed;
 #[cfg(unix)]
 mod terminal;
 #[cfg(unix)]
@@ -134,7 +136,7 @@ pub fn shown(output: &Output) -> String {
 }
 
 /// What must be equal between two runs of the same training: the log but for speeds, and every checkpoint but for
-/// the length of that log.
+/// the length and digest of that log.
 pub fn essence(run: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found = vec![("metrics.jsonl".to_owned(), without(&run.join("metrics.jsonl"), "tokens_per_s"))];
     let mut checkpoints: Vec<_> =
@@ -148,7 +150,9 @@ pub fn essence(run: &Path) -> Vec<(String, Vec<u8>)> {
         }
         let state = std::fs::read(folder.join("trainer_state.json")).unwrap();
         let mut state: serde_json::Value = serde_json::from_slice(&state).unwrap();
-        state.as_object_mut().unwrap().remove("metrics_bytes").unwrap();
+        for key in ["metrics_bytes", "metrics_sha256", "sha256"] {
+            state.as_object_mut().unwrap().remove(key).unwrap();
+        }
         found.push((
             format!("{} state", folder.display()).split_off(run.display().to_string().len()),
             state.to_string().into_bytes(),

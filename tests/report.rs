@@ -25,7 +25,7 @@ use normfree::report::outcome::outcomes;
 use normfree::report::paired::{Sample, paired, two_sided};
 use normfree::report::picture::{Mark, Picture};
 use normfree::report::quarters::quarters;
-use normfree::report::run::{RunData, distinct_names};
+use normfree::report::run::{RunData, TrainedOn, distinct_names};
 use normfree::report::stats::{Reference, bins, causal_ceiling, observed_max};
 use normfree::report::{DENSITY, nice_ticks, tick_text, write_comparison};
 
@@ -815,7 +815,7 @@ fn runs_are_taken_together_by_what_their_data_is() {
         RunData {
             name: "SM+R".into(),
             seed: Some(seed),
-            data,
+            data: data.map(|samples| TrainedOn { samples, seal: None }),
             settings: text.parse().unwrap(),
             ..RunData::default()
         }

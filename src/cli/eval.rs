@@ -1,10 +1,11 @@
 //! `normfree eval`.
 
-use super::located::locate;
+use super::located::{Located, locate};
 use super::{Global, output, say};
-use crate::config::Config;
 use crate::fault::{Fault, Kind, Result};
-use crate::train::evaluate::{Evaluated, evaluate};
+use crate::observe::record::Eval;
+use crate::train::evaluate::{HeldOut, evaluate};
+use crate::train::places;
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -38,34 +39,42 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
-    let (run, checkpoint) = locate(&arguments.path, global)?;
-    let mut config = Config::load_of_run(&run.config(), &[])?;
-    if let Some(data) = &arguments.data {
-        config.data.path = data.display().to_string();
-    }
+    let Located { run, config, checkpoint, weights } = locate(&arguments.path, global)?;
+    let folders =
+        arguments.data.as_ref().map_or_else(|| places::data(&run, &config), |data| vec![data.clone()]);
+    let HeldOut { corpus, same_data } =
+        HeldOut::find(&folders, &config, &checkpoint).map_err(|fault| match fault.kind {
+            Kind::Data => {
+                fault.remedy("name a prepared folder that is whole and has the run's vocabulary: --data DIR")
+            }
+            _ => fault,
+        })?;
+    let data = corpus.folder().display().to_string();
     let chunks = arguments.chunks.unwrap_or(config.train.eval_chunks);
     let gpu = global.open()?;
     let bar = output::bar(global.quiet, "{pos} chunks, {elapsed}");
     bar.enable_steady_tick(Duration::from_millis(200));
     let mut watch = |chunks: usize| bar.set_position(chunks as u64);
-    let Evaluated { eval, same_data } = evaluate(gpu, &config, &checkpoint, chunks, &mut watch)?;
+    let loss = evaluate(gpu, &config, weights, corpus, chunks, &mut watch)?;
     bar.finish_and_clear();
+    let eval = Eval { step: checkpoint.state().step, loss, ppl: loss.exp() };
     if !same_data && arguments.data.is_none() {
-        global.note(format!("{} is not the data that the run was begun with", config.data.path));
+        global.note(format!(
+            "{data} is not the data that the run was begun with; --data DIR names another folder"
+        ));
     }
     if arguments.json {
         let path = checkpoint.path().display().to_string();
         // Numbers that are not finite become strings, as in the log.
         let mut value = json!(eval);
         value["checkpoint"] = json!(path);
-        value["data"] = json!(config.data.path);
+        value["data"] = json!(data);
         say(value)?;
     } else {
         say(format!(
-            "{}, step {}, on {}: loss {:.4} nats per token, perplexity {:.3}",
+            "{}, step {}, on {data}: loss {:.4} nats per token, perplexity {:.3}",
             arguments.path.display(),
             eval.step,
-            config.data.path,
             eval.loss,
             eval.ppl
         ))?;

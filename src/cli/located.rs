@@ -1,21 +1,35 @@
 //! Which checkpoint a path means.
 
 use super::Global;
+use crate::config::Config;
 use crate::fault::{Fault, Kind, Result};
-use crate::train::checkpoint::Checkpoint;
+use crate::train::arena::Arenas;
+use crate::train::checkpoint::{Checkpoint, ModelTensors, WeightFile};
 use crate::train::run_folder::RunFolder;
 use std::path::Path;
 
+/// A checkpoint, its run, and its weights, opened.
+pub(super) struct Located {
+    pub run: RunFolder,
+    pub config: Config,
+    pub checkpoint: Checkpoint,
+    pub weights: WeightFile,
+}
+
 /// The run and the checkpoint that `path` means.
-pub(super) fn locate(path: &Path, global: &Global) -> Result<(RunFolder, Checkpoint)> {
+pub(super) fn locate(path: &Path, global: &Global) -> Result<Located> {
     if path.join("trainer_state.json").is_file() {
         let whole = path.canonicalize().map_err(|e| Fault::io("open the checkpoint", path, &e))?;
         // RUN/checkpoints/step-N
-        let run = whole.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
-        return Ok((RunFolder::read(run)?, Checkpoint::open(path)?));
+        let run = RunFolder::read(whole.parent().and_then(Path::parent).unwrap_or(Path::new("/")))?;
+        let config = Config::load_of_run(&run.config(), &[])?;
+        let checkpoint = Checkpoint::open(path)?;
+        let weights = checkpoint.model(&layout(&config))?;
+        return Located { run, config, checkpoint, weights }.checked();
     }
     let run = RunFolder::read(path)?;
-    let Some(latest) = Checkpoint::latest(&run)? else {
+    let config = Config::load_of_run(&run.config(), &[])?;
+    let Some((latest, weights)) = Checkpoint::newest(&run, &layout(&config))? else {
         return Err(Fault::new(Kind::Checkpoint, "the run has no checkpoint yet")
             .at(run.checkpoints().display())
             .remedy("wait for its first one: train.checkpoint_every says when"));
@@ -23,5 +37,20 @@ pub(super) fn locate(path: &Path, global: &Global) -> Result<(RunFolder, Checkpo
     for fault in &latest.passed_over {
         global.note(format!("passed over a damaged checkpoint: {fault}"));
     }
-    Ok((run, latest.checkpoint))
+    Located { run, config, checkpoint: latest.checkpoint, weights }.checked()
+}
+
+impl Located {
+    /// A model is what its configuration says: another number of heads has the same weights.
+    fn checked(self) -> Result<Self> {
+        self.checkpoint.check_configuration(&self.config)?;
+        Ok(self)
+    }
+}
+
+/// How a model's weights lie in its files.
+fn layout(config: &Config) -> ModelTensors {
+    let parameters =
+        crate::model::parameters(&config.model, config.train.decay_slopes, config.train.precision);
+    ModelTensors::of(&config.model, &Arenas::new(parameters).specs())
 }

@@ -1,14 +1,12 @@
 //! `normfree sample`.
 
-use super::located::locate;
+use super::located::{Located, locate};
 use super::output::write_result;
 use super::{Global, say, thousands};
-use crate::config::Config;
-use crate::data::LoadedTokenizer;
+use crate::data::{LoadedTokenizer, sha256};
 use crate::fault::{Fault, Kind, Result};
 use crate::generate::{Reader, Sampler, Sampling, window};
-use crate::train::arena::Arenas;
-use crate::train::checkpoint::{Checkpoint, ModelTensors};
+use crate::train::places;
 use serde_json::json;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -16,7 +14,7 @@ use std::time::Instant;
 
 const AFTER_HELP: &str = "\
 The text goes on from the prompt, token by token, until --tokens are made or the
-model ends it. The tokenizer is that of the run's prepared data. What the model
+model ends it. The tokenizer is the run's own copy of its data's. What the model
 has read stays on the device in a cache of keys and values; a text that outgrows
 the model's context is cut to its last half, and goes on.
 
@@ -59,7 +57,7 @@ pub(super) struct Arguments {
     /// Read the whole text anew for each token; gives the same text, to hold the cache against
     #[arg(long)]
     no_cache: bool,
-    /// The tokenizer.json that the data was prepared with, where it is not in the run's data folder any more
+    /// The tokenizer.json that the data was prepared with, where neither the run nor its data has it any more
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
     /// Print one JSON object at the end, with the tokens, instead of text as it comes
@@ -78,9 +76,9 @@ fn probability(text: &str) -> std::result::Result<f64, String> {
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
-    let (run, checkpoint) = locate(&arguments.path, global)?;
-    let config = Config::load_of_run(&run.config(), &[])?;
-    let tokenizer = tokenizer(arguments, &config)?;
+    let located = locate(&arguments.path, global)?;
+    let tokenizer = tokenizer(arguments, &located, global)?;
+    let Located { config, checkpoint, weights, .. } = located;
     let prompt = prompt(arguments)?;
     let mut text = tokenizer.encode_one(&prompt)?;
     let prompted = text.len();
@@ -91,7 +89,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
                 .remedy("give a --prompt")
         })?);
     }
-    let mut reader = open(&config, &checkpoint, global)?;
+    let mut reader = Reader::new(global.open()?, &config.model, weights)?;
     let Arguments { temperature, top_k, top_p, seed, .. } = *arguments;
     let mut sampler = Sampler::new(Sampling { temperature, top_k, top_p, seed });
     let mut stream = Stream::begin(&prompt, arguments.json)?;
@@ -135,24 +133,24 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     Ok(())
 }
 
-fn open(config: &Config, checkpoint: &Checkpoint, global: &Global) -> Result<Reader> {
-    let parameters =
-        crate::model::parameters(&config.model, config.train.decay_slopes, config.train.precision);
-    let specs = Arenas::new(parameters).specs();
-    let weights = checkpoint.model(&ModelTensors::of(&config.model, &specs))?;
-    Reader::new(global.open()?, &config.model, weights)
-}
-
-/// The tokenizer that the run's data was prepared with.
-fn tokenizer(arguments: &Arguments, config: &Config) -> Result<LoadedTokenizer> {
-    let path = match &arguments.tokenizer {
-        Some(path) => path.clone(),
-        None => Path::new(&config.data.path).join("tokenizer.json"),
+/// The tokenizer that the run's data was prepared with: the one that is named, else the run's own copy, else that of the
+/// data's folder.
+fn tokenizer(arguments: &Arguments, located: &Located, global: &Global) -> Result<LoadedTokenizer> {
+    let Located { run, config, checkpoint, .. } = located;
+    let known = checkpoint.state().data.as_ref().and_then(|data| data.tokenizer.as_ref());
+    let own = || {
+        let of_data = places::data(run, config).into_iter().map(|folder| folder.join("tokenizer.json"));
+        let all: Vec<PathBuf> = std::iter::once(run.tokenizer()).chain(of_data).collect();
+        let is_known = |path: &&PathBuf| known.is_some_and(|known| is_file_of(path, known));
+        let best = all.iter().find(is_known).or_else(|| all.iter().find(|path| path.exists()));
+        best.unwrap_or(&all[0]).clone()
     };
+    let path = arguments.tokenizer.clone().unwrap_or_else(own);
+    let missing = "name the tokenizer.json that the run's data was prepared with: --tokenizer FILE";
     if !path.exists() {
         return Err(Fault::new(Kind::Data, "there is no tokenizer to read and write text with")
             .at(path.display())
-            .remedy("name the tokenizer.json that the run's data was prepared with: --tokenizer FILE"));
+            .remedy(missing));
     }
     let tokenizer = LoadedTokenizer::read(&path)?;
     if tokenizer.vocab_size > config.model.vocab_size {
@@ -163,9 +161,19 @@ fn tokenizer(arguments: &Arguments, config: &Config) -> Result<LoadedTokenizer> 
                 thousands(tokenizer.vocab_size as u64),
                 thousands(config.model.vocab_size as u64)
             ))
-            .remedy("name the tokenizer.json that the run's data was prepared with: --tokenizer FILE"));
+            .remedy(missing));
+    }
+    if known.is_some_and(|known| !is_file_of(&path, known)) {
+        global.note(format!(
+            "{} is not the tokenizer that the run was trained with: its tokens may mean other text",
+            path.display()
+        ));
     }
     Ok(tokenizer)
+}
+
+fn is_file_of(path: &Path, digest: &str) -> bool {
+    std::fs::read(path).is_ok_and(|bytes| sha256(&bytes) == digest)
 }
 
 fn prompt(arguments: &Arguments) -> Result<String> {

@@ -5,7 +5,7 @@ use super::memory_table::memory_table;
 use super::picture::{picture_file, write_picture};
 use super::progress::{Display, TrainProgress};
 use super::{Global, Kernels, operations, say, stop, thousands};
-use crate::config::Config;
+use crate::config::{Config, FREE};
 use crate::data::{Corpus, TokenFile};
 use crate::fault::{Fault, Kind, Result};
 use crate::gpu::Gpu;
@@ -49,7 +49,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
     /// Go on with RUN, or the run that --run names; CONFIG and --set may then change only how often it
-    /// is evaluated, logged and saved, train.on_nonfinite and train.recompute
+    /// is evaluated, logged and saved, train.on_nonfinite, train.recompute, and data.path, if the same
+    /// data lies there
     #[arg(long, value_name = "RUN", num_args = 0..=1)]
     resume: Option<Option<PathBuf>>,
     /// Print parameters, work and memory, check the data, and make nothing
@@ -244,23 +245,6 @@ impl Wanted {
     }
 }
 
-/// Keys that change neither weights nor data, and so may change where a run goes on.
-const FREE: [&str; 13] = [
-    "train.on_nonfinite",
-    "train.recompute",
-    "train.checkpoint_every",
-    "train.keep_checkpoints",
-    "train.eval_every",
-    "train.eval_chunks",
-    "observe.entropy_every",
-    "observe.slopes_every",
-    "observe.layers",
-    "observe.layers_every",
-    "observe.sample_every",
-    "observe.tensorboard",
-    "observe.entropy_reference",
-];
-
 /// The kernels a run was begun with.
 fn choices_of(folder: &RunFolder) -> Choices {
     let read =
@@ -309,7 +293,7 @@ fn environment(config: &Config, gpu: &Gpu) -> Value {
             "max_invocations": traits.max_invocations,
             "workgroup_memory": traits.workgroup_memory,
             "max_binding": traits.max_binding,
-            "choices": kernels::used(config, gpu),
+            "choices": kernels::used(&Blueprint::new(config, traits), gpu),
             "f16": traits.f16,
         },
         "precision": config.train.precision,

@@ -4,6 +4,7 @@
 //! typed and where; the structs here are what the rest of the program reads.
 
 mod choice;
+mod lasting;
 mod model;
 mod schedule;
 mod schema;
@@ -17,6 +18,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use lasting::FREE;
 pub use model::{Activation, Bias, EntropyPenalty, Family, FeedForward, ModelConfig, Norm, SlopeScope};
 pub use train::{
     Accumulation, DataConfig, EntropyReference, ObserveConfig, OnNonfinite, Optimizer, Order, Precision,

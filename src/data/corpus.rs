@@ -1,10 +1,10 @@
 //! A prepared folder, opened for training.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::meta::{Dtype, Meta, Part, TRAIN_FILE, VALID_FILE};
+use super::meta::{Dtype, Meta, Part, TOKENIZER_FILE, TRAIN_FILE, VALID_FILE};
 use super::token_file::TokenFile;
 use crate::fault::{Fault, Kind, Result};
 
@@ -17,6 +17,7 @@ const PADDING_ROWS: usize = 127;
 /// The two token files of a folder, checked and mapped.
 #[derive(Clone, Debug)]
 pub struct Corpus {
+    folder: PathBuf,
     /// `None` for a nanoGPT folder, which has no `meta.json` (its `meta.pkl` is not read).
     pub meta: Option<Meta>,
     pub train: TokenFile,
@@ -24,6 +25,9 @@ pub struct Corpus {
 }
 
 impl Corpus {
+    /// What is wrong where there is no folder.
+    pub const MISSING: &str = "the data folder is missing";
+
     /// Opens the folder at `path` for a model that reads `sequence_length` tokens of a vocabulary of
     /// `vocab_size`.
     ///
@@ -33,7 +37,7 @@ impl Corpus {
     /// consecutive sequences. Every token id is looked at once in either case.
     pub fn open(path: &Path, sequence_length: usize, vocab_size: usize) -> Result<Self> {
         if !path.is_dir() {
-            return Err(Fault::new(Kind::Data, "the data folder is missing")
+            return Err(Fault::new(Kind::Data, Self::MISSING)
                 .at(path.display())
                 .remedy("make it with `normfree prepare`, or set data.path to where it is"));
         }
@@ -43,7 +47,25 @@ impl Corpus {
         }
     }
 
-    /// A number that tells this data from other data: made of the lengths of both files and of samples of them.
+    /// The folder it lies in.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The contents of the folder's `tokenizer.json`; `None` where it has none.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn tokenizer(&self) -> Result<Option<Vec<u8>>> {
+        let path = self.folder.join(TOKENIZER_FILE);
+        match std::fs::read(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            read => read.map(Some).map_err(|e| Fault::io("read the tokenizer", &path, &e)),
+        }
+    }
+
+    /// A number made of the lengths of both files and of samples of them. Checkpoints of the second format know their
+    /// data by it alone; those since by a [`DataSeal`](super::DataSeal).
     pub fn fingerprint(&self) -> u64 {
         let mut digest = Sha256::new();
         for file in [&self.train, &self.valid] {
@@ -83,7 +105,7 @@ impl Corpus {
             TokenFile::open(&path, meta.dtype, sequence_length, vocab_size)
         };
         let (train, valid) = (open(TRAIN_FILE, meta.train)?, open(VALID_FILE, meta.valid)?);
-        Ok(Self { meta: Some(meta), train, valid })
+        Ok(Self { folder: path.to_owned(), meta: Some(meta), train, valid })
     }
 
     fn open_nanogpt(path: &Path, sequence_length: usize, vocab_size: usize) -> Result<Self> {
@@ -98,6 +120,6 @@ impl Corpus {
             return Err(Fault::new(Kind::Data, "a sequence needs at least one token").at(path.display()));
         }
         let open = |path: &Path| TokenFile::open(path, Dtype::U16, sequence_length, vocab_size);
-        Ok(Self { meta: None, train: open(&train)?, valid: open(&valid)? })
+        Ok(Self { folder: path.to_owned(), meta: None, train: open(&train)?, valid: open(&valid)? })
     }
 }

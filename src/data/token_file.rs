@@ -7,6 +7,7 @@ use std::sync::Arc;
 use memmap2::Mmap;
 
 use super::meta::Dtype;
+use super::seal::sha256;
 use crate::fault::{Fault, Kind, Result};
 
 /// A mapped `.bin` file cut into sequences. A clone shares the mapping.
@@ -47,6 +48,16 @@ impl TokenFile {
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// SHA-256 of the whole file.
+    pub fn sha256(&self) -> String {
+        sha256(&self.bytes)
+    }
+
+    /// The type of its tokens.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
     }
 
     /// Hands out the length in bytes, then pieces from all over the file: the same for the same content, at a cost

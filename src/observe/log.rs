@@ -1,13 +1,15 @@
 //! The log of a run, `metrics.jsonl`: one JSON object a line, only ever appended to.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::fault::{Fault, Kind, Result};
+use crate::files::hex;
 
 /// How long a line may stay in memory while others follow.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
@@ -21,20 +23,42 @@ pub struct MetricsLog {
     path: PathBuf,
     out: BufWriter<File>,
     bytes: u64,
+    /// Of every line so far.
+    digest: Sha256,
     flushed: Instant,
     line: Vec<u8>,
 }
 
-impl MetricsLog {
-    /// Opens the log at `path` as it was when it was `bytes` long: what a later part of the run wrote is cut
-    /// off, so that a resumed run writes it again and the log reads as if it had never stopped. With 0 the log
-    /// is new.
+/// A log that was looked at and not changed yet.
+#[derive(Debug)]
+pub struct FoundLog {
+    path: PathBuf,
+    file: File,
+    bytes: u64,
+    digest: Sha256,
+    /// What is in the part that stays.
+    pub tally: Tally,
+}
+
+/// What a checkpoint's numbers are checked against.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Records of steps.
+    pub steps: u64,
+    /// The step of the last of them.
+    pub last_step: Option<u64>,
+    /// Records of numbers that were not finite.
+    pub nonfinite: u64,
+}
+
+impl FoundLog {
+    /// Looks at the log at `path` as it was when it was `bytes` long.
     ///
     /// # Errors
     /// [`Kind::RunFolder`] where the log is shorter than that or has no line's end there; [`Kind::Io`].
-    pub fn open(path: &Path, bytes: u64) -> Result<Self> {
+    pub fn look(path: &Path, bytes: u64) -> Result<Self> {
         let failed = |e: io::Error| Fault::io("open the run's log", path, &e);
-        let mut file = match File::options().read(true).write(true).create(bytes == 0).open(path) {
+        let file = match File::options().read(true).write(true).create(bytes == 0).open(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound && bytes > 0 => {
                 return Err(changed(path, format!("no file where the checkpoint counts {bytes} bytes")));
             }
@@ -44,16 +68,70 @@ impl MetricsLog {
         if length < bytes {
             return Err(changed(path, format!("{length} bytes where the checkpoint counts {bytes}")));
         }
-        if bytes > 0 {
-            let mut last = [0];
-            file.seek(SeekFrom::Start(bytes - 1)).and_then(|_| file.read_exact(&mut last)).map_err(failed)?;
-            if last != [b'\n'] {
+        let (mut digest, mut tally, mut line) = (Sha256::new(), Tally::default(), Vec::new());
+        let mut lines = BufReader::with_capacity(1 << 18, (&file).take(bytes));
+        while lines.read_until(b'\n', &mut line).map_err(failed)? > 0 {
+            if line.last() != Some(&b'\n') {
                 return Err(changed(path, format!("no line's end at byte {bytes}, where the checkpoint is")));
             }
+            digest.update(&line);
+            tally.count(&line);
+            line.clear();
         }
-        file.set_len(bytes).and_then(|()| file.seek(SeekFrom::Start(bytes))).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), file, bytes, digest, tally })
+    }
+
+    /// SHA-256 of the part that stays.
+    pub fn sha256(&self) -> String {
+        hex(&self.digest.clone().finalize())
+    }
+
+    /// The fault of a log that is not what a checkpoint says.
+    pub fn changed(&self, found: String) -> Fault {
+        changed(&self.path, found)
+    }
+
+    /// Cuts off what a later part of the run wrote, so that a resumed run writes it again and the log reads as if it had
+    /// never stopped.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn open(self) -> Result<MetricsLog> {
+        let Self { path, mut file, bytes, digest, .. } = self;
+        file.set_len(bytes)
+            .and_then(|()| file.seek(SeekFrom::Start(bytes)))
+            .map_err(|e| Fault::io("open the run's log", &path, &e))?;
         let out = BufWriter::with_capacity(1 << 16, file);
-        Ok(Self { path: path.to_owned(), out, bytes, flushed: Instant::now(), line: Vec::new() })
+        Ok(MetricsLog { path, out, bytes, digest, flushed: Instant::now(), line: Vec::new() })
+    }
+}
+
+impl Tally {
+    /// Counts a line. One of an unknown kind is nothing.
+    fn count(&mut self, line: &[u8]) {
+        #[derive(Deserialize)]
+        struct Line {
+            kind: String,
+            step: u64,
+        }
+        match serde_json::from_slice::<Line>(line) {
+            Ok(Line { kind, step }) if kind == "step" => {
+                self.steps += 1;
+                self.last_step = Some(step);
+            }
+            Ok(Line { kind, .. }) if kind == "nonfinite" => self.nonfinite += 1,
+            _ => {}
+        }
+    }
+}
+
+impl MetricsLog {
+    /// Opens the log at `path` as it was when it was `bytes` long: what came later is cut off. With 0 the log is new.
+    ///
+    /// # Errors
+    /// Those of [`FoundLog::look`] and [`FoundLog::open`].
+    pub fn open(path: &Path, bytes: u64) -> Result<Self> {
+        FoundLog::look(path, bytes)?.open()
     }
 
     /// Adds `record` as one line.
@@ -66,6 +144,7 @@ impl MetricsLog {
         self.line.push(b'\n');
         written.and_then(|()| self.out.write_all(&self.line)).map_err(|e| self.failed(&e))?;
         self.bytes += self.line.len() as u64;
+        self.digest.update(&self.line);
         if self.flushed.elapsed() >= FLUSH_EVERY {
             self.flush()?;
         }
@@ -90,6 +169,11 @@ impl MetricsLog {
         self.flush()?;
         self.out.get_ref().sync_all().map_err(|e| self.failed(&e))?;
         Ok(self.bytes)
+    }
+
+    /// SHA-256 of every line so far.
+    pub fn sha256(&self) -> String {
+        hex(&self.digest.clone().finalize())
     }
 
     /// The last line as it was opened, without its end; `None` where there is none, or one longer than any that is asked

@@ -260,7 +260,7 @@ fn same_configuration(one: &RunData, other: &RunData) -> bool {
     if one.configuration.is_some() || other.configuration.is_some() {
         return one.configuration == other.configuration && one.dir.parent() == other.dir.parent();
     }
-    let same_data = one.data.zip(other.data).map(|(one, other)| one == other);
+    let same_data = one.data.as_ref().zip(other.data.as_ref()).map(|(one, other)| one.same(other));
     if same_data == Some(false) {
         return false;
     }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::stats::Reference;
 use crate::config::{Accumulation, Config};
+use crate::data::DataSeal;
 use crate::fault::{Fault, Kind, Result};
 use crate::observe::record::{
     Attention, EntropyThresholds, Eval, FfnScales, Layers, Nonfinite, Record, Slopes, Step,
@@ -32,7 +33,7 @@ pub struct RunData {
     /// `train.seed`.
     pub seed: Option<u64>,
     /// What tells the tokens that it was trained on from others, as its newest checkpoint says.
-    pub data: Option<u64>,
+    pub data: Option<TrainedOn>,
     /// The name of what this run is compared with, where that is another than the comparison's baseline.
     pub baseline: Option<String>,
     /// The configuration inside a study: runs of one configuration differ in their seed alone.
@@ -88,7 +89,7 @@ impl RunData {
             run.environment = serde_json::from_str(&text).unwrap_or_default();
             run.parameters = run.environment.get("parameters").and_then(serde_json::Value::as_u64);
         }
-        run.data = data_fingerprint(&dir.join("checkpoints"));
+        run.data = TrainedOn::read(&dir.join("checkpoints"));
         let bytes = std::fs::read(&metrics).map_err(|error| Fault::io("read the log", &metrics, &error))?;
         run.read_log(&bytes, &metrics)?;
         Ok(run)
@@ -234,18 +235,33 @@ impl RunData {
     }
 }
 
-/// What the newest checkpoint that can be read says of the data.
-fn data_fingerprint(checkpoints: &Path) -> Option<u64> {
-    #[derive(Deserialize)]
-    struct State {
-        data_fingerprint: u64,
+/// What a run's data is known by: by all of its bytes, or where an older program trained it, by samples of them.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct TrainedOn {
+    #[serde(rename = "data_fingerprint")]
+    pub samples: u64,
+    #[serde(rename = "data")]
+    pub seal: Option<DataSeal>,
+}
+
+impl TrainedOn {
+    /// What the newest checkpoint that can be read says.
+    fn read(checkpoints: &Path) -> Option<Self> {
+        let folders = std::fs::read_dir(checkpoints).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+        let mut folders: Vec<PathBuf> = folders.collect();
+        folders.sort();
+        let state = |folder: &PathBuf| std::fs::read(folder.join("trainer_state.json")).ok();
+        let mut states = folders.iter().rev().filter_map(state);
+        states.find_map(|state| serde_json::from_slice(&state).ok())
     }
-    let folders = std::fs::read_dir(checkpoints).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
-    let mut folders: Vec<PathBuf> = folders.collect();
-    folders.sort();
-    let state = |folder: &PathBuf| std::fs::read(folder.join("trainer_state.json")).ok();
-    let states = folders.iter().rev().filter_map(state);
-    states.filter_map(|state| serde_json::from_slice::<State>(&state).ok()).map(|s| s.data_fingerprint).next()
+
+    /// Whether the tokens are the same, as far as both know.
+    pub fn same(&self, other: &Self) -> bool {
+        match (&self.seal, &other.seal) {
+            (Some(one), Some(other)) => one.same_tokens(other),
+            _ => self.samples == other.samples,
+        }
+    }
 }
 
 /// A grid of records as f64.

@@ -1,43 +1,67 @@
-//! A checkpoint, read back and held against held-out text.
+//! A checkpoint, read back and evaluated on held-out text.
 
-use super::checkpoint::{Checkpoint, ModelTensors};
+use super::checkpoint::{Checkpoint, WeightFile};
 use super::engine::Engine;
 use super::loader::load_weights;
 use crate::config::{Config, Order};
-use crate::data::{Batch, Batches, Corpus};
+use crate::data::{Batch, Batches, Corpus, DataSeal};
 use crate::fault::{Fault, Kind, Result};
 use crate::gpu::Gpu;
-use crate::observe::record::Eval;
-use std::path::Path;
+use std::path::PathBuf;
 
-/// What an evaluation found.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Evaluated {
-    pub eval: Eval,
-    /// The data is what the run was trained and evaluated on.
+/// Data to evaluate on.
+pub struct HeldOut {
+    pub corpus: Corpus,
+    /// It is what the run was trained and evaluated on.
     pub same_data: bool,
 }
 
-/// Mean cross-entropy of a checkpoint's weights over the first `chunks` held-out chunks of `config.data.path`,
-/// in whole batches; over all of them with 0. `watch` hears of the chunks done.
+impl HeldOut {
+    /// Opens the first of `folders`, of which there is one at least, that is the data of a checkpoint; where none is,
+    /// the first that can be opened.
+    ///
+    /// # Errors
+    /// Those of opening the first.
+    pub fn find(folders: &[PathBuf], config: &Config, checkpoint: &Checkpoint) -> Result<Self> {
+        let open = |path: &PathBuf| {
+            let corpus = Corpus::open(path, config.train.sequence_length, config.model.vocab_size)?;
+            let seal = DataSeal::of(&corpus)?;
+            let same_data = checkpoint.state().differing_data(&seal, corpus.fingerprint()).is_none();
+            Ok(Self { corpus, same_data })
+        };
+        let mut best = open(&folders[0]);
+        for path in &folders[1..] {
+            if best.as_ref().is_ok_and(|found| found.same_data) {
+                break;
+            }
+            match open(path) {
+                Ok(found) if found.same_data || best.is_err() => best = Ok(found),
+                _ => {}
+            }
+        }
+        best
+    }
+}
+
+/// Mean cross-entropy of weights over the first `chunks` held-out chunks of a corpus, in whole batches; over all of them
+/// with 0. `watch` hears of the chunks done.
 ///
 /// # Errors
-/// Those of opening the data, the device and the checkpoint.
+/// Those of opening the device and reading the weights.
 pub fn evaluate(
     gpu: Gpu,
     config: &Config,
-    checkpoint: &Checkpoint,
+    weights: WeightFile,
+    corpus: Corpus,
     chunks: usize,
     watch: &mut dyn FnMut(usize),
-) -> Result<Evaluated> {
+) -> Result<f64> {
     let train = &config.train;
-    let corpus = Corpus::open(Path::new(&config.data.path), train.sequence_length, config.model.vocab_size)?;
-    let same_data = corpus.fingerprint() == checkpoint.state().data_fingerprint;
+    let folder = corpus.folder().to_owned();
     let end = corpus.meta.as_ref().and_then(|meta| meta.end_of_text).filter(|_| train.ignore_end_of_text);
     let mut held_out = Batches::new(corpus.valid, Order::Sequential, 0, end);
     let engine = Engine::new(gpu, config)?;
-    let layout = ModelTensors::of(&config.model, &engine.blueprint.arenas.specs());
-    load_weights(&engine, checkpoint.model(&layout)?)?;
+    load_weights(&engine, weights)?;
     let mut batch = Batch::new(train.batch_size, train.sequence_length);
     let mut to_the_end = |done: usize| {
         watch(done);
@@ -46,14 +70,13 @@ pub fn evaluate(
     let mean = mean_loss(&engine, &mut held_out, &mut batch, chunks, &mut to_the_end)?;
     let Some(loss) = mean.flatten() else {
         return Err(Fault::new(Kind::Data, "there is nothing to evaluate on")
-            .at(&config.data.path)
+            .at(folder.display())
             .found(NO_TARGETS)
             .remedy(
                 "evaluate on more chunks, with --chunks 0 on all of them, or on other data with --data",
             ));
     };
-    let step = checkpoint.state().step;
-    Ok(Evaluated { eval: Eval { step, loss, ppl: loss.exp() }, same_data })
+    Ok(loss)
 }
 
 /// What keeps an evaluation from having a result.

@@ -82,9 +82,9 @@ pub fn prepare(
     Ok(findings)
 }
 
-/// The choices that bear on a run.
-pub fn used(config: &Config, gpu: &Gpu) -> Choices {
+/// The choices that bear on what a blueprint says.
+pub fn used(blueprint: &Blueprint, gpu: &Gpu) -> Choices {
     let traits = gpu.traits();
-    let keys = Blueprint::new(config, traits).tuning_keys(traits);
+    let keys = blueprint.tuning_keys(traits);
     traits.choices.filtered(|key| keys.contains(key))
 }

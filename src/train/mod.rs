@@ -8,6 +8,7 @@ pub mod kernels;
 pub(crate) mod loader;
 pub mod memory;
 pub mod past;
+pub mod places;
 pub mod run_folder;
 pub mod trace;
 pub mod trainer;

@@ -14,6 +14,7 @@ use crate::shell;
 const CONFIG: &str = "config.toml";
 const ENVIRONMENT: &str = "env.json";
 const METRICS: &str = "metrics.jsonl";
+const TOKENIZER: &str = "tokenizer.json";
 const CHECKPOINTS: &str = "checkpoints";
 const LOCK: &str = "run.lock";
 
@@ -155,6 +156,11 @@ impl RunFolder {
         self.path.join(METRICS)
     }
 
+    /// The tokenizer of the run's data.
+    pub fn tokenizer(&self) -> PathBuf {
+        self.path.join(TOKENIZER)
+    }
+
     /// The folder of the checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
         self.path.join(CHECKPOINTS)
@@ -163,7 +169,7 @@ impl RunFolder {
     /// Takes back a new run in which nothing was computed, so that its folder can be used again. Whatever is in
     /// the way stays as it is: the failure that led here is the one to tell of.
     pub fn abandon(path: &Path) {
-        for name in [CONFIG, ENVIRONMENT, METRICS, LOCK] {
+        for name in [CONFIG, ENVIRONMENT, METRICS, TOKENIZER, LOCK] {
             let _ = fs::remove_file(path.join(name));
         }
         let _ = fs::remove_dir(path.join(CHECKPOINTS));
@@ -184,6 +190,17 @@ impl RunFolder {
     /// [`Kind::Io`].
     pub fn write_environment(&self, environment: &Value) -> Result<()> {
         files::write_atomic(&self.environment(), format!("{environment:#}\n").as_bytes())
+    }
+
+    /// Keeps a copy of the tokenizer of the run's data.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn keep_tokenizer(&self, json: &[u8]) -> Result<()> {
+        if fs::read(self.tokenizer()).is_ok_and(|kept| kept == json) {
+            return Ok(());
+        }
+        files::write_atomic(&self.tokenizer(), json)
     }
 }
 

@@ -4,7 +4,8 @@
 //! RUN/checkpoints/step-00000500/
 //!     model.safetensors        the parameters, under Hugging Face's names of the family
 //!     optimizer.safetensors    first and second moments, m.NAME and v.NAME, in the shapes of the model
-//!     trainer_state.json       step, data cursor, seed …; length and SHA-256 of the two files above
+//!     trainer_state.json       step, data cursor, seed …; length and SHA-256 of the two files above, of the log, of the
+//!                              data, and of itself
 //! ```
 //! The folder is written under another name, brought to the disk and renamed, so that one with its right name
 //! is whole. The lengths and digests find what happens to it later.
@@ -12,66 +13,39 @@
 mod fit;
 mod keep;
 mod layout;
+mod state;
 mod tensor_file;
 mod tensors;
 mod weights;
 
 use std::borrow::Cow;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-
-use super::engine::LossScale;
 use super::run_folder::RunFolder;
+use crate::config::Config;
 use crate::fault::{Fault, Kind, Result};
 use crate::files;
 use tensors::Watched;
 
 pub(super) use keep::{is_settled, newest_finite, prune, tidy};
 pub use layout::{Entry, Form, ModelTensors};
+pub use state::TrainerState;
+use state::{Seal, Sealing, StateFile, Unread};
 pub use tensors::{NamedTensor, Spec, TensorSource};
 pub use weights::{WeightFile, export, import};
 
 /// The version of the layout above, in `trainer_state.json`.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
+
+/// How often a newer checkpoint is looked for where the one that was chosen is gone. A run that trains on writes one in
+/// more time than it takes to look.
+const PRUNED: usize = 100;
 
 const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "trainer_state.json";
-
-/// Where a trainer stands. Random numbers are counted, not drawn from a state: `seed` and the counts here are
-/// all there is to them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TrainerState {
-    /// Steps done; the next one has this number.
-    pub step: u64,
-    /// Chunks of training text used up, over all epochs.
-    pub data_cursor: u64,
-    /// The run's seed.
-    pub seed: u64,
-    /// Updates the optimizer has made: fewer than `step` where broken steps were skipped. Steps that overflowed in
-    /// mixed precision count, though their update was left out.
-    pub optimizer_steps: u64,
-    /// Length of the run's log, in bytes.
-    pub metrics_bytes: u64,
-    /// Whether the run goes on with numbers that are not finite (`train.on_nonfinite = "record"`).
-    pub recording: bool,
-    /// Whether the evaluation that was due at `step` was broken off.
-    pub owes_evaluation: bool,
-    /// What the data is known by.
-    pub data_fingerprint: u64,
-    /// The loss scale, where the precision is mixed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub loss_scale: Option<LossScale>,
-    /// Which units did something since the last `layers` record; see [`ActiveUnits::to_hex`].
-    ///
-    /// [`ActiveUnits::to_hex`]: crate::observe::units::ActiveUnits::to_hex
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub active_units: Vec<String>,
-}
 
 /// What a checkpoint is written from.
 pub struct Snapshot<'a> {
@@ -107,32 +81,6 @@ pub struct Latest {
     pub checkpoint: Checkpoint,
     /// One fault for each newer checkpoint that is damaged: to be shown, not hidden.
     pub passed_over: Vec<Fault>,
-}
-
-/// `trainer_state.json`.
-#[derive(Serialize, Deserialize)]
-struct StateFile {
-    format_version: u32,
-    #[serde(flatten)]
-    state: TrainerState,
-    /// Whether every weight and moment is finite. Earlier versions did not say.
-    #[serde(default)]
-    finite: Option<bool>,
-    model: Seal,
-    optimizer: Seal,
-}
-
-/// The one field of `trainer_state.json` that every version of it has.
-#[derive(Deserialize)]
-struct Version {
-    format_version: u32,
-}
-
-/// What a file must be for the checkpoint to be whole.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Seal {
-    bytes: u64,
-    sha256: String,
 }
 
 impl Checkpoint {
@@ -171,9 +119,17 @@ impl Checkpoint {
     /// version; [`Kind::Io`] where they cannot be read.
     pub fn latest(run: &RunFolder) -> Result<Option<Latest>> {
         let mut passed_over = Vec::new();
-        for (_, path) in keep::list(run)?.into_iter().rev() {
+        let mut left = keep::list(run)?;
+        let mut again = 0;
+        while let Some((_, path)) = left.pop() {
             match Self::examine(&path) {
                 Ok(checkpoint) => return Ok(Some(Latest { checkpoint, passed_over })),
+                // Whoever trains there has pruned it meanwhile, and written a newer one.
+                Err(_) if again < PRUNED && !path.exists() => {
+                    again += 1;
+                    passed_over.clear();
+                    left = keep::list(run)?;
+                }
                 Err(Flaw::Damaged(fault)) => passed_over.push(fault),
                 Err(Flaw::Other(fault)) => return Err(fault),
             }
@@ -187,6 +143,23 @@ impl Checkpoint {
             .found(format!("{} damaged:{}", all.len(), all.concat())))
     }
 
+    /// The newest whole checkpoint of `run`, with its parameters opened: they can be read to the end also where a run
+    /// that trains on prunes the checkpoint meanwhile. `None` where there is none yet.
+    ///
+    /// # Errors
+    /// Those of [`Checkpoint::latest`], and as [`import`].
+    pub fn newest(run: &RunFolder, layout: &ModelTensors) -> Result<Option<(Latest, WeightFile)>> {
+        let mut again = 0;
+        loop {
+            let Some(latest) = Self::latest(run)? else { return Ok(None) };
+            match latest.checkpoint.model(layout) {
+                Ok(weights) => return Ok(Some((latest, weights))),
+                Err(_) if again < PRUNED && !latest.checkpoint.path.exists() => again += 1,
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -198,6 +171,23 @@ impl Checkpoint {
 
     pub fn state(&self) -> &TrainerState {
         &self.state
+    }
+
+    /// Whether the checkpoint was made with a run's configuration, as far as weights depend on it. One of the second
+    /// format does not know.
+    ///
+    /// # Errors
+    /// [`Kind::Config`], naming the keys.
+    pub fn check_configuration(&self, config: &Config) -> Result<()> {
+        let Some(then) = &self.state.config else { return Ok(()) };
+        let departures = config.departures(then)?;
+        if departures.is_empty() {
+            return Ok(());
+        }
+        Err(Fault::new(Kind::Config, "the run's config.toml was changed since its checkpoint")
+            .at(self.path.display())
+            .found(departures.join(", "))
+            .remedy("put the old values back, or begin a new run"))
     }
 
     /// Opens the parameters, to be read one at a time.
@@ -243,17 +233,11 @@ impl Checkpoint {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(damaged(format!("no {STATE}"))),
             read => read.map_err(|e| Flaw::Other(Fault::io("read the checkpoint", path, &e)))?,
         };
-        let unreadable = |e: serde_json::Error| damaged(format!("{STATE} that cannot be understood ({e})"));
-        let Version { format_version } = serde_json::from_slice(&text).map_err(unreadable)?;
-        if format_version != FORMAT_VERSION {
-            return Err(Flaw::Other(
-                Fault::new(Kind::Checkpoint, "the checkpoint is of another version of normfree")
-                    .at(path.join(STATE).display())
-                    .found(format!("format_version {format_version}, this program reads {FORMAT_VERSION}"))
-                    .remedy("go on with the program that wrote it"),
-            ));
-        }
-        let StateFile { state, model, optimizer, .. } = serde_json::from_slice(&text).map_err(unreadable)?;
+        let StateFile { state, model, optimizer, .. } =
+            StateFile::read(&text, &path.join(STATE)).map_err(|unread| match unread {
+                Unread::Damaged(found) => damaged(found),
+                Unread::Foreign(fault) => Flaw::Other(fault),
+            })?;
         if keep::step_of(path).is_some_and(|step| step != state.step) {
             return Err(damaged(format!("the state of step {} in it", state.step)));
         }
@@ -307,67 +291,22 @@ fn write_files(folder: &Path, snapshot: Snapshot) -> Result<()> {
     let optimizer = write_sealed(&folder.join(OPTIMIZER), &moments_layout(&parameters), &mut moments)?;
 
     let finite = Some(weights.is_finite() && moments.is_finite());
-    let state = StateFile { format_version: FORMAT_VERSION, state, finite, model, optimizer };
     let path = folder.join(STATE);
-    files::write_new(&path, |out| {
-        serde_json::to_writer_pretty(&mut *out, &state)
-            .map_err(io::Error::from)
-            .and_then(|()| out.write_all(b"\n"))
-            .map_err(|e| Fault::io("write the checkpoint", &path, &e))
-    })?;
+    let failed = |e: io::Error| Fault::io("write the checkpoint", &path, &e);
+    let text = StateFile::new(state, finite, model, optimizer).to_text().map_err(failed)?;
+    files::write_new(&path, |out| out.write_all(text.as_bytes()).map_err(failed))?;
     files::sync_folder(folder).map_err(|e| Fault::io("write the checkpoint", folder, &e))
 }
 
 fn write_sealed(path: &Path, layout: &ModelTensors, source: &mut dyn TensorSource) -> Result<Seal> {
     let mut seal = None;
     files::write_new(path, |out| {
-        let mut out = Sealing { out, digest: Sha256::new(), bytes: 0 };
+        let mut out = Sealing::new(out);
         weights::write_weights(&mut out, path, layout, source)?;
-        seal = Some(Seal::new(out.bytes, out.digest));
+        seal = Some(out.seal());
         Ok(())
     })?;
-    Ok(seal.unwrap_or_else(|| Seal::new(0, Sha256::new())))
-}
-
-impl Seal {
-    fn new(bytes: u64, digest: Sha256) -> Self {
-        Self { bytes, sha256: digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect() }
-    }
-
-    /// The seal of the file at `path` as it is.
-    fn of(path: &Path) -> io::Result<Self> {
-        let mut file = File::open(path)?;
-        let (mut digest, mut bytes) = (Sha256::new(), 0);
-        let mut piece = vec![0; 1 << 18];
-        loop {
-            let read = file.read(&mut piece)?;
-            if read == 0 {
-                return Ok(Self::new(bytes, digest));
-            }
-            digest.update(&piece[..read]);
-            bytes += read as u64;
-        }
-    }
-}
-
-/// Counts and digests what goes through to `out`.
-struct Sealing<'a> {
-    out: &'a mut dyn Write,
-    digest: Sha256,
-    bytes: u64,
-}
-
-impl Write for Sealing<'_> {
-    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(piece)?;
-        self.digest.update(&piece[..written]);
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
+    Ok(seal.expect("a file that was written has a seal"))
 }
 
 const FIRST: &str = "m.";

@@ -29,12 +29,8 @@ struct Events {
 }
 
 impl Journal {
-    /// Opens the log as it was when it was `written` bytes long and `step` steps were done.
-    ///
-    /// # Errors
-    /// Those of [`MetricsLog::open`].
-    pub fn open(run: &RunFolder, config: &Config, written: u64, step: u64) -> Result<Self> {
-        let log = MetricsLog::open(&run.metrics(), written)?;
+    /// Goes on with a log when `step` steps are done.
+    pub fn begin(log: MetricsLog, run: &RunFolder, config: &Config, step: u64) -> Self {
         let again = || {
             let record: Record = serde_json::from_slice(&log.last_line().ok()??).ok()?;
             matches!(&record, Record::Eval(eval) if eval.step == step).then_some(record)
@@ -46,7 +42,7 @@ impl Journal {
             again: again(),
             top: causal_ceiling(config.train.sequence_length),
         });
-        Ok(Self { log, events })
+        Self { log, events }
     }
 
     /// Writes a record down.
@@ -70,6 +66,11 @@ impl Journal {
             file.sync()?;
         }
         self.log.sync()
+    }
+
+    /// SHA-256 of the log so far.
+    pub fn sha256(&self) -> String {
+        self.log.sha256()
     }
 }
 

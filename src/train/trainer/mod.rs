@@ -1,24 +1,30 @@
 //! The loop: batches in, steps submitted, readings taken as they come, evaluation and checkpoints on their
-//! cadence. `written` is what a step leaves in the log, `nonfinite` what happens when it breaks.
+//! cadence. `written` is what a step leaves in the log, `nonfinite` what happens when it breaks, `origin` what is
+//! checked before a run goes on.
 
 mod evaluation;
 mod journal;
 mod nonfinite;
+mod origin;
 mod written;
 
 use super::checkpoint::{Checkpoint, ModelTensors, Snapshot, TrainerState, WeightFile};
 use super::engine::{Engine, StepReading};
+use super::kernels;
 use super::loader::{Loader, fresh_weights, load_weights};
+use super::places;
 use super::run_folder::RunFolder;
 use crate::config::{Config, OnNonfinite, Order};
-use crate::data::{Batch, Batches, Corpus};
+use crate::data::{Batch, Batches, DataSeal};
 use crate::fault::{Fault, Kind, Result};
 use crate::gpu::Gpu;
+use crate::observe::log::FoundLog;
 use crate::observe::record::{Eval, Nonfinite, Step};
 use crate::observe::units::ActiveUnits;
 use crate::shell;
 use journal::Journal;
-use std::path::Path;
+use origin::Data;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -62,8 +68,8 @@ pub struct Trainer {
     skipped: u64,
     /// Steps here without a target that counts.
     without_targets: u64,
-    /// What the data is known by; see [`Corpus::fingerprint`].
-    data_fingerprint: u64,
+    /// What the data is known by, now and to the second format of checkpoints.
+    data: (DataSeal, u64),
     /// Since the last `layers` record.
     active_units: ActiveUnits,
     /// What looking at the layers costs has been told.
@@ -79,45 +85,77 @@ type Halted = Box<StepReading>;
 impl Trainer {
     /// Starts a run in a new, locked folder: fresh weights, or those of `train.init_from`.
     pub fn start(gpu: Gpu, config: &Config, run: RunFolder) -> Result<Self> {
-        let trainer = Self::open(gpu, config, run, None)?;
-        trainer.fresh_weights()?;
+        let data = Data::open(Path::new(&config.data.path), config)?;
+        let weights = config.train.init_from.as_ref().map(PathBuf::from);
+        Self::begin(gpu, config, run, (data, weights))
+    }
+
+    /// Starts with this data, from these weights or fresh ones.
+    fn begin(
+        gpu: Gpu,
+        config: &Config,
+        run: RunFolder,
+        (data, weights): (Data, Option<PathBuf>),
+    ) -> Result<Self> {
+        let trainer = Self::open(gpu, config, run, data, None)?;
+        trainer.fresh_weights(weights.as_deref())?;
         Ok(trainer)
     }
 
     /// Goes on from the newest whole checkpoint of a locked folder; from the beginning where there is none.
-    pub fn resume(gpu: Gpu, config: &Config, run: RunFolder, watch: &mut dyn FnMut(Event)) -> Result<Self> {
+    pub fn resume(
+        mut gpu: Gpu,
+        config: &Config,
+        run: RunFolder,
+        watch: &mut dyn FnMut(Event),
+    ) -> Result<Self> {
         let Some(latest) = Checkpoint::latest(&run)? else {
             watch(Event::Note("no checkpoint was written yet; starting from the beginning".to_owned()));
-            return Self::start(gpu, config, run);
+            let found = (Data::find(&run, config, None)?, places::init_from(&run, config));
+            return Self::begin(gpu, config, run, found);
         };
         for fault in &latest.passed_over {
             watch(Event::Note(format!("passed over a damaged checkpoint: {fault}")));
         }
-        let mut trainer = Self::open(gpu, config, run, Some(&latest.checkpoint))?;
-        trainer.restore(&latest.checkpoint)?;
+        let checkpoint = &latest.checkpoint;
+        origin::check_state(config, checkpoint)?;
+        let data = Data::find(&run, config, Some(checkpoint))?;
+        if let Some(kernels) = &checkpoint.state().kernels {
+            gpu.set_choices(kernels.clone());
+        }
+        let mut trainer = Self::open(gpu, config, run, data, Some(checkpoint))?;
+        trainer.restore(checkpoint)?;
         Ok(trainer)
     }
 
-    /// Opens data, device side and log. Of the log stays what `checkpoint` counts, once that is known to be of this
-    /// run.
-    fn open(gpu: Gpu, config: &Config, run: RunFolder, checkpoint: Option<&Checkpoint>) -> Result<Self> {
+    /// Opens device side and log. Of the log stays what `checkpoint` counts, once that is known to be of this run.
+    fn open(
+        gpu: Gpu,
+        config: &Config,
+        run: RunFolder,
+        data: Data,
+        checkpoint: Option<&Checkpoint>,
+    ) -> Result<Self> {
         let train = &config.train;
-        let path = Path::new(&config.data.path);
-        let corpus = Corpus::open(path, train.sequence_length, config.model.vocab_size)?;
-        let data_fingerprint = corpus.fingerprint();
+        let Data { corpus, seal, fingerprint } = data;
+        let (written, step) = checkpoint.map_or((0, 0), |checkpoint| {
+            let state = checkpoint.state();
+            (state.metrics_bytes, state.step)
+        });
+        let log = FoundLog::look(&run.metrics(), written)?;
         if let Some(checkpoint) = checkpoint {
-            check_origin(config, data_fingerprint, checkpoint)?;
+            origin::check_log(&log, checkpoint)?;
+        }
+        places::keep(&run, config, corpus.folder())?;
+        if let Some(tokenizer) = corpus.tokenizer()? {
+            run.keep_tokenizer(&tokenizer)?;
         }
         let end = corpus.meta.as_ref().and_then(|meta| meta.end_of_text).filter(|_| train.ignore_end_of_text);
         let batches = Batches::new(corpus.train, config.data.order, train.seed, end);
         let held_out = Batches::new(corpus.valid, Order::Sequential, 0, end);
         let engine = Engine::new(gpu, config)?;
         let layout = ModelTensors::of(&config.model, &engine.blueprint.arenas.specs());
-        let (written, step) = checkpoint.map_or((0, 0), |checkpoint| {
-            let state = checkpoint.state();
-            (state.metrics_bytes, state.step)
-        });
-        let journal = Journal::open(&run, config, written, step)?;
+        let journal = Journal::begin(log.open()?, &run, config, step);
         let empty = Batch::new(train.batch_size, train.sequence_length);
         Ok(Self {
             config: config.clone(),
@@ -134,7 +172,7 @@ impl Trainer {
             broken_evaluation: None,
             skipped: 0,
             without_targets: 0,
-            data_fingerprint,
+            data: (seal, fingerprint),
             active_units: ActiveUnits::default(),
             cost_told: false,
             clock: Instant::now(),
@@ -142,8 +180,8 @@ impl Trainer {
         })
     }
 
-    fn fresh_weights(&self) -> Result<()> {
-        if let Some(path) = self.config.train.init_from.as_ref().map(Path::new) {
+    fn fresh_weights(&self, init_from: Option<&Path>) -> Result<()> {
+        if let Some(path) = init_from {
             let file = WeightFile::open_to_start(path, &self.layout)?;
             // What the file lacks starts as it would in a fresh model.
             if file.len() < self.layout.held().len() {
@@ -342,9 +380,13 @@ impl Trainer {
             seed: train.seed,
             optimizer_steps: self.updates,
             metrics_bytes,
+            metrics_sha256: Some(self.journal.sha256()),
             recording: self.recording,
             owes_evaluation: self.owes_evaluation,
-            data_fingerprint: self.data_fingerprint,
+            data_fingerprint: self.data.1,
+            data: Some(self.data.0.clone()),
+            config: Some(self.config.lasting()),
+            kernels: Some(kernels::used(&self.engine.blueprint, &self.engine.gpu)),
             loss_scale: self.engine.loss_scale()?,
             active_units: self.active_units.to_hex(),
         };
@@ -374,24 +416,4 @@ impl Trainer {
         watch(Event::Checkpoint(&path));
         Ok(())
     }
-}
-
-/// Whether a checkpoint was made with this seed and this data.
-fn check_origin(config: &Config, data_fingerprint: u64, checkpoint: &Checkpoint) -> Result<()> {
-    let state = checkpoint.state();
-    if state.seed != config.train.seed {
-        return Err(Fault::new(Kind::Checkpoint, "the checkpoint belongs to a run of another seed")
-            .at(checkpoint.path().display())
-            .found(format!("seed {} there, {} in the configuration", state.seed, config.train.seed)));
-    }
-    if state.data_fingerprint != data_fingerprint {
-        return Err(Fault::new(Kind::Data, "the data is not what the run was begun with")
-            .at(&config.data.path)
-            .found("token files of another length or content")
-            .remedy(format!(
-                "put the old data back, or begin a new run with train.init_from = \"{}\"",
-                checkpoint.weights().display()
-            )));
-    }
-    Ok(())
 }

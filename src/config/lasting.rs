@@ -1,0 +1,63 @@
+//! What of a configuration a run keeps to its end: every key that its weights depend on.
+
+use serde_json::{Value, json};
+
+use super::{Config, TABLES};
+use crate::fault::{Fault, Kind, Result};
+
+/// Keys that change neither weights nor data, and so may change where a run goes on. Where the data lies is one of them:
+/// that it is the same data is seen from its bytes.
+pub const FREE: [&str; 14] = [
+    "data.path",
+    "train.on_nonfinite",
+    "train.recompute",
+    "train.checkpoint_every",
+    "train.keep_checkpoints",
+    "train.eval_every",
+    "train.eval_chunks",
+    "observe.entropy_every",
+    "observe.slopes_every",
+    "observe.layers",
+    "observe.layers_every",
+    "observe.sample_every",
+    "observe.tensorboard",
+    "observe.entropy_reference",
+];
+
+impl Config {
+    /// The keys that are not [`FREE`], by table, for a checkpoint.
+    pub fn lasting(&self) -> Value {
+        let mut tables = json!(self);
+        each_table(&mut tables, |table, keys| keys.retain(|key, _| !is_free(table, key)));
+        tables
+    }
+
+    /// Keys in which this configuration departs from what [`lasting`](Self::lasting) gave once, each with both values.
+    /// A key that was not known then counts with its default.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] where what was recorded is no configuration of this program.
+    pub fn departures(&self, recorded: &Value) -> Result<Vec<String>> {
+        let mut then = json!(self);
+        each_table(&mut then, |table, keys| {
+            keys.retain(|key, _| is_free(table, key));
+            keys.extend(recorded[table].as_object().cloned().unwrap_or_default());
+        });
+        let text = toml::to_string(&then).map_err(|error| {
+            Fault::new(Kind::Config, "the configuration of a checkpoint cannot be read").found(error)
+        })?;
+        Ok(Self::parse(&text, "the checkpoint's configuration", &[])?.differences(self, &FREE))
+    }
+}
+
+fn is_free(table: &str, key: &str) -> bool {
+    FREE.iter().any(|free| free.split_once('.') == Some((table, key)))
+}
+
+fn each_table(tables: &mut Value, mut change: impl FnMut(&str, &mut serde_json::Map<String, Value>)) {
+    for table in TABLES {
+        if let Some(keys) = tables[table].as_object_mut() {
+            change(table, keys);
+        }
+    }
+}

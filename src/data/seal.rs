@@ -1,0 +1,68 @@
+//! What tells data from other data: digests of all of its bytes.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::corpus::Corpus;
+use super::meta::Dtype;
+use crate::fault::Result;
+use crate::files::hex;
+
+/// What a run knows its data by: every byte that it trains on, how the bytes are read, and the tokenizer. Where the
+/// folder lies is no part of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataSeal {
+    /// SHA-256 of the training tokens' file.
+    pub train: String,
+    /// SHA-256 of the held-out tokens' file.
+    pub valid: String,
+    pub dtype: Dtype,
+    /// The token that targets may leave out.
+    pub end_of_text: Option<u32>,
+    /// SHA-256 of `tokenizer.json`, where the folder has one.
+    pub tokenizer: Option<String>,
+}
+
+impl DataSeal {
+    /// Reads every byte of a folder's token files and its tokenizer.
+    ///
+    /// # Errors
+    /// [`Kind::Io`](crate::fault::Kind::Io) where the tokenizer cannot be read.
+    pub fn of(corpus: &Corpus) -> Result<Self> {
+        let tokenizer = corpus.tokenizer()?;
+        Ok(Self {
+            train: corpus.train.sha256(),
+            valid: corpus.valid.sha256(),
+            dtype: corpus.train.dtype(),
+            end_of_text: corpus.meta.as_ref().and_then(|meta| meta.end_of_text),
+            tokenizer: tokenizer.as_deref().map(sha256),
+        })
+    }
+
+    /// How `found`, which stands in the place of this data, is other data; `None` where it is the same. A folder
+    /// that has lost its tokenizer is the same: nothing is trained on that file.
+    pub fn difference(&self, found: &Self) -> Option<String> {
+        let parts = [
+            (self.train != found.train, "training tokens"),
+            (self.valid != found.valid, "held-out tokens"),
+            (self.dtype != found.dtype, "type of tokens"),
+            (self.end_of_text != found.end_of_text, "end-of-text token"),
+            (
+                self.tokenizer.is_some() && found.tokenizer.is_some() && self.tokenizer != found.tokenizer,
+                "tokenizer",
+            ),
+        ];
+        let other: Vec<&str> = parts.iter().filter(|(differs, _)| *differs).map(|(_, part)| *part).collect();
+        (!other.is_empty()).then(|| format!("other {}", other.join(", other ")))
+    }
+
+    /// Whether the tokens are the same, whatever the tokenizer's file says.
+    pub fn same_tokens(&self, other: &Self) -> bool {
+        Self { tokenizer: None, ..self.clone() } == Self { tokenizer: None, ..other.clone() }
+    }
+}
+
+/// SHA-256 in hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}

@@ -1,0 +1,201 @@
+//! `trainer_state.json`: where a trainer stands, and what all files of a checkpoint must be for it to be whole.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::super::engine::LossScale;
+use super::{FORMAT_VERSION, STATE};
+use crate::data::{DataSeal, sha256};
+use crate::fault::{Fault, Kind};
+use crate::files::hex;
+use crate::ops::Choices;
+
+/// The version before the state had a seal of its own: its numbers can only be checked against each other.
+const UNSEALED: u32 = 2;
+
+/// Where a trainer stands. Random numbers are counted, not drawn from a state: `seed` and the counts here are
+/// all there is to them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrainerState {
+    /// Steps done; the next one has this number.
+    pub step: u64,
+    /// Chunks of training text used up, over all epochs.
+    pub data_cursor: u64,
+    /// The run's seed.
+    pub seed: u64,
+    /// Updates the optimizer has made: fewer than `step` where broken steps were skipped. Steps that overflowed in
+    /// mixed precision count, though their update was left out.
+    pub optimizer_steps: u64,
+    /// Length of the run's log, in bytes.
+    pub metrics_bytes: u64,
+    /// SHA-256 of so much of the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_sha256: Option<String>,
+    /// Whether the run goes on with numbers that are not finite (`train.on_nonfinite = "record"`).
+    pub recording: bool,
+    /// Whether the evaluation that was due at `step` was broken off.
+    pub owes_evaluation: bool,
+    /// What the second format knew the data by: samples of its bytes.
+    pub data_fingerprint: u64,
+    /// What the data is known by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataSeal>,
+    /// What of the configuration the weights depend on; see [`Config::lasting`](crate::config::Config::lasting).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<serde_json::Value>,
+    /// The kernels that the run computes with, where measurements chose them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernels: Option<Choices>,
+    /// The loss scale, where the precision is mixed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<LossScale>,
+    /// Which units did something since the last `layers` record; see [`ActiveUnits::to_hex`].
+    ///
+    /// [`ActiveUnits::to_hex`]: crate::observe::units::ActiveUnits::to_hex
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub active_units: Vec<String>,
+}
+
+impl TrainerState {
+    /// How data is other than the run's; `None` where it is the same. A state of the second format knows samples alone.
+    pub fn differing_data(&self, seal: &DataSeal, fingerprint: u64) -> Option<String> {
+        match &self.data {
+            Some(then) => then.difference(seal),
+            None => (self.data_fingerprint != fingerprint)
+                .then(|| "token files of another length or content".to_owned()),
+        }
+    }
+}
+
+/// The file.
+#[derive(Serialize, Deserialize)]
+pub(super) struct StateFile {
+    format_version: u32,
+    #[serde(flatten)]
+    pub state: TrainerState,
+    /// Whether every weight and moment is finite. Earlier versions did not say.
+    #[serde(default)]
+    pub finite: Option<bool>,
+    pub model: Seal,
+    pub optimizer: Seal,
+}
+
+/// The one field that every version of the file has.
+#[derive(Deserialize)]
+struct Version {
+    format_version: u32,
+}
+
+/// Why a state will not do.
+pub(super) enum Unread {
+    /// It is not what was written; what was found.
+    Damaged(String),
+    /// It is of another version.
+    Foreign(Fault),
+}
+
+impl StateFile {
+    pub fn new(state: TrainerState, finite: Option<bool>, model: Seal, optimizer: Seal) -> Self {
+        Self { format_version: FORMAT_VERSION, state, finite, model, optimizer }
+    }
+
+    /// The file's text. Its last field is the digest of everything before it.
+    pub fn to_text(&self) -> io::Result<String> {
+        let text = serde_json::to_string_pretty(self)?;
+        let before = text.strip_suffix("\n}").unwrap_or(&text).to_owned() + ",\n";
+        let end = end_of(before.as_bytes());
+        Ok(before + &end)
+    }
+
+    /// The same back from the file's text; `path` is for messages.
+    pub fn read(text: &[u8], path: &Path) -> std::result::Result<Self, Unread> {
+        let unreadable =
+            |e: serde_json::Error| Unread::Damaged(format!("{STATE} that cannot be understood ({e})"));
+        let Version { format_version } = serde_json::from_slice(text).map_err(unreadable)?;
+        if !(UNSEALED..=FORMAT_VERSION).contains(&format_version) {
+            return Err(Unread::Foreign(
+                Fault::new(Kind::Checkpoint, "the checkpoint is of another version of normfree")
+                    .at(path.display())
+                    .found(format!("format_version {format_version}, this program reads {FORMAT_VERSION}"))
+                    .remedy("go on with the program that wrote it"),
+            ));
+        }
+        if format_version != UNSEALED && !is_sealed(text) {
+            return Err(Unread::Damaged(format!("{STATE} with other bytes than it was written with")));
+        }
+        serde_json::from_slice(text).map_err(unreadable)
+    }
+}
+
+/// The last lines of a file, of which `before` is all the rest.
+fn end_of(before: &[u8]) -> String {
+    format!("  \"sha256\": \"{}\"\n}}\n", sha256(before))
+}
+
+fn is_sealed(text: &[u8]) -> bool {
+    let before = text.len().saturating_sub(end_of(&[]).len());
+    text[before..] == *end_of(&text[..before]).as_bytes()
+}
+
+/// What a file must be for the checkpoint to be whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Seal {
+    pub bytes: u64,
+    sha256: String,
+}
+
+impl Seal {
+    fn new(bytes: u64, digest: Sha256) -> Self {
+        Self { bytes, sha256: hex(&digest.finalize()) }
+    }
+
+    /// The seal of the file at `path` as it is.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let (mut digest, mut bytes) = (Sha256::new(), 0);
+        let mut piece = vec![0; 1 << 18];
+        loop {
+            let read = file.read(&mut piece)?;
+            if read == 0 {
+                return Ok(Self::new(bytes, digest));
+            }
+            digest.update(&piece[..read]);
+            bytes += read as u64;
+        }
+    }
+}
+
+/// Counts and digests what goes through to `out`.
+pub(super) struct Sealing<'a> {
+    out: &'a mut dyn Write,
+    digest: Sha256,
+    bytes: u64,
+}
+
+impl<'a> Sealing<'a> {
+    pub fn new(out: &'a mut dyn Write) -> Self {
+        Self { out, digest: Sha256::new(), bytes: 0 }
+    }
+
+    /// The seal of what went through.
+    pub fn seal(self) -> Seal {
+        Seal::new(self.bytes, self.digest)
+    }
+}
+
+impl Write for Sealing<'_> {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(piece)?;
+        self.digest.update(&piece[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

@@ -1,0 +1,143 @@
+//! Where the files lie that a run's configuration names.
+//!
+//! A path stands in `config.toml` as it was typed, which may be relative to the working directory of then. `env.json`
+//! keeps beside it where that was: from the root, and from the run's folder. So the files are found from any working
+//! directory, and where the run moved, alone or together with them. Whether they are the right ones their bytes tell.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::run_folder::RunFolder;
+use crate::config::Config;
+use crate::fault::{Fault, Result};
+
+const DATA: &str = "data.path";
+const INIT_FROM: &str = "train.init_from";
+
+/// The key of `env.json`.
+const PLACES: &str = "places";
+
+/// Where a path led when it was last used.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Place {
+    /// As it stands in the configuration.
+    typed: PathBuf,
+    absolute: PathBuf,
+    /// From the run's folder; `None` where no relative path leads there, as between two drives of Windows.
+    from_run: Option<PathBuf>,
+}
+
+/// The folders that may be that of the run's data, likeliest first; at least the one that the configuration names.
+pub fn data(run: &RunFolder, config: &Config) -> Vec<PathBuf> {
+    candidates(run, DATA, &config.data.path)
+}
+
+/// The weights that the run began with, if any.
+pub(super) fn init_from(run: &RunFolder, config: &Config) -> Option<PathBuf> {
+    candidates(run, INIT_FROM, config.train.init_from.as_ref()?).into_iter().next()
+}
+
+/// Keeps where a run's data is, and the weights that it begins with. A run without `env.json` keeps nothing.
+///
+/// # Errors
+/// [`Kind::Io`](crate::fault::Kind::Io).
+pub(super) fn keep(run: &RunFolder, config: &Config, data: &Path) -> Result<()> {
+    let Some(mut environment) = read_environment(run) else { return Ok(()) };
+    let mut places = read_places(&environment);
+    let mut put = |key: &str, typed: &str, path: &Path| -> Result<()> {
+        places.insert(key.to_owned(), Place::of(run, typed, path)?);
+        Ok(())
+    };
+    put(DATA, &config.data.path, data)?;
+    if let (Some(typed), Some(path)) = (&config.train.init_from, init_from(run, config))
+        && path.exists()
+    {
+        put(INIT_FROM, typed, &path)?;
+    }
+    if read_places(&environment) == places {
+        return Ok(());
+    }
+    // JSON has no words for a path that is not UTF-8: then the path as it was typed has to do.
+    let Ok(kept) = serde_json::to_value(places) else { return Ok(()) };
+    environment[PLACES] = kept;
+    run.write_environment(&environment)
+}
+
+impl Place {
+    fn of(run: &RunFolder, typed: &str, path: &Path) -> Result<Self> {
+        let whole = |path: &Path| path.canonicalize().map_err(|e| Fault::io("find the file", path, &e));
+        let absolute = whole(path)?;
+        let from_run = relative(&whole(run.path())?, &absolute);
+        Ok(Self { typed: typed.into(), absolute, from_run })
+    }
+}
+
+/// Where `typed` may lead: of what is there, first where it led last, then as it stands, from the working directory. Of
+/// a run that kept no places, also from each folder above it.
+fn candidates(run: &RunFolder, key: &str, typed: &str) -> Vec<PathBuf> {
+    let typed = PathBuf::from(typed);
+    let places = read_environment(run).map(|environment| read_places(&environment)).unwrap_or_default();
+    let mut all = Vec::new();
+    match places.get(key) {
+        Some(Place { typed: then, absolute, from_run }) if *then == typed => {
+            all.extend(from_run.as_ref().map(|path| run.path().join(path)));
+            all.push(absolute.clone());
+            all.push(typed.clone());
+        }
+        Some(_) => all.push(typed.clone()),
+        None => {
+            all.push(typed.clone());
+            let whole = run.path().canonicalize().unwrap_or_default();
+            all.extend(whole.ancestors().skip(1).map(|folder| folder.join(&typed)));
+        }
+    }
+    let as_typed = typed.canonicalize().ok();
+    let mut found = Vec::new();
+    for whole in all.iter().filter_map(|path| path.canonicalize().ok()) {
+        // What was typed reads best.
+        let path = if as_typed.as_ref() == Some(&whole) { typed.clone() } else { whole };
+        if !found.contains(&path) {
+            found.push(path);
+        }
+    }
+    if found.is_empty() { vec![typed] } else { found }
+}
+
+fn read_environment(run: &RunFolder) -> Option<Value> {
+    let environment: Value = serde_json::from_slice(&std::fs::read(run.environment()).ok()?).ok()?;
+    environment.is_object().then_some(environment)
+}
+
+fn read_places(environment: &Value) -> BTreeMap<String, Place> {
+    Deserialize::deserialize(&environment[PLACES]).unwrap_or_default()
+}
+
+/// The path that leads from the folder `from` to `to`, both whole.
+fn relative(from: &Path, to: &Path) -> Option<PathBuf> {
+    let (from, to): (Vec<Component>, Vec<Component>) =
+        (from.components().collect(), to.components().collect());
+    let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+    let up = std::iter::repeat_n(Component::ParentDir, from.len() - shared);
+    (shared > 0).then(|| up.chain(to[shared..].iter().copied()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relative_path_leads_there() {
+        let cases = [
+            ("/p/runs/a", "/p/data", Some("../../data")),
+            ("/p/runs/a", "/p/runs/a/data", Some("data")),
+            ("/p/runs/a", "/q", Some("../../../q")),
+            ("/p", "q", None),
+        ];
+        for (from, to, expected) in cases {
+            assert_eq!(relative(Path::new(from), Path::new(to)), expected.map(PathBuf::from), "{from} {to}");
+        }
+    }
+}

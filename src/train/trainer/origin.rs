@@ -1,0 +1,127 @@
+//! Whether what a run is to go on with is what it was begun with: configuration, data, log, and the numbers of its
+//! checkpoint.
+
+use crate::config::Config;
+use crate::data::{Corpus, DataSeal};
+use crate::fault::{Fault, Kind, Result};
+use crate::observe::log::{FoundLog, Tally};
+use crate::train::checkpoint::{Checkpoint, TrainerState};
+use crate::train::places;
+use crate::train::run_folder::RunFolder;
+use std::path::{Path, PathBuf};
+
+/// The data of a run, and what it is known by.
+pub(super) struct Data {
+    pub corpus: Corpus,
+    pub seal: DataSeal,
+    pub fingerprint: u64,
+}
+
+impl Data {
+    /// Opens the data at `path` and reads all of it.
+    pub fn open(path: &Path, config: &Config) -> Result<Self> {
+        let corpus = Corpus::open(path, config.train.sequence_length, config.model.vocab_size)?;
+        Ok(Self { seal: DataSeal::of(&corpus)?, fingerprint: corpus.fingerprint(), corpus })
+    }
+
+    /// Opens the data of a run that goes on, wherever it lies now: the first folder whose data is that of `checkpoint`,
+    /// if there is one yet.
+    ///
+    /// # Errors
+    /// What is wrong with the likeliest folder.
+    pub fn find(run: &RunFolder, config: &Config, checkpoint: Option<&Checkpoint>) -> Result<Self> {
+        let open = |path: PathBuf| {
+            let mut data = Self::open(&path, config)?;
+            if let Some(checkpoint) = checkpoint {
+                data.check(checkpoint)?;
+                // The run keeps the tokenizer that the folder has lost.
+                let known = checkpoint.state().data.as_ref().and_then(|seal| seal.tokenizer.clone());
+                data.seal.tokenizer = data.seal.tokenizer.or(known);
+            }
+            Ok(data)
+        };
+        let mut first: Option<Fault> = None;
+        for path in places::data(run, config) {
+            match open(path) {
+                Ok(data) => return Ok(data),
+                Err(fault) => first = first.or(Some(fault)),
+            }
+        }
+        let fault = first.expect("at least one folder was tried");
+        Err(match fault.what() {
+            Corpus::MISSING => fault.remedy("say where it is: --resume --set data.path=DIR"),
+            _ => fault,
+        })
+    }
+
+    fn check(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let found = checkpoint.state().differing_data(&self.seal, self.fingerprint);
+        let Some(found) = found else { return Ok(()) };
+        Err(Fault::new(Kind::Data, "the data is not what the run was begun with")
+            .at(self.corpus.folder().display())
+            .found(found)
+            .remedy(format!(
+                "put the old data back, say where it is with --resume --set data.path=DIR, or begin a new run with \
+                 train.init_from = \"{}\"",
+                checkpoint.weights().display()
+            )))
+    }
+}
+
+/// Whether a checkpoint was made with this seed and this configuration, and its numbers agree with each other.
+pub(super) fn check_state(config: &Config, checkpoint: &Checkpoint) -> Result<()> {
+    let state = checkpoint.state();
+    if state.seed != config.train.seed {
+        return Err(Fault::new(Kind::Checkpoint, "the checkpoint belongs to a run of another seed")
+            .at(checkpoint.path().display())
+            .found(format!("seed {} there, {} in the configuration", state.seed, config.train.seed)));
+    }
+    checkpoint.check_configuration(config)?;
+    let TrainerState { step, data_cursor, optimizer_steps, loss_scale, .. } = state;
+    let train = &config.train;
+    let used = step.saturating_mul((train.batch_size * train.gradient_accumulation_steps) as u64);
+    let mixed = train.precision == crate::config::Precision::Mixed;
+    let wrong = if *data_cursor != used {
+        format!("data_cursor {data_cursor}, where {step} steps use {used} sequences")
+    } else if optimizer_steps > step {
+        format!("optimizer_steps {optimizer_steps} after {step} steps")
+    } else if loss_scale.is_some() != mixed {
+        format!("{} loss_scale with precision {}", if mixed { "no" } else { "a" }, train.precision)
+    } else {
+        return Ok(());
+    };
+    Err(contradiction(checkpoint, wrong))
+}
+
+/// Whether the log up to the checkpoint is the one that was written, and tells of as many steps.
+pub(super) fn check_log(log: &FoundLog, checkpoint: &Checkpoint) -> Result<()> {
+    let state = checkpoint.state();
+    if state.metrics_sha256.as_ref().is_some_and(|then| *then != log.sha256()) {
+        return Err(log.changed(format!(
+            "other bytes among the first {} than the checkpoint counts",
+            state.metrics_bytes
+        )));
+    }
+    let Tally { steps, last_step, nonfinite } = log.tally;
+    let left_out = state.step - state.optimizer_steps;
+    if steps != state.step || last_step.is_some_and(|last| last + 1 != state.step) {
+        let last = last_step.map_or_else(String::new, |last| format!(", the last of them step {last}"));
+        let found = format!("metrics_bytes at {steps} records of steps{last}, where {} are done", state.step);
+        return Err(contradiction(checkpoint, found));
+    }
+    if left_out > nonfinite || (state.recording && nonfinite == 0) {
+        let recording = if state.recording { " and recording" } else { "" };
+        let found = format!(
+            "{left_out} updates left out{recording}, where the log tells of {nonfinite} steps that were not finite"
+        );
+        return Err(contradiction(checkpoint, found));
+    }
+    Ok(())
+}
+
+fn contradiction(checkpoint: &Checkpoint, found: String) -> Fault {
+    Fault::new(Kind::Checkpoint, "the checkpoint contradicts itself")
+        .at(checkpoint.path().display())
+        .found(found)
+        .remedy("its files were changed: put them back, or delete this folder to go on from an older one")
+}
