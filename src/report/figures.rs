@@ -83,15 +83,22 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
     }
     if let Some((one, other)) = pair(comparison, options)? {
         let panel = |index| entropy_panel(comparison, index, None);
+        let lost = [one, other].map(|index| {
+            let divergence = Divergence::of(std::iter::once(&comparison.runs[index]));
+            divergence.map_or(String::new(), |lost| format!(" {}: {lost}.", comparison.names[index]))
+        });
         if let (Some(one), Some(other)) = (panel(one), panel(other)) {
             let named = format!("{} minus {}", one.title, other.title);
-            let caption = "Mean entropy of each head of the first minus that of the same head of the second.";
+            let caption = format!(
+                "Mean entropy of each head of the first minus that of the same head of the second.{}",
+                lost.concat()
+            );
             add(
                 "heatmap_difference",
                 &format!(
                     "{named}. {caption} Heads have no order of their own: neighbours of one place need not match."
                 ),
-                difference(&one, &other, caption)?,
+                difference(&one, &other, &caption)?,
             );
         }
     }
@@ -142,8 +149,10 @@ fn pair(comparison: &Comparison, options: &Options) -> Result<Option<(usize, usi
         return Ok(Some((comparison.find(one)?, comparison.find(other)?)));
     }
     let shown = comparison.shown();
+    // Heads that were last seen before a run diverged are compared with those of another run only where that is asked for.
     let shape = |index: usize| {
-        let grid = &comparison.runs[index].attention.last()?.head_entropy;
+        let run = comparison.runs.get(index).filter(|run| run.diverged_at().is_none())?;
+        let grid = &run.attention.last()?.head_entropy;
         Some((grid.len(), grid.first()?.len()))
     };
     match shown.as_slice() {

@@ -230,6 +230,16 @@ fn runs_that_diverge_leave_the_others_readable_and_say_when() {
         fs::write(gallery().join(format!("diverged_{}.png", figure.stem)), figure.picture.png().unwrap())
             .unwrap();
     }
+    // A difference is drawn of two such where it is asked for, and then says so.
+    let two = Comparison::load(&[of("good"), of("halted")]).unwrap();
+    let difference = |asked: Option<(String, String)>| {
+        let figures = figures(&two, &Options { difference: asked, ..Options::default() }).unwrap();
+        figures.into_iter().find(|figure| figure.stem == "heatmap_difference")
+    };
+    assert!(difference(None).is_none());
+    let asked = difference(Some(("SM+R".into(), "SM+LN+G".into()))).unwrap();
+    assert!(asked.caption.contains("SM+R: diverged at step 3."), "{}", asked.caption);
+    assert_legible(&asked.picture);
     let html = page(&comparison, &Options::default()).unwrap();
     let summary = html.split("id=\"summary-title\"").nth(1).unwrap().split("</ul>").next().unwrap();
     assert!(summary.contains("SM+G: diverged at step 3.") && !summary.contains("100%"), "{summary}");
