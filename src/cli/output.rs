@@ -58,8 +58,22 @@ pub(super) fn written(outcome: io::Result<()>) -> Result<bool> {
 
 /// A diagnostic, a line on standard error, with what names hold for a terminal written out. Returns at once and never fails.
 pub(super) fn tell(text: impl Display) {
-    queue::put(format!("{}\n", visible::lines(&text.to_string())).into_bytes());
+    let clear = if LINE_BEGUN.swap(false, Ordering::Relaxed) { CLEAR } else { "" };
+    queue::put(format!("{clear}{}\n", visible::lines(&text.to_string())).into_bytes());
 }
+
+/// Draws a line on the terminal behind standard error that is drawn anew later; a diagnostic takes its place. Text that
+/// ends in [`CLEAR`] leaves none.
+pub(super) fn draw_line(text: String) {
+    LINE_BEGUN.store(!text.ends_with(CLEAR) && !text.ends_with('\n'), Ordering::Relaxed);
+    queue::put(text.into_bytes());
+}
+
+/// What empties the line of a terminal.
+pub(super) const CLEAR: &str = "\r\x1b[2K";
+
+/// The cursor stands in a line that [`draw_line`] has drawn.
+static LINE_BEGUN: AtomicBool = AtomicBool::new(false);
 
 /// Bytes for the terminal behind standard error, such as pictures and what moves its cursor.
 pub(super) fn emit(bytes: Vec<u8>) {
@@ -125,13 +139,13 @@ impl TermLike for BarTerminal {
     }
 
     fn clear_line(&self) -> io::Result<()> {
-        self.add("\r\x1b[2K")
+        self.add(CLEAR)
     }
 
     fn flush(&self) -> io::Result<()> {
         let picture = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         if !picture.is_empty() {
-            emit(picture.into_bytes());
+            draw_line(picture);
         }
         Ok(())
     }
