@@ -27,10 +27,10 @@ and heatmap_over_training.png, which moves, and the table as table.md, .csv and
 mean, standard deviation, paired t-test. A run may still be training.
 
 A study's folder stands for all its runs, any other folder (runs, runs/demo) for
-the runs and studies inside. Steps are steps done, everywhere. A TOML file of matrices (name =
-[[entropy of each head], …], a row for each layer; context = the length of the
-sequences, where it is known) is drawn beside the runs in the same style;
-tests/data/published_head_entropies.toml has the paper's.
+the runs and studies inside. Steps are steps done, everywhere. A TOML file of
+matrices (name = [[entropy of each head], …], a row for each layer; context =
+the length of the sequences, where it is known) is drawn beside the runs in the
+same style; tests/data/published_head_entropies.toml has the paper's.
 
 Examples:
   normfree plot runs/sm_g runs/sm_r

@@ -26,8 +26,9 @@ use std::path::{Path, PathBuf};
 const AFTER_HELP: &str = "\
 Prepares source code found on this machine, trains SM+LN+G, SM+LN+R, SM+G and
 SM+R (softmax attention, with and without LayerNorm, GELU or ReLU) at a small
-scale, evaluates them on held-out files, draws the entropy of every attention head and
-writes it all into one page, report.html. Called again, it goes on where it was stopped, and trains nothing twice.
+scale, evaluates them on held-out files, draws the entropy of every attention
+head and writes it all into one page, report.html. Called again, it goes on
+where it was stopped, and trains nothing twice.
 
 Examples:
   normfree demo
