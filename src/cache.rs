@@ -1,9 +1,11 @@
-//! The user's cache folder: what a later run would only have to make again. Nothing in it is needed; where there is
-//! no folder, or it cannot be read or written, the work is done anew and nobody is told.
+//! The user's cache folder: what a later run would only have to make again. Nothing in it is needed: where there is
+//! no folder, or it cannot be read or written, the work is done anew. That it cannot be written is told, once.
 
-use crate::files::write_atomic;
+use crate::fault::Fault;
+use crate::files::{folder_of, write_atomic};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// Names another folder; empty, none at all.
 const VARIABLE: &str = "NORMFREE_CACHE";
@@ -15,12 +17,22 @@ pub fn folder() -> Option<PathBuf> {
     place(|name| std::env::var_os(name))
 }
 
+/// Why a file could not be kept: of the first that could not.
+static FAILURE: OnceLock<Fault> = OnceLock::new();
+
 /// Replaces a file of the folder, which is made where it is missing. Where that cannot be done the next run works anew,
-/// and that is all.
+/// and [`failure`] tells why.
 pub fn keep(path: &Path, bytes: &[u8]) {
-    if path.parent().is_some_and(|folder| std::fs::create_dir_all(folder).is_ok()) {
-        let _ = write_atomic(path, bytes);
+    let folder = folder_of(path);
+    let made = std::fs::create_dir_all(folder).map_err(|e| Fault::io("make the cache folder", folder, &e));
+    if let Err(fault) = made.and_then(|()| write_atomic(path, bytes)) {
+        let _ = FAILURE.set(fault);
     }
+}
+
+/// Why something could not be kept by this process, if so.
+pub fn failure() -> Option<&'static Fault> {
+    FAILURE.get()
 }
 
 fn place(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {

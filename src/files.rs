@@ -5,7 +5,7 @@
 
 pub mod leftovers;
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -36,6 +36,7 @@ pub fn replace_with(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Resu
     let folder = folder_of(path);
     let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
     let prefix = format!(".{}.", name.to_string_lossy());
+    remove_leftovers(folder, |of| name == of);
     let mut builder = tempfile::Builder::new();
     builder.prefix(&prefix).suffix(UNFINISHED);
     #[cfg(unix)]
@@ -47,10 +48,35 @@ pub fn replace_with(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Resu
     halt_if_leaving();
     let (file, beside) = builder.tempfile_in(folder).map_err(failed)?.into_parts();
     let _unfinished = Leftover::file(&beside);
+    // Held to the end: so nobody takes the file for a leftover. Where files cannot be locked nobody removes any.
+    let held = file.try_clone().and_then(|held| Ok(held.try_lock().map(|()| held)?));
     // From here on every early return drops `beside`, which deletes the unfinished file.
     finish(file, path, fill)?;
     beside.persist(path).map_err(|e| failed(e.error))?;
+    drop(held);
     sync_folder(folder).map_err(failed)
+}
+
+/// Removes from `folder` what killed processes left of files, by their names, that `is_ours` accepts. What a process is
+/// still writing stays, and so does what cannot be removed: it is in nobody's way.
+pub fn remove_leftovers(folder: &Path, is_ours: impl Fn(&str) -> bool) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let target = name.to_str().and_then(|name| name.strip_prefix('.')?.strip_suffix(UNFINISHED));
+        // Between the two are the file's own name and some random letters.
+        let ours = target.and_then(|name| name.rsplit_once('.')).is_some_and(|(name, _)| is_ours(name));
+        if ours && !is_being_written(&entry.path()) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether a process is still writing an unfinished file.
+pub fn is_being_written(path: &Path) -> bool {
+    match File::options().write(true).open(path).map(|file| file.try_lock()) {
+        Ok(Ok(())) | Err(_) => false,
+        Ok(Err(TryLockError::WouldBlock | TryLockError::Error(_))) => true,
+    }
 }
 
 /// Makes the new file `path`, lets `fill` write it and brings it to the disk. For files inside a folder that

@@ -22,6 +22,7 @@ mod study;
 mod train;
 mod verify;
 
+use crate::cache;
 use crate::config::Config;
 use crate::fault::{Kind, Result};
 use crate::gpu::{Backend, Gpu, OpenOptions};
@@ -117,9 +118,14 @@ impl Kernels {
         if !findings.is_empty() {
             let faster = findings.iter().filter(|finding| finding.seconds < finding.unasked).count();
             global.note(format!(
-                "timed the kernels of {} shapes in {}, {faster} of them now run faster; kept for later runs",
+                "timed the kernels of {} shapes in {}, {faster} of them now run faster{}",
                 findings.len(),
                 duration(start.elapsed().as_secs_f64()),
+                if cache::folder().is_some() && cache::failure().is_none() {
+                    "; kept for later runs"
+                } else {
+                    ""
+                },
             ));
         }
         Ok(())
@@ -157,7 +163,7 @@ enum Command {
 /// Does what was asked.
 fn run(cli: Cli) -> Result<()> {
     let Cli { command, global } = cli;
-    match command {
+    let done = match command {
         Command::Demo(arguments) => demo::run(arguments, &global),
         Command::Devices(arguments) => devices::run(&arguments, &global),
         Command::Verify(arguments) => verify::run(&arguments, &global),
@@ -170,7 +176,11 @@ fn run(cli: Cli) -> Result<()> {
         Command::Export(arguments) => export::run(&arguments, &global),
         Command::Plot(arguments) => plot::run(&arguments, &global),
         Command::Report(arguments) => report::run(&arguments, &global),
+    };
+    if let Some(failure) = cache::failure() {
+        global.note(format!("nothing is kept in the cache, and the next call compiles anew: {failure}"));
     }
+    done
 }
 
 /// The whole program: reads the command line, does what was asked, and says how it ended.

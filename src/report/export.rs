@@ -17,7 +17,7 @@ use parquet::schema::parser::parse_message_type;
 
 use super::run::{RunData, folder_name};
 use crate::fault::{Fault, Kind, Result};
-use crate::files::replace_with;
+use crate::files::{remove_leftovers, replace_with};
 
 /// One file: its stem, what is in its columns, and the rows that a run has in it, column by column.
 struct Table {
@@ -162,6 +162,7 @@ pub fn write_parquet(runs: &[RunData], out: &Path) -> Result<Vec<PathBuf>> {
         return Err(Fault::new(Kind::Usage, "there is no run to export").remedy("name a run folder"));
     }
     std::fs::create_dir_all(out).map_err(|error| Fault::io("make the folder", out, &error))?;
+    remove_leftovers(out, |name| name.ends_with(".parquet"));
     let names = names(runs);
     let write = |table: &Table| {
         let path = out.join(format!("{}.parquet", table.stem));

@@ -35,7 +35,7 @@ mod text;
 use std::path::{Path, PathBuf};
 
 use crate::fault::{Fault, Kind, Result};
-use crate::files::write_atomic;
+use crate::files::{remove_leftovers, write_atomic};
 pub use animation::heatmap_over_training;
 pub use axes::{nice_ticks, tick_text};
 use comparison::Comparison;
@@ -67,6 +67,9 @@ pub fn write_comparison(comparison: &Comparison, out: &Path, options: &Options) 
     files.push((out.join("table.csv"), outcomes.csv().into_bytes()));
     files.push((out.join("table.tex"), table.latex().into_bytes()));
     std::fs::create_dir_all(out).map_err(|error| Fault::io("make the folder", out, &error))?;
+    // Also of a figure that is not among them now.
+    let kinds = [".png", ".svg", ".md", ".csv", ".tex"];
+    remove_leftovers(out, |name| kinds.iter().any(|kind| name.ends_with(kind)));
     for (path, bytes) in &files {
         write_atomic(path, bytes)?;
     }

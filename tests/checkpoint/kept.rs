@@ -263,3 +263,31 @@ fn layouts_tell_what_is_in_the_file_alone() {
     assert!(zeros.iter().all(|entry| entry.held().is_none() && entry.name.ends_with(".bias")));
     assert_eq!(layout.held(), parameters);
 }
+
+/// Whoever looks at a run that trains finds a whole checkpoint, though the one that it chose is pruned meanwhile.
+#[test]
+fn the_newest_is_found_while_older_ones_go() {
+    let (_folder, run) = new_run();
+    let first = Sample::of_step(1);
+    first.write(&run, 1).unwrap();
+    let look = RunFolder::read(run.path()).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for step in 2..150 {
+                Sample::of_step(step).write(&run, 1).unwrap();
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        let mut looks = 0;
+        while !done.load(std::sync::atomic::Ordering::Relaxed) {
+            let (latest, mut weights) = Checkpoint::newest(&look, &first.layout).unwrap().unwrap();
+            assert_eq!(latest.passed_over, []);
+            for index in 0..weights.len() {
+                weights.read(index).unwrap();
+            }
+            looks += 1;
+        }
+        assert!(looks > 10, "{looks} looks");
+    });
+}

@@ -138,8 +138,11 @@ fn compiled_pipelines_are_kept_whole_or_not_at_all() {
         assert_eq!(path, other);
         assert!(content.len() > whole.len() / 2, "the damaged file was not replaced");
     }
-    // A cache that cannot be is no reason to stop.
+    // A cache that cannot be is no reason to stop, and told once.
     run("c", &place.path("tiny.toml"));
+    let mut again = place.command(&["eval", "c"]);
+    let told = shown(&again.env("NORMFREE_CACHE", place.path("tiny.toml")).output().unwrap());
+    assert_eq!(told.matches("nothing is kept in the cache").count(), made.len(), "{told}");
     assert_same(&place.path("a"), &place.path("c"));
 }
 

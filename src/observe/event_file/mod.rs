@@ -45,6 +45,14 @@ impl EventFile {
     pub fn begin(folder: &Path, step: u64) -> Result<Self> {
         let path = folder.join(next_name(folder)?);
         let file = File::create_new(&path).map_err(|e| Fault::io("begin the event file", &path, &e))?;
+        Self::over(path, file, step)
+    }
+
+    /// The same over an open, empty file.
+    ///
+    /// # Errors
+    /// [`Kind::Io`](crate::fault::Kind::Io).
+    pub fn over(path: PathBuf, file: File, step: u64) -> Result<Self> {
         let out = BufWriter::with_capacity(1 << 16, file);
         let mut events = Self { path, out, flushed: Instant::now(), framed: Vec::new() };
         events.write(0, What::FileVersion(VERSION.to_owned()))?;
@@ -118,7 +126,7 @@ fn next_name(folder: &Path) -> Result<String> {
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         if let Some((seconds, number)) = parse(&entry.map_err(failed)?.file_name().to_string_lossy()) {
             second = second.max(seconds);
-            session = session.max(number + 1);
+            session = session.max(number.saturating_add(1));
         }
     }
     Ok(format!("{PREFIX}{second:010}.{session:06}"))

@@ -120,6 +120,10 @@ impl Checkpoint {
     pub fn latest(run: &RunFolder) -> Result<Option<Latest>> {
         let mut passed_over = Vec::new();
         let mut left = keep::list(run)?;
+        if left.is_empty() {
+            // A listing may miss the new one that just came and the old one that just went.
+            left = keep::list(run)?;
+        }
         let mut again = 0;
         while let Some((_, path)) = left.pop() {
             match Self::examine(&path) {

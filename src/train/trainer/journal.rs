@@ -14,6 +14,8 @@ use std::path::PathBuf;
 pub(super) struct Journal {
     log: MetricsLog,
     events: Option<Events>,
+    /// Why there are no event files any more, until it is told.
+    trouble: Option<String>,
 }
 
 struct Events {
@@ -42,7 +44,7 @@ impl Journal {
             again: again(),
             top: causal_ceiling(config.train.sequence_length),
         });
-        Self { log, events }
+        Self { log, events, trouble: None }
     }
 
     /// Writes a record down.
@@ -51,9 +53,21 @@ impl Journal {
     /// [`Kind::Io`](crate::fault::Kind::Io).
     pub fn append(&mut self, record: &Record) -> Result<()> {
         self.log.append(record)?;
-        match &mut self.events {
-            Some(events) => events.append(record),
-            None => Ok(()),
+        self.tell_tensorboard(|events| events.append(record));
+        Ok(())
+    }
+
+    /// Why event files were given up, once.
+    pub fn take_trouble(&mut self) -> Option<String> {
+        self.trouble.take()
+    }
+
+    /// Event files are for those who watch: a run does not end because of them.
+    fn tell_tensorboard(&mut self, tell: impl FnOnce(&mut Events) -> Result<()>) {
+        if let Some(Err(fault)) = self.events.as_mut().map(tell) {
+            self.events = None;
+            self.trouble =
+                Some(format!("no more event files for TensorBoard, while the run goes on: {fault}"));
         }
     }
 
@@ -62,9 +76,7 @@ impl Journal {
     /// # Errors
     /// [`Kind::Io`](crate::fault::Kind::Io).
     pub fn sync(&mut self) -> Result<u64> {
-        if let Some(file) = self.events.as_mut().and_then(|events| events.file.as_mut()) {
-            file.sync()?;
-        }
+        self.tell_tensorboard(|events| events.file.as_mut().map_or(Ok(()), EventFile::sync));
         self.log.sync()
     }
 
@@ -87,5 +99,31 @@ impl Events {
             }
         };
         file.append(record.step(), event_values(record, self.top)?)
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::observe::record::Eval;
+
+    #[test]
+    fn a_full_place_of_event_files_ends_no_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = MetricsLog::open(&folder.path().join("metrics.jsonl"), 0).unwrap();
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let file = Some(EventFile::over("/dev/full".into(), full, 0).unwrap());
+        let events = Events { folder: folder.path().to_owned(), step: 0, file, again: None, top: 1.0 };
+        let mut journal = Journal { log, events: Some(events), trouble: None };
+        let record = |step| Record::Eval(Eval { step, loss: 1.0, ppl: 1.0_f64.exp() });
+        journal.append(&record(1)).unwrap();
+        journal.sync().unwrap();
+        let trouble = journal.take_trouble().unwrap();
+        assert!(trouble.contains("/dev/full") && trouble.contains("the run goes on"), "{trouble}");
+        journal.append(&record(2)).unwrap();
+        let bytes = journal.sync().unwrap();
+        assert_eq!(journal.take_trouble(), None);
+        let log = std::fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
+        assert_eq!((log.len() as u64, log.lines().count()), (bytes, 2));
     }
 }

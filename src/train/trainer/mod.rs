@@ -372,6 +372,7 @@ impl Trainer {
     /// every checkpoint of such a run is one to go on from.
     fn save(&mut self, watch: &mut dyn FnMut(Event)) -> Result<()> {
         let metrics_bytes = self.journal.sync()?;
+        self.tell_trouble(watch);
         let train = &self.config.train;
         let sequences = (train.batch_size * train.gradient_accumulation_steps) as u64;
         let state = TrainerState {

@@ -21,6 +21,7 @@ impl Trainer {
         if reading.targets == 0 {
             self.tell_without_targets(step, watch);
         }
+        self.tell_trouble(watch);
         let train = &self.config.train;
         let each = train.tokens_per_step();
         let record = Step {
@@ -85,6 +86,13 @@ impl Trainer {
                  (train.ignore_end_of_text)",
                 nth(step)
             )));
+        }
+    }
+
+    /// Tells of event files that could not be written.
+    pub(super) fn tell_trouble(&mut self, watch: &mut dyn FnMut(Event)) {
+        if let Some(trouble) = self.journal.take_trouble() {
+            watch(Event::Note(trouble));
         }
     }
 
