@@ -4,7 +4,9 @@
 //! and what would do. There is one type for the whole program because every one of them ends the same
 //! way: printed once by `main`, with the exit code of its [`Kind`].
 
+use std::cell::Cell;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use crate::visible;
@@ -21,11 +23,11 @@ pub enum Kind {
     Data = 4,
     /// A checkpoint or a weight file is damaged, foreign, or of another shape.
     Checkpoint = 5,
-    /// The run folder exists already, is in use, or is not a run folder.
+    /// The run folder exists already, is in use, or is not a run folder; or data are being prepared in a folder.
     RunFolder = 6,
     /// No adapter, a lost device, or a driver that fails.
     Device = 7,
-    /// The model needs more memory than there is.
+    /// The model needs more memory than there is, or one line of text more than is given to it.
     Memory = 8,
     /// Reading or writing a file failed: disk full, no permission.
     Io = 9,
@@ -123,3 +125,27 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+thread_local! {
+    static CONTAINED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Calls into a library that may panic on what a user gave it; a panic becomes an error with its message.
+///
+/// Nothing that `call` has begun to change may be used after an error.
+pub fn contain<T>(call: impl FnOnce() -> T) -> std::result::Result<T, String> {
+    let before = CONTAINED.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(call));
+    CONTAINED.set(before);
+    result.map_err(|payload| match payload.downcast::<String>() {
+        Ok(message) => *message,
+        Err(payload) => {
+            payload.downcast::<&str>().map_or("a panic".to_owned(), |message| message.to_string())
+        }
+    })
+}
+
+/// Whether a panic of this thread would become an error, and so is nothing to report.
+pub fn is_contained() -> bool {
+    CONTAINED.get()
+}

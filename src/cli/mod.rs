@@ -24,7 +24,7 @@ mod verify;
 
 use crate::cache;
 use crate::config::Config;
-use crate::fault::{Kind, Result};
+use crate::fault::{self, Kind, Result};
 use crate::gpu::{Backend, Gpu, OpenOptions};
 use crate::ops::Choices;
 use crate::shell;
@@ -216,6 +216,9 @@ fn answer(refused: &clap::Error) -> Result<()> {
 /// Makes a panic, which is always a defect of this program, read as one.
 fn explain_panics() {
     std::panic::set_hook(Box::new(|info| {
+        if fault::is_contained() {
+            return;
+        }
         progress::lower();
         let message = info.payload_as_str().unwrap_or("no message");
         let place = info.location().map(|place| format!(" ({place})")).unwrap_or_default();

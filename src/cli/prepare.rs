@@ -1,7 +1,7 @@
 //! `normfree prepare`.
 
 use super::{Global, bytes, output, say, thousands};
-use crate::data::{Meta, PrepareOptions, Progress, Stage, prepare};
+use crate::data::{LeftOut, Meta, PrepareOptions, Progress, Skipped, Stage, prepare};
 use crate::fault::Result;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -10,16 +10,23 @@ const AFTER_HELP: &str = "\
 A source is a folder, a file, a glob (quoted), a JSON lines file (.jsonl or
 .ndjson, one document a line in `text` or `content`), or `auto`: the Python
 standard library of this machine, else the sources of the Rust crates this
-program was built from. Documents are cut into chunks; a tail shorter than a
+program was built from. Of folders and globs, hidden files are left out, what a
+.gitignore names, and what is in DIR; --all-files takes the first two. Links to
+folders are not followed. Documents are cut into chunks; a tail shorter than a
 chunk is dropped unless --pack. Whole documents are held out for evaluation.
-Text that is not UTF-8 is left out and counted, never repaired. Equal sources,
-options and seed give equal bytes.
+Text that is not UTF-8 is left out and counted, never repaired, and so is a line
+of JSON lines without a document; no such line may have more than 64 MiB. Equal
+sources, options and seed give equal bytes. DIR holds the old data or the new,
+whole, whatever happens meanwhile.
 
 Examples:
   normfree prepare auto --out data/small
   normfree prepare ~/code --extensions py,rs --out data/code --vocab-size 8192
   normfree prepare 'notes/**/*.md' --out data/notes
   normfree prepare corpus.jsonl --out data/big --tokenizer tokenizer.json --pack";
+
+/// Where there is no terminal, how long a stage goes on without a line.
+const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -51,6 +58,9 @@ pub(super) struct Arguments {
     /// File name extensions to take from folders [default: every text file; py or rs for `auto`]
     #[arg(long, value_name = "EXT,…", value_delimiter = ',')]
     extensions: Vec<String>,
+    /// Take hidden files of folders and globs too, and those that a .gitignore names
+    #[arg(long)]
+    all_files: bool,
     /// Draw files until they hold this much text
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     max_bytes: Option<u64>,
@@ -70,6 +80,7 @@ pub(super) fn run(arguments: Arguments, global: &Global) -> Result<()> {
         valid_share: arguments.valid_share,
         seed: arguments.seed,
         extensions: arguments.extensions,
+        all_files: arguments.all_files,
         max_bytes: arguments.max_bytes,
         replace: arguments.replace,
     };
@@ -91,17 +102,26 @@ pub(super) fn with_progress(options: &PrepareOptions, quiet: bool) -> Result<Met
     let plain = bar.is_hidden() && !quiet;
     let began = Instant::now();
     let mut stage: Option<Stage> = None;
+    let mut told = began;
     let meta = prepare(options, &mut |progress: Progress| {
-        if stage != Some(progress.stage) {
+        let is_new = stage != Some(progress.stage);
+        if is_new {
             stage = Some(progress.stage);
             bar.set_message(progress.stage.to_string());
-            if plain {
-                output::tell(format_args!("{:>6.1} s  {}", began.elapsed().as_secs_f64(), progress.stage));
-            }
         }
-        if progress.total > 0 {
-            bar.set_length(progress.total);
-            bar.set_position(progress.done);
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+        if is_new {
+            bar.reset_eta();
+        }
+        if plain && (is_new || told.elapsed() >= BETWEEN_LINES) {
+            told = Instant::now();
+            let seconds = began.elapsed().as_secs_f64();
+            let share = match (is_new, progress.done * 100 / progress.total.max(1)) {
+                (true, _) => String::new(),
+                (false, share) => format!(", {share}%"),
+            };
+            output::tell(format_args!("{seconds:>6.1} s  {}{share}", progress.stage));
         }
     });
     bar.finish_and_clear();
@@ -135,13 +155,31 @@ pub(super) fn summary(meta: &Meta, out: &Path) -> String {
             thousands(meta.dropped_tokens)
         ));
     }
-    let skipped = meta.skipped;
-    if skipped.not_utf8 + skipped.binary > 0 {
-        lines.push(format!(
+    let Skipped { not_utf8, binary, malformed, first, left_out } = &meta.skipped;
+    if not_utf8 + binary + malformed > 0 {
+        let mut line = format!(
             "  skipped     {} or lines that are not UTF-8, {}",
-            counted(skipped.not_utf8, "file"),
-            counted(skipped.binary, "binary file")
-        ));
+            counted(*not_utf8, "file"),
+            counted(*binary, "binary file")
+        );
+        if *malformed > 0 {
+            line += &format!(", {} without a document", counted(*malformed, "line"));
+        }
+        lines.push(line);
     }
+    if let Some(first) = first {
+        lines.push(format!("              the first is {first}"));
+    }
+    if *left_out != LeftOut::default() {
+        let mut what = Vec::new();
+        if left_out.hidden > 0 {
+            what.push(counted(left_out.hidden, "hidden name"));
+        }
+        if left_out.gitignore {
+            what.push("what .gitignore names".to_owned());
+        }
+        lines.push(format!("  left out    {} (--all-files takes them)", what.join(", and ")));
+    }
+    lines.extend(meta.notes.iter().map(|note| format!("  note        {note}")));
     lines.join("\n")
 }

@@ -3,7 +3,7 @@
 use super::located::{Located, locate};
 use super::output::write_result;
 use super::{Global, say, thousands};
-use crate::data::{LoadedTokenizer, sha256};
+use crate::data::{LoadedTokenizer, sha256, tokenizer_path};
 use crate::fault::{Fault, Kind, Result};
 use crate::generate::{Reader, Sampler, Sampling, window};
 use crate::train::places;
@@ -78,6 +78,7 @@ fn probability(text: &str) -> std::result::Result<f64, String> {
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let located = locate(&arguments.path, global)?;
     let tokenizer = tokenizer(arguments, &located, global)?;
+    tokenizer.notes.iter().for_each(|note| global.note(note));
     let Located { config, checkpoint, weights, .. } = located;
     let prompt = prompt(arguments)?;
     let mut text = tokenizer.encode_one(&prompt)?;
@@ -139,7 +140,7 @@ fn tokenizer(arguments: &Arguments, located: &Located, global: &Global) -> Resul
     let Located { run, config, checkpoint, .. } = located;
     let known = checkpoint.state().data.as_ref().and_then(|data| data.tokenizer.as_ref());
     let own = || {
-        let of_data = places::data(run, config).into_iter().map(|folder| folder.join("tokenizer.json"));
+        let of_data = places::data(run, config).into_iter().map(|folder| tokenizer_path(&folder));
         let all: Vec<PathBuf> = std::iter::once(run.tokenizer()).chain(of_data).collect();
         let is_known = |path: &&PathBuf| known.is_some_and(|known| is_file_of(path, known));
         let best = all.iter().find(is_known).or_else(|| all.iter().find(|path| path.exists()));

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::sources::{Filter, Listing, walk};
+use super::sources::{Filter, Listing, add_folder};
+use super::walk::Passing;
 use crate::fault::{Fault, Kind, Result};
 
 /// Less than this is a stripped-down Python (Debian's `python3-minimal`) and too little to learn from.
@@ -20,32 +21,39 @@ const CARGO_LOCK: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/Carg
 
 /// Lists the files of the first place that has enough text; `extensions` replaces `py` or `rs`.
 pub fn find(extensions: &[String], out: &Path) -> Result<Listing> {
+    // It is library code as it was published, whatever a .gitignore in it says.
+    let passing = Passing { hidden: true, gitignore: false, folders: &[], out };
     for folder in python_folders() {
         let extensions = or_default(extensions, "py");
-        let filter =
-            Filter { extensions: &extensions, skip_folders: &NOT_THE_LIBRARY, largest_file: u64::MAX };
-        let mut entries = Vec::new();
-        walk(&folder, &folder, &filter, out, &mut entries)?;
-        if entries.iter().map(|entry| entry.bytes).sum::<u64>() >= ENOUGH_BYTES {
-            let description = vec![format!("Python standard library, {}", folder.display())];
-            return Ok(Listing { entries, description });
+        let filter = Filter { extensions: &extensions, largest_file: u64::MAX };
+        let mut listing = Listing::default();
+        add_folder(
+            &folder,
+            &folder,
+            &filter,
+            Passing { folders: &NOT_THE_LIBRARY, ..passing },
+            &mut listing,
+        )?;
+        if listing.entries.iter().map(|entry| entry.bytes).sum::<u64>() >= ENOUGH_BYTES {
+            listing.description.push(format!("Python standard library, {}", folder.display()));
+            return Ok(listing);
         }
     }
 
     let extensions = or_default(extensions, "rs");
-    let filter = Filter { extensions: &extensions, skip_folders: &[], largest_file: LARGEST_RUST_FILE };
-    let mut entries = Vec::new();
+    let filter = Filter { extensions: &extensions, largest_file: LARGEST_RUST_FILE };
+    let mut listing = Listing::default();
     let crates = crate_folders();
     for folder in &crates {
-        walk(folder, folder.parent().unwrap_or(folder), &filter, out, &mut entries)?;
+        add_folder(folder, folder.parent().unwrap_or(folder), &filter, passing, &mut listing)?;
     }
-    if entries.is_empty() {
+    if listing.entries.is_empty() {
         return Err(Fault::new(Kind::Data, "`auto` found no source code on this machine")
             .found("neither a Python standard library nor the sources of this program's crates")
             .remedy("install python3, or name a folder, files, a glob or JSON lines"));
     }
-    let description = vec![format!("sources of {} Rust crates", crates.len())];
-    Ok(Listing { entries, description })
+    listing.description.push(format!("sources of {} Rust crates", crates.len()));
+    Ok(listing)
 }
 
 fn or_default(extensions: &[String], default: &str) -> Vec<String> {

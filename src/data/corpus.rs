@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::folder::{Moment, locate};
 use super::meta::{Dtype, Meta, Part, TOKENIZER_FILE, TRAIN_FILE, VALID_FILE};
 use super::token_file::TokenFile;
 use crate::fault::{Fault, Kind, Result};
@@ -41,9 +42,16 @@ impl Corpus {
                 .at(path.display())
                 .remedy("make it with `normfree prepare`, or set data.path to where it is"));
         }
-        match Meta::read(path)? {
-            Some(meta) => Self::open_prepared(path, sequence_length, vocab_size, meta),
-            None => Self::open_nanogpt(path, sequence_length, vocab_size),
+        // Data that are replaced meanwhile are opened anew: never some of the old files and some of the new.
+        loop {
+            let before = Moment::of(path);
+            let opened = Meta::read(path).and_then(|meta| match meta {
+                Some(meta) => Self::open_prepared(path, sequence_length, vocab_size, meta),
+                None => Self::open_nanogpt(path, sequence_length, vocab_size),
+            });
+            if Moment::of(path) == before {
+                return opened;
+            }
         }
     }
 
@@ -57,7 +65,7 @@ impl Corpus {
     /// # Errors
     /// [`Kind::Io`].
     pub fn tokenizer(&self) -> Result<Option<Vec<u8>>> {
-        let path = self.folder.join(TOKENIZER_FILE);
+        let path = locate(&self.folder, TOKENIZER_FILE);
         match std::fs::read(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             read => read.map(Some).map_err(|e| Fault::io("read the tokenizer", &path, &e)),
@@ -89,7 +97,7 @@ impl Corpus {
                 .remedy("take a sequence length that divides the chunk, or prepare the data again"));
         }
         let open = |name: &str, part: Part| {
-            let path = path.join(name);
+            let path = locate(path, name);
             let expected = part.tokens.saturating_mul(meta.dtype.bytes() as u64);
             let bytes = match std::fs::metadata(&path) {
                 Ok(metadata) => metadata.len(),

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::folder::locate;
 use crate::fault::{Fault, Kind, Result};
 
 pub const META_FILE: &str = "meta.json";
@@ -57,13 +58,42 @@ pub struct Part {
     pub documents: u64,
 }
 
-/// What was left out, in files or lines of JSON lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What was read and left out, in files or lines of JSON lines, and what was not even read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
     /// Not valid UTF-8.
     pub not_utf8: u64,
     /// Files of a folder without chosen extensions that hold a zero byte.
     pub binary: u64,
+    /// Lines of JSON lines that are no object with a text.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub malformed: u64,
+    /// Where the first of those lies that are not UTF-8 or malformed, and what it is.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub first: Option<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub left_out: LeftOut,
+}
+
+/// What of folders and globs was not read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Files and folders whose name begins with a dot.
+    pub hidden: u64,
+    /// Whether there was a `.gitignore`, which may have named some.
+    pub gitignore: bool,
+}
+
+impl LeftOut {
+    /// Counts `other` too.
+    pub fn add(&mut self, other: Self) {
+        self.hidden += other.hidden;
+        self.gitignore |= other.gitignore;
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Where the text came from.
@@ -101,16 +131,26 @@ pub struct Meta {
     pub dropped_tokens: u64,
     pub skipped: Skipped,
     pub source: SourceMeta,
+    /// What else there is to know of how the data were made, each a sentence.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub notes: Vec<String>,
 }
 
 impl Meta {
-    /// Reads `folder/meta.json`; `None` where there is none.
+    /// Reads the `meta.json` of `folder`; `None` where there is none.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
-        let path = folder.join(META_FILE);
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(Fault::io("read the description of the data", &path, &e)),
+        let (path, text) = loop {
+            let path = locate(folder, META_FILE);
+            match std::fs::read_to_string(&path) {
+                Ok(text) => break (path, text),
+                // It may have been moved since it was looked for.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                    if locate(folder, META_FILE) == path {
+                        return Ok(None);
+                    }
+                }
+                Err(e) => return Err(Fault::io("read the description of the data", &path, &e)),
+            }
         };
         let damaged = |found: String| {
             Fault::new(Kind::Data, "the description of the data cannot be used")

@@ -11,12 +11,19 @@
 //!
 //! [`Corpus::open`] maps such a folder, or one of nanoGPT's, and checks it; [`Batches`] deals it out.
 //!
+//! The four are replaced as one (`folder.rs`).
+//!
 //! **Text that is not UTF-8** is left out, never repaired: such a file, or such a line of a JSON lines
-//! file, is skipped whole and counted in `meta.json`.
+//! file, is skipped whole and counted in `meta.json`. So is a line that holds no document.
 
 mod auto;
 mod batches;
 mod corpus;
+mod encoding;
+mod folder;
+mod json_line;
+mod learn;
+mod merges;
 mod meta;
 mod permutation;
 mod pieces;
@@ -27,11 +34,13 @@ mod survey;
 mod token_file;
 mod token_writer;
 mod tokenizer;
-mod whole_file;
+mod tokenizer_json;
+mod walk;
 
 pub use batches::{Batch, Batches};
 pub use corpus::Corpus;
-pub use meta::{Dtype, Meta, Part, Skipped, SourceMeta, SplitBy};
+pub use folder::tokenizer_path;
+pub use meta::{Dtype, LeftOut, Meta, Part, Skipped, SourceMeta, SplitBy};
 pub use permutation::Permutation;
 pub use prepare::{PrepareOptions, Progress, Stage, prepare};
 pub use seal::{DataSeal, sha256};

@@ -4,14 +4,18 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Take};
 use std::path::PathBuf;
 
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::encoding::{self, BYTE_ORDER_MARK};
+use super::json_line;
 use super::sources::{Entry, Format};
 use crate::fault::{Fault, Kind, Result};
 
 /// No piece is longer than this many bytes.
 pub const PIECE: usize = 256 << 10;
+
+/// The longest line of a JSON lines file. It is parsed as a whole, and takes up to four times its length meanwhile.
+pub const LONGEST_LINE: u64 = 64 << 20;
 
 /// A part of a document.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,8 +32,18 @@ pub struct Piece {
 pub enum Next {
     Piece(Piece),
     End,
-    /// The whole file is to be left out.
-    NotUtf8,
+    /// The whole file is to be left out: what it is instead of UTF-8.
+    NotUtf8(&'static str),
+}
+
+/// The lines of a JSON lines file that hold no document.
+#[derive(Debug, Default)]
+pub struct SkippedLines {
+    pub not_utf8: u64,
+    /// No JSON object with a text.
+    pub malformed: u64,
+    /// The first of either kind, and what is wrong with it.
+    pub first: Option<(u64, String)>,
 }
 
 /// Reads the documents of one file in order.
@@ -38,13 +52,16 @@ pub struct Reader {
     path: PathBuf,
     format: Format,
     cut: bool,
-    /// Text read and not given out yet: of the file, or of the current line's document.
+    /// Text read: of the file, or of the current line's document.
     text: String,
+    /// How much of `text` has been given out.
+    given: usize,
     /// Whether `text` belongs to a document whose last piece is still to come.
     open: bool,
+    /// Whether anything was read of the file.
+    begun: bool,
     line: u64,
-    /// Lines left out because they are not UTF-8.
-    pub skipped_lines: u64,
+    pub skipped: SkippedLines,
 }
 
 impl Reader {
@@ -58,9 +75,11 @@ impl Reader {
             format: entry.format,
             cut: entry.cut,
             text: String::new(),
+            given: 0,
             open: entry.format == Format::Text,
+            begun: false,
             line: 0,
-            skipped_lines: 0,
+            skipped: SkippedLines::default(),
         })
     }
 
@@ -76,10 +95,16 @@ impl Reader {
 
     /// The next piece.
     pub fn next_piece(&mut self) -> Result<Next> {
+        if !self.begun {
+            self.begun = true;
+            if let Some(foreign) = self.begin()? {
+                return Ok(Next::NotUtf8(foreign));
+            }
+        }
         let complete = match self.format {
             Format::Text if self.open => match self.read_text()? {
                 Some(complete) => complete,
-                None => return Ok(Next::NotUtf8),
+                None => return Ok(Next::NotUtf8("not UTF-8")),
             },
             Format::Text => return Ok(Next::End),
             Format::JsonLines if self.open => true,
@@ -88,15 +113,36 @@ impl Reader {
                 false => return Ok(Next::End),
             },
         };
-        let last = complete && self.text.len() <= PIECE;
-        let rest = self.text.split_off(if last { self.text.len() } else { boundary(&self.text, PIECE) });
-        let text = std::mem::replace(&mut self.text, rest);
+        let rest = &self.text[self.given..];
+        let last = complete && rest.len() <= PIECE;
+        let end = if last { rest.len() } else { boundary(rest, PIECE) };
+        let text = rest[..end].to_owned();
+        self.given += end;
         self.open = !last;
+        if last {
+            // Not cleared: a long line's room would be kept.
+            self.text = String::new();
+            self.given = 0;
+        }
         Ok(Next::Piece(Piece { line: self.line, text, last }))
+    }
+
+    /// Looks at the beginning of the file: what it is instead of UTF-8. Passes the mark that a text may begin with.
+    fn begin(&mut self) -> Result<Option<&'static str>> {
+        let block = self.source.fill_buf().map_err(|e| Fault::io("read the text", &self.path, &e))?;
+        if let Some(foreign) = encoding::foreign(block) {
+            return Ok(Some(foreign));
+        }
+        if self.format == Format::Text && block.starts_with(BYTE_ORDER_MARK) {
+            self.source.consume(BYTE_ORDER_MARK.len());
+        }
+        Ok(None)
     }
 
     /// Reads on until there is more than a piece or the file ends; whether it ended, `None` if it is not UTF-8.
     fn read_text(&mut self) -> Result<Option<bool>> {
+        self.text.drain(..self.given);
+        self.given = 0;
         while self.text.len() <= PIECE {
             let io = |e: std::io::Error| Fault::io("read the text", &self.path, &e);
             let block = self.source.fill_buf().map_err(io)?;
@@ -143,40 +189,39 @@ impl Reader {
 
     /// Reads the document of the next line that has one; false at the end.
     fn read_line(&mut self) -> Result<bool> {
-        #[derive(Deserialize)]
-        struct Record {
-            text: Option<String>,
-            content: Option<String>,
-        }
         let mut bytes = Vec::new();
         loop {
             bytes.clear();
-            let read = self.source.read_until(b'\n', &mut bytes);
+            let read = (&mut self.source).take(LONGEST_LINE + 1).read_until(b'\n', &mut bytes);
             let read = read.map_err(|e| Fault::io("read the text", &self.path, &e))?;
+            if read as u64 > LONGEST_LINE {
+                return Err(Fault::new(Kind::Memory, "a line of JSON lines is too long")
+                    .at(format!("{}, line {}", self.path.display(), self.line + 1))
+                    .found(format!("more than {} MiB", LONGEST_LINE >> 20))
+                    .remedy("split its document into several lines, or give it as a text file of its own"));
+            }
             if read == 0 || (self.cut && bytes.last() != Some(&b'\n')) {
                 return Ok(false);
             }
             self.line += 1;
-            let Ok(line) = std::str::from_utf8(&bytes) else {
-                self.skipped_lines += 1;
-                continue;
+            let found = match std::str::from_utf8(&bytes) {
+                Ok(line) if line.trim().is_empty() => continue,
+                Ok(line) => match json_line::document(line) {
+                    Ok(text) => {
+                        self.text = text;
+                        return Ok(true);
+                    }
+                    Err(found) => {
+                        self.skipped.malformed += 1;
+                        found
+                    }
+                },
+                Err(_) => {
+                    self.skipped.not_utf8 += 1;
+                    "not UTF-8".to_owned()
+                }
             };
-            if line.trim().is_empty() {
-                continue;
-            }
-            let place = || format!("{}, line {}", self.path.display(), self.line);
-            let record: Record = serde_json::from_str(line).map_err(|e| {
-                Fault::new(Kind::Data, "a line is not a JSON object with a text")
-                    .at(place())
-                    .found(e)
-                    .remedy("each line must be an object whose `text` or `content` is a string")
-            })?;
-            self.text = record.text.or(record.content).ok_or_else(|| {
-                Fault::new(Kind::Data, "a line has neither `text` nor `content`")
-                    .at(place())
-                    .remedy("each line must be an object whose `text` or `content` is a string")
-            })?;
-            return Ok(true);
+            self.skipped.first.get_or_insert((self.line, found));
         }
     }
 }

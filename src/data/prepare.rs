@@ -1,23 +1,26 @@
 //! `prepare`: from sources of text to a folder of tokens.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 
+use super::folder::Owned;
 use super::meta::{
     Dtype, FORMAT, META_FILE, Meta, SourceMeta, SplitBy, TOKENIZER_FILE, TRAIN_FILE, VALID_FILE,
 };
-use super::sources::list;
+use super::sources::{Wanted, list};
 use super::survey::{Pieces, Survey, survey};
 use super::token_writer::ChunkWriter;
-use super::tokenizer::{END_OF_TEXT, LoadedTokenizer, SMALLEST_VOCAB};
-use super::whole_file::{WholeFile, remove_leftovers};
+use super::tokenizer::LoadedTokenizer;
+use super::tokenizer_json::{END_OF_TEXT, LARGEST_VOCAB};
 use crate::fault::{Fault, Kind, Result};
+use crate::files::write_new;
 
 /// How much text is encoded at a time; an encoding takes some forty times the memory of its text.
 const ENCODE_BYTES: usize = 1 << 20;
 
-/// The most tokens that are learned: as many as a model may have.
-const LARGEST_VOCAB: usize = 1 << 24;
+/// One token for each byte, and the end of text.
+const SMALLEST_VOCAB: usize = 257;
 /// As many tokens as a sequence may have.
 const LONGEST_CHUNK: usize = 1 << 20;
 
@@ -42,6 +45,8 @@ pub struct PrepareOptions {
     pub seed: u64,
     /// Which files of a folder to take; empty: `py` or `rs` for `auto`, else every file that is text.
     pub extensions: Vec<String>,
+    /// Take hidden files of folders and globs too, and those that a `.gitignore` names.
+    pub all_files: bool,
     /// At most so much text: files are drawn by the seed until it is filled.
     pub max_bytes: Option<u64>,
     /// Write over data that was prepared in `out` before.
@@ -61,6 +66,7 @@ impl PrepareOptions {
             valid_share: 0.05,
             seed: 1,
             extensions: Vec::new(),
+            all_files: false,
             max_bytes: None,
             replace: false,
         }
@@ -89,34 +95,6 @@ impl PrepareOptions {
         }
         Ok(())
     }
-
-    /// Whether `out` may be filled: it is empty, or holds nothing but data prepared before that is to be replaced.
-    fn check_out(&self) -> Result<()> {
-        const OURS: [&str; 4] = [META_FILE, TOKENIZER_FILE, TRAIN_FILE, VALID_FILE];
-        let out = &self.out;
-        let failed = |e: &std::io::Error| Fault::io("look into the output folder", out, e);
-        let refused = |found: String, remedy: &str| {
-            let fault = Fault::new(Kind::Usage, "the output folder is not empty").at(out.display());
-            Err(fault.found(found).remedy(remedy))
-        };
-        for entry in std::fs::read_dir(out).map_err(|e| failed(&e))? {
-            let name = entry.map_err(|e| failed(&e))?.file_name();
-            let name = name.to_string_lossy();
-            // What file managers leave is nobody's, and stays.
-            let nobodys = name.starts_with('.') || ["desktop.ini", "Thumbs.db"].contains(&&*name);
-            if !nobodys && !OURS.contains(&&*name) {
-                return refused(format!("{name} in it"), "choose another folder, which --out names");
-            }
-        }
-        if self.replace || !OURS.iter().any(|name| out.join(name).exists()) {
-            return Ok(());
-        }
-        let found = match Meta::read(out) {
-            Ok(Some(meta)) => format!("data prepared from {}", meta.source.description.join(", ")),
-            _ => "files of prepared data, not whole or of another version".to_owned(),
-        };
-        refused(found, "choose another folder, or say --replace to write over it")
-    }
 }
 
 /// What `prepare` is doing.
@@ -126,7 +104,7 @@ pub enum Stage {
     Survey,
     /// Counting words for the tokenizer.
     Learn,
-    /// Merging pairs into tokens; tells no progress.
+    /// Merging pairs into tokens; its progress counts tokens.
     Merge,
     /// Encoding and writing.
     Encode,
@@ -143,7 +121,7 @@ impl fmt::Display for Stage {
     }
 }
 
-/// How far a stage has come, in bytes of text; `total` is 0 where that is not known.
+/// How far a stage has come, in bytes of text, or in tokens to learn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     pub stage: Stage,
@@ -155,20 +133,39 @@ pub struct Progress {
 pub type Report<'a> = &'a mut (dyn FnMut(Progress) + Send);
 
 /// Prepares a corpus: surveys the sources, learns (or reads) the tokenizer, encodes, and writes `train.bin`,
-/// `valid.bin`, `tokenizer.json` and, last of all, `meta.json`, each whole or not at all.
+/// `valid.bin`, `tokenizer.json` and `meta.json`, all of them or none.
 ///
 /// The same sources, options and seed give the same bytes. Memory does not grow with the corpus, but for
-/// the list of its files and, up to a gigabyte of text, its distinct words.
+/// the list of its files and, up to a bound, its distinct words.
+///
+/// # Errors
+/// Whatever is wrong with the request or the text; what was in `out` before then is as it was.
 pub fn prepare(options: &PrepareOptions, report: Report) -> Result<Meta> {
     options.check()?;
     let out = &options.out;
-    std::fs::create_dir_all(out).map_err(|e| Fault::io("make the output folder", out, &e))?;
-    remove_leftovers(out)?;
-    options.check_out()?;
-    let listing = list(&options.sources, &options.extensions, out, options.max_bytes, options.seed)?;
-    let survey = survey(listing.entries, options.valid_share, options.seed, report)?;
-    let tokenizer = match &options.tokenizer {
-        Some(path) => LoadedTokenizer::read(path)?,
+    let take = || Owned::take(out, options.replace);
+    let taken = if out.is_dir() { Some(take()?) } else { None };
+    let wanted = Wanted {
+        sources: &options.sources,
+        extensions: &options.extensions,
+        all_files: options.all_files,
+        max_bytes: options.max_bytes,
+        seed: options.seed,
+    };
+    let listing = list(wanted, out)?;
+    let given = options.tokenizer.as_deref().map(LoadedTokenizer::read).transpose()?;
+    let owned = match taken {
+        Some(owned) => owned,
+        None => {
+            std::fs::create_dir_all(out).map_err(|e| Fault::io("make the output folder", out, &e))?;
+            take()?
+        }
+    };
+    owned.tidy()?;
+    let description = listing.description.clone();
+    let survey = survey(listing, options.valid_share, options.seed, report)?;
+    let tokenizer = match given {
+        Some(given) => given,
         None => LoadedTokenizer::learn(&survey, options.vocab_size, report)?,
     };
     let packed = match (options.pack, tokenizer.end_of_text) {
@@ -182,8 +179,9 @@ pub fn prepare(options: &PrepareOptions, report: Report) -> Result<Meta> {
     };
 
     let dtype = Dtype::for_vocab(tokenizer.vocab_size);
-    let mut train = ChunkWriter::create(out, TRAIN_FILE, dtype, options.chunk, packed)?;
-    let mut valid = ChunkWriter::create(out, VALID_FILE, dtype, options.chunk, packed)?;
+    let new = owned.begin()?;
+    let begin = |name| ChunkWriter::create(new.place(name), dtype, options.chunk, packed);
+    let (mut train, mut valid) = (begin(TRAIN_FILE)?, begin(VALID_FILE)?);
     encode(&survey, &tokenizer, options.seed, &mut train, &mut valid, report)?;
     let split_by = settle(&mut train, &mut valid, options)?;
 
@@ -202,13 +200,21 @@ pub fn prepare(options: &PrepareOptions, report: Report) -> Result<Meta> {
         dropped_tokens: train.dropped_tokens + valid.dropped_tokens,
         skipped: survey.skipped,
         source: SourceMeta {
-            description: listing.description,
+            description,
             files: survey.files.len() as u64,
             bytes: survey.bytes,
             sha256: survey.sha256,
         },
+        notes: tokenizer.notes,
     };
-    write_folder(out, train, valid, &tokenizer.json, &meta)?;
+    train.finish()?;
+    valid.finish()?;
+    let text = serde_json::to_string_pretty(&meta).expect("a meta has string keys and finite numbers") + "\n";
+    for (name, bytes) in [(TOKENIZER_FILE, tokenizer.json.as_slice()), (META_FILE, text.as_bytes())] {
+        let path = new.place(name);
+        write_new(&path, |file| file.write_all(bytes).map_err(|e| Fault::io("write the file", &path, &e)))?;
+    }
+    owned.commit(new)?;
     Ok(meta)
 }
 
@@ -234,9 +240,9 @@ fn encode(
             bytes += piece.text.len();
             texts.push(piece.text);
         }
-        for (encoding, (held_out, last)) in tokenizer.encode(texts)?.iter().zip(places) {
+        for (tokens, (held_out, last)) in tokenizer.encode(texts)?.iter().zip(places) {
             let writer = if held_out { &mut *valid } else { &mut *train };
-            writer.push(encoding.get_ids())?;
+            writer.push(tokens)?;
             if last {
                 writer.end_document()?;
             }
@@ -278,32 +284,4 @@ fn settle(train: &mut ChunkWriter, valid: &mut ChunkWriter, options: &PrepareOpt
             Ok(SplitBy::Position)
         }
     }
-}
-
-/// Gives the files their names. Without `meta.json` the folder is no data, so that a run killed between two
-/// of them leaves nothing that could be taken for a whole.
-fn write_folder(
-    out: &Path,
-    train: ChunkWriter,
-    valid: ChunkWriter,
-    tokenizer: &[u8],
-    meta: &Meta,
-) -> Result<()> {
-    let text = serde_json::to_string_pretty(meta).expect("a meta has string keys and finite numbers") + "\n";
-    let mut tokenizer_file = WholeFile::create(out, TOKENIZER_FILE)?;
-    tokenizer_file.write(tokenizer)?;
-    let mut meta_file = WholeFile::create(out, META_FILE)?;
-    meta_file.write(text.as_bytes())?;
-
-    let old = out.join(META_FILE);
-    match std::fs::remove_file(&old) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Fault::io("replace the description of the data", &old, &e));
-        }
-        _ => {}
-    }
-    train.finish()?;
-    valid.finish()?;
-    tokenizer_file.finish()?;
-    meta_file.finish()
 }

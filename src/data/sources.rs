@@ -3,10 +3,12 @@
 use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
 
+use glob::MatchOptions;
 use sha2::{Digest, Sha256};
-use walkdir::WalkDir;
 
 use super::auto;
+use super::meta::LeftOut;
+use super::walk::{Passing, walk};
 use crate::fault::{Fault, Kind, Result};
 
 /// How the text lies in a file.
@@ -34,145 +36,234 @@ pub struct Entry {
 }
 
 /// The files of a corpus, ordered by relative path.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Listing {
     pub entries: Vec<Entry>,
     /// One line per source.
     pub description: Vec<String>,
+    pub left_out: LeftOut,
 }
 
-/// What to take from a folder.
+/// Which files of a folder to take.
 pub struct Filter<'a> {
     /// Lower-case, without a dot; empty: every file that is text.
     pub extensions: &'a [String],
-    /// Names of folders to pass by.
-    pub skip_folders: &'a [&'a str],
     /// Files larger than this are passed by.
     pub largest_file: u64,
 }
 
-/// Lists the files of `sources`: `auto`, or paths of folders and files, or globs.
+/// What to list, and how.
+#[derive(Clone, Copy)]
+pub struct Wanted<'a> {
+    /// `auto`, or paths of folders and files, or globs.
+    pub sources: &'a [String],
+    /// Which files of folders to take; empty: all that are text.
+    pub extensions: &'a [String],
+    /// Whether to take hidden files, and those that a `.gitignore` names.
+    pub all_files: bool,
+    /// At most so much text.
+    pub max_bytes: Option<u64>,
+    /// Decides which files `max_bytes` keeps.
+    pub seed: u64,
+}
+
+/// Lists the files of the sources.
 ///
-/// Hidden files, symbolic links below a folder, and everything in `out` are passed by; a file that two
-/// sources name is taken once. With `max_bytes`, files are drawn by the seed until they fill it.
-pub fn list(
-    sources: &[String],
-    extensions: &[String],
-    out: &Path,
-    max_bytes: Option<u64>,
-    seed: u64,
-) -> Result<Listing> {
+/// Of folders and globs hidden files, those that a `.gitignore` names, links to folders, and everything in `out` are
+/// passed by; of folders also links to files. A file that two sources name is taken once. With `max_bytes`, files are
+/// drawn by the seed until they fill it.
+pub fn list(wanted: Wanted, out: &Path) -> Result<Listing> {
     let extensions: Vec<String> =
-        extensions.iter().map(|e| e.trim_start_matches('.').to_lowercase()).collect();
-    let out = out.canonicalize().map_err(|e| Fault::io("open the output folder", out, &e))?;
-    let mut listing = Listing { entries: Vec::new(), description: Vec::new() };
-    for source in sources {
-        add_source(source, &extensions, &out, &mut listing)?;
+        wanted.extensions.iter().map(|e| e.trim_start_matches('.').to_lowercase()).collect();
+    let out = without_links(out)?;
+    let mut listing = Listing::default();
+    for source in wanted.sources {
+        let passing =
+            Passing { hidden: !wanted.all_files, gitignore: !wanted.all_files, folders: &[], out: &out };
+        add_source(source, &extensions, passing, &mut listing)?;
     }
 
     let mut seen = HashSet::new();
-    let mut entries = listing.entries;
+    let mut entries = std::mem::take(&mut listing.entries);
     entries.sort_by(|a, b| (&a.relative, &a.path).cmp(&(&b.relative, &b.path)));
     entries.retain(|entry| seen.insert(entry.path.canonicalize().unwrap_or_else(|_| entry.path.clone())));
-    if let Some(max_bytes) = max_bytes {
-        entries = cap(entries, max_bytes, seed);
+    if let Some(max_bytes) = wanted.max_bytes {
+        entries = cap(entries, max_bytes, wanted.seed);
     }
     if entries.is_empty() {
         let fault = Fault::new(Kind::Data, "the corpus is empty: no file was found")
             .at(listing.description.join(", "));
-        return Err(match extensions.is_empty() {
-            true => fault.remedy("name a folder, files, a glob or JSON lines that hold text"),
-            false => fault
+        return Err(match (extensions.is_empty(), listing.left_out == LeftOut::default()) {
+            (true, true) => fault.remedy("name a folder, files, a glob or JSON lines that hold text"),
+            (true, false) => fault.found(LEFT_OUT).remedy(TAKE_THEM),
+            (false, _) => fault
                 .found(format!("no file ending in {}", extensions.join(", ")))
                 .remedy("name other extensions, or another source"),
         });
     }
-    Ok(Listing { entries, description: listing.description })
+    Ok(Listing { entries, ..listing })
 }
 
-fn add_source(source: &str, extensions: &[String], out: &Path, listing: &mut Listing) -> Result<()> {
+const LEFT_OUT: &str = "hidden files or a .gitignore, and nothing beside what they leave";
+const TAKE_THEM: &str = "to read hidden files too and those that .gitignore names, say --all-files";
+
+/// The absolute path of a folder that need not be there yet, without links.
+fn without_links(folder: &Path) -> Result<PathBuf> {
+    let io = |e: std::io::Error| Fault::io("find the output folder", folder, &e);
+    let absolute = std::path::absolute(folder).map_err(io)?;
+    let mut missing = Vec::new();
+    for above in absolute.ancestors() {
+        if let Ok(found) = above.canonicalize() {
+            return Ok(missing.iter().rev().fold(found, |path, name| path.join(name)));
+        }
+        missing.extend(above.file_name());
+    }
+    Ok(absolute)
+}
+
+fn add_source(source: &str, extensions: &[String], passing: Passing, listing: &mut Listing) -> Result<()> {
     let path = Path::new(source);
-    let filter = Filter { extensions, skip_folders: &[], largest_file: u64::MAX };
     if source == "auto" {
-        let found = auto::find(extensions, out)?;
+        let found = auto::find(extensions, passing.out)?;
         listing.entries.extend(found.entries);
         listing.description.extend(found.description);
-    } else if path.is_dir() {
-        walk(path, path, &filter, out, &mut listing.entries)?;
-        listing.description.push(format!("folder {source}"));
-    } else if path.is_file() {
-        let folder = path.parent().unwrap_or(Path::new(""));
-        listing.entries.push(entry(path, folder, false)?);
-        listing.description.push(format!("file {source}"));
-    } else if source.contains(['*', '?', '[']) {
-        add_glob(source, listing)?;
-    } else {
-        return Err(Fault::new(Kind::Data, "a source of text is missing")
-            .at(source)
-            .remedy("name a folder, a file, a glob, or `auto`"));
+        return Ok(());
+    }
+    refuse_in_out(path, source, passing.out)?;
+    let metadata = std::fs::metadata(path);
+    match &metadata {
+        Ok(found) if found.is_dir() => {
+            let filter = Filter { extensions, largest_file: u64::MAX };
+            add_folder(path, path, &filter, passing, listing)?;
+            listing.description.push(format!("folder {source}"));
+        }
+        Ok(found) if found.is_file() => {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            listing.entries.push(entry(path, folder, false)?);
+            listing.description.push(format!("file {source}"));
+        }
+        Ok(found) => {
+            return Err(Fault::new(Kind::Data, "a source cannot be read three times over, as a file can")
+                .at(source)
+                .found(what_it_is(found.file_type()))
+                .remedy("write its text to a file, and name that"));
+        }
+        Err(_) if source.contains(['*', '?', '[']) => add_glob(source, passing, listing)?,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Fault::new(Kind::Data, "a source of text is missing")
+                .at(source)
+                .remedy("name a folder, a file, a glob, or `auto`"));
+        }
+        Err(e) => return Err(Fault::io("read the text", path, e)),
     }
     Ok(())
 }
 
-fn add_glob(pattern: &str, listing: &mut Listing) -> Result<()> {
-    let paths = glob::glob(pattern)
-        .map_err(|e| Fault::new(Kind::Usage, "a source is neither a path nor a glob").at(pattern).found(e))?;
+/// Refuses to read what `out` holds.
+fn refuse_in_out(path: &Path, source: &str, out: &Path) -> Result<()> {
+    match path.canonicalize() {
+        Ok(path) if path.starts_with(out) => {
+            let fault = Fault::new(Kind::Usage, "a source lies in the output folder").at(source);
+            Err(fault.remedy("name another folder with --out"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a path is that is neither a file nor a folder.
+fn what_it_is(kind: std::fs::FileType) -> &'static str {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        if kind.is_fifo() {
+            return "a pipe";
+        } else if kind.is_char_device() {
+            return "a terminal or another device of characters";
+        } else if kind.is_block_device() {
+            return "a disk";
+        } else if kind.is_socket() {
+            return "a socket";
+        }
+    }
+    let _ = kind;
+    "neither a file nor a folder"
+}
+
+fn add_glob(source: &str, passing: Passing, listing: &mut Listing) -> Result<()> {
     let is_plain = |part: &Component| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']);
-    let folder: PathBuf = Path::new(pattern).components().take_while(is_plain).collect();
+    let parts: Vec<Component> = Path::new(source).components().collect();
+    let plain = parts.iter().take_while(|part| is_plain(part)).count();
+    let folder: PathBuf = parts[..plain].iter().collect();
+    let pattern = slashed(&parts[plain..].iter().collect::<PathBuf>());
+    let pattern = glob::Pattern::new(&pattern)
+        .map_err(|e| Fault::new(Kind::Usage, "a source is neither a path nor a glob").at(source).found(e))?;
+    // `*` ends at a `/`; `**` does not.
+    let options = MatchOptions { require_literal_separator: true, ..MatchOptions::default() };
+    let root = if plain == 0 { Path::new(".") } else { &folder };
+    refuse_in_out(root, source, passing.out)?;
+    let mut left_out = LeftOut::default();
+    let found = match root.is_dir() {
+        true => walk(root, passing, &mut left_out)?,
+        false => Vec::new(),
+    };
     let before = listing.entries.len();
-    for path in paths {
-        let path = path.map_err(|e| Fault::io("list a folder", e.path(), e.error()))?;
-        if path.is_file() {
-            listing.entries.push(entry(&path, &folder, false)?);
+    for file in found {
+        let below = file.path.strip_prefix(root).unwrap_or(&file.path);
+        if pattern.matches_with(&slashed(below), options) {
+            listing.entries.push(entry(&folder.join(below), &folder, false)?);
         }
     }
     if listing.entries.len() == before {
-        return Err(Fault::new(Kind::Data, "a glob matches no file")
-            .at(pattern)
-            .remedy("`**` matches any number of folders; quote the glob so that the shell leaves it alone"));
+        let fault = Fault::new(Kind::Data, "a glob matches no file").at(source);
+        return Err(match left_out == LeftOut::default() {
+            true => fault.remedy(
+                "`**` matches any number of folders, but follows no links to folders; quote the glob so that the \
+                 shell leaves it alone",
+            ),
+            false => fault.found("hidden files or a .gitignore beside it").remedy(TAKE_THEM),
+        });
     }
-    listing.description.push(format!("files {pattern}"));
+    listing.left_out.add(left_out);
+    listing.description.push(format!("files {source}"));
     Ok(())
 }
 
 /// Adds the files below `folder` that pass `filter`, named relative to `base`.
-pub fn walk(folder: &Path, base: &Path, filter: &Filter, out: &Path, entries: &mut Vec<Entry>) -> Result<()> {
-    let is_wanted = |entry: &walkdir::DirEntry| {
-        let name = entry.file_name().to_string_lossy();
-        let is_skipped = entry.file_type().is_dir()
-            && (filter.skip_folders.iter().any(|skip| *skip == name)
-                || entry.path().canonicalize().is_ok_and(|path| path == out));
-        entry.depth() == 0 || !(name.starts_with('.') || is_skipped)
-    };
-    for found in WalkDir::new(folder).into_iter().filter_entry(is_wanted) {
-        let found = found.map_err(|e| {
-            let path = e.path().unwrap_or(folder).to_path_buf();
-            Fault::io("list a folder", &path, &std::io::Error::from(e))
-        })?;
-        if !found.file_type().is_file() {
-            continue;
-        }
-        let extension = found.path().extension().unwrap_or_default().to_string_lossy().to_lowercase();
-        if filter.extensions.is_empty() || filter.extensions.contains(&extension) {
-            let entry = entry(found.path(), base, filter.extensions.is_empty())?;
+pub fn add_folder(
+    folder: &Path,
+    base: &Path,
+    filter: &Filter,
+    passing: Passing,
+    listing: &mut Listing,
+) -> Result<()> {
+    for found in walk(folder, passing, &mut listing.left_out)? {
+        let extension = found.path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        let is_wanted = filter.extensions.is_empty() || filter.extensions.contains(&extension);
+        if is_wanted && !found.is_link {
+            let entry = entry(&found.path, base, filter.extensions.is_empty())?;
             if entry.bytes <= filter.largest_file {
-                entries.push(entry);
+                listing.entries.push(entry);
             }
         }
     }
     Ok(())
 }
 
+/// A path with `/` on every system.
+fn slashed(path: &Path) -> String {
+    let parts: Vec<_> = path.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+    parts.join("/")
+}
+
 fn entry(path: &Path, base: &Path, refuse_binary: bool) -> Result<Entry> {
     let bytes = std::fs::metadata(path).map_err(|e| Fault::io("read the text", path, &e))?.len();
     let below = path.strip_prefix(base).unwrap_or(path);
-    let parts: Vec<_> = below.components().map(|part| part.as_os_str().to_string_lossy()).collect();
     let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     let format = match extension.as_str() {
         "jsonl" | "ndjson" => Format::JsonLines,
         _ => Format::Text,
     };
-    let relative = parts.join("/");
+    let relative = slashed(below);
     Ok(Entry { path: path.to_path_buf(), relative, format, bytes, cut: false, refuse_binary })
 }
 

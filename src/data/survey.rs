@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use super::meta::Skipped;
 use super::pieces::{Next, Piece, Reader};
 use super::prepare::{Progress, Report, Stage};
-use super::sources::{Entry, key};
+use super::sources::{Entry, Listing, key};
 use crate::fault::{Fault, Kind, Result};
 
 /// A file that is text, and the hash of what was read of it.
@@ -43,11 +43,12 @@ fn document_key(entry: &Entry, seed: u64, line: u64) -> u64 {
 
 /// Reads every file once. About `valid_share` of the documents come to lie below the threshold; where there
 /// are two or more, at least one does and at least one does not.
-pub fn survey(entries: Vec<Entry>, valid_share: f64, seed: u64, report: Report) -> Result<Survey> {
+pub fn survey(listing: Listing, valid_share: f64, seed: u64, report: Report) -> Result<Survey> {
+    let Listing { entries, left_out, .. } = listing;
     let total = entries.iter().map(|entry| entry.bytes).sum();
     let (mut done, mut bytes) = (0, 0);
     let mut all = Keys::default();
-    let mut skipped = Skipped::default();
+    let mut skipped = Skipped { left_out, ..Skipped::default() };
     let mut hasher = Sha256::new();
     let mut files = Vec::new();
     for entry in entries {
@@ -66,14 +67,20 @@ pub fn survey(entries: Vec<Entry>, valid_share: f64, seed: u64, report: Report) 
                     }
                 }
                 Next::End => break true,
-                Next::NotUtf8 => {
+                Next::NotUtf8(what) => {
                     skipped.not_utf8 += 1;
+                    skipped.first.get_or_insert_with(|| format!("{}: {what}", entry.path.display()));
                     break false;
                 }
             }
         };
         done += entry.bytes;
-        skipped.not_utf8 += reader.skipped_lines;
+        let lines = std::mem::take(&mut reader.skipped);
+        skipped.not_utf8 += lines.not_utf8;
+        skipped.malformed += lines.malformed;
+        if let Some((line, what)) = lines.first {
+            skipped.first.get_or_insert_with(|| format!("{}, line {line}: {what}", entry.path.display()));
+        }
         if !is_text {
             continue;
         }
@@ -87,13 +94,27 @@ pub fn survey(entries: Vec<Entry>, valid_share: f64, seed: u64, report: Report) 
     }
     report(Progress { stage: Stage::Survey, done: total, total });
     if bytes == 0 || all.count == 0 {
-        return Err(Fault::new(Kind::Data, "the corpus is empty: no file holds text")
-            .found(format!("{} not UTF-8, {} binary, the others empty", skipped.not_utf8, skipped.binary))
-            .remedy("only UTF-8 text can be read"));
+        return Err(empty(&skipped));
     }
     let sha256 = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     let threshold = all.threshold(valid_share);
     Ok(Survey { files, bytes, skipped, threshold, sha256 })
+}
+
+/// What there was instead of text.
+fn empty(skipped: &Skipped) -> Fault {
+    let mut found = format!("{} not UTF-8, {} binary", skipped.not_utf8, skipped.binary);
+    if skipped.malformed > 0 {
+        found += &format!(", {} lines without a document", skipped.malformed);
+    }
+    found += ", the others empty";
+    if let Some(first) = &skipped.first {
+        found += &format!(" (the first is {first})");
+    }
+    Fault::new(Kind::Data, "the corpus is empty: no file holds text").found(found).remedy(
+        "only text in UTF-8 can be read (of UTF-16, `iconv -f UTF-16 -t UTF-8` makes it), and of JSON lines objects \
+         whose `text` or `content` is a string",
+    )
 }
 
 /// What there is to know of the keys of some documents.
@@ -167,7 +188,7 @@ impl<'a> Pieces<'a> {
                     self.done += reader.bytes();
                     self.reader = None;
                 }
-                Next::End | Next::NotUtf8 => {
+                Next::End | Next::NotUtf8(_) => {
                     return Err(Fault::new(Kind::Data, "a file changed while it was being read")
                         .at(file.entry.path.display())
                         .remedy("prepare again once nothing writes to the source"));

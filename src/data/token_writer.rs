@@ -1,16 +1,18 @@
 //! Writing a token file: documents in, whole chunks out.
 
-use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
+use std::fs::File;
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 
 use super::meta::{Dtype, Part};
-use super::whole_file::WholeFile;
 use crate::fault::{Fault, Result};
+use crate::files::replace_with;
 
 /// Writes one part of a corpus. A document's tail that fills no chunk is dropped, or, when packing, goes on
 /// into the next document with the end-of-text token between.
 pub struct ChunkWriter {
-    file: WholeFile,
+    path: PathBuf,
+    file: BufWriter<File>,
     dtype: Dtype,
     chunk: usize,
     /// The end-of-text token, when packing.
@@ -27,16 +29,14 @@ pub struct ChunkWriter {
 }
 
 impl ChunkWriter {
-    /// Begins `folder/name`.
-    pub fn create(
-        folder: &Path,
-        name: &str,
-        dtype: Dtype,
-        chunk: usize,
-        packed: Option<u32>,
-    ) -> Result<Self> {
+    /// Begins the file `path`, which must not be there.
+    pub fn create(path: PathBuf, dtype: Dtype, chunk: usize, packed: Option<u32>) -> Result<Self> {
+        // Read too, for what is moved to another part at the end.
+        let file = File::options().read(true).write(true).create_new(true).open(&path);
+        let file = file.map_err(|e| Fault::io("write the tokens", &path, &e))?;
         Ok(Self {
-            file: WholeFile::create(folder, name)?,
+            path,
+            file: BufWriter::with_capacity(1 << 18, file),
             dtype,
             chunk,
             packed,
@@ -53,7 +53,8 @@ impl ChunkWriter {
     pub fn push(&mut self, tokens: &[u32]) -> Result<()> {
         self.pending.extend_from_slice(tokens);
         let whole = self.pending.len() / self.chunk * self.chunk;
-        self.file.write(&to_bytes(&self.pending[..whole], self.dtype))?;
+        let bytes = to_bytes(&self.pending[..whole], self.dtype);
+        self.file.write_all(&bytes).map_err(|e| self.failed(&e))?;
         self.pending.drain(..whole);
         self.add_chunks((whole / self.chunk) as i64);
         Ok(())
@@ -83,18 +84,20 @@ impl ChunkWriter {
     /// Moves the last `chunks` chunks to the end of `to`.
     pub fn move_end(&mut self, to: &mut Self, chunks: u64) -> Result<()> {
         let span = (self.chunk * self.dtype.bytes()) as u64;
-        let path = self.file.target().to_path_buf();
-        let io = |e: std::io::Error| Fault::io("move tokens between two files", &path, &e);
-        let file = self.file.flushed()?;
         let begin = (self.part.chunks - chunks) * span;
-        file.seek(SeekFrom::Start(begin)).map_err(io)?;
-        let mut chunk = vec![0; span as usize];
-        for _ in 0..chunks {
-            file.read_exact(&mut chunk).map_err(io)?;
-            to.file.write(&chunk)?;
-        }
-        file.set_len(begin).map_err(io)?;
-        file.seek(SeekFrom::End(0)).map_err(io)?;
+        let mut move_them = || {
+            self.file.flush()?;
+            let file = self.file.get_mut();
+            file.seek(SeekFrom::Start(begin))?;
+            let mut chunk = vec![0; span as usize];
+            for _ in 0..chunks {
+                file.read_exact(&mut chunk)?;
+                to.file.write_all(&chunk)?;
+            }
+            file.set_len(begin)?;
+            file.seek(SeekFrom::End(0)).map(|_| ())
+        };
+        move_them().map_err(|e| Fault::io("move tokens between two files", &self.path, &e))?;
         self.add_chunks(-(chunks as i64));
         to.add_chunks(chunks as i64);
         Ok(())
@@ -106,9 +109,13 @@ impl ChunkWriter {
         self.pending.clear();
     }
 
-    /// Gives the file its name.
-    pub fn finish(self) -> Result<()> {
-        self.file.finish()
+    /// Brings the file to the disk.
+    pub fn finish(mut self) -> Result<()> {
+        self.file.flush().and_then(|()| self.file.get_ref().sync_all()).map_err(|e| self.failed(&e))
+    }
+
+    fn failed(&self, error: &std::io::Error) -> Fault {
+        Fault::io("write the tokens", &self.path, error)
     }
 
     fn add_chunks(&mut self, chunks: i64) {
@@ -121,13 +128,13 @@ impl ChunkWriter {
 ///
 /// Panics where a token does not fit `dtype`.
 pub fn write_token_file(path: &Path, tokens: &[u32], dtype: Dtype) -> Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let mut file = WholeFile::create(folder, &name)?;
-    for block in tokens.chunks(1 << 16) {
-        file.write(&to_bytes(block, dtype))?;
-    }
-    file.finish()
+    replace_with(path, |out| {
+        for block in tokens.chunks(1 << 16) {
+            let written = out.write_all(&to_bytes(block, dtype));
+            written.map_err(|e| Fault::io("write the tokens", path, &e))?;
+        }
+        Ok(())
+    })
 }
 
 fn to_bytes(tokens: &[u32], dtype: Dtype) -> Vec<u8> {

@@ -1,150 +1,167 @@
 //! The tokenizer: a byte-level BPE learned from the corpus, or one that exists.
+//!
+//! A `tokenizer.json` is a user's input: the library that reads it panics on some. So it is parsed and checked here
+//! first, and whatever the library panics with, then or later, is a fault of the data.
 
-use std::path::Path;
+use std::fmt::Display;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
-use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
-use tokenizers::normalizers::NFC;
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::{AddedToken, ProgressFormat, Tokenizer, TokenizerBuilder};
+use rayon::prelude::*;
+use tokenizers::Tokenizer;
 
-use super::prepare::{Progress, Report, Stage};
-use super::survey::{Pieces, Survey};
-use crate::fault::{Fault, Kind, Result};
+use super::learn;
+use super::prepare::Report;
+use super::survey::Survey;
+use super::tokenizer_json::{Checked, END_OF_TEXT, LARGEST_VOCAB};
+use crate::fault::{Fault, Kind, Result, contain};
 
-/// The token that stands between documents.
-pub const END_OF_TEXT: &str = "<|endoftext|>";
+/// A longer file is no tokenizer; the largest in use have a tenth of it.
+const LONGEST_FILE: u64 = 256 << 20;
 
-/// One token for each byte, and the end of text.
-pub const SMALLEST_VOCAB: usize = 257;
-
-/// How much text the tokenizer is learned from; of a larger corpus, pieces of it, evenly spaced.
-///
-/// More changes the merges little, and this bounds the memory of learning, which grows with the number of
-/// distinct words; it also keeps the trainer's 32-bit counts of pairs from overflowing.
-const LEARN_BYTES: u64 = 1 << 30;
+/// Every kind of character that a tokenizer must do something with.
+const PROBE: &str =
+    "def f(x): return 'it''s' + \"Zürich\"\n\t  \u{4e2d}\u{6587} 0123 \u{1f600}\r\n<|endoftext|> \0";
 
 /// A tokenizer and the file it is kept in.
 pub struct LoadedTokenizer {
     tokenizer: Tokenizer,
-    /// The contents of `tokenizer.json`.
+    path: PathBuf,
+    /// The contents of `tokenizer.json`, put right where it had to be.
     pub json: Vec<u8>,
     /// One more than the largest id.
     pub vocab_size: usize,
-    /// The id of [`END_OF_TEXT`], where the tokenizer has it.
+    /// The id of `<|endoftext|>`, where the tokenizer has it. No text turns into it.
     pub end_of_text: Option<u32>,
+    /// What was put right, each a sentence.
+    pub notes: Vec<String>,
 }
 
 impl LoadedTokenizer {
     /// Learns a byte-level BPE of `vocab_size` tokens from the corpus, with GPT-2's pre-tokenizer.
     pub fn learn(survey: &Survey, vocab_size: usize, report: Report) -> Result<Self> {
-        let fault = |e| Fault::new(Kind::Data, "the tokenizer could not be learned").found(e);
-        let byte_level = ByteLevel::new(false, true, true);
-        let mut tokenizer = TokenizerBuilder::<BPE, NFC, ByteLevel, ByteLevel, ByteLevel>::default()
-            .with_model(BPE::default())
-            .with_normalizer(None)
-            .with_pre_tokenizer(Some(byte_level))
-            .with_post_processor(None)
-            .with_decoder(Some(byte_level))
-            .build()
-            .map_err(fault)?;
-        let mut trainer = BpeTrainerBuilder::new()
-            .vocab_size(vocab_size)
-            .show_progress(false)
-            .progress_format(ProgressFormat::Silent)
-            .special_tokens(vec![AddedToken::from(END_OF_TEXT, true)])
-            .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
-            .build();
-        let mut texts =
-            Texts { pieces: Pieces::new(&survey.files), total: survey.bytes, number: 0, report, fault: None };
-        tokenizer.train(&mut trainer, &mut texts).map_err(fault)?;
-        if let Some(fault) = texts.fault {
-            return Err(fault);
-        }
-        let json = tokenizer.to_string(true).map_err(fault)?.into_bytes();
-        Self::from_json(json).map_err(fault)
+        Self::from_json(learn::learn(survey, vocab_size, report)?, Path::new("the learned tokenizer"))
     }
 
     /// Reads a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// [`Kind::Data`] where it cannot be used, whatever it holds; [`Kind::Io`].
     pub fn read(path: &Path) -> Result<Self> {
-        let json = std::fs::read(path).map_err(|e| Fault::io("read the tokenizer", path, &e))?;
-        Self::from_json(json).map_err(|e| {
-            Fault::new(Kind::Data, "the tokenizer cannot be used")
-                .at(path.display())
-                .found(e)
-                .remedy("name a tokenizer.json of Hugging Face `tokenizers`")
-        })
+        let io = |e: std::io::Error| Fault::io("read the tokenizer", path, &e);
+        let mut json = Vec::new();
+        File::open(path).and_then(|file| file.take(LONGEST_FILE + 1).read_to_end(&mut json)).map_err(io)?;
+        if json.len() as u64 > LONGEST_FILE {
+            return Err(unusable(path, format_args!("more than {} MiB", LONGEST_FILE >> 20)));
+        }
+        Self::from_json(json, path)
     }
 
-    fn from_json(json: Vec<u8>) -> tokenizers::Result<Self> {
-        let mut tokenizer = Tokenizer::from_bytes(&json)?;
+    fn from_json(json: Vec<u8>, path: &Path) -> Result<Self> {
+        let Checked { json, notes, added } = Checked::new(json).map_err(|found| unusable(path, found))?;
+        let loaded = contain(|| Self::load(&json, &added)).map_err(|panic| foreign(path, panic))?;
+        let (tokenizer, vocab_size) = loaded.map_err(|found| unusable(path, found))?;
+        let end_of_text = tokenizer.token_to_id(END_OF_TEXT);
+        let loaded = Self { tokenizer, path: path.to_owned(), json, vocab_size, end_of_text, notes };
+
+        // Now, and not after an hour of encoding. A text that it refuses need not be in the corpus.
+        for probe in [PROBE, END_OF_TEXT] {
+            let ids =
+                contain(|| loaded.ids(probe)).map_err(|panic| foreign(path, panic))?.unwrap_or_default();
+            if end_of_text.is_some_and(|id| ids.contains(&id)) {
+                return Err(unusable(
+                    path,
+                    format_args!("that it takes the text {END_OF_TEXT} for the token"),
+                ));
+            }
+        }
+        Ok(loaded)
+    }
+
+    /// The library's tokenizer and its number of tokens; `added` are tokens with the ids that they must get.
+    fn load(json: &[u8], added: &[(String, u64)]) -> std::result::Result<(Tokenizer, usize), String> {
+        let text = |e: tokenizers::Error| e.to_string();
+        let mut tokenizer = Tokenizer::from_bytes(json).map_err(text)?;
         // Chunks do the cutting; and what is text in a document must not turn into the end of one.
-        tokenizer.with_truncation(None)?;
+        tokenizer.with_truncation(None).map_err(text)?;
         tokenizer.with_padding(None);
         tokenizer.set_encode_special_tokens(true);
-        let largest = tokenizer.get_vocab(true).into_values().max().ok_or("a vocabulary without tokens")?;
-        let end_of_text = tokenizer.token_to_id(END_OF_TEXT);
-        Ok(Self { tokenizer, json, vocab_size: largest as usize + 1, end_of_text })
+        // The library numbers added tokens itself, and only logs where the file says otherwise.
+        for (content, id) in added {
+            let given = tokenizer.token_to_id(content).map(u64::from);
+            if given != Some(*id) {
+                let given = given.map_or("none".to_owned(), |id| id.to_string());
+                return Err(format!(
+                    "the added token {content:?} with the id {id}, where its place gives {given}"
+                ));
+            }
+        }
+        let mut ids: Vec<u32> = tokenizer.get_vocab(true).into_values().collect();
+        ids.sort_unstable();
+        if let Some(two) = ids.windows(2).find(|two| two[0] == two[1]) {
+            return Err(format!("two tokens with the id {}", two[0]));
+        }
+        let vocab_size = *ids.last().ok_or("a vocabulary without tokens")? as usize + 1;
+        if vocab_size > LARGEST_VOCAB {
+            return Err(format!(
+                "the id {}, where a model has at most {LARGEST_VOCAB} tokens",
+                vocab_size - 1
+            ));
+        }
+        Ok((tokenizer, vocab_size))
     }
 
-    /// Encodes `texts`, one after the other's end, on all cores.
-    pub fn encode(&self, texts: Vec<String>) -> Result<Vec<tokenizers::Encoding>> {
-        self.tokenizer
-            .encode_batch_fast(texts, false)
-            .map_err(|e| Fault::new(Kind::Data, "the tokenizer cannot encode the text").found(e))
+    /// The tokens of each text, computed on all cores.
+    ///
+    /// # Errors
+    /// [`Kind::Data`] where the tokenizer fails on a text.
+    pub fn encode(&self, texts: Vec<String>) -> Result<Vec<Vec<u32>>> {
+        texts.into_par_iter().map(|text| self.encode_one(&text)).collect()
     }
-}
 
-impl LoadedTokenizer {
     /// The tokens of one text.
+    ///
+    /// # Errors
+    /// [`Kind::Data`] where the tokenizer fails on it.
     pub fn encode_one(&self, text: &str) -> Result<Vec<u32>> {
-        let mut encodings = self.encode(vec![text.to_owned()])?;
-        Ok(encodings.pop().map(|encoding| encoding.get_ids().to_vec()).unwrap_or_default())
+        let failed = |found: String| {
+            Fault::new(Kind::Data, "the tokenizer cannot encode the text")
+                .at(self.path.display())
+                .found(found)
+        };
+        contain(|| self.ids(text)).and_then(|ids| ids).map_err(failed)
+    }
+
+    /// What the library says, or panics.
+    fn ids(&self, text: &str) -> std::result::Result<Vec<u32>, String> {
+        let encoding = self.tokenizer.encode_fast(text, false).map_err(|e| e.to_string())?;
+        let ids = encoding.get_ids().to_vec();
+        match ids.iter().find(|&&id| id as usize >= self.vocab_size) {
+            Some(id) => Err(format!("the id {id}, which is no token's")),
+            None => Ok(ids),
+        }
     }
 
     /// Turns tokens into text one by one: a token that ends within a character gives nothing until the rest is there.
     pub fn decoder(&self) -> impl FnMut(u32) -> Result<Option<String>> + '_ {
+        let failed = |found: String| {
+            Fault::new(Kind::Data, "the tokenizer cannot turn a token into text")
+                .at(self.path.display())
+                .found(found)
+        };
         let mut stream = self.tokenizer.decode_stream(false);
-        move |token| {
-            let piece = stream.step(token);
-            piece.map_err(|e| Fault::new(Kind::Data, "the tokenizer cannot turn a token into text").found(e))
-        }
+        move |token| contain(|| stream.step(token)).map_err(failed)?.map_err(|e| failed(e.to_string()))
     }
 }
 
-/// The texts to learn from. The trainer wants an iterator of strings, so a fault waits inside for its end.
-struct Texts<'a> {
-    pieces: Pieces<'a>,
-    total: u64,
-    /// How many pieces have been read.
-    number: u64,
-    report: Report<'a>,
-    fault: Option<Fault>,
+fn unusable(path: &Path, found: impl Display) -> Fault {
+    Fault::new(Kind::Data, "the tokenizer cannot be used")
+        .at(path.display())
+        .found(found)
+        .remedy("name a whole tokenizer.json of Hugging Face `tokenizers`")
 }
 
-impl Iterator for Texts<'_> {
-    type Item = String;
-
-    fn next(&mut self) -> Option<String> {
-        loop {
-            let piece = match self.pieces.next_piece() {
-                Ok(Some((_, piece))) => piece,
-                Ok(None) => {
-                    (self.report)(Progress { stage: Stage::Merge, done: 0, total: 0 });
-                    return None;
-                }
-                Err(fault) => {
-                    self.fault = Some(fault);
-                    return None;
-                }
-            };
-            (self.report)(Progress { stage: Stage::Learn, done: self.pieces.done(), total: self.total });
-            let taken = |pieces: u64| {
-                u128::from(pieces) * u128::from(LEARN_BYTES) / u128::from(self.total.max(LEARN_BYTES))
-            };
-            self.number += 1;
-            if taken(self.number) > taken(self.number - 1) {
-                return Some(piece.text);
-            }
-        }
-    }
+fn foreign(path: &Path, panic: impl Display) -> Fault {
+    unusable(path, format_args!("what the library `tokenizers` stumbles over ({panic})"))
 }
