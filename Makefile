@@ -1,13 +1,15 @@
 # The two commands: `make demo` and `make test`. Both bring what is missing first and say so.
-# macOS and Windows need no make: `cargo run --release -- demo` and `cargo test` do the same.
+# macOS and Windows need no make: `cargo run --release -- demo` does the same, and `cargo test` all but what needs tools
+# that are no part of this project (the feature `outside-tools`).
 
 CARGO ?= cargo
 
-.PHONY: help demo test build lint tools vulkan swiftshader chromium tensorboard
+.PHONY: help demo test oldest build lint tools vulkan swiftshader chromium tensorboard
 
 help:
 	@echo 'make demo    train four small models on source code and draw their attention into runs/demo'
-	@echo 'make test    everything CI runs: format, lints, the suite, and the kernels once more on SwiftShader'
+	@echo 'make test    format, lints, the whole suite, and the kernels once more on SwiftShader'
+	@echo 'make oldest  check that the oldest Rust of Cargo.toml builds it; CI does this after the tests'
 	@echo 'make build   target/release/normfree'
 	@echo 'make lint    format and lints alone'
 
@@ -20,10 +22,15 @@ build: vulkan
 lint: tools
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
 
 test: vulkan swiftshader chromium tensorboard lint
-	$(CARGO) test --locked
-	.ci/on-swiftshader $(CARGO) test --locked --test suite ops::
+	$(CARGO) test --locked --all-features
+	.ci/on-swiftshader $(CARGO) test --locked --all-features --test suite ops::
+
+# What users build, with the toolchain that Cargo.toml and README promise will do.
+oldest:
+	.ci/on-oldest-rust check --locked --all-targets
 
 # The formatter and the lints, which a minimal toolchain lacks.
 tools:

@@ -21,5 +21,6 @@ mod shaders;
 mod structure;
 mod study;
 mod support;
+#[cfg(feature = "outside-tools")]
 mod tensorboard;
 mod training;

@@ -1,12 +1,17 @@
 //! Reading run folders, statistics of entropies, and the pictures, tables and pages made from them.
 
+#[cfg(feature = "outside-tools")]
 mod browser;
+#[cfg(feature = "outside-tools")]
 mod diverged;
 mod folders;
+#[cfg(feature = "outside-tools")]
 mod heads;
 mod names;
+#[cfg(feature = "outside-tools")]
 mod page;
 mod study;
+mod summary;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -153,6 +153,51 @@ fn override_constants_have_no_defaults() {
     assert!(overrides > 20, "the search finds nothing any more");
 }
 
+/// The command that cargo's tests are run with, or whichever is on the path.
+fn cargo() -> std::process::Command {
+    let mut command = std::process::Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// Major, minor and patch of a version of Rust.
+fn version(text: &str) -> [u32; 3] {
+    let mut parts = text.split('.').map(|part| part.parse().unwrap());
+    [(); 3].map(|()| parts.next().unwrap_or(0))
+}
+
+/// Of the packages that a build on this machine takes; with the feature `outside-tools` of all that Cargo.lock has for
+/// any system, for which cargo may ask the index.
+#[test]
+fn no_locked_package_asks_for_a_newer_rust() {
+    let host = {
+        let output = std::process::Command::new("rustc").arg("-vV").output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().find_map(|line| line.strip_prefix("host: ")).unwrap().to_owned()
+    };
+    let mut command = cargo();
+    command.args(["metadata", "--locked", "--format-version", "1"]);
+    if !cfg!(feature = "outside-tools") {
+        command.args(["--offline", "--filter-platform", &host]);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    assert!(packages.len() > 100, "the search finds nothing any more: {}", packages.len());
+    let ours = version(env!("CARGO_PKG_RUST_VERSION"));
+    let newer: Vec<String> = (packages.iter())
+        .filter(|package| package["rust_version"].as_str().is_some_and(|asked| version(asked) > ours))
+        .map(|package| {
+            format!("{} {} asks for {}", package["name"], package["version"], package["rust_version"])
+        })
+        .collect();
+    assert!(newer.is_empty(), "Cargo.toml says {}: {newer:?}", env!("CARGO_PKG_RUST_VERSION"));
+    // The README says the same.
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    assert!(readme.contains(&format!("Rust {} or newer", env!("CARGO_PKG_RUST_VERSION"))));
+}
+
 /// Rooms of `src`, those that know others first.
 const ROOMS: [&str; 21] = [
     "cli",

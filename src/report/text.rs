@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 
 /// The font of the pictures, carried in the program: a picture looks the same on every machine.
 static FONT: LazyLock<FontRef<'static>> = LazyLock::new(|| {
-    FontRef::try_from_slice(epaint_default_fonts::UBUNTU_LIGHT).expect("the font inside the program is whole")
+    let font = include_bytes!("../../assets/ubuntu/Ubuntu-Light.ttf");
+    FontRef::try_from_slice(font).expect("the font inside the program is whole")
 });
 
 /// Text is measured in the PNG's font; SVG viewers may set a wider one.
