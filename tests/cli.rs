@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod finite;
+mod first_minutes;
 mod leftovers;
 mod moved;
 mod sealed;

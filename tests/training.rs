@@ -571,3 +571,29 @@ fn a_profile_has_every_dispatch() {
     assert!(times.iter().any(|time| op(time.node) == "attention" && time.seconds > 0.0), "{times:?}");
     assert!(times.iter().all(|time| time.entry.is_some() || time.copied > 0), "{times:?}");
 }
+
+/// Before the first step every kernel is compiled and loaded, and whoever listens hears how far that is.
+#[test]
+fn a_device_tells_what_it_compiles() {
+    use normfree::gpu::Stage;
+    use std::cell::RefCell;
+    use std::rc::Rc;
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let gpu = gpu();
+    let hear = told.clone();
+    gpu.listen(Some(Box::new(move |stage, done, all| hear.borrow_mut().push((stage, done, all)))));
+    let config = Config::parse(crate::cli::MODEL, "tiny.toml", &[]).unwrap();
+    let engine = normfree::train::engine::Engine::new(gpu, &config).unwrap();
+    let told = told.borrow();
+    let of = |stage| told.iter().filter(move |(of, _, _)| *of == stage).collect::<Vec<_>>();
+    let compiled = of(Stage::Compiling);
+    let all = compiled[0].2;
+    assert!(all > 10, "{told:?}");
+    for (done, heard) in compiled.iter().enumerate() {
+        assert_eq!(**heard, (Stage::Compiling, done.min(all), all), "{told:?}");
+    }
+    assert!(compiled.len() == all + 1, "{told:?}");
+    let loaded = of(Stage::Loading);
+    assert!(loaded.windows(2).all(|pair| pair[0].1 < pair[1].1 && pair[0].2 == all), "{told:?}");
+    assert_eq!(engine.gpu.counters().pipelines as usize, all + 1, "and the probe of lanes");
+}

@@ -1,6 +1,6 @@
 //! `normfree bench`.
 
-use super::picture::{picture_file, write_picture};
+use super::picture::{check_place, picture_file, write_picture};
 use super::{Global, Kernels, bytes, columns, duration, say};
 use crate::bench::products::{Extents, Products, Wanted, products};
 use crate::bench::{Bound, Ceilings, Host, KernelRow, Measured, Options, Part, Steps, measure};
@@ -60,7 +60,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
-    let device = global.options();
+    let device = global.open_options();
     if let Some(extents) = arguments.product {
         let wanted = Wanted { half: arguments.half, every_way: arguments.every_way };
         let measured = products(&device, arguments.rounds as usize, extents, wanted)?;
@@ -80,6 +80,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
             .at("--picture")
             .remedy("add `kernels` to --only, or leave --only out"));
     }
+    arguments.picture.as_deref().map_or(Ok(()), check_place)?;
     // Says that it is a software one; every part opens its own.
     let mut gpu = global.open()?;
     arguments.kernels.prepare(&mut gpu, &config, global)?;

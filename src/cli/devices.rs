@@ -23,7 +23,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
-    let (all, taken) = survey(&global.options())?;
+    let (all, taken) = survey(&global.open_options())?;
     if arguments.json {
         for adapter in &all {
             let mut value = serde_json::json!(adapter.description);

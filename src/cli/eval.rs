@@ -51,10 +51,13 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         })?;
     let data = corpus.folder().display().to_string();
     let chunks = arguments.chunks.unwrap_or(config.train.eval_chunks);
-    let gpu = global.open()?;
+    let (gpu, mut waiting) = global.open_for("loading the model")?;
     let bar = output::bar(global.quiet, "{pos} chunks, {elapsed}");
-    bar.enable_steady_tick(Duration::from_millis(200));
-    let mut watch = |chunks: usize| bar.set_position(chunks as u64);
+    let mut watch = |chunks: usize| {
+        waiting.end();
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar.set_position(chunks as u64);
+    };
     let loss = evaluate(gpu, &config, weights, corpus, chunks, &mut watch)?;
     bar.finish_and_clear();
     let eval = Eval { step: checkpoint.state().step, loss, ppl: loss.exp() };

@@ -21,12 +21,14 @@ mod stop;
 mod study;
 mod train;
 mod verify;
+mod waiting;
 
 use crate::cache;
 use crate::config::Config;
 use crate::fault::{self, Kind, Result};
 use crate::gpu::{Backend, Gpu, OpenOptions};
 use crate::ops::Choices;
+use crate::plan::Searched;
 use crate::shell;
 use crate::train::kernels;
 use crate::visible;
@@ -36,6 +38,7 @@ use output::say;
 use std::fmt::Display;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use waiting::Waiting;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -100,13 +103,11 @@ impl Kernels {
             return Ok(());
         }
         let start = Instant::now();
-        let mut begun = false;
-        let findings = kernels::prepare(gpu, config, self.retune, &mut |_, all| {
-            if self.retune && !begun {
-                global.note(format!("timing the kernels of {all} shapes against each other"));
-            }
-            begun = true;
+        let waiting = Waiting::begin("timing kernels", global);
+        let findings = kernels::prepare(gpu, config, self.retune, &mut |searched| {
+            waiting.text().set(search_state(searched, start.elapsed().as_secs_f64()));
         })?;
+        drop(waiting);
         for finding in &findings {
             for way in &finding.wrong {
                 global.note(format!(
@@ -130,6 +131,14 @@ impl Kernels {
         }
         Ok(())
     }
+}
+
+/// How far a search of kernels is after so many seconds.
+fn search_state(Searched { key, keys, share }: Searched, seconds: f64) -> String {
+    // Less tells nothing of the rest.
+    let known = share > 0.02 && seconds > 1.0;
+    let left = known.then(|| format!(", about {} left", duration(seconds * (1.0 - share) / share)));
+    format!("timing kernels: shape {} of {keys}{}", key + 1, left.unwrap_or_default())
 }
 
 #[derive(Debug, Subcommand)]
@@ -219,6 +228,7 @@ fn explain_panics() {
         if fault::is_contained() {
             return;
         }
+        waiting::wipe();
         progress::lower();
         let message = info.payload_as_str().unwrap_or("no message");
         let place = info.location().map(|place| format!(" ({place})")).unwrap_or_default();
@@ -237,19 +247,27 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Global {
     /// How the options say that a device is opened.
-    fn options(&self) -> OpenOptions {
+    fn open_options(&self) -> OpenOptions {
         let Self { device, backend, no_matrix_units, .. } = self.clone();
         OpenOptions { device, backend, no_matrix_units, ..OpenOptions::default() }
     }
 
     /// Opens the device a command computes on; says so where it is a software one that nobody asked for.
     fn open(&self) -> Result<Gpu> {
-        let gpu = Gpu::open(&self.options())?;
+        let gpu = Gpu::open(&self.open_options())?;
         let description = gpu.description();
         if description.software() && self.device.is_none() {
             self.note(format!("{}: {}", SOFTWARE_NOTE, description.name));
         }
         Ok(gpu)
+    }
+
+    /// Opens it as [`Self::open`] does, and says what takes long there from then on, until the other is dropped.
+    fn open_for(&self, what: &str) -> Result<(Gpu, Waiting)> {
+        let gpu = self.open()?;
+        let waiting = Waiting::begin(what, self);
+        gpu.listen(Some(waiting.text().of_device()));
+        Ok((gpu, waiting))
     }
 
     /// The options as they are typed on another command line.
@@ -372,6 +390,13 @@ mod tests {
         assert_eq!([0, 999, 1000, 5_324_800].map(thousands), ["0", "999", "1,000", "5,324,800"]);
         assert_eq!([17, 2048, 5 << 20].map(bytes), ["17 B", "2.0 KiB", "5.0 MiB"]);
         assert_eq!([4.4, 185.0, 3720.0].map(duration), ["4 s", "3 min 05 s", "1 h 02 min"]);
+    }
+
+    #[test]
+    fn a_search_tells_what_is_left() {
+        let at = |key, share, seconds| search_state(Searched { key, keys: 40, share }, seconds);
+        assert_eq!(at(0, 0.001, 0.5), "timing kernels: shape 1 of 40");
+        assert_eq!(at(9, 0.25, 20.0), "timing kernels: shape 10 of 40, about 1 min 00 s left");
     }
 
     #[test]

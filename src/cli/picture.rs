@@ -1,8 +1,9 @@
 //! Options that name a file for a picture.
 
-use crate::fault::Result;
-use crate::files::write_atomic;
+use crate::fault::{Fault, Result};
+use crate::files::{folder_of, write_atomic};
 use crate::report::picture::Picture;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// A file for a picture, whose name tells the format.
@@ -12,6 +13,18 @@ pub(super) fn picture_file(text: &str) -> std::result::Result<PathBuf, &'static 
         true => Ok(path),
         false => Err("a picture is an SVG or a PNG: name a file that ends in .svg or .png"),
     }
+}
+
+/// Whether a picture can be written there: asked before what it shows is measured, which takes minutes.
+///
+/// # Errors
+/// [`crate::fault::Kind::Io`].
+pub(super) fn check_place(path: &Path) -> Result<()> {
+    let refused = |e: &io::Error| Fault::io("write the file", path, e);
+    if path.is_dir() {
+        return Err(refused(&io::ErrorKind::IsADirectory.into()));
+    }
+    tempfile::tempfile_in(folder_of(path)).map(drop).map_err(|e| refused(&e))
 }
 
 /// Writes a picture in the format that the file's name asks for.

@@ -90,7 +90,10 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
                 .remedy("give a --prompt")
         })?);
     }
-    let mut reader = Reader::new(global.open()?, &config.model, weights)?;
+    let mut reader = {
+        let (gpu, _waiting) = global.open_for("loading the model")?;
+        Reader::new(gpu, &config.model, weights)?
+    };
     let Arguments { temperature, top_k, top_p, seed, .. } = *arguments;
     let mut sampler = Sampler::new(Sampling { temperature, top_k, top_p, seed });
     let mut stream = Stream::begin(&prompt, arguments.json)?;

@@ -2,7 +2,7 @@
 //! Ctrl-C ends the process. At any other time there is nothing to save: the process ends at once, and takes back what it
 //! has begun.
 
-use super::{output, progress};
+use super::{output, progress, waiting};
 use crate::fault::{Fault, Kind, Result};
 use crate::files::leftovers;
 use crate::shell;
@@ -172,6 +172,7 @@ fn leave(what: &str) -> ! {
     if tidying.is_ok() {
         let _ = is_done.recv_timeout(PATIENCE);
     }
+    waiting::wipe();
     progress::lower();
     output::tell(format_args!("{what}; go on with: {}", go_on()));
     output::flush(Some(PATIENCE));

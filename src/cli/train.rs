@@ -2,8 +2,9 @@
 
 use super::memory_plan::{Planned, choices};
 use super::memory_table::memory_table;
-use super::picture::{picture_file, write_picture};
+use super::picture::{check_place, picture_file, write_picture};
 use super::progress::{Display, TrainProgress};
+use super::waiting::Waiting;
 use super::{Global, Kernels, operations, say, stop, thousands};
 use crate::config::{Config, FREE};
 use crate::data::{Corpus, TokenFile};
@@ -114,19 +115,30 @@ pub(super) fn open(
         let Some(kernels) = kernels else {
             gpu.set_choices(choices_of(&folder));
             compare_environments(&folder, config, &gpu, global)?;
+            let mut waiting = Waiting::begin("checking data and checkpoint", global);
+            gpu.listen(Some(waiting.text().of_device()));
             let trainer = Trainer::resume(gpu, config, folder, &mut |event| {
                 if let Event::Note(note) = event {
+                    waiting.make_way();
                     global.note(note);
                 }
             })?;
+            drop(waiting);
             trainer.run_folder().write_config(&config.to_toml())?;
             return Ok(trainer);
         };
-        kernels.prepare(&mut gpu, config, global)?;
-        // First of all: with it, the folder can be resumed, and without it it can be begun anew.
-        folder.write_config(&config.to_toml())?;
-        folder.write_environment(&environment(config, &gpu))?;
-        Trainer::start(gpu, config, folder)
+        let mut waiting = Waiting::begin("checking data and weights", global);
+        let make_ready = |folder: &RunFolder| {
+            waiting.end();
+            kernels.prepare(&mut gpu, config, global)?;
+            // First of all: with it, the folder can be resumed, and without it it can be begun anew.
+            folder.write_config(&config.to_toml())?;
+            folder.write_environment(&environment(config, &gpu))?;
+            waiting = Waiting::begin("preparing the run", global);
+            gpu.listen(Some(waiting.text().of_device()));
+            Ok(gpu)
+        };
+        Trainer::start_on(make_ready, config, folder)
     })();
     if opened.is_ok() {
         stop::training_begins(go_on);
@@ -302,6 +314,7 @@ fn environment(config: &Config, gpu: &Gpu) -> Value {
 
 /// Says what a run would take. Makes nothing but pictures, and allocates nothing on the device.
 fn dry_run(config: &Config, arguments: &Arguments, global: &Global) -> Result<()> {
+    arguments.memory_picture.iter().try_for_each(|path| check_place(path))?;
     let gpu = global.open()?;
     let blueprint = Blueprint::new(config, gpu.traits());
     let data = data_bytes(config, global)?;

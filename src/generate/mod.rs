@@ -61,6 +61,7 @@ impl Reader {
         }
         load(&gpu, &store, weights)?;
         let [next, many] = Plan::build_all(&gpu, [&next, &many], &store)?;
+        Plan::load_kernels(&gpu, &[&next, &many])?;
         gpu.keep_pipelines();
         for plan in [&next, &many] {
             plan.fix(&gpu)?;

@@ -1,7 +1,9 @@
 //! The open device: limits, traits, buffers, submission, faults.
 
 use super::adapters::choose;
-use super::{Backend, Candidate, Description, candidates, kept::Kept, pipelines::Pipelines};
+use super::{
+    Backend, Candidate, Description, candidates, kept::Kept, pipelines::Listener, pipelines::Pipelines,
+};
 use crate::fault::{Fault, Kind, Result};
 use crate::ops::{Choices, Traits};
 use std::cell::{Cell, RefCell};
@@ -39,6 +41,8 @@ pub struct Gpu {
     /// Compiled pipelines from earlier runs, and for later ones.
     pub(super) kept: Option<Kept>,
     pub(super) checked: bool,
+    /// Who hears of what takes long.
+    pub(super) listener: RefCell<Option<Listener>>,
     info: wgpu::AdapterInfo,
     description: Description,
     limits: wgpu::Limits,
@@ -117,6 +121,7 @@ impl Gpu {
             pipelines: RefCell::default(),
             kept,
             checked: options.checked,
+            listener: RefCell::default(),
             info: candidate.info,
             description,
             limits,

@@ -13,7 +13,7 @@ mod trial;
 pub use adapters::{Backend, Candidate, candidates};
 pub use describe::{AdapterKind, Description, Survey, survey};
 pub use device::{Counters, Gpu, OpenOptions, cooperative_probe};
-pub use pipelines::Pipeline;
+pub use pipelines::{Listener, Pipeline, Stage};
 pub use readback::{ReadbackRing, Reading};
 pub(crate) use stopwatch::Stopwatch;
 pub use trial::{Submission, Trial, copy_seconds};

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
 
 /// A compiled kernel.
 pub struct Pipeline {
@@ -24,6 +25,18 @@ pub(crate) struct Variable {
     pub name: String,
     pub slot: u32,
 }
+
+/// What a device does before it can run a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The driver makes pipelines of texts.
+    Compiling,
+    /// It brings them to where they run; some compile only then.
+    Loading,
+}
+
+/// Hears how many of how many pipelines a stage has done.
+pub type Listener = Box<dyn Fn(Stage, usize, usize)>;
 
 /// Everything compiled so far.
 #[derive(Default)]
@@ -82,17 +95,29 @@ impl Gpu {
             .map(|kernel| (&*kernel.text, *kernel))
             .collect();
         let texts: Vec<&Kernel> = texts.into_values().collect();
-        for (kernel, module) in texts.iter().zip(on_all_cores(&texts, |kernel| compiler.module(kernel))) {
+        let modules = on_all_cores(&texts, |kernel| compiler.module(kernel), |_| {});
+        for (kernel, module) in texts.iter().zip(modules) {
             known.modules.insert(kernel.text.clone(), module?);
         }
         let wanted: Vec<(Key, &Kernel)> = wanted.into_iter().collect();
-        let made =
-            on_all_cores(&wanted, |(_, kernel)| compiler.pipeline(kernel, &known.modules[&kernel.text]));
+        let compile = |(_, kernel): &(Key, &Kernel)| compiler.pipeline(kernel, &known.modules[&kernel.text]);
+        let made = on_all_cores(&wanted, compile, |done| self.tell(Stage::Compiling, done, wanted.len()));
         for ((key, _), pipeline) in wanted.into_iter().zip(made) {
             known.pipelines.insert(key, Rc::new(pipeline?));
             self.count(|c| c.pipelines += 1);
         }
         Ok(())
+    }
+
+    /// Lets `listener` hear of what takes long from now on; nobody, where it is `None`. Returns who heard of it before.
+    pub fn listen(&self, listener: Option<Listener>) -> Option<Listener> {
+        self.listener.replace(listener)
+    }
+
+    pub(crate) fn tell(&self, stage: Stage, done: usize, all: usize) {
+        if let Some(listener) = &*self.listener.borrow() {
+            listener(stage, done, all);
+        }
     }
 
     /// Brings what the driver compiled to the disk, for later runs. Where that cannot be done it is left.
@@ -160,23 +185,39 @@ impl Compiler<'_> {
     }
 }
 
-/// `work` of every item, in the items' order, on as many threads as there are cores.
-fn on_all_cores<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+/// `work` of every item, in the items' order, on as many threads as there are cores. `tell` hears, on this thread, how
+/// many are done: of none at the start, then of each.
+fn on_all_cores<T: Sync, R: Send>(
+    items: &[T],
+    work: impl Fn(&T) -> R + Sync,
+    tell: impl Fn(usize),
+) -> Vec<R> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(items.len());
-    if threads <= 1 {
-        return items.iter().map(work).collect();
-    }
     let next = AtomicUsize::new(0);
-    let one = || {
+    let (tick, ticks) = channel();
+    let one = |tick: Sender<()>| {
         let mut done = Vec::new();
         loop {
             let place = next.fetch_add(1, Ordering::Relaxed);
             let Some(item) = items.get(place) else { return done };
             done.push((place, work(item)));
+            // Nobody hears of it any more where the one who asked panicked.
+            let _ = tick.send(());
         }
     };
+    let one = &one;
     let mut done: Vec<(usize, R)> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
+        let threads: Vec<_> = (0..threads)
+            .map(|_| {
+                let tick = tick.clone();
+                scope.spawn(move || one(tick))
+            })
+            .collect();
+        drop(tick);
+        if !items.is_empty() {
+            tell(0);
+        }
+        ticks.iter().enumerate().for_each(|(before, ())| tell(before + 1));
         threads
             .into_iter()
             .flat_map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
@@ -228,7 +269,10 @@ mod tests {
         for count in [0, 1, 2, 1000] {
             let items: Vec<usize> = (0..count).collect();
             let squares: Vec<usize> = items.iter().map(|i| i * i).collect();
-            assert_eq!(on_all_cores(&items, |i| i * i), squares);
+            let told = std::cell::RefCell::new(Vec::new());
+            assert_eq!(on_all_cores(&items, |i| i * i, |done| told.borrow_mut().push(done)), squares);
+            let wanted: Vec<usize> = if count == 0 { Vec::new() } else { (0..=count).collect() };
+            assert_eq!(*told.borrow(), wanted);
         }
     }
 }

@@ -4,9 +4,10 @@ use super::limits::check_limits;
 use super::memory::{MemoryPlan, Pool, bytes_of, owner, padded_bytes, pooled};
 use super::store::{Span, Store, usage};
 use crate::fault::Result;
-use crate::gpu::{Gpu, Pipeline};
+use crate::gpu::{Gpu, Pipeline, Stage};
 use crate::ops::{Dispatch, Operand, Recipe};
 use crate::tape::{DType, Tape, TensorId};
+use std::collections::HashSet;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -180,6 +181,36 @@ impl Plan {
                 }
             }
         }
+    }
+
+    /// Has the driver bring every kernel of these plans to where it runs, by dispatches of no workgroup, which change
+    /// nothing: some drivers compile at a kernel's first dispatch only, and the first steps would wait for that.
+    pub fn load_kernels(gpu: &Gpu, plans: &[&Self]) -> Result<()> {
+        /// So many at once: a submission each would be slow where nothing is left to compile.
+        const AT_ONCE: usize = 4;
+        let mut seen = HashSet::new();
+        let steps = plans.iter().flat_map(|plan| &plan.steps);
+        let dispatches: Vec<&Dispatched> = steps
+            .filter_map(|step| match step {
+                Step::Dispatch(dispatch) => Some(dispatch),
+                Step::Copy { .. } => None,
+            })
+            .filter(|dispatch| seen.insert(Rc::as_ptr(&dispatch.pipeline)))
+            .collect();
+        for (i, some) in dispatches.chunks(AT_ONCE).enumerate() {
+            gpu.tell(Stage::Loading, i * AT_ONCE, dispatches.len());
+            let mut encoder = gpu.device.create_command_encoder(&Default::default());
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            for dispatch in some {
+                pass.set_pipeline(&dispatch.pipeline.pipeline);
+                pass.set_bind_group(0, &dispatch.group, &[]);
+                pass.dispatch_workgroups(0, 0, 0);
+            }
+            drop(pass);
+            gpu.queue.submit([encoder.finish()]);
+            gpu.wait()?;
+        }
+        Ok(())
     }
 
     /// Lets the device make the images of fixed parameters, as they are now. Of plans that were built together each

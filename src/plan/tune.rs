@@ -31,8 +31,20 @@ pub struct Search<'a> {
     /// Search all keys, not only those that pay within the run, and let ways win that round otherwise. Without it no
     /// search changes a bit of any result: whether one pays depends on the clock, and a run must not.
     pub thorough: bool,
-    /// Told before each key: how many were looked at, and of how many.
-    pub progress: &'a mut dyn FnMut(usize, usize),
+    /// Told before each way that is timed.
+    pub progress: &'a mut dyn FnMut(Searched),
+    /// Given all choices after each key for which a way was found: what is found is not lost where the process ends.
+    pub keep: &'a mut dyn FnMut(&Gpu),
+}
+
+/// How far a search is.
+#[derive(Clone, Copy, Debug)]
+pub struct Searched {
+    /// The key that is looked at, from 0, and how many there are.
+    pub key: usize,
+    pub keys: usize,
+    /// Which share of all ways is behind.
+    pub share: f64,
 }
 
 /// A tape, and how often it is replayed in the run to come.
@@ -61,7 +73,7 @@ const ELEMENTS: usize = 400;
 /// # Errors
 /// Those of building and running plans; a way that does not compile or computes something else is left out.
 pub fn tune(gpu: &mut Gpu, tapes: &[Replayed<'_>], search: &mut Search<'_>) -> Result<Vec<Finding>> {
-    let mut wanted: BTreeMap<String, (&Tape, &Node, Tuning, u64)> = BTreeMap::new();
+    let mut wanted = WantedKeys::new();
     for &(tape, replays) in tapes {
         // What only looks runs too seldom to be worth a search.
         for node in tape.acting() {
@@ -72,17 +84,34 @@ pub fn tune(gpu: &mut Gpu, tapes: &[Replayed<'_>], search: &mut Search<'_>) -> R
             }
         }
     }
-    let all = wanted.len();
+    // A way is a few kernels, which are not worth a word of their own.
+    let listener = gpu.listen(None);
+    let findings = search_all(gpu, wanted, search);
+    gpu.listen(listener);
+    findings
+}
+
+/// Keys with what they stand for, and how often the run uses it.
+type WantedKeys<'a> = BTreeMap<String, (&'a Tape, &'a Node, Tuning, u64)>;
+
+fn search_all(gpu: &mut Gpu, wanted: WantedKeys<'_>, search: &mut Search<'_>) -> Result<Vec<Finding>> {
+    let keys = wanted.len();
+    let all: usize = wanted.values().map(|(_, _, tuning, _)| tuning.ways.len()).sum();
+    let mut behind = 0;
     let mut findings = Vec::new();
-    for (i, (tape, node, tuning, uses)) in wanted.into_values().enumerate() {
-        (search.progress)(i, all);
+    for (key, (tape, node, tuning, uses)) in wanted.into_values().enumerate() {
         let uses = (!search.thorough).then_some(uses);
-        if let Some(finding) = Bench::new(gpu, tape, node)?.search(gpu, &tuning, uses)? {
+        let mut progress = |way: usize| {
+            (search.progress)(Searched { key, keys, share: (behind + way) as f64 / all as f64 });
+        };
+        if let Some(finding) = Bench::new(gpu, tape, node)?.search(gpu, &tuning, uses, &mut progress)? {
             let mut choices = gpu.traits().choices.clone();
             choices.set(finding.key.clone(), finding.way.clone());
             gpu.set_choices(choices);
+            (search.keep)(gpu);
             findings.push(finding);
         }
+        behind += tuning.ways.len();
     }
     Ok(findings)
 }
@@ -196,8 +225,15 @@ impl Bench {
     }
 
     /// Searches for a run that uses the op so often; thoroughly where that is not said. `None` where it would take longer
-    /// than the run could win by it.
-    fn search(&self, gpu: &mut Gpu, tuning: &Tuning, uses: Option<u64>) -> Result<Option<Finding>> {
+    /// than the run could win by it. `progress` hears of each way before it is timed.
+    fn search(
+        &self,
+        gpu: &mut Gpu,
+        tuning: &Tuning,
+        uses: Option<u64>,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Option<Finding>> {
+        progress(0);
         let unasked = self.candidate(gpu, tuning, &tuning.ways[0])?;
         let mut seconds = f64::INFINITY;
         // The least: once this process may just have been left waiting.
@@ -220,7 +256,8 @@ impl Bench {
             finding.wrong.push(tuning.ways[0].clone());
         }
         let mut best = 1.0;
-        for way in others {
+        for (i, way) in others.iter().enumerate() {
+            progress(i + 1);
             // What does not compile here is no way to take.
             let Ok(candidate) = self.candidate(gpu, tuning, way) else { continue };
             if !self.agrees(&wanted, &candidate) {

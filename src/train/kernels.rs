@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::fault::Result;
 use crate::gpu::Gpu;
 use crate::ops::Choices;
-use crate::plan::{Finding, Search, tune};
+use crate::plan::{Finding, Search, Searched, tune};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -55,7 +55,8 @@ pub fn known(gpu: &Gpu) -> Choices {
 }
 
 /// Makes the device take the fastest known kernels for a run, and searches those that pay and are not known yet.
-/// `again` searches all of them anew. What was found is kept; without a cache folder it holds for this run alone.
+/// `again` searches all of them anew. What was found is kept as soon as it is found; without a cache folder it holds for
+/// this run alone.
 ///
 /// # Errors
 /// [`crate::fault::Kind::Memory`] where the device has no room for the run; those of building and running plans.
@@ -63,7 +64,7 @@ pub fn prepare(
     gpu: &mut Gpu,
     config: &Config,
     again: bool,
-    progress: &mut dyn FnMut(usize, usize),
+    progress: &mut dyn FnMut(Searched),
 ) -> Result<Vec<Finding>> {
     gpu.set_choices(known(gpu));
     let blueprint = Blueprint::new(config, gpu.traits());
@@ -71,15 +72,14 @@ pub fn prepare(
     let train = &config.train;
     let micro_batches = train.steps * train.gradient_accumulation_steps as u64;
     let tapes = [(&blueprint.micro.tape, micro_batches), (&blueprint.update, train.steps)];
-    let mut search = Search { again, thorough: again, progress };
-    let findings = tune(gpu, &tapes, &mut search)?;
-    if !findings.is_empty() {
+    let mut keep = |gpu: &Gpu| {
         let kept = Kept::of(gpu, gpu.traits().choices.clone());
         if let (Some(path), Ok(text)) = (kept.path(), serde_json::to_vec_pretty(&kept)) {
             cache::keep(&path, &text);
         }
-    }
-    Ok(findings)
+    };
+    let mut search = Search { again, thorough: again, progress, keep: &mut keep };
+    tune(gpu, &tapes, &mut search)
 }
 
 /// The choices that bear on what a blueprint says.

@@ -55,6 +55,8 @@ pub(super) struct TrainProgress {
     done: f64,
     done_before: f64,
     clock: Option<Instant>,
+    /// What it counted while runs before this one trained: between runs kernels are compiled and timed.
+    counted: Duration,
     /// The run under way, for the start of a line; its steps, those done, and the work of one.
     label: String,
     steps: u64,
@@ -81,6 +83,7 @@ impl TrainProgress {
             done,
             done_before: done,
             clock: None,
+            counted: Duration::ZERO,
             label: String::new(),
             steps: 0,
             step: 0,
@@ -121,6 +124,8 @@ impl TrainProgress {
         if is_up() && self.step > 0 {
             self.line(self.state());
         }
+        self.counted = self.time();
+        self.clock = None;
         self.screen = None;
     }
 
@@ -231,11 +236,15 @@ impl TrainProgress {
             .then(|| self.tokens_per_step as f64 * steps / last.duration_since(*first).as_secs_f64())
     }
 
+    /// How long this process has trained.
+    fn time(&self) -> Duration {
+        self.counted + self.clock.map_or(Duration::ZERO, |clock| clock.elapsed())
+    }
+
     /// Seconds that are left for all runs: by what this process did so far, with everything between steps.
     fn left(&self) -> Option<f64> {
         let here = self.done - self.done_before;
-        let clock = self.clock.filter(|_| here > 0.0)?;
-        Some((self.total - self.done).max(0.0) * clock.elapsed().as_secs_f64() / here)
+        (here > 0.0).then(|| (self.total - self.done).max(0.0) * self.time().as_secs_f64() / here)
     }
 
     /// Steps, loss, speed and the time that is left.
@@ -249,5 +258,28 @@ impl TrainProgress {
 
     fn line(&self, text: String) {
         self.say(&if self.label.is_empty() { text } else { format!("{}  {text}", self.label) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_between_runs_is_none_of_training() {
+        let config = include_str!("../../../configs/demo/sm_r.toml");
+        let config = Config::parse(config, "sm_r.toml", &[]).unwrap();
+        let mut progress = TrainProgress::new((true, Display { plain: true }), "", (20.0, 0.0));
+        for run in 0..2 {
+            progress.begin("", &config, 0, 1.0);
+            (0..5).for_each(|_| progress.step(Some(1.0)));
+            if run == 0 {
+                progress.leave();
+                // Kernels are compiled and timed.
+                std::thread::sleep(Duration::from_secs(1));
+            }
+        }
+        let left = progress.left().unwrap();
+        assert!(left < 0.5, "{left} s left, of ten steps that took no time");
     }
 }

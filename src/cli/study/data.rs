@@ -5,6 +5,8 @@ use crate::config::Config;
 use crate::data::{Corpus, Meta, PrepareOptions};
 use crate::fault::{Fault, Kind, Result};
 use crate::study::{Grid, Run};
+use crate::train::loader::check_start;
+use crate::train::run_folder::RunFolder;
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -21,6 +23,18 @@ pub(super) fn make_ready(grid: &Grid, runs: &[&Run], global: &Global) -> Result<
             prepare_data(grid, config, global)?;
         }
         open(config)?;
+    }
+    check_weights(grid, runs)
+}
+
+/// Opens the weights that runs which are yet to begin start from, each once for each model.
+fn check_weights(grid: &Grid, runs: &[&Run]) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    let starting = runs.iter().filter(|run| run.config.train.init_from.is_some());
+    for run in starting.filter(|run| !RunFolder::is_at(&grid.path(run))) {
+        if seen.insert((run.config.train.init_from.clone(), run.configuration.clone())) {
+            check_start(&run.config)?;
+        }
     }
     Ok(())
 }

@@ -96,6 +96,8 @@ impl Engine {
         }
         let [micro, update, evaluation] = Plan::build_all(&gpu, blueprint.tapes(), &store)?;
         let copying = blueprint.copying.as_ref().map(|tape| Plan::build(&gpu, tape, &store)).transpose()?;
+        let plans = [&micro, &update, &evaluation].into_iter().chain(&copying);
+        Plan::load_kernels(&gpu, &plans.collect::<Vec<_>>())?;
         gpu.keep_pipelines();
         let slopes = slope_places(config);
         let learned = learned(blueprint.arenas.parameters().iter().map(|p| p.name.as_str()));

@@ -11,7 +11,7 @@ mod written;
 use super::checkpoint::{Checkpoint, ModelTensors, Snapshot, TrainerState, WeightFile};
 use super::engine::{Engine, StepReading};
 use super::kernels;
-use super::loader::{Loader, fresh_weights, load_weights};
+use super::loader::{Loader, check_start, fresh_weights, load_weights};
 use super::places;
 use super::run_folder::RunFolder;
 use crate::config::{Config, OnNonfinite, Order};
@@ -85,7 +85,19 @@ type Halted = Box<StepReading>;
 impl Trainer {
     /// Starts a run in a new, locked folder: fresh weights, or those of `train.init_from`.
     pub fn start(gpu: Gpu, config: &Config, run: RunFolder) -> Result<Self> {
+        Self::start_on(|_| Ok(gpu), config, run)
+    }
+
+    /// The same on a device that `make_ready` hands out: it may take minutes over that, and is not asked before data and
+    /// weights are known to be good.
+    pub fn start_on(
+        make_ready: impl FnOnce(&RunFolder) -> Result<Gpu>,
+        config: &Config,
+        run: RunFolder,
+    ) -> Result<Self> {
         let data = Data::open(Path::new(&config.data.path), config)?;
+        check_start(config)?;
+        let gpu = make_ready(&run)?;
         let weights = config.train.init_from.as_ref().map(PathBuf::from);
         Self::begin(gpu, config, run, (data, weights))
     }

@@ -1,0 +1,175 @@
+//! One line about what takes long: nothing in the first second; then, on a terminal, a line that is drawn anew, and
+//! elsewhere a line now and then.
+
+use super::{Global, duration, output};
+use crate::gpu::Stage;
+use std::io::{self, IsTerminal};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// What is over by then is not worth a word.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Between two pictures on a terminal, and between two lines elsewhere.
+const TICK: Duration = Duration::from_millis(100);
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Says what is being waited for, until it is dropped.
+pub(super) struct Waiting {
+    text: Text,
+    quiet: bool,
+    /// The thread that tells, and what ends it; nothing where it is quiet.
+    teller: Option<(Sender<()>, JoinHandle<()>)>,
+}
+
+/// What is said, as those who do the work change it.
+#[derive(Clone)]
+pub(super) struct Text(Arc<Mutex<String>>);
+
+impl Text {
+    pub fn set(&self, text: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = text;
+    }
+
+    fn get(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A listener that puts into words what a device does.
+    pub fn of_device(&self) -> Box<dyn Fn(Stage, usize, usize)> {
+        let text = self.clone();
+        Box::new(move |stage, done, all| {
+            let stage = match stage {
+                Stage::Compiling => "compiling kernels",
+                Stage::Loading => "loading kernels onto the device",
+            };
+            text.set(format!("{stage}: {done} of {all}"));
+        })
+    }
+}
+
+impl Waiting {
+    /// Begins to wait for `what`.
+    pub fn begin(what: &str, global: &Global) -> Self {
+        let text = Text(Arc::new(Mutex::new(what.to_owned())));
+        let mut waiting = Self { text, quiet: global.quiet, teller: None };
+        waiting.make_way();
+        waiting
+    }
+
+    /// Takes the line away, and waits another second before there is one again.
+    pub fn make_way(&mut self) {
+        self.end();
+        if self.quiet {
+            return;
+        }
+        let (end, ended) = channel::<()>();
+        let told = self.text.clone();
+        let teller = thread::Builder::new().name("waiting".to_owned()).spawn(move || {
+            let mut line = Line::new(Instant::now(), io::stderr().is_terminal());
+            while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                if let Some(bytes) = line.next(&told.get(), Instant::now()) {
+                    UP.store(line.terminal, Ordering::Relaxed);
+                    output::emit(bytes.into_bytes());
+                }
+            }
+            wipe();
+        });
+        self.teller = teller.ok().map(|teller| (end, teller));
+    }
+
+    /// Says nothing any more.
+    pub fn end(&mut self) {
+        if let Some((end, teller)) = self.teller.take() {
+            drop(end);
+            // What is printed next must not be wiped away.
+            let _ = teller.join();
+        }
+    }
+
+    pub fn text(&self) -> &Text {
+        &self.text
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A line stands on the terminal.
+static UP: AtomicBool = AtomicBool::new(false);
+
+/// Takes the line away for what is said as the process ends.
+pub(super) fn wipe() {
+    if UP.swap(false, Ordering::Relaxed) {
+        output::emit(WIPE.into());
+    }
+}
+
+/// When which bytes go out.
+struct Line {
+    begun: Instant,
+    terminal: bool,
+    /// When something was last shown, and what.
+    shown: Option<(Instant, String)>,
+}
+
+const WIPE: &str = "\r\x1b[2K";
+
+impl Line {
+    fn new(now: Instant, terminal: bool) -> Self {
+        Self { begun: now, terminal, shown: None }
+    }
+
+    /// What to write now, if anything.
+    fn next(&mut self, text: &str, now: Instant) -> Option<String> {
+        let waited = now.duration_since(self.begun);
+        if waited < PATIENCE {
+            return None;
+        }
+        let bytes = if self.terminal {
+            let text = format!("{text} ({})", duration(waited.as_secs_f64()));
+            if self.shown.as_ref().is_some_and(|(_, before)| *before == text) {
+                return None;
+            }
+            let bytes = format!("{WIPE}{text}");
+            self.shown = Some((now, text));
+            bytes
+        } else {
+            let due = self.shown.as_ref().is_none_or(|(last, _)| now.duration_since(*last) >= LINE_EVERY);
+            if !due {
+                return None;
+            }
+            self.shown = Some((now, text.to_owned()));
+            format!("note: {text}\n")
+        };
+        Some(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_takes_longer_than_a_second_is_told() {
+        let start = Instant::now();
+        let at = |seconds: f64| start + Duration::from_secs_f64(seconds);
+        let mut lines = Line::new(start, false);
+        assert_eq!(lines.next("compiling", at(0.9)), None);
+        assert_eq!(lines.next("compiling", at(1.1)).as_deref(), Some("note: compiling\n"));
+        assert_eq!(lines.next("timing", at(5.0)), None);
+        assert_eq!(lines.next("timing", at(11.2)).as_deref(), Some("note: timing\n"));
+
+        let mut line = Line::new(start, true);
+        assert_eq!(line.next("compiling", at(0.9)), None);
+        assert_eq!(line.next("compiling", at(1.1)).as_deref(), Some("\r\x1b[2Kcompiling (1 s)"));
+        assert_eq!(line.next("compiling", at(1.2)), None);
+        assert_eq!(line.next("timing", at(1.3)).as_deref(), Some("\r\x1b[2Ktiming (1 s)"));
+        assert_eq!(line.next("timing", at(65.0)).as_deref(), Some("\r\x1b[2Ktiming (1 min 05 s)"));
+    }
+}

@@ -1,0 +1,78 @@
+//! What a user meets before the first step: nothing is compiled or timed for a command that cannot succeed, and whatever
+//! takes long says what it is doing.
+
+use super::{MODEL, Place, refused, sets, shown};
+use std::fs;
+use std::time::Instant;
+
+/// Whether kernels were timed against each other: what was found is kept at once.
+fn timed(place: &Place) -> bool {
+    let Ok(kept) = fs::read_dir(place.path("cache")) else { return false };
+    kept.map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .any(|name| name.starts_with("kernels-"))
+}
+
+#[test]
+fn what_cannot_succeed_is_refused_before_anything_is_timed() {
+    let place = Place::with_data();
+    fs::write(place.path("junk"), "no weights").unwrap();
+    let train = |set: &str, code: i32, part: &str| {
+        let typed = ["train", "tiny.toml", "--run", "r", "--retune", "--set", set];
+        place.fails(&typed, code, &[part]);
+        assert!(!timed(&place), "{set}: kernels were timed before");
+        assert!(!place.path("r").exists(), "{set} left a folder");
+    };
+    train("data.path=nowhere", 4, "nowhere");
+    train("model.vocab_size=1000", 4, "set model.vocab_size = 300");
+    train("train.init_from=nowhere", 9, "nowhere");
+    train("train.init_from=junk", 5, "junk");
+    place.fails(&["train", "tiny.toml", "--run", "junk/r", "--retune"], 9, &["junk/r"]);
+    place.fails(
+        &["bench", "tiny.toml", "--retune", "--picture", "nowhere/roof.svg"],
+        9,
+        &["nowhere/roof.svg"],
+    );
+    fs::create_dir(place.path("roof.svg")).unwrap();
+    place.fails(&["bench", "tiny.toml", "--retune", "--picture", "roof.svg"], 9, &["roof.svg"]);
+    place.fails(&["bench", "nowhere.toml", "--retune"], 9, &["nowhere.toml"]);
+    place.fails(&["demo", "--data", "nowhere", "--out", "demo"], 4, &["nowhere"]);
+    let picture = ["train", "tiny.toml", "--dry-run", "--memory-picture", "nowhere/plan.svg"];
+    place.fails(&picture, 9, &["nowhere/plan.svg"]);
+    assert!(!timed(&place));
+}
+
+/// The weights of the second configuration are missing: the first is not trained before that is said.
+#[test]
+fn a_study_checks_all_its_weights_before_its_first_run() {
+    let place = Place::with_data();
+    let configurations = "\n[study]\nname = \"s\"\nout = \"s\"\nbaseline = \"fresh\"\nseeds = [1]\n\
+        [[configuration]]\nname = \"fresh\"\n\
+        [[configuration]]\nname = \"started\"\ntrain.init_from = \"nowhere.safetensors\"\n";
+    fs::write(place.path("study.toml"), MODEL.to_owned() + configurations).unwrap();
+    place.fails(&["study", "study.toml"], 9, &["nowhere.safetensors"]);
+    assert!(!place.path("s/fresh-seed1").exists() && !place.path("s/fresh").exists(), "a run was begun");
+}
+
+/// A search of a second or more says where it is and what is left; so does compiling, where no driver keeps what it made.
+#[test]
+fn what_takes_long_says_what_it_is() {
+    let place = Place::with_data();
+    let keys = sets(&["train.steps=1", "train.eval_chunks=1"]);
+    let mut command = place.command(&[&["train", "tiny.toml", "--run", "r", "--retune"], &keys[..]].concat());
+    let start = Instant::now();
+    let output = command.env("MESA_SHADER_CACHE_DISABLE", "true").output().unwrap();
+    assert!(output.status.success(), "{}", shown(&output));
+    let told = String::from_utf8(output.stderr.clone()).unwrap();
+    let searching = told.lines().filter(|line| line.starts_with("note: timing kernels: shape ")).count();
+    let seconds = start.elapsed().as_secs();
+    println!("{seconds} s: {told}");
+    assert!(searching > 0, "{}", shown(&output));
+    if seconds > 30 {
+        assert!(told.contains(" left\n"), "{}", shown(&output));
+    }
+    // Nothing but results and errors.
+    let typed = [&["train", "tiny.toml", "--run", "q", "--retune", "--quiet"], &keys[..]].concat();
+    let output = place.command(&typed).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", shown(&output));
+    refused(&place.command(&["train", "tiny.toml", "--run", "q", "--quiet"]).output().unwrap(), 6, &["q"]);
+}
