@@ -47,7 +47,7 @@ fn a_study_checks_all_its_weights_before_its_first_run() {
     let place = Place::with_data();
     let configurations = "\n[study]\nname = \"s\"\nout = \"s\"\nbaseline = \"fresh\"\nseeds = [1]\n\
         [[configuration]]\nname = \"fresh\"\n\
-        [[configuration]]\nname = \"started\"\ntrain.init_from = \"nowhere.safetensors\"\n";
+        [[configuration]]\nname = \"started\"\nlabel = \"Started\"\ntrain.init_from = \"nowhere.safetensors\"\n";
     fs::write(place.path("study.toml"), MODEL.to_owned() + configurations).unwrap();
     place.fails(&["study", "study.toml"], 9, &["nowhere.safetensors"]);
     assert!(!place.path("s/fresh-seed1").exists() && !place.path("s/fresh").exists(), "a run was begun");
