@@ -109,7 +109,7 @@ fn known_before(digit: u32, lane: u32) -> Known {
         rank -= totals[value];
         value++;
     }
-    return Known(known[digit - 1u].digits << 4u | value, rank);
+    return Known((known[digit - 1u].digits << 4u) | value, rank);
 }
 
 // How many of four values are each of `bins`.
