@@ -8,7 +8,8 @@
 //   (else)    the tile lies in workgroup memory
 // Flags: forward | query_gradient | key_gradient; shuffle; images (inputs are read as images); entropy; guided (a gradient
 // arrives at the entropy as well); held (the lane's own rows stay in registers; otherwise they are read again for every
-// few keys).
+// few keys); apart (a barrier before the sums keeps a compiler from holding the tile's rows in registers from the scores
+// on).
 // Numbers: columns (vec4s of a head's row), lanes, rows, keys (rows of the tile taken at once), tile.
 // Texts: element, how qkv, output and their gradients are stored, and narrow, what turns vec4<f32> into it; texel.
 
@@ -354,6 +355,9 @@ fn key_gradient(
         s_${r}_$j *= p_${r}_$j;
         //# end
         //# end
+        //# if apart
+        workgroupBarrier();
+        //# end
         //# for c in columns
         {
             //# for j in keys
@@ -424,6 +428,9 @@ fn key_gradient(
         //# for j in keys
         s_${r}_$j *= p_${r}_$j;
         //# end
+        //# end
+        //# if apart
+        workgroupBarrier();
         //# end
         //# for c in columns
         {

@@ -229,7 +229,7 @@ impl Op for Attention {
 
     fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
         let layout = Layout::of(shapes, self.n_head, self.sequence);
-        Some(Tuning::of(layout.key(self.name()), &Way::all(&layout, device)))
+        Some(Tuning::of(layout.key(self.name()), &Way::all(&layout, device, false)))
     }
 
     fn adjoint(&self, adjoint: &mut Adjoint<'_>) {

@@ -91,7 +91,7 @@ impl Op for AttentionBackward {
 
     fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
         let layout = Layout::of(shapes, self.n_head, self.sequence);
-        Some(Tuning::of(layout.key(self.name()), &Way::all(&layout, device)))
+        Some(Tuning::of(layout.key(self.name()), &Way::all(&layout, device, true)))
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {

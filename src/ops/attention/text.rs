@@ -31,6 +31,10 @@ impl Pass {
         }
     }
 
+    fn is_gradient(self) -> bool {
+        !matches!(self, Self::Forward { .. })
+    }
+
     /// Whether a gradient arrives at the entropy.
     fn guided(self) -> bool {
         matches!(self, Self::QueryGradient { guided: true } | Self::KeyGradient { guided: true })
@@ -45,21 +49,51 @@ pub(super) struct Way {
     lanes: usize,
     /// Rows of one lane.
     rows: usize,
+    /// Rows of the other side that are taken at once.
+    keys: usize,
+    /// A barrier stands before a gradient's sums.
+    apart: bool,
 }
 
 impl Way {
-    /// The ways of a device; the first is the one taken unasked.
-    pub fn all(layout: &Layout, device: &Traits) -> Vec<Self> {
+    /// The ways of a device in the forward pass, or for both gradients; the first is the one taken unasked.
+    pub fn all(layout: &Layout, device: &Traits, gradient: bool) -> Vec<Self> {
         // Twice the rows of a wide head leave the registers of any device.
         let narrow = layout.width <= 64;
         if device.software && device.lanes >= 4 {
             // Two rows share what is read of the other side: a quarter faster on two cores of AVX2.
             let rows = if narrow { &[2, 1][..] } else { &[1] };
             let lanes = device.lanes as usize;
-            return rows.iter().map(|&rows| Self { shuffle: true, lanes, rows }).collect();
+            return rows
+                .iter()
+                .map(|&rows| Self { shuffle: true, lanes, rows, keys: lanes, apart: false })
+                .collect();
         }
-        let mut ways: Vec<Self> = [64, 32, 128].map(|lanes| Self { shuffle: false, lanes, rows: 1 }).to_vec();
-        ways.extend(narrow.then_some(Self { shuffle: false, lanes: 64, rows: 2 }));
+        // The text grows with columns x keys, and some compilers' time with its square.
+        let most = match layout.width {
+            ..=64 => 8,
+            65..=128 => 4,
+            _ => 2,
+        };
+        let tiles = |lanes, rows, keys, apart| Self { shuffle: false, lanes, rows, keys, apart };
+        if device.software {
+            let mut ways = [64, 32, 128].map(|lanes| tiles(lanes, 1, most, false)).to_vec();
+            ways.extend(narrow.then_some(tiles(64, 2, most, false)));
+            return ways;
+        }
+        if !gradient {
+            let mut ways = [64, 32, 128].map(|lanes| tiles(lanes, 1, most, false)).to_vec();
+            ways.push(tiles(64, 1, most / 2, false));
+            ways.extend(narrow.then_some(tiles(64, 2, most, false)));
+            return ways;
+        }
+        // With twice as many rows of the other side, or two rows of its own, a wide head's gradient leaves the registers.
+        let few = most / 2;
+        let mut ways = [64, 32, 128].map(|lanes| tiles(lanes, 1, few, true)).to_vec();
+        if layout.width <= 32 {
+            ways.extend([tiles(64, 1, most, true), tiles(64, 2, few, true)]);
+        }
+        ways.extend((few > 1).then_some(tiles(64, 1, few / 2, true)));
         ways
     }
 }
@@ -67,7 +101,8 @@ impl Way {
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let by = if self.shuffle { "shuffles" } else { "tiles" };
-        write!(f, "{} rows a lane, {} lanes, by {by}", self.rows, self.lanes)
+        write!(f, "{} rows a lane, {} lanes, by {by}", self.rows, self.lanes)?;
+        if self.shuffle { Ok(()) } else { write!(f, ", {} at once", self.keys) }
     }
 }
 
@@ -87,6 +122,8 @@ pub(super) struct Text {
     rows: usize,
     keys: usize,
     tile: usize,
+    /// A barrier stands before a gradient's sums.
+    apart: bool,
 }
 
 /// Bytes of workgroup memory a kernel may use anywhere (WebGPU's floor).
@@ -97,7 +134,7 @@ const REGISTERS: usize = 160;
 impl Text {
     /// The text for a device.
     pub fn choose(pass: Pass, layout: &Layout, device: &Traits, key: &str) -> Self {
-        let way = Tuning::chosen(key, &Way::all(layout, device), device);
+        let way = Tuning::chosen(key, &Way::all(layout, device, pass.is_gradient()), device);
         if way.shuffle { Self::shuffle(pass, layout, &way) } else { Self::tiled(pass, layout, &way) }
     }
 
@@ -106,7 +143,18 @@ impl Text {
         let Way { lanes, rows, .. } = *way;
         let images = layout.fits_images();
         let half = layout.half;
-        Self { pass, shuffle: true, held: true, images, half, lanes, rows, keys: lanes, tile: lanes }
+        Self {
+            pass,
+            shuffle: true,
+            held: true,
+            images,
+            half,
+            lanes,
+            rows,
+            keys: lanes,
+            tile: lanes,
+            apart: false,
+        }
     }
 
     /// Tiles in workgroup memory, for every GPU.
@@ -114,17 +162,11 @@ impl Text {
         // Two rows of a head's width, lse and delta; the entropy's gradient.
         let bytes = 2 * layout.width * 4 + if pass.guided() { 12 } else { 8 };
         let fit = (WORKGROUP_BYTES / bytes).min(64);
-        // The text grows with columns x keys, and some compilers' time with its square.
-        let keys = match layout.width {
-            ..=64 => 8,
-            65..=128 => 4,
-            _ => 2,
-        };
         let (sums, read) = pass.kept();
-        let Way { lanes, rows, .. } = *way;
+        let Way { lanes, rows, keys, apart, .. } = *way;
         let held = rows * (sums + read) * layout.width <= REGISTERS;
         let (half, tile) = (layout.half, fit / keys * keys);
-        Self { pass, shuffle: false, held, images: false, half, lanes, rows, keys, tile }
+        Self { pass, shuffle: false, held, images: false, half, lanes, rows, keys, tile, apart }
     }
 
     /// The dispatch over all rows of all heads.
@@ -164,6 +206,7 @@ impl Text {
             ("images", self.images),
             ("entropy", self.pass == Pass::Forward { entropy: true }),
             ("guided", self.pass.guided()),
+            ("apart", self.apart),
         ]);
         let texts = [
             ("element", element::scalar(self.half)),
