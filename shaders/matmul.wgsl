@@ -142,18 +142,15 @@ fn write(row: u32, column: u32, sum: vec4<f32>) {
 }
 
 //# if tiles
+// Without a branch, behind which a compiler would wait for each load in turn.
 fn a_or_zero(row: u32, column: u32) -> vec4<f32> {
-    if row < A_ROWS && column < A_COLUMNS {
-        return a_at(row, column);
-    }
-    return vec4(0.0);
+    let v = a_at(min(row, A_ROWS - 1u), min(column, (A_COLUMNS - 1u) / 4u * 4u));
+    return select(vec4(0.0), v, row < A_ROWS && column < A_COLUMNS);
 }
 
 fn b_or_zero(row: u32, column: u32) -> vec4<f32> {
-    if row < B_ROWS && column < B_COLUMNS {
-        return b_at(row, column);
-    }
-    return vec4(0.0);
+    let v = b_at(min(row, B_ROWS - 1u), min(column, (B_COLUMNS - 1u) / 4u * 4u));
+    return select(vec4(0.0), v, row < B_ROWS && column < B_COLUMNS);
 }
 //# end
 
