@@ -4,7 +4,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test oldest build lint tools vulkan swiftshader chromium tensorboard
+.PHONY: help demo test oldest build lint tools vulkan radv swiftshader chromium tensorboard
 
 help:
 	@echo 'make demo    train four small models on source code and draw their attention into runs/demo'
@@ -24,7 +24,7 @@ lint: tools
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
 
-test: vulkan swiftshader chromium tensorboard lint
+test: vulkan radv swiftshader chromium tensorboard lint
 	$(CARGO) test --locked --all-features
 	.ci/on-swiftshader $(CARGO) test --locked --all-features --test suite ops::
 
@@ -39,6 +39,10 @@ tools:
 # A Vulkan driver, where Linux has none.
 vulkan:
 	@.ci/bring-vulkan
+
+# AMD's compiler, for the kernels of its GPUs.
+radv:
+	@.ci/bring-radv
 
 # A second, independent driver for the kernels.
 swiftshader:

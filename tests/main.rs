@@ -20,6 +20,7 @@ mod run_folder;
 mod shaders;
 mod structure;
 mod study;
+mod subjects;
 mod support;
 #[cfg(feature = "outside-tools")]
 mod tensorboard;

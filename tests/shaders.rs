@@ -1,178 +1,17 @@
 //! Every kernel that any device could be given, without a device: it parses, takes exactly the constants and
 //! bindings of its recipe, keeps to what WebGPU promises everywhere, and becomes SPIR-V, MSL, HLSL and GLSL.
 
-use naga::back::{PipelineConstants, glsl, hlsl, msl, pipeline_constants::process_overrides, spv};
+use crate::subjects::{
+    Checked, Subject, Subjects, configs, devices, parse, specialized, uses_f16, uses_matrix_units,
+    uses_subgroups,
+};
+use naga::back::{glsl, hlsl, msl, spv};
 use naga::proc::{BoundsCheckPolicies, Layouter};
-use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::valid::ModuleInfo;
 use naga::{AddressSpace, ImageClass, Module, ShaderStage, StorageAccess, TypeInner};
-use normfree::config::Config;
-use normfree::ops::{Binding, CASES, Dispatch, Kernel, Operand, Traits};
-use normfree::reference::shapes;
-use normfree::tape::Tape;
-use normfree::train::engine::Blueprint;
+use normfree::ops::{Binding, Kernel, Operand};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-
-/// Traits of devices that there are, by name.
-fn devices() -> Vec<(&'static str, Traits)> {
-    let floor = Traits::floor();
-    let software = |lanes| Traits { lanes, software: true, f16: true, ..Traits::floor() };
-    let gpu = |lanes| Traits {
-        lanes,
-        max_invocations: 1024,
-        workgroup_memory: 32 << 10,
-        max_binding: 2 << 30,
-        f16: true,
-        ..Traits::floor()
-    };
-    vec![
-        ("the floor", floor),
-        ("software without subgroups", software(0)),
-        ("software of 4 lanes", software(4)),
-        ("software of 8 lanes", software(8)),
-        ("software of 16 lanes", software(16)),
-        ("a GPU of 32 lanes", gpu(32)),
-        ("a GPU of 64 lanes", gpu(64)),
-        ("a GPU with matrix units", Traits { cooperative: 16, ..gpu(32) }),
-        ("a GPU with Metal's matrix units", Traits { cooperative: 8, ..gpu(32) }),
-    ]
-}
-
-/// Models that together have every kind of layer, at small sizes and at GPT-2's.
-fn configs() -> Vec<Config> {
-    let base = |changes: &[&str]| {
-        let text = "
-            [model]
-            n_layer = 1
-            n_head = 2
-            n_embd = 64
-            n_positions = 40
-            vocab_size = 300
-            norm = \"layer_norm\"
-            activation_function = \"gelu\"
-            embd_pdrop = 0.1
-            [data]
-            path = \"unused\"
-            [train]
-            steps = 10
-            batch_size = 3
-            sequence_length = 40
-            learning_rate = 1e-3
-            checkpoint_every = 10
-            eval_every = 10";
-        let changes: Vec<String> = changes.iter().map(|&change| change.to_owned()).collect();
-        Config::parse(text, "test", &changes).unwrap()
-    };
-    let mut list = Vec::new();
-    for norm in ["model.norm=layer_norm", "model.norm=none"] {
-        for activation in ["gelu", "gelu_new", "relu", "leaky_relu", "learnable_lrelu", "none"] {
-            list.push(base(&[norm, &format!("model.activation_function={activation}")]));
-        }
-    }
-    let slopes = "model.activation_function=learnable_lrelu";
-    list.push(base(&[slopes, "model.slope_scope=shared", "model.bias=all", "train.optimizer=adamw"]));
-    list.push(base(&[slopes, "model.slope_scope=per_block", "model.bias=none", "model.final_norm=false"]));
-    let guided =
-        ["model.entropy_regularization=0.1", "model.learnable_temperature=true", "model.ffn_scaling=true"];
-    let fused = ["model.ffn=fused", "model.activation_function=none"];
-    list.push(base(&[&guided[..], &["model.norm=none", "model.entropy_penalty=head_mean"]].concat()));
-    list.push(base(&[&guided[..], &fused, &["train.precision=mixed", "model.n_embd=128"]].concat()));
-    // Widths that are no multiple of 64, and the widest head.
-    list.push(base(&["model.n_embd=20", "model.n_head=1", "model.vocab_size=97"]));
-    list.push(base(&["model.n_embd=512"]));
-    // Mixed precision, also where f16 rows fit an image.
-    for width in ["model.n_embd=64", "model.n_embd=128", "model.n_embd=20"] {
-        let mixed = ["train.precision=mixed", width, "model.n_head=1", "model.bias=all"];
-        list.push(base(&[&mixed[..], &["model.norm=none"]].concat()));
-        list.push(base(&[&mixed[..], &[slopes]].concat()));
-    }
-    // Rotary positions by vectors and by scalars, and a head of its own.
-    for family in [&["model.n_embd=64"][..], &["model.n_embd=20", "model.n_head=1", "model.rotary_pct=0.5"]] {
-        let family = [&["model.family=gpt_neox"], family].concat();
-        list.push(base(&[&family[..], &["model.activation_function=learnable_lrelu"]].concat()));
-        list.push(base(&[&family[..], &["train.precision=mixed", "model.norm=none"]].concat()));
-    }
-    let gpt2 = ["model.n_embd=768", "model.n_head=12", "model.vocab_size=50257", "model.n_positions=1024"];
-    let sizes = ["train.sequence_length=1024", "train.batch_size=4"];
-    list.push(base(&[&gpt2[..], &sizes].concat()));
-    list.push(base(&[&gpt2[..], &sizes, &["train.precision=mixed"]].concat()));
-    list
-}
-
-/// One kernel as one dispatch uses it.
-struct Subject {
-    kernel: Kernel,
-    bindings: Vec<Binding>,
-    /// For a person: op, case and device.
-    who: String,
-    /// Some device without subgroups is given it.
-    plain: bool,
-}
-
-/// Every different kernel, and complaints about grids.
-fn subjects() -> (Vec<Subject>, Vec<String>) {
-    let cases: Vec<_> = CASES.iter().flat_map(|(_, cases)| cases(1)).collect();
-    let configs = configs();
-    let mut known: HashMap<_, usize> = HashMap::new();
-    let (mut subjects, mut complaints): (Vec<Subject>, Vec<String>) = Default::default();
-    for (name, device) in devices() {
-        let mut take = |label: &str, tape: &Tape| {
-            for node in tape.nodes() {
-                let recipe = node.op.recipe(&shapes(tape, node), &device);
-                for Dispatch { kernel, bindings, groups } in recipe.dispatches {
-                    let who = format!("{} of `{}` in {label} for {name}", kernel.entry, node.op.name());
-                    if groups.iter().any(|&g| g == 0 || g > 65_535) {
-                        complaints.push(format!("{who}: a grid of {groups:?}"));
-                    }
-                    let bits: Vec<_> = kernel.constants.iter().map(|&(n, v)| (n, v.to_bits())).collect();
-                    let key = (kernel.text.clone(), kernel.entry, bits, format!("{bindings:?}"));
-                    let at = *known.entry(key).or_insert_with(|| {
-                        subjects.push(Subject { kernel, bindings, who, plain: false });
-                        subjects.len() - 1
-                    });
-                    subjects[at].plain |= device.lanes == 0;
-                }
-            }
-        };
-        for case in &cases {
-            take(&case.label, &case.tape);
-        }
-        for config in &configs {
-            let model = &config.model;
-            let label =
-                format!("a model {} wide, {}, {}", model.n_embd, model.norm, model.activation_function);
-            for (purpose, tape) in
-                ["training", "update", "evaluation"].into_iter().zip(Blueprint::new(config, &device).tapes())
-            {
-                take(&format!("{purpose} of {label}"), tape);
-            }
-        }
-    }
-    (subjects, complaints)
-}
-
-type Checked = Arc<(Module, ModuleInfo)>;
-
-fn parse(text: &str) -> Result<Checked, String> {
-    let module = naga::front::wgsl::parse_str(text).map_err(|error| error.emit_to_string(text))?;
-    let capabilities =
-        Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX;
-    let mut validator = Validator::new(ValidationFlags::all(), capabilities);
-    let info = validator.validate(&module).map_err(|error| error.emit_to_string(text))?;
-    Ok(Arc::new((module, info)))
-}
-
-fn constants(kernel: &Kernel) -> PipelineConstants {
-    kernel.constants.iter().map(|&(name, value)| (name.to_owned(), value)).collect()
-}
-
-/// The module with one entry point and numbers in place of its constants.
-fn specialized(checked: &Checked, kernel: &Kernel, constants: &PipelineConstants) -> Result<Checked, String> {
-    let entry = Some((ShaderStage::Compute, kernel.entry));
-    let made = process_overrides(&checked.0, &checked.1, entry, constants);
-    let (module, info) = made.map_err(|error| error.to_string())?;
-    Ok(Arc::new((module.into_owned(), info.into_owned())))
-}
 
 /// Names and slots: every variable used is bound, nothing else is, and inputs are only read.
 fn binds_what_it_names((module, info): &(Module, ModuleInfo), bindings: &[Binding]) -> Result<(), String> {
@@ -241,21 +80,6 @@ fn keeps_to_the_floor((module, info): &(Module, ModuleInfo)) -> Result<(), Strin
     Ok(())
 }
 
-fn uses_subgroups(module: &Module) -> bool {
-    let others = Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX;
-    Validator::new(ValidationFlags::all(), others).validate(module).is_err()
-}
-
-fn uses_matrix_units(module: &Module) -> bool {
-    let others = Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP;
-    Validator::new(ValidationFlags::all(), others).validate(module).is_err()
-}
-
-fn uses_f16(module: &Module) -> bool {
-    let others = Capabilities::SUBGROUP | Capabilities::COOPERATIVE_MATRIX;
-    Validator::new(ValidationFlags::all(), others).validate(module).is_err()
-}
-
 fn spirv((module, info): &(Module, ModuleInfo), entry: &str) -> Result<(), String> {
     let options = spv::Options { lang_version: (1, 3), ..spv::Options::default() };
     let pipeline = spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: entry.to_owned() };
@@ -314,7 +138,7 @@ fn opengl((module, info): &(Module, ModuleInfo), entry: &str) -> Result<(), Stri
 /// Everything about one kernel.
 fn examine(subject: &Subject, checked: &Checked) -> Result<(), String> {
     let kernel = &subject.kernel;
-    let module = specialized(checked, kernel, &constants(kernel))?;
+    let module = specialized(checked, kernel)?;
     binds_what_it_names(&module, &subject.bindings)?;
     keeps_to_the_floor(&module)?;
     if subject.plain && uses_subgroups(&module.0) {
@@ -342,7 +166,7 @@ fn examine(subject: &Subject, checked: &Checked) -> Result<(), String> {
 
 #[test]
 fn every_kernel_is_portable() {
-    let (subjects, mut complaints) = subjects();
+    let Subjects { list: subjects, mut complaints, .. } = Subjects::of(&devices(), &configs(), false);
     let mut modules: HashMap<Arc<str>, Result<Checked, String>> = HashMap::new();
     for subject in &subjects {
         let kernel = &subject.kernel;
@@ -373,7 +197,8 @@ fn the_checks_can_fail() {
     let bindings = [("x", Operand::Input(0)), ("y", Operand::Output(0))];
     let examined = |bindings: &[Binding], given: &[(&'static str, f64)]| {
         let kernel = Kernel::new(&[], text, "copy", given);
-        let subject = Subject { kernel, bindings: bindings.to_vec(), who: String::new(), plain: true };
+        let subject =
+            Subject { kernel, bindings: bindings.to_vec(), who: String::new(), plain: true, default: true };
         examine(&subject, &checked)
     };
     assert_eq!(examined(&bindings, &[("N", 64.0)]), Ok(()));

@@ -1,0 +1,184 @@
+//! RADV as a null device of a given family: AMD's compiler, without a card.
+
+use ash::{khr, vk};
+use std::ffi::CStr;
+
+/// A driver that compiles for one family of AMD's GPUs.
+pub struct Driver {
+    // Keeps the loader.
+    _entry: ash::Entry,
+    _instance: ash::Instance,
+    device: ash::Device,
+    executables: khr::pipeline_executable_properties::Device,
+    /// 16-bit floats in shaders.
+    pub f16: bool,
+    /// Mesa's version, as it names itself.
+    pub version: String,
+}
+
+/// What the compiler says of one kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    pub vgprs: u64,
+    pub sgprs: u64,
+    pub spilled_vgprs: u64,
+    pub spilled_sgprs: u64,
+    /// Bytes of workgroup memory.
+    pub lds: u64,
+    /// Bytes of scratch memory of a lane.
+    pub scratch: u64,
+    /// Waves that a SIMD unit holds at a time.
+    pub waves: u64,
+    /// The compiler's estimates, in clocks.
+    pub latency: u64,
+    pub inverse_throughput: u64,
+}
+
+impl Figures {
+    /// Registers that did not fit.
+    pub fn spills(&self) -> u64 {
+        self.spilled_vgprs + self.spilled_sgprs
+    }
+}
+
+impl Driver {
+    /// Opens the null device of a family.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn open(family: &str) -> Result<Self, String> {
+        // SAFETY: the caller opens drivers one after the other, before it starts threads; nothing else here reads the
+        // environment meanwhile.
+        unsafe { std::env::set_var("RADV_FORCE_FAMILY", family) };
+        // SAFETY: the loader is the system's; each call gets what the one before returned, and pointers that live on.
+        unsafe {
+            let entry = ash::Entry::load().map_err(|error| format!("the Vulkan loader: {error}"))?;
+            let application = vk::ApplicationInfo::default().api_version(vk::API_VERSION_1_3);
+            let create = vk::InstanceCreateInfo::default().application_info(&application);
+            let instance = entry.create_instance(&create, None).map_err(|error| error.to_string())?;
+            let mut found = None;
+            for device in instance.enumerate_physical_devices().map_err(|error| error.to_string())? {
+                let mut driver = vk::PhysicalDeviceDriverProperties::default();
+                let mut properties = vk::PhysicalDeviceProperties2::default().push_next(&mut driver);
+                instance.get_physical_device_properties2(device, &mut properties);
+                if driver.driver_id == vk::DriverId::MESA_RADV {
+                    found = Some((device, text(&driver.driver_info).to_owned()));
+                }
+            }
+            let (physical, version) = found.ok_or("no device of RADV, Mesa's driver for AMD's GPUs")?;
+            let (mut f16, mut storage16) = (
+                vk::PhysicalDeviceShaderFloat16Int8Features::default(),
+                vk::PhysicalDevice16BitStorageFeatures::default(),
+            );
+            let mut features =
+                vk::PhysicalDeviceFeatures2::default().push_next(&mut f16).push_next(&mut storage16);
+            instance.get_physical_device_features2(physical, &mut features);
+            // Anew: those above are links of a chain by now.
+            let half = f16.shader_float16 == vk::TRUE && storage16.storage_buffer16_bit_access == vk::TRUE;
+            let mut f16 = vk::PhysicalDeviceShaderFloat16Int8Features::default().shader_float16(half);
+            let mut storage16 =
+                vk::PhysicalDevice16BitStorageFeatures::default().storage_buffer16_bit_access(half);
+            let mut statistics = vk::PhysicalDevicePipelineExecutablePropertiesFeaturesKHR::default()
+                .pipeline_executable_info(true);
+            let mut sizes =
+                vk::PhysicalDeviceSubgroupSizeControlFeatures::default().subgroup_size_control(true);
+            let mut model = vk::PhysicalDeviceVulkanMemoryModelFeatures::default().vulkan_memory_model(true);
+            let queues = [vk::DeviceQueueCreateInfo::default().queue_priorities(&[1.0])];
+            let extensions = [khr::pipeline_executable_properties::NAME.as_ptr()];
+            let create = vk::DeviceCreateInfo::default()
+                .queue_create_infos(&queues)
+                .enabled_extension_names(&extensions)
+                .push_next(&mut f16)
+                .push_next(&mut storage16)
+                .push_next(&mut statistics)
+                .push_next(&mut sizes)
+                .push_next(&mut model);
+            let device =
+                instance.create_device(physical, &create, None).map_err(|error| error.to_string())?;
+            let executables = khr::pipeline_executable_properties::Device::new(&instance, &device);
+            Ok(Self { _entry: entry, _instance: instance, device, executables, f16: half, version })
+        }
+    }
+
+    /// Compiles the entry point of a module that binds storage buffers at `slots`.
+    ///
+    /// # Errors
+    /// Where the driver refuses, or does not say what is asked of it.
+    pub fn compile(&self, words: &[u32], entry: &str, slots: &[u32]) -> Result<Figures, String> {
+        let name = std::ffi::CString::new(entry).map_err(|error| error.to_string())?;
+        let bindings: Vec<_> = (slots.iter())
+            .map(|&slot| {
+                vk::DescriptorSetLayoutBinding::default()
+                    .binding(slot)
+                    .descriptor_type(vk::DescriptorType::STORAGE_BUFFER)
+                    .descriptor_count(1)
+                    .stage_flags(vk::ShaderStageFlags::COMPUTE)
+            })
+            .collect();
+        let device = &self.device;
+        // SAFETY: all handles are this device's, and are destroyed once, after their last use.
+        unsafe {
+            let create = vk::DescriptorSetLayoutCreateInfo::default().bindings(&bindings);
+            let set = device.create_descriptor_set_layout(&create, None).map_err(|e| e.to_string())?;
+            let sets = [set];
+            let create = vk::PipelineLayoutCreateInfo::default().set_layouts(&sets);
+            let layout = device.create_pipeline_layout(&create, None).map_err(|e| e.to_string())?;
+            let create = vk::ShaderModuleCreateInfo::default().code(words);
+            let module = device.create_shader_module(&create, None).map_err(|e| e.to_string())?;
+            // As wgpu does where there are subgroups.
+            let stage = vk::PipelineShaderStageCreateInfo::default()
+                .flags(vk::PipelineShaderStageCreateFlags::ALLOW_VARYING_SUBGROUP_SIZE)
+                .stage(vk::ShaderStageFlags::COMPUTE)
+                .module(module)
+                .name(&name);
+            let create = vk::ComputePipelineCreateInfo::default()
+                .flags(vk::PipelineCreateFlags::CAPTURE_STATISTICS_KHR)
+                .layout(layout)
+                .stage(stage);
+            let made = device.create_compute_pipelines(vk::PipelineCache::null(), &[create], None);
+            let figures = match &made {
+                Ok(pipelines) => self.figures(pipelines[0]),
+                Err((_, error)) => Err(error.to_string()),
+            };
+            for pipeline in made.unwrap_or_else(|(pipelines, _)| pipelines) {
+                device.destroy_pipeline(pipeline, None);
+            }
+            device.destroy_shader_module(module, None);
+            device.destroy_pipeline_layout(layout, None);
+            device.destroy_descriptor_set_layout(set, None);
+            figures
+        }
+    }
+
+    fn figures(&self, pipeline: vk::Pipeline) -> Result<Figures, String> {
+        let info = vk::PipelineExecutableInfoKHR::default().pipeline(pipeline).executable_index(0);
+        // SAFETY: the pipeline is this device's, and has statistics.
+        let found = unsafe { self.executables.get_pipeline_executable_statistics(&info) };
+        let found = found.map_err(|error| error.to_string())?;
+        let value = |name: &str| {
+            let known = found.iter().find(|statistic| text(&statistic.name) == name);
+            // SAFETY: all of RADV's statistics are of this kind.
+            known.map(|statistic| unsafe { statistic.value.u64 }).ok_or_else(|| {
+                let names: Vec<_> = found.iter().map(|statistic| text(&statistic.name)).collect();
+                format!("the driver says nothing of `{name}`, but of {names:?}")
+            })
+        };
+        Ok(Figures {
+            vgprs: value("VGPRs")?,
+            sgprs: value("SGPRs")?,
+            spilled_vgprs: value("Spilled VGPRs")?,
+            spilled_sgprs: value("Spilled SGPRs")?,
+            lds: value("LDS size")?,
+            scratch: value("Scratch size")?,
+            waves: value("Subgroups per SIMD")?,
+            latency: value("Latency")?,
+            inverse_throughput: value("Inverse Throughput")?,
+        })
+    }
+}
+
+/// A text of Vulkan's, up to its zero.
+fn text(characters: &[std::ffi::c_char]) -> &str {
+    // SAFETY: the driver ends each of its texts with a zero inside the array.
+    unsafe { CStr::from_ptr(characters.as_ptr()) }.to_str().unwrap_or_default()
+}

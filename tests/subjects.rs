@@ -1,0 +1,230 @@
+//! Every kernel that any device could be given, for the tests that look at kernels without a device.
+
+use naga::back::{PipelineConstants, pipeline_constants::process_overrides};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{Module, ShaderStage};
+use normfree::config::Config;
+use normfree::ops::{Binding, CASES, Choices, Dispatch, Kernel, Recipe, Traits};
+use normfree::reference::shapes;
+use normfree::tape::Tape;
+use normfree::train::engine::Blueprint;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Traits of devices that there are, by name.
+pub fn devices() -> Vec<(&'static str, Traits)> {
+    let floor = Traits::floor();
+    let software = |lanes| Traits { lanes, software: true, f16: true, ..Traits::floor() };
+    let gpu = |lanes| Traits {
+        lanes,
+        max_invocations: 1024,
+        workgroup_memory: 32 << 10,
+        max_binding: 2 << 30,
+        f16: true,
+        ..Traits::floor()
+    };
+    vec![
+        ("the floor", floor),
+        ("software without subgroups", software(0)),
+        ("software of 4 lanes", software(4)),
+        ("software of 8 lanes", software(8)),
+        ("software of 16 lanes", software(16)),
+        ("a GPU of 32 lanes", gpu(32)),
+        ("a GPU of 64 lanes", gpu(64)),
+        ("a GPU with matrix units", Traits { cooperative: 16, ..gpu(32) }),
+        ("a GPU with Metal's matrix units", Traits { cooperative: 8, ..gpu(32) }),
+    ]
+}
+
+/// Models that together have every kind of layer, at small sizes and at GPT-2's.
+pub fn configs() -> Vec<Config> {
+    let mut list = Vec::new();
+    for norm in ["model.norm=layer_norm", "model.norm=none"] {
+        for activation in ["gelu", "gelu_new", "relu", "leaky_relu", "learnable_lrelu", "none"] {
+            list.push(base(&[norm, &format!("model.activation_function={activation}")]));
+        }
+    }
+    let slopes = "model.activation_function=learnable_lrelu";
+    list.push(base(&[slopes, "model.slope_scope=shared", "model.bias=all", "train.optimizer=adamw"]));
+    list.push(base(&[slopes, "model.slope_scope=per_block", "model.bias=none", "model.final_norm=false"]));
+    let guided =
+        ["model.entropy_regularization=0.1", "model.learnable_temperature=true", "model.ffn_scaling=true"];
+    let fused = ["model.ffn=fused", "model.activation_function=none"];
+    list.push(base(&[&guided[..], &["model.norm=none", "model.entropy_penalty=head_mean"]].concat()));
+    list.push(base(&[&guided[..], &fused, &["train.precision=mixed", "model.n_embd=128"]].concat()));
+    // Widths that are no multiple of 64, and the widest head.
+    list.push(base(&["model.n_embd=20", "model.n_head=1", "model.vocab_size=97"]));
+    list.push(base(&["model.n_embd=512"]));
+    // Mixed precision, also where f16 rows fit an image.
+    for width in ["model.n_embd=64", "model.n_embd=128", "model.n_embd=20"] {
+        let mixed = ["train.precision=mixed", width, "model.n_head=1", "model.bias=all"];
+        list.push(base(&[&mixed[..], &["model.norm=none"]].concat()));
+        list.push(base(&[&mixed[..], &[slopes]].concat()));
+    }
+    // Rotary positions by vectors and by scalars, and a head of its own.
+    for family in [&["model.n_embd=64"][..], &["model.n_embd=20", "model.n_head=1", "model.rotary_pct=0.5"]] {
+        let family = [&["model.family=gpt_neox"], family].concat();
+        list.push(base(&[&family[..], &["model.activation_function=learnable_lrelu"]].concat()));
+        list.push(base(&[&family[..], &["train.precision=mixed", "model.norm=none"]].concat()));
+    }
+    list.extend(gpt2());
+    list
+}
+
+/// GPT-2's smallest size, in f32 and in mixed precision.
+pub fn gpt2() -> Vec<Config> {
+    let gpt2 = ["model.n_embd=768", "model.n_head=12", "model.vocab_size=50257", "model.n_positions=1024"];
+    let sizes = ["train.sequence_length=1024", "train.batch_size=4"];
+    let mixed = ["train.precision=mixed"];
+    vec![base(&[&gpt2[..], &sizes].concat()), base(&[&gpt2[..], &sizes, &mixed].concat())]
+}
+
+/// A small model with changes.
+fn base(changes: &[&str]) -> Config {
+    let text = "
+        [model]
+        n_layer = 1
+        n_head = 2
+        n_embd = 64
+        n_positions = 40
+        vocab_size = 300
+        norm = \"layer_norm\"
+        activation_function = \"gelu\"
+        embd_pdrop = 0.1
+        [data]
+        path = \"unused\"
+        [train]
+        steps = 10
+        batch_size = 3
+        sequence_length = 40
+        learning_rate = 1e-3
+        checkpoint_every = 10
+        eval_every = 10";
+    let changes: Vec<String> = changes.iter().map(|&change| change.to_owned()).collect();
+    Config::parse(text, "test", &changes).unwrap()
+}
+
+/// One kernel as one dispatch uses it.
+pub struct Subject {
+    pub kernel: Kernel,
+    pub bindings: Vec<Binding>,
+    /// For a person: entry point, op, case, device, and the variant where it is no default.
+    pub who: String,
+    /// Some device without subgroups is given it.
+    pub plain: bool,
+    /// Some device is given it without having measured anything.
+    pub default: bool,
+}
+
+/// Every different kernel of some tapes and devices, and complaints about grids.
+#[derive(Default)]
+pub struct Subjects {
+    pub list: Vec<Subject>,
+    pub complaints: Vec<String>,
+    known: HashMap<Identity, usize>,
+}
+
+/// Text, entry point, constants, and what is bound.
+type Identity = (Arc<str>, &'static str, Vec<(&'static str, u64)>, String);
+
+impl Subjects {
+    /// Those of all cases and models on some devices; with `variants` also those that the tuner may try there.
+    pub fn of(devices: &[(&str, Traits)], configs: &[Config], variants: bool) -> Self {
+        let cases: Vec<_> = CASES.iter().flat_map(|(_, cases)| cases(1)).collect();
+        let mut subjects = Self::default();
+        for (name, device) in devices {
+            for case in &cases {
+                subjects.take(&case.label, &case.tape, name, device, variants);
+            }
+            for config in configs {
+                subjects.take_model(config, name, device, variants);
+            }
+        }
+        subjects
+    }
+
+    /// The kernels of a model's three tapes.
+    pub fn take_model(&mut self, config: &Config, name: &str, device: &Traits, variants: bool) {
+        let model = &config.model;
+        let label = format!("a model {} wide, {}, {}", model.n_embd, model.norm, model.activation_function);
+        let blueprint = Blueprint::new(config, device);
+        for (purpose, tape) in ["training", "update", "evaluation"].into_iter().zip(blueprint.tapes()) {
+            self.take(&format!("{purpose} of {label}"), tape, name, device, variants);
+        }
+    }
+
+    /// The kernels of a tape.
+    pub fn take(&mut self, label: &str, tape: &Tape, name: &str, device: &Traits, variants: bool) {
+        for node in tape.nodes() {
+            let shapes = shapes(tape, node);
+            let who = format!("`{}` in {label} for {name}", node.op.name());
+            self.recipe(&who, &node.op.recipe(&shapes, device), device, true);
+            let Some(tuning) = node.op.tuning(&shapes, device).filter(|_| variants) else { continue };
+            for way in &tuning.ways[1..] {
+                let mut choices = Choices::default();
+                choices.set(tuning.key.clone(), way.clone());
+                let chosen = Traits { choices, ..device.clone() };
+                self.recipe(&format!("{who}, {way}"), &node.op.recipe(&shapes, &chosen), device, false);
+            }
+        }
+    }
+
+    fn recipe(&mut self, who: &str, recipe: &Recipe, device: &Traits, default: bool) {
+        for Dispatch { kernel, bindings, groups } in &recipe.dispatches {
+            let who = format!("{} of {who}", kernel.entry);
+            if groups.iter().any(|&g| g == 0 || g > 65_535) {
+                self.complaints.push(format!("{who}: a grid of {groups:?}"));
+            }
+            let bits: Vec<_> = kernel.constants.iter().map(|&(n, v)| (n, v.to_bits())).collect();
+            let identity = (kernel.text.clone(), kernel.entry, bits, format!("{bindings:?}"));
+            let at = *self.known.entry(identity).or_insert_with(|| {
+                let (kernel, bindings) = (kernel.clone(), bindings.clone());
+                self.list.push(Subject { kernel, bindings, who, plain: false, default: false });
+                self.list.len() - 1
+            });
+            self.list[at].plain |= device.lanes == 0;
+            self.list[at].default |= default;
+        }
+    }
+}
+
+/// A kernel's text, parsed and validated.
+pub type Checked = Arc<(Module, ModuleInfo)>;
+
+/// Parses and validates a text for devices with all that kernels may use.
+pub fn parse(text: &str) -> Result<Checked, String> {
+    let module = naga::front::wgsl::parse_str(text).map_err(|error| error.emit_to_string(text))?;
+    let capabilities =
+        Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX;
+    let mut validator = Validator::new(ValidationFlags::all(), capabilities);
+    let info = validator.validate(&module).map_err(|error| error.emit_to_string(text))?;
+    Ok(Arc::new((module, info)))
+}
+
+/// The module with one entry point and numbers in place of its constants.
+pub fn specialized(checked: &Checked, kernel: &Kernel) -> Result<Checked, String> {
+    let constants: PipelineConstants =
+        kernel.constants.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
+    let entry = Some((ShaderStage::Compute, kernel.entry));
+    let made = process_overrides(&checked.0, &checked.1, entry, &constants);
+    let (module, info) = made.map_err(|error| error.to_string())?;
+    Ok(Arc::new((module.into_owned(), info.into_owned())))
+}
+
+/// Whether a module takes matrix units.
+pub fn uses_matrix_units(module: &Module) -> bool {
+    let others = Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP;
+    Validator::new(ValidationFlags::all(), others).validate(module).is_err()
+}
+
+/// Whether a module takes 16-bit floats.
+pub fn uses_f16(module: &Module) -> bool {
+    let others = Capabilities::SUBGROUP | Capabilities::COOPERATIVE_MATRIX;
+    Validator::new(ValidationFlags::all(), others).validate(module).is_err()
+}
+
+/// Whether a module takes subgroup operations.
+pub fn uses_subgroups(module: &Module) -> bool {
+    let others = Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX;
+    Validator::new(ValidationFlags::all(), others).validate(module).is_err()
+}
