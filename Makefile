@@ -4,11 +4,12 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test oldest build lint tools vulkan radv swiftshader chromium tensorboard
+.PHONY: help demo test fuzz oldest build lint tools vulkan radv swiftshader chromium tensorboard
 
 help:
 	@echo 'make demo    train four small models on source code and draw their attention into runs/demo'
 	@echo 'make test    format, lints, the whole suite, and the kernels once more on SwiftShader'
+	@echo 'make fuzz    damaged inputs of every kind, ten minutes each; FUZZ_SECONDS=60 for a minute'
 	@echo 'make oldest  check that the oldest Rust of Cargo.toml builds it; CI does this after the tests'
 	@echo 'make build   target/release/normfree'
 	@echo 'make lint    format and lints alone'
@@ -26,11 +27,17 @@ lint: tools
 
 test: vulkan radv swiftshader chromium tensorboard lint
 	$(CARGO) test --locked --all-features
+	NORMFREE_FUZZ_SECONDS=60 $(CARGO) test --locked --all-features --test fuzz
 	.ci/on-swiftshader $(CARGO) test --locked --all-features --test suite ops::
 
 # What users build, with the toolchain that Cargo.toml and README promise will do.
 oldest:
 	.ci/on-oldest-rust check --locked --all-targets
+
+# Damaged inputs of every kind, so many seconds each.
+FUZZ_SECONDS ?= 600
+fuzz:
+	NORMFREE_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --locked --test fuzz -- --nocapture
 
 # The formatter and the lints, which a minimal toolchain lacks.
 tools:

@@ -1,0 +1,55 @@
+//! Logs of runs and published matrices, to figures, tables, page and Parquet.
+
+use crate::runner::{corpus, run};
+use normfree::fault::{Fault, Kind};
+use normfree::report::comparison::Comparison;
+use normfree::report::export::write_parquet;
+use normfree::report::figures::Options;
+use normfree::report::page::page;
+use normfree::report::stats::Reference;
+use normfree::report::write_comparison;
+use std::fs;
+use std::path::Path;
+
+const CONFIG: &str = "[model]\nn_layer = 2\nn_head = 2\nnorm = \"none\"\nactivation_function = \"relu\"\n\
+                      n_positions = 16\n[train]\nsequence_length = 16\nseed = 1\n";
+
+/// What reads them as `plot`, `report` and `export` do.
+fn drawn(paths: &[&Path], out: &Path) -> Result<(), Fault> {
+    let comparison = Comparison::load(paths)?;
+    let options = Options { reference: Reference::of(&comparison.runs), ..Options::default() };
+    write_comparison(&comparison, out, &options)?;
+    page(&comparison, &options)?;
+    write_parquet(&comparison.runs, out).map(drop)
+}
+
+/// Why a file could not be drawn is a fault of that file.
+fn blames(result: Result<(), Fault>, kinds: &[Kind]) -> Result<(), String> {
+    match result {
+        Err(fault) if !kinds.contains(&fault.kind) => Err(format!("{:?}: {fault}", fault.kind)),
+        _ => Ok(()),
+    }
+}
+
+#[test]
+fn logs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (dir, out) = (folder.path().join("run"), folder.path().join("out"));
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("config.toml"), CONFIG).unwrap();
+    run("logs", &corpus("metrics"), |input| {
+        fs::write(dir.join("metrics.jsonl"), input).unwrap();
+        blames(drawn(&[&dir], &out), &[Kind::RunFolder])
+    });
+}
+
+#[test]
+fn published_matrices() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, out) = (folder.path().join("published.toml"), folder.path().join("out"));
+    run("published", &corpus("published"), |input| {
+        fs::write(&file, input).unwrap();
+        // Text that is not UTF-8 cannot be read.
+        blames(drawn(&[&file], &out), &[Kind::Data, Kind::Io])
+    });
+}
