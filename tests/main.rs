@@ -6,6 +6,7 @@ mod bench;
 mod checkpoint;
 mod cli;
 mod config;
+mod coverage;
 mod data;
 mod entropy_guided;
 mod export;

@@ -322,6 +322,18 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let watched: Vec<TensorId> = [attended.lse].into_iter().chain(attended.entropy).collect();
         cases.push(case.finish(&[attended.output], &watched, HALF_BOUND));
     }
+    // As evaluation has it, which asks for no entropy.
+    for (batch, heads, sequence, width) in [(3, 1, 7, 20), (1, 2, 33, 32), (1, 2, 64, 64)] {
+        for dtype in [DType::F32, DType::F16] {
+            let label = format!("no entropy, {dtype:?} B={batch} H={heads} T={sequence} d={width}");
+            let mut case = CaseBuilder::new("attention", label, seed);
+            let shape = [batch * sequence, 3 * heads * width];
+            let qkv = case.input_of("qkv", &shape, dtype, Fill::Normal(1.0));
+            let attended = case.tape.attention(qkv, heads, sequence, false);
+            let bound = if dtype == DType::F16 { HALF_BOUND } else { 2e-6 };
+            cases.push(case.finish(&[attended.output], &[attended.lse], bound));
+        }
+    }
     for (batch, heads, sequence, width) in [(3, 1, 7, 20), (1, 2, 64, 64)] {
         let label = format!("guided f16 B={batch} H={heads} T={sequence} d={width}");
         let mut case = CaseBuilder::new("attention", label, seed);

@@ -163,6 +163,9 @@ pub fn cases(seed: u64) -> Vec<Case> {
         (5, 12, 8, true, DType::F16),
         (67, 131, 129, true, DType::F16),
         (2500, 128, 64, true, DType::F16),
+        (40, 36, 36, false, DType::F32),
+        (40, 20, 20, true, DType::F16),
+        (40, 36, 36, false, DType::F16),
     ] {
         let label = format!("{columns} of {rows}x{width} {dtype:?}, accumulate {accumulate}");
         let mut case = CaseBuilder::new("column_sum", label, seed);
@@ -177,6 +180,7 @@ pub fn cases(seed: u64) -> Vec<Case> {
         (67, 131, DType::F32),
         (2500, 64, DType::F32),
         (67, 131, DType::F16),
+        (40, 20, DType::F16),
         (300, 128, DType::F16),
     ] {
         let label = format!("not zero of {rows}x{width} {dtype:?}");

@@ -251,14 +251,21 @@ impl Op for EntropyPenaltyBackward {
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
     for of in [Of::RowMean, Of::RowSum, Of::HeadMean] {
-        for (batch, heads, sequence, scaled, broken) in [
-            (1, 1, 2, false, false),
-            (2, 3, 7, true, false),
-            (3, 4, 130, false, false),
-            (1, 2, 64, false, true),
+        // The first contribution to a threshold's gradient, in a step of one micro-batch, overwrites.
+        for (batch, heads, sequence, scaled, broken, overwrites) in [
+            (1, 1, 2, false, false, false),
+            (2, 3, 7, true, false, false),
+            (3, 4, 130, false, false, true),
+            (2, 2, 33, true, false, true),
+            (1, 2, 64, false, true, false),
         ] {
-            let label = format!("{of:?} B={batch} H={heads} T={sequence}, scaled {scaled}, broken {broken}");
+            let label = format!(
+                "{of:?} B={batch} H={heads} T={sequence}, scaled {scaled}, broken {broken}, overwrites {overwrites}"
+            );
             let mut case = CaseBuilder::new("entropy_penalty", label, seed);
+            if overwrites {
+                case.tape.overwrite_gradients();
+            }
             let shape = [batch, heads, sequence];
             let entropy = case.input("entropy", &shape, Fill::Normal(1.0));
             let threshold = case.parameter("threshold", &[heads], Fill::Around(0.5, 0.1));

@@ -434,5 +434,52 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let y = case.tape.matmul_nt(x, w);
         cases.push(case.finish(&[y], &[], HALF_BOUND));
     }
+    cases.extend([false, true].into_iter().flat_map(|half| in_blocks(half, seed)));
+    cases
+}
+
+/// Products as blocks have them in a step of one micro-batch: gradients of the matrices overwrite, and the input's is added
+/// to what comes past the products. Rows are whole tiles or not, and so many that several workgroups share a sum.
+fn in_blocks(half: bool, seed: u64) -> Vec<Case> {
+    /// Whether there is a bias, and whether there are two products.
+    const PLAIN: (bool, bool) = (false, true);
+    const BOTH: (bool, bool) = (true, true);
+    const BIASED: (bool, bool) = (true, false);
+    let mut cases = Vec::new();
+    let sizes = [
+        (3, 5, &[BOTH][..]),
+        (33, 64, &[BOTH, BIASED]),
+        (40, 36, &[PLAIN, BIASED]),
+        (64, 64, &[PLAIN, BOTH, BIASED]),
+        (64, 128, &[PLAIN, BIASED]),
+        (1_100, 24, &[PLAIN]),
+    ];
+    for (m, n, forms) in sizes {
+        for &(bias, two) in forms {
+            let (stored, products) = (if half { "f16" } else { "f32" }, if two { 2 } else { 1 });
+            let label = format!("{stored} {m}x{n}, {products} products past which x goes, bias {bias}");
+            let mut case = CaseBuilder::new("matmul", label, seed);
+            case.tape.overwrite_gradients();
+            let x = case.input("x", &[m, n], Fill::Normal(1.0));
+            let linear = |case: &mut CaseBuilder, name: &str, (from, to): (usize, usize)| {
+                let w = case.matrix(name, &[from, to], half, Fill::Normal((from as f64).powf(-0.5)));
+                let bias = bias.then(|| case.parameter(&format!("bias of {name}"), &[to], Fill::Normal(1.0)));
+                (w, bias)
+            };
+            let read = if half { case.tape.half(x) } else { x };
+            let y = if two {
+                let (inner, of_inner) = linear(&mut case, "inner", (n, 2 * n));
+                let (outer, of_outer) = linear(&mut case, "outer", (2 * n, n));
+                let hidden = case.tape.linear(read, inner, of_inner);
+                case.tape.linear_onto(x, hidden, outer, of_outer)
+            } else {
+                let (w, bias) = linear(&mut case, "w", (n, n));
+                case.tape.linear_onto(x, read, w, bias)
+            };
+            // As in the other cases, through two products.
+            let bound = if half { HALF_BOUND } else { 8e-7 * (m.max(2 * n) as f64).sqrt().max(4.0) };
+            cases.push(case.finish(&[y], &[], bound));
+        }
+    }
     cases
 }
