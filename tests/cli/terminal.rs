@@ -258,7 +258,9 @@ fn assert_nothing_unfinished(folder: &Path) {
     let names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     let is_part = |name: &String| {
         let data = name.ends_with(".bin") || name == "tokenizer.json";
-        name.ends_with(".writing") || (data && !names.iter().any(|name| name == "meta.json"))
+        name.ends_with(".writing")
+            || name.starts_with(".prepare-")
+            || (data && !names.iter().any(|name| name == "meta.json"))
     };
     assert!(!names.iter().any(is_part), "{names:?} are left");
 }

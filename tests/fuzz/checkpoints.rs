@@ -76,9 +76,13 @@ fn trainer_states() {
         seed: 7,
         optimizer_steps: 11,
         metrics_bytes: 3349,
+        metrics_sha256: Some("5ea1".repeat(16)),
         recording: false,
         owes_evaluation: true,
         data_fingerprint: 12_637_772_839_918_255_648,
+        data: None,
+        config: Some(serde_json::json!({ "train": { "learning_rate": 1e-4 } })),
+        kernels: None,
         loss_scale: None,
         active_units: vec!["0f3".to_owned()],
     };

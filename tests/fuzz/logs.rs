@@ -14,17 +14,17 @@ use std::path::Path;
 const CONFIG: &str = "[model]\nn_layer = 2\nn_head = 2\nnorm = \"none\"\nactivation_function = \"relu\"\n\
                       n_positions = 16\n[train]\nsequence_length = 16\nseed = 1\n";
 
-/// What reads them as `plot`, `report` and `export` do.
-fn drawn(paths: &[&Path], out: &Path) -> Result<(), Fault> {
-    let comparison = Comparison::load(paths)?;
+/// Draws them as `plot` and `report` do.
+fn drawn(path: &Path, out: &Path) -> Result<Comparison, Fault> {
+    let comparison = Comparison::load(&[path])?;
     let options = Options { reference: Reference::of(&comparison.runs), ..Options::default() };
     write_comparison(&comparison, out, &options)?;
     page(&comparison, &options)?;
-    write_parquet(&comparison.runs, out).map(drop)
+    Ok(comparison)
 }
 
 /// Why a file could not be drawn is a fault of that file.
-fn blames(result: Result<(), Fault>, kinds: &[Kind]) -> Result<(), String> {
+fn blames<T>(result: Result<T, Fault>, kinds: &[Kind]) -> Result<(), String> {
     match result {
         Err(fault) if !kinds.contains(&fault.kind) => Err(format!("{:?}: {fault}", fault.kind)),
         _ => Ok(()),
@@ -39,7 +39,8 @@ fn logs() {
     fs::write(dir.join("config.toml"), CONFIG).unwrap();
     run("logs", &corpus("metrics"), |input| {
         fs::write(dir.join("metrics.jsonl"), input).unwrap();
-        blames(drawn(&[&dir], &out), &[Kind::RunFolder])
+        let exported = drawn(&dir, &out).and_then(|comparison| write_parquet(&comparison.runs, &out));
+        blames(exported, &[Kind::RunFolder])
     });
 }
 
@@ -50,6 +51,6 @@ fn published_matrices() {
     run("published", &corpus("published"), |input| {
         fs::write(&file, input).unwrap();
         // Text that is not UTF-8 cannot be read.
-        blames(drawn(&[&file], &out), &[Kind::Data, Kind::Io])
+        blames(drawn(&file, &out), &[Kind::Data, Kind::Io])
     });
 }

@@ -127,7 +127,20 @@ impl StateFile {
         if format_version != UNSEALED && !is_sealed(text) {
             return Err(Unread::Damaged(format!("{STATE} with other bytes than it was written with")));
         }
-        serde_json::from_slice(text).map_err(unreadable)
+        let file: Self = serde_json::from_slice(text).map_err(unreadable)?;
+        if format_version == UNSEALED && file.has_later_fields() {
+            return Err(Unread::Damaged(format!(
+                "{STATE} of format_version {UNSEALED} with fields of a later one, whose seal would tell of changes"
+            )));
+        }
+        Ok(file)
+    }
+
+    /// Whether there is something that no unsealed file has: then its version was changed, and with it goes the seal.
+    fn has_later_fields(&self) -> bool {
+        let TrainerState { metrics_sha256, data, config, kernels, .. } = &self.state;
+        let state = metrics_sha256.is_some() || data.is_some() || config.is_some() || kernels.is_some();
+        state || self.finite.is_some()
     }
 }
 
