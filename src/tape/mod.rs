@@ -136,6 +136,11 @@ impl Tape {
         self.overwrites = true;
     }
 
+    /// Whether [`Tape::overwrite_gradients`] was said.
+    pub fn overwrites_gradients(&self) -> bool {
+        self.overwrites
+    }
+
     /// Says that the parameters stay as they are while a plan of this tape lives, so that copies of them as images,
     /// where a device wants such, are made once.
     pub fn fix_parameters(&mut self) {

@@ -14,9 +14,10 @@ pub fn adjoint_error(case: &Case, seed: u64) -> f64 {
     const SAMPLE: usize = 12;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut memory = filled(case);
-    // A parameter's gradient is added to what was there; an intermediate's is written.
+    // A parameter's gradient is added to what was there, but on a tape that overwrites it; an intermediate's is written.
+    let adds = !case.tape.overwrites_gradients();
     let start = |gradient: TensorId| match case.tape.info(gradient).role {
-        Role::ParameterGradient => memory.get(&case.tape, gradient).to_vec(),
+        Role::ParameterGradient if adds => memory.get(&case.tape, gradient).to_vec(),
         _ => vec![0.0; case.tape.shape(gradient).elements()],
     };
     let before: Vec<Vec<f64>> = case.leaves.iter().map(|&(_, gradient)| start(gradient)).collect();

@@ -35,7 +35,7 @@ fn make_old(place: &Place) {
     change(&state_file(place), |state| {
         let state = state.as_object_mut().unwrap();
         state["format_version"] = 2.into();
-        for key in ["sha256", "metrics_sha256", "data", "config", "kernels"] {
+        for key in ["sha256", "metrics_sha256", "data", "config", "kernels", "finite"] {
             state.remove(key).unwrap();
         }
     });
