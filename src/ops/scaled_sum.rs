@@ -196,7 +196,8 @@ pub fn cases(seed: u64) -> Vec<Case> {
     for (at, (shape, dtype)) in f32s.into_iter().chain(f16s).enumerate() {
         let mut case = CaseBuilder::new("scaled_sum", format!("{shape:?} of {dtype:?}"), seed);
         // As in a step of one micro-batch.
-        if [[37, 131], [40, 128]].contains(&shape) {
+        let overwrites = [[37, 131], [40, 128]].contains(&shape);
+        if overwrites {
             case.tape.overwrite_gradients();
         }
         let x = case.input("x", &shape, Fill::Normal(1.0));
@@ -208,8 +209,16 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let z = case.tape.scaled_sum(x, y, alpha, beta);
         let bound = if dtype == DType::F16 { HALF_BOUND } else { 2e-6 };
         let mut case = case.finish(&[z], &[], bound);
-        // A sum of many terms of both signs can come near zero by chance; a start of twice the terms' own scale, 3 · √32768,
-        // keeps the magnitude there. The reciprocal may be off by 2.5 units.
+        // A sum of many terms of both signs can come near zero by chance. A start of twice the terms' own scale, 3 · √32768,
+        // keeps the magnitude there, or terms of one sign where the start is overwritten. The reciprocal may be off by 2.5
+        // units.
+        let scales = [alpha, beta].map(|scale| case.tape.known_gradient(scale));
+        if overwrites {
+            let kept = [Some(alpha), Some(beta), scales[0], scales[1]];
+            for (_, values) in case.values.iter_mut().filter(|(tensor, _)| !kept.contains(&Some(*tensor))) {
+                values.iter_mut().for_each(|value| *value = value.abs());
+            }
+        }
         for scale in [alpha, beta] {
             let gradient = case.tape.known_gradient(scale).expect("α and β have gradients");
             for (tensor, values) in &mut case.values {
