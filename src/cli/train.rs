@@ -155,6 +155,14 @@ pub(super) fn drive(trainer: &mut Trainer, progress: &mut TrainProgress) -> Resu
     trained
 }
 
+/// A fault of a run's folder that lies in one which `--out` names: that flag chooses another.
+pub(super) fn inside_out(fault: Fault) -> Fault {
+    match fault.kind {
+        Kind::RunFolder => fault.remedy("choose another folder with --out"),
+        _ => fault,
+    }
+}
+
 /// The fault of a run that has begun, with the command line that goes on with it.
 pub(super) fn with_command(fault: Fault) -> Fault {
     let command = format!("go on with: {}", stop::go_on());

@@ -121,6 +121,10 @@ fn a_run_folder_that_exists() {
         &["another configuration", "train.steps = 2 there, 12 here"],
     );
     place.fails(&["train", "--resume", "--run", "nowhere"], 6, &["nowhere"]);
+    // A demo has other flags.
+    fs::create_dir_all(place.path("demo/sm_ln_g")).unwrap();
+    fs::write(place.path("demo/sm_ln_g/mine"), "").unwrap();
+    place.fails(&["demo", "--data", "data", "--out", "demo"], 6, &["mine in it", "with --out"]);
     place.fails(&["plot", "nowhere"], 6, &["nowhere"]);
     place.fails(&["plot", "r", "r"], 2, &["named twice"]);
     place.fails(&["plot", "r", "--difference", "r", "s"], 2, &["`s`", "choose among"]);

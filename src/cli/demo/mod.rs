@@ -4,7 +4,7 @@ mod findings;
 
 use super::held::Held;
 use super::progress::{Display, TrainProgress};
-use super::train::{drive, open, with_command};
+use super::train::{drive, inside_out, open, with_command};
 use super::{Global, Kernels, prepare, say, stop, thousands};
 use crate::config::Config;
 use crate::data::{Meta, PrepareOptions};
@@ -203,7 +203,7 @@ fn train_one(
     held: &mut Held,
 ) -> Result<()> {
     stop::between_runs()?;
-    let folder = if *resume { RunFolder::open(path)? } else { RunFolder::create(path)? };
+    let folder = if *resume { RunFolder::open(path) } else { RunFolder::create(path) }.map_err(inside_out)?;
     let kernels = Kernels::default();
     // Opening a run may say something: meanwhile there is no view.
     progress.leave();

@@ -5,7 +5,7 @@ mod dry_run;
 
 use super::held::Held;
 use super::progress::{Display, TrainProgress};
-use super::train::{drive, open, with_command};
+use super::train::{drive, inside_out, open, with_command};
 use super::{Global, Kernels, say, stop};
 use crate::cache;
 use crate::fault::{Fault, Kind, Result};
@@ -220,7 +220,7 @@ impl Session<'_> {
         let folder = match opened {
             // Another process was quicker by a moment.
             Err(_) if !resume && RunFolder::is_at(path) => return self.open(job),
-            folder => folder?,
+            folder => folder.map_err(inside_out)?,
         };
         let kernels = self.kernels_for(run);
         let gpu = self.held.take();
