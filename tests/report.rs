@@ -7,6 +7,7 @@ mod diverged;
 mod folders;
 #[cfg(feature = "outside-tools")]
 mod heads;
+mod log;
 mod names;
 #[cfg(feature = "outside-tools")]
 mod page;
@@ -326,47 +327,6 @@ fn cells_without_a_number_are_grey_and_say_so() {
     }
 }
 
-#[test]
-fn records_keep_every_float() {
-    let records = [
-        Record::Step(Step {
-            step: 3,
-            loss: Some(0.1 + 0.2),
-            lr: 1e-7,
-            grad_norm: f64::INFINITY,
-            tokens: 9,
-            tokens_per_s: 5e3,
-            loss_scale: Some(65536.0),
-            entropy_penalty: Some(f32::INFINITY),
-            overflow: true,
-        }),
-        Record::Attention(Attention {
-            step: 3,
-            head_entropy: vec![vec![0.1, f32::NEG_INFINITY], vec![1.0, 3.4028235e38]],
-            layer_entropy: vec![f32::MIN_POSITIVE, 2.5],
-            nonfinite: vec![0, 7],
-        }),
-        Record::Slopes(Slopes { step: 3, slopes: vec![0.01, -0.0] }),
-        Record::Eval(Eval { step: 3, loss: 12.0, ppl: f64::NEG_INFINITY }),
-    ];
-    for record in &records {
-        let line = serde_json::to_string(record).unwrap();
-        assert_eq!(&serde_json::from_str::<Record>(&line).unwrap(), record, "{line}");
-        let kind = serde_json::from_str::<serde_json::Value>(&line).unwrap()["kind"].clone();
-        assert!(Record::KINDS.contains(&kind.as_str().unwrap()));
-    }
-    let line = serde_json::to_string(&records[1]).unwrap();
-    assert!(line.contains("[0.1,\"-inf\"]"), "f32 is not written short: {line}");
-    let nan = Record::Eval(Eval { step: 1, loss: f64::NAN, ppl: f64::NAN });
-    let line = serde_json::to_string(&nan).unwrap();
-    assert_eq!(line, r#"{"kind":"eval","step":1,"loss":"nan","ppl":"nan"}"#);
-    let Record::Eval(back) = serde_json::from_str(&line).unwrap() else { panic!("not an eval") };
-    assert!(back.loss.is_nan());
-    assert!(serde_json::from_str::<Record>(r#"{"kind":"eval","step":1,"loss":"NaN?","ppl":1}"#).is_err());
-}
-
-const EVAL: &str = "{\"kind\":\"eval\",\"step\":1,\"loss\":2,\"ppl\":7.4}\n";
-
 fn folder(config: &str, metrics: &[u8]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("metrics.jsonl"), metrics).unwrap();
@@ -374,46 +334,6 @@ fn folder(config: &str, metrics: &[u8]) -> tempfile::TempDir {
         fs::write(dir.path().join("config.toml"), config).unwrap();
     }
     dir
-}
-
-#[test]
-fn a_cut_last_line_is_left_out_and_a_broken_one_is_named() {
-    let whole = EVAL.replace("\"step\":1", "\"step\":2");
-    for cut in 1..whole.len() - 2 {
-        let dir = folder("", [EVAL, &whole[..cut]].concat().as_bytes());
-        assert_eq!(RunData::load(dir.path()).unwrap().evals.len(), 1, "cut after {cut} bytes");
-    }
-    // Whole but for its line end: nothing is lost.
-    let dir = folder("", [EVAL, whole.trim_end()].concat().as_bytes());
-    assert_eq!(RunData::load(dir.path()).unwrap().evals.len(), 2);
-    // A kind of a later version, an empty line, a step that a resumed run wrote again.
-    let later = "{\"kind\":\"sparsity\",\"share\":[0.5]}\n\n";
-    let dir = folder("", [EVAL, later, &whole, EVAL].concat().as_bytes());
-    assert_eq!(
-        RunData::load(dir.path()).unwrap().evals.iter().map(|eval| eval.step).collect::<Vec<_>>(),
-        [1]
-    );
-
-    for broken in ["{\"kind\":\"eval\",\"step\":2,\"lo\n", "{\"kind\":\"eval\",\"step\":2}\n", "\u{0}\u{0}\n"]
-    {
-        for tail in ["", EVAL] {
-            let dir = folder("", [EVAL, EVAL, broken, tail].concat().as_bytes());
-            let fault = RunData::load(dir.path()).unwrap_err();
-            assert_eq!(fault.kind, Kind::RunFolder);
-            let text = fault.to_string();
-            assert!(text.contains("metrics.jsonl, line 3, column "), "{text}");
-            assert!(!text.contains("at line 1"), "{text}");
-        }
-    }
-    let dir = folder("[model]\nnorm = \"none\n", EVAL.as_bytes());
-    let fault = RunData::load(dir.path()).unwrap_err();
-    assert_eq!(fault.kind, Kind::Config);
-    assert!(fault.to_string().contains("config.toml, line 2"), "{fault}");
-
-    let empty = tempfile::tempdir().unwrap();
-    for missing in [empty.path().to_path_buf(), empty.path().join("nothing")] {
-        assert_eq!(RunData::load(&missing).unwrap_err().kind, Kind::RunFolder);
-    }
 }
 
 #[test]

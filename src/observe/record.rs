@@ -56,6 +56,71 @@ impl Record {
         *step = nth(*step);
         self
     }
+
+    /// The lists with an entry for each layer, by their keys, with their lengths.
+    fn of_layers(&self) -> Vec<(&'static str, usize)> {
+        match self {
+            Self::Step(_) | Self::Eval(_) | Self::Nonfinite(_) => Vec::new(),
+            Self::Attention(record) => vec![
+                ("head_entropy", record.head_entropy.len()),
+                ("layer_entropy", record.layer_entropy.len()),
+                ("nonfinite", record.nonfinite.len()),
+            ],
+            Self::Slopes(record) => vec![("slopes", record.slopes.len())],
+            Self::EntropyThresholds(record) => vec![("thresholds", record.thresholds.len())],
+            Self::FfnScales(record) => vec![("alpha", record.alpha.len()), ("beta", record.beta.len())],
+            Self::Layers(record) => {
+                let share = |list: &[f32]| if list.is_empty() { record.grad_norm.len() } else { list.len() };
+                vec![
+                    ("grad_norm", record.grad_norm.len()),
+                    ("zeros", share(&record.zeros)),
+                    ("dead", share(&record.dead)),
+                    ("residual_max", record.residual_max.len()),
+                    ("residual_median", record.residual_median.len()),
+                ]
+            }
+        }
+    }
+
+    /// The lists with an entry for each head of each layer, by their keys.
+    fn of_heads(&self) -> Option<(&'static str, &[Vec<f32>])> {
+        match self {
+            Self::Attention(record) => Some(("head_entropy", &record.head_entropy)),
+            Self::EntropyThresholds(record) => Some(("thresholds", &record.thresholds)),
+            _ => None,
+        }
+    }
+}
+
+/// How many layers a log is about, and how many heads each of them has: what the configuration says, or else its first
+/// record.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extent {
+    pub layers: Option<usize>,
+    pub heads: Option<usize>,
+}
+
+impl Extent {
+    /// Whether every list of the record is as long as that.
+    ///
+    /// # Errors
+    /// Which list is not, and how long it is.
+    pub fn check(&mut self, record: &Record) -> Result<(), String> {
+        for (key, length) in record.of_layers() {
+            let layers = *self.layers.get_or_insert(length);
+            if length != layers {
+                return Err(format!("{key} for {length} of {layers} layers"));
+            }
+        }
+        let Some((key, rows)) = record.of_heads() else { return Ok(()) };
+        for (layer, row) in rows.iter().enumerate() {
+            let heads = *self.heads.get_or_insert(row.len());
+            if row.len() != heads {
+                return Err(format!("{key} for {} of {heads} heads in layer {layer}", row.len()));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Which step that is, counted from 1, for a step that the log counts from 0: the steps done when it is.

@@ -11,7 +11,7 @@ use crate::config::{Accumulation, Config};
 use crate::data::DataSeal;
 use crate::fault::{Fault, Kind, Result};
 use crate::observe::record::{
-    Attention, EntropyThresholds, Eval, FfnScales, Layers, Nonfinite, Record, Slopes, Step,
+    Attention, EntropyThresholds, Eval, Extent, FfnScales, Layers, Nonfinite, Record, Slopes, Step,
 };
 
 /// A loss this many times the run's first, and this many nats above it, is no loss of a run that still learns.
@@ -125,12 +125,23 @@ impl RunData {
     }
 
     fn read_log(&mut self, bytes: &[u8], path: &Path) -> Result<()> {
+        let size = |key: &str| usize::try_from(self.setting("model", key)?.as_integer()?).ok();
+        let mut extent = Extent { layers: size("n_layer"), heads: size("n_head") };
         for (index, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
             if line.trim_ascii().is_empty() {
                 continue;
             }
+            let damaged = |place: String, found: &str| {
+                Fault::new(Kind::RunFolder, "a line of the log is damaged")
+                    .at(format!("{}, line {}{place}", path.display(), index + 1))
+                    .found(found)
+                    .remedy("delete the line to go on without it")
+            };
             match parse(line) {
-                Ok(Some(record)) => self.take(record.by_steps_done()),
+                Ok(Some(record)) => {
+                    extent.check(&record).map_err(|found| damaged(String::new(), &found))?;
+                    self.take(record.by_steps_done());
+                }
                 Ok(None) => {}
                 // Only the last line can lack its end.
                 Err(_) if line.last() != Some(&b'\n') => {}
@@ -138,10 +149,7 @@ impl RunData {
                     // serde_json ends its message with a position inside this one line.
                     let message = error.to_string();
                     let message = message.split(" at line ").next().unwrap_or_default();
-                    return Err(Fault::new(Kind::RunFolder, "a line of the log is damaged")
-                        .at(format!("{}, line {}, column {}", path.display(), index + 1, error.column()))
-                        .found(message)
-                        .remedy("delete the line to go on without it"));
+                    return Err(damaged(format!(", column {}", error.column()), message));
                 }
             }
         }
