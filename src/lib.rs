@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod cache;
+pub mod card;
 pub mod cli;
 pub mod config;
 pub mod data;
@@ -13,6 +14,7 @@ pub mod files;
 pub mod generate;
 pub mod gpu;
 pub mod model;
+pub mod numbers;
 pub mod observe;
 pub mod ops;
 pub mod plan;

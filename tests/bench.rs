@@ -21,8 +21,13 @@ fn measured() -> &'static Measured {
     static MEASURED: OnceLock<Measured> = OnceLock::new();
     MEASURED.get_or_init(|| {
         let parts = vec![Part::Ceilings, Part::Kernels, Part::Steps, Part::Host];
-        let options =
-            Options { device: OpenOptions::default(), choices: Choices::default(), parts, rounds: 3 };
+        let options = Options {
+            device: OpenOptions::default(),
+            choices: Choices::default(),
+            parts,
+            differences: Vec::new(),
+            rounds: 3,
+        };
         let mut begun = Vec::new();
         let measured =
             measure(&options, &config(), &mut |part| begun.push(part)).unwrap_or_else(|f| panic!("{f}"));

@@ -3,6 +3,7 @@
 
 mod accumulation;
 mod bench;
+mod card;
 mod checkpoint;
 mod cli;
 mod config;

@@ -19,7 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use normfree::fault::Kind;
-use normfree::observe::record::{Attention, Eval, Record, Slopes, Step};
+use normfree::observe::record::{Attention, Eval, Step};
 use normfree::report::colormap::{BLACK, Colormap, Rgb, WHITE, diverging};
 use normfree::report::comparison::Comparison;
 use normfree::report::curves::{loss_curves, smooth};

@@ -199,8 +199,9 @@ fn no_locked_package_asks_for_a_newer_rust() {
 }
 
 /// Rooms of `src`, those that know others first.
-const ROOMS: [&str; 21] = [
+const ROOMS: [&str; 23] = [
     "cli",
+    "card",
     "study",
     "bench",
     "generate",
@@ -220,6 +221,7 @@ const ROOMS: [&str; 21] = [
     "files",
     "fault",
     "shell",
+    "numbers",
     "visible",
 ];
 

@@ -14,26 +14,6 @@ import sys
 
 from run import EXE, HERE, MADE, ROOT, build, machine, note, program
 
-TORCH = """
-import json, sys, time, torch
-m, n, k, rounds, number = *map(int, sys.argv[1:5]), sys.argv[5]
-cuda = torch.cuda.is_available()
-device, dtype = "cuda" if cuda else "cpu", {"f32": torch.float32, "f16": torch.float16}[number]
-torch.backends.cuda.matmul.allow_tf32 = False
-make = lambda *shape: torch.rand(*shape, device=device).to(dtype)
-cases = {"A · B": (make(m, k), make(k, n)), "A · Bᵀ": (make(m, k), make(n, k).T), "Aᵀ · B": (make(k, m).T, make(k, n))}
-rows = []
-for name, (a, b) in cases.items():
-    def once():
-        begun = time.perf_counter()
-        a @ b
-        if cuda: torch.cuda.synchronize()
-        return time.perf_counter() - begun
-    for _ in range(3): once()
-    rows.append({"layout": name, "seconds": [once() for _ in range(rounds)]})
-print(json.dumps({"version": f"PyTorch {torch.__version__}, {device}", "products": rows}))
-"""
-
 
 def main():
     parser = argparse.ArgumentParser(description="normfree, gemm and PyTorch at the same matrix product")
@@ -59,7 +39,7 @@ def main():
         build(HERE / "gemm", MADE / "gemm", [])
         commands["gemm"] = [MADE / "gemm" / "release" / f"gemm-product{EXE}", m, n, k, given.times]
     if given.python:
-        commands["PyTorch"] = [program(given.python), "-c", TORCH, m, n, k, given.times, number]
+        commands["PyTorch"] = [program(given.python), HERE / "torch_product.py", m, n, k, given.times, number]
 
     # (layout, name) → seconds of each round.
     rounds = {}
@@ -79,7 +59,8 @@ def main():
                     rounds.setdefault(key, []).append(way["seconds"]["median"])
             else:
                 for row in answer["products"]:
-                    key = (row["layout"], answer["version"])
+                    title = ", ".join(answer[word] for word in ("version", "device") if word in answer)
+                    key = (row["layout"], title)
                     rounds.setdefault(key, []).append(statistics.median(row["seconds"]))
 
     print(f"\n{given.extents} in {number}; {machine([])}; {adapter}; medians of {given.rounds} rounds\n")

@@ -1,6 +1,7 @@
 """Times training steps of a GPT-2-style decoder in PyTorch and prints what it saw as one line of JSON.
 
-run.py calls it. The model is the one of this repository: learned positions, pre-norm blocks with LayerNorm or none,
+run.py and `normfree card` call it. The model is the one of this repository: learned positions, pre-norm blocks with
+LayerNorm or none,
 a final LayerNorm, the head tied to the token table, biases on query and key alone, no dropout; AdamW, gradients
 clipped to norm 1. Eager attention returns its maps, as a model must whose head entropies are to be logged; `sdpa` is
 PyTorch's fused attention, which has none to return.
@@ -93,7 +94,7 @@ def arguments():
     parser.add_argument("--window", type=float, required=True, help="seconds of steps timed as one")
     parser.add_argument("--norm", choices=("layer_norm", "none"), required=True)
     parser.add_argument("--activation", choices=("gelu", "relu"), required=True)
-    parser.add_argument("--device", choices=("cpu", "cuda"), required=True)
+    parser.add_argument("--device", choices=("cpu", "cuda", "mps", "xpu"), help="[default: the accelerator, or the CPU]")
     parser.add_argument("--precision", choices=("f32", "fp16", "bf16"), required=True)
     parser.add_argument("--attention", choices=("eager", "sdpa"), required=True)
     parser.add_argument("--entropy", action="store_true", help="log every head's entropy each step")
@@ -103,7 +104,9 @@ def arguments():
 
 def main():
     given = arguments()
-    cuda = given.device == "cuda"
+    accelerated = torch.accelerator.is_available() and given.device != "cpu"
+    if given.device is None:
+        given.device = torch.accelerator.current_accelerator().type if accelerated else "cpu"
     torch.manual_seed(0)
     if hasattr(os, "sched_getaffinity"):
         torch.set_num_threads(len(os.sched_getaffinity(0)))
@@ -133,8 +136,8 @@ def main():
         begun = time.perf_counter()
         for _ in range(steps):
             loss, entropies = step()
-        if cuda:
-            torch.cuda.synchronize()
+        if accelerated:
+            torch.accelerator.synchronize()
         return (time.perf_counter() - begun) / steps, loss.item(), entropies
 
     _, first_loss, _ = timed(1)
@@ -157,7 +160,8 @@ def main():
                 "last_loss": last_loss,
                 "head_entropies": entropies,
                 "threads": torch.get_num_threads(),
-                "device_bytes": torch.cuda.max_memory_allocated() if cuda else None,
+                "device": given.device,
+                "device_bytes": torch.cuda.max_memory_allocated() if given.device == "cuda" else None,
             }
         )
     )

@@ -12,7 +12,7 @@ mod steps;
 pub use ceilings::Ceilings;
 pub use host::Host;
 pub use kernels::{Bound, KernelRow};
-pub use steps::{Pair, StepRow, Steps};
+pub use steps::{Difference, Pair, StepRow, Steps};
 
 use crate::config::Config;
 use crate::data::Batch;
@@ -58,6 +58,8 @@ pub struct Options {
     /// The kernels to take.
     pub choices: Choices,
     pub parts: Vec<Part>,
+    /// What whole steps are compared in; all of it where this is empty.
+    pub differences: Vec<Difference>,
     /// Turns of each measurement.
     pub rounds: usize,
 }
@@ -129,7 +131,7 @@ pub fn measure(options: &Options, config: &Config, begin: &mut dyn FnMut(Part)) 
     if wanted(Part::Steps) {
         begin(Part::Steps);
         let ceilings = measured.ceilings.as_ref();
-        measured.steps = Some(steps::steps(&open, config, ceilings, options.rounds)?);
+        measured.steps = Some(steps::steps(&open, config, ceilings, options.rounds, &options.differences)?);
     }
     Ok(measured)
 }

@@ -47,27 +47,54 @@ struct Variant {
     regularizer: bool,
 }
 
-/// Times the configuration's step with and without entropy, normalization and, if it has one, regularizer, two at a time.
+/// What two kinds of step differ in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Difference {
+    /// Entropy of every head on and off, with the configuration's own normalization
+    Entropy,
+    /// LayerNorm and none
+    Norm,
+    /// The entropy regularizer on and off, where the configuration has it
+    Regularizer,
+}
+
+/// The kinds of step that are timed, and which two of them are run in turns: `differences` alone, or where none is named
+/// all of them, and entropy with either normalization.
+fn turns(config: &Config, differences: &[Difference]) -> (Vec<Variant>, Vec<(&'static str, usize, usize)>) {
+    let regularizer = config.model.entropy_regularization > 0.0;
+    let of = |norm, entropy| Variant { norm, entropy, regularizer };
+    let (norm, bare) = (Norm::LayerNorm, Norm::None);
+    let own = if config.model.norm == norm { 0 } else { 2 };
+    let mut kinds = vec![of(norm, true), of(norm, false), of(bare, true), of(bare, false)];
+    let wanted = |difference| differences.is_empty() || differences.contains(&difference);
+    let entropy = |at: usize| wanted(Difference::Entropy) && (differences.is_empty() || at == own);
+    let mut turns = Vec::new();
+    if entropy(0) {
+        turns.push(("entropy of every head, with LayerNorm: on against off", 0, 1));
+    }
+    if entropy(2) {
+        turns.push(("entropy of every head, without LayerNorm: on against off", 2, 3));
+    }
+    if wanted(Difference::Norm) {
+        turns.push(("LayerNorm against none", 0, 2));
+    }
+    if regularizer && wanted(Difference::Regularizer) {
+        turns.push(("the entropy regularizer: on against off", own, kinds.len()));
+        kinds.push(Variant { regularizer: false, ..kinds[own] });
+    }
+    (kinds, turns)
+}
+
+/// Times the configuration's step with and without entropy, normalization and, if it has one, regularizer, or in what
+/// `differences` names of that, two at a time.
 pub fn steps(
     open_device: &dyn Fn() -> Result<Gpu>,
     config: &Config,
     ceilings: Option<&Ceilings>,
     rounds: usize,
+    differences: &[Difference],
 ) -> Result<Steps> {
-    let regularizer = config.model.entropy_regularization > 0.0;
-    let of = |norm, entropy| Variant { norm, entropy, regularizer };
-    let (norm, bare) = (Norm::LayerNorm, Norm::None);
-    let mut kinds = vec![of(norm, true), of(norm, false), of(bare, true), of(bare, false)];
-    let mut turns = vec![
-        ("entropy of every head, with LayerNorm: on against off", 0, 1),
-        ("entropy of every head, without LayerNorm: on against off", 2, 3),
-        ("LayerNorm against none", 0, 2),
-    ];
-    if regularizer {
-        let with = if config.model.norm == norm { 0 } else { 2 };
-        turns.push(("the entropy regularizer: on against off", with, kinds.len()));
-        kinds.push(Variant { regularizer: false, ..kinds[with] });
-    }
+    let (kinds, turns) = turns(config, differences);
     let mut samples = vec![Vec::new(); kinds.len()];
     let mut floors = vec![None; kinds.len()];
     let mut pairs = Vec::new();
@@ -107,7 +134,8 @@ pub fn steps(
             floor: floors[kind],
         }
     };
-    Ok(Steps { rows: (0..kinds.len()).map(row).collect(), pairs })
+    let timed = (0..kinds.len()).filter(|&kind| !samples[kind].is_empty());
+    Ok(Steps { rows: timed.map(row).collect(), pairs })
 }
 
 fn variant(config: &Config, kind: Variant) -> Config {

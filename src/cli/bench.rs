@@ -1,9 +1,9 @@
 //! `normfree bench`.
 
 use super::picture::{check_place, picture_file, write_picture};
-use super::{Global, Kernels, bytes, columns, duration, say};
+use super::{Global, Kernels, bytes, columns, say, short};
 use crate::bench::products::{Extents, Products, Wanted, products};
-use crate::bench::{Bound, Ceilings, Host, KernelRow, Measured, Options, Part, Steps, measure};
+use crate::bench::{Bound, Ceilings, Difference, Host, KernelRow, Measured, Options, Part, Steps, measure};
 use crate::config::{Config, Norm};
 use crate::fault::{Fault, Kind, Result};
 use crate::report::picture::Picture;
@@ -36,6 +36,9 @@ pub(super) struct Arguments {
     /// Measure these parts alone
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
+    /// Compare whole steps in these alone [default: all of them, entropy with either normalization]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    compare: Vec<Difference>,
     /// Turns of each measurement
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: u32,
@@ -46,7 +49,7 @@ pub(super) struct Arguments {
     kernels: Kernels,
     /// Measure one matrix product alone: of M rows and N columns, over K; in every layout and every way
     #[arg(long, value_name = "MxNxK", value_parser = extents,
-          conflicts_with_all = ["config", "set", "only", "picture", "no_tune", "retune"])]
+          conflicts_with_all = ["config", "set", "only", "compare", "picture", "no_tune", "retune"])]
     product: Option<Extents>,
     /// Of that product, f16 operands and results instead of f32
     #[arg(long, requires = "product")]
@@ -80,13 +83,35 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
             .at("--picture")
             .remedy("add `kernels` to --only, or leave --only out"));
     }
+    if !arguments.compare.is_empty() {
+        if !parts.contains(&Part::Steps) {
+            return Err(Fault::new(
+                Kind::Usage,
+                "whole steps are not to be measured, so nothing is compared",
+            )
+            .at("--compare")
+            .remedy("add `steps` to --only, or leave --only out"));
+        }
+        let regularizer = arguments.compare.contains(&Difference::Regularizer);
+        if regularizer && config.model.entropy_regularization == 0.0 {
+            return Err(Fault::new(Kind::Usage, "the configuration has no entropy regularizer to compare")
+                .at("--compare regularizer")
+                .remedy("set model.entropy_regularization, or leave it out"));
+        }
+    }
     arguments.picture.as_deref().map_or(Ok(()), check_place)?;
     // Says that it is a software one; every part opens its own.
     let mut gpu = global.open()?;
     arguments.kernels.prepare(&mut gpu, &config, global)?;
     let choices = gpu.traits().choices.clone();
     drop(gpu);
-    let options = Options { device, choices, parts, rounds: arguments.rounds as usize };
+    let options = Options {
+        device,
+        choices,
+        parts,
+        differences: arguments.compare.clone(),
+        rounds: arguments.rounds as usize,
+    };
     let measured = measure(&options, &config, &mut |part| {
         global.note(format!("measuring {part}"));
     })?;
@@ -271,28 +296,4 @@ fn host_table(host: &Host) -> String {
         vec!["open device to first step's end (once)".to_owned(), short(host.start)],
     ];
     columns(&rows, &[false, true])
-}
-
-/// Seconds with three digits and a prefix.
-fn short(seconds: f64) -> String {
-    match seconds {
-        s if s >= 100.0 => duration(s),
-        s if s >= 1.0 => format!("{s:.2} s"),
-        s if s >= 0.1 => format!("{:.0} ms", s * 1e3),
-        s if s >= 1e-3 => format!("{:.*} ms", if s < 0.01 { 2 } else { 1 }, s * 1e3),
-        s if s >= 1e-6 => format!("{:.*} µs", if s < 1e-5 { 2 } else { 1 }, s * 1e6),
-        s => format!("{:.0} ns", s * 1e9),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::short;
-
-    #[test]
-    fn times_have_three_digits() {
-        let times = [2.5e-7, 1.234e-6, 36.7e-6, 2.346e-3, 0.0456, 0.432, 1.5, 185.0].map(short);
-        let wanted = ["250 ns", "1.23 µs", "36.7 µs", "2.35 ms", "45.6 ms", "432 ms", "1.50 s", "3 min 05 s"];
-        assert_eq!(times, wanted);
-    }
 }

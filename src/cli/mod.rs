@@ -2,6 +2,7 @@
 //! to stderr, failures up to `main`.
 
 mod bench;
+mod card;
 mod demo;
 mod devices;
 mod eval;
@@ -27,6 +28,7 @@ use crate::cache;
 use crate::config::Config;
 use crate::fault::{self, Kind, Result};
 use crate::gpu::{Backend, Gpu, OpenOptions};
+use crate::numbers::{bytes, duration, operations, short, thousands};
 use crate::ops::Choices;
 use crate::plan::Searched;
 use crate::shell;
@@ -151,6 +153,8 @@ enum Command {
     Verify(verify::Arguments),
     /// Measure this device, every kernel and whole training steps
     Bench(bench::Arguments),
+    /// All there is to know of this device in some minutes, to look at and to send
+    Card(card::Arguments),
     /// Turn text into a tokenizer and token files
     Prepare(prepare::Arguments),
     /// Train one model and watch its attention
@@ -177,6 +181,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Devices(arguments) => devices::run(&arguments, &global),
         Command::Verify(arguments) => verify::run(&arguments, &global),
         Command::Bench(arguments) => bench::run(&arguments, &global),
+        Command::Card(arguments) => card::run(&arguments, &global),
         Command::Prepare(arguments) => prepare::run(arguments, &global),
         Command::Train(arguments) => train::run(&arguments, &global),
         Command::Study(arguments) => study::run(&arguments, &global),
@@ -270,18 +275,29 @@ impl Global {
         Ok((gpu, waiting))
     }
 
+    /// The options that say which device is opened, for another process.
+    fn options(&self) -> Vec<String> {
+        let mut options = Vec::new();
+        let mut add = |option: &str, value: &str| options.extend([format!("--{option}"), value.to_owned()]);
+        if let Some(name) = &self.device {
+            add("device", name);
+        }
+        if let Some(backend) = self.backend.and_then(|backend| backend.to_possible_value()) {
+            add("backend", backend.get_name());
+        }
+        if self.no_matrix_units {
+            options.push("--no-matrix-units".to_owned());
+        }
+        options
+    }
+
     /// The options as they are typed on another command line.
     fn typed(&self) -> String {
-        let value = |option, text: &str| format!(" --{option} {}", shell::quoted(text.as_ref()));
-        let backend = self.backend.and_then(|backend| backend.to_possible_value());
-        let flag = |is_set, text: &'static str| if is_set { text } else { "" };
-        [
-            &*self.device.as_ref().map_or(String::new(), |name| value("device", name)),
-            &*backend.map_or(String::new(), |backend| value("backend", backend.get_name())),
-            flag(self.no_matrix_units, " --no-matrix-units"),
-            flag(self.quiet, " --quiet"),
-        ]
-        .concat()
+        let mut options = self.options();
+        if self.quiet {
+            options.push("--quiet".to_owned());
+        }
+        options.iter().map(|option| format!(" {}", shell::quoted(option.as_ref()))).collect()
     }
 
     /// One line on standard error, unless quiet.
@@ -295,49 +311,6 @@ impl Global {
 /// What is said where only a software adapter is there.
 const SOFTWARE_NOTE: &str =
     "there is no GPU with a driver here; computing on the CPU through a software adapter";
-
-/// Large counts for a person: 5,324,800.
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// A count of floating-point operations, for a person.
-fn operations(count: f64) -> String {
-    const UNITS: [(&str, f64); 5] =
-        [("EFLOP", 1e18), ("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6)];
-    let (unit, size) = UNITS.into_iter().find(|(_, size)| count >= *size).unwrap_or(("FLOP", 1.0));
-    format!("{:.1} {unit}", count / size)
-}
-
-/// Bytes for a person.
-fn bytes(number: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut value = number as f64;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{number} B") } else { format!("{value:.1} {}", UNITS[unit]) }
-}
-
-/// A duration for a person: 1 h 02 min, 3 min 05 s, 12 s.
-fn duration(seconds: f64) -> String {
-    let whole = seconds.max(0.0).round() as u64;
-    match (whole / 3600, whole / 60 % 60, whole % 60) {
-        (0, 0, seconds) => format!("{seconds} s"),
-        (0, minutes, seconds) => format!("{minutes} min {seconds:02} s"),
-        (hours, minutes, _) => format!("{hours} h {minutes:02} min"),
-    }
-}
 
 /// Text in columns: the first to the left, the others as `right` says.
 fn columns(rows: &[Vec<String>], right: &[bool]) -> String {
@@ -383,13 +356,6 @@ mod tests {
                 assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
             }
         }
-    }
-
-    #[test]
-    fn numbers_read_well() {
-        assert_eq!([0, 999, 1000, 5_324_800].map(thousands), ["0", "999", "1,000", "5,324,800"]);
-        assert_eq!([17, 2048, 5 << 20].map(bytes), ["17 B", "2.0 KiB", "5.0 MiB"]);
-        assert_eq!([4.4, 185.0, 3720.0].map(duration), ["4 s", "3 min 05 s", "1 h 02 min"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::{Global, say};
 use crate::fault::{Fault, Kind, Result};
 use crate::ops::CASES;
 use crate::verify::{Case, check};
+use serde_json::json;
 
 const AFTER_HELP: &str = "\
 Every op, forward and adjoint, runs on this device and on a reference in 64-bit
@@ -26,6 +27,9 @@ pub(super) struct Arguments {
     /// Only this op
     #[arg(long, value_name = "NAME")]
     op: Option<String>,
+    /// Print JSON: one object a case, and one for all of them
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
@@ -44,20 +48,43 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let line = |[op, case, worst, bound, verdict]: [&str; 5]| {
         say(format!("{op:<14}  {case:<widest$}  {worst:>11}  {bound:>7}  {verdict}").trim_end())
     };
-    line(["op", "case", "worst error", "bound", ""])?;
+    if !arguments.json {
+        line(["op", "case", "worst error", "bound", ""])?;
+    }
     let mut failed = Vec::new();
     for case in &cases {
         let outcome = check(&gpu, case)?;
         let [worst, bound] = [outcome.worst, outcome.bound].map(|number| format!("{number:.1e}"));
         let verdict = if outcome.passed() { "ok" } else { "FAILED" };
-        line([outcome.stem, &outcome.label, &worst, &bound, verdict])?;
+        if arguments.json {
+            say(json!({
+                "op": outcome.stem,
+                "case": outcome.label,
+                // JSON has no infinity, which is the error of a number that should not be finite, or should.
+                "worst": outcome.worst.is_finite().then_some(outcome.worst),
+                "bound": outcome.bound,
+                "agrees": outcome.passed(),
+            }))?;
+        } else {
+            line([outcome.stem, &outcome.label, &worst, &bound, verdict])?;
+        }
         if !outcome.passed() {
             failed.push(format!("{} {}: {}", outcome.stem, outcome.label, outcome.place));
         }
     }
     let cases = cases.len();
-    say(format!("\n{cases} cases, seed {}, on {}", arguments.seed, gpu.description().name))?;
-    if !left_out.is_empty() {
+    if arguments.json {
+        say(json!({
+            "cases": cases,
+            "failed": failed,
+            "left_out": left_out.len(),
+            "seed": arguments.seed,
+            "adapter": gpu.description(),
+        }))?;
+    } else {
+        say(format!("\n{cases} cases, seed {}, on {}", arguments.seed, gpu.description().name))?;
+    }
+    if !left_out.is_empty() && !arguments.json {
         say(format!(
             "{} cases of mixed precision left out: the device has no 16-bit floats",
             left_out.len()

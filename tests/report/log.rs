@@ -1,7 +1,5 @@
 //! The log of a run: what is written is read back, what is cut is left out, what is damaged is named.
 
-use std::fs;
-
 use normfree::fault::Kind;
 use normfree::observe::record::{Attention, Eval, Record, Slopes, Step};
 use normfree::report::run::RunData;

@@ -2,7 +2,7 @@
 
 use super::board::Board;
 use super::colours::{Depth, digit};
-use crate::cli::{duration, thousands};
+use crate::numbers::{duration, thousands};
 use crate::report::colormap::{OKABE_ITO, Rgb};
 use crate::report::tick_text;
 use ratatui::Frame;

@@ -1,0 +1,297 @@
+//! The parts of a card, in their order, and the time that each may take.
+
+use super::models;
+use super::session::{Named, Outcome, Session, Stop};
+use super::sizes::{Length, Sizes};
+use super::{Card, Part, State, System, peers};
+use crate::fault::Result;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// What a card is made with.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub sizes: Sizes,
+    pub minutes: f64,
+    /// The card's folder, which is there and empty.
+    pub folder: PathBuf,
+    /// A folder made by `normfree prepare`.
+    pub data: Option<PathBuf>,
+    /// An interpreter with PyTorch.
+    pub python: Option<PathBuf>,
+    /// This program.
+    pub program: PathBuf,
+    /// The options of every command: which device.
+    pub options: Vec<String>,
+    /// Paths that the card does not tell.
+    pub hidden: Vec<Named>,
+}
+
+/// What is told while a card is made.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The part of this number, from 0, begins, and may take so many seconds.
+    Begins {
+        title: &'a str,
+        number: usize,
+        of: usize,
+        limit: f64,
+    },
+    Ended(&'a Part),
+}
+
+/// A part that is still to come.
+pub(super) struct Job {
+    key: String,
+    title: String,
+    /// Its share of the time; what a part leaves over goes to those after it.
+    weight: f64,
+    work: Box<dyn Fn(&mut Session<'_>, &Card, &Wanted) -> Outcome>,
+}
+
+impl Job {
+    pub fn new(
+        (key, title, weight): (&str, &str, f64),
+        work: impl Fn(&mut Session<'_>, &Card, &Wanted) -> Outcome + 'static,
+    ) -> Self {
+        Self { key: key.to_owned(), title: title.to_owned(), weight, work: Box::new(work) }
+    }
+}
+
+/// Numbers that a part is computed in: `f32`, or f16 with sums in f32.
+pub(super) const PRECISIONS: [&str; 2] = ["f32", "mixed"];
+
+/// The key of whole steps.
+pub(super) fn steps_key(tokens: usize, precision: &str) -> String {
+    format!("steps_{tokens}_{precision}")
+}
+
+fn jobs(wanted: &Wanted) -> Vec<Job> {
+    let mut jobs = vec![
+        Job::new(("devices", "the devices of this machine", 5.0), |session, _, _| devices(session)),
+        Job::new(("verify", "every kernel, compared with f64", 60.0), |session, _, _| verify(session)),
+        Job::new(("ceilings", "what the device can do at most", 15.0), |session, _, _| ceilings(session)),
+    ];
+    for precision in PRECISIONS {
+        for length in wanted.sizes.lengths {
+            let (key, number) = (steps_key(length.tokens, precision), numbers(precision));
+            let title = format!("whole steps and every kernel, T = {}, {number}", length.tokens);
+            jobs.push(Job::new((&key, &title, 45.0), move |session, card, wanted| {
+                steps(session, card, &wanted.sizes, length, precision)
+            }));
+        }
+    }
+    for (key, title, half) in
+        [("product_f32", "one matrix product, f32", false), ("product_f16", "one matrix product, f16", true)]
+    {
+        jobs.push(Job::new((key, title, 15.0), move |session, card, wanted| {
+            product(session, card, &wanted.sizes, half)
+        }));
+    }
+    jobs.extend(peers::jobs(wanted));
+    jobs.extend(models::jobs());
+    jobs
+}
+
+/// What a precision is called.
+pub(super) fn numbers(precision: &str) -> &str {
+    if precision == "mixed" { "mixed precision" } else { precision }
+}
+
+/// Seconds that listing the devices may take in any case.
+const DEVICES: f64 = 20.0;
+
+/// Makes a card, part by part, and writes it as each ends.
+///
+/// # Errors
+/// `Io` where the card cannot be written. What goes wrong in a part is told by the card.
+pub fn make(wanted: &Wanted, told: &mut dyn FnMut(Event<'_>)) -> Result<Card> {
+    let began = Instant::now();
+    let end = began + Duration::from_secs_f64(wanted.minutes * 60.0);
+    let mut card = Card {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        day: time::OffsetDateTime::now_utc().date().to_string(),
+        quick: wanted.sizes.quick,
+        minutes: wanted.minutes,
+        seconds: 0.0,
+        whole: false,
+        system: System::here(),
+        adapter: Value::Null,
+        parts: Vec::new(),
+    };
+    let jobs = jobs(wanted);
+    for (number, job) in jobs.iter().enumerate() {
+        let start = Instant::now();
+        let to_come: f64 = jobs[number..].iter().map(|job| job.weight).sum();
+        let share = end.saturating_duration_since(start).as_secs_f64() * job.weight / to_come.max(job.weight);
+        // Without a device there is nothing.
+        let limit = if number == 0 { share.max(DEVICES) } else { share };
+        told(Event::Begins { title: &job.title, number, of: jobs.len(), limit });
+        card.parts.push(Part {
+            key: job.key.clone(),
+            title: job.title.clone(),
+            state: State::Running,
+            why: None,
+            seconds: 0.0,
+            limit,
+            commands: Vec::new(),
+            results: Value::Null,
+        });
+        card.seconds = began.elapsed().as_secs_f64();
+        card.write(&wanted.folder)?;
+        let mut session = Session {
+            program: &wanted.program,
+            options: &wanted.options,
+            folder: &wanted.folder,
+            hidden: &wanted.hidden,
+            until: start + Duration::from_secs_f64(limit),
+            commands: Vec::new(),
+        };
+        let outcome = match number > 0 && card.adapter.is_null() {
+            true => Err(Stop::left_out("there is no device")),
+            false => (job.work)(&mut session, &card, wanted),
+        };
+        let commands = session.commands;
+        let part = card.parts.last_mut().expect("it was begun");
+        let (state, why, results) = match outcome {
+            Ok(results) => (State::Done, None, results),
+            Err(Stop { state, why, results }) => (state, Some(why), results),
+        };
+        (part.state, part.why, part.results, part.commands) = (state, why, results, commands);
+        part.seconds = start.elapsed().as_secs_f64();
+        if number == 0 {
+            let taken = part.results.as_array().and_then(|all| all.iter().find(|one| one["taken"] == true));
+            card.adapter = taken.cloned().unwrap_or_default();
+        }
+        card.seconds = began.elapsed().as_secs_f64();
+        card.write(&wanted.folder)?;
+        told(Event::Ended(card.parts.last().expect("it was begun")));
+    }
+    models::tidy(wanted);
+    card.whole = true;
+    card.write(&wanted.folder)?;
+    Ok(card)
+}
+
+/// Every adapter, and which one is taken.
+fn devices(session: &mut Session<'_>) -> Outcome {
+    let finished = session.normfree(&["devices", "--json"])?;
+    let all: Vec<Value> = finished.lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    match session.trouble(&finished) {
+        Some(stop) => Err(stop.with(all.into())),
+        None => Ok(all.into()),
+    }
+}
+
+/// Every case, as far as they came.
+fn verify(session: &mut Session<'_>) -> Outcome {
+    let finished = session.normfree(&["verify", "--json"])?;
+    let lines: Vec<Value> =
+        finished.lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let cases = || lines.iter().filter(|line| line["case"].is_string());
+    let failed: Vec<&Value> = cases().filter(|case| case["agrees"] != true).collect();
+    let last = lines.last().filter(|line| line["cases"].is_u64());
+    let results = json!({
+        "cases": cases().count(),
+        "failed": failed,
+        // Of a device without 16-bit floats.
+        "left_out": last.map_or(&Value::Null, |last| &last["left_out"]),
+        "last": cases().last().map(|case| json!([case["op"], case["case"]])),
+    });
+    match session.trouble(&finished) {
+        None => Ok(results),
+        Some(stop) => Err(stop.with(results)),
+    }
+}
+
+fn ceilings(session: &mut Session<'_>) -> Outcome {
+    let finished = session.normfree(&["bench", "--only", "ceilings", "--no-tune", "--json"])?;
+    session.answer(&finished).map(|answer| answer["ceilings"].clone())
+}
+
+/// Whole steps, then every kernel, with the largest batch that the device has room and the part has time for.
+fn steps(
+    session: &mut Session<'_>,
+    card: &Card,
+    sizes: &Sizes,
+    length: Length,
+    precision: &'static str,
+) -> Outcome {
+    if precision == "mixed" && card.adapter["f16"] != true {
+        return Err(Stop::left_out("the device has no 16-bit floats"));
+    }
+    session.write("configs/gpt2.toml", include_str!("../../configs/bench/gpt2.toml"))?;
+    let mut batch = sizes.batch(length, card.results("ceilings"), session.left());
+    loop {
+        let mut options = vec!["bench".to_owned(), "configs/gpt2.toml".to_owned()];
+        options.extend(sizes.options());
+        for change in [
+            format!("train.sequence_length={}", length.tokens),
+            format!("train.batch_size={batch}"),
+            format!("train.precision={precision}"),
+        ] {
+            options.extend(["--set".to_owned(), change]);
+        }
+        match steps_of(session, &options, sizes.rounds, card.adapter["timestamps"] == true) {
+            // It may be too large for the device's memory.
+            Err(stop) if batch > 1 && stop.state == State::Failed && stop.results.is_null() => batch /= 2,
+            outcome => return outcome,
+        }
+    }
+}
+
+/// The kernels that are fastest here are searched, then steps and kernels are timed. What was measured before something
+/// went wrong is kept.
+fn steps_of(session: &mut Session<'_>, options: &[String], rounds: &str, timestamps: bool) -> Outcome {
+    /// Of the part's time, what the search of kernels may take.
+    const SEARCH: f64 = 0.4;
+    let run = |session: &mut Session<'_>, more: &[&str]| {
+        let all: Vec<&str> =
+            options.iter().map(String::as_str).chain(more.iter().copied()).chain(["--json"]).collect();
+        let finished = session.normfree(&all)?;
+        session.answer(&finished)
+    };
+    let until = session.until;
+    session.until = Instant::now() + Duration::from_secs_f64(session.left() * SEARCH);
+    let searched = run(session, &["--only", "host", "--rounds", "1"]);
+    session.until = until;
+    // What was found until then is kept; of what was not, everyone takes the default.
+    let (tuned, host) = match searched {
+        Ok(answer) => (true, answer["host"].clone()),
+        Err(stop) if stop.state == State::Cut => (false, Value::Null),
+        Err(stop) => return Err(stop),
+    };
+    let known: &[&str] = if tuned { &[] } else { &["--no-tune"] };
+    let arguments = |parts: &'static str| [&["--only", parts, "--rounds", rounds], known].concat();
+    let compared = [arguments("ceilings,steps"), vec!["--compare", "entropy"]].concat();
+    let mut answer = run(session, &compared)?;
+    answer["tuned"] = tuned.into();
+    answer["host"] = host;
+    if timestamps {
+        match run(session, &arguments("kernels")) {
+            Ok(mut kernels) => answer["kernels"] = kernels["kernels"].take(),
+            Err(stop) => {
+                return Err(Stop { why: format!("kernels were not timed: {}", stop.why), ..stop }.with(answer));
+            }
+        }
+    }
+    Ok(answer)
+}
+
+/// One matrix product in every variant.
+fn product(session: &mut Session<'_>, card: &Card, sizes: &Sizes, half: bool) -> Outcome {
+    if half && card.adapter["f16"] != true {
+        return Err(Stop::left_out("the device has no 16-bit floats"));
+    }
+    if card.adapter["timestamps"] != true {
+        return Err(Stop::left_out("the device has no timestamps around kernels"));
+    }
+    let extents = sizes.product_text();
+    let mut arguments = vec!["bench", "--product", &extents, "--rounds", "5", "--json"];
+    if half {
+        arguments.push("--half");
+    }
+    let finished = session.normfree(&arguments)?;
+    session.answer(&finished)
+}
