@@ -4,10 +4,11 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test fuzz oldest build lint tools vulkan radv swiftshader chromium tensorboard
+.PHONY: help demo card test fuzz oldest build lint tools vulkan radv swiftshader chromium tensorboard
 
 help:
 	@echo 'make demo    train four small models on source code and draw their attention into runs/demo'
+	@echo 'make card    all that nine minutes tell of this GPU, into card; to look at and to send'
 	@echo 'make test    format, lints, the whole suite, and the kernels once more on SwiftShader'
 	@echo 'make fuzz    damaged inputs of every kind, ten minutes each; FUZZ_SECONDS=60 for a minute'
 	@echo 'make oldest  check that the oldest Rust of Cargo.toml builds it; CI does this after the tests'
@@ -16,6 +17,9 @@ help:
 
 demo: build
 	./target/release/normfree demo $(ARGS)
+
+card: build
+	./target/release/normfree card $(ARGS)
 
 build: vulkan
 	$(CARGO) build --release --locked

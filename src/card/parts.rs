@@ -70,7 +70,7 @@ pub(super) fn steps_key(tokens: usize, precision: &str) -> String {
 fn jobs(wanted: &Wanted) -> Vec<Job> {
     let mut jobs = vec![
         Job::new(("devices", "the devices of this machine", 5.0), |session, _, _| devices(session)),
-        Job::new(("verify", "every kernel, compared with f64", 60.0), |session, _, _| verify(session)),
+        Job::new(("verify", "every kernel, compared with f64", 90.0), |session, _, _| verify(session)),
         Job::new(("ceilings", "what the device can do at most", 15.0), |session, _, _| ceilings(session)),
     ];
     for precision in PRECISIONS {
@@ -272,7 +272,9 @@ fn steps_of(session: &mut Session<'_>, options: &[String], rounds: &str, timesta
         match run(session, &arguments("kernels")) {
             Ok(mut kernels) => answer["kernels"] = kernels["kernels"].take(),
             Err(stop) => {
-                return Err(Stop { why: format!("kernels were not timed: {}", stop.why), ..stop }.with(answer));
+                return Err(
+                    Stop { why: format!("kernels were not timed: {}", stop.why), ..stop }.with(answer)
+                );
             }
         }
     }

@@ -40,13 +40,13 @@ pub(super) fn jobs(wanted: &Wanted) -> Vec<Job> {
     let mut jobs = Vec::new();
     for number in ["f32", "f16"] {
         let (key, title) = (format!("torch_product_{number}"), format!("that product in PyTorch, {number}"));
-        jobs.push(Job::new((&key, &title, 10.0), move |session, _, wanted| product(session, wanted, number)));
+        jobs.push(Job::new((&key, &title, 15.0), move |session, _, wanted| product(session, wanted, number)));
     }
     for length in wanted.sizes.lengths {
         for (end, title, precision, options) in MODES {
             let title = format!("PyTorch's step, T = {}, {title}", length.tokens);
             // What compiles takes its time.
-            let weight = if end == "compiled" { 45.0 } else { 15.0 };
+            let weight = if end == "compiled" { 60.0 } else { 25.0 };
             let step = move |session: &mut Session<'_>, card: &Card, wanted: &Wanted| {
                 step(session, card, wanted, length, precision, options)
             };
