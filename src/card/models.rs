@@ -79,8 +79,7 @@ fn data(session: &mut Session<'_>, wanted: &Wanted) -> Outcome {
     };
     let found = prepare(session, "auto")?;
     if found.end == End::Code(0) {
-        return described(&session.folder.join(DATA), "source code of this machine")
-            .map(|described| here(described));
+        return described(&session.folder.join(DATA), "source code of this machine").map(here);
     }
     for (number, text) in made_up(sizes.text / 4).iter().enumerate() {
         session.write(&format!("{WORK}/text/{number:04}.txt"), text)?;
@@ -89,7 +88,7 @@ fn data(session: &mut Session<'_>, wanted: &Wanted) -> Outcome {
     match session.trouble(&made) {
         Some(stop) => Err(stop),
         None => described(&session.folder.join(DATA), "made-up text, since this machine has no source code")
-            .map(|described| here(described)),
+            .map(here),
     }
 }
 

@@ -47,8 +47,10 @@ pub(super) struct Job {
     title: String,
     /// Its share of the time; what a part leaves over goes to those after it.
     weight: f64,
-    work: Box<dyn Fn(&mut Session<'_>, &Card, &Wanted) -> Outcome>,
+    work: Work,
 }
+
+type Work = Box<dyn Fn(&mut Session<'_>, &Card, &Wanted) -> Outcome>;
 
 impl Job {
     pub fn new(
@@ -197,7 +199,7 @@ fn verify(session: &mut Session<'_>) -> Outcome {
         "failed": failed,
         // Of a device without 16-bit floats.
         "left_out": last.map_or(&Value::Null, |last| &last["left_out"]),
-        "last": cases().last().map(|case| json!([case["op"], case["case"]])),
+        "last": cases().next_back().map(|case| json!([case["op"], case["case"]])),
     });
     match session.trouble(&finished) {
         None => Ok(results),
