@@ -4,7 +4,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo card test fuzz oldest build lint tools vulkan radv swiftshader chromium tensorboard
+.PHONY: help demo card test fuzz oldest build lint tools vulkan radv tint swiftshader chromium tensorboard
 
 help:
 	@echo 'make demo    train four small models on source code and draw their attention into runs/demo'
@@ -29,7 +29,7 @@ lint: tools
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
 
-test: vulkan radv swiftshader chromium tensorboard lint
+test: vulkan radv tint swiftshader chromium tensorboard lint
 	$(CARGO) test --locked --all-features
 	NORMFREE_FUZZ_SECONDS=60 $(CARGO) test --locked --all-features --test fuzz
 	.ci/on-swiftshader $(CARGO) test --locked --all-features --test suite ops::
@@ -54,6 +54,10 @@ vulkan:
 # AMD's compiler, for the kernels of its GPUs.
 radv:
 	@.ci/bring-radv
+
+# Chrome's compiler, for the kernels of a browser's WebGPU.
+tint:
+	@.ci/bring-tint
 
 # A second, independent driver for the kernels.
 swiftshader:

@@ -13,6 +13,9 @@
 // Numbers: columns (vec4s of a head's row), lanes, rows, keys (rows of the tile taken at once), tile.
 // Texts: element, how qkv, output and their gradients are stored, and narrow, what turns vec4<f32> into it; texel.
 
+//# if shuffle
+enable subgroups;
+//# end
 override HEADS: u32; // H
 override SEQUENCE: u32; // T
 override SCALE: f32; // 1 / sqrt(head width)

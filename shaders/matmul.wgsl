@@ -4,6 +4,9 @@
 // src/ops/matmul/kernels.rs. Elements are read four at a time along the axis that is contiguous in memory. A and B
 // are stored in f32 or f16, and so is C; sums are f32.
 
+//# if shuffle
+enable subgroups;
+//# end
 override M: u32;
 override N: u32;
 override K: u32;

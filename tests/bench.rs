@@ -3,7 +3,7 @@
 use normfree::bench::{Bound, Ceilings, Measured, Options, Part, ceilings, measure};
 use normfree::config::Config;
 use normfree::gpu::OpenOptions;
-use normfree::ops::Choices;
+use normfree::ops::{Choices, parse};
 use normfree::train::engine::Blueprint;
 use std::sync::OnceLock;
 
@@ -99,17 +99,16 @@ fn measuring_kernels_parse() {
         let (kernel, flops) = ceilings::arithmetic_kernel(half, 4, 16);
         assert_eq!(kernel.text.contains("enable f16"), half);
         assert_eq!(kernel.text.matches("fma(").count() * 8, flops, "a vec4 of multiply-adds each");
-        naga::front::wgsl::parse_str(&kernel.text).unwrap();
+        parse(&kernel.text).unwrap();
     }
     let (kernel, flops) = ceilings::cooperative_kernel(16, 32, 4, 16);
     assert_eq!(kernel.text.matches("= coopMultiplyAdd(").count() * 2 * 16 * 16 * 16, flops);
-    naga::front::wgsl::parse_str(&kernel.text)
-        .unwrap_or_else(|e| panic!("{}", e.emit_to_string(&kernel.text)));
+    parse(&kernel.text).unwrap_or_else(|error| panic!("{error}"));
     for side in [8, 16] {
         let text = normfree::gpu::cooperative_probe(side, 32).text;
-        naga::front::wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{}", e.emit_to_string(&text)));
+        parse(&text).unwrap_or_else(|error| panic!("{error}"));
     }
     let (kernel, groups) = ceilings::copy_kernel(1000, 4);
-    naga::front::wgsl::parse_str(&kernel.text).unwrap();
+    parse(&kernel.text).unwrap();
     assert_eq!(groups, 4);
 }

@@ -138,6 +138,12 @@ fn opengl((module, info): &(Module, ModuleInfo), entry: &str) -> Result<(), Stri
 /// Everything about one kernel.
 fn examine(subject: &Subject, checked: &Checked) -> Result<(), String> {
     let kernel = &subject.kernel;
+    // naga takes the operations without it.
+    if uses_subgroups(&checked.0) != kernel.text.contains("enable subgroups;") {
+        return Err(
+            "WGSL wants `enable subgroups;` where there are subgroup operations, and nowhere else".to_owned()
+        );
+    }
     let module = specialized(checked, kernel)?;
     binds_what_it_names(&module, &subject.bindings)?;
     keeps_to_the_floor(&module)?;

@@ -4,7 +4,7 @@ use naga::back::{PipelineConstants, pipeline_constants::process_overrides};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{Module, ShaderStage};
 use normfree::config::Config;
-use normfree::ops::{Binding, CASES, Choices, Dispatch, Kernel, Recipe, Traits};
+use normfree::ops::{self, Binding, CASES, Choices, Dispatch, Kernel, Recipe, Traits};
 use normfree::reference::shapes;
 use normfree::tape::Tape;
 use normfree::train::engine::Blueprint;
@@ -193,7 +193,7 @@ pub type Checked = Arc<(Module, ModuleInfo)>;
 
 /// Parses and validates a text for devices with all that kernels may use.
 pub fn parse(text: &str) -> Result<Checked, String> {
-    let module = naga::front::wgsl::parse_str(text).map_err(|error| error.emit_to_string(text))?;
+    let module = ops::parse(text)?;
     let capabilities =
         Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX;
     let mut validator = Validator::new(ValidationFlags::all(), capabilities);

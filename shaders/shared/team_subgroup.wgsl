@@ -1,5 +1,7 @@
 // A team of TEAM lanes combines one value each. Here a team is a subgroup, and a workgroup holds one team.
 
+enable subgroups;
+
 override TEAM: u32;
 
 fn team_sum(value: f32, lane: u32) -> f32 {

@@ -232,7 +232,7 @@ type Entries = HashMap<String, Vec<Variable>>;
 
 /// A WGSL text as a module, and the bound variables of its entry points.
 fn parse(text: &str) -> std::result::Result<(naga::Module, Entries), String> {
-    let module = naga::front::wgsl::parse_str(text).map_err(|error| error.emit_to_string(text))?;
+    let module = crate::ops::parse(text)?;
     let mut validator =
         naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::all());
     let info = validator.validate(&module).map_err(|error| error.emit_to_string(text))?;

@@ -127,6 +127,17 @@ impl Kernel {
     }
 }
 
+/// A WGSL text as a module. Every text is parsed here: WGSL asks for `enable subgroups;` where a text has subgroup
+/// operations or their builtins, and naga takes those without the directive, which it refuses.
+///
+/// # Errors
+/// What naga says, with the lines it is about.
+pub fn parse(text: &str) -> Result<naga::Module, String> {
+    // The line stays, so that those after it keep their numbers.
+    let text = text.replace("enable subgroups;", "");
+    naga::front::wgsl::parse_str(&text).map_err(|error| error.emit_to_string(&text))
+}
+
 /// Whether a matrix can be an [`Operand::InputImage`]: whole 256 bytes a row, and no side longer than WebGPU
 /// promises of an image.
 pub fn fits_image(rows: usize, columns: usize, dtype: DType) -> bool {

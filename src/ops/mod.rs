@@ -31,7 +31,7 @@ pub mod temperature;
 
 pub use kernel::{
     Binding, Choices, Dispatch, Kernel, MAX_GROUPS, MAX_ITERATIONS, Operand, Recipe, Traits, Tuning,
-    WINDOW_ELEMENTS, WINDOW_TEXELS, axis, fits_image, grid,
+    WINDOW_ELEMENTS, WINDOW_TEXELS, axis, fits_image, grid, parse,
 };
 
 pub(crate) use unroll::unrolled;

@@ -1,7 +1,7 @@
 //! The generated text is WGSL that naga accepts, for every layout, flag, variant and alignment.
 
 use super::{Layout, MatMul, Sizes, Variant};
-use crate::ops::{Operand, Traits};
+use crate::ops::{Operand, Traits, parse};
 use crate::tape::DType;
 use std::collections::BTreeSet;
 
@@ -74,8 +74,7 @@ fn check(op: &MatMul, variant: Variant, sizes: Sizes) {
     assert_eq!(text.contains("enable f16"), half, "{what}");
     let units = matches!(variant, Variant::Cooperative { .. });
     assert_eq!(text.contains("enable wgpu_cooperative_matrix;"), units, "{what}");
-    let module = naga::front::wgsl::parse_str(text)
-        .unwrap_or_else(|error| panic!("{what}: {}\n{text}", error.emit_to_string(text)));
+    let module = parse(text).unwrap_or_else(|error| panic!("{what}: {error}\n{text}"));
     naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::all())
         .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
         .subgroup_operations(naga::valid::SubgroupOperationSet::all())
