@@ -24,7 +24,7 @@ fn with(config: &Config, recompute: Recompute) -> Config {
 /// Readings, gradients and weights after three steps from a poisoned pool, as bits.
 fn trained(config: &Config, random: &mut ChaCha8Rng) -> (Vec<StepReading>, Vec<(String, Vec<u32>)>) {
     let (mut engine, _) = engine(config);
-    engine.micro.poison(&engine.gpu);
+    engine.micro.poison(&engine.gpu, u32::MAX);
     let mut readings = Vec::new();
     for step in 0..3 {
         engine.submit(step, step, 1e-2, &batches(config, random)).unwrap();
@@ -170,7 +170,7 @@ fn an_evaluation_in_between_changes_nothing() {
         let mut losses = Vec::new();
         for step in 0..3 {
             if evaluates {
-                engine.micro.poison(&engine.gpu);
+                engine.micro.poison(&engine.gpu, u32::MAX);
                 let loss = engine.evaluate(&held_out).unwrap();
                 assert!(loss.is_finite() && loss > 0.0);
             }

@@ -292,8 +292,8 @@ pub fn cases(seed: u64) -> Vec<Case> {
             case.tape.entropy_penalty(op, (entropy, threshold), penalty, scaling);
             // Differences of numbers up to five times as large as they: 6e-8 · 5, squared or not; sums of a few hundred terms,
             // in 64 lanes, whose signs may differ. A mean comes before its difference: the roundings of its 64 partial sums, up
-            // to √64 · 6e-8 of it, count five times in δ.
-            let mut case = case.finish_loss(penalty, if of == Of::HeadMean { 5e-6 } else { 2e-6 });
+            // to √64 · 6e-8 of it, count five times in δ, and twice as often in its square.
+            let mut case = case.finish_loss(penalty, if of == Of::HeadMean { 1e-5 } else { 2e-6 });
             if scaled || broken {
                 // The gradient is that of another loss, or of none.
                 case.leaves.clear();

@@ -246,11 +246,11 @@ impl Plan {
         gpu.wait()
     }
 
-    /// Fills every pooled buffer with NaN, so that a kernel which forgets an element, or reads one that
-    /// nobody wrote, shows.
-    pub fn poison(&self, gpu: &Gpu) {
+    /// Fills every pooled buffer with a word, so that a kernel which forgets an element, or reads one that nobody wrote,
+    /// shows. All ones are NaN in every element type.
+    pub fn poison(&self, gpu: &Gpu, word: u32) {
         for (buffer, &bytes) in self.pool.buffers.iter().zip(&self.pool.sizes.buffers) {
-            gpu.queue.write_buffer(buffer, 0, &vec![0xff; bytes as usize]);
+            gpu.queue.write_buffer(buffer, 0, bytemuck::cast_slice(&vec![word; bytes as usize / 4]));
         }
     }
 

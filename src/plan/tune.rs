@@ -309,7 +309,7 @@ impl Bench {
         let plan = Plan::build(gpu, &self.tape, &self.store);
         gpu.set_choices(before);
         let plan = plan?;
-        plan.poison(gpu);
+        plan.poison(gpu, u32::MAX);
         let op = &self.tape.nodes()[0].op;
         for (i, &output) in self.outputs.iter().enumerate() {
             let start = if op.accumulates(i) { 0 } else { u32::MAX };

@@ -5,7 +5,7 @@ use crate::fault::Result;
 use crate::gpu::Gpu;
 use crate::plan::{Plan, Store, padded_bytes};
 use crate::reference::{Memory, values_of};
-use crate::tape::{Role, TensorId};
+use crate::tape::{Role, Tape, TensorId};
 use std::collections::HashMap;
 
 /// How one case went.
@@ -27,13 +27,20 @@ impl Outcome {
     }
 }
 
-/// Runs a case on a device and on the reference. All of the device's memory is poisoned with NaN before.
+/// What fills all of a device's memory before a run: NaN of every element type, and then numbers of every element type,
+/// because a maximum, a comparison or a selection may drop a NaN without a trace.
+const POISONS: [u32; 2] = [u32::MAX, 0x4b1d_2f3c];
+
+/// Runs a case on a device and on the reference, on the device twice: over memory full of NaN, and over memory full of
+/// numbers. What either run computes must be within the bound, and every output of every node must have the same bits in
+/// both; one that has not is infinitely wrong.
 ///
 /// A tensor's magnitude is that of its largest element. A few elements can all come near zero by chance, as sums
 /// of terms that cancel; the cases draw values around one, so a tensor of few elements counts as one at least.
 pub fn check(gpu: &Gpu, case: &Case) -> Result<Outcome> {
     let wanted = on_reference(case);
-    let got = on_device(gpu, case)?;
+    let device = Prepared::new(gpu, case)?;
+    let [got, again] = [device.run(POISONS[0])?, device.run(POISONS[1])?];
     let mut outcome = Outcome {
         stem: case.stem,
         label: case.label.clone(),
@@ -58,7 +65,27 @@ pub fn check(gpu: &Gpu, case: &Case) -> Result<Outcome> {
             }
         }
     }
+    if let Some(place) = difference(case, &got, &again) {
+        (outcome.worst, outcome.place) = (f64::INFINITY, place);
+    }
     Ok(outcome)
+}
+
+/// Where the bits of two runs differ first.
+fn difference(case: &Case, got: &Values, again: &Values) -> Option<String> {
+    let mut tensors: Vec<&TensorId> = got.keys().collect();
+    tensors.sort_unstable();
+    tensors.into_iter().find_map(|tensor| {
+        let bits = |values: &Values, i: usize| values[tensor][i].to_bits();
+        let i = (0..got[tensor].len()).find(|&i| bits(got, i) != bits(again, i))?;
+        let (one, other) = (got[tensor][i], again[tensor][i]);
+        let name = &case.tape.info(*tensor).name;
+        Some(format!(
+            "{name}[{i}]: {one:e} ({:#010x}) where memory held NaN before, {other:e} ({:#010x}) where it held numbers",
+            one.to_bits(),
+            other.to_bits()
+        ))
+    })
 }
 
 /// What the errors of a tensor are held against. Where all is zero, any other value is an error.
@@ -80,43 +107,135 @@ pub fn on_reference(case: &Case) -> HashMap<TensorId, Vec<f64>> {
     case.compared.iter().map(|&t| (t, memory.get(&case.tape, t).to_vec())).collect()
 }
 
-/// What a device makes of everything a case compares. All of its memory is poisoned with NaN before.
+/// Values by tensor.
+type Values = HashMap<TensorId, Vec<f32>>;
+
+/// What a device makes of every output, and of everything a case compares. All of its memory is poisoned with NaN before.
 pub fn on_device(gpu: &Gpu, case: &Case) -> Result<HashMap<TensorId, Vec<f32>>> {
-    let tape = &case.tape;
-    let mut store = Store::new();
-    for id in tape.ids() {
+    Prepared::new(gpu, case)?.run(POISONS[0])
+}
+
+/// A case with its memory on a device.
+struct Prepared<'a> {
+    gpu: &'a Gpu,
+    case: &'a Case,
+    store: Store,
+    plan: Plan,
+}
+
+impl<'a> Prepared<'a> {
+    fn new(gpu: &'a Gpu, case: &'a Case) -> Result<Self> {
+        let tape = &case.tape;
+        let mut store = Store::new();
+        for id in stored(tape) {
+            let info = tape.info(id);
+            store.allocate(gpu, &info.name, info.shape.elements(), info.dtype)?;
+        }
+        let plan = Plan::build(gpu, tape, &store)?;
+        Ok(Self { gpu, case, store, plan })
+    }
+
+    /// Runs every node once, over memory that holds `poison` wherever the case sets nothing.
+    fn run(&self, poison: u32) -> Result<Values> {
+        let Self { gpu, case, store, plan } = self;
+        let tape = &case.tape;
+        for id in stored(tape) {
+            let info = tape.info(id);
+            let words = padded_bytes(info.shape.elements(), info.dtype) as usize / 4;
+            store.write(gpu, &info.name, &vec![poison; words]);
+        }
+        for (tensor, values) in &case.values {
+            for target in [Some(*tensor), tape.known_half(*tensor)].into_iter().flatten() {
+                let info = tape.info(target);
+                store.write_values(gpu, &info.name, info.dtype, values);
+            }
+        }
+        for (tensor, values) in tape.constants() {
+            store.write(gpu, &tape.info(tensor).name, values);
+        }
+        plan.poison(gpu, poison);
+        let mut got = HashMap::new();
+        // Node by node, so that each result can be read before its memory is handed on.
+        for (i, node) in tape.nodes().iter().enumerate() {
+            plan.run_node(gpu, i)?;
+            for &output in &node.outputs {
+                got.insert(output, plan.read(gpu, tape, store, output)?);
+            }
+        }
+        for tensor in &case.compared {
+            if !got.contains_key(tensor) {
+                got.insert(*tensor, plan.read(gpu, tape, store, *tensor)?);
+            }
+        }
+        Ok(got)
+    }
+}
+
+/// The tensors that have memory of their own, outside the plan.
+fn stored(tape: &Tape) -> impl Iterator<Item = TensorId> {
+    tape.ids().filter(|&id| {
         let info = tape.info(id);
-        let stored = !matches!(info.role, Role::Activation | Role::Gradient) && info.parent.is_none();
-        if stored {
-            let elements = info.shape.elements();
-            store.allocate(gpu, &info.name, elements, info.dtype)?;
-            let poison = vec![u32::MAX; padded_bytes(elements, info.dtype) as usize / 4];
-            store.write(gpu, &info.name, &poison);
+        !matches!(info.role, Role::Activation | Role::Gradient) && info.parent.is_none()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+    use crate::gpu::{Gpu, OpenOptions};
+    use crate::ops::{Kernel, Op, Operand, Recipe, Shapes, Traits};
+    use crate::reference::Io;
+    use crate::verify::{CaseBuilder, Fill};
+
+    /// y = x, by a kernel that forgets nothing, leaves an element, or has a look at what was in memory before.
+    #[derive(Debug)]
+    struct Planted(&'static str);
+
+    impl Op for Planted {
+        fn stem(&self) -> &'static str {
+            "planted"
+        }
+
+        fn name(&self) -> &'static str {
+            "planted"
+        }
+
+        fn reference(&self, io: &mut Io<'_>) {
+            let (inputs, outputs) = io.split();
+            outputs[0].copy_from_slice(inputs[0]);
+        }
+
+        fn recipe(&self, _: &Shapes<'_>, _: &Traits) -> Recipe {
+            let text = format!(
+                "@group(0) @binding(0) var<storage, read> x: array<f32>;
+                @group(0) @binding(1) var<storage, read_write> y: array<f32>;
+                @compute @workgroup_size(64)
+                fn planted(@builtin(local_invocation_index) i: u32) {{ {} }}",
+                self.0
+            );
+            let bindings = [("x", Operand::Input(0)), ("y", Operand::Output(0))];
+            Recipe::one(Kernel::new(&[], &text, "planted", &[]), &bindings, [1, 1, 1])
         }
     }
-    for (tensor, values) in &case.values {
-        for target in [Some(*tensor), tape.known_half(*tensor)].into_iter().flatten() {
-            let info = tape.info(target);
-            store.write_values(gpu, &info.name, info.dtype, values);
-        }
+
+    #[test]
+    fn what_was_in_memory_before_shows() {
+        let gpu = Gpu::open(&OpenOptions::default()).unwrap();
+        let outcome = |body| {
+            let mut case = CaseBuilder::new("planted", body, 1);
+            let x = case.input("x", &[64], Fill::Normal(1.0));
+            let y = case.tape.activation("y", &[64]);
+            case.tape.record(Planted(body), &[x], &[y]);
+            check(&gpu, &case.finish(&[], &[y], 0.0)).unwrap()
+        };
+        let right = outcome("y[i] = x[i];");
+        assert!(right.passed() && right.worst == 0.0, "{right:?}");
+        let forgets = outcome("if i != 63u { y[i] = x[i]; }");
+        assert!(!forgets.passed() && forgets.place.contains("y[63]"), "{forgets:?}");
+        // Where the element was NaN it is right: only the second run shows it.
+        let body =
+            "let number = bitcast<u32>(y[i]) == 0x4b1d2f3cu; y[i] = select(x[i], 0.0, i == 7u && number);";
+        let looks = outcome(body);
+        assert!(!looks.passed() && looks.place.contains("y[7]"), "{looks:?}");
     }
-    for (tensor, values) in tape.constants() {
-        store.write(gpu, &tape.info(tensor).name, values);
-    }
-    let plan = Plan::build(gpu, tape, &store)?;
-    plan.poison(gpu);
-    let mut got = HashMap::new();
-    // Node by node, so that each result can be read before its memory is handed on.
-    for (i, node) in tape.nodes().iter().enumerate() {
-        plan.run_node(gpu, i)?;
-        for &output in node.outputs.iter().filter(|o| case.compared.contains(o)) {
-            got.insert(output, plan.read(gpu, tape, &store, output)?);
-        }
-    }
-    for tensor in &case.compared {
-        if !got.contains_key(tensor) {
-            got.insert(*tensor, plan.read(gpu, tape, &store, *tensor)?);
-        }
-    }
-    Ok(got)
 }

@@ -1,8 +1,13 @@
-use super::check::{check_adjoint, check_op};
+use super::check::{check_adjoint, check_as_gpu, check_op};
 
 #[test]
 fn device_agrees_with_reference() {
     check_op("add");
+}
+
+#[test]
+fn gpu_variant_agrees_with_reference() {
+    check_as_gpu("add");
 }
 
 #[test]

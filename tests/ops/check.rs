@@ -6,7 +6,7 @@ use normfree::fault::Kind;
 use normfree::gpu::{Gpu, OpenOptions};
 use normfree::ops::{CASES, Choices, Traits, Tuning};
 use normfree::reference::shapes;
-use normfree::verify::{Case, adjoint_error, check, on_device};
+use normfree::verify::{Case, adjoint_error, check};
 use std::collections::BTreeSet;
 
 /// Runs all cases of the op `stem` for a random seed.
@@ -124,27 +124,6 @@ pub fn check_ways(stem: &str) {
     look(&mut gpu);
     println!("{stem}: {checked:?}");
     assert!(checked.len() > 2, "{stem} has hardly any ways: {checked:?}");
-}
-
-/// Every case of the op `stem` twice on every kind of device: the same bits.
-pub fn check_same_bits(stem: &str) {
-    let (_, cases) = CASES.iter().find(|(name, _)| *name == stem).expect("the op is in the list");
-    let cases = cases(seed());
-    each_device(|gpu| {
-        for case in cases.iter().filter(|case| applies(gpu, case)) {
-            let [one, other] = [0, 1].map(|_| on_device(gpu, case).unwrap());
-            for tensor in &case.compared {
-                let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-                let name = &case.tape.info(*tensor).name;
-                assert!(
-                    bits(&one[tensor]) == bits(&other[tensor]),
-                    "{stem} {}: {name} differs between two runs on {:?}",
-                    case.label,
-                    gpu.traits()
-                );
-            }
-        }
-    });
 }
 
 /// The adjoint of the op `stem`, in f64, against central differences.

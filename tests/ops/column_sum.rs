@@ -1,10 +1,15 @@
-use super::check::{check_made, check_op, check_ways};
+use super::check::{check_as_gpu, check_made, check_op, check_ways};
 use normfree::ops::column_sum::ColumnSum;
 use normfree::verify::{CaseBuilder, Fill};
 
 #[test]
 fn device_agrees_with_reference() {
     check_op("column_sum");
+}
+
+#[test]
+fn gpu_variant_agrees_with_reference() {
+    check_as_gpu("column_sum");
 }
 
 #[test]

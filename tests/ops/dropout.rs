@@ -1,10 +1,15 @@
-use super::check::{check_adjoint, check_op};
+use super::check::{check_adjoint, check_as_gpu, check_op};
 use normfree::reference::Memory;
 use normfree::tape::{DType, Tape};
 
 #[test]
 fn device_agrees_with_reference() {
     check_op("dropout");
+}
+
+#[test]
+fn gpu_variant_agrees_with_reference() {
+    check_as_gpu("dropout");
 }
 
 #[test]

@@ -1,9 +1,14 @@
-use super::check::{check_adjoint, check_op, check_with};
+use super::check::{check_adjoint, check_as_gpu, check_op, check_with};
 use normfree::ops::embedding::sort_by_token;
 
 #[test]
 fn device_agrees_with_reference() {
     check_op("embedding");
+}
+
+#[test]
+fn gpu_variant_agrees_with_reference() {
+    check_as_gpu("embedding");
 }
 
 /// The table of 1,009 × 64 takes seven windows of 160 rows, the last one short; narrower tables start their

@@ -1,9 +1,14 @@
-use super::check::{check_made, check_op};
+use super::check::{check_as_gpu, check_made, check_op};
 use normfree::verify::{CaseBuilder, Fill};
 
 #[test]
 fn device_agrees_with_reference() {
     check_op("head_entropy");
+}
+
+#[test]
+fn gpu_variant_agrees_with_reference() {
+    check_as_gpu("head_entropy");
 }
 
 /// Rows beyond what one loop may walk on every driver.
