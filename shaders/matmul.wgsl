@@ -111,9 +111,18 @@ fn write_one(i: u32, sum: f32) {
 }
 //# end
 
+// Whether C has this row and this column. Where it is made of whole tiles, each of its workgroups' places is in it.
+fn is_inside(row: u32, column: u32) -> bool {
+//# if even
+    return true;
+//# else
+    return row < M && column < N;
+//# end
+}
+
 // Finishes and writes C[row, column .. column + 4].
 fn write(row: u32, column: u32, sum: vec4<f32>) {
-    if row < M && column < N {
+    if is_inside(row, column) {
 //# if c_whole
         let i = (row * N + column) / 4u;
         var v = sum;
@@ -145,15 +154,24 @@ fn write(row: u32, column: u32, sum: vec4<f32>) {
 }
 
 //# if tiles
-// Without a branch, behind which a compiler would wait for each load in turn.
+// The same as `a_at`, and zero past the matrix' end; without a branch, behind which a compiler would wait for each load
+// in turn.
 fn a_or_zero(row: u32, column: u32) -> vec4<f32> {
+//# if even
+    return a_at(row, column);
+//# else
     let v = a_at(min(row, A_ROWS - 1u), min(column, (A_COLUMNS - 1u) / 4u * 4u));
     return select(vec4(0.0), v, row < A_ROWS && column < A_COLUMNS);
+//# end
 }
 
 fn b_or_zero(row: u32, column: u32) -> vec4<f32> {
+//# if even
+    return b_at(row, column);
+//# else
     let v = b_at(min(row, B_ROWS - 1u), min(column, (B_COLUMNS - 1u) / 4u * 4u));
     return select(vec4(0.0), v, row < B_ROWS && column < B_COLUMNS);
+//# end
 }
 //# end
 
@@ -189,13 +207,15 @@ fn matmul(
 //# if tiled
 // A workgroup computes ROWS x COLUMNS of C, DEPTH steps of K at a time, from tiles in workgroup memory that both
 // run along K; an invocation owns 4 * HIGH rows and 4 * WIDE columns, in blocks of 4 x 4 that lie ACROSS blocks
-// apart. Tiles are filled in blocks of 4 x 4, so that every write is a whole vector.
+// apart. Tiles are filled in blocks of 4 x 4, so that every write is a whole vector; the next tiles' blocks are on their way
+// into registers while these are multiplied.
 //# insert tile
 const THREADS = DOWN * ACROSS;
 const ROWS = 4u * HIGH * DOWN;
 const COLUMNS = 4u * WIDE * ACROSS;
 const A_BLOCKS = ROWS / 4u * (DEPTH / 4u);
 const B_BLOCKS = COLUMNS / 4u * (DEPTH / 4u);
+const BLOCKS = A_BLOCKS + B_BLOCKS;
 
 var<workgroup> tile_a: array<vec4<f32>, DEPTH * ROWS / 4u>; // [DEPTH, ROWS / 4]
 var<workgroup> tile_b: array<vec4<f32>, DEPTH * COLUMNS / 4u>; // [DEPTH, COLUMNS / 4]
@@ -207,7 +227,7 @@ override SPLIT: u32; // parts of K
 @group(0) @binding(5) var<storage, read_write> parts: array<vec4<f32>>; // [SPLIT, M, WIDTH]
 
 fn keep(part: u32, row: u32, column: u32, sum: vec4<f32>) {
-    if row < M && column < N {
+    if is_inside(row, column) {
         parts[(part * M + row) * WIDTH + column / 4u] = sum;
     }
 }
@@ -237,69 +257,100 @@ fn total(
 }
 //# end
 
+// A block of the tiles that begin at this row, this column and step k: first those of A, then those of B. A column of
+// the result is a step of K.
+fn fetched(block: u32, row: u32, column: u32, k: u32) -> mat4x4<f32> {
+    if block < A_BLOCKS {
+//# if a_transposed
+        let m = row + 4u * (block % (ROWS / 4u));
+        let deep = k + block / (ROWS / 4u) * 4u;
+        return mat4x4(
+            a_or_zero(deep, m),
+            a_or_zero(deep + 1u, m),
+            a_or_zero(deep + 2u, m),
+            a_or_zero(deep + 3u, m),
+        );
+//# else
+        let m = row + 4u * (block / (DEPTH / 4u));
+        let deep = k + block % (DEPTH / 4u) * 4u;
+        return transpose(mat4x4(
+            a_or_zero(m, deep),
+            a_or_zero(m + 1u, deep),
+            a_or_zero(m + 2u, deep),
+            a_or_zero(m + 3u, deep),
+        ));
+//# end
+    }
+    let rest = block - A_BLOCKS;
+//# if b_transposed
+    let n = column + 4u * (rest / (DEPTH / 4u));
+    let deep = k + rest % (DEPTH / 4u) * 4u;
+    return transpose(mat4x4(
+        b_or_zero(n, deep),
+        b_or_zero(n + 1u, deep),
+        b_or_zero(n + 2u, deep),
+        b_or_zero(n + 3u, deep),
+    ));
+//# else
+    let n = column + 4u * (rest % (COLUMNS / 4u));
+    let deep = k + rest / (COLUMNS / 4u) * 4u;
+    return mat4x4(
+        b_or_zero(deep, n),
+        b_or_zero(deep + 1u, n),
+        b_or_zero(deep + 2u, n),
+        b_or_zero(deep + 3u, n),
+    );
+//# end
+}
+
+// Puts a block where the products read it.
+fn put(block: u32, v: mat4x4<f32>) {
+    if block < A_BLOCKS {
+//# if a_transposed
+        let at = block / (ROWS / 4u) * ROWS + block % (ROWS / 4u);
+//# else
+        let at = block % (DEPTH / 4u) * ROWS + block / (DEPTH / 4u);
+//# end
+        tile_a[at] = v[0];
+        tile_a[at + ROWS / 4u] = v[1];
+        tile_a[at + 2u * (ROWS / 4u)] = v[2];
+        tile_a[at + 3u * (ROWS / 4u)] = v[3];
+    } else {
+        let rest = block - A_BLOCKS;
+//# if b_transposed
+        let at = rest % (DEPTH / 4u) * COLUMNS + rest / (DEPTH / 4u);
+//# else
+        let at = rest / (COLUMNS / 4u) * COLUMNS + rest % (COLUMNS / 4u);
+//# end
+        tile_b[at] = v[0];
+        tile_b[at + COLUMNS / 4u] = v[1];
+        tile_b[at + 2u * (COLUMNS / 4u)] = v[2];
+        tile_b[at + 3u * (COLUMNS / 4u)] = v[3];
+    }
+}
+
 @compute @workgroup_size(THREADS)
 fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let row = group.x * ROWS;
     let column = group.y * COLUMNS;
     let down = thread / ACROSS;
     let across = thread % ACROSS;
-//# insert accumulators
 //# if split
-    let end = min(K, (group.z + 1u) * PART);
-    for (var k = group.z * PART; k < end; k += DEPTH) {
+    let begin = group.z * PART;
+    let end = min(K, begin + PART);
 //# else
-    for (var k = 0u; k < K; k += DEPTH) {
+    let begin = 0u;
+    let end = K;
 //# end
+//# insert accumulators
+//# insert first
+    for (var k = begin; k < end; k += DEPTH) {
         workgroupBarrier();
-        for (var block = thread; block < A_BLOCKS + B_BLOCKS; block += THREADS) {
-            if block < A_BLOCKS {
-//# if a_transposed
-                let m = block % (ROWS / 4u);
-                let deep = block / (ROWS / 4u) * 4u;
-                for (var e = 0u; e < 4u; e++) {
-                    tile_a[(deep + e) * (ROWS / 4u) + m] = a_or_zero(k + deep + e, row + 4u * m);
-                }
-//# else
-                let m = block / (DEPTH / 4u);
-                let deep = block % (DEPTH / 4u) * 4u;
-                let at = row + 4u * m;
-                let v = transpose(mat4x4(
-                    a_or_zero(at, k + deep),
-                    a_or_zero(at + 1u, k + deep),
-                    a_or_zero(at + 2u, k + deep),
-                    a_or_zero(at + 3u, k + deep),
-                ));
-                tile_a[deep * (ROWS / 4u) + m] = v[0];
-                tile_a[(deep + 1u) * (ROWS / 4u) + m] = v[1];
-                tile_a[(deep + 2u) * (ROWS / 4u) + m] = v[2];
-                tile_a[(deep + 3u) * (ROWS / 4u) + m] = v[3];
-//# end
-            } else {
-                let rest = block - A_BLOCKS;
-//# if b_transposed
-                let n = rest / (DEPTH / 4u);
-                let deep = rest % (DEPTH / 4u) * 4u;
-                let at = column + 4u * n;
-                let v = transpose(mat4x4(
-                    b_or_zero(at, k + deep),
-                    b_or_zero(at + 1u, k + deep),
-                    b_or_zero(at + 2u, k + deep),
-                    b_or_zero(at + 3u, k + deep),
-                ));
-                tile_b[deep * (COLUMNS / 4u) + n] = v[0];
-                tile_b[(deep + 1u) * (COLUMNS / 4u) + n] = v[1];
-                tile_b[(deep + 2u) * (COLUMNS / 4u) + n] = v[2];
-                tile_b[(deep + 3u) * (COLUMNS / 4u) + n] = v[3];
-//# else
-                let n = rest % (COLUMNS / 4u);
-                let deep = rest / (COLUMNS / 4u) * 4u;
-                for (var e = 0u; e < 4u; e++) {
-                    tile_b[(deep + e) * (COLUMNS / 4u) + n] = b_or_zero(k + deep + e, column + 4u * n);
-                }
-//# end
-            }
+//# insert puts
+        workgroupBarrier();
+        if k + DEPTH < end {
+//# insert next
         }
-        workgroupBarrier();
         for (var deep = 0u; deep < DEPTH; deep++) {
 //# insert products
         }
@@ -312,7 +363,8 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
 // A workgroup computes ROWS x COLUMNS of C, DEPTH steps of K at a time, on the device's matrix units, which multiply
 // fragments of SIDE x SIDE in f16 and add in f32; a subgroup owns HIGH x WIDE of them. Tiles lie in workgroup memory as
 // A and B do in theirs, line after line, zero past the matrices' ends, and with gaps, so that the lines of a fragment
-// lie in different banks. Fragments show no elements: finished ones go through workgroup memory.
+// lie in different banks; the next tiles' vectors are on their way into registers while these are multiplied. Fragments show
+// no elements: finished ones go through workgroup memory.
 //# insert tile
 const THREADS = LANES * DOWN * ACROSS;
 const ROWS = SIDE * HIGH * DOWN;
@@ -332,12 +384,51 @@ const B_LINE = DEPTH;
 const B_LINES = DEPTH;
 const B_LINE = COLUMNS;
 //# end
+const A_VECTORS = A_LINES * A_LINE / 4u;
+const B_VECTORS = B_LINES * B_LINE / 4u;
 const A_STRIDE = A_LINE + GAP;
 const B_STRIDE = B_LINE + GAP;
 
 var<workgroup> fragments_a: array<f16, A_LINES * A_STRIDE>;
 var<workgroup> fragments_b: array<f16, B_LINES * B_STRIDE>;
 var<workgroup> finished: array<f32, DOWN * ACROSS * SIDE * SIDE>;
+
+// Vector v of the tile of A that begins at this row and step k.
+fn a_fetched(v: u32, row: u32, k: u32) -> vec4<f16> {
+    let line = v / (A_LINE / 4u);
+    let at = v % (A_LINE / 4u) * 4u;
+//# if a_transposed
+    return vec4<f16>(a_or_zero(k + line, row + at));
+//# else
+    return vec4<f16>(a_or_zero(row + line, k + at));
+//# end
+}
+
+fn b_fetched(v: u32, column: u32, k: u32) -> vec4<f16> {
+    let line = v / (B_LINE / 4u);
+    let at = v % (B_LINE / 4u) * 4u;
+//# if b_transposed
+    return vec4<f16>(b_or_zero(column + line, k + at));
+//# else
+    return vec4<f16>(b_or_zero(k + line, column + at));
+//# end
+}
+
+fn put_a(v: u32, value: vec4<f16>) {
+    let first = v / (A_LINE / 4u) * A_STRIDE + v % (A_LINE / 4u) * 4u;
+    fragments_a[first] = value.x;
+    fragments_a[first + 1u] = value.y;
+    fragments_a[first + 2u] = value.z;
+    fragments_a[first + 3u] = value.w;
+}
+
+fn put_b(v: u32, value: vec4<f16>) {
+    let first = v / (B_LINE / 4u) * B_STRIDE + v % (B_LINE / 4u) * 4u;
+    fragments_b[first] = value.x;
+    fragments_b[first + 1u] = value.y;
+    fragments_b[first + 2u] = value.z;
+    fragments_b[first + 3u] = value.w;
+}
 
 @compute @workgroup_size(THREADS)
 fn matmul(
@@ -352,37 +443,14 @@ fn matmul(
     let down = subgroup / ACROSS * HIGH * SIDE;
     let across = subgroup % ACROSS * WIDE * SIDE;
 //# insert accumulators
+//# insert first
     for (var k = 0u; k < K; k += DEPTH) {
         workgroupBarrier();
-        for (var v = thread; v < A_LINES * A_LINE / 4u; v += THREADS) {
-            let line = v / (A_LINE / 4u);
-            let at = v % (A_LINE / 4u) * 4u;
-//# if a_transposed
-            let value = vec4<f16>(a_or_zero(k + line, row + at));
-//# else
-            let value = vec4<f16>(a_or_zero(row + line, k + at));
-//# end
-            let first = line * A_STRIDE + at;
-            fragments_a[first] = value.x;
-            fragments_a[first + 1u] = value.y;
-            fragments_a[first + 2u] = value.z;
-            fragments_a[first + 3u] = value.w;
-        }
-        for (var v = thread; v < B_LINES * B_LINE / 4u; v += THREADS) {
-            let line = v / (B_LINE / 4u);
-            let at = v % (B_LINE / 4u) * 4u;
-//# if b_transposed
-            let value = vec4<f16>(b_or_zero(column + line, k + at));
-//# else
-            let value = vec4<f16>(b_or_zero(k + line, column + at));
-//# end
-            let first = line * B_STRIDE + at;
-            fragments_b[first] = value.x;
-            fragments_b[first + 1u] = value.y;
-            fragments_b[first + 2u] = value.z;
-            fragments_b[first + 3u] = value.w;
-        }
+//# insert puts
         workgroupBarrier();
+        if k + DEPTH < K {
+//# insert next
+        }
         for (var deep = 0u; deep < DEPTH; deep += SIDE) {
 //# insert products
         }

@@ -15,6 +15,7 @@ pub fn cases(seed: u64) -> Vec<Case> {
         (67, 36, 129),
         (130, 128, 96),
         (256, 64, 256),
+        (128, 128, 128),
         // Long enough for K to be shared by several workgroups.
         (20, 1_100, 24),
     ];
@@ -42,7 +43,7 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let y = case.tape.matmul_nt(x, w);
         cases.push(case.finish(&[y], &[], bound));
     }
-    for (m, k, n) in [(1, 4, 4), (3, 5, 7), (33, 64, 68), (67, 36, 129), (130, 128, 256)] {
+    for (m, k, n) in [(1, 4, 4), (3, 5, 7), (33, 64, 68), (67, 36, 129), (130, 128, 256), (128, 128, 128)] {
         let mut case = CaseBuilder::new("matmul", format!("f16 {m}x{k} · {k}x{n}, bias, addend"), seed);
         let x = case.input_of("x", &[m, k], DType::F16, Fill::Normal(1.0));
         let inner = case.matrix("inner", &[k, n], true, Fill::Normal((k as f64).powf(-0.5)));
@@ -76,6 +77,7 @@ fn in_blocks(half: bool, seed: u64) -> Vec<Case> {
         (40, 36, &[PLAIN, BIASED]),
         (64, 64, &[PLAIN, BOTH, BIASED]),
         (64, 128, &[PLAIN, BIASED]),
+        (128, 128, &[PLAIN, BOTH, BIASED]),
         (1_100, 24, &[PLAIN]),
     ];
     for (m, n, forms) in sizes {

@@ -43,6 +43,18 @@ impl Variant {
         if let Self::Tiled { split, .. } = self { split as usize } else { 1 }
     }
 
+    /// Whether all extents are whole tiles, so that no place needs a guard.
+    pub fn is_even(self, sizes: &Sizes) -> bool {
+        let depth = match self {
+            Self::Rows { .. } => return false,
+            Self::Tiled { depth, split, .. } => depth * split,
+            Self::Cooperative { depth, .. } => depth,
+        };
+        let (rows, columns) = self.tile();
+        let extents = [(sizes.m, rows), (sizes.n, columns), (sizes.k, depth)];
+        extents.into_iter().all(|(extent, of)| extent.is_multiple_of(of as usize))
+    }
+
     /// Steps of K that one of them takes: whole tiles.
     pub fn part(self, k: usize) -> usize {
         let depth = if let Self::Tiled { depth, .. } = self { depth as usize } else { 4 };
@@ -163,6 +175,7 @@ pub fn text(op: &MatMul, sizes: &Sizes, variant: Variant) -> String {
         ("tiled", matches!(variant, Variant::Tiled { .. })),
         ("cooperative", matches!(variant, Variant::Cooperative { .. })),
         ("tiles", !matches!(variant, Variant::Rows { .. })),
+        ("even", variant.is_even(sizes)),
         ("split", variant.split() > 1),
     ];
     let (operands, result) = halves(sizes);
@@ -208,40 +221,55 @@ fn unrolled(op: &MatMul, sizes: &Sizes, variant: Variant) -> Vec<(&'static str, 
                 ("tile", format!("const ROWS = {}u;\nconst VECTORS = {vectors}u;\n", rows.rows)),
                 ("origins", rows.origins()),
                 ("accumulators", accumulators(rows.rows, vectors)),
+                ("first", String::new()),
+                ("puts", String::new()),
+                ("next", String::new()),
                 ("loads", rows.loads()),
                 ("products", rows.products()),
                 ("stores", rows.stores()),
             ]
         }
-        Variant::Tiled { high, wide, down, across, depth, split } => vec![
-            (
-                "tile",
-                format!(
-                    "const HIGH = {high}u;\nconst WIDE = {wide}u;\nconst DOWN = {down}u;\n\
+        Variant::Tiled { high, wide, down, across, depth, split } => {
+            let rounds = tiled::rounds(high, wide, (down, across), depth);
+            vec![
+                (
+                    "tile",
+                    format!(
+                        "const HIGH = {high}u;\nconst WIDE = {wide}u;\nconst DOWN = {down}u;\n\
                      const ACROSS = {across}u;\nconst DEPTH = {depth}u;\n"
+                    ),
                 ),
-            ),
-            ("origins", String::new()),
-            ("accumulators", accumulators(4 * high, wide)),
-            ("loads", String::new()),
-            ("products", tiled::products(high, wide)),
-            ("stores", tiled::stores(op.bias && split == 1, high, wide, split > 1)),
-        ],
-        Variant::Cooperative { side, lanes, high, wide, down, across, depth } => vec![
-            (
-                "tile",
-                format!(
-                    "enable wgpu_cooperative_matrix;\nconst LANES = {lanes}u;\nconst SIDE = {side}u;\nconst HIGH = {high}u;\n\
+                ("origins", String::new()),
+                ("accumulators", accumulators(4 * high, wide)),
+                ("first", tiled::fetches(rounds, true)),
+                ("puts", tiled::puts(rounds)),
+                ("next", tiled::fetches(rounds, false)),
+                ("loads", String::new()),
+                ("products", tiled::products(high, wide)),
+                ("stores", tiled::stores(op.bias && split == 1, high, wide, split > 1)),
+            ]
+        }
+        Variant::Cooperative { side, lanes, high, wide, down, across, depth } => {
+            let rounds = units::rounds(side, lanes, (high, wide), (down, across), depth);
+            vec![
+                (
+                    "tile",
+                    format!(
+                        "enable wgpu_cooperative_matrix;\nconst LANES = {lanes}u;\nconst SIDE = {side}u;\nconst HIGH = {high}u;\n\
                      const WIDE = {wide}u;\nconst DOWN = {down}u;\nconst ACROSS = {across}u;\n\
                      const DEPTH = {depth}u;\n"
+                    ),
                 ),
-            ),
-            ("origins", String::new()),
-            ("accumulators", units::fragments(side, high, wide)),
-            ("loads", String::new()),
-            ("products", units::products(op.layout, side, high, wide)),
-            ("stores", units::stores(op.bias, high, wide)),
-        ],
+                ("origins", String::new()),
+                ("accumulators", units::fragments(side, high, wide)),
+                ("first", units::fetches(rounds, true)),
+                ("puts", units::puts(rounds)),
+                ("next", units::fetches(rounds, false)),
+                ("loads", String::new()),
+                ("products", units::products(op.layout, side, high, wide)),
+                ("stores", units::stores(op.bias, high, wide)),
+            ]
+        }
     }
 }
 

@@ -3,6 +3,37 @@
 use super::kernels::{COMPONENTS, line};
 use std::fmt::Write;
 
+/// How many blocks of 4 x 4 a thread takes of both tiles.
+pub(super) fn rounds(high: u32, wide: u32, (down, across): (u32, u32), depth: u32) -> u32 {
+    ((high * down + wide * across) * (depth / 4)).div_ceil(down * across)
+}
+
+/// Fetches each thread's blocks into registers: those of the first tiles, `declared` there, or of the next. Who has no block
+/// left fetches the last one, and puts it nowhere.
+pub(super) fn fetches(rounds: u32, declared: bool) -> String {
+    let (indent, var, k) =
+        if declared { ("    ", "var ", "begin") } else { ("            ", "", "k + DEPTH") };
+    let mut out = String::new();
+    for i in 0..rounds {
+        line!(
+            out,
+            "{indent}{var}p{i} = fetched(min(thread + {i}u * THREADS, BLOCKS - 1u), row, column, {k});"
+        );
+    }
+    out
+}
+
+/// Puts them into the tiles.
+pub(super) fn puts(rounds: u32) -> String {
+    let mut out = String::new();
+    for i in 0..rounds {
+        line!(out, "        if thread + {i}u * THREADS < BLOCKS {{");
+        line!(out, "            put(thread + {i}u * THREADS, p{i});");
+        line!(out, "        }}");
+    }
+    out
+}
+
 pub(super) fn products(high: u32, wide: u32) -> String {
     let mut out = String::new();
     for h in 0..high {

@@ -50,6 +50,49 @@ pub(super) fn fragments(side: u32, high: u32, wide: u32) -> String {
     out
 }
 
+/// How many vectors a thread takes of the tile of A, and of B.
+pub(super) type Rounds = [(&'static str, u32); 2];
+
+pub(super) fn rounds(
+    side: u32,
+    lanes: u32,
+    (high, wide): (u32, u32),
+    (down, across): (u32, u32),
+    depth: u32,
+) -> Rounds {
+    let of = |fragments: u32| (side * fragments * depth / 4).div_ceil(lanes * down * across);
+    [("a", of(high * down)), ("b", of(wide * across))]
+}
+
+/// Fetches each thread's vectors into registers: those of the first tiles, `declared` there, or of the next. Who has no
+/// vector left fetches the last one, and puts it nowhere.
+pub(super) fn fetches(rounds: Rounds, declared: bool) -> String {
+    let (indent, var, k) = if declared { ("    ", "var ", "0u") } else { ("            ", "", "k + DEPTH") };
+    let mut out = String::new();
+    for (tile, rounds) in rounds {
+        let (all, from) = if tile == "a" { ("A_VECTORS", "row") } else { ("B_VECTORS", "column") };
+        for i in 0..rounds {
+            let v = format!("min(thread + {i}u * THREADS, {all} - 1u)");
+            line!(out, "{indent}{var}{tile}p{i} = {tile}_fetched({v}, {from}, {k});");
+        }
+    }
+    out
+}
+
+/// Puts them into the tiles.
+pub(super) fn puts(rounds: Rounds) -> String {
+    let mut out = String::new();
+    for (tile, rounds) in rounds {
+        let all = if tile == "a" { "A_VECTORS" } else { "B_VECTORS" };
+        for i in 0..rounds {
+            line!(out, "        if thread + {i}u * THREADS < {all} {{");
+            line!(out, "            put_{tile}(thread + {i}u * THREADS, {tile}p{i});");
+            line!(out, "        }}");
+        }
+    }
+    out
+}
+
 /// A fragment is loaded along its lines: rows where `coopLoadT` does it, columns where `coopLoad` does.
 pub(super) fn products(layout: Layout, side: u32, high: u32, wide: u32) -> String {
     let mut out = String::new();
