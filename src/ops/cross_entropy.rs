@@ -31,8 +31,9 @@ struct Piece {
 }
 
 /// Pieces of at most `most` entries that start at multiples of 64, so that each is a legal slice of the table
-/// whatever the width; a vocabulary that is no multiple of four ends in a small piece of its own, and the
-/// others are walked in vectors.
+/// whatever the width. A vocabulary that is no multiple of four ends in a piece that is read element by element, the
+/// others are read in vectors: of a few pieces it is a small one of its own, of many the last, which is of their size. A
+/// product of seventeen columns would leave most of a GPU idle.
 fn pieces(vocabulary: usize, most: usize) -> Vec<Piece> {
     const GRAIN: usize = 64;
     /// What is one piece is multiplied once, what is walked in several once more for the gradient; but a table of more
@@ -40,9 +41,12 @@ fn pieces(vocabulary: usize, most: usize) -> Vec<Piece> {
     const WHOLE: usize = 8192;
     /// Larger pieces make no kernel faster, and take more memory.
     const ENOUGH: usize = 2048;
-    let whole = vocabulary.is_multiple_of(4) && vocabulary <= most.min(WHOLE);
+    /// Of so many pieces, one may be slower.
+    const MANY: usize = 16;
+    let in_vectors = vocabulary.is_multiple_of(4);
+    let whole = in_vectors && vocabulary <= most.min(WHOLE);
     let most = (most.min(if whole { WHOLE } else { ENOUGH }) / GRAIN * GRAIN).max(GRAIN);
-    let body = if vocabulary.is_multiple_of(4) { vocabulary } else { vocabulary / GRAIN * GRAIN };
+    let body = if in_vectors || vocabulary >= MANY * most { vocabulary } else { vocabulary / GRAIN * GRAIN };
     // Pieces of like size, rather than full ones and a rest.
     let each = body.div_ceil(body.div_ceil(most).max(1)).next_multiple_of(GRAIN).max(GRAIN);
     let mut list: Vec<Piece> =
@@ -370,6 +374,9 @@ pub fn cases(seed: u64) -> Vec<Case> {
         (64, 64, 515, 64 * 128 * 4, 1.0, false),
         (64, 128, 515, 64 * 128 * 4, 1.0, true),
         (16, 128, 2048, 1 << 20, 1.0, true),
+        // Many pieces, of which the last is read element by element.
+        (9, 8, 1_109, 9 * 64 * 4, 1.0, false),
+        (9, 8, 1_109, 9 * 64 * 4, 1.0, true),
     ] {
         let stored = if half { DType::F16 } else { DType::F32 };
         let label = format!("N={rows} d={width} V={vocabulary} piece={piece_bytes} {stored:?}");
@@ -412,6 +419,12 @@ mod tests {
                     next += piece.rows;
                 }
                 assert_eq!(next, vocabulary);
+                if vocabulary >= 16 * 2048 && most >= 2048 {
+                    assert!(
+                        list.last().is_some_and(|last| 4 * last.rows > list[0].rows),
+                        "{vocabulary} {most}"
+                    );
+                }
                 assert!(list[..list.len() - 1].iter().all(|p| p.rows % 4 == 0));
             }
         }
