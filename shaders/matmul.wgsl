@@ -7,6 +7,9 @@
 //# if shuffle
 enable subgroups;
 //# end
+//# if sized
+enable subgroups;
+//# end
 override M: u32;
 override N: u32;
 override K: u32;
@@ -430,11 +433,23 @@ fn put_b(v: u32, value: vec4<f16>) {
     fragments_b[first + 3u] = value.w;
 }
 
+//# if sized
+// At how many lanes of a subgroup each invocation ran: before this is relied upon a device is asked.
+@group(0) @binding(6) var<storage, read_write> widths: array<u32>; // [workgroups, THREADS]
+//# end
+
 @compute @workgroup_size(THREADS)
 fn matmul(
     @builtin(workgroup_id) group: vec3<u32>,
+//# if sized
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(subgroup_size) width: u32,
+//# end
     @builtin(local_invocation_index) thread: u32,
 ) {
+//# if sized
+    widths[(group.x + group.y * groups.x) * THREADS + thread] = width;
+//# end
     let row = group.x * ROWS;
     let column = group.y * COLUMNS;
     // Whole subgroups, in order: the device's are of one size, and the workgroup's a multiple of it.

@@ -1,6 +1,8 @@
 //! The user's cache folder: what a later run would only have to make again. Nothing in it is needed: where there is
 //! no folder, or it cannot be read or written, the work is done anew. That it cannot be written is told, once.
 
+pub mod attempts;
+
 use crate::fault::Fault;
 use crate::files::{folder_of, write_atomic};
 use std::ffi::OsString;
@@ -33,6 +35,11 @@ pub fn keep(path: &Path, bytes: &[u8]) {
 /// Why something could not be kept by this process, if so.
 pub fn failure() -> Option<&'static Fault> {
     FAILURE.get()
+}
+
+/// A text as a part of a file's name: small letters, digits and hyphens.
+pub fn words(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect()
 }
 
 fn place(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {

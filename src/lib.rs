@@ -18,6 +18,7 @@ pub mod numbers;
 pub mod observe;
 pub mod ops;
 pub mod plan;
+pub mod process;
 pub mod reference;
 pub mod report;
 pub mod shell;

@@ -9,6 +9,7 @@ mod cli;
 mod config;
 mod coverage;
 mod data;
+mod driver;
 mod entropy_guided;
 mod export;
 mod generate;
@@ -23,6 +24,7 @@ mod shaders;
 mod structure;
 mod study;
 mod subjects;
+mod submissions;
 mod support;
 #[cfg(feature = "outside-tools")]
 mod tensorboard;

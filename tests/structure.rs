@@ -199,7 +199,7 @@ fn no_locked_package_asks_for_a_newer_rust() {
 }
 
 /// Rooms of `src`, those that know others first.
-const ROOMS: [&str; 23] = [
+const ROOMS: [&str; 24] = [
     "cli",
     "card",
     "study",
@@ -218,6 +218,7 @@ const ROOMS: [&str; 23] = [
     "tape",
     "config",
     "cache",
+    "process",
     "files",
     "fault",
     "shell",

@@ -595,5 +595,5 @@ fn a_device_tells_what_it_compiles() {
     assert!(compiled.len() == all + 1, "{told:?}");
     let loaded = of(Stage::Loading);
     assert!(loaded.windows(2).all(|pair| pair[0].1 < pair[1].1 && pair[0].2 == all), "{told:?}");
-    assert_eq!(engine.gpu.counters().pipelines as usize, all + 1, "and the probe of lanes");
+    assert_eq!(engine.gpu.counters().pipelines as usize, all + 3, "and the probes of lanes");
 }

@@ -1,10 +1,38 @@
-// Asks the driver how many lanes a subgroup really has.
+// Asks the driver how many lanes a subgroup has in a workgroup of WIDTH invocations. With `heavy` the workgroup is one
+// subgroup, as those of the kernels that shuffle are, a lane holds as many registers as theirs do, and is handed values by
+// the others: a driver may choose another width for such a kernel.
 
 enable subgroups;
 
-@group(0) @binding(0) var<storage, read_write> lanes: array<u32>; // [128], one per invocation
+override WIDTH: u32;
 
-@compute @workgroup_size(128)
-fn probe(@builtin(local_invocation_index) lane: u32, @builtin(subgroup_size) size: u32) {
-    lanes[lane] = size;
+@group(0) @binding(0) var<storage, read_write> seen: array<vec4<u32>>; // [WIDTH]: lanes, this one, their sum of ones, checksum
+
+//# if heavy
+override TURNS: u32; // a number that the compiler does not know
+//# end
+
+@compute @workgroup_size(WIDTH)
+fn probe(
+    @builtin(local_invocation_index) at: u32,
+    @builtin(subgroup_size) size: u32,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
+    var total = 0u;
+//# if heavy
+    var x = at * 2654435761u + 1u;
+//# for j in sums
+    var s_$j = vec4<u32>();
+//# end
+    for (var turn = 0u; turn < TURNS; turn++) {
+//# for j in sums
+        s_$j += vec4(subgroupShuffle(x, ${j}u % ${lanes}u)) * (vec4(x) + vec4(0u, 1u, 2u, 3u));
+//# end
+        x = x * 1664525u + 1013904223u;
+    }
+//# for j in sums
+    total = total * 31u + s_$j.x + 3u * s_$j.y + 5u * s_$j.z + 7u * s_$j.w;
+//# end
+//# end
+    seen[at] = vec4(size, lane, subgroupAdd(1u), total);
 }

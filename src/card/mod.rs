@@ -7,7 +7,6 @@
 mod models;
 mod parts;
 mod peers;
-mod process;
 mod session;
 mod sheet;
 mod sizes;

@@ -2,10 +2,10 @@
 
 use super::Card;
 use super::parts::{Job, Wanted, steps_key};
-use super::process::{End, Finished};
 use super::session::{Outcome, Session, Stop};
 use super::sizes::Sizes;
 use crate::data::Meta;
+use crate::process::{End, Finished};
 use crate::report::run::RunData;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

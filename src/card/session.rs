@@ -1,8 +1,8 @@
 //! The time and the commands of one part of a card.
 
 use super::State;
-use super::process::{End, Finished, run};
 use crate::fault::Fault;
+use crate::process::{End, Finished, run};
 use crate::shell;
 use serde_json::Value;
 use std::ffi::OsString;

@@ -6,9 +6,10 @@ use crate::gpu::{AdapterKind, Survey, survey};
 
 const AFTER_HELP: &str = "\
 Each adapter is opened once, so the subgroup size is what a shader saw, not what
-the driver claims. A discrete GPU is taken first, then an integrated one, a
-virtual one, and a software adapter only where there is nothing else. --device
-overrides that in every command.
+the driver claims. The first time it is tried in a process of its own: what its
+driver crashes or hangs on is left alone. A discrete GPU is taken first, then an
+integrated one, a virtual one, and a software adapter only where there is
+nothing else. --device overrides that in every command.
 
 Examples:
   normfree devices
@@ -29,12 +30,16 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
             let mut value = serde_json::json!(adapter.description);
             value["taken"] = (adapter.description.index == taken).into();
             value["refusal"] = adapter.refusal.clone().into();
+            value["left_alone"] = adapter.remarks.clone().into();
             say(value)?;
         }
         return Ok(());
     }
     for adapter in &all {
         say(describe(adapter))?;
+        for remark in &adapter.remarks {
+            say(format!("   {remark}\n"))?;
+        }
     }
     if let Some(adapter) = all.iter().find(|adapter| adapter.description.index == taken) {
         let why = reason(adapter, &all, global.device.as_deref());

@@ -15,6 +15,7 @@ mod output;
 mod picture;
 mod plot;
 mod prepare;
+mod probe;
 mod progress;
 mod report;
 mod sample;
@@ -25,14 +26,15 @@ mod verify;
 mod waiting;
 
 use crate::cache;
+use crate::cache::attempts::Tried;
 use crate::config::Config;
 use crate::fault::{self, Kind, Result};
-use crate::gpu::{Backend, Gpu, OpenOptions};
+use crate::gpu::{Backend, Gpu, OpenOptions, this_program};
 use crate::numbers::{bytes, duration, operations, short, thousands};
 use crate::ops::Choices;
 use crate::plan::Searched;
 use crate::shell;
-use crate::train::kernels;
+use crate::train::kernels::{self, Prepared};
 use crate::visible;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -106,10 +108,20 @@ impl Kernels {
         }
         let start = Instant::now();
         let waiting = Waiting::begin("timing kernels", global);
-        let findings = kernels::prepare(gpu, config, self.retune, &mut |searched| {
+        let mut progress = |searched| {
             waiting.text().set(search_state(searched, start.elapsed().as_secs_f64()));
-        })?;
+        };
+        let Prepared { findings, passed_over, again } =
+            kernels::prepare(gpu, config, self.retune, &mut progress, |fault| stop::give_up(&fault))?;
         drop(waiting);
+        for Tried { what, how } in &passed_over {
+            let again =
+                again.as_ref().map(|file| format!("; delete {} to have it tried again", file.display()));
+            global.note(format!(
+                "an earlier start ended as this driver was given `{what}` computed with {how}, which is passed over{}",
+                again.unwrap_or_default()
+            ));
+        }
         for finding in &findings {
             for way in &finding.wrong {
                 global.note(format!(
@@ -149,6 +161,9 @@ enum Command {
     Demo(demo::Arguments),
     /// List all adapters, what they can do, and which one would be taken
     Devices(devices::Arguments),
+    /// Try one device, for a process that has not opened it yet
+    #[command(hide = true)]
+    Probe(probe::Arguments),
     /// Hold every kernel on this device against an f64 reference
     Verify(verify::Arguments),
     /// Measure this device, every kernel and whole training steps
@@ -179,6 +194,7 @@ fn run(cli: Cli) -> Result<()> {
     let done = match command {
         Command::Demo(arguments) => demo::run(arguments, &global),
         Command::Devices(arguments) => devices::run(&arguments, &global),
+        Command::Probe(arguments) => probe::run(&arguments, &global),
         Command::Verify(arguments) => verify::run(&arguments, &global),
         Command::Bench(arguments) => bench::run(&arguments, &global),
         Command::Card(arguments) => card::run(&arguments, &global),
@@ -254,13 +270,16 @@ impl Global {
     /// How the options say that a device is opened.
     fn open_options(&self) -> OpenOptions {
         let Self { device, backend, no_matrix_units, .. } = self.clone();
-        OpenOptions { device, backend, no_matrix_units, ..OpenOptions::default() }
+        OpenOptions { device, backend, no_matrix_units, prober: this_program(), ..OpenOptions::default() }
     }
 
     /// Opens the device a command computes on; says so where it is a software one that nobody asked for.
     fn open(&self) -> Result<Gpu> {
         let gpu = Gpu::open(&self.open_options())?;
         let description = gpu.description();
+        for remark in gpu.remarks() {
+            self.note(format!("{}: {remark}", description.name));
+        }
         if description.software() && self.device.is_none() {
             self.note(format!("{}: {}", SOFTWARE_NOTE, description.name));
         }

@@ -161,8 +161,17 @@ pub(super) fn signalled(who: Asked) {
     }
 }
 
-/// Ends the process: without waiting for any other thread, whatever it is just doing.
+/// Ends the process with a fault that another thread will never come back from.
+pub(super) fn give_up(fault: &Fault) -> ! {
+    end(format!("error: {fault}"), i32::from(fault.exit_code()))
+}
+
 fn leave(what: &str) -> ! {
+    end(format!("{what}; go on with: {}", go_on()), Kind::Interrupted as i32)
+}
+
+/// Ends the process: without waiting for any other thread, whatever it is just doing.
+fn end(last_words: String, code: i32) -> ! {
     // A disk that does not answer may hold one thread, not this one.
     let (done, is_done) = channel();
     let tidying = thread::Builder::new().spawn(move || {
@@ -174,11 +183,11 @@ fn leave(what: &str) -> ! {
     }
     waiting::wipe();
     progress::lower();
-    output::tell(format_args!("{what}; go on with: {}", go_on()));
+    output::tell(last_words);
     output::flush(Some(PATIENCE));
     // Without what drivers have put down for the end of a process: their threads are still at work.
     #[cfg(unix)]
-    signal_hook::low_level::exit(Kind::Interrupted as i32);
+    signal_hook::low_level::exit(code);
     #[cfg(not(unix))]
-    std::process::exit(Kind::Interrupted as i32);
+    std::process::exit(code);
 }

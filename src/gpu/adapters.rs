@@ -54,7 +54,7 @@ impl Backend {
     }
 
     /// As it is typed.
-    fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Self::Vulkan => "vulkan",
             Self::Dx12 => "dx12",

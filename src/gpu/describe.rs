@@ -84,7 +84,7 @@ impl Description {
             f16: features.contains(wgpu::Features::SHADER_F16),
             cooperative: 0,
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
-            max_binding: limits.max_storage_buffer_binding_size,
+            max_binding: largest_binding(info.backend, limits.max_storage_buffer_binding_size),
             max_buffer: limits.max_buffer_size,
             workgroup_memory: limits.max_compute_workgroup_storage_size,
             max_invocations: limits.max_compute_invocations_per_workgroup,
@@ -97,12 +97,23 @@ impl Description {
     }
 }
 
+/// Bytes of the largest binding that is used where an API allows so many. With the checks of bounds on, Metal computes
+/// lengths in 32 bits: a binding of 4 GiB or more would have the length that is left of them.
+fn largest_binding(api: wgpu::Backend, allowed: u64) -> u64 {
+    match api {
+        wgpu::Backend::Metal => allowed.min((1 << 32) - 4),
+        _ => allowed,
+    }
+}
+
 /// An adapter of the list, opened to see what it really does.
 #[derive(Clone, Debug)]
 pub struct Survey {
     pub description: Description,
     /// Why it cannot be opened.
     pub refusal: Option<String>,
+    /// What of it is left alone, and why: one sentence each.
+    pub remarks: Vec<String>,
     /// Whether a run takes it where `--device` is not given.
     pub preferred: bool,
 }
@@ -119,9 +130,31 @@ pub fn survey(options: &OpenOptions) -> Result<(Vec<Survey>, usize)> {
         let preferred = Some(candidate.index) == preferred;
         let closed = Description::of(&candidate);
         match Gpu::open_candidate(candidate, options) {
-            Ok(gpu) => Survey { description: gpu.description().clone(), refusal: None, preferred },
-            Err(fault) => Survey { description: closed, refusal: Some(fault.to_string()), preferred },
+            Ok(gpu) => {
+                let (description, remarks) = (gpu.description().clone(), gpu.remarks().to_vec());
+                Survey { description, refusal: None, remarks, preferred }
+            }
+            Err(fault) => {
+                let (refusal, remarks) = (Some(fault.to_string()), Vec::new());
+                Survey { description: closed, refusal, remarks, preferred }
+            }
         }
     };
     Ok((all.into_iter().map(look).collect(), taken))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::largest_binding;
+    use wgpu::Backend;
+
+    #[test]
+    fn bindings_stay_below_four_gibibytes_on_metal() {
+        let most = (1 << 32) - 4;
+        for (allowed, used) in [(128 << 20, 128 << 20), (most, most), (1 << 32, most), (36 << 30, most)] {
+            assert_eq!(largest_binding(Backend::Metal, allowed), used);
+        }
+        assert_eq!(largest_binding(Backend::Vulkan, 36 << 30), 36 << 30);
+        assert_eq!(largest_binding(Backend::Dx12, (1 << 31) - 1), (1 << 31) - 1);
+    }
 }

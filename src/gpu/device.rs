@@ -1,6 +1,8 @@
 //! The open device: limits, traits, buffers, submission, faults.
 
 use super::adapters::choose;
+use super::canary::{self, Attempt, Prober, Watched};
+use super::submissions::{self, Timeline};
 use super::{
     Backend, Candidate, Description, candidates, kept::Kept, pipelines::Listener, pipelines::Pipelines,
 };
@@ -22,6 +24,9 @@ pub struct OpenOptions {
     pub checked: bool,
     /// Use no subgroup operations even where the device has them: every kernel's plain variant.
     pub plain: bool,
+    /// What tries the device first in a process of its own. Where it is absent subgroups and matrix units are tried in
+    /// this process, which ends where a driver crashes on them.
+    pub prober: Option<Prober>,
 }
 
 /// How many objects were made so far; a training step must not raise any of them.
@@ -44,10 +49,16 @@ pub struct Gpu {
     /// Who hears of what takes long.
     pub(super) listener: RefCell<Option<Listener>>,
     info: wgpu::AdapterInfo,
-    description: Description,
+    pub(super) description: Description,
     limits: wgpu::Limits,
-    traits: Traits,
+    pub(super) traits: Traits,
+    /// Why something the device has is left alone.
+    pub(super) remarks: Vec<String>,
     counters: Cell<Counters>,
+    /// What was sent off and is not known to be done.
+    pub(super) timeline: Arc<Mutex<Timeline>>,
+    /// Seconds of the longest submission.
+    pub(super) longest: Cell<f64>,
     /// The first error no scope caught, or why the device was lost.
     failure: Arc<Mutex<Option<Failure>>>,
 }
@@ -56,6 +67,8 @@ pub struct Gpu {
 struct Failure {
     message: String,
     memory: bool,
+    /// How the device was lost, and what would do.
+    loss: Option<(String, &'static str)>,
 }
 
 impl Gpu {
@@ -65,8 +78,27 @@ impl Gpu {
         Self::open_candidate(choose(all, options.device.as_deref())?, options)
     }
 
-    /// Opens one adapter of the list.
+    /// Opens one adapter of the list, and looks at what of it can be used.
     pub fn open_candidate(candidate: Candidate, options: &OpenOptions) -> Result<Self> {
+        let prober = options.prober.as_ref();
+        let watched =
+            prober.map_or_else(Watched::nothing, |prober| canary::watch(prober, &candidate, options));
+        watched.refuse(&candidate.title())?;
+        let options = OpenOptions {
+            no_matrix_units: options.no_matrix_units || !watched.came_back(Attempt::MatrixUnits),
+            plain: options.plain || !watched.came_back(Attempt::Subgroups),
+            ..options.clone()
+        };
+        let (mut gpu, sides) = Self::open_closed_eyed(candidate, &options)?;
+        gpu.remarks.extend(watched.remark());
+        gpu.look_at_subgroups()?;
+        gpu.look_at_matrix_units(&sides);
+        Ok(gpu)
+    }
+
+    /// Opens one adapter without a look at its subgroups and matrix units, which are not used then; also returns the
+    /// sides of the fragments that it lists.
+    pub(super) fn open_closed_eyed(candidate: Candidate, options: &OpenOptions) -> Result<(Self, Vec<u32>)> {
         let features = candidate.adapter.features() & wanted_features(candidate.software(), options);
         let limits = candidate.adapter.limits();
         let experimental_features = match features.contains(MATRIX_UNITS) {
@@ -93,25 +125,30 @@ impl Gpu {
         let sink = failure.clone();
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
             let memory = matches!(error, wgpu::Error::OutOfMemory { .. });
-            note(&sink, error.to_string(), memory);
+            note(&sink, Failure { message: error.to_string(), memory, loss: None });
         }));
-        let sink = failure.clone();
+        let timeline = Arc::new(Mutex::new(Timeline::new()));
+        let (sink, under_way) = (failure.clone(), timeline.clone());
         device.set_device_lost_callback(move |reason, message| {
             if reason != wgpu::DeviceLostReason::Destroyed {
-                note(&sink, format!("the device was lost: {message}"), false);
+                let loss = Some(submissions::loss(submissions::running(&under_way)));
+                note(
+                    &sink,
+                    Failure { message: format!("the device was lost: {message}"), memory: false, loss },
+                );
             }
         });
         let software = candidate.software();
         let sides = fragment_sides(&candidate.adapter, &device);
         let description = Description::of(&candidate);
         let kept = crate::cache::folder().and_then(|folder| Kept::open(&device, &candidate.info, &folder));
-        let mut gpu = Self {
+        let gpu = Self {
             traits: Traits {
                 lanes: 0,
                 software,
                 max_invocations: limits.max_compute_invocations_per_workgroup,
                 workgroup_memory: limits.max_compute_workgroup_storage_size,
-                max_binding: limits.max_storage_buffer_binding_size,
+                max_binding: description.max_binding,
                 choices: Choices::default(),
                 f16: device.features().contains(wgpu::Features::SHADER_F16),
                 cooperative: 0,
@@ -123,20 +160,15 @@ impl Gpu {
             checked: options.checked,
             listener: RefCell::default(),
             info: candidate.info,
+            remarks: Vec::new(),
             description,
             limits,
             counters: Cell::default(),
+            timeline,
+            longest: Cell::new(submissions::LONGEST),
             failure,
         };
-        if !options.plain && gpu.device.features().contains(wgpu::Features::SUBGROUP) {
-            gpu.traits.lanes = gpu.probe_lanes()?;
-        }
-        if gpu.traits.lanes > 0 {
-            gpu.traits.cooperative = sides.into_iter().find(|&side| gpu.multiplies(side)).unwrap_or(0);
-        }
-        gpu.description.lanes = Some(gpu.traits.lanes);
-        gpu.description.cooperative = gpu.traits.cooperative;
-        Ok(gpu)
+        Ok((gpu, sides))
     }
 
     /// What kernels may depend on.
@@ -163,6 +195,11 @@ impl Gpu {
     /// The adapter as plain data.
     pub fn description(&self) -> &Description {
         &self.description
+    }
+
+    /// What of the device is left alone, and why: one sentence each.
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
     }
 
     /// The limits the device was opened with: all the adapter allows.
@@ -246,11 +283,16 @@ impl Gpu {
         self.wait_for(None)
     }
 
-    /// Waits for one submission (and all before it); for everything where `None`.
-    pub(crate) fn wait_for(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<()> {
-        let waited = self.device.poll(wgpu::PollType::Wait { submission_index, timeout: None });
+    /// Waits for one submission (and all before it), by its number; for everything where `None`.
+    pub(crate) fn wait_for(&self, submission: Option<u64>) -> Result<()> {
+        let mut waited = self.wait_for_sent(submission);
+        if submission.is_none() {
+            // What was written to buffers, too.
+            let all = wgpu::PollType::Wait { submission_index: None, timeout: None };
+            waited = waited.and_then(|()| self.device.poll(all).map(|_| ()));
+        }
         self.check()?;
-        waited.map(|_| ()).map_err(|error| self.lost(&error.to_string()))
+        waited.map_err(|error| self.lost(&error.to_string()))
     }
 
     /// Sends off what was written to buffers so far and waits until its staging memory is free again.
@@ -270,10 +312,13 @@ impl Gpu {
     pub fn check(&self) -> Result<()> {
         match self.failure.lock().map(|f| f.clone()) {
             Ok(None) => Ok(()),
-            Ok(Some(Failure { message, memory: true })) => {
+            Ok(Some(Failure { message, memory: true, .. })) => {
                 Err(Fault::new(Kind::Memory, "the device ran out of memory")
                     .found(message)
                     .remedy("make train.batch_size or the model smaller"))
+            }
+            Ok(Some(Failure { message, loss: Some((how, remedy)), .. })) => {
+                Err(self.lost(&format!("{message}; {how}")).remedy(remedy))
             }
             Ok(Some(failure)) => Err(self.lost(&failure.message)),
             Err(_) => Err(self.lost("a driver callback panicked")),
@@ -298,7 +343,7 @@ impl Gpu {
             let size = (bytes - done).min(PIECE);
             let mut encoder = self.device.create_command_encoder(&Default::default());
             encoder.copy_buffer_to_buffer(buffer, offset + done, &staging, 0, Some(size));
-            self.queue.submit([encoder.finish()]);
+            self.submit(encoder.finish(), 0.0);
             staging.map_async(wgpu::MapMode::Read, 0..size, |_| ());
             self.wait()?;
             let view = staging.get_mapped_range(0..size).map_err(|e| self.lost(&e.to_string()))?;
@@ -309,71 +354,23 @@ impl Gpu {
         }
         Ok(out)
     }
-
-    /// How many lanes a subgroup really has: some drivers run other widths than they report.
-    fn probe_lanes(&self) -> Result<u32> {
-        const WIDTH: u64 = 128;
-        let text = include_str!("../../shaders/shared/probe.wgsl");
-        let bytes = self.probe(&crate::ops::Kernel::new(&[], text, "probe", &[]), WIDTH * 4)?;
-        let seen: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
-        // A width the kernels were not written for, or one that differs between the lanes of one
-        // workgroup, is as good as none.
-        let first = seen[0];
-        let usable = [4, 8, 16, 32, 64].contains(&first) && seen.iter().all(|&lanes| lanes == first);
-        Ok(if usable { first } else { 0 })
-    }
-
-    /// Whether matrix units multiply fragments of that side as they should. A driver that refuses, or gets it wrong, is
-    /// one without them.
-    fn multiplies(&self, side: u32) -> bool {
-        let elements = (side * side) as usize;
-        let kernel = cooperative_probe(side, self.traits.lanes);
-        let Ok(bytes) = self.probe(&kernel, elements as u64 * 4) else { return false };
-        let product: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
-        let side = side as usize;
-        let wanted = |i: usize| {
-            let (row, column) = (i / side, i % side);
-            (0..side).map(|k| (row * side + k) % 11 * ((column * side + k) % 7)).sum::<usize>() as f32
-        };
-        product.iter().enumerate().all(|(i, &value)| value == wanted(i))
-    }
-
-    /// Runs a kernel of one workgroup on its only buffer, and reads that.
-    fn probe(&self, kernel: &crate::ops::Kernel, bytes: u64) -> Result<Vec<u8>> {
-        let pipeline = self.pipeline(kernel)?;
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
-        let buffer = self.buffer("probe", bytes, usage)?;
-        let entry = wgpu::BindGroupEntry { binding: 0, resource: buffer.as_entire_binding() };
-        let group = self.bind_group(&pipeline.layout, &[entry]);
-        let mut encoder = self.device.create_command_encoder(&Default::default());
-        let mut pass = encoder.begin_compute_pass(&Default::default());
-        pass.set_pipeline(&pipeline.pipeline);
-        pass.set_bind_group(0, &group, &[]);
-        pass.dispatch_workgroups(1, 1, 1);
-        drop(pass);
-        self.queue.submit([encoder.finish()]);
-        self.read(&buffer, 0, bytes)
-    }
-}
-
-/// The kernel that shows whether matrix units multiply fragments of a side.
-pub fn cooperative_probe(side: u32, lanes: u32) -> crate::ops::Kernel {
-    let text = include_str!("../../shaders/shared/cooperative_probe.wgsl");
-    let text = crate::ops::unrolled(text, &[("side", side as usize)], &[]);
-    crate::ops::Kernel::new(&[], &text, "probe", &[("LANES", f64::from(lanes))])
 }
 
 const MATRIX_UNITS: wgpu::Features = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
 
-/// The features that a device is opened with, where its adapter has them. Of software adapters nobody asks for matrix
-/// units: a CPU has none to win by, and Mesa's newer drivers crash as they compile what uses them.
-fn wanted_features(software: bool, options: &OpenOptions) -> wgpu::Features {
+/// Whether a device is asked for matrix units, where its adapter has them. Software adapters are not: a CPU has none to win
+/// by, and Mesa's newer drivers crash as they compile what uses them.
+pub(super) fn asks_for_matrix_units(software: bool, options: &OpenOptions) -> bool {
     let off = std::env::var_os("NORMFREE_NO_MATRIX_UNITS").is_some_and(|value| !value.is_empty());
-    let mut features = wgpu::Features::SUBGROUP
-        | wgpu::Features::TIMESTAMP_QUERY
-        | wgpu::Features::SHADER_F16
-        | wgpu::Features::PIPELINE_CACHE;
-    features.set(MATRIX_UNITS, !(software || options.plain || options.no_matrix_units || off));
+    !(software || options.plain || options.no_matrix_units || off)
+}
+
+/// The features that a device is opened with, where its adapter has them.
+fn wanted_features(software: bool, options: &OpenOptions) -> wgpu::Features {
+    let mut features =
+        wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16 | wgpu::Features::PIPELINE_CACHE;
+    features.set(wgpu::Features::SUBGROUP, !options.plain);
+    features.set(MATRIX_UNITS, asks_for_matrix_units(software, options));
     features
 }
 
@@ -400,9 +397,9 @@ fn out_of_memory(what: &str, bytes: u64) -> Fault {
         .remedy("make train.batch_size or the model smaller")
 }
 
-fn note(sink: &Mutex<Option<Failure>>, message: String, memory: bool) {
+fn note(sink: &Mutex<Option<Failure>>, failure: Failure) {
     if let Ok(mut slot) = sink.lock() {
-        slot.get_or_insert(Failure { message, memory });
+        slot.get_or_insert(failure);
     }
 }
 

@@ -1,19 +1,26 @@
 //! The only room, beside `plan`, that names wgpu: adapters, the device, pipelines, buffers, readback.
 
 mod adapters;
+mod canary;
 mod describe;
 mod device;
 mod kept;
 mod pipelines;
+mod probe;
 pub(crate) use device::mebibytes;
 mod readback;
 mod stopwatch;
+mod submissions;
 mod trial;
 
 pub use adapters::{Backend, Candidate, candidates};
+pub use canary::{Attempt, Prober, this_program, try_device};
 pub use describe::{AdapterKind, Description, Survey, survey};
-pub use device::{Counters, Gpu, OpenOptions, cooperative_probe};
+pub use device::{Counters, Gpu, OpenOptions};
 pub use pipelines::{Listener, Pipeline, Stage};
+pub use probe::probes;
 pub use readback::{ReadbackRing, Reading};
-pub(crate) use stopwatch::Stopwatch;
+pub(crate) use stopwatch::{Stopwatch, unwrapped};
+pub use submissions::LONGEST;
+pub(crate) use submissions::{Work, counted_seconds};
 pub use trial::{Submission, Trial, copy_seconds};

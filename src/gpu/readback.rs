@@ -29,7 +29,7 @@ struct Flight {
     tag: u64,
     buffer: wgpu::Buffer,
     state: Arc<AtomicU8>,
-    submission: Option<wgpu::SubmissionIndex>,
+    submission: Option<u64>,
 }
 
 impl ReadbackRing {
@@ -73,8 +73,8 @@ impl ReadbackRing {
         });
     }
 
-    /// Asks for the newest recording to be mapped; call after its submission.
-    pub(crate) fn submitted(&mut self, submission: wgpu::SubmissionIndex) {
+    /// Asks for the newest recording to be mapped; call after its submission, with its number.
+    pub(crate) fn submitted(&mut self, submission: u64) {
         let flight = self.flying.back_mut().expect("something was recorded");
         flight.submission = Some(submission);
         let state = flight.state.clone();
@@ -93,7 +93,7 @@ impl ReadbackRing {
     pub fn take_oldest(&mut self, gpu: &Gpu, wait: bool) -> Result<Option<Reading>> {
         let Some(flight) = self.flying.front() else { return Ok(None) };
         if flight.state.load(Ordering::Acquire) == PENDING {
-            if wait { gpu.wait_for(flight.submission.clone())? } else { gpu.poll()? }
+            if wait { gpu.wait_for(flight.submission)? } else { gpu.poll()? }
         }
         match flight.state.load(Ordering::Acquire) {
             PENDING => return Ok(None),
@@ -101,6 +101,9 @@ impl ReadbackRing {
             _ => return Err(Fault::new(Kind::Device, "a result could not be read back from the device")),
         }
         let flight = self.flying.pop_front().expect("the front was just seen");
+        if let Some(submission) = flight.submission {
+            gpu.is_done(submission);
+        }
         let view = flight.buffer.get_mapped_range(..).map_err(|error| {
             Fault::new(Kind::Device, "a result could not be read back from the device").found(error)
         })?;

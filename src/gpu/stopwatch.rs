@@ -56,14 +56,14 @@ impl<'a> Stopwatch<'a> {
         drop(self.begin(encoder, None, Some(first + 1)));
     }
 
-    /// Submits what was recorded, waits, and returns the seconds of each lap.
+    /// Submits what was recorded, waits, and returns the seconds of each lap; NaN where the clock began anew in between.
     pub fn stop(self, mut encoder: wgpu::CommandEncoder) -> Result<Vec<f64>> {
         encoder.resolve_query_set(&self.set, 0..self.used, &self.resolved, 0);
-        self.gpu.queue.submit([encoder.finish()]);
+        self.gpu.submit(encoder.finish(), 0.0);
         let bytes = self.gpu.read(&self.resolved, 0, u64::from(self.used) * 8)?;
         let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&bytes);
         let period = f64::from(self.gpu.queue.get_timestamp_period()) * 1e-9;
-        Ok(ticks.chunks(2).map(|pair| pair[1].saturating_sub(pair[0]) as f64 * period).collect())
+        Ok(ticks.chunks(2).map(|pair| lap_seconds(pair[0], pair[1], period)).collect())
     }
 
     fn lap(&mut self) -> u32 {
@@ -87,5 +87,49 @@ impl<'a> Stopwatch<'a> {
                 end_of_pass_write_index: end,
             }),
         })
+    }
+}
+
+/// Seconds between two readings of a clock. Less than none are no time: the clock has wrapped.
+fn lap_seconds(begin: u64, end: u64, period: f64) -> f64 {
+    end.checked_sub(begin).map_or(f64::NAN, |ticks| ticks as f64 * period)
+}
+
+/// The laps of a measurement that is taken again where the clock has wrapped.
+///
+/// # Errors
+/// Those of `measure`; [`Kind::Device`] where the clock runs backwards each time.
+pub(crate) fn unwrapped(mut measure: impl FnMut() -> Result<Vec<f64>>) -> Result<Vec<f64>> {
+    for _ in 0..3 {
+        let laps = measure()?;
+        if !laps.iter().any(|seconds| seconds.is_nan()) {
+            return Ok(laps);
+        }
+    }
+    Err(Fault::new(Kind::Device, "the clock of this device runs backwards")
+        .remedy("measure on another --device"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_wraps_gives_no_time() {
+        assert_eq!(lap_seconds(10, 30, 1e-9), 2e-8);
+        assert_eq!(lap_seconds(30, 30, 1e-9), 0.0);
+        // 36 bits, as Intel's have: from just before the end to just behind the beginning.
+        assert!(lap_seconds((1 << 36) - 5, 7, 1e-9).is_nan());
+    }
+
+    #[test]
+    fn a_lap_in_which_the_clock_wrapped_is_taken_again() {
+        let laps = |said: &[[f64; 2]]| {
+            let mut said = said.iter();
+            unwrapped(|| Ok(said.next().expect("taken three times at most").to_vec()))
+        };
+        assert_eq!(laps(&[[1.0, 0.0]]).unwrap(), [1.0, 0.0]);
+        assert_eq!(laps(&[[1.0, f64::NAN], [2.0, 3.0]]).unwrap(), [2.0, 3.0]);
+        assert_eq!(laps(&[[f64::NAN, 1.0]; 3]).unwrap_err().kind, Kind::Device);
     }
 }

@@ -1,6 +1,6 @@
 //! One kernel on buffers of its own, for finding out what a device can do.
 
-use super::{Gpu, Stopwatch};
+use super::{Gpu, Stopwatch, unwrapped};
 use crate::fault::Result;
 use crate::ops::Kernel;
 use std::rc::Rc;
@@ -26,15 +26,19 @@ pub fn copy_seconds(gpu: &Gpu, bytes: u64, repeats: usize) -> Result<f64> {
             encoder.copy_buffer_to_buffer(&from, 0, &to, 0, Some(bytes));
         }
     };
-    let mut encoder = gpu.device.create_command_encoder(&Default::default());
     if gpu.has_clock() {
-        let mut watch = Stopwatch::new(gpu, 1)?;
-        watch.commands(&mut encoder, copy);
-        return Ok(watch.stop(encoder)?[0]);
+        let lap = || {
+            let mut watch = Stopwatch::new(gpu, 1)?;
+            let mut encoder = gpu.device.create_command_encoder(&Default::default());
+            watch.commands(&mut encoder, copy);
+            watch.stop(encoder)
+        };
+        return Ok(unwrapped(lap)?[0]);
     }
     let start = Instant::now();
+    let mut encoder = gpu.device.create_command_encoder(&Default::default());
     copy(&mut encoder);
-    let submission = gpu.queue.submit([encoder.finish()]);
+    let submission = gpu.submit(encoder.finish(), 0.0);
     gpu.wait_for(Some(submission))?;
     Ok(start.elapsed().as_secs_f64())
 }
@@ -80,10 +84,13 @@ impl<'a> Trial<'a> {
         if !self.gpu.has_clock() {
             return Ok(self.submit(repeats)?.whole);
         }
-        let mut watch = Stopwatch::new(self.gpu, 1)?;
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        self.record(&mut watch.pass(&mut encoder), repeats);
-        Ok(watch.stop(encoder)?[0])
+        let lap = || {
+            let mut watch = Stopwatch::new(self.gpu, 1)?;
+            let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+            self.record(&mut watch.pass(&mut encoder), repeats);
+            watch.stop(encoder)
+        };
+        Ok(unwrapped(lap)?[0])
     }
 
     /// Host seconds of one submission with `repeats` dispatches.
@@ -93,7 +100,7 @@ impl<'a> Trial<'a> {
         self.record(&mut encoder.begin_compute_pass(&Default::default()), repeats);
         let commands = encoder.finish();
         let encode = start.elapsed().as_secs_f64();
-        let submission = self.gpu.queue.submit([commands]);
+        let submission = self.gpu.submit(commands, 0.0);
         self.gpu.wait_for(Some(submission))?;
         Ok(Submission { encode, whole: start.elapsed().as_secs_f64() })
     }

@@ -3,7 +3,7 @@
 use super::Plan;
 use super::replay::{Step, copy_to_image};
 use crate::fault::Result;
-use crate::gpu::{Gpu, Stopwatch};
+use crate::gpu::{Gpu, LONGEST, Stopwatch, unwrapped};
 use std::ops::Range;
 
 /// Time one command of a plan took in a replay.
@@ -37,20 +37,34 @@ impl Plan {
     }
 
     fn profile_steps(&self, gpu: &Gpu, ranges: &[Range<usize>]) -> Result<Vec<CommandTime>> {
-        let steps: Vec<&Step> = ranges.iter().flat_map(|range| &self.steps[range.clone()]).collect();
+        let all = ranges.iter().flat_map(|range| range.clone());
+        let steps: Vec<(&Step, f64)> = all.map(|i| (&self.steps[i], self.counted[i])).collect();
         let mut times = Vec::with_capacity(steps.len());
-        for steps in steps.chunks(Stopwatch::MOST) {
-            let mut watch = Stopwatch::new(gpu, steps.len())?;
-            let mut encoder = gpu.device.create_command_encoder(&Default::default());
-            for step in steps {
-                match step {
-                    Step::Dispatch(dispatch) => dispatch.record(&mut watch.pass(&mut encoder)),
-                    Step::Copy { from, to, .. } => {
-                        watch.commands(&mut encoder, |encoder| copy_to_image(encoder, from, to));
+        let mut counted = 0.0;
+        // A submission each, which no watchdog ends.
+        let chunks = steps.chunk_by(|before, next| {
+            counted += before.1;
+            let full = counted + next.1 > LONGEST;
+            if full {
+                counted = 0.0;
+            }
+            !full
+        });
+        for steps in chunks.flat_map(|chunk| chunk.chunks(Stopwatch::MOST)) {
+            let laps = unwrapped(|| {
+                let mut watch = Stopwatch::new(gpu, steps.len())?;
+                let mut encoder = gpu.device.create_command_encoder(&Default::default());
+                for (step, _) in steps {
+                    match step {
+                        Step::Dispatch(dispatch) => dispatch.record(&mut watch.pass(&mut encoder)),
+                        Step::Copy { from, to, .. } => {
+                            watch.commands(&mut encoder, |encoder| copy_to_image(encoder, from, to));
+                        }
                     }
                 }
-            }
-            for (step, seconds) in steps.iter().zip(watch.stop(encoder)?) {
+                watch.stop(encoder)
+            })?;
+            for ((step, _), seconds) in steps.iter().zip(laps) {
                 times.push(match step {
                     Step::Dispatch(dispatch) => {
                         CommandTime { node: dispatch.node, entry: Some(dispatch.entry), seconds, copied: 0 }

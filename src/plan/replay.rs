@@ -4,8 +4,9 @@ use super::limits::check_limits;
 use super::memory::{MemoryPlan, Pool, bytes_of, owner, padded_bytes, pooled};
 use super::store::{Span, Store, usage};
 use crate::fault::Result;
-use crate::gpu::{Gpu, Pipeline, Stage};
+use crate::gpu::{Gpu, Pipeline, Stage, Work, counted_seconds};
 use crate::ops::{Dispatch, Operand, Recipe};
+use crate::reference::shapes;
 use crate::tape::{DType, Tape, TensorId};
 use std::collections::HashSet;
 use std::ops::Range;
@@ -14,6 +15,8 @@ use std::rc::Rc;
 /// A tape made ready to run; see the module above.
 pub struct Plan {
     pub(super) steps: Vec<Step>,
+    /// What is counted of each, in seconds of an assumed device.
+    pub(super) counted: Vec<f64>,
     pool: Rc<Allocated>,
     memory: MemoryPlan,
     /// Node → its first step; one more entry at the end.
@@ -98,7 +101,8 @@ impl Plan {
         recipes: &[Recipe],
     ) -> Result<Self> {
         let (starts, observing, fixed) = (Vec::new(), Vec::new(), Vec::new());
-        let mut plan = Self { steps: Vec::new(), pool, memory, starts, observing, fixed };
+        let (steps, counted) = (Vec::new(), Vec::new());
+        let mut plan = Self { steps, counted, pool, memory, starts, observing, fixed };
         for (node, recipe) in recipes.iter().enumerate() {
             plan.starts.push(plan.steps.len());
             for image in plan.memory.images.uses[node].iter().filter(|image| image.copy) {
@@ -118,12 +122,26 @@ impl Plan {
                 let step = plan.step(gpu, tape, store, node, (i, dispatch))?;
                 plan.steps.push(Step::Dispatch(step));
             }
+            plan.count(tape, node);
             if tape.nodes()[node].observing {
                 plan.observing.push(plan.starts[node]..plan.steps.len());
             }
         }
         plan.starts.push(plan.steps.len());
         Ok(plan)
+    }
+
+    /// Counts the steps of a node that was just bound: its operations and bytes in equal parts for all its dispatches.
+    fn count(&mut self, tape: &Tape, node: usize) {
+        let recorded = &tape.nodes()[node];
+        let shapes = shapes(tape, recorded);
+        let new = &self.steps[self.starts[node]..];
+        let dispatches = new.iter().filter(|step| matches!(step, Step::Dispatch(_))).count();
+        let whole = counted_seconds(recorded.op.flops(&shapes), recorded.op.bytes(&shapes));
+        self.counted.extend(new.iter().map(|step| match step {
+            Step::Dispatch(_) => whole / dispatches as f64,
+            Step::Copy { from, .. } => counted_seconds(0, 2 * from.bytes),
+        }));
     }
 
     /// Bytes of the plan's pool: device memory beside the store's, shared with the plans it was built with.
@@ -137,14 +155,14 @@ impl Plan {
         steps.filter(|step| matches!(step, Step::Dispatch(_))).count()
     }
 
-    /// Records one replay, with or without the nodes that only look.
-    pub(crate) fn record(&self, encoder: &mut wgpu::CommandEncoder, observing: bool) {
+    /// Records one replay, with or without the nodes that only look; sends off what is too much for one submission.
+    pub(crate) fn record(&self, work: &mut Work<'_>, observing: bool) {
         let mut pass = None;
         if observing {
-            return self.record_steps(encoder, 0..self.steps.len(), &mut pass);
+            return self.record_steps(work, 0..self.steps.len(), &mut pass);
         }
         for range in self.acting() {
-            self.record_steps(encoder, range, &mut pass);
+            self.record_steps(work, range, &mut pass);
         }
     }
 
@@ -155,29 +173,29 @@ impl Plan {
         starts.zip(ends).map(|(start, end)| start..end).collect()
     }
 
-    /// Records the work of one node alone.
-    pub(crate) fn record_node(&self, encoder: &mut wgpu::CommandEncoder, node: usize) {
-        self.record_steps(encoder, self.starts[node]..self.starts[node + 1], &mut None);
-    }
-
     /// Records steps into the pass under way, if there is one.
     fn record_steps(
         &self,
-        encoder: &mut wgpu::CommandEncoder,
+        work: &mut Work<'_>,
         range: Range<usize>,
         pass: &mut Option<wgpu::ComputePass<'static>>,
     ) {
-        for step in &self.steps[range] {
+        for (step, &counted) in self.steps[range.clone()].iter().zip(&self.counted[range]) {
+            if work.is_full_with(counted) {
+                *pass = None;
+                work.cut();
+            }
+            work.count(counted);
             match step {
                 Step::Dispatch(dispatch) => {
                     let pass = pass.get_or_insert_with(|| {
-                        encoder.begin_compute_pass(&Default::default()).forget_lifetime()
+                        work.encoder().begin_compute_pass(&Default::default()).forget_lifetime()
                     });
                     dispatch.record(pass);
                 }
                 Step::Copy { from, to, .. } => {
                     *pass = None;
-                    copy_to_image(encoder, from, to);
+                    copy_to_image(work.encoder(), from, to);
                 }
             }
         }
@@ -207,7 +225,7 @@ impl Plan {
                 pass.dispatch_workgroups(0, 0, 0);
             }
             drop(pass);
-            gpu.queue.submit([encoder.finish()]);
+            gpu.submit(encoder.finish(), 0.0);
             gpu.wait()?;
         }
         Ok(())
@@ -220,7 +238,7 @@ impl Plan {
         for (from, to) in &self.fixed {
             copy_to_image(&mut encoder, from, to);
         }
-        gpu.queue.submit([encoder.finish()]);
+        gpu.submit(encoder.finish(), 0.0);
         gpu.check()
     }
 
@@ -232,17 +250,17 @@ impl Plan {
 
     /// Lets the device begin to run every node once, and returns.
     pub fn submit(&self, gpu: &Gpu) -> Result<()> {
-        let mut encoder = gpu.device.create_command_encoder(&Default::default());
-        self.record(&mut encoder, true);
-        gpu.queue.submit([encoder.finish()]);
+        let mut work = Work::new(gpu);
+        self.record(&mut work, true);
+        work.send();
         gpu.check()
     }
 
     /// Runs one node alone and waits.
     pub fn run_node(&self, gpu: &Gpu, node: usize) -> Result<()> {
-        let mut encoder = gpu.device.create_command_encoder(&Default::default());
-        self.record_node(&mut encoder, node);
-        gpu.queue.submit([encoder.finish()]);
+        let mut work = Work::new(gpu);
+        self.record_steps(&mut work, self.starts[node]..self.starts[node + 1], &mut None);
+        work.send();
         gpu.wait()
     }
 

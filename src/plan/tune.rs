@@ -1,7 +1,8 @@
 //! Which of the ways to compute an op is the fastest on this device: measured, and checked before it may win.
 
 use super::{Plan, Store, padded_bytes};
-use crate::fault::Result;
+use crate::cache::attempts::Attempts;
+use crate::fault::{Kind, Result};
 use crate::gpu::Gpu;
 use crate::ops::{Choices, Shapes, Tuning};
 use crate::reference::{Memory, shapes, values_of};
@@ -35,6 +36,8 @@ pub struct Search<'a> {
     pub progress: &'a mut dyn FnMut(Searched),
     /// Given all choices after each key for which a way was found: what is found is not lost where the process ends.
     pub keep: &'a mut dyn FnMut(&Gpu),
+    /// Notes each way before it is first compiled and run, and knows which ones an earlier start did not live through.
+    pub attempts: &'a mut Attempts,
 }
 
 /// How far a search is.
@@ -104,7 +107,8 @@ fn search_all(gpu: &mut Gpu, wanted: WantedKeys<'_>, search: &mut Search<'_>) ->
         let mut progress = |way: usize| {
             (search.progress)(Searched { key, keys, share: (behind + way) as f64 / all as f64 });
         };
-        if let Some(finding) = Bench::new(gpu, tape, node)?.search(gpu, &tuning, uses, &mut progress)? {
+        let bench = Bench::new(gpu, tape, node)?;
+        if let Some(finding) = bench.search(gpu, &tuning, uses, search.attempts, &mut progress)? {
             let mut choices = gpu.traits().choices.clone();
             choices.set(finding.key.clone(), finding.way.clone());
             gpu.set_choices(choices);
@@ -152,13 +156,15 @@ pub fn time_ways(gpu: &mut Gpu, tape: &Tape, rounds: usize) -> Result<Vec<TimedW
         return Err(fault);
     }
     let mut best = f64::INFINITY;
-    for round in 0..rounds {
+    for _ in 0..rounds {
         for (plan, timed) in &mut ways {
             // What is far from the best is so in every turn.
-            if round > 0 && timed.seconds[0] > FAR * best {
+            if timed.seconds.first().is_some_and(|&first| first > FAR * best) {
                 continue;
             }
-            let seconds = plan.profile(gpu)?.iter().map(|time| time.seconds).sum();
+            let profiled = || Ok(plan.profile(gpu)?.iter().map(|time| time.seconds).sum());
+            // A turn without a time is none.
+            let Some(seconds) = believable(profiled)? else { continue };
             best = best.min(seconds);
             timed.seconds.push(seconds);
         }
@@ -231,35 +237,39 @@ impl Bench {
         gpu: &mut Gpu,
         tuning: &Tuning,
         uses: Option<u64>,
+        attempts: &mut Attempts,
         progress: &mut dyn FnMut(usize),
     ) -> Result<Option<Finding>> {
         progress(0);
-        let unasked = self.candidate(gpu, tuning, &tuning.ways[0])?;
+        let mut ways = tuning.ways.clone();
+        ways.retain(|way| !attempts.passes_over(&tuning.key, way));
+        let Some((first, others)) = ways.split_first() else { return Ok(None) };
+        let unasked = self.tried(gpu, tuning, first, attempts)??;
         let mut seconds = f64::INFINITY;
         // The least: once this process may just have been left waiting.
         for _ in 0..3 {
-            seconds = seconds.min(self.seconds(gpu, &unasked)?);
-        }
-        let others = &tuning.ways[1..];
-        if uses.is_some_and(|uses| !pays(seconds * uses as f64, unasked.prepared * others.len() as f64)) {
-            return Ok(None);
+            seconds = seconds.min(self.seconds(gpu, [&unasked])?[0]);
         }
         let mut finding = Finding {
             key: tuning.key.clone(),
-            way: tuning.ways[0].clone(),
+            way: first.clone(),
             unasked: seconds,
             seconds,
             wrong: Vec::new(),
         };
+        if uses.is_some_and(|uses| !pays(seconds * uses as f64, unasked.prepared * others.len() as f64)) {
+            // What would be taken unasked is passed over: then what is taken must be said.
+            return Ok((*first != tuning.ways[0]).then_some(finding));
+        }
         let wanted = self.reference();
         if !self.agrees(&wanted, &unasked) {
-            finding.wrong.push(tuning.ways[0].clone());
+            finding.wrong.push(first.clone());
         }
         let mut best = 1.0;
         for (i, way) in others.iter().enumerate() {
             progress(i + 1);
             // What does not compile here is no way to take.
-            let Ok(candidate) = self.candidate(gpu, tuning, way) else { continue };
+            let Ok(candidate) = self.tried(gpu, tuning, way, attempts)? else { continue };
             if !self.agrees(&wanted, &candidate) {
                 finding.wrong.push(way.clone());
                 continue;
@@ -290,13 +300,39 @@ impl Bench {
     fn ratio(&self, gpu: &Gpu, way: &Candidate, unasked: &Candidate, best: f64) -> Result<f64> {
         let mut ratios = Vec::new();
         for _ in 0..ROUNDS {
-            ratios.push(self.seconds(gpu, way)? / self.seconds(gpu, unasked)?);
+            let [way, unasked] = self.seconds(gpu, [way, unasked])?;
+            ratios.push(way / unasked);
             if ratios[0] > 1.3 * best {
                 break;
             }
         }
         ratios.sort_by(f64::total_cmp);
         Ok(ratios[ratios.len() / 2])
+    }
+
+    /// The same as [`Self::candidate`], noted: what ends the process, or fails the device, later starts pass over. The outer
+    /// fault is the device's own, the inner one that of a way that cannot be taken.
+    fn tried(
+        &self,
+        gpu: &mut Gpu,
+        tuning: &Tuning,
+        way: &str,
+        attempts: &mut Attempts,
+    ) -> Result<Result<Candidate>> {
+        attempts.begin(&tuning.key, way);
+        let candidate = self.candidate(gpu, tuning, way);
+        match gpu.check() {
+            Err(fault) if fault.kind == Kind::Device => {
+                attempts.blame(&tuning.key, way);
+                Err(fault.at(format!("`{}` computed with {way}", tuning.key)).remedy(
+                    "it is passed over from now on: begin again, or choose another device with --device",
+                ))
+            }
+            checked => {
+                attempts.end();
+                checked.map(|()| candidate)
+            }
+        }
     }
 
     /// Compiles a way and runs it once, over outputs that were poisoned.
@@ -324,16 +360,28 @@ impl Bench {
         Ok(Candidate { plan, results, prepared })
     }
 
-    /// Seconds of one execution, copies into images left out: they are shared with others, and the same in all ways.
-    fn seconds(&self, gpu: &Gpu, candidate: &Candidate) -> Result<f64> {
+    /// Seconds of one execution each, all by the same clock. By the device's own, copies into images are left out: they are
+    /// shared with others, and the same in all ways. The host's is asked where the device has none, or says what cannot be.
+    fn seconds<const N: usize>(&self, gpu: &Gpu, candidates: [&Candidate; N]) -> Result<[f64; N]> {
+        let mut seconds = [0.0; N];
         if gpu.has_clock() {
-            let times = candidate.plan.profile(gpu)?;
-            let kernels = times.iter().filter(|time| time.entry.is_some());
-            return Ok(kernels.map(|time| time.seconds).sum::<f64>().max(1e-9));
+            for (seconds, candidate) in seconds.iter_mut().zip(candidates) {
+                *seconds = believable(|| {
+                    let times = candidate.plan.profile(gpu)?;
+                    Ok(times.iter().filter(|time| time.entry.is_some()).map(|time| time.seconds).sum())
+                })?
+                .unwrap_or_default();
+            }
         }
-        let start = Instant::now();
-        candidate.plan.run(gpu)?;
-        Ok(start.elapsed().as_secs_f64())
+        if !seconds.contains(&0.0) {
+            return Ok(seconds);
+        }
+        for (seconds, candidate) in seconds.iter_mut().zip(candidates) {
+            let start = Instant::now();
+            candidate.plan.run(gpu)?;
+            *seconds = start.elapsed().as_secs_f64();
+        }
+        Ok(seconds)
     }
 
     /// What the outputs must be: all of them, or some elements of the only one.
@@ -367,6 +415,18 @@ fn pays(spent: f64, cost: f64) -> bool {
     SAVING * spent >= cost
 }
 
+/// What a clock said; `None` where it says three times in a row that no time went by, or less. A clock that wraps says so
+/// once, one that stands still always does.
+fn believable(mut measure: impl FnMut() -> Result<f64>) -> Result<Option<f64>> {
+    for _ in 0..3 {
+        let seconds = measure()?;
+        if seconds.is_finite() && seconds > 0.0 {
+            return Ok(Some(seconds));
+        }
+    }
+    Ok(None)
+}
+
 /// What elements of an output must be, by their places.
 type Wanted = Vec<(usize, f64)>;
 
@@ -387,6 +447,18 @@ mod tests {
     #[test]
     fn a_search_pays_where_a_tenth_is_more() {
         assert!(super::pays(10.0, 0.9) && !super::pays(10.0, 1.1));
+    }
+
+    #[test]
+    fn a_clock_that_wraps_is_asked_again_and_one_that_stands_still_is_not_believed() {
+        let believed = |said: &[f64]| {
+            let mut said = said.iter().copied();
+            super::believable(|| Ok(said.next().expect("asked three times at most"))).unwrap()
+        };
+        assert_eq!(believed(&[2e-3]), Some(2e-3));
+        assert_eq!(believed(&[f64::NAN, 2e-3]), Some(2e-3));
+        assert_eq!(believed(&[0.0, f64::INFINITY, 2e-3]), Some(2e-3));
+        assert_eq!(believed(&[0.0, -1.0, f64::NAN]), None);
     }
 
     #[test]

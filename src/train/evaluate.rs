@@ -85,7 +85,7 @@ pub(super) const NO_TARGETS: &str =
 
 /// Mean cross-entropy of an engine's weights over the first `chunks` of `batches` (in whole batches; all of them with
 /// 0), in nats per token; `Some(None)` where no target of them counts. `None` where `go_on`, which hears of the chunks
-/// done, says no.
+/// that were begun, says no.
 pub(super) fn mean_loss(
     engine: &Engine,
     batches: &mut Batches,
@@ -95,18 +95,26 @@ pub(super) fn mean_loss(
 ) -> Result<Option<Option<f64>>> {
     batches.seek(0);
     let limit = if chunks == 0 { usize::MAX } else { chunks };
-    let (mut sum, mut counted, mut done) = (0.0, 0.0, 0);
+    let (mut sum, mut counted, mut done, mut stopped) = (0.0, 0.0, 0, false);
     while done < limit {
+        // The device has the next batches before the loss of one has come; losses come, and are added up, in their order.
+        while !engine.ready_to_evaluate() {
+            sum += engine.take_evaluation(true)?.unwrap_or_default();
+        }
         let rows = batches.fill_to_end(batch);
         if rows == 0 {
             break;
         }
-        if !go_on(done) {
-            return Ok(None);
+        stopped = !go_on(done);
+        if stopped {
+            break;
         }
-        sum += engine.evaluate(batch)?;
+        engine.begin_evaluation(batch)?;
         counted += f64::from(batch.counted);
         done += rows;
     }
-    Ok(Some((counted > 0.0).then_some(sum / counted)))
+    while let Some(loss) = engine.take_evaluation(true)? {
+        sum += loss;
+    }
+    Ok((!stopped).then_some((counted > 0.0).then_some(sum / counted)))
 }

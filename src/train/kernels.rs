@@ -2,13 +2,15 @@
 
 use super::engine::Blueprint;
 use crate::cache;
+use crate::cache::attempts::{Attempts, Tried};
 use crate::config::Config;
-use crate::fault::Result;
+use crate::fault::{Fault, Kind, Result};
 use crate::gpu::Gpu;
 use crate::ops::Choices;
 use crate::plan::{Finding, Search, Searched, tune};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A cache file. Choices hold for one adapter, its driver, and one version of this program.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -34,15 +36,27 @@ impl Kept {
 
     /// Where it lies; `None` where there is no cache folder.
     fn path(&self) -> Option<PathBuf> {
-        let words = |text: &str| -> String {
-            text.chars()
-                .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
-                .collect()
-        };
-        let Self { version, adapter, driver, lanes, .. } = self;
-        let name = words(&format!("{adapter} {driver} {lanes} {version}"));
-        Some(cache::folder()?.join(format!("kernels-{name}.json")))
+        Some(cache::folder()?.join(format!("kernels-{}.json", self.device())))
     }
+
+    /// What it holds for, as a part of a file's name.
+    fn device(&self) -> String {
+        let Self { version, adapter, driver, lanes, .. } = self;
+        cache::words(&format!("{adapter} {driver} {lanes} {version}"))
+    }
+}
+
+/// How long a way may take from its text to the end of its first run. Those that were seen take a few seconds, on software
+/// drivers too.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// What a search found.
+pub struct Prepared {
+    pub findings: Vec<Finding>,
+    /// Ways that were passed over, because an earlier start ended as it tried them.
+    pub passed_over: Vec<Tried>,
+    /// What must be deleted to have them tried again.
+    pub again: Option<PathBuf>,
 }
 
 /// What earlier runs found out about this device. A file that cannot be read is as good as none.
@@ -56,7 +70,8 @@ pub fn known(gpu: &Gpu) -> Choices {
 
 /// Makes the device take the fastest known kernels for a run, and searches those that pay and are not known yet.
 /// `again` searches all of them anew. What was found is kept as soon as it is found; without a cache folder it holds for
-/// this run alone.
+/// this run alone. `overdue` hears, on a thread of its own, of a driver that does not come back from a way it was given:
+/// nothing but the end of the process can help then, and the next start passes that way over.
 ///
 /// # Errors
 /// [`crate::fault::Kind::Memory`] where the device has no room for the run; those of building and running plans.
@@ -65,7 +80,8 @@ pub fn prepare(
     config: &Config,
     again: bool,
     progress: &mut dyn FnMut(Searched),
-) -> Result<Vec<Finding>> {
+    overdue: impl Fn(Fault) + Send + 'static,
+) -> Result<Prepared> {
     gpu.set_choices(known(gpu));
     let blueprint = Blueprint::new(config, gpu.traits());
     super::memory::check(&blueprint, gpu.traits(), gpu.description())?;
@@ -78,8 +94,24 @@ pub fn prepare(
             cache::keep(&path, &text);
         }
     };
-    let mut search = Search { again, thorough: again, progress, keep: &mut keep };
-    tune(gpu, &tapes, &mut search)
+    let mut attempts =
+        Attempts::open(cache::folder().as_deref(), &Kept::of(gpu, Choices::default()).device());
+    let lasts = attempts.file().is_some();
+    attempts.limit(LIMIT, Box::new(move |tried| overdue(hung(tried, lasts))));
+    let mut search = Search { again, thorough: again, progress, keep: &mut keep, attempts: &mut attempts };
+    let findings = tune(gpu, &tapes, &mut search)?;
+    Ok(Prepared { findings, passed_over: attempts.met().to_vec(), again: attempts.file() })
+}
+
+/// The fault of a driver that does not come back from a way.
+fn hung(Tried { what, how }: &Tried, lasts: bool) -> Fault {
+    let remedy = match lasts {
+        true => "it is passed over from now on: begin again",
+        false => "there is no cache folder to note that in: begin again with --no-tune",
+    };
+    Fault::new(Kind::Device, format!("this driver does not come back from `{what}` computed with {how}"))
+        .found(format!("nothing after {} s", LIMIT.as_secs()))
+        .remedy(remedy)
 }
 
 /// The choices that bear on what a blueprint says.

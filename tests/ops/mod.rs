@@ -6,7 +6,7 @@ mod add;
 mod attention;
 mod cached_attention;
 mod cast;
-mod check;
+pub mod check;
 mod column_sum;
 mod cross_entropy;
 mod dropout;

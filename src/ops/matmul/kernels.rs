@@ -157,6 +157,11 @@ pub(super) const COMPONENTS: [&str; 4] = ["x", "y", "z", "w"];
 
 /// The whole WGSL text of `op` at `sizes`.
 pub fn text(op: &MatMul, sizes: &Sizes, variant: Variant) -> String {
+    text_that_shows(op, sizes, variant, false)
+}
+
+/// The same; with `sized` one on matrix units that also shows at which width of subgroups it ran.
+pub fn text_that_shows(op: &MatMul, sizes: &Sizes, variant: Variant, sized: bool) -> String {
     let (a_image, b_image) = images(sizes, variant);
     let flags = [
         ("a_image", a_image),
@@ -177,6 +182,7 @@ pub fn text(op: &MatMul, sizes: &Sizes, variant: Variant) -> String {
         ("tiles", !matches!(variant, Variant::Rows { .. })),
         ("even", variant.is_even(sizes)),
         ("split", variant.split() > 1),
+        ("sized", sized),
     ];
     let (operands, result) = halves(sizes);
     let mut texts = unrolled(op, sizes, variant);

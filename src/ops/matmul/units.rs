@@ -1,8 +1,8 @@
 //! Text of the kernel on matrix units, and its tiles.
 
-use super::kernels::{Variant, line};
-use super::{Layout, Sizes};
-use crate::ops::Traits;
+use super::kernels::{LADDER, Variant, line, text_that_shows};
+use super::{Layout, MatMul, Sizes, element_text};
+use crate::ops::{Kernel, Traits};
 use crate::tape::DType;
 use std::fmt::Write;
 
@@ -38,6 +38,55 @@ pub(super) fn candidates(sizes: &Sizes, device: &Traits) -> Vec<Variant> {
         lanes * down * across <= device.max_invocations && bytes <= device.workgroup_memory
     };
     tiles.iter().filter(fits).map(tile).collect()
+}
+
+/// A product that shows whether matrix units compute what they should: a kernel of products itself, which also writes down
+/// at which width of subgroups each of its invocations ran, over matrices that end within a tile.
+pub struct UnitProbe {
+    /// Variables: `a` and `b` in f16, `c` in f32, and `widths`, a u32 an invocation.
+    pub kernel: Kernel,
+    pub groups: [u32; 3],
+    pub layout: Layout,
+    pub sizes: Sizes,
+    pub invocations: usize,
+}
+
+/// The probes of fragments of `side` x `side` on a device of so many lanes: in every layout, the largest and the smallest
+/// workgroup that is taken without measurement.
+pub fn unit_probes(side: u32, device: &Traits) -> Vec<UnitProbe> {
+    let device = Traits { cooperative: side, ..device.clone() };
+    let sizes = |layout, m, n, k| {
+        let (a_rows, a_columns) = if layout == Layout::TN { (k, m) } else { (m, k) };
+        let (b_rows, b_columns) = if layout == Layout::NT { (n, k) } else { (k, n) };
+        let (operands, result) = (DType::F16, DType::F32);
+        Sizes { m, n, k, a_rows, a_columns, b_rows, b_columns, bias_columns: 0, operands, result }
+    };
+    let fitting = candidates(&sizes(Layout::NN, 1, 1, 1), &device);
+    let ladder = &fitting[..fitting.len().min(LADDER)];
+    let mut ends: Vec<Variant> = ladder.first().into_iter().chain(ladder.last()).copied().collect();
+    ends.dedup();
+    let mut probes = Vec::new();
+    for variant in ends {
+        let Variant::Cooperative { lanes, down, across, depth, .. } = variant else { continue };
+        let (rows, columns) = variant.tile();
+        for layout in [Layout::NN, Layout::NT, Layout::TN] {
+            // Two by two workgroups, and three turns over K, of which the last is not a whole one.
+            let sizes = sizes(layout, rows as usize + 12, columns as usize + 20, 2 * depth as usize + 4);
+            let op = MatMul::new(layout);
+            let recipe = op.recipe_of(&sizes, variant);
+            let text = element_text(&sizes, variant, &text_that_shows(&op, &sizes, variant, true));
+            let dispatch = &recipe.dispatches[0];
+            let groups = dispatch.groups;
+            probes.push(UnitProbe {
+                kernel: Kernel { text, ..dispatch.kernel.clone() },
+                groups,
+                layout,
+                sizes,
+                invocations: (groups.iter().product::<u32>() * lanes * down * across) as usize,
+            });
+        }
+    }
+    probes
 }
 
 pub(super) fn fragments(side: u32, high: u32, wide: u32) -> String {

@@ -1,7 +1,7 @@
 //! What a run needs of a device, as plain data: tapes, arenas, bytes.
 
 use super::reading::learned;
-use super::{HYPER, POLICY, RING, VERDICT};
+use super::{EVALUATION_BYTES, HYPER, POLICY, RING, VERDICT};
 use crate::config::{Config, Optimizer, Precision};
 use crate::model::{Pass, Recorded, names, record};
 use crate::ops::Traits;
@@ -91,7 +91,7 @@ impl Blueprint {
         // A parameter's span in its arena is padded for its f16 copy as well.
         let slopes: u64 = slopes.map(|p| 2 * padded_bytes(p.elements(), DType::F16)).sum();
         let scaling = if self.mixed() { numbers(4) } else { 0 };
-        let ring = RING as u64 * (observations + numbers(4) + scaling + slopes);
+        let ring = RING as u64 * (observations + numbers(4) + scaling + slopes + EVALUATION_BYTES);
         Demand {
             parameters: arena,
             copies: self.arenas.copied() as u64 * 2,

@@ -11,7 +11,7 @@ use super::arena::Arenas;
 use crate::config::{Accumulation, Config};
 use crate::data::Batch;
 use crate::fault::Result;
-use crate::gpu::{Gpu, ReadbackRing};
+use crate::gpu::{Gpu, ReadbackRing, Work};
 use crate::model::names;
 use crate::ops::adamw;
 use crate::plan::{Plan, Store};
@@ -19,10 +19,14 @@ use crate::tape::{DType, Role, Tape, TensorInfo};
 use blueprint::parts;
 use reading::{learned, read_back, slope_places};
 use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 
 /// Steps whose results may be under way while the next one is recorded.
 const RING: usize = 3;
+
+/// Of the loss of one batch that is evaluated.
+const EVALUATION_BYTES: u64 = 4;
 
 const POLICY: &str = "policy";
 const HYPER: &str = "hyper";
@@ -56,6 +60,8 @@ pub struct Engine {
     copying: Option<Plan>,
     evaluation: Plan,
     ring: ReadbackRing,
+    /// The summed losses of batches that are evaluated.
+    evaluations: RefCell<ReadbackRing>,
     /// Targets of each step under way, oldest first.
     targets: VecDeque<u64>,
     /// Names of the slope tensors read back each step, and which of their entries each layer uses.
@@ -104,6 +110,7 @@ impl Engine {
         let read_back = read_back(blueprint.mixed(), &slopes, &learned, config.observe.layers);
         let bytes = read_back.iter().map(|name| store.span(name).bytes).sum();
         let ring = ReadbackRing::new(&gpu, RING, bytes)?;
+        let evaluations = RefCell::new(ReadbackRing::new(&gpu, RING, EVALUATION_BYTES)?);
         let mut engine = Self {
             gpu,
             store,
@@ -113,6 +120,7 @@ impl Engine {
             copying,
             evaluation,
             ring,
+            evaluations,
             targets: VecDeque::new(),
             slopes,
             learned,
@@ -165,7 +173,7 @@ impl Engine {
         self.ring.in_flight()
     }
 
-    /// Records and submits one step, one submission a micro-batch, and returns at once.
+    /// Records and submits one step, a submission or more a micro-batch, and returns at once.
     ///
     /// `updates` counts the updates made before it.
     pub fn submit(&mut self, step: u64, updates: u64, learning_rate: f64, batches: &[Batch]) -> Result<()> {
@@ -173,22 +181,22 @@ impl Engine {
         let looks = self.blueprint.config.looks_at_layers(step);
         for (i, batch) in batches.iter().enumerate() {
             self.write_batch(batch, step, i, self.target_weight(batches, i));
-            let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+            let mut work = Work::new(&self.gpu);
             if i == 0 {
-                self.store.clear(&mut encoder, Arenas::GRADIENTS);
-                self.store.clear(&mut encoder, OBSERVATIONS);
+                self.store.clear(work.encoder(), Arenas::GRADIENTS);
+                self.store.clear(work.encoder(), OBSERVATIONS);
             }
             let last = i + 1 == batches.len();
-            self.micro.record(&mut encoder, looks && last);
+            self.micro.record(&mut work, looks && last);
             if last {
                 self.store.write(&self.gpu, HYPER, &hyper);
-                self.update.record(&mut encoder, looks);
+                self.update.record(&mut work, looks);
                 let names = read_back(self.blueprint.mixed(), &self.slopes, &self.learned, looks);
                 let spans = names.into_iter().map(|name| self.store.span(name));
                 let sources: Vec<_> = spans.map(|span| (&*span.buffer, span.offset, span.bytes)).collect();
-                self.ring.record(&mut encoder, step, &sources);
+                self.ring.record(work.encoder(), step, &sources);
             }
-            let submission = self.gpu.queue.submit([encoder.finish()]);
+            let submission = work.send();
             if last {
                 self.ring.submitted(submission);
             }
@@ -222,13 +230,37 @@ impl Engine {
     }
 
     /// The summed loss over the targets of one batch, by the evaluation pass. Waits.
+    ///
+    /// # Panics
+    /// Where losses that [`Self::begin_evaluation`] began have not been taken.
     pub fn evaluate(&self, batch: &Batch) -> Result<f64> {
+        assert_eq!(self.evaluations.borrow().in_flight(), 0, "losses are under way");
+        self.begin_evaluation(batch)?;
+        Ok(self.take_evaluation(true)?.expect("one is under way"))
+    }
+
+    /// Whether another evaluation can be begun without taking a loss first.
+    pub fn ready_to_evaluate(&self) -> bool {
+        !self.evaluations.borrow().full()
+    }
+
+    /// Lets the device begin to evaluate one batch, and returns at once.
+    pub fn begin_evaluation(&self, batch: &Batch) -> Result<()> {
         self.write_batch(batch, 0, 0, 1.0);
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        self.store.clear(&mut encoder, OBSERVATIONS);
-        self.evaluation.record(&mut encoder, false);
-        self.gpu.queue.submit([encoder.finish()]);
-        Ok(f64::from(self.store.read(&self.gpu, names::LOSS, 1)?[0]))
+        let mut work = Work::new(&self.gpu);
+        self.store.clear(work.encoder(), OBSERVATIONS);
+        self.evaluation.record(&mut work, false);
+        let loss = self.store.span(names::LOSS);
+        let mut ring = self.evaluations.borrow_mut();
+        ring.record(work.encoder(), 0, &[(&*loss.buffer, loss.offset, EVALUATION_BYTES)]);
+        ring.submitted(work.send());
+        self.gpu.check()
+    }
+
+    /// The oldest summed loss of those begun, if it has come; with `wait`, waits for it. `None` where nothing is under way.
+    pub fn take_evaluation(&self, wait: bool) -> Result<Option<f64>> {
+        let reading = self.evaluations.borrow_mut().take_oldest(&self.gpu, wait)?;
+        Ok(reading.map(|reading| f64::from(bytemuck::pod_read_unaligned::<f32>(&reading.bytes))))
     }
 
     /// Puts micro-batch `index` of a step in place as `submit` does, the first with cleared gradients, and runs
@@ -239,7 +271,7 @@ impl Engine {
             let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
             self.store.clear(&mut encoder, Arenas::GRADIENTS);
             self.store.clear(&mut encoder, OBSERVATIONS);
-            self.gpu.queue.submit([encoder.finish()]);
+            self.gpu.submit(encoder.finish(), 0.0);
         }
     }
 
@@ -285,5 +317,6 @@ impl Engine {
             + self.micro.pool_bytes()
             + self.copying.as_ref().map_or(0, Plan::pool_bytes)
             + self.ring.bytes()
+            + self.evaluations.borrow().bytes()
     }
 }

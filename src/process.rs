@@ -1,4 +1,4 @@
-//! A program that a card starts: in a group of its own, under a limit, read line by line as it writes.
+//! A program that this one starts: in a group of its own, under a limit, read line by line as it writes.
 
 use crate::fault::{Fault, Result};
 use crate::files::leftovers::Leftover;

@@ -1,0 +1,336 @@
+//! Notes of what a driver is tried with. A note is written and synced before, and erased after: where the driver ends the
+//! process in between, or the whole machine, the next start finds the note and passes over what it names.
+//!
+//! Each process has a note of its own and holds a lock on it, which the system gives back however the process ends: so a
+//! note that can be locked is of one that is gone.
+
+use super::keep;
+use crate::files::{leftovers::Leftover, sync_folder};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Something that was tried: what is computed, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    pub what: String,
+    pub how: String,
+}
+
+/// What one process tries on one device.
+pub struct Attempts {
+    lasting: Option<Lasting>,
+    passed_over: Vec<Tried>,
+    /// Of those what this process found in a note, or was asked for.
+    met: Vec<Tried>,
+    note: Option<Note>,
+    watchdog: Option<Arc<Watchdog>>,
+}
+
+/// Called, from a thread of its own, with what was not done in time.
+pub type Overdue = Box<dyn Fn(&Tried) + Send>;
+
+impl Attempts {
+    /// Notes about a device of that name in `folder`; where there is none, nothing lasts longer than the process. What
+    /// processes that are gone left in their notes is passed over from now on.
+    pub fn open(folder: Option<&Path>, device: &str) -> Self {
+        let lasting = folder.map(|folder| Lasting { folder: folder.to_owned(), device: device.to_owned() });
+        let (passed_over, met) = lasting.as_ref().map_or_else(Default::default, |lasting| {
+            let met = lasting.gather();
+            (lasting.list(), met)
+        });
+        Self { lasting, passed_over, met, note: None, watchdog: None }
+    }
+
+    /// From now on nothing may take longer than `limit`. What does is passed over by later starts, and `overdue` hears of
+    /// it once: whatever it is that hangs, nobody can make it go on.
+    pub fn limit(&mut self, limit: Duration, overdue: Overdue) {
+        let watchdog = Arc::new(Watchdog { limit, state: Mutex::default(), changed: Condvar::new() });
+        let (watching, lasting) = (watchdog.clone(), self.lasting.clone());
+        thread::spawn(move || {
+            let Some(tried) = watching.watch() else { return };
+            if let Some(lasting) = lasting {
+                lasting.pass_over(&tried);
+            }
+            overdue(&tried);
+        });
+        self.watchdog = Some(watchdog);
+    }
+
+    /// Whether that is passed over.
+    pub fn passes_over(&mut self, what: &str, how: &str) -> bool {
+        let found = self.passed_over.iter().find(|tried| tried.what == what && tried.how == how);
+        if let Some(found) = found.filter(|found| !self.met.contains(found)) {
+            self.met.push(found.clone());
+        }
+        found.is_some()
+    }
+
+    /// What this process passed over, or found to be passed over from now on.
+    pub fn met(&self) -> &[Tried] {
+        &self.met
+    }
+
+    /// The file that must be deleted to have everything tried again; `None` where nothing lasts.
+    pub fn file(&self) -> Option<PathBuf> {
+        self.lasting.as_ref().map(Lasting::path)
+    }
+
+    /// Notes that this is tried now. Where it cannot be noted it is tried all the same.
+    pub fn begin(&mut self, what: &str, how: &str) {
+        let tried = Tried { what: what.to_owned(), how: how.to_owned() };
+        if self.note.is_none() {
+            self.note = self.lasting.as_ref().and_then(|lasting| lasting.note().ok());
+        }
+        if let Some(note) = &mut self.note {
+            let _ = note.write(&tried);
+        }
+        self.tell(State::Running(Instant::now(), tried));
+    }
+
+    /// The driver came back from it.
+    pub fn end(&mut self) {
+        self.tell(State::Idle);
+        if let Some(note) = &mut self.note {
+            let _ = note.file.set_len(0);
+        }
+    }
+
+    /// The driver came back, but has failed: later starts pass over what was begun last.
+    pub fn blame(&mut self, what: &str, how: &str) {
+        let tried = Tried { what: what.to_owned(), how: how.to_owned() };
+        if let Some(lasting) = &self.lasting {
+            lasting.pass_over(&tried);
+        }
+        self.passed_over.push(tried);
+        self.end();
+    }
+
+    fn tell(&self, state: State) {
+        if let Some(watchdog) = &self.watchdog {
+            *watchdog.state() = state;
+            watchdog.changed.notify_one();
+        }
+    }
+}
+
+impl Drop for Attempts {
+    fn drop(&mut self) {
+        self.tell(State::Over);
+        if let Some(note) = &self.note {
+            let _ = std::fs::remove_file(&note.path);
+        }
+    }
+}
+
+/// Where the notes of a device lie.
+#[derive(Clone, Debug)]
+struct Lasting {
+    folder: PathBuf,
+    device: String,
+}
+
+impl Lasting {
+    /// The list of what is passed over.
+    fn path(&self) -> PathBuf {
+        self.folder.join(format!("passed-over-{}.json", self.device))
+    }
+
+    /// A file that cannot be read is as good as none.
+    fn list(&self) -> Vec<Tried> {
+        let read = || serde_json::from_slice(&std::fs::read(self.path()).ok()?).ok();
+        read().unwrap_or_default()
+    }
+
+    fn pass_over(&self, tried: &Tried) {
+        let mut list = self.list();
+        if list.contains(tried) {
+            return;
+        }
+        list.push(tried.clone());
+        if let Ok(text) = serde_json::to_vec_pretty(&list) {
+            keep(&self.path(), &text);
+        }
+    }
+
+    fn prefix(&self) -> String {
+        format!("trying-{}.", self.device)
+    }
+
+    /// Takes over what processes that are gone were trying.
+    fn gather(&self) -> Vec<Tried> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            if !entry.file_name().to_string_lossy().starts_with(&self.prefix()) {
+                continue;
+            }
+            let Ok(mut file) = File::options().read(true).write(true).open(entry.path()) else { continue };
+            if file.try_lock().is_err() {
+                continue;
+            }
+            let mut text = Vec::new();
+            if file.read_to_end(&mut text).is_ok()
+                && let Ok(tried) = serde_json::from_slice(&text)
+            {
+                self.pass_over(&tried);
+                found.push(tried);
+            }
+            let _ = std::fs::remove_file(entry.path());
+        }
+        found
+    }
+
+    /// This process's note, empty and locked before anybody can find it.
+    fn note(&self) -> io::Result<Note> {
+        std::fs::create_dir_all(&self.folder)?;
+        let (file, beside) =
+            tempfile::Builder::new().prefix(".trying").tempfile_in(&self.folder)?.into_parts();
+        file.try_lock()?;
+        let own = beside.file_name().unwrap_or_default().to_string_lossy().replace('.', "");
+        let path = self.folder.join(format!("{}{own}", self.prefix()));
+        beside.persist(&path).map_err(|error| error.error)?;
+        sync_folder(&self.folder)?;
+        // A process that is told to leave has not crashed.
+        let leftover = Leftover::file(&path);
+        Ok(Note { file, path, _leftover: leftover })
+    }
+}
+
+struct Note {
+    file: File,
+    path: PathBuf,
+    _leftover: Leftover,
+}
+
+impl Note {
+    fn write(&mut self, tried: &Tried) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.file.write_all(&serde_json::to_vec(tried)?)?;
+        self.file.sync_all()
+    }
+}
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Idle,
+    /// Since then.
+    Running(Instant, Tried),
+    Over,
+}
+
+struct Watchdog {
+    limit: Duration,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Watchdog {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was not done in time; `None` where everything was.
+    fn watch(&self) -> Option<Tried> {
+        let mut state = self.state();
+        loop {
+            let left = match &*state {
+                State::Over => return None,
+                State::Idle => Duration::MAX,
+                State::Running(since, tried) => match self.limit.checked_sub(since.elapsed()) {
+                    Some(left) if !left.is_zero() => left,
+                    _ => return Some(tried.clone()),
+                },
+            };
+            // The longest wait that every system takes.
+            let left = left.min(Duration::from_secs(3600));
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    fn notes(folder: &Path) -> usize {
+        std::fs::read_dir(folder).unwrap().filter(|e| note(&e.as_ref().unwrap().path())).count()
+    }
+
+    fn note(path: &Path) -> bool {
+        path.file_name().unwrap().to_str().unwrap().starts_with("trying-")
+    }
+
+    #[test]
+    fn what_a_process_was_trying_as_it_ended_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Attempts::open(Some(folder.path()), "card");
+        let mut crashed = open();
+        crashed.begin("product", "tiles");
+        crashed.end();
+        crashed.begin("product", "units");
+        // A living process's note is its own.
+        let mut other = open();
+        assert!(!other.passes_over("product", "units"));
+        // As where the process ends by itself: nothing is dropped, the lock alone is gone.
+        let path = crashed.note.as_ref().unwrap().path.clone();
+        crashed.note.as_ref().unwrap().file.unlock().unwrap();
+        std::mem::forget(crashed);
+        let mut next = open();
+        assert!(next.passes_over("product", "units") && !next.passes_over("product", "tiles"));
+        let tried = Tried { what: "product".to_owned(), how: "units".to_owned() };
+        assert_eq!(next.met(), [tried]);
+        assert!(!path.exists(), "the note is taken over");
+        // Later starts pass it over as well, other devices do not.
+        assert!(open().passes_over("product", "units"));
+        assert!(!Attempts::open(Some(folder.path()), "other").passes_over("product", "units"));
+        std::fs::remove_file(next.file().unwrap()).unwrap();
+        assert!(!open().passes_over("product", "units"), "it is tried again");
+    }
+
+    #[test]
+    fn a_process_that_ends_in_order_leaves_no_note() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut attempts = Attempts::open(Some(folder.path()), "card");
+        attempts.begin("product", "tiles");
+        assert_eq!(notes(folder.path()), 1);
+        drop(attempts);
+        assert_eq!(notes(folder.path()), 0);
+        assert!(!Attempts::open(Some(folder.path()), "card").passes_over("product", "tiles"));
+        // A note that is not whole names nothing.
+        std::fs::write(folder.path().join("trying-card.x"), "{\"what\":\"pro").unwrap();
+        assert_eq!(Attempts::open(Some(folder.path()), "card").met(), []);
+        assert_eq!(notes(folder.path()), 0);
+    }
+
+    #[test]
+    fn what_is_not_done_in_time_is_told_and_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut attempts = Attempts::open(Some(folder.path()), "card");
+        let (tell, told) = channel();
+        let tell = move |tried: &Tried| tell.send(tried.how.clone()).unwrap();
+        attempts.limit(Duration::from_millis(300), Box::new(tell));
+        for _ in 0..3 {
+            attempts.begin("product", "tiles");
+            thread::sleep(Duration::from_millis(120));
+            attempts.end();
+        }
+        assert!(told.try_recv().is_err(), "each is in time");
+        attempts.begin("product", "units");
+        assert_eq!(told.recv_timeout(Duration::from_secs(20)).as_deref(), Ok("units"));
+        assert!(Attempts::open(Some(folder.path()), "card").passes_over("product", "units"));
+        // Without a folder it is told all the same.
+        let mut attempts = Attempts::open(None, "card");
+        let (tell, told) = channel();
+        attempts.limit(Duration::ZERO, Box::new(move |tried| tell.send(tried.how.clone()).unwrap()));
+        attempts.begin("product", "units");
+        assert_eq!(told.recv_timeout(Duration::from_secs(20)).as_deref(), Ok("units"));
+        assert_eq!(attempts.file(), None);
+    }
+}

@@ -1,0 +1,154 @@
+//! A device is tried in a process of its own before it is opened. The process is planted here: a script that ends as a
+//! driver may end it.
+
+use crate::cli::Place;
+use crate::ops::check::check_case;
+use crate::support::open;
+use normfree::fault::Kind;
+use normfree::gpu::{Gpu, OpenOptions, Prober};
+use normfree::ops::CASES;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A folder with a program that ends so, and what it leaves.
+struct Planted {
+    folder: TempDir,
+    options: OpenOptions,
+}
+
+impl Planted {
+    fn new(script: &str, limit: f64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("prober");
+        fs::write(&program, format!("#!/bin/sh\necho started >> \"$0.log\"\n{script}\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let prober = Prober {
+            program,
+            limit: Duration::from_secs_f64(limit),
+            folder: Some(folder.path().join("cache")),
+        };
+        let options = OpenOptions { prober: Some(prober), ..OpenOptions::default() };
+        Self { folder, options }
+    }
+
+    fn open(&self) -> Gpu {
+        open(&self.options)
+    }
+
+    /// How often the program was started.
+    fn starts(&self) -> usize {
+        fs::read_to_string(self.folder.path().join("prober.log")).map_or(0, |log| log.lines().count())
+    }
+}
+
+/// What was kept of the attempts in a cache folder.
+fn kept(folder: &Path) -> PathBuf {
+    let mut found = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("probe-"));
+    let path = found.next().expect("something is kept");
+    assert_eq!(found.next(), None);
+    path
+}
+
+/// The device computes as it should, by its plain kernels.
+fn computes_without_subgroups(gpu: &Gpu) {
+    assert_eq!((gpu.traits().lanes, gpu.traits().cooperative), (0, 0));
+    assert_eq!(gpu.description().lanes, Some(0));
+    let (_, cases) = CASES.iter().find(|(stem, _)| *stem == "layer_norm").unwrap();
+    check_case(gpu, &cases(1)[0]);
+}
+
+#[test]
+fn a_driver_that_crashes_hangs_or_lies_is_used_without_its_subgroups() {
+    assert!(
+        open(&OpenOptions::default()).traits().lanes > 0,
+        "a driver without subgroups shows nothing here"
+    );
+    for (script, how) in [
+        ("echo opened; kill -ABRT $$", "crashed (signal 6)"),
+        ("echo opened; sleep 300", "did not come back within 2 s"),
+        ("echo opened; echo 7 lanes", "gave no answer that can be understood"),
+        ("echo opened; exit 101", "ended the process with code 101"),
+    ] {
+        let planted = Planted::new(script, 2.0);
+        let began = Instant::now();
+        let gpu = planted.open();
+        assert!(began.elapsed() < Duration::from_secs(30), "{script}");
+        let remark = gpu.remarks().join("; ");
+        assert_eq!(gpu.remarks().len(), 1, "{remark}");
+        let file = kept(&planted.folder.path().join("cache"));
+        let again = format!("delete {} to have it tried again", file.display());
+        for part in ["subgroups and matrix units are left alone", how, &again] {
+            assert!(remark.contains(part), "`{part}` is missing in {remark}");
+        }
+        computes_without_subgroups(&gpu);
+        // The next start knows it, and tries nothing.
+        let gpu = planted.open();
+        assert_eq!((gpu.remarks().join("; "), planted.starts()), (remark, 1));
+        computes_without_subgroups(&gpu);
+    }
+}
+
+#[test]
+fn what_is_left_alone_is_tried_again_where_its_file_is_deleted() {
+    let planted = Planted::new("echo opened; kill -SEGV $$", 20.0);
+    assert_eq!(planted.open().traits().lanes, 0);
+    let Prober { program, folder, .. } = planted.options.prober.as_ref().unwrap();
+    fs::write(program, "#!/bin/sh\nprintf 'opened\\nsubgroups\\nmatrix units\\n'\n").unwrap();
+    assert_eq!(planted.open().traits().lanes, 0);
+    fs::remove_file(kept(folder.as_ref().unwrap())).unwrap();
+    let gpu = planted.open();
+    assert_eq!(gpu.remarks(), [""; 0]);
+    assert_eq!(gpu.traits(), open(&OpenOptions::default()).traits());
+}
+
+#[test]
+fn a_device_that_cannot_be_opened_is_refused() {
+    let planted = Planted::new("kill -SEGV $$", 20.0);
+    let Err(fault) = Gpu::open(&planted.options) else { panic!("it was opened") };
+    assert_eq!(fault.kind, Kind::Device);
+    for part in ["cannot be opened", "crashed (signal 11)", "--device", "tried again"] {
+        assert!(fault.to_string().contains(part), "{fault}");
+    }
+}
+
+/// The same as without one: nothing is known to be wrong, and nothing is said to have been tried.
+#[test]
+fn a_prober_that_cannot_be_started_changes_nothing() {
+    let mut planted = Planted::new("", 20.0);
+    let prober = planted.options.prober.as_mut().unwrap();
+    prober.program = planted.folder.path().join("missing");
+    let gpu = planted.open();
+    assert_eq!((gpu.remarks().len(), gpu.traits()), (0, open(&OpenOptions::default()).traits()));
+    assert!(!planted.folder.path().join("cache").exists());
+}
+
+/// The program itself is what it starts, once for each device.
+#[test]
+fn the_program_tries_a_device_by_itself() {
+    let place = Place::new();
+    let lanes = open(&OpenOptions::default()).traits().lanes;
+    let seen = place.succeeds(&["devices"]);
+    assert!(seen.contains(&format!("{lanes} lanes seen")), "{seen}");
+    let file = kept(&place.path("cache"));
+    let mut text: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    assert_eq!(text["stumble"], serde_json::Value::Null, "{text}");
+    // As if it had not come back.
+    text["stumble"] = serde_json::json!({ "at": "subgroups", "how": "crashed (signal 6)" });
+    fs::write(&file, text.to_string()).unwrap();
+    let output = place.command(&["verify", "--op", "cast"]).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && told.contains("left alone"), "{told}");
+    assert!(told.contains(&format!("delete {}", file.display())), "{told}");
+    let seen = place.succeeds(&["devices"]);
+    assert!(seen.contains("left alone") && !seen.contains("lanes seen"), "{seen}");
+    // Of another driver nothing is known.
+    text["driver"] = "another".into();
+    fs::write(&file, text.to_string()).unwrap();
+    assert!(place.succeeds(&["devices"]).contains(&format!("{lanes} lanes seen")));
+}

@@ -1,0 +1,204 @@
+//! Ways of an op that end the process, hang or compute something else, as a driver may: planted here as an op whose recipe
+//! does so. The op is searched in a process of its own, this test once more.
+
+use crate::support::open;
+use normfree::cache::attempts::Attempts;
+use normfree::gpu::OpenOptions;
+use normfree::ops::{Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning};
+use normfree::plan::{Finding, Search, tune};
+use normfree::reference::Io;
+use normfree::tape::{DType, Tape};
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, abort, exit};
+use std::time::{Duration, Instant};
+
+const KEY: &str = "twice of 64";
+const TEXT: &str = "
+override FACTOR: f32;
+@group(0) @binding(0) var<storage, read> a: array<f32>; // [64]
+@group(0) @binding(1) var<storage, read_write> c: array<f32>; // [64]
+@compute @workgroup_size(64)
+fn twice(@builtin(local_invocation_index) i: u32) { c[i] = FACTOR * a[i]; }
+";
+/// What an overdue way ends the process with.
+const OVERDUE: i32 = 7;
+
+/// Twice its input, in ways that do what they are called.
+#[derive(Debug)]
+struct Twice(Vec<String>);
+
+impl Op for Twice {
+    fn stem(&self) -> &'static str {
+        "twice"
+    }
+
+    fn name(&self) -> &'static str {
+        "twice"
+    }
+
+    fn reference(&self, io: &mut Io<'_>) {
+        let (inputs, outputs) = io.split();
+        for (c, a) in outputs[0].iter_mut().zip(inputs[0]) {
+            *c = 2.0 * a;
+        }
+    }
+
+    fn tuning(&self, _: &Shapes<'_>, _: &Traits) -> Option<Tuning> {
+        Some(Tuning { key: KEY.to_owned(), ways: self.0.clone() })
+    }
+
+    fn recipe(&self, _: &Shapes<'_>, device: &Traits) -> Recipe {
+        let factor = match Tuning::chosen(KEY, &self.0, device).as_str() {
+            "abort" => abort(),
+            "hang" => loop {
+                std::thread::park();
+            },
+            "wrong" => 2.01,
+            _ => 2.0,
+        };
+        let kernel = Kernel::new(&[], TEXT, "twice", &[("FACTOR", factor)]);
+        Recipe::one(kernel, &[("a", Operand::Input(0)), ("c", Operand::Output(0))], [1; 3])
+    }
+}
+
+/// A search in a process of its own.
+struct Start<'a> {
+    /// The test that runs there once more.
+    test: &'a str,
+    ways: &'a [&'a str],
+    folder: &'a Path,
+    thorough: bool,
+}
+
+const WAYS: &str = "NORMFREE_TEST_WAYS";
+const FOLDER: &str = "NORMFREE_TEST_FOLDER";
+const THOROUGH: &str = "NORMFREE_TEST_THOROUGH";
+
+impl Start<'_> {
+    fn run(&self) -> Output {
+        let began = Instant::now();
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args(["--exact", &format!("driver::tuning::{}", self.test), "--nocapture"]);
+        command.env(WAYS, self.ways.join(",")).env(FOLDER, self.folder);
+        command.env(THOROUGH, if self.thorough { "yes" } else { "" });
+        let output = command.output().unwrap();
+        assert!(began.elapsed() < Duration::from_secs(60), "{output:?}");
+        output
+    }
+
+    /// What a search that comes to its end says: the way it takes, then what it passes over.
+    #[track_caller]
+    fn ends(&self) -> String {
+        let output = self.run();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{output:?}");
+        said.lines().find(|line| line.starts_with("takes ")).expect("it says what it takes").to_owned()
+    }
+}
+
+/// The search, where this process is the one that was started for it.
+fn searched_here() -> bool {
+    let Ok(ways) = env::var(WAYS) else { return false };
+    let ways: Vec<String> = ways.split(',').map(str::to_owned).collect();
+    let mut gpu = open(&OpenOptions::default());
+    let mut tape = Tape::new();
+    let a = tape.input("a", &[64], DType::F32);
+    let c = tape.observation("c", &[64]);
+    tape.record(Twice(ways), &[a], &[c]);
+    let folder = PathBuf::from(env::var_os(FOLDER).unwrap());
+    let mut attempts = Attempts::open(Some(&folder), "card");
+    attempts.limit(
+        Duration::from_secs(3),
+        Box::new(|tried| {
+            println!("overdue: {} of {}", tried.how, tried.what);
+            exit(OVERDUE);
+        }),
+    );
+    let thorough = env::var(THOROUGH).is_ok_and(|value| !value.is_empty());
+    let mut search =
+        Search { again: false, thorough, progress: &mut |_| (), keep: &mut |_| (), attempts: &mut attempts };
+    let findings: Vec<Finding> = tune(&mut gpu, &[(&tape, 1)], &mut search).unwrap();
+    let taken: Vec<&str> = findings.iter().map(|finding| finding.way.as_str()).collect();
+    let wrong: Vec<&String> = findings.iter().flat_map(|finding| &finding.wrong).collect();
+    let met: Vec<&str> = attempts.met().iter().map(|tried| tried.how.as_str()).collect();
+    println!("\ntakes {taken:?}, wrong {wrong:?}, passed over {met:?}");
+    true
+}
+
+#[test]
+fn a_way_that_ends_the_process_is_passed_over_by_the_next_start() {
+    if searched_here() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let start = Start {
+        test: "a_way_that_ends_the_process_is_passed_over_by_the_next_start",
+        ways: &["plain", "abort"],
+        folder: folder.path(),
+        thorough: true,
+    };
+    assert!(!start.run().status.success(), "it aborts");
+    let wanted = "takes [\"plain\"], wrong [], passed over [\"abort\"]";
+    assert_eq!(start.ends(), wanted);
+    // And by every later one, until the file is deleted.
+    assert_eq!(start.ends(), wanted);
+    let file = Attempts::open(Some(folder.path()), "card").file().unwrap();
+    fs::remove_file(file).unwrap();
+    assert!(!start.run().status.success(), "it is tried again");
+}
+
+/// Also where no search would pay.
+#[test]
+fn a_default_that_ends_the_process_is_replaced() {
+    if searched_here() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let start = Start {
+        test: "a_default_that_ends_the_process_is_replaced",
+        ways: &["abort", "plain", "also"],
+        folder: folder.path(),
+        thorough: false,
+    };
+    assert!(!start.run().status.success(), "it aborts");
+    assert_eq!(start.ends(), "takes [\"plain\"], wrong [], passed over [\"abort\"]");
+}
+
+#[test]
+fn a_way_that_hangs_ends_the_process_in_time_and_is_passed_over_then() {
+    if searched_here() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let start = Start {
+        test: "a_way_that_hangs_ends_the_process_in_time_and_is_passed_over_then",
+        ways: &["plain", "hang"],
+        folder: folder.path(),
+        thorough: true,
+    };
+    let output = start.run();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(OVERDUE), "{output:?}");
+    assert!(said.contains("overdue: hang of twice of 64"), "{said}");
+    assert_eq!(start.ends(), "takes [\"plain\"], wrong [], passed over [\"hang\"]");
+}
+
+#[test]
+fn a_way_that_computes_something_else_is_not_taken() {
+    if searched_here() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let start = Start {
+        test: "a_way_that_computes_something_else_is_not_taken",
+        ways: &["plain", "wrong"],
+        folder: folder.path(),
+        thorough: true,
+    };
+    assert_eq!(start.ends(), "takes [\"plain\"], wrong [\"wrong\"], passed over []");
+    // Where it is the one taken unasked any other is better.
+    let start = Start { ways: &["wrong", "plain"], ..start };
+    assert_eq!(start.ends(), "takes [\"plain\"], wrong [\"wrong\"], passed over []");
+}
