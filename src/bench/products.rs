@@ -2,8 +2,9 @@
 
 use super::ceilings::fastest;
 use super::{Ceilings, Spread};
+use crate::cache::attempts::Attempts;
 use crate::fault::Result;
-use crate::gpu::{Description, Gpu, OpenOptions};
+use crate::gpu::{Description, Gpu};
 use crate::ops::matmul::{Layout, MatMul};
 use crate::plan::time_ways;
 use crate::tape::{DType, Tape};
@@ -53,19 +54,24 @@ pub struct Way {
 
 const LAYOUTS: [(Layout, &str); 3] = [(Layout::NN, "A · B"), (Layout::NT, "A · Bᵀ"), (Layout::TN, "Aᵀ · B")];
 
-/// Measures the ceiling of arithmetic, then a product.
+/// Measures the ceiling of arithmetic, then a product in the ways that `attempts` do not pass over.
 ///
 /// # Errors
-/// What opening the device can end with; [`crate::fault::Kind::Memory`] where the operands do not fit;
+/// [`crate::fault::Kind::Memory`] where the operands do not fit;
 /// [`crate::fault::Kind::Device`] where it has no timestamp queries, or no f16 where these are wanted.
-pub fn products(device: &OpenOptions, rounds: usize, extents: Extents, wanted: Wanted) -> Result<Products> {
-    let mut gpu = Gpu::open(device)?;
+pub fn products(
+    gpu: &mut Gpu,
+    rounds: usize,
+    extents: Extents,
+    wanted: Wanted,
+    attempts: &mut Attempts,
+) -> Result<Products> {
     let tape = |layout| tape(layout, extents, wanted.half);
     let mut ways = Vec::new();
-    let arithmetic = Ceilings::arithmetic(&gpu)?;
-    let time = |gpu: &mut Gpu, known: &mut Vec<Way>| -> Result<()> {
+    let arithmetic = Ceilings::arithmetic(gpu)?;
+    let mut time = |gpu: &mut Gpu, known: &mut Vec<Way>| -> Result<()> {
         for (layout, name) in LAYOUTS {
-            for timed in time_ways(gpu, &tape(layout), rounds)? {
+            for timed in time_ways(gpu, &tape(layout), rounds, attempts)? {
                 let seconds = Spread::of(&timed.seconds);
                 let flops = 2.0 * (extents.m * extents.n * extents.k) as f64 / seconds.median;
                 known.push(Way { layout: name, way: timed.way, seconds, flops, agrees: timed.agrees });
@@ -73,10 +79,10 @@ pub fn products(device: &OpenOptions, rounds: usize, extents: Extents, wanted: W
         }
         Ok(())
     };
-    time(&mut gpu, &mut ways)?;
+    time(gpu, &mut ways)?;
     if wanted.every_way && gpu.traits().software {
         gpu.pretend(|traits| traits.software = false);
-        time(&mut gpu, &mut ways)?;
+        time(gpu, &mut ways)?;
     }
     let place = |way: &Way| LAYOUTS.iter().position(|(_, name)| *name == way.layout);
     ways.sort_by(|a, b| place(a).cmp(&place(b)).then(a.seconds.median.total_cmp(&b.seconds.median)));

@@ -1,13 +1,14 @@
 //! `normfree bench`.
 
 use super::picture::{check_place, picture_file, write_picture};
-use super::{Global, Kernels, bytes, columns, say, short};
+use super::{Global, Kernels, bytes, columns, say, short, stop};
 use crate::bench::products::{Extents, Products, Wanted, products};
 use crate::bench::{Bound, Ceilings, Difference, Host, KernelRow, Measured, Options, Part, Steps, measure};
 use crate::config::{Config, Norm};
 use crate::fault::{Fault, Kind, Result};
 use crate::report::picture::Picture;
 use crate::report::roofline::{Ceiling, Point, rate_text, roofline};
+use crate::train::kernels::attempts;
 use clap::ValueEnum;
 use std::path::PathBuf;
 
@@ -66,7 +67,10 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let device = global.open_options();
     if let Some(extents) = arguments.product {
         let wanted = Wanted { half: arguments.half, every_way: arguments.every_way };
-        let measured = products(&device, arguments.rounds as usize, extents, wanted)?;
+        let mut gpu = global.open()?;
+        let mut attempts = attempts(&gpu, |fault| stop::give_up(&fault));
+        let measured = products(&mut gpu, arguments.rounds as usize, extents, wanted, &mut attempts)?;
+        global.note_passed_over(attempts.met(), attempts.file().as_deref());
         return tell_product(&measured, wanted, arguments.json);
     }
     let config = match &arguments.config {

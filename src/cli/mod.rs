@@ -40,6 +40,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use output::say;
 use std::fmt::Display;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use waiting::Waiting;
@@ -114,14 +115,7 @@ impl Kernels {
         let Prepared { findings, passed_over, again } =
             kernels::prepare(gpu, config, self.retune, &mut progress, |fault| stop::give_up(&fault))?;
         drop(waiting);
-        for Tried { what, how } in &passed_over {
-            let again =
-                again.as_ref().map(|file| format!("; delete {} to have it tried again", file.display()));
-            global.note(format!(
-                "an earlier start ended as this driver was given `{what}` computed with {how}, which is passed over{}",
-                again.unwrap_or_default()
-            ));
-        }
+        global.note_passed_over(&passed_over, again.as_deref());
         for finding in &findings {
             for way in &finding.wrong {
                 global.note(format!(
@@ -317,6 +311,17 @@ impl Global {
             options.push("--quiet".to_owned());
         }
         options.iter().map(|option| format!(" {}", shell::quoted(option.as_ref()))).collect()
+    }
+
+    /// Says which ways of kernels were passed over, and what to delete to have them tried again.
+    fn note_passed_over(&self, ways: &[Tried], again: Option<&Path>) {
+        let again = again.map(|file| format!("; delete {} to have it tried again", file.display()));
+        for Tried { what, how } in ways {
+            self.note(format!(
+                "an earlier start ended as this driver was given `{what}` computed with {how}, which is passed over{}",
+                again.as_deref().unwrap_or_default()
+            ));
+        }
     }
 
     /// One line on standard error, unless quiet.

@@ -3,7 +3,7 @@
 
 use super::{Global, output};
 use crate::fault::Result;
-use crate::gpu::{OpenOptions, try_device};
+use crate::gpu::{GREETING, OpenOptions, try_device};
 
 const AFTER_HELP: &str = "\
 One word is printed for each thing that the driver came back from.
@@ -21,5 +21,6 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let options = OpenOptions { prober: None, ..global.open_options() };
+    output::say(GREETING)?;
     try_device(&options, &arguments.adapter, &mut |attempt| output::say(attempt.word()))
 }

@@ -56,7 +56,11 @@ pub(super) struct Stumble {
     how: String,
 }
 
-/// Tries one device, and tells of each attempt that it came back from. The whole work of `normfree probe`.
+/// What the process says first. A program that does not is not this one, and says nothing of a driver: the system may have
+/// started it through a loader of programs, which then is what it calls this program.
+pub const GREETING: &str = "trying";
+
+/// Tries one device, and tells of each attempt that it came back from. The work of `normfree probe`, behind its greeting.
 ///
 /// # Errors
 /// [`Kind::Device`] where the adapter of that index is not called `title`; those of opening it.
@@ -130,8 +134,8 @@ struct Kept {
     stumble: Option<Stumble>,
 }
 
-/// What is known of `candidate`, which is tried now where nothing is. Where the program cannot be started nothing is known
-/// to be wrong.
+/// What is known of `candidate`, which is tried now where nothing is. Where the program cannot be started, or is another one,
+/// nothing is known to be wrong.
 pub(super) fn watch(prober: &Prober, candidate: &Candidate, options: &OpenOptions) -> Watched {
     let driver = [&*candidate.info.driver, &*candidate.info.driver_info].join(" ");
     let no_matrix_units = !super::device::asks_for_matrix_units(candidate.software(), options);
@@ -188,6 +192,9 @@ fn look(
         command.arg("--no-matrix-units");
     }
     let finished = run(&mut command, Instant::now() + prober.limit, &mut || false)?;
+    if !finished.lines.iter().any(|line| line == GREETING) {
+        return Err(Fault::new(Kind::Device, "the program that tries devices is another one"));
+    }
     Ok(read(&finished, prober.limit))
 }
 

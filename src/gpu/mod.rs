@@ -14,7 +14,7 @@ mod submissions;
 mod trial;
 
 pub use adapters::{Backend, Candidate, candidates};
-pub use canary::{Attempt, Prober, this_program, try_device};
+pub use canary::{Attempt, GREETING, Prober, this_program, try_device};
 pub use describe::{AdapterKind, Description, Survey, survey};
 pub use device::{Counters, Gpu, OpenOptions};
 pub use pipelines::{Listener, Pipeline, Stage};

@@ -79,15 +79,18 @@ impl Clock {
     fn ends(&mut self, now: Instant, counted: f64, seen: bool, more: bool) {
         if let Some((since, true)) = self.since
             && seen
-            && counted > 0.0
         {
-            let took = now.saturating_duration_since(since);
-            if took >= MEASURABLE {
-                let pace = took.as_secs_f64() / counted;
-                self.pace = Some(self.pace.map_or(pace, |before| pace.max(FADING * before)));
-            }
+            self.took(now.saturating_duration_since(since), counted);
         }
         self.since = more.then_some((now, seen));
+    }
+
+    /// So much counted work took so long.
+    fn took(&mut self, took: Duration, counted: f64) {
+        if took >= MEASURABLE && counted > 0.0 {
+            let pace = took.as_secs_f64() / counted;
+            self.pace = Some(self.pace.map_or(pace, |before| pace.max(FADING * before)));
+        }
     }
 
     /// Seconds for which the oldest submission under way has been running.
@@ -128,9 +131,18 @@ impl Gpu {
     /// Sends commands off; returns their number, to wait for. `counted` is what [`counted_seconds`] says of them, 0 where
     /// nothing was counted.
     pub(crate) fn submit(&self, commands: wgpu::CommandBuffer, counted: f64) -> u64 {
-        lock(&self.timeline).clock.begins(Instant::now());
+        let began = Instant::now();
+        let idle = {
+            let mut timeline = lock(&self.timeline);
+            timeline.clock.begins(began);
+            timeline.sent.is_empty()
+        };
         let index = self.queue.submit([commands]);
         let mut timeline = lock(&self.timeline);
+        // Some drivers do the work before they return. Behind other work it may be that they wait for.
+        if idle {
+            timeline.clock.took(began.elapsed(), counted);
+        }
         let number = timeline.next;
         timeline.next += 1;
         timeline.sent.push_back(Sent { number, index, counted });
@@ -256,6 +268,11 @@ mod tests {
         clock.begins(at(3.0));
         clock.ends(at(4.0), 0.0, true, false);
         assert_eq!(clock.pace, None, "nothing was counted");
+        // A driver that does the work before it takes the next.
+        clock.took(Duration::from_millis(4), 0.1);
+        assert_eq!(clock.pace, None, "too short");
+        clock.took(Duration::from_secs(1), 0.1);
+        assert_eq!(clock.pace, Some(10.0));
     }
 
     #[test]

@@ -130,13 +130,18 @@ pub struct TimedWay {
     pub seconds: Vec<f64>,
 }
 
-/// Times every way a device has for the only node of a tape, in turns; those that do not compile are left out, and those
-/// many times slower than the best are timed once.
+/// Times every way a device has for the only node of a tape, in turns; those that do not compile are left out, as are those
+/// that `attempts` pass over, and those many times slower than the best are timed once.
 ///
 /// # Errors
 /// Those of running plans; the first way's fault where none can run; [`crate::fault::Kind::Device`] where the device has
 /// no timestamp queries.
-pub fn time_ways(gpu: &mut Gpu, tape: &Tape, rounds: usize) -> Result<Vec<TimedWay>> {
+pub fn time_ways(
+    gpu: &mut Gpu,
+    tape: &Tape,
+    rounds: usize,
+    attempts: &mut Attempts,
+) -> Result<Vec<TimedWay>> {
     let node = &tape.nodes()[0];
     let tuning = node.op.tuning(&shapes(tape, node), gpu.traits()).expect("an op of several ways");
     let bench = Bench::new(gpu, tape, node)?;
@@ -144,7 +149,10 @@ pub fn time_ways(gpu: &mut Gpu, tape: &Tape, rounds: usize) -> Result<Vec<TimedW
     let mut ways = Vec::new();
     let mut refused = None;
     for way in &tuning.ways {
-        match bench.candidate(gpu, &tuning, way) {
+        if attempts.passes_over(&tuning.key, way) {
+            continue;
+        }
+        match bench.tried(gpu, &tuning, way, attempts)? {
             Ok(candidate) => {
                 let agrees = bench.agrees(&wanted, &candidate);
                 ways.push((candidate.plan, TimedWay { way: way.clone(), agrees, seconds: Vec::new() }));
@@ -169,7 +177,7 @@ pub fn time_ways(gpu: &mut Gpu, tape: &Tape, rounds: usize) -> Result<Vec<TimedW
             timed.seconds.push(seconds);
         }
     }
-    Ok(ways.into_iter().map(|(_, timed)| timed).collect())
+    Ok(ways.into_iter().map(|(_, timed)| timed).filter(|timed| !timed.seconds.is_empty()).collect())
 }
 
 /// One op alone, with operands.

@@ -94,13 +94,19 @@ pub fn prepare(
             cache::keep(&path, &text);
         }
     };
-    let mut attempts =
-        Attempts::open(cache::folder().as_deref(), &Kept::of(gpu, Choices::default()).device());
-    let lasts = attempts.file().is_some();
-    attempts.limit(LIMIT, Box::new(move |tried| overdue(hung(tried, lasts))));
+    let mut attempts = attempts(gpu, overdue);
     let mut search = Search { again, thorough: again, progress, keep: &mut keep, attempts: &mut attempts };
     let findings = tune(gpu, &tapes, &mut search)?;
     Ok(Prepared { findings, passed_over: attempts.met().to_vec(), again: attempts.file() })
+}
+
+/// The notes of what a device's kernels are tried with. `overdue` as in [`prepare`].
+pub fn attempts(gpu: &Gpu, overdue: impl Fn(Fault) + Send + 'static) -> Attempts {
+    let device = Kept::of(gpu, Choices::default()).device();
+    let mut attempts = Attempts::open(cache::folder().as_deref(), &device);
+    let lasts = attempts.file().is_some();
+    attempts.limit(LIMIT, Box::new(move |tried| overdue(hung(tried, lasts))));
+    attempts
 }
 
 /// The fault of a driver that does not come back from a way.

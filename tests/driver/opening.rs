@@ -70,10 +70,10 @@ fn a_driver_that_crashes_hangs_or_lies_is_used_without_its_subgroups() {
         "a driver without subgroups shows nothing here"
     );
     for (script, how) in [
-        ("echo opened; kill -ABRT $$", "crashed (signal 6)"),
-        ("echo opened; sleep 300", "did not come back within 2 s"),
-        ("echo opened; echo 7 lanes", "gave no answer that can be understood"),
-        ("echo opened; exit 101", "ended the process with code 101"),
+        ("echo trying; echo opened; kill -ABRT $$", "crashed (signal 6)"),
+        ("echo trying; echo opened; sleep 300", "did not come back within 2 s"),
+        ("echo trying; echo opened; echo 7 lanes", "gave no answer that can be understood"),
+        ("echo trying; echo opened; exit 101", "ended the process with code 101"),
     ] {
         let planted = Planted::new(script, 2.0);
         let began = Instant::now();
@@ -96,10 +96,10 @@ fn a_driver_that_crashes_hangs_or_lies_is_used_without_its_subgroups() {
 
 #[test]
 fn what_is_left_alone_is_tried_again_where_its_file_is_deleted() {
-    let planted = Planted::new("echo opened; kill -SEGV $$", 20.0);
+    let planted = Planted::new("echo trying; echo opened; kill -SEGV $$", 20.0);
     assert_eq!(planted.open().traits().lanes, 0);
     let Prober { program, folder, .. } = planted.options.prober.as_ref().unwrap();
-    fs::write(program, "#!/bin/sh\nprintf 'opened\\nsubgroups\\nmatrix units\\n'\n").unwrap();
+    fs::write(program, "#!/bin/sh\nprintf 'trying\\nopened\\nsubgroups\\nmatrix units\\n'\n").unwrap();
     assert_eq!(planted.open().traits().lanes, 0);
     fs::remove_file(kept(folder.as_ref().unwrap())).unwrap();
     let gpu = planted.open();
@@ -109,7 +109,7 @@ fn what_is_left_alone_is_tried_again_where_its_file_is_deleted() {
 
 #[test]
 fn a_device_that_cannot_be_opened_is_refused() {
-    let planted = Planted::new("kill -SEGV $$", 20.0);
+    let planted = Planted::new("echo trying; kill -SEGV $$", 20.0);
     let Err(fault) = Gpu::open(&planted.options) else { panic!("it was opened") };
     assert_eq!(fault.kind, Kind::Device);
     for part in ["cannot be opened", "crashed (signal 11)", "--device", "tried again"] {
@@ -126,6 +126,12 @@ fn a_prober_that_cannot_be_started_changes_nothing() {
     let gpu = planted.open();
     assert_eq!((gpu.remarks().len(), gpu.traits()), (0, open(&OpenOptions::default()).traits()));
     assert!(!planted.folder.path().join("cache").exists());
+    // Another program: a loader of programs, as which the system may name this one.
+    for script in ["exit 127", "kill -SEGV $$", "echo opened; exit 1"] {
+        let planted = Planted::new(script, 20.0);
+        assert_eq!((planted.open().remarks().len(), planted.starts()), (0, 1));
+        assert!(!planted.folder.path().join("cache").exists());
+    }
 }
 
 /// The program itself is what it starts, once for each device.
