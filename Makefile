@@ -4,12 +4,15 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo card test fuzz oldest build lint tools vulkan radv tint swiftshader chromium tensorboard
+.PHONY: help demo card test test-newer-mesa fuzz oldest build lint tools vulkan radv tint swiftshader newer-mesa \
+	chromium tensorboard
 
 help:
 	@echo 'make demo    train four small models on source code and draw their attention into runs/demo'
 	@echo 'make card    all that nine minutes tell of this GPU, into card; to look at and to send'
 	@echo 'make test    format, lints, the whole suite, and the kernels once more on SwiftShader'
+	@echo 'make test-newer-mesa  the kernels on a newer Mesa than the system has, which is brought; products also on'
+	@echo '             its matrix units'
 	@echo 'make fuzz    damaged inputs of every kind, ten minutes each; FUZZ_SECONDS=60 for a minute'
 	@echo 'make oldest  check that the oldest Rust of Cargo.toml builds it; CI does this after the tests'
 	@echo 'make build   target/release/normfree'
@@ -33,6 +36,12 @@ test: vulkan radv tint swiftshader chromium tensorboard lint
 	$(CARGO) test --locked --all-features
 	NORMFREE_FUZZ_SECONDS=60 $(CARGO) test --locked --all-features --test fuzz
 	.ci/on-swiftshader $(CARGO) test --locked --all-features --test suite ops::
+
+# The ops on a newer Mesa, and once more on its matrix units, at the only width at which it can compile for them.
+ON_NEWER_MESA = --config 'target."cfg(unix)".runner=".ci/on-newer-mesa"'
+test-newer-mesa: newer-mesa
+	$(CARGO) test --locked $(ON_NEWER_MESA) --test suite ops::
+	LP_NATIVE_VECTOR_WIDTH=256 $(CARGO) test --locked $(ON_NEWER_MESA) --test suite newer_mesa:: -- --ignored --nocapture
 
 # What users build, with the toolchain that Cargo.toml and README promise will do.
 oldest:
@@ -62,6 +71,10 @@ tint:
 # A second, independent driver for the kernels.
 swiftshader:
 	@.ci/bring-swiftshader
+
+# A newer Mesa than the system's, in a folder of its own.
+newer-mesa:
+	@.ci/bring-newer-mesa
 
 # The browser in which the tests open the report page.
 chromium:

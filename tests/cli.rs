@@ -11,6 +11,7 @@ mod terminal;
 #[cfg(unix)]
 mod view;
 mod whole;
+mod width;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
@@ -55,6 +56,8 @@ pub struct Place {
 impl Place {
     /// An empty folder with the configuration alone.
     pub fn new() -> Self {
+        // Programs that are started inherit how wide a software driver computes, instead of each finding out.
+        let _ = normfree::gpu::candidates(None);
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("tiny.toml"), MODEL).unwrap();
         Self { folder }

@@ -16,6 +16,7 @@ mod generate;
 mod gpt_neox;
 mod memory;
 mod mixed;
+mod newer_mesa;
 mod observe;
 mod ops;
 mod report;

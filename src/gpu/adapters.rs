@@ -114,37 +114,44 @@ fn instance(backends: wgpu::Backends) -> wgpu::Instance {
         return instance.clone();
     }
     if instances.is_empty() {
-        prepare_drivers();
+        prepare_drivers(backends);
     }
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
-        backends,
-        flags: wgpu::InstanceFlags::empty(),
-        ..wgpu::InstanceDescriptor::new_without_display_handle()
-    });
+    let instance = new_instance(backends);
     instances.push((backends, instance.clone()));
     instance
 }
 
-/// Settings a driver reads when it is loaded, so they are made before the first instance. Never against the
+fn new_instance(backends: wgpu::Backends) -> wgpu::Instance {
+    wgpu::Instance::new(wgpu::InstanceDescriptor {
+        backends,
+        flags: wgpu::InstanceFlags::empty(),
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    })
+}
+
+/// Settings a driver reads when it is loaded, so they are made before the first instance that stays. Never against the
 /// user's own.
 ///
-/// Mesa's software driver uses 256-bit lanes unless told otherwise; with AVX-512 the kernels run 35–60%
-/// faster at 512. Its device-selection layer complains on the terminal where there is no desktop session; we
-/// rank the adapters ourselves.
-fn prepare_drivers() {
-    let set_default = |variable: &str, value: &str| {
-        if std::env::var_os(variable).is_none() {
-            // SAFETY: the first thing that touches a driver; no thread of ours reads the environment meanwhile.
-            unsafe { std::env::set_var(variable, value) };
-        }
-    };
-    #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx512f") {
-        set_default("LP_NATIVE_VECTOR_WIDTH", "512");
+/// Mesa's device-selection layer complains on the terminal where there is no desktop session; we rank the adapters
+/// ourselves.
+fn prepare_drivers(backends: wgpu::Backends) {
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() && std::env::var_os("NODEVICE_SELECT").is_none() {
+        // SAFETY: the first thing that touches a driver; no thread of ours reads the environment meanwhile.
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
     }
-    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
-        set_default("NODEVICE_SELECT", "1");
+    if backends.contains(wgpu::Backends::VULKAN) {
+        let list = || listed_by(&new_instance(wgpu::Backends::VULKAN), wgpu::Backends::VULKAN);
+        // SAFETY: as above.
+        unsafe { super::width::choose(list) };
     }
+}
+
+/// All adapters of an instance.
+fn listed_by(instance: &wgpu::Instance, backends: wgpu::Backends) -> Vec<Candidate> {
+    let adapters = pollster::block_on(instance.enumerate_adapters(backends));
+    let candidate =
+        |(index, adapter): (usize, wgpu::Adapter)| Candidate { index, info: adapter.get_info(), adapter };
+    adapters.into_iter().enumerate().map(candidate).collect()
 }
 
 /// All adapters, in the drivers' order. One device reached through two backends is listed once for each.
@@ -154,13 +161,8 @@ fn prepare_drivers() {
 /// or there is no adapter.
 pub fn candidates(backend: Option<Backend>) -> Result<Vec<Candidate>> {
     let (backends, chosen_by) = backends(backend)?;
-    let adapters = pollster::block_on(instance(backends).enumerate_adapters(backends));
-    if adapters.is_empty() {
-        return Err(no_adapter(chosen_by));
-    }
-    let candidate =
-        |(index, adapter): (usize, wgpu::Adapter)| Candidate { index, info: adapter.get_info(), adapter };
-    Ok(adapters.into_iter().enumerate().map(candidate).collect())
+    let all = listed_by(&instance(backends), backends);
+    if all.is_empty() { Err(no_adapter(chosen_by)) } else { Ok(all) }
 }
 
 /// Where in the list the adapter stands that is taken unasked.

@@ -20,6 +20,8 @@ pub struct OpenOptions {
     pub backend: Option<Backend>,
     /// Leave matrix units alone, and do not even ask a driver for them.
     pub no_matrix_units: bool,
+    /// Ask for matrix units of software drivers too, which nothing but tests does.
+    pub software_matrix_units: bool,
     /// Keep the runtime checks (index clamps, loop bounds) in every shader.
     pub checked: bool,
     /// Use no subgroup operations even where the device has them: every kernel's plain variant.
@@ -362,6 +364,7 @@ const MATRIX_UNITS: wgpu::Features = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MA
 /// by, and Mesa's newer drivers crash as they compile what uses them.
 pub(super) fn asks_for_matrix_units(software: bool, options: &OpenOptions) -> bool {
     let off = std::env::var_os("NORMFREE_NO_MATRIX_UNITS").is_some_and(|value| !value.is_empty());
+    let software = software && !options.software_matrix_units;
     !(software || options.plain || options.no_matrix_units || off)
 }
 

@@ -12,6 +12,7 @@ mod readback;
 mod stopwatch;
 mod submissions;
 mod trial;
+mod width;
 
 pub use adapters::{Backend, Candidate, candidates};
 pub use canary::{Attempt, GREETING, Prober, this_program, try_device};

@@ -1,0 +1,240 @@
+//! How many bits wide Mesa's software driver computes. It takes 256 unless `LP_NATIVE_VECTOR_WIDTH` says otherwise, and on a
+//! CPU with AVX-512 could take 512: with Mesa 22 that is faster, with Mesa 26 twice as slow. So a matrix product is timed at
+//! both widths before the driver is opened for good, once for each version of it.
+
+use super::{Candidate, Gpu, OpenOptions};
+use crate::cache;
+use crate::fault::Result;
+use crate::ops::matmul::{Layout, MatMul};
+use crate::ops::{Op, Operand, Shapes};
+use crate::tape::{DType, Shape};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What the driver reads, each time an instance is made.
+const VARIABLE: &str = "LP_NATIVE_VECTOR_WIDTH";
+const NARROW: u32 = 256;
+const WIDE: u32 = 512;
+/// The wide lanes are taken unless they are so many times as slow. In 18 probes on two busy cores they took 0.80 to 0.87
+/// times as long as the narrow ones on Mesa 22.3.6, and 2.09 to 2.46 times on 26.1.6 and 26.2.6: noise decides nothing, so
+/// the choice, and with it the bits of results, is the same in every run.
+const SLOWER: f64 = 1.4;
+/// Both widths are timed so often, in turns: what else the machine does seldom lasts through all of one's.
+const TURNS: usize = 3;
+/// In the cache folder: versions of the driver, and what was chosen for each.
+const FILE: &str = "vector-widths.json";
+
+/// Sets the variable, where neither the user did nor there is anything but software to compute on. `list` makes an instance of
+/// its own and lists the adapters; nothing else may hold one.
+///
+/// # Safety
+/// No other thread reads the environment meanwhile.
+pub(super) unsafe fn choose(list: impl Fn() -> Vec<Candidate>) {
+    if std::env::var_os(VARIABLE).is_some() || !can_be_wide() {
+        return;
+    }
+    // SAFETY: as above.
+    let set = |width: u32| unsafe { std::env::set_var(VARIABLE, width.to_string()) };
+    set(NARROW);
+    let adapters = list();
+    let Some(driver) = software(&adapters).filter(|_| adapters.iter().all(Candidate::software)) else {
+        return;
+    };
+    let name = format!("{} {}", driver.info.driver, driver.info.driver_info);
+    let path = cache::folder().map(|folder| folder.join(FILE));
+    let mut known = path.as_deref().map(read).unwrap_or_default();
+    if let Some(&width) = known.get(&name) {
+        drop(adapters);
+        return set(width);
+    }
+    let mut listed = Some(adapters);
+    let mut best = [Some(f64::INFINITY); 2];
+    for _ in 0..TURNS {
+        for (best, width) in best.iter_mut().zip([NARROW, WIDE]) {
+            set(width);
+            let found = seconds(listed.take().unwrap_or_else(&list));
+            *best = best.zip(found).map(|(best, found)| best.min(found));
+        }
+    }
+    let width = decided(best[0], best[1]);
+    set(width);
+    known.insert(name, width);
+    if let Some(path) = path {
+        cache::keep(&path, serde_json::json!(known).to_string().as_bytes());
+    }
+}
+
+/// Whether this CPU has lanes of 512 bits.
+fn can_be_wide() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("avx512f");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// Mesa's driver among adapters.
+fn software(adapters: &[Candidate]) -> Option<&Candidate> {
+    adapters.iter().find(|adapter| adapter.software() && adapter.info.driver == "llvmpipe")
+}
+
+/// What was chosen before. A file that is damaged or from elsewhere is as good as none.
+fn read(path: &Path) -> BTreeMap<String, u32> {
+    let text = std::fs::read(path).unwrap_or_default();
+    let mut known: BTreeMap<String, u32> = serde_json::from_slice(&text).unwrap_or_default();
+    known.retain(|_, width| [NARROW, WIDE].contains(width));
+    known
+}
+
+/// The width to take, where a product took so many seconds at each. At a width at which it is wrong, or does not run, it has
+/// no time.
+fn decided(narrow: Option<f64>, wide: Option<f64>) -> u32 {
+    match (narrow, wide) {
+        (Some(narrow), Some(wide)) if wide <= SLOWER * narrow => WIDE,
+        (None, Some(_)) => WIDE,
+        _ => NARROW,
+    }
+}
+
+/// Seconds of the product on Mesa's driver as it is now.
+fn seconds(adapters: Vec<Candidate>) -> Option<f64> {
+    let place = adapters.iter().position(|adapter| software(std::slice::from_ref(adapter)).is_some())?;
+    let candidate = adapters.into_iter().nth(place)?;
+    product(&Gpu::open_candidate(candidate, &OpenOptions::default()).ok()?).ok()?
+}
+
+/// C = A · B with whole numbers, in the variant that a run takes unless it was tuned: the best time of some, if C is right.
+fn product(gpu: &Gpu) -> Result<Option<f64>> {
+    const ROUNDS: usize = 9;
+    const M: usize = 256;
+    const N: usize = 256;
+    const K: usize = 512;
+    let a: Vec<f32> = (0..M * K).map(|i| ((i / K + 3 * (i % K)) % 5) as f32).collect();
+    let b: Vec<f32> = (0..K * N).map(|i| ((2 * (i / N) + i % N) % 7) as f32).collect();
+    let [left, right, result] = [[M, K], [K, N], [M, N]].map(|dims| Shape::new(&dims));
+    let shapes = Shapes {
+        inputs: vec![&left, &right],
+        outputs: vec![&result],
+        input_types: vec![DType::F32; 2],
+        output_types: vec![DType::F32],
+    };
+    let recipe = MatMul::new(Layout::NN).recipe(&shapes, gpu.traits());
+    let dispatch = recipe.dispatches.first().expect("a product is a dispatch");
+    let pipeline = gpu.pipeline(&dispatch.kernel)?;
+    let storage = wgpu::BufferUsages::STORAGE;
+    let c = gpu.buffer("c", 4 * (M * N) as u64, storage | wgpu::BufferUsages::COPY_SRC)?;
+    let mut buffers = Vec::new();
+    let mut views = Vec::new();
+    for &(name, operand) in &dispatch.bindings {
+        let values = if name == "a" { (&a[..], M, K) } else { (&b[..], K, N) };
+        match operand {
+            Operand::InputImage(_) => views.push((name, image(gpu, values)?)),
+            Operand::Input(_) => {
+                let usage = storage | wgpu::BufferUsages::COPY_DST;
+                let buffer = gpu.buffer(name, 4 * values.0.len() as u64, usage)?;
+                gpu.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(values.0));
+                buffers.push((name, buffer));
+            }
+            _ => buffers.push((name, c.clone())),
+        }
+    }
+    let resource = |name: &str| {
+        let buffer = buffers.iter().find(|(bound, _)| *bound == name);
+        let view = views.iter().find(|(bound, _)| *bound == name);
+        let buffer = buffer.map(|(_, buffer)| buffer.as_entire_binding());
+        buffer.or(view.map(|(_, view)| wgpu::BindingResource::TextureView(view))).expect("it is bound")
+    };
+    let entries: Vec<wgpu::BindGroupEntry<'_>> = (pipeline.variables.iter())
+        .map(|variable| wgpu::BindGroupEntry { binding: variable.slot, resource: resource(&variable.name) })
+        .collect();
+    let group = gpu.bind_group(&pipeline.layout, &entries);
+    let mut best = f64::INFINITY;
+    // The driver compiles as it runs the first.
+    for round in 0..=ROUNDS {
+        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        pass.set_pipeline(&pipeline.pipeline);
+        pass.set_bind_group(0, &group, &[]);
+        let [x, y, z] = dispatch.groups;
+        pass.dispatch_workgroups(x, y, z);
+        drop(pass);
+        let buffer = encoder.finish();
+        let began = worked();
+        gpu.queue.submit([buffer]);
+        gpu.wait()?;
+        if round > 0 {
+            best = best.min(worked() - began);
+        }
+    }
+    let bytes = gpu.read(&c, 0, 4 * (M * N) as u64)?;
+    let got: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
+    // Sums of so small whole numbers are exact. One row of each tile shows what is wrong with it.
+    let right = (0..M).step_by(7).all(|row| {
+        (0..N).all(|column| {
+            let sum: f32 = (0..K).map(|k| a[row * K + k] * b[k * N + column]).sum();
+            got[row * N + column] == sum
+        })
+    });
+    Ok(right.then_some(best))
+}
+
+/// Seconds that this process has computed for, on all cores together: the driver computes within it, and what other
+/// processes do meanwhile counts little.
+fn worked() -> f64 {
+    #[cfg(unix)]
+    {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: `time` is a place for one.
+        if unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) } == 0 {
+            return time.tv_sec as f64 + 1e-9 * time.tv_nsec as f64;
+        }
+    }
+    static BEGAN: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    BEGAN.get_or_init(std::time::Instant::now).elapsed().as_secs_f64()
+}
+
+/// A matrix as kernels read it from an image.
+fn image(gpu: &Gpu, (values, rows, columns): (&[f32], usize, usize)) -> Result<wgpu::TextureView> {
+    let texture = gpu.image(columns as u32 / 4, rows as u32, false)?;
+    let layout = wgpu::TexelCopyBufferLayout {
+        offset: 0,
+        bytes_per_row: Some(4 * columns as u32),
+        rows_per_image: None,
+    };
+    gpu.queue.write_texture(texture.as_image_copy(), bytemuck::cast_slice(values), layout, texture.size());
+    Ok(texture.create_view(&Default::default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_lanes_are_taken_unless_they_are_slower_or_wrong() {
+        assert_eq!(decided(Some(1.0), Some(0.6)), WIDE);
+        assert_eq!(decided(Some(1.0), Some(1.2)), WIDE);
+        assert_eq!(decided(Some(1.0), Some(1.9)), NARROW);
+        assert_eq!(decided(Some(1.0), None), NARROW);
+        assert_eq!(decided(None, Some(1.0)), WIDE);
+        assert_eq!(decided(None, None), NARROW);
+    }
+
+    #[test]
+    fn the_product_is_right_here() {
+        let gpu = Gpu::open(&OpenOptions::default()).unwrap();
+        let best = product(&gpu).unwrap().expect("a right product");
+        assert!(best > 0.0 && best.is_finite(), "{best}");
+    }
+
+    #[test]
+    fn what_is_kept_is_read_and_what_is_damaged_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        assert!(read(&path).is_empty());
+        std::fs::write(&path, r#"{"one": 512, "two": 256, "three": 1024}"#).unwrap();
+        assert_eq!(read(&path), BTreeMap::from([("one".to_owned(), WIDE), ("two".to_owned(), NARROW)]));
+        for damaged in ["", "{\"one\": 51", "[512]", "{\"one\": \"512\"}"] {
+            std::fs::write(&path, damaged).unwrap();
+            assert!(read(&path).is_empty(), "{damaged}");
+        }
+    }
+}
