@@ -1,5 +1,5 @@
-// Causal attention, and the entropy of every row of it, in one pass over the keys; then its gradient in two.
-// The T x T matrix is never held.
+// Causal attention, and the entropy of every row of it, in one pass over the keys; then its gradient in two; on software
+// drivers. GPUs have attention/blocks.wgsl. The T x T matrix is never held.
 //
 // A template: `//#` lines are carried out by src/ops/unroll.rs. One lane holds `rows` rows of one
 // side (forward and query_gradient: queries; key_gradient: keys) in registers and walks the other side in
@@ -8,8 +8,7 @@
 //   (else)    the tile lies in workgroup memory
 // Flags: forward | query_gradient | key_gradient; shuffle; images (inputs are read as images); entropy; guided (a gradient
 // arrives at the entropy as well); held (the lane's own rows stay in registers; otherwise they are read again for every
-// few keys); apart (a barrier before the sums keeps a compiler from holding the tile's rows in registers from the scores
-// on).
+// few keys).
 // Numbers: columns (vec4s of a head's row), lanes, rows, keys (rows of the tile taken at once), tile.
 // Texts: element, how qkv, output and their gradients are stored, and narrow, what turns vec4<f32> into it; texel.
 
@@ -358,9 +357,6 @@ fn key_gradient(
         s_${r}_$j *= p_${r}_$j;
         //# end
         //# end
-        //# if apart
-        workgroupBarrier();
-        //# end
         //# for c in columns
         {
             //# for j in keys
@@ -431,9 +427,6 @@ fn key_gradient(
         //# for j in keys
         s_${r}_$j *= p_${r}_$j;
         //# end
-        //# end
-        //# if apart
-        workgroupBarrier();
         //# end
         //# for c in columns
         {

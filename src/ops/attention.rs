@@ -14,6 +14,7 @@
 //! through lse.
 
 mod backward;
+mod blocks;
 mod text;
 
 pub use backward::AttentionBackward;
@@ -22,7 +23,7 @@ use super::{Op, Operand, Recipe, Shapes, Traits, Tuning, fits_image};
 use crate::reference::Io;
 use crate::tape::{Adjoint, DType, Tape, TensorId};
 use crate::verify::{Case, CaseBuilder, Fill, HALF_BOUND};
-use text::{Pass, Text, Way};
+use text::{Pass, Way};
 
 /// The op; see the module's documentation.
 #[derive(Clone, Debug)]
@@ -214,22 +215,22 @@ impl Op for Attention {
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let layout = Layout::of(shapes, self.n_head, self.sequence);
         let pass = Pass::Forward { entropy: self.entropy };
-        let text = Text::choose(pass, &layout, device, &layout.key(self.name()));
+        let way = Way::chosen(&layout, device, &layout.key(self.name()));
         let mut bindings =
             vec![("qkv", Operand::Input(0)), ("output", Operand::Output(0)), ("lse", Operand::Output(1))];
         if self.entropy {
             bindings.push(("entropy", Operand::Output(2)));
         }
         Recipe {
-            dispatches: vec![text.dispatch(&layout, bindings)],
-            iterations: layout.iterations(),
+            dispatches: vec![way.dispatch(pass, &layout, bindings)],
+            iterations: way.iterations(&layout),
             ..Recipe::default()
         }
     }
 
     fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
         let layout = Layout::of(shapes, self.n_head, self.sequence);
-        Some(Tuning::of(layout.key(self.name()), &Way::all(&layout, device, false)))
+        Some(Tuning::of(layout.key(self.name()), &Way::all(&layout, device)))
     }
 
     fn adjoint(&self, adjoint: &mut Adjoint<'_>) {

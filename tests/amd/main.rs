@@ -31,14 +31,6 @@ struct Compiled {
     entry: &'static str,
     slots: Vec<u32>,
     f16: bool,
-    /// Columns of a head, of attention's kernels.
-    width: Option<usize>,
-}
-
-/// Columns of a head as attention's text names them.
-fn width(text: &str) -> Option<usize> {
-    let (_, rest) = text.split_once("const COLUMNS = ")?;
-    rest.split_once("u;")?.0.parse::<usize>().ok().map(|vectors| 4 * vectors)
 }
 
 /// The kernels of a GPU without matrix units, which this compiler does not know.
@@ -46,21 +38,18 @@ fn gpus() -> Vec<(&'static str, Traits)> {
     devices().into_iter().filter(|(_, device)| !device.software && device.cooperative == 0).collect()
 }
 
-/// Attention's kernels at every width of a head, for short and long sequences.
+/// Attention's kernels at widths of a head of all kinds, in every variant, for short and long sequences.
 fn take_attention(subjects: &mut Subjects, name: &str, device: &Traits) {
-    for width in [16, 32, 48, 64, 80, 96, 128, 192, 256] {
+    for width in [16, 20, 32, 48, 64, 72, 80, 96, 128, 160, 192, 224, 256] {
         for (dtype, sequence) in [(DType::F32, 16), (DType::F32, 2048), (DType::F16, 2048)] {
             if dtype == DType::F16 && !device.f16 {
                 continue;
             }
             for guided in [false, true] {
-                // Wide heads spill, which takes the compiler long: of them those that hold most, without variants.
-                let variants = width <= 64 && dtype == DType::F32 && sequence > 16;
-                if width > 64 && !(guided && sequence > 16) {
-                    continue;
-                }
                 let mut tape = Tape::new();
                 let qkv = tape.tracked_input("qkv", &[sequence, 3 * width], dtype);
+                // Evaluation asks for no entropy.
+                tape.attention(qkv, 1, sequence, false);
                 let attended = tape.attention(qkv, 1, sequence, true);
                 let entropy = attended.entropy.filter(|_| guided);
                 let mut seeds = Vec::new();
@@ -71,7 +60,8 @@ fn take_attention(subjects: &mut Subjects, name: &str, device: &Traits) {
                 }
                 tape.backward_from(&seeds);
                 let label = format!("attention, width {width}, T {sequence}, {dtype:?}, guided {guided}");
-                subjects.take(&label, &tape, name, device, variants);
+                // Of the variants, those that hold most.
+                subjects.take(&label, &tape, name, device, guided && sequence > 16);
             }
         }
     }
@@ -105,14 +95,7 @@ fn compiled(subjects: &[Subject]) -> Vec<Compiled> {
         let words = spv::write_vec(module, info, &options, Some(&pipeline)).unwrap();
         if seen.insert(words.clone()) {
             let f16 = uses_f16(module);
-            all.push(Compiled {
-                who: who.clone(),
-                words,
-                entry: kernel.entry,
-                slots,
-                f16,
-                width: width(&kernel.text),
-            });
+            all.push(Compiled { who: who.clone(), words, entry: kernel.entry, slots, f16 });
         }
     }
     all
@@ -129,13 +112,6 @@ fn drivers() -> Vec<Driver> {
         })
     };
     FAMILIES.map(open).into()
-}
-
-/// Kernels that are known to spill: attention holds whole rows of a head in the registers of one lane. Of gfx1100 this
-/// Mesa's compiler takes no more than 132 registers.
-fn may_spill(family: &str, kernel: &Compiled) -> bool {
-    let attention = ["forward", "query_gradient", "key_gradient"].contains(&kernel.entry);
-    attention && (family == "gfx1100" || kernel.width.is_some_and(|width| width > 64))
 }
 
 /// What every driver says of every kernel it can have, by the places of both; on all cores.
@@ -161,8 +137,7 @@ fn measured(drivers: &[Driver], kernels: &[Compiled]) -> BTreeMap<(usize, usize)
 }
 
 /// The committed table of GPT-2's kernels.
-fn table(drivers: &[Driver], kernels: usize, spilled: &BTreeMap<(usize, &str), (usize, u64)>) -> String {
-    let looked_at = kernels;
+fn table(drivers: &[Driver], looked_at: usize) -> String {
     let (name, device) = gpus().pop().expect("a GPU");
     let mut subjects = Subjects::default();
     for config in gpt2() {
@@ -175,19 +150,10 @@ fn table(drivers: &[Driver], kernels: usize, spilled: &BTreeMap<(usize, &str), (
          The defaults of {name} at GPT-2's smallest size, T = 1,024, in f32 and mixed precision, compiled by {} \
          without a card. `{RENEW}` makes this table; `make test` fails where it differs.\n\n\
          Estimates are the compiler's, in clocks. They take every loop for equally long: only kernels whose loops \
-         are equal compare.\n",
+         are equal compare.\n\n\
+         None of {looked_at} kernels of all models, cases and variants spills a register on any family.\n",
         drivers[0].version
     );
-    write!(
-        text,
-        "\n## Kernels that spill\n\nOf {looked_at} kernels of all models, cases and variants, attention at heads wider \
-         than 64 columns and, on gfx1100, at 64 and less; no other spills.\n\n\
-         | family | kernel | kernels that spill | registers, at most |\n| --- | --- | --- | --- |\n"
-    )
-    .unwrap();
-    for ((family, entry), (count, most)) in spilled {
-        writeln!(text, "| {} | {entry} | {count} | {most} |", FAMILIES[*family]).unwrap();
-    }
     for (at, family) in FAMILIES.iter().enumerate() {
         write!(
             text,
@@ -240,27 +206,20 @@ fn no_kernel_spills_and_the_table_is_as_committed() {
     take_attention(&mut subjects, name, &device);
     let kernels = compiled(&subjects.list);
     println!("{} kernels in {:.0} s", kernels.len(), began.elapsed().as_secs_f64());
-    let mut spilled: BTreeMap<(usize, &str), (usize, u64)> = BTreeMap::new();
     let mut complaints = Vec::new();
     for ((family, kernel), figures) in measured(&drivers, &kernels) {
         let kernel = &kernels[kernel];
         let who = format!("{}: {}", FAMILIES[family], kernel.who);
         match figures {
             Err(error) => complaints.push(format!("{who}: {error}")),
-            Ok(figures) if figures.spills() > 0 => {
-                let known = spilled.entry((family, kernel.entry)).or_default();
-                *known = (known.0 + 1, known.1.max(figures.spills()));
-                if !may_spill(FAMILIES[family], kernel) {
-                    complaints.push(format!("{who}: {figures:?}"));
-                }
-            }
+            Ok(figures) if figures.spills() > 0 => complaints.push(format!("{who}: {figures:?}")),
             Ok(_) => {}
         }
     }
-    println!("spilled: {spilled:?}; {:.0} s", began.elapsed().as_secs_f64());
+    println!("compiled for {} families after {:.0} s", FAMILIES.len(), began.elapsed().as_secs_f64());
     assert!(complaints.is_empty(), "{} kernels:\n{}", complaints.len(), complaints.join("\n"));
 
-    let table = table(&drivers, kernels.len(), &spilled);
+    let table = table(&drivers, kernels.len());
     if std::env::var_os("NORMFREE_RENEW").is_some_and(|value| value == "1") {
         std::fs::write(kept(), table).unwrap();
         return;

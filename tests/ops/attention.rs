@@ -1,8 +1,8 @@
-use super::check::{check_adjoint, check_as_gpu, check_case, check_op, check_ways, each_device};
-use crate::support::seed;
-use normfree::gpu::Gpu;
-use normfree::tape::TensorId;
-use normfree::verify::{Case, CaseBuilder, Fill, on_device};
+use super::check::{applies, check_adjoint, check_as_gpu, check_case, check_op, check_ways, each_device};
+use crate::support::{open, seed};
+use normfree::gpu::{Gpu, OpenOptions};
+use normfree::tape::{DType, TensorId};
+use normfree::verify::{Case, CaseBuilder, Fill, HALF_BOUND, on_device};
 use rand::Rng;
 
 #[test]
@@ -23,6 +23,36 @@ fn every_way_agrees_with_reference() {
 #[test]
 fn adjoint_agrees_with_central_differences() {
     check_adjoint("attention");
+}
+
+/// Heads of all widths on a GPU: with lanes that have no column, several sections of columns, chunks that are not full,
+/// and rows of a few blocks, the last not full.
+#[test]
+fn blocks_of_every_width_agree_with_reference() {
+    let seed = seed();
+    let mut gpu = open(&OpenOptions::default());
+    gpu.pretend(|traits| traits.software = false);
+    for (width, sequence, dtype, guided) in [
+        (36, 77, DType::F32, true),
+        (80, 67, DType::F16, true),
+        (112, 35, DType::F32, false),
+        (160, 37, DType::F16, false),
+        (192, 35, DType::F32, true),
+    ] {
+        let label = format!("{dtype:?} T={sequence} d={width} guided {guided}");
+        let mut case = CaseBuilder::new("attention", label, seed);
+        let qkv = case.input_of("qkv", &[sequence, 3 * width], dtype, Fill::Normal(1.0));
+        let attended = case.tape.attention(qkv, 1, sequence, true);
+        let entropy = attended.entropy.unwrap();
+        let losses = [attended.output, entropy];
+        let (losses, watched) = if guided { (&losses[..], vec![]) } else { (&losses[..1], vec![entropy]) };
+        // As in the op's cases: f32 rounds by 6e-8, in sums of up to 192 columns or 77 rows.
+        let bound = if dtype == DType::F16 { HALF_BOUND } else { 4e-6 };
+        let case = case.finish(losses, &[&watched[..], &[attended.lse]].concat(), bound);
+        if applies(&gpu, &case) {
+            check_case(&gpu, &case);
+        }
+    }
 }
 
 /// Columns of a head; the scores' factor 1/4 is exact.

@@ -1,6 +1,6 @@
 //! The gradient of causal attention with respect to its packed rows.
 
-use super::text::{Pass, Text, Way};
+use super::text::{Pass, Way};
 use super::{Layout, dot};
 use crate::ops::{Op, Operand, Recipe, Shapes, Traits, Tuning};
 use crate::reference::Io;
@@ -10,7 +10,7 @@ use crate::reference::Io;
 /// p_ij = e^(s_ij - lse_i), dP_ij = d_output_i . v_j, delta_i = d_output_i . output_i,
 /// dS_ij = p_ij (dP_ij - delta_i); dq_i = sum_j dS_ij k_j / sqrt(width), dk_j = sum_i dS_ij q_i / sqrt(width),
 /// dv_j = sum_i p_ij d_output_i (Dao et al. 2022). Two dispatches, the first walking keys, the second queries:
-/// each row is written by one lane, so nothing is added atomically.
+/// each row is written once, so nothing is added atomically.
 ///
 /// Of H_i = -sum_j p_ij ln p_ij the derivative is -p_ij (ln p_ij + H_i), and ln p_ij = s_ij - lse_i: so
 /// dS_ij = p_ij (dP_ij - (delta_i + g_i H_i) - g_i (s_ij - lse_i)). Only lse and H are kept of a row.
@@ -78,20 +78,20 @@ impl Op for AttentionBackward {
         let mut with_output = shared.clone();
         with_output.push(("output", Operand::Input(1)));
         with_output.extend(guided.then_some(("entropy", Operand::Input(4))));
-        let text = |pass| Text::choose(pass, &layout, device, &layout.key(self.name()));
+        let way = Way::chosen(&layout, device, &layout.key(self.name()));
         Recipe {
             dispatches: vec![
-                text(Pass::QueryGradient { guided }).dispatch(&layout, with_output),
-                text(Pass::KeyGradient { guided }).dispatch(&layout, shared),
+                way.dispatch(Pass::QueryGradient { guided }, &layout, with_output),
+                way.dispatch(Pass::KeyGradient { guided }, &layout, shared),
             ],
             scratch: vec![shapes.input_elements(2)],
-            iterations: layout.iterations(),
+            iterations: way.iterations(&layout),
         }
     }
 
     fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
         let layout = Layout::of(shapes, self.n_head, self.sequence);
-        Some(Tuning::of(layout.key(self.name()), &Way::all(&layout, device, true)))
+        Some(Tuning::of(layout.key(self.name()), &Way::all(&layout, device)))
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {

@@ -1,6 +1,7 @@
-//! Chooses the shape of the kernels' text for a head's width and a device.
+//! Chooses the kernels' text for a head's width and a device; writes that of software drivers.
 
 use super::Layout;
+use super::blocks::Blocks;
 use crate::ops::unroll::unroll;
 use crate::ops::{Binding, Dispatch, Kernel, Operand, Traits, Tuning, axis, element};
 use std::fmt;
@@ -14,7 +15,7 @@ pub(super) enum Pass {
 }
 
 impl Pass {
-    fn entry(self) -> &'static str {
+    pub fn entry(self) -> &'static str {
         match self {
             Self::Forward { .. } => "forward",
             Self::QueryGradient { .. } => "query_gradient",
@@ -31,19 +32,32 @@ impl Pass {
         }
     }
 
-    fn is_gradient(self) -> bool {
+    pub fn is_gradient(self) -> bool {
         !matches!(self, Self::Forward { .. })
     }
 
+    pub fn is_key_gradient(self) -> bool {
+        matches!(self, Self::KeyGradient { .. })
+    }
+
     /// Whether a gradient arrives at the entropy.
-    fn guided(self) -> bool {
+    pub fn guided(self) -> bool {
         matches!(self, Self::QueryGradient { guided: true } | Self::KeyGradient { guided: true })
     }
 }
 
-/// How lanes share the work of all three walks. Which one a row gets changes none of its sums.
+/// How a device computes all three walks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Way {
+pub(super) enum Way {
+    /// As software drivers do: a row belongs to one lane.
+    Rows(Rows),
+    /// As GPUs do.
+    Blocks(Blocks),
+}
+
+/// How lanes share the work where a row belongs to one. Which one it gets changes none of its sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rows {
     /// The other side's rows come by subgroup shuffles, not through workgroup memory.
     shuffle: bool,
     lanes: usize,
@@ -51,54 +65,73 @@ pub(super) struct Way {
     rows: usize,
     /// Rows of the other side that are taken at once.
     keys: usize,
-    /// A barrier stands before a gradient's sums.
-    apart: bool,
 }
 
 impl Way {
-    /// The ways of a device in the forward pass, or for both gradients; the first is the one taken unasked.
-    pub fn all(layout: &Layout, device: &Traits, gradient: bool) -> Vec<Self> {
-        // Twice the rows of a wide head leave the registers of any device.
-        let narrow = layout.width <= 64;
-        if device.software && device.lanes >= 4 {
-            // Two rows share what is read of the other side: a quarter faster on two cores of AVX2.
-            let rows = if narrow { &[2, 1][..] } else { &[1] };
-            let lanes = device.lanes as usize;
-            return rows
-                .iter()
-                .map(|&rows| Self { shuffle: true, lanes, rows, keys: lanes, apart: false })
-                .collect();
-        }
-        // The text grows with columns x keys, and some compilers' time with its square.
-        let most = match layout.width {
-            ..=64 => 8,
-            65..=128 => 4,
-            _ => 2,
-        };
-        let tiles = |lanes, rows, keys, apart| Self { shuffle: false, lanes, rows, keys, apart };
+    /// The variants of a device; the first is the default.
+    pub fn all(layout: &Layout, device: &Traits) -> Vec<Self> {
         if device.software {
-            let mut ways = [64, 32, 128].map(|lanes| tiles(lanes, 1, most, false)).to_vec();
-            ways.extend(narrow.then_some(tiles(64, 2, most, false)));
-            return ways;
+            Rows::all(layout, device).into_iter().map(Self::Rows).collect()
+        } else {
+            Blocks::all(layout, device).into_iter().map(Self::Blocks).collect()
         }
-        if !gradient {
-            let mut ways = [64, 32, 128].map(|lanes| tiles(lanes, 1, most, false)).to_vec();
-            ways.push(tiles(64, 1, most / 2, false));
-            ways.extend(narrow.then_some(tiles(64, 2, most, false)));
-            return ways;
+    }
+
+    /// The one that was chosen under that key.
+    pub fn chosen(layout: &Layout, device: &Traits, key: &str) -> Self {
+        Tuning::chosen(key, &Self::all(layout, device), device)
+    }
+
+    /// Turns of the loops of one lane, at most.
+    pub fn iterations(&self, layout: &Layout) -> usize {
+        match self {
+            Self::Rows(_) => layout.iterations(),
+            Self::Blocks(blocks) => blocks.iterations(layout),
         }
-        // With twice as many rows of the other side, or two rows of its own, a wide head's gradient leaves the registers.
-        let few = most / 2;
-        let mut ways = [64, 32, 128].map(|lanes| tiles(lanes, 1, few, true)).to_vec();
-        if layout.width <= 32 {
-            ways.extend([tiles(64, 1, most, true), tiles(64, 2, few, true)]);
+    }
+
+    /// The dispatch over all rows of all heads.
+    pub fn dispatch(&self, pass: Pass, layout: &Layout, bindings: Vec<Binding>) -> Dispatch {
+        match self {
+            Self::Rows(rows) => Text::of(pass, layout, rows).dispatch(layout, bindings),
+            Self::Blocks(blocks) => blocks.dispatch(pass, layout, bindings),
         }
-        ways.extend((few > 1).then_some(tiles(64, 1, few / 2, true)));
-        ways
     }
 }
 
 impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rows(rows) => rows.fmt(f),
+            Self::Blocks(blocks) => blocks.fmt(f),
+        }
+    }
+}
+
+impl Rows {
+    fn all(layout: &Layout, device: &Traits) -> Vec<Self> {
+        // Twice the rows of a wide head leave the registers of any device.
+        let narrow = layout.width <= 64;
+        if device.lanes >= 4 {
+            // Two rows share what is read of the other side: a quarter faster on two cores of AVX2.
+            let rows = if narrow { &[2, 1][..] } else { &[1] };
+            let lanes = device.lanes as usize;
+            return rows.iter().map(|&rows| Self { shuffle: true, lanes, rows, keys: lanes }).collect();
+        }
+        // The text grows with columns x keys, and some compilers' time with its square.
+        let keys = match layout.width {
+            ..=64 => 8,
+            65..=128 => 4,
+            _ => 2,
+        };
+        let tiles = |lanes, rows| Self { shuffle: false, lanes, rows, keys };
+        let mut all = vec![tiles(64, 1), tiles(32, 1), tiles(128, 1)];
+        all.extend(narrow.then_some(tiles(64, 2)));
+        all
+    }
+}
+
+impl fmt::Display for Rows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let by = if self.shuffle { "shuffles" } else { "tiles" };
         write!(f, "{} rows a lane, {} lanes, by {by}", self.rows, self.lanes)?;
@@ -122,55 +155,40 @@ pub(super) struct Text {
     rows: usize,
     keys: usize,
     tile: usize,
-    /// A barrier stands before a gradient's sums.
-    apart: bool,
 }
 
 /// Bytes of workgroup memory a kernel may use anywhere (WebGPU's floor).
 const WORKGROUP_BYTES: usize = 16 << 10;
-/// Registers of four bytes that one lane may fill before a GPU spills them.
+/// Registers of four bytes that one lane may fill.
 const REGISTERS: usize = 160;
 
 impl Text {
-    /// The text for a device.
-    pub fn choose(pass: Pass, layout: &Layout, device: &Traits, key: &str) -> Self {
-        let way = Tuning::chosen(key, &Way::all(layout, device, pass.is_gradient()), device);
-        if way.shuffle { Self::shuffle(pass, layout, &way) } else { Self::tiled(pass, layout, &way) }
+    fn of(pass: Pass, layout: &Layout, way: &Rows) -> Self {
+        if way.shuffle { Self::shuffle(pass, layout, way) } else { Self::tiled(pass, layout, way) }
     }
 
-    /// Rows in registers, for drivers that run on a CPU.
-    fn shuffle(pass: Pass, layout: &Layout, way: &Way) -> Self {
-        let Way { lanes, rows, .. } = *way;
+    /// Rows in registers.
+    fn shuffle(pass: Pass, layout: &Layout, way: &Rows) -> Self {
+        let Rows { lanes, rows, .. } = *way;
         let images = layout.fits_images();
         let half = layout.half;
-        Self {
-            pass,
-            shuffle: true,
-            held: true,
-            images,
-            half,
-            lanes,
-            rows,
-            keys: lanes,
-            tile: lanes,
-            apart: false,
-        }
+        Self { pass, shuffle: true, held: true, images, half, lanes, rows, keys: lanes, tile: lanes }
     }
 
-    /// Tiles in workgroup memory, for every GPU.
-    fn tiled(pass: Pass, layout: &Layout, way: &Way) -> Self {
+    /// Tiles in workgroup memory, where there are no subgroups.
+    fn tiled(pass: Pass, layout: &Layout, way: &Rows) -> Self {
         // Two rows of a head's width, lse and delta; the entropy's gradient.
         let bytes = 2 * layout.width * 4 + if pass.guided() { 12 } else { 8 };
         let fit = (WORKGROUP_BYTES / bytes).min(64);
         let (sums, read) = pass.kept();
-        let Way { lanes, rows, keys, apart, .. } = *way;
+        let Rows { lanes, rows, keys, .. } = *way;
         let held = rows * (sums + read) * layout.width <= REGISTERS;
         let (half, tile) = (layout.half, fit / keys * keys);
-        Self { pass, shuffle: false, held, images: false, half, lanes, rows, keys, tile, apart }
+        Self { pass, shuffle: false, held, images: false, half, lanes, rows, keys, tile }
     }
 
     /// The dispatch over all rows of all heads.
-    pub fn dispatch(&self, layout: &Layout, mut bindings: Vec<Binding>) -> Dispatch {
+    fn dispatch(&self, layout: &Layout, mut bindings: Vec<Binding>) -> Dispatch {
         /// Numbers of a row, which are no image.
         const NUMBERS: [&str; 3] = ["lse", "entropy", "d_entropy"];
         for (name, operand) in &mut bindings {
@@ -206,7 +224,6 @@ impl Text {
             ("images", self.images),
             ("entropy", self.pass == Pass::Forward { entropy: true }),
             ("guided", self.pass.guided()),
-            ("apart", self.apart),
         ]);
         let texts = [
             ("element", element::scalar(self.half)),

@@ -1,0 +1,356 @@
+// Causal attention, the entropy of every row of it, and its gradients, as products of blocks in workgroup memory.
+// What a lane keeps in registers does not grow with the width of a head but for its share of the sums.
+//
+// A template: `//#` lines are carried out by src/ops/unroll.rs. A workgroup holds ROWS rows of one side (forward and
+// query_gradient: queries; key_gradient: keys) and walks the other side in blocks of KEYS rows. Its lanes stand in a
+// grid, `across` by `down`. A lane makes the scores of its rows (down, down + DOWN, ..) and its rows of the other side
+// (across, across + ACROSS, ..), and the sums of the same rows in its columns (across, across + ACROSS, ..). Both
+// factors of the scores pass through workgroup memory DEPTH columns at a time, the rows that are summed a section of
+// WIDE columns at a time. Rows there have an odd number of vec4s, so that lanes below one another meet other banks.
+// Flags: forward | query_gradient | key_gradient; entropy; guided (a gradient arrives at the entropy as well).
+// Numbers: columns (vec4s of a head's row), lanes, across, rows and keys (of a lane), depth, sections, each (vec4s of a
+// section that a lane sums), spare (vec4s of workgroup memory that nothing uses), four; fill, refill and broadfill
+// (vec4s that a lane puts into workgroup memory at a time: of this side, of the other, of a section).
+// Texts: element, how qkv, output and their gradients are stored, and narrow, what turns vec4<f32> into it; scores and
+// slopes (products of rows), from scores.wgsl; sums, from sums.wgsl.
+
+override HEADS: u32; // H
+override SEQUENCE: u32; // T
+override SCALE: f32; // 1 / sqrt(head width)
+
+const COLUMNS = ${columns}u;
+const LANES = ${lanes}u;
+const ACROSS = ${across}u;
+const DOWN = LANES / ACROSS;
+const ROWS = ${rows}u * DOWN;
+const KEYS = ${keys}u * ACROSS;
+const DEPTH = ${depth}u;
+const WIDE = ${each}u * ACROSS;
+const NARROW = DEPTH | 1u; // vec4s from row to row: of factors of the scores
+const BROAD = WIDE | 1u; // of rows that are summed
+const WEIGHTS = (KEYS / 4u) | 1u; // of their weights
+const MASKED = -1e30; // the score of a later key: finite, because WGSL has no infinities
+const EXPONENT = 0x7f800000u; // all ones in whatever is not finite
+
+@group(0) @binding(0) var<storage, read> qkv: array<vec4<$element>>; // [B*T, 3*H*COLUMNS]: q | k | v
+//# if forward
+@group(0) @binding(1) var<storage, read_write> output: array<vec4<$element>>; // [B*T, H*COLUMNS]
+@group(0) @binding(2) var<storage, read_write> lse: array<f32>; // [B, H, T]: log of the sum of e^score
+//# if entropy
+@group(0) @binding(3) var<storage, read_write> entropy: array<f32>; // [B, H, T], nats
+//# end
+//# else
+@group(0) @binding(1) var<storage, read> lse: array<f32>; // [B, H, T]
+@group(0) @binding(2) var<storage, read> d_output: array<vec4<$element>>; // [B*T, H*COLUMNS]
+@group(0) @binding(3) var<storage, read_write> d_qkv: array<vec4<$element>>; // [B*T, 3*H*COLUMNS]
+//# if query_gradient
+@group(0) @binding(4) var<storage, read> output: array<vec4<$element>>; // [B*T, H*COLUMNS]
+@group(0) @binding(5) var<storage, read_write> delta: array<f32>; // [B, H, T]: sum of d_output * output
+//# if guided
+@group(0) @binding(6) var<storage, read> entropy: array<f32>; // [B, H, T], nats
+//# end
+//# else
+@group(0) @binding(4) var<storage, read> delta: array<f32>; // [B, H, T]
+//# end
+//# if guided
+@group(0) @binding(7) var<storage, read> d_entropy: array<f32>; // [B, H, T]; delta then holds d_entropy * entropy as well
+//# end
+//# end
+
+var<workgroup> own: array<vec4<f32>, ROWS * max(NARROW, WEIGHTS) + ${spare}u>; // factors, or weights, of this side's rows
+var<workgroup> other: array<vec4<f32>, KEYS * max(NARROW, BROAD)>; // rows of the other side
+//# if key_gradient
+//# else
+var<workgroup> gathered: array<vec4<f32>, ROWS * ACROSS / 4u>; // a number of each lane for each of its rows
+//# end
+
+// The vec4 of a head's row: `at` holds the head's first column and the first row of its batch element. Rows past the
+// end read the last row instead: what lies behind a tensor may be anything.
+fn q_at(at: vec2<u32>, row: u32, column: u32) -> vec4<f32> {
+    let start = (at.y + min(row, SEQUENCE - 1u)) * 3u * HEADS * COLUMNS;
+    return vec4<f32>(qkv[start + at.x + column]) * SCALE;
+}
+
+fn k_at(at: vec2<u32>, row: u32, column: u32) -> vec4<f32> {
+    let start = ((at.y + min(row, SEQUENCE - 1u)) * 3u + 1u) * HEADS * COLUMNS;
+    return vec4<f32>(qkv[start + at.x + column]);
+}
+
+fn v_at(at: vec2<u32>, row: u32, column: u32) -> vec4<f32> {
+    let start = ((at.y + min(row, SEQUENCE - 1u)) * 3u + 2u) * HEADS * COLUMNS;
+    return vec4<f32>(qkv[start + at.x + column]);
+}
+
+//# if forward
+//# else
+fn g_at(at: vec2<u32>, row: u32, column: u32) -> vec4<f32> {
+    let start = (at.y + min(row, SEQUENCE - 1u)) * HEADS * COLUMNS;
+    return vec4<f32>(d_output[start + at.x + column]);
+}
+//# end
+
+//# if query_gradient
+fn output_at(at: vec2<u32>, row: u32, column: u32) -> vec4<f32> {
+    let start = (at.y + min(row, SEQUENCE - 1u)) * HEADS * COLUMNS;
+    return vec4<f32>(output[start + at.x + column]);
+}
+//# end
+
+//# if key_gradient
+//# else
+// Makes a number known to all lanes of a row; the next reader waits for a barrier.
+fn gather(row: u32, across: u32, number: f32) {
+    gathered[row * (ACROSS / 4u) + across / 4u][across % 4u] = number;
+}
+
+fn gathered_sum(row: u32) -> f32 {
+    var sum = vec4<f32>();
+    for (var n = 0u; n < ACROSS / 4u; n += 1u) {
+        sum += gathered[row * (ACROSS / 4u) + n];
+    }
+    return (sum.x + sum.y) + (sum.z + sum.w);
+}
+//# end
+
+//# if forward
+fn gathered_most(row: u32) -> f32 {
+    var most = gathered[row * (ACROSS / 4u)];
+    for (var n = 1u; n < ACROSS / 4u; n += 1u) {
+        most = max(most, gathered[row * (ACROSS / 4u) + n]);
+    }
+    return max(max(most.x, most.y), max(most.z, most.w));
+}
+//# end
+
+// group: block of rows, head, batch element.
+@compute @workgroup_size(LANES)
+//# if forward
+fn forward(
+//# end
+//# if query_gradient
+fn query_gradient(
+//# end
+//# if key_gradient
+fn key_gradient(
+//# end
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let at = vec2(group.y * COLUMNS, group.z * SEQUENCE);
+    let line = (group.z * HEADS + group.y) * SEQUENCE; // the first row's place in lse, entropy and delta
+    let first = group.x * ROWS;
+    let across = lane % ACROSS;
+    let down = lane / ACROSS;
+
+    //# for r in rows
+    let row_$r = down + ${r}u * DOWN; // in the workgroup
+    let i_$r = first + row_$r;
+    let near_$r = min(i_$r, SEQUENCE - 1u);
+    //# if forward
+    var peak_$r = MASKED;
+    var sum_$r = 0.0; // of this lane's keys, as are the next two
+    var moment_$r = 0.0; // sum of e^(s - peak) * (s - peak)
+    var broken_$r = 0.0; // 1 once a score was not finite
+    //# end
+    //# for s in sections
+    //# for m in each
+    var x_${r}_${s}_$m = vec4<f32>();
+    //# if key_gradient
+    var y_${r}_${s}_$m = vec4<f32>();
+    //# end
+    //# end
+    //# end
+    //# end
+
+    //# if query_gradient
+    //# for r in rows
+    {
+        var part = 0.0;
+        for (var c = across; c < COLUMNS; c += ACROSS) {
+            part += dot(g_at(at, i_$r, c), output_at(at, i_$r, c));
+        }
+        gather(row_$r, across, part);
+    }
+    //# end
+    workgroupBarrier();
+    //# for r in rows
+    let lse_$r = lse[line + near_$r];
+    //# if guided
+    let guide_$r = d_entropy[line + near_$r];
+    let delta_$r = gathered_sum(row_$r) + guide_$r * entropy[line + near_$r];
+    //# else
+    let delta_$r = gathered_sum(row_$r);
+    //# end
+    //# end
+    //# end
+
+    //# if key_gradient
+    let end = SEQUENCE;
+    for (var block = first / KEYS * KEYS; block < end; block += KEYS) {
+    //# else
+    let end = min(first + ROWS, SEQUENCE);
+    for (var block = 0u; block < end; block += KEYS) {
+    //# end
+        //# for r in rows
+        //# for j in keys
+        var s_${r}_$j = 0.0;
+        //# end
+        //# end
+        //# insert scores
+
+        //# if forward
+        //# for r in rows
+        {
+            var all = 0.0;
+            var peak = MASKED;
+            //# for j in keys
+            s_${r}_$j = select(MASKED, s_${r}_$j, block + across + ${j}u * ACROSS <= i_$r);
+            all += s_${r}_$j;
+            peak = max(peak, s_${r}_$j);
+            //# end
+            broken_$r = select(broken_$r, 1.0, (bitcast<u32>(all) & EXPONENT) == EXPONENT);
+            gather(row_$r, across, peak);
+        }
+        //# end
+        workgroupBarrier();
+        //# for r in rows
+        var scale_$r = 0.0; // of what was summed before this block
+        {
+            let peak = max(peak_$r, gathered_most(row_$r));
+            let step = peak_$r - peak;
+            scale_$r = exp(step);
+            //# if entropy
+            moment_$r = scale_$r * (moment_$r + step * sum_$r);
+            //# end
+            sum_$r *= scale_$r;
+            peak_$r = peak;
+            //# for j in keys
+            {
+                let t = s_${r}_$j - peak;
+                s_${r}_$j = exp(t);
+                sum_$r += s_${r}_$j;
+                //# if entropy
+                moment_$r += s_${r}_$j * t;
+                //# end
+            }
+            //# end
+        }
+        //# for s in sections
+        //# for m in each
+        x_${r}_${s}_$m *= scale_$r;
+        //# end
+        //# end
+        //# end
+        //# insert sums
+        //# else
+
+        // Gradients of the probabilities, then of the scores.
+        //# for r in rows
+        //# for j in keys
+        var p_${r}_$j = 0.0;
+        //# end
+        //# end
+        //# insert slopes
+        //# for j in keys
+        {
+            let at_$j = block + across + ${j}u * ACROSS;
+            //# if key_gradient
+            let other_$j = line + min(at_$j, SEQUENCE - 1u);
+            let lse_row = lse[other_$j];
+            let delta_row = delta[other_$j];
+            //# if guided
+            let guide_row = d_entropy[other_$j];
+            //# end
+            //# end
+            //# for r in rows
+            {
+                //# if query_gradient
+                let log_p = s_${r}_$j - lse_$r;
+                let p = select(0.0, exp(log_p), at_$j <= i_$r);
+                //# if guided
+                s_${r}_$j = p * (p_${r}_$j - delta_$r - guide_$r * log_p);
+                //# else
+                s_${r}_$j = p * (p_${r}_$j - delta_$r);
+                //# end
+                //# else
+                let log_p = s_${r}_$j - lse_row;
+                let p = select(0.0, exp(log_p), at_$j >= i_$r && at_$j < SEQUENCE);
+                //# if guided
+                s_${r}_$j = p * (p_${r}_$j - delta_row - guide_row * log_p);
+                //# else
+                s_${r}_$j = p * (p_${r}_$j - delta_row);
+                //# end
+                p_${r}_$j = p;
+                //# end
+            }
+            //# end
+        }
+        //# end
+        //# insert sums
+        //# end
+    }
+
+    //# if forward
+    // The lanes of a row put together what they have summed, at a maximum they share.
+    //# for r in rows
+    workgroupBarrier();
+    gather(row_$r, across, sum_$r);
+    workgroupBarrier();
+    let total_$r = gathered_sum(row_$r);
+    workgroupBarrier();
+    gather(row_$r, across, broken_$r);
+    workgroupBarrier();
+    let broken_all_$r = select(0u, EXPONENT, gathered_sum(row_$r) > 0.0);
+    //# if entropy
+    workgroupBarrier();
+    gather(row_$r, across, moment_$r);
+    workgroupBarrier();
+    let moment_all_$r = gathered_sum(row_$r);
+    //# end
+    //# end
+    //# end
+
+    //# for r in rows
+    if i_$r < SEQUENCE {
+        //# if forward
+        let share_$r = 1.0 / total_$r;
+        let log_sum_$r = log(total_$r);
+        let out_$r = (at.y + i_$r) * HEADS * COLUMNS + at.x;
+        //# for s in sections
+        //# for m in each
+        if ${s}u * WIDE + ${m}u * ACROSS + across < COLUMNS {
+            output[out_$r + ${s}u * WIDE + ${m}u * ACROSS + across] = ${narrow}(x_${r}_${s}_$m * share_$r);
+        }
+        //# end
+        //# end
+        if across == 0u {
+            lse[line + i_$r] = bitcast<f32>(bitcast<u32>(peak_$r + log_sum_$r) | broken_all_$r);
+            //# if entropy
+            let nats = max(log_sum_$r - moment_all_$r * share_$r, 0.0);
+            entropy[line + i_$r] = bitcast<f32>(bitcast<u32>(nats) | broken_all_$r);
+            //# end
+        }
+        //# else
+        let out_$r = (at.y + i_$r) * 3u * HEADS * COLUMNS + at.x;
+        //# for s in sections
+        //# for m in each
+        if ${s}u * WIDE + ${m}u * ACROSS + across < COLUMNS {
+            let c = out_$r + ${s}u * WIDE + ${m}u * ACROSS + across;
+            //# if key_gradient
+            d_qkv[c + HEADS * COLUMNS] = ${narrow}(x_${r}_${s}_$m);
+            d_qkv[c + 2u * HEADS * COLUMNS] = ${narrow}(y_${r}_${s}_$m);
+            //# else
+            d_qkv[c] = ${narrow}(x_${r}_${s}_$m * SCALE);
+            //# end
+        }
+        //# end
+        //# end
+        //# if query_gradient
+        if across == 0u {
+            delta[line + i_$r] = delta_$r;
+        }
+        //# end
+        //# end
+    }
+    //# end
+}

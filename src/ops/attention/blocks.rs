@@ -1,0 +1,214 @@
+//! Attention as a GPU computes it: products of blocks in workgroup memory, for heads of any width.
+
+use super::Layout;
+use super::text::Pass;
+use crate::ops::unroll::unroll;
+use crate::ops::{Binding, Dispatch, Kernel, Traits, axis, element};
+use std::fmt;
+
+/// How a workgroup's lanes share its blocks; see `shaders/attention/blocks.wgsl`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Blocks {
+    lanes: usize,
+    /// Columns of the grid in which the lanes stand.
+    across: usize,
+    /// Rows of one lane, at most.
+    rows: usize,
+    /// Rows of the other side that one lane takes at once.
+    keys: usize,
+    /// vec4s of a section that a lane sums.
+    each: usize,
+    /// Bytes of workgroup memory, at least. What is not used keeps other workgroups off the same processor: fewer of
+    /// them find more of what they read in its cache.
+    memory: usize,
+}
+
+/// Bytes of workgroup memory a kernel may use anywhere (WebGPU's floor).
+const WORKGROUP_BYTES: usize = 16 << 10;
+/// Bytes that the variant takes which keeps other workgroups off, and those that a device must have.
+const MUCH: usize = 28 << 10;
+const NEEDED: usize = 32 << 10;
+/// Bytes of a vec4<f32>.
+const VECTOR: usize = 16;
+
+impl Blocks {
+    /// The variants of a device; the first is the default.
+    pub fn all(layout: &Layout, device: &Traits) -> Vec<Self> {
+        // Lanes, across, rows, keys, each. A wide head's sums are shared by more lanes of a row.
+        let shapes: &[[usize; 5]] = match layout.width / 4 {
+            ..=4 => &[[64, 4, 4, 4, 1], [64, 4, 2, 4, 1], [128, 8, 4, 4, 1], [64, 8, 2, 2, 1]],
+            5..=7 => &[[128, 8, 4, 4, 1], [64, 8, 4, 2, 1], [128, 8, 2, 4, 2], [64, 8, 2, 2, 1]],
+            8..=24 => {
+                &[[128, 8, 4, 4, 1], [256, 8, 2, 4, 1], [64, 8, 4, 2, 1], [128, 8, 2, 4, 2], [64, 8, 2, 2, 1]]
+            }
+            _ => &[
+                [128, 16, 4, 2, 1],
+                [256, 16, 2, 2, 1],
+                [128, 8, 2, 4, 2],
+                [128, 16, 2, 2, 1],
+                [64, 8, 2, 2, 1],
+            ],
+        };
+        let of = |&[lanes, across, rows, keys, each]: &[usize; 5]| Self {
+            lanes,
+            across,
+            rows,
+            keys,
+            each,
+            memory: 0,
+        };
+        let mut all: Vec<Self> = shapes.iter().map(of).collect();
+        all.retain(|blocks| blocks.lanes <= device.max_invocations as usize);
+        if device.workgroup_memory as usize >= NEEDED {
+            all.push(Self { memory: MUCH, ..all[0] });
+        }
+        all
+    }
+
+    /// The same with as few rows a lane as keep a pass in the registers of every device.
+    ///
+    /// The bounds are what AMD's compiler was seen to fit into 128 registers (`tests/amd`); a part of these holds
+    /// addresses, and what is on its way into workgroup memory.
+    fn fitted(mut self, pass: Pass, columns: usize) -> Self {
+        let kept = if pass.is_key_gradient() { 2 } else { 1 };
+        while self.rows > 1 {
+            let sums = 4 * kept * self.rows * self.sections(columns) * self.each;
+            let most = if self.rows * self.keys >= 16 { 32 } else { 64 };
+            if sums <= most {
+                break;
+            }
+            self.rows /= 2;
+        }
+        self
+    }
+
+    fn down(&self) -> usize {
+        self.lanes / self.across
+    }
+
+    /// Sections of a head's row of so many vec4s.
+    fn sections(&self, columns: usize) -> usize {
+        columns.div_ceil(self.each * self.across)
+    }
+
+    /// Turns of the loops of one lane, at most: over blocks of the other side; in them over the chunks of the scores'
+    /// columns, over the columns of a chunk, and for each section over its rows; and before them over columns.
+    pub fn iterations(&self, layout: &Layout) -> usize {
+        let columns = layout.width / 4;
+        let keys = self.keys * self.across;
+        let block = 2 * (columns.div_ceil(depth(columns)) + columns)
+            + 2 * self.sections(columns) * keys / 4
+            + self.rows * self.across / 4;
+        layout.sequence.div_ceil(keys) * (1 + block) + self.rows * columns
+    }
+
+    /// The dispatch over all rows of all heads.
+    pub fn dispatch(&self, pass: Pass, layout: &Layout, bindings: Vec<Binding>) -> Dispatch {
+        let columns = layout.width / 4;
+        let blocks = self.fitted(pass, columns);
+        let constants = [
+            ("HEADS", layout.n_head as f64),
+            ("SEQUENCE", layout.sequence as f64),
+            ("SCALE", layout.scale()),
+        ];
+        let text = blocks.wgsl(pass, columns, layout.half);
+        let kernel = Kernel::new(element::fragments(layout.half), &text, pass.entry(), &constants);
+        let groups = [layout.sequence.div_ceil(blocks.rows * blocks.down()), layout.n_head, layout.batch];
+        Dispatch { kernel, bindings, groups: groups.map(axis) }
+    }
+
+    /// The numbers of the text. Loads into workgroup memory are shared evenly by all lanes.
+    fn numbers(&self, pass: Pass, columns: usize) -> Vec<(&'static str, usize)> {
+        let Self { lanes, across, rows, keys, each, memory } = *self;
+        let (down, depth) = (self.down(), depth(columns));
+        let evenly = |vectors: usize| {
+            assert!(vectors.is_multiple_of(lanes), "{self} over {columns} vec4s: {vectors} of {lanes} lanes");
+            vectors / lanes
+        };
+        // As the text has them.
+        let weights = (keys * across / 4) | 1;
+        let broad = (each * across) | 1;
+        let gathered = if pass.is_key_gradient() { 0 } else { rows * down * across / 4 };
+        let own = rows * down * weights.max(depth | 1);
+        let used = own + keys * across * broad.max(depth | 1) + gathered;
+        assert!(used * VECTOR <= WORKGROUP_BYTES, "{self} takes {} bytes of workgroup memory", used * VECTOR);
+        vec![
+            ("columns", columns),
+            ("lanes", lanes),
+            ("across", across),
+            ("rows", rows),
+            ("keys", keys),
+            ("each", each),
+            ("depth", depth),
+            ("sections", self.sections(columns)),
+            ("spare", (memory / VECTOR).saturating_sub(used)),
+            ("four", 4),
+            ("fill", evenly(rows * down * depth)),
+            ("refill", evenly(keys * across * depth)),
+            ("broadfill", evenly(keys * across * each * across)),
+        ]
+    }
+
+    fn wgsl(&self, pass: Pass, columns: usize, half: bool) -> String {
+        let numbers = self.numbers(pass, columns);
+        // Adds products of rows of both sides to `sum`, whose rows are read by the functions of these names.
+        let scores = |sum: &str, mine: &str, theirs: &str| {
+            let texts = [("sum", sum), ("mine", mine), ("theirs", theirs)].map(|(n, t)| (n, t.to_owned()));
+            unroll(include_str!("../../../shaders/attention/scores.wgsl"), &numbers, &[], &texts)
+        };
+        // Adds the other side's rows, weighted, to `sum`; the first section puts the weights where all lanes find them.
+        let sums = |sum: &str, weight: &str, theirs: &str| {
+            let section = |s: usize| {
+                let texts = [("sum", sum), ("weight", weight), ("theirs", theirs)];
+                let texts = texts.map(|(name, text)| (name, text.to_owned()));
+                // Forward, a barrier stands before these already.
+                let free = s == 0 && !pass.is_gradient();
+                let numbers = [&numbers[..], &[("s", s)]].concat();
+                let flags = [("first", s == 0), ("free", free)];
+                unroll(include_str!("../../../shaders/attention/sums.wgsl"), &numbers, &flags, &texts)
+            };
+            (0..self.sections(columns)).map(section).collect::<String>()
+        };
+        let (products, slopes, totals) = match pass {
+            Pass::Forward { .. } => (scores("s", "q_at", "k_at"), String::new(), sums("x", "s", "v_at")),
+            Pass::QueryGradient { .. } => {
+                (scores("s", "q_at", "k_at"), scores("p", "g_at", "v_at"), sums("x", "s", "k_at"))
+            }
+            Pass::KeyGradient { .. } => (
+                scores("s", "k_at", "q_at"),
+                scores("p", "v_at", "g_at"),
+                sums("y", "p", "g_at") + &sums("x", "s", "q_at"),
+            ),
+        };
+        let texts = [
+            ("element", element::scalar(half)),
+            ("narrow", element::narrow(half, 4)),
+            ("scores", products),
+            ("slopes", slopes),
+            ("sums", totals),
+        ];
+        let entries = ["forward", "query_gradient", "key_gradient"];
+        let mut flags = entries.map(|entry| (entry, entry == pass.entry())).to_vec();
+        flags.extend([("entropy", pass == Pass::Forward { entropy: true }), ("guided", pass.guided())]);
+        unroll(include_str!("../../../shaders/attention/blocks.wgsl"), &numbers, &flags, &texts)
+    }
+}
+
+/// vec4s of the scores' columns that are in workgroup memory at a time.
+fn depth(columns: usize) -> usize {
+    if columns < 8 { 4 } else { 8 }
+}
+
+impl fmt::Display for Blocks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (rows, keys) = (self.rows * self.down(), self.keys * self.across);
+        write!(f, "blocks of {rows} rows by {keys}, {} lanes, {} across", self.lanes, self.across)?;
+        if self.each > 1 {
+            write!(f, ", {} columns", self.each * self.across * 4)?;
+        }
+        if self.memory > 0 {
+            write!(f, ", {} KiB", self.memory >> 10)?;
+        }
+        Ok(())
+    }
+}
