@@ -91,9 +91,12 @@ fn chromes_compiler_accepts_every_kernel() {
     let (mut kernels, mut who): (Vec<Kernel>, Vec<String>) =
         subjects.list.into_iter().map(|subject| (subject.kernel, subject.who)).unzip();
     // What measures a device.
-    let lanes = include_str!("../../shaders/shared/probe.wgsl");
+    let subgroups = Traits { lanes: 32, ..Traits::floor() };
+    for kernel in normfree::gpu::probes(0, &subgroups) {
+        kernels.push(kernel);
+        who.push("a probe of subgroups".to_owned());
+    }
     let measuring = [
-        ("the probe of lanes", Kernel::new(&[], lanes, "probe", &[])),
         ("the ceiling of arithmetic in f32", ceilings::arithmetic_kernel(false, 4, 16).0),
         ("the ceiling of arithmetic in f16", ceilings::arithmetic_kernel(true, 4, 16).0),
         ("the ceiling of memory", ceilings::copy_kernel(1000, 4).0),
