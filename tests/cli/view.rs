@@ -139,6 +139,15 @@ fn a_person_sees_it_and_presses_q() {
         std::thread::sleep(Duration::from_millis(20));
     }
     terminal.resize(24, 80);
+    // Who presses a key sees the window that it is pressed in: crossterm shows one that comes in the same moment as a new size
+    // with the next key.
+    let narrow = |text: &str| text.lines().any(|line| line.contains("q: stop, with a checkpoint"));
+    let began = Instant::now();
+    while !narrow(&terminal.text()) || wide(&terminal.text()) {
+        assert!(began.elapsed() < Duration::from_secs(10), "{}", terminal.text());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_millis(300));
     terminal.press(b"q");
     let told = terminal.end(&place);
     for part in ["held-out loss", "interrupted after step", "code 130"] {
