@@ -110,6 +110,28 @@ fn a_quick_card_is_whole() {
     let again = card(place.path(), &[]);
     assert_eq!(again.status.code(), Some(6), "{}", said(&again));
     assert_eq!(Card::load(&folder).unwrap(), card_made);
+    // Nor of data that are given.
+    let mine = place.path().join("mine");
+    let mut prepare = Command::new(env!("CARGO_BIN_EXE_normfree"));
+    prepare.args([
+        "prepare",
+        "auto",
+        "--vocab-size",
+        "300",
+        "--chunk",
+        "32",
+        "--max-bytes",
+        "100000",
+        "--out",
+    ]);
+    let prepared = prepare.arg(&mine).output().unwrap();
+    assert!(prepared.status.success(), "{}", said(&prepared));
+    let given = card(place.path(), &["--out", "given", "--minutes", "0.1", "--data", "mine"]);
+    assert_eq!(given.status.code(), Some(0), "{}", said(&given));
+    let text = fs::read_to_string(place.path().join("given").join(FILE)).unwrap();
+    assert_eq!(Card::load(&place.path().join("given")).unwrap().part("data").unwrap().state, State::Done);
+    assert!(!text.contains(&path) && !text.contains(&mine.display().to_string()), "{text}");
+    fs::remove_dir_all(place.path().join("given")).unwrap();
     // The table of cards.
     let rows = table(place.path()).unwrap().rows;
     assert_eq!(rows.len(), 1);

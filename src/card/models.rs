@@ -3,6 +3,7 @@
 use super::Card;
 use super::parts::{Job, Wanted, steps_key};
 use super::session::{Outcome, Session, Stop};
+use super::sheet::step_seconds;
 use super::sizes::Sizes;
 use crate::data::Meta;
 use crate::process::{End, Finished};
@@ -28,12 +29,12 @@ pub(super) fn jobs() -> Vec<Job> {
     let mut jobs = vec![
         Job::new(("data", "text to train on", 20.0), |session, _, wanted| data(session, wanted)),
         Job::new(("resume", "a run that is killed and goes on", 20.0), |session, card, wanted| {
-            resume(session, card, &wanted.sizes)
+            resume(session, card, wanted)
         }),
     ];
     for (key, name, text) in EXPERIMENTS {
         jobs.push(Job::new((key, name, 60.0), move |session, card, wanted| {
-            model(session, card, &wanted.sizes, (key, text))
+            model(session, card, wanted, (key, text))
         }));
     }
     jobs.push(Job::new(("pictures", "pictures of the four models", 10.0), |session, card, _| {
@@ -60,7 +61,6 @@ fn data(session: &mut Session<'_>, wanted: &Wanted) -> Outcome {
             return Err(Stop::failed(why));
         }
         Ok(json!({
-            "path": path,
             "source": source,
             "vocabulary": meta.vocab_size,
             "tokens": meta.train.tokens,
@@ -79,7 +79,7 @@ fn data(session: &mut Session<'_>, wanted: &Wanted) -> Outcome {
     };
     let found = prepare(session, "auto")?;
     if found.end == End::Code(0) {
-        return described(&session.folder.join(DATA), "source code of this machine").map(here);
+        return described(&session.folder.join(DATA), "source code of this machine");
     }
     for (number, text) in made_up(sizes.text / 4).iter().enumerate() {
         session.write(&format!("{WORK}/text/{number:04}.txt"), text)?;
@@ -87,15 +87,8 @@ fn data(session: &mut Session<'_>, wanted: &Wanted) -> Outcome {
     let made = prepare(session, "work/text")?;
     match session.trouble(&made) {
         Some(stop) => Err(stop),
-        None => described(&session.folder.join(DATA), "made-up text, since this machine has no source code")
-            .map(here),
+        None => described(&session.folder.join(DATA), "made-up text, since this machine has no source code"),
     }
-}
-
-/// Data of the card's own, named from within its folder.
-fn here(mut described: Value) -> Value {
-    described["path"] = DATA.into();
-    described
 }
 
 /// Documents of so many bytes in all, of made-up words, each of which goes before some others.
@@ -130,12 +123,12 @@ fn made_up(bytes: u64) -> Vec<String> {
 }
 
 /// What a model needs of the data; a part that lacks it is left out.
-fn of_data(card: &Card) -> Result<[String; 4], Stop> {
-    let data = card.results("data");
-    let Some(vocabulary) = data["vocabulary"].as_u64() else {
+fn of_data(card: &Card, wanted: &Wanted) -> Result<[String; 4], Stop> {
+    let Some(vocabulary) = card.results("data")["vocabulary"].as_u64() else {
         return Err(Stop::left_out("there is no text to train on"));
     };
-    let path = toml::Value::String(data["path"].as_str().unwrap_or(DATA).to_owned());
+    let path = wanted.data.as_ref().map_or(DATA.to_owned(), |given| given.display().to_string());
+    let path = toml::Value::String(path);
     Ok([
         "--set".to_owned(),
         format!("data.path={path}"),
@@ -159,11 +152,12 @@ fn newest_checkpoint(run: &Path) -> Option<PathBuf> {
 }
 
 /// Trains a small model, once undisturbed and once killed behind a checkpoint and taken up again, and compares bytes.
-fn resume(session: &mut Session<'_>, card: &Card, sizes: &Sizes) -> Outcome {
+fn resume(session: &mut Session<'_>, card: &Card, wanted: &Wanted) -> Outcome {
+    let sizes = &wanted.sizes;
     let (whole, killed) = ("work/whole", "work/killed");
     session.write("configs/resume.toml", include_str!("../../configs/demo/sm_r.toml"))?;
     let mut options = vec!["configs/resume.toml".to_owned()];
-    options.extend(of_data(card)?);
+    options.extend(of_data(card, wanted)?);
     let (mut steps, mut every) = sizes.resumed;
     let set = |options: &mut Vec<String>, change: String| options.extend(["--set".to_owned(), change]);
     set(&mut options, format!("train.sequence_length={}", sizes.lengths[0].tokens));
@@ -240,12 +234,9 @@ fn steps_of(card: &Card, session: &Session<'_>, sizes: &Sizes) -> Result<(u64, u
     /// Of the time that is left, with room for evaluation, and for a model that is slower.
     const TRAINING: f64 = 0.7;
     let measured = card.results(&steps_key(sizes.lengths[0].tokens, "f32"));
-    let rows = measured["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let row = rows.iter().find(|row| row["entropy"] == true);
-    let (Some(seconds), Some(batch)) = (
-        row.and_then(|row| row["seconds"]["median"].as_f64()),
-        measured["config"]["train"]["batch_size"].as_u64(),
-    ) else {
+    let (Some(seconds), Some(batch)) =
+        (step_seconds(measured, true), measured["config"]["train"]["batch_size"].as_u64())
+    else {
         return Err(Stop::left_out("whole steps of its size were not measured"));
     };
     let earlier = EXPERIMENTS.iter().find_map(|(key, ..)| card.results(key)["steps"].as_u64());
@@ -261,14 +252,15 @@ fn steps_of(card: &Card, session: &Session<'_>, sizes: &Sizes) -> Result<(u64, u
 }
 
 /// Trains one of the four.
-fn model(session: &mut Session<'_>, card: &Card, sizes: &Sizes, (key, text): (&str, &str)) -> Outcome {
+fn model(session: &mut Session<'_>, card: &Card, wanted: &Wanted, (key, text): (&str, &str)) -> Outcome {
+    let sizes = &wanted.sizes;
     let (steps, batch) = steps_of(card, session, sizes)?;
     let config = format!("configs/{key}.toml");
     session.write(&config, text)?;
     let run = format!("{WORK}/{key}");
     let mut options = vec![config];
     options.extend(sizes.options());
-    options.extend(of_data(card)?);
+    options.extend(of_data(card, wanted)?);
     for (setting, value) in [
         ("train.sequence_length", sizes.lengths[0].tokens as u64),
         ("train.batch_size", batch),

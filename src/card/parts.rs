@@ -154,6 +154,8 @@ pub fn make(wanted: &Wanted, told: &mut dyn FnMut(Event<'_>)) -> Result<Card> {
             true => Err(Stop::left_out("there is no device")),
             false => (job.work)(&mut session, &card, wanted),
         };
+        // Messages name files, and what a message names is nobody's business either.
+        let outcome = outcome.map_err(|stop| Stop { why: session.without_paths(&stop.why), ..stop });
         let commands = session.commands;
         let part = card.parts.last_mut().expect("it was begun");
         let (state, why, results) = match outcome {

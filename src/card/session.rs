@@ -118,7 +118,7 @@ impl Session<'_> {
         // The message stands in the last line, and a signal leaves none.
         let said = finished.complaint.lines().map(str::trim).rfind(|line| !line.is_empty());
         let said = said.filter(|_| !matches!(finished.end, End::Late));
-        let why = said.map_or(what.clone(), |said| format!("{what}: {}", self.without_paths(said)));
+        let why = said.map_or(what.clone(), |said| format!("{what}: {said}"));
         Some(Stop { state, why, results: Value::Null })
     }
 
@@ -133,7 +133,7 @@ impl Session<'_> {
     }
 
     /// The text without names of folders that are nobody's business.
-    fn without_paths(&self, text: &str) -> String {
+    pub fn without_paths(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for Named { path, word } in self.hidden {
             let path = path.display().to_string();
