@@ -4,8 +4,6 @@
 
 override ROWS: u32;    // token positions
 override COLUMNS: u32; // vocabulary entries of this piece
-override FIRST: u32;   // the piece's first entry
-override OPENS: bool;  // the first piece: nothing was folded in before
 override LANES: u32;   // of a workgroup: one team, or teams of one
 
 struct State {
@@ -31,8 +29,9 @@ const FLOOR = -1e30;         // below every logit; WGSL has no infinite constant
 @group(0) @binding(6) var<storage, read> lse: array<f32>;                  // [ROWS]
 @group(0) @binding(7) var<storage, read_write> lse_out: array<f32>;        // [ROWS]
 @group(0) @binding(8) var<storage, read_write> loss: array<f32>;           // [1], added to
+@group(0) @binding(9) var<storage, read> first: array<f32>;                // [1], the piece's first entry
 //# if half
-@group(0) @binding(9) var<storage, read> scaling: array<Scaling>;          // [1]
+@group(0) @binding(10) var<storage, read> scaling: array<Scaling>;         // [1]
 //# end
 
 //# if update
@@ -83,16 +82,17 @@ fn update(
     let top = team_max(largest, lane);
     let all = team_sum(sum * exp(largest - top), lane);
     if member == 0u && place < ROWS {
+        // Before the first piece nothing was folded in, and the state may be anything.
         var before = State(FLOOR, 0.0, 0.0, 0.0);
-        if !OPENS {
+        if first[0] > 0.0 {
             before = state[row];
         }
         let higher = max(before.largest, top);
         before.sum = before.sum * exp(before.largest - higher) + all * exp(top - higher);
         before.largest = higher;
-        let target_index = targets[row];
-        if target_index >= FIRST && target_index - FIRST < COLUMNS {
-            let at = target_index - FIRST;
+        // A target of another piece lies past COLUMNS after the subtraction wraps.
+        let at = targets[row] - u32(first[0]);
+        if at < COLUMNS {
             let c = logits_at(row, at / VECTOR);
             // Picked, not multiplied: an infinite neighbour must not turn the sum into NaN.
             before.hit = total(select(Vector(0.0), c, one_hot(at - at % VECTOR, at) == Vector(1.0)));
@@ -141,7 +141,7 @@ fn gradient(
     let weight = select(scale[0], 0.0, target_index == IGNORED);
     //# end
     // A target of another piece lies past COLUMNS after the subtraction wraps.
-    let at = target_index - FIRST;
+    let at = target_index - u32(first[0]);
     for (var i = lane % TEAM; i < vectors; i += TEAM) {
         let p = exp(logits_at(row, i) - Vector(log_sum));
         gradients[row * vectors + i] = ${narrow}((p - one_hot(i * VECTOR, at)) * weight);

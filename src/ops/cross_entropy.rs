@@ -91,12 +91,20 @@ impl Tape {
         for (i, &piece) in pieces.iter().enumerate() {
             let slice = self.slice_rows(table, piece.first, piece.rows);
             let logits = self.matmul_nt(x, slice);
-            self.record(Update { first: piece.first, opens: i == 0 }, &[logits, targets.targets], &[state]);
+            let first = self.first_entry(piece);
+            self.record(Update { opens: i == 0 }, &[logits, targets.targets, first], &[state]);
             kept = (pieces.len() == 1).then_some(logits);
         }
         let inputs: Vec<_> =
             [state, targets.targets, targets.scale, x, table].into_iter().chain(targets.scaling).collect();
         self.record(Finish { pieces, kept }, &inputs, &[targets.loss, lse]);
+    }
+
+    /// [1]: the piece's first entry. It is data and no constant of the kernels, so that one pipeline serves all pieces of
+    /// a size. f32 holds every whole number up to 2^24, and no vocabulary has so many entries.
+    fn first_entry(&mut self, piece: Piece) -> TensorId {
+        assert!(piece.first < 1 << 24, "a vocabulary of more than {} entries", 1 << 24);
+        self.constant(&format!("first entry {}", piece.first), &[1], vec![piece.first as f32])
     }
 }
 
@@ -118,7 +126,6 @@ impl Tape {
 /// Folds one piece of logits [N, R] into the running state [N, 4]: largest, sum, the target's logit.
 #[derive(Debug)]
 struct Update {
-    first: usize,
     opens: bool,
 }
 
@@ -153,9 +160,9 @@ impl Op for Update {
             let sum: f64 = logits.iter().map(|v| (v - top).exp()).sum();
             state[1] = state[1] * (state[0] - top).exp() + sum;
             state[0] = top;
-            let target = inputs[1][row] as usize;
-            if (self.first..self.first + columns).contains(&target) {
-                state[2] = logits[target - self.first];
+            let (target, first) = (inputs[1][row] as usize, inputs[2][0] as usize);
+            if (first..first + columns).contains(&target) {
+                state[2] = logits[target - first];
             }
         }
     }
@@ -164,16 +171,15 @@ impl Op for Update {
         let (rows, columns) = shapes.inputs[0].as_matrix();
         let team = Team::chosen(&self.key((rows, columns)), device);
         let image = device.software && shapes.fits_image(0);
-        let mut kernel = kernel(
-            "update",
-            columns,
-            &team,
-            (image, false),
-            &[("ROWS", rows), ("COLUMNS", columns), ("FIRST", self.first)],
-        );
-        kernel.constants.push(("OPENS", f64::from(u8::from(self.opens))));
+        let sizes = [("ROWS", rows), ("COLUMNS", columns)];
+        let kernel = kernel("update", columns, &team, (image, false), &sizes);
         let logits = if image { Operand::InputImage(0) } else { Operand::Input(0) };
-        let bindings = [("logits", logits), ("targets", Operand::Input(1)), ("state", Operand::Output(0))];
+        let bindings = [
+            ("logits", logits),
+            ("targets", Operand::Input(1)),
+            ("first", Operand::Input(2)),
+            ("state", Operand::Output(0)),
+        ];
         Recipe::one(kernel, &bindings, grid(team.workgroups(rows)))
     }
 
@@ -249,8 +255,9 @@ impl Op for Finish {
                 }
                 None => logits,
             };
-            let inputs: Vec<_> = [targets, scale, lse, logits].into_iter().chain(scaling).collect();
-            tape.record(Gradient { first: piece.first }, &inputs, &[gradient]);
+            let first = tape.first_entry(piece);
+            let inputs: Vec<_> = [targets, scale, lse, logits, first].into_iter().chain(scaling).collect();
+            tape.record(Gradient, &inputs, &[gradient]);
             // Over the pieces dx is summed in f32; it is stored as it is to be only by the last of them.
             let last = i + 1 == self.pieces.len();
             let result = if last { tape.info(x).gradient } else { DType::F32 };
@@ -267,9 +274,7 @@ impl Op for Finish {
 
 /// Turns one piece of logits [N, R] into its gradient: in place, or in f16 and times the loss scale.
 #[derive(Debug)]
-struct Gradient {
-    first: usize,
-}
+struct Gradient;
 
 impl Op for Gradient {
     fn stem(&self) -> &'static str {
@@ -287,12 +292,13 @@ impl Op for Gradient {
     fn reference(&self, io: &mut Io<'_>) {
         let (_, columns) = io.output_shape(0).as_matrix();
         let (inputs, outputs) = io.split();
-        let loss_scale = inputs.get(4).map_or(1.0, |scaling| scaling[0]);
+        let first = inputs[4][0] as usize;
+        let loss_scale = inputs.get(5).map_or(1.0, |scaling| scaling[0]);
         for (row, gradients) in outputs[0].chunks_mut(columns).enumerate() {
             let target = inputs[0][row] as u32;
             let weight = if target == IGNORED { 0.0 } else { inputs[1][0] * loss_scale };
             for (column, value) in gradients.iter_mut().enumerate() {
-                let hit = if target as usize == self.first + column { 1.0 } else { 0.0 };
+                let hit = if target as usize == first + column { 1.0 } else { 0.0 };
                 *value = ((inputs[3][row * columns + column] - inputs[2][row]).exp() - hit) * weight;
             }
         }
@@ -302,17 +308,13 @@ impl Op for Gradient {
         let (rows, columns) = shapes.outputs[0].as_matrix();
         let team = Team::of(device);
         let (image, half) = (device.software && shapes.fits_image(3), shapes.half_output(0));
-        let kernel = kernel(
-            "gradient",
-            columns,
-            &team,
-            (image, half),
-            &[("ROWS", rows), ("COLUMNS", columns), ("FIRST", self.first)],
-        );
+        let sizes = [("ROWS", rows), ("COLUMNS", columns)];
+        let kernel = kernel("gradient", columns, &team, (image, half), &sizes);
         let mut bindings = vec![
             ("targets", Operand::Input(0)),
             ("scale", Operand::Input(1)),
             ("lse", Operand::Input(2)),
+            ("first", Operand::Input(4)),
             ("gradients", Operand::Output(0)),
         ];
         if image {
@@ -321,7 +323,7 @@ impl Op for Gradient {
             bindings.push(("logits", Operand::Input(3)));
         }
         if half {
-            bindings.push(("scaling", Operand::Input(4)));
+            bindings.push(("scaling", Operand::Input(5)));
         }
         Recipe::one(kernel, &bindings, grid(team.workgroups(rows)))
     }

@@ -230,7 +230,11 @@ impl Bench {
                 }
             }
         };
-        let inputs: Vec<_> = inputs.into_iter().map(|tensor| (tensor, draw(tensor))).collect();
+        // Values that are the model's own mean something: where in the vocabulary a piece begins, say.
+        let own = |tensor: TensorId| from.info(tensor).constant.as_deref().map(<[f32]>::to_vec);
+        let inputs: Vec<_> = (node.inputs.iter().zip(inputs))
+            .map(|(&source, tensor)| (tensor, own(source).unwrap_or_else(|| draw(tensor))))
+            .collect();
         for (tensor, values) in &inputs {
             let info = tape.info(*tensor);
             store.write_values(gpu, &info.name, info.dtype, values);

@@ -177,9 +177,13 @@ impl Tape {
         id
     }
 
-    /// Declares an f32 input whose values are the tape's own, the same in every replay. Whoever gives a tape memory
-    /// puts them there once; equal names on the tapes of a run mean equal values.
+    /// An f32 input whose values are the tape's own, the same in every replay. Whoever gives a tape memory puts them there
+    /// once. Equal names, on one tape or on the tapes of a run, mean equal values: a name is declared once.
     pub fn constant(&mut self, name: &str, shape: &[usize], values: Vec<f32>) -> TensorId {
+        if let Some(known) = self.find(name) {
+            assert_eq!(self.info(known).constant.as_deref(), Some(&values[..]), "values of {name}");
+            return known;
+        }
         let id = self.input(name, shape, DType::F32);
         assert_eq!(values.len(), self.shape(id).elements(), "values of {name}");
         self.tensors[id.index()].constant = Some(values.into());

@@ -1,9 +1,11 @@
 use super::check::{check_adjoint, check_as_gpu, check_case, check_made, check_op, check_ways, each_device};
 use crate::support::{gpu, seed};
 use normfree::ops::cross_entropy::Targets;
+use normfree::reference::shapes;
 use normfree::tape::DType;
 use normfree::verify::{CaseBuilder, Fill, HALF_BOUND};
 use rand::Rng;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[test]
 fn device_agrees_with_reference() {
@@ -40,6 +42,32 @@ fn the_loss_scale_is_in_the_gradient() {
         case.tape.head_cross_entropy(x, table, Targets { targets, scale, loss, scaling }, 1 << 20);
         case.finish_loss(loss, HALF_BOUND)
     });
+}
+
+/// A driver compiles for a size of pieces once, wherever in the vocabulary they lie.
+#[test]
+fn pieces_of_a_size_share_their_kernels() {
+    let mut case = CaseBuilder::new("cross_entropy", "GPT-2's vocabulary", seed());
+    let x = case.input("x", &[4, 4], Fill::Normal(1.0));
+    let table = case.parameter("table", &[50_257, 4], Fill::Normal(1.0));
+    let targets = case.indices("targets", &[4], &[0, 1, 2, 3]);
+    let scale = case.constant("scale", &[1], DType::F32, vec![0.25]);
+    let loss = case.observation("loss", &[1], 0.0);
+    case.tape.head_cross_entropy(x, table, Targets { targets, scale, loss, scaling: None }, 1 << 27);
+    let case = case.finish_loss(loss, 1e-5);
+    let device = gpu().traits().clone();
+    let mut kernels: BTreeMap<&str, (usize, BTreeSet<String>)> = BTreeMap::new();
+    for node in case.tape.nodes() {
+        for dispatch in node.op.recipe(&shapes(&case.tape, node), &device).dispatches {
+            let (count, texts) = kernels.entry(dispatch.kernel.entry).or_default();
+            *count += 1;
+            texts.insert(format!("{:?} {}", dispatch.kernel.constants, dispatch.kernel.text));
+        }
+    }
+    for entry in ["update", "gradient"] {
+        let (count, texts) = &kernels[entry];
+        assert_eq!((*count, texts.len()), (25, 2), "{entry}: pieces, and kernels: one for the last piece");
+    }
 }
 
 /// Rows beyond what one loop may walk on every driver: the loss is summed over all of them.
