@@ -1,6 +1,7 @@
 //! Which adapters there are, and which one a run takes.
 
 use crate::fault::{Fault, Kind, Result};
+use crate::ops::Vendor;
 use std::sync::{Mutex, PoisonError};
 
 /// One adapter of this machine.
@@ -14,6 +15,17 @@ impl Candidate {
     /// Whether the driver runs on the CPU.
     pub fn software(&self) -> bool {
         self.info.device_type == wgpu::DeviceType::Cpu
+    }
+
+    /// By its PCI number; Metal tells none, but names what Apple makes.
+    pub fn vendor(&self) -> Vendor {
+        match self.info.vendor {
+            0x1002 => Vendor::Amd,
+            0x8086 => Vendor::Intel,
+            0x106b => Vendor::Apple,
+            0 if self.info.name.starts_with("Apple") => Vendor::Apple,
+            _ => Vendor::Other,
+        }
     }
 
     /// Name, kind, and the API it is reached through, for a person.

@@ -22,8 +22,19 @@ pub struct Traits {
     pub f16: bool,
     /// Side of the square fragments that the device's matrix units multiply in f16, adding in f32; 0 where it has none.
     pub cooperative: u32,
+    /// Whose device it is.
+    pub vendor: Vendor,
     /// What measurements on this device chose.
     pub choices: Choices,
+}
+
+/// Who makes a device, where that says which variants a search begins with. No variant depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vendor {
+    Amd,
+    Apple,
+    Intel,
+    Other,
 }
 
 /// How ops are computed at shapes where a device has several ways: [`Tuning::key`] → one of [`Tuning::ways`].
@@ -86,6 +97,7 @@ impl Traits {
             choices: Choices::default(),
             f16: false,
             cooperative: 0,
+            vendor: Vendor::Other,
         }
     }
 

@@ -30,7 +30,7 @@ pub mod scaled_sum;
 pub mod temperature;
 
 pub use kernel::{
-    Binding, Choices, Dispatch, Kernel, MAX_GROUPS, MAX_ITERATIONS, Operand, Recipe, Traits, Tuning,
+    Binding, Choices, Dispatch, Kernel, MAX_GROUPS, MAX_ITERATIONS, Operand, Recipe, Traits, Tuning, Vendor,
     WINDOW_ELEMENTS, WINDOW_TEXELS, axis, fits_image, grid, parse,
 };
 

@@ -10,7 +10,7 @@ mod subjects;
 use driver::{Driver, Figures};
 use naga::back::spv;
 use naga::{AddressSpace, ShaderStage};
-use normfree::ops::Traits;
+use normfree::ops::{Traits, Vendor};
 use normfree::tape::{DType, Tape};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write;
@@ -33,9 +33,10 @@ struct Compiled {
     f16: bool,
 }
 
-/// The kernels of a GPU without matrix units, which this compiler does not know.
+/// AMD's GPUs without matrix units, which this compiler does not know.
 fn gpus() -> Vec<(&'static str, Traits)> {
-    devices().into_iter().filter(|(_, device)| !device.software && device.cooperative == 0).collect()
+    let gpus = devices().into_iter().filter(|(_, device)| !device.software && device.cooperative == 0);
+    gpus.map(|(name, device)| (name, Traits { vendor: Vendor::Amd, ..device })).collect()
 }
 
 /// Attention's kernels at widths of a head of all kinds, in every variant, for short and long sequences.

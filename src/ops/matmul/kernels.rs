@@ -6,7 +6,7 @@
 use super::rows::Rows;
 use super::{Layout, MatMul, Sizes, tiled, units};
 use crate::ops::unroll::unroll;
-use crate::ops::{Traits, element, fits_image};
+use crate::ops::{Traits, Vendor, element, fits_image};
 use crate::tape::DType;
 use std::fmt::{self, Write};
 
@@ -120,19 +120,37 @@ pub fn candidates(sizes: &Sizes, device: &Traits) -> Vec<Variant> {
 /// grid would leave most of a card idle.
 fn tiled(sizes: &Sizes, device: &Traits) -> Vec<Variant> {
     let mut list = units::candidates(sizes, device);
-    let tile =
-        |(high, wide, down, across, depth)| Variant::Tiled { high, wide, down, across, depth, split: 1 };
-    let tiles = [
-        (2, 2, 16, 16, 16),
-        (2, 1, 16, 16, 16),
-        (1, 1, 16, 16, 32),
-        (1, 1, 8, 8, 32),
-        (1, 2, 16, 16, 16),
-        (2, 2, 8, 16, 16),
-        (2, 2, 16, 16, 8),
-        (2, 2, 8, 8, 16),
-    ];
-    list.extend(tiles.map(tile));
+    let tile = |[high, wide, down, across, depth]: [u32; 5]| Variant::Tiled {
+        high,
+        wide,
+        down,
+        across,
+        depth,
+        split: 1,
+    };
+    // Blocks of 4x4 of an invocation, invocations, and steps of K, from large to small: 128x128 to 32x32.
+    const LARGE: [[u32; 5]; LADDER] =
+        [[2, 2, 16, 16, 16], [2, 1, 16, 16, 16], [1, 1, 16, 16, 32], [1, 1, 8, 8, 32]];
+    // 64x64 to 32x32. An invocation of the largest has half the sums of one above.
+    const SMALL: [[u32; 5]; LADDER] =
+        [[2, 1, 8, 16, 16], [1, 1, 16, 16, 32], [1, 1, 8, 16, 32], [1, 1, 8, 8, 32]];
+    const MORE: [[u32; 5]; 4] = [[1, 2, 16, 16, 16], [2, 2, 8, 16, 16], [2, 2, 16, 16, 8], [2, 2, 8, 8, 16]];
+    // What others settled on: the large ones on NVIDIA's cards and on AMD's with matrix units, elsewhere the small ones.
+    let small = match device.vendor {
+        Vendor::Amd => device.cooperative == 0,
+        Vendor::Apple | Vendor::Intel => true,
+        Vendor::Other => false,
+    };
+    let mut tiles = if small { [SMALL, LARGE] } else { [LARGE, SMALL] }.concat();
+    let mut seen = Vec::new();
+    tiles.extend(MORE);
+    tiles.retain(|tile| {
+        !seen.contains(tile) && {
+            seen.push(*tile);
+            true
+        }
+    });
+    list.extend(tiles.into_iter().map(tile));
     // With 64 lanes AMD's compiler spills them on gfx1100.
     if (8..64).contains(&device.lanes) {
         let lanes = device.lanes;

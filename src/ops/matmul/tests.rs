@@ -1,7 +1,7 @@
 //! The generated text is WGSL that naga accepts, for every layout, flag, variant and alignment.
 
 use super::{Layout, MatMul, Sizes, Variant};
-use crate::ops::{Operand, Traits, parse};
+use crate::ops::{Operand, Traits, Vendor, parse};
 use crate::tape::DType;
 use std::collections::BTreeSet;
 
@@ -140,6 +140,36 @@ fn variants_follow_the_device_and_the_size() {
     assert!(matches!(plain, Variant::Rows { shuffle: false, .. }));
     assert!(first(&small, &software).tile() < first(&big, &software).tile());
     assert!(first(&small, &floor).tile() < first(&sizes(Layout::NN, 4096, 4096, 64), &floor).tile());
+}
+
+/// Whose a device is says what is taken first, and never what there is to take.
+#[test]
+fn a_vendor_only_orders_the_variants() {
+    let gpu =
+        Traits { lanes: 32, max_invocations: 1024, workgroup_memory: 32 << 10, f16: true, ..Traits::floor() };
+    let f32 = sizes(Layout::NN, 4096, 3072, 768);
+    let f16 = Sizes { operands: DType::F16, ..f32 };
+    let of = |sizes: &Sizes, vendor, cooperative| {
+        MatMul::variants(sizes, &Traits { vendor, cooperative, ..gpu.clone() })
+    };
+    let names = |variants: &[Variant]| variants.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+    for vendor in [Vendor::Amd, Vendor::Apple, Vendor::Intel] {
+        for (sizes, cooperative) in [(&f32, 0), (&f32, 16), (&f16, 16)] {
+            let (own, others) = (of(sizes, vendor, cooperative), of(sizes, Vendor::Other, cooperative));
+            assert_eq!(names(&own), names(&others), "{vendor:?}");
+        }
+    }
+    let tile = |sizes, vendor, cooperative| of(sizes, vendor, cooperative)[0].tile();
+    assert_eq!(tile(&f32, Vendor::Other, 0), (128, 128));
+    assert_eq!(tile(&f32, Vendor::Amd, 16), (128, 128));
+    for vendor in [Vendor::Amd, Vendor::Apple, Vendor::Intel] {
+        assert_eq!(tile(&f32, vendor, 0), (64, 64), "{vendor:?}");
+    }
+    let invocations = |vendor| match of(&f16, vendor, 16)[0] {
+        Variant::Cooperative { lanes, down, across, .. } => lanes * down * across,
+        other => panic!("{other}"),
+    };
+    assert_eq!([invocations(Vendor::Amd), invocations(Vendor::Other)], [256, 128]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::kernels::{LADDER, Variant, line, text_that_shows};
 use super::{Layout, MatMul, Sizes, element_text};
-use crate::ops::{Kernel, Traits};
+use crate::ops::{Kernel, Traits, Vendor};
 use crate::tape::DType;
 use std::fmt::Write;
 
@@ -21,7 +21,7 @@ pub(super) fn candidates(sizes: &Sizes, device: &Traits) -> Vec<Variant> {
         across,
         depth,
     };
-    let tiles = [
+    let mut tiles = [
         (4, 4, 2, 2, 16),
         (4, 2, 2, 2, 16),
         (2, 2, 2, 2, 32),
@@ -29,7 +29,13 @@ pub(super) fn candidates(sizes: &Sizes, device: &Traits) -> Vec<Variant> {
         (2, 4, 2, 2, 16),
         (2, 2, 2, 4, 16),
         (4, 2, 2, 4, 32),
+        (4, 2, 2, 4, 16),
     ];
+    // On AMD's cards 256 invocations share a tile of 128x128, with less to sum for each.
+    if device.vendor == Vendor::Amd && lanes == 32 {
+        let last = tiles.len() - 1;
+        tiles.swap(0, last);
+    }
     let fits = |&&(high, wide, down, across, depth): &&(u32, u32, u32, u32, u32)| {
         let (rows, columns) = (side * high * down, side * wide * across);
         // At most so much, whichever way the operands lie; the gaps included.
