@@ -30,3 +30,4 @@ mod support;
 #[cfg(feature = "outside-tools")]
 mod tensorboard;
 mod training;
+mod unchanged;
