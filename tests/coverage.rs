@@ -2,7 +2,7 @@
 
 use crate::subjects::{configs, devices};
 use normfree::ops::{CASES, Dispatch, Operand, Traits};
-use normfree::reference::shapes;
+use normfree::tape::shapes;
 use normfree::tape::{DType, Node, Tape};
 use normfree::train::engine::Blueprint;
 use std::collections::{BTreeMap, BTreeSet};

@@ -5,7 +5,7 @@ use crate::ops::check::check_case;
 use crate::support::{open, seed};
 use normfree::gpu::OpenOptions;
 use normfree::ops::{CASES, Choices, Traits};
-use normfree::reference::shapes;
+use normfree::tape::shapes;
 use normfree::verify::Case;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -3,7 +3,7 @@
 use super::{Bench, Ceilings, Spread};
 use crate::fault::Result;
 use crate::plan::CommandTime;
-use crate::reference::shapes;
+use crate::tape::shapes;
 use crate::tape::{Node, Tape};
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -13,9 +13,8 @@
 use super::element::Elements;
 use super::team::Team;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, element, grid};
-use crate::reference::Io;
-use crate::tape::{Adjoint, DType, Tape, TensorId};
-use crate::verify::{Case, CaseBuilder, Fill, HALF_BOUND};
+use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
+use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI, PI};
 
 /// Which function.

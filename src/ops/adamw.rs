@@ -11,9 +11,8 @@
 use super::gradient_norm::arena_windows;
 use super::unroll::unroll;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, WINDOW_ELEMENTS, element, grid};
-use crate::reference::Io;
-use crate::tape::{DType, Tape, TensorId};
-use crate::verify::{Case, CaseBuilder, Fill};
+use crate::ops::case::{Case, CaseBuilder, Fill};
+use crate::tape::{DType, Io, Tape, TensorId};
 
 /// Which of the two orders of ε and decay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

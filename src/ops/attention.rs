@@ -20,9 +20,8 @@ mod text;
 pub use backward::AttentionBackward;
 
 use super::{Op, Operand, Recipe, Shapes, Traits, Tuning, fits_image};
-use crate::reference::Io;
-use crate::tape::{Adjoint, DType, Tape, TensorId};
-use crate::verify::{Case, CaseBuilder, Fill, HALF_BOUND};
+use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
+use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 use text::{Pass, Way};
 
 /// The op; see the module's documentation.

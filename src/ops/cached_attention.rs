@@ -11,9 +11,8 @@
 
 use super::team::Team;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, axis, grid};
-use crate::reference::Io;
-use crate::tape::{DType, Tape, TensorId};
-use crate::verify::{Case, CaseBuilder, Fill};
+use crate::ops::case::{Case, CaseBuilder, Fill};
+use crate::tape::{DType, Io, Tape, TensorId};
 
 /// The op. Inputs qkv, positions; outputs output, and the cache, of which other rows stay as they are.
 #[derive(Clone, Debug)]

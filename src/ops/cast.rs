@@ -6,9 +6,8 @@
 use super::gradient_norm::windows;
 use super::unroll::unroll;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element, fits_image, grid};
-use crate::reference::Io;
-use crate::tape::{Adjoint, DType, Tape, TensorId};
-use crate::verify::{Case, CaseBuilder, Fill};
+use crate::ops::case::{Case, CaseBuilder, Fill};
+use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 
 /// The op; see the module's documentation. The output may be shorter: it takes the first elements.
 #[derive(Debug)]

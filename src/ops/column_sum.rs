@@ -7,10 +7,9 @@
 use super::team::RowBlocks;
 use super::unroll::unroll;
 use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, element};
+use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::ops::{Binding, Dispatch};
-use crate::reference::Io;
-use crate::tape::{DType, Tape, TensorId};
-use crate::verify::{Case, CaseBuilder, Fill};
+use crate::tape::{DType, Io, Tape, TensorId};
 
 /// The op; see the module's documentation.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,9 +15,8 @@ use super::matmul::{Layout, MatMul};
 use super::team::{Team, Vectors};
 use super::unroll::unroll;
 use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, element, grid};
-use crate::reference::Io;
-use crate::tape::{Adjoint, DType, Tape, TensorId};
-use crate::verify::{Case, CaseBuilder, Fill, HALF_BOUND};
+use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
+use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 use rand::Rng;
 
 /// The target of a position that does not count.

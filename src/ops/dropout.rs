@@ -6,9 +6,8 @@
 
 use super::random::Stream;
 use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, grid};
-use crate::reference::Io;
-use crate::tape::{Adjoint, DType, Tape, TensorId};
-use crate::verify::{Case, CaseBuilder, Fill};
+use crate::ops::case::{Case, CaseBuilder, Fill};
+use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 
 /// The op. Inputs x, key; output y.
 #[derive(Clone, Debug)]

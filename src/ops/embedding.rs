@@ -8,9 +8,8 @@
 use super::team::Vectors;
 use super::unroll::unroll;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, grid};
-use crate::reference::Io;
-use crate::tape::{Adjoint, DType, Tape, TensorId};
-use crate::verify::{Case, CaseBuilder, Fill};
+use crate::ops::case::{Case, CaseBuilder, Fill};
+use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 use rand::Rng;
 
 /// The op. Inputs tokens, sorted, segments, wte, and wpe where there is one; output x.

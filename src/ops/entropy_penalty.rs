@@ -19,10 +19,9 @@
 
 use super::unroll::unroll;
 use super::{Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, axis};
+use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::ops::cross_entropy::SCALING;
-use crate::reference::Io;
-use crate::tape::{Adjoint, DType, Tape, TensorId};
-use crate::verify::{Case, CaseBuilder, Fill};
+use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 
 /// What is held against the threshold, and how a head's rows make one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

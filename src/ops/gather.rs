@@ -8,9 +8,8 @@
 use super::embedding::windows;
 use super::team::Vectors;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, grid};
-use crate::reference::Io;
-use crate::tape::{DType, Tape, TensorId};
-use crate::verify::{Case, CaseBuilder, Fill};
+use crate::ops::case::{Case, CaseBuilder, Fill};
+use crate::tape::{DType, Io, Tape, TensorId};
 use rand::Rng;
 
 /// The index of a row that is not there.

@@ -17,9 +17,8 @@ use super::cross_entropy::SCALING;
 use super::team::Team;
 use super::unroll::unroll;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, WINDOW_ELEMENTS, grid};
-use crate::reference::Io;
-use crate::tape::{DType, Tape, TensorId};
-use crate::verify::{Case, CaseBuilder, Fill};
+use crate::ops::case::{Case, CaseBuilder, Fill};
+use crate::tape::{DType, Io, Tape, TensorId};
 use std::sync::Arc;
 
 /// The largest loss scale. Larger ones lift nothing more out of f16's smallest numbers: a gradient that 2²⁴ leaves

@@ -8,9 +8,8 @@
 //! step. An observation: it has no adjoint. The order of addition is fixed.
 
 use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, axis};
-use crate::reference::Io;
-use crate::tape::{Tape, TensorId};
-use crate::verify::{Case, CaseBuilder, Fill};
+use crate::ops::case::{Case, CaseBuilder, Fill};
+use crate::tape::{Io, Tape, TensorId};
 
 /// The op; see the module's documentation.
 #[derive(Clone, Debug)]

@@ -9,9 +9,8 @@ use super::unroll::unroll;
 use super::{
     Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, element, fits_image, grid,
 };
-use crate::reference::Io;
-use crate::tape::{Adjoint, DType, Tape, TensorId};
-use crate::verify::{Case, CaseBuilder, Fill, HALF_BOUND};
+use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
+use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 use std::rc::Rc;
 
 /// The op; see the module's documentation. Inputs x, γ, β; outputs y, μ, r.

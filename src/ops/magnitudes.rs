@@ -7,9 +7,8 @@
 use super::gradient_norm::arena_windows;
 use super::unroll::unroll;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, WINDOW_TEXELS, axis};
-use crate::reference::Io;
-use crate::tape::{Tape, TensorId};
-use crate::verify::{Case, CaseBuilder, Fill};
+use crate::ops::case::{Case, CaseBuilder, Fill};
+use crate::tape::{Io, Tape, TensorId};
 use std::sync::Arc;
 
 /// The op; see the module's documentation.

@@ -20,8 +20,7 @@ pub use units::{UnitProbe, unit_probes};
 
 use super::column_sum::ColumnSum;
 use super::{Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, axis, element, grid};
-use crate::reference::Io;
-use crate::tape::{Adjoint, DType, Role, Tape, TensorId};
+use crate::tape::{Adjoint, DType, Io, Role, Tape, TensorId};
 use std::rc::Rc;
 use std::sync::Arc;
 

@@ -2,8 +2,8 @@
 //! stem in `tests/ops/`. A file holds the formula, the shapes, the adjoint, the dispatch description and the
 //! f64 reference of the op and of its backward twin.
 
+pub mod case;
 mod element;
-mod kernel;
 mod random;
 mod team;
 mod unroll;
@@ -29,18 +29,15 @@ pub mod rotary;
 pub mod scaled_sum;
 pub mod temperature;
 
-pub use kernel::{
+pub use crate::tape::recipe::{
     Binding, Choices, Dispatch, Kernel, MAX_GROUPS, MAX_ITERATIONS, Operand, Recipe, Traits, Tuning, Vendor,
     WINDOW_ELEMENTS, WINDOW_TEXELS, axis, fits_image, grid, parse,
 };
+pub use crate::tape::{Io, Op, Shapes};
 
 pub(crate) use unroll::unrolled;
 
-use crate::reference::Io;
-use crate::tape::{Adjoint, DType, Shape};
-use crate::verify::Case;
-use std::fmt;
-use std::rc::Rc;
+use case::Case;
 
 /// The cases of one op for a seed.
 pub type Cases = fn(u64) -> Vec<Case>;
@@ -68,106 +65,3 @@ pub const CASES: &[(&str, Cases)] = &[
     ("temperature", temperature::cases),
     ("rotary", rotary::cases),
 ];
-
-/// One operation: what it computes, on both readers of a tape.
-pub trait Op: fmt::Debug {
-    /// The stem of its files in `src/ops`, `shaders` and `tests/ops`.
-    fn stem(&self) -> &'static str;
-
-    /// Its name in profiles and faults, e.g. `layer_norm.backward`.
-    fn name(&self) -> &'static str;
-
-    /// Computes the outputs in f64. Outputs hold what was in memory before, for ops that accumulate.
-    fn reference(&self, io: &mut Io<'_>);
-
-    /// How a device computes the same.
-    fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe;
-
-    /// The ways a device has to compute this, where there are several; the recipe follows the one that
-    /// [`Traits::choices`] names.
-    fn tuning(&self, _shapes: &Shapes<'_>, _device: &Traits) -> Option<Tuning> {
-        None
-    }
-
-    /// One element of the first output in f64, for ops whose whole reference would take too long; `None` for others.
-    fn element(&self, _shapes: &Shapes<'_>, _inputs: &[Vec<f64>], _element: usize) -> Option<f64> {
-        None
-    }
-
-    /// Appends the gradient of this op to the tape.
-    ///
-    /// Ops that are themselves gradients are never differentiated again.
-    fn adjoint(&self, _adjoint: &mut Adjoint<'_>) {
-        panic!("{} has no adjoint", self.name());
-    }
-
-    /// Whether output `i` is added to rather than overwritten.
-    fn accumulates(&self, _output: usize) -> bool {
-        false
-    }
-
-    /// This op with one more input, the last, that it adds to its output; where it can.
-    fn with_addend(&self) -> Option<Rc<dyn Op>> {
-        None
-    }
-
-    /// Floating-point operations of one execution; an addition and a multiplication count one each.
-    fn flops(&self, _shapes: &Shapes<'_>) -> u64 {
-        0
-    }
-
-    /// Bytes of memory that one execution must move at least: every input read once, every output written once, and
-    /// read before where it is added to.
-    fn bytes(&self, shapes: &Shapes<'_>) -> u64 {
-        let inputs =
-            (0..shapes.inputs.len()).map(|i| shapes.input_elements(i) * shapes.input_types[i].bytes());
-        let outputs = (0..shapes.outputs.len()).map(|i| {
-            let times = if self.accumulates(i) { 2 } else { 1 };
-            times * shapes.output_elements(i) * shapes.output_types[i].bytes()
-        });
-        inputs.chain(outputs).sum::<usize>() as u64
-    }
-
-    /// The extents that tell its executions apart in a profile.
-    fn extents(&self, shapes: &Shapes<'_>) -> String {
-        let dims = shapes.outputs[0].dims().iter();
-        dims.map(ToString::to_string).collect::<Vec<_>>().join("×")
-    }
-}
-
-/// The shapes and element types of a node's inputs and outputs.
-#[derive(Clone, Debug)]
-pub struct Shapes<'a> {
-    pub inputs: Vec<&'a Shape>,
-    pub outputs: Vec<&'a Shape>,
-    pub input_types: Vec<DType>,
-    pub output_types: Vec<DType>,
-}
-
-impl Shapes<'_> {
-    /// Elements of input `i`.
-    pub fn input_elements(&self, i: usize) -> usize {
-        self.inputs[i].elements()
-    }
-
-    /// Whether input `i` is f16.
-    pub fn half_input(&self, i: usize) -> bool {
-        self.input_types[i] == DType::F16
-    }
-
-    /// Whether output `i` is f16.
-    pub fn half_output(&self, i: usize) -> bool {
-        self.output_types[i] == DType::F16
-    }
-
-    /// Whether input `i`, seen as a matrix, can be an [`Operand::InputImage`].
-    pub fn fits_image(&self, i: usize) -> bool {
-        let (rows, columns) = self.inputs[i].as_matrix();
-        fits_image(rows, columns, self.input_types[i])
-    }
-
-    /// Elements of output `i`.
-    pub fn output_elements(&self, i: usize) -> usize {
-        self.outputs[i].elements()
-    }
-}

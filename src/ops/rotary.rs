@@ -13,9 +13,8 @@
 use super::team::Vectors;
 use super::unroll::unroll;
 use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, element, grid};
-use crate::reference::Io;
-use crate::tape::{Adjoint, DType, Role, Tape, TensorId};
-use crate::verify::{Case, CaseBuilder, Fill, HALF_BOUND};
+use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
+use crate::tape::{Adjoint, DType, Io, Role, Tape, TensorId};
 
 /// What the angles of the pairs are powers of.
 const BASE: f64 = 10_000.0;

@@ -11,9 +11,8 @@
 
 use super::element::Elements;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element, grid};
-use crate::reference::Io;
-use crate::tape::{Adjoint, DType, Tape, TensorId};
-use crate::verify::{Case, CaseBuilder, Fill, HALF_BOUND};
+use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
+use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 
 /// The op. Inputs x, temperature; output y.
 #[derive(Clone, Debug)]

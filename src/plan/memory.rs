@@ -4,7 +4,7 @@
 
 use super::images::{Extent, ImagePlan, image_bytes};
 use crate::ops::{Recipe, Traits};
-use crate::reference::shapes;
+use crate::tape::shapes;
 use crate::tape::{DType, Role, Tape, TensorId};
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};

@@ -6,7 +6,7 @@ use super::store::{Span, Store, usage};
 use crate::fault::Result;
 use crate::gpu::{Gpu, Pipeline, Stage, Work, counted_seconds};
 use crate::ops::{Dispatch, Operand, Recipe};
-use crate::reference::shapes;
+use crate::tape::shapes;
 use crate::tape::{DType, Tape, TensorId};
 use std::collections::HashSet;
 use std::ops::Range;

@@ -1,33 +1,8 @@
 //! The f64 reader of a tape: runs it op by op in the most careful arithmetic at hand. The oracle of every
 //! test and of `normfree verify`.
 
-use crate::ops::Shapes;
-use crate::tape::{DType, Node, Shape, Tape, TensorId};
+use crate::tape::{DType, Io, Node, Tape, TensorId, shapes};
 use std::collections::HashMap;
-
-/// An op's view of its operands: values in f64, row-major. Indices (u32 tensors) are whole numbers in f64.
-pub struct Io<'a> {
-    pub shapes: Shapes<'a>,
-    inputs: Vec<&'a [f64]>,
-    outputs: Vec<Vec<f64>>,
-}
-
-impl<'a> Io<'a> {
-    /// Inputs and outputs at once. Outputs hold what was in memory before the op.
-    pub fn split(&mut self) -> (&[&'a [f64]], &mut [Vec<f64>]) {
-        (&self.inputs, &mut self.outputs)
-    }
-
-    /// The shape of input `i`.
-    pub fn input_shape(&self, i: usize) -> &'a Shape {
-        self.shapes.inputs[i]
-    }
-
-    /// The shape of output `i`.
-    pub fn output_shape(&self, i: usize) -> &'a Shape {
-        self.shapes.outputs[i]
-    }
-}
 
 /// Host values as the reference sees them: u32 tensors hold whole numbers.
 pub fn values_of(dtype: DType, values: &[f32]) -> Vec<f64> {
@@ -84,9 +59,9 @@ impl Memory {
         let shapes = shapes(tape, node);
         let outputs = node.outputs.iter().map(|&o| self.get(tape, o).to_vec()).collect();
         let inputs = node.inputs.iter().map(|&i| self.get(tape, i)).collect();
-        let mut io = Io { shapes, inputs, outputs };
+        let mut io = Io::new(shapes, inputs, outputs);
         node.op.reference(&mut io);
-        let outputs = io.outputs;
+        let outputs = io.into_outputs();
         for (&tensor, values) in node.outputs.iter().zip(outputs) {
             self.set(tape, tensor, &values);
         }
@@ -103,14 +78,4 @@ impl Memory {
 fn place(tape: &Tape, tensor: TensorId) -> (TensorId, usize) {
     let (owner, offset) = tape.info(tensor).parent.unwrap_or((tensor, 0));
     (tape.info(owner).copy_of.unwrap_or(owner), offset)
-}
-
-/// The shapes of a node's operands.
-pub fn shapes<'a>(tape: &'a Tape, node: &Node) -> Shapes<'a> {
-    Shapes {
-        inputs: node.inputs.iter().map(|&t| tape.shape(t)).collect(),
-        outputs: node.outputs.iter().map(|&t| tape.shape(t)).collect(),
-        input_types: node.inputs.iter().map(|&t| tape.info(t).dtype).collect(),
-        output_types: node.outputs.iter().map(|&t| tape.info(t).dtype).collect(),
-    }
 }

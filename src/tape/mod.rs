@@ -4,14 +4,18 @@
 //! Recording functions (`tape.matmul(..)`, `tape.attention(..)`) live beside their ops in `ops/`;
 //! [`Tape::backward`] appends the adjoint of every node that leads to the loss.
 
+mod add;
 mod backward;
+mod op;
+pub mod recipe;
 mod remake;
 mod tensor;
 
+pub use add::{Add, AddInto};
 pub use backward::{Adjoint, Gradients};
+pub use op::{Io, Op, Shapes, shapes};
 pub use tensor::{DType, Role, Shape, TensorId, TensorInfo};
 
-use crate::ops::Op;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::rc::Rc;

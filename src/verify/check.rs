@@ -184,7 +184,7 @@ mod tests {
     use super::check;
     use crate::gpu::{Gpu, OpenOptions};
     use crate::ops::{Kernel, Op, Operand, Recipe, Shapes, Traits};
-    use crate::reference::Io;
+    use crate::tape::Io;
     use crate::verify::{CaseBuilder, Fill};
 
     /// y = x, by a kernel that forgets nothing, leaves an element, or has a look at what was in memory before.

@@ -6,7 +6,7 @@ use normfree::cache::attempts::Attempts;
 use normfree::gpu::OpenOptions;
 use normfree::ops::{Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning};
 use normfree::plan::{Finding, Search, tune};
-use normfree::reference::Io;
+use normfree::tape::Io;
 use normfree::tape::{DType, Tape};
 use std::env;
 use std::fs;

@@ -5,7 +5,7 @@ use crate::support::{open, seed};
 use normfree::fault::Kind;
 use normfree::gpu::{Gpu, OpenOptions};
 use normfree::ops::{CASES, Choices, Traits, Tuning};
-use normfree::reference::shapes;
+use normfree::tape::shapes;
 use normfree::verify::{Case, adjoint_error, check};
 use std::collections::BTreeSet;
 

@@ -1,8 +1,8 @@
 use super::check::{check_adjoint, check_as_gpu, check_case, check_made, check_op, check_ways, each_device};
 use crate::support::{gpu, seed};
 use normfree::ops::cross_entropy::Targets;
-use normfree::reference::shapes;
 use normfree::tape::DType;
+use normfree::tape::shapes;
 use normfree::verify::{CaseBuilder, Fill, HALF_BOUND};
 use rand::Rng;
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,7 +3,7 @@
 use super::text::{Pass, Way};
 use super::{Layout, dot};
 use crate::ops::{Op, Operand, Recipe, Shapes, Traits, Tuning};
-use crate::reference::Io;
+use crate::tape::Io;
 
 /// d_qkv from qkv, output, lse and d_output; with a gradient g_i at the entropy H_i, also from entropy and d_entropy.
 ///

@@ -1,7 +1,7 @@
 //! Cases of products: all layouts, operands of both types, biases and addends, gradients that add and that overwrite.
 
+use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
 use crate::tape::DType;
-use crate::verify::{Case, CaseBuilder, Fill, HALF_BOUND};
 
 /// The layers' products over awkward sizes: one, primes, no multiple of any tile; with and without bias (also a
 /// bias shorter than a row) and addend; their adjoints cover all three layouts and accumulation.

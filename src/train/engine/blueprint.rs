@@ -8,7 +8,7 @@ use crate::ops::Traits;
 use crate::ops::adamw::{self, Order, Settings};
 use crate::ops::magnitudes::WITHOUT_MEDIAN;
 use crate::plan::{Pool, padded_bytes};
-use crate::reference::shapes;
+use crate::tape::shapes;
 use crate::tape::{DType, Role, Tape, TensorId, TensorInfo};
 use crate::train::arena::Arenas;
 use std::collections::BTreeSet;

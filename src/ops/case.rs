@@ -5,6 +5,12 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
+/// The bound of cases with f16 tensors. Each number that is stored in f16 is off by 2⁻¹⁰ of itself at most, whichever
+/// way the device rounds; operands start as f16 and cost nothing. A compared tensor sees up to three such roundings, its
+/// own and those of two intermediates, each times a factor near one: in long sums they average out, and in short
+/// ones all terms may err one way.
+pub const HALF_BOUND: f64 = 4.0 / 1024.0;
+
 /// A tape with values; see the module's documentation.
 pub struct Case {
     /// The stem of the op under test.

@@ -1,6 +1,6 @@
 //! How an op describes its work to a device, as plain data: kernels, bindings by name, grids.
 
-use crate::tape::DType;
+use super::DType;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;

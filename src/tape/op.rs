@@ -1,0 +1,153 @@
+//! What an operation is to the readers of a tape: its shapes, its values in f64, its recipe for a device, its adjoint.
+
+use super::recipe::{Recipe, Traits, Tuning, fits_image};
+use super::{Adjoint, DType, Node, Shape, Tape};
+use std::fmt;
+use std::rc::Rc;
+
+/// One operation: what it computes, on both readers of a tape.
+pub trait Op: fmt::Debug {
+    /// The stem of its files in `src/ops`, `shaders` and `tests/ops`.
+    fn stem(&self) -> &'static str;
+
+    /// Its name in profiles and faults, e.g. `layer_norm.backward`.
+    fn name(&self) -> &'static str;
+
+    /// Computes the outputs in f64. Outputs hold what was in memory before, for ops that accumulate.
+    fn reference(&self, io: &mut Io<'_>);
+
+    /// How a device computes the same.
+    fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe;
+
+    /// The ways a device has to compute this, where there are several; the recipe follows the one that
+    /// [`Traits::choices`] names.
+    fn tuning(&self, _shapes: &Shapes<'_>, _device: &Traits) -> Option<Tuning> {
+        None
+    }
+
+    /// One element of the first output in f64, for ops whose whole reference would take too long; `None` for others.
+    fn element(&self, _shapes: &Shapes<'_>, _inputs: &[Vec<f64>], _element: usize) -> Option<f64> {
+        None
+    }
+
+    /// Appends the gradient of this op to the tape.
+    ///
+    /// Ops that are themselves gradients are never differentiated again.
+    fn adjoint(&self, _adjoint: &mut Adjoint<'_>) {
+        panic!("{} has no adjoint", self.name());
+    }
+
+    /// Whether output `i` is added to rather than overwritten.
+    fn accumulates(&self, _output: usize) -> bool {
+        false
+    }
+
+    /// This op with one more input, the last, that it adds to its output; where it can.
+    fn with_addend(&self) -> Option<Rc<dyn Op>> {
+        None
+    }
+
+    /// Floating-point operations of one execution; an addition and a multiplication count one each.
+    fn flops(&self, _shapes: &Shapes<'_>) -> u64 {
+        0
+    }
+
+    /// Bytes of memory that one execution must move at least: every input read once, every output written once, and
+    /// read before where it is added to.
+    fn bytes(&self, shapes: &Shapes<'_>) -> u64 {
+        let inputs =
+            (0..shapes.inputs.len()).map(|i| shapes.input_elements(i) * shapes.input_types[i].bytes());
+        let outputs = (0..shapes.outputs.len()).map(|i| {
+            let times = if self.accumulates(i) { 2 } else { 1 };
+            times * shapes.output_elements(i) * shapes.output_types[i].bytes()
+        });
+        inputs.chain(outputs).sum::<usize>() as u64
+    }
+
+    /// The extents that tell its executions apart in a profile.
+    fn extents(&self, shapes: &Shapes<'_>) -> String {
+        let dims = shapes.outputs[0].dims().iter();
+        dims.map(ToString::to_string).collect::<Vec<_>>().join("×")
+    }
+}
+
+/// The shapes and element types of a node's inputs and outputs.
+#[derive(Clone, Debug)]
+pub struct Shapes<'a> {
+    pub inputs: Vec<&'a Shape>,
+    pub outputs: Vec<&'a Shape>,
+    pub input_types: Vec<DType>,
+    pub output_types: Vec<DType>,
+}
+
+impl Shapes<'_> {
+    /// Elements of input `i`.
+    pub fn input_elements(&self, i: usize) -> usize {
+        self.inputs[i].elements()
+    }
+
+    /// Whether input `i` is f16.
+    pub fn half_input(&self, i: usize) -> bool {
+        self.input_types[i] == DType::F16
+    }
+
+    /// Whether output `i` is f16.
+    pub fn half_output(&self, i: usize) -> bool {
+        self.output_types[i] == DType::F16
+    }
+
+    /// Whether input `i`, seen as a matrix, can be an [`Operand::InputImage`].
+    pub fn fits_image(&self, i: usize) -> bool {
+        let (rows, columns) = self.inputs[i].as_matrix();
+        fits_image(rows, columns, self.input_types[i])
+    }
+
+    /// Elements of output `i`.
+    pub fn output_elements(&self, i: usize) -> usize {
+        self.outputs[i].elements()
+    }
+}
+
+/// The shapes of a node's operands.
+pub fn shapes<'a>(tape: &'a Tape, node: &Node) -> Shapes<'a> {
+    Shapes {
+        inputs: node.inputs.iter().map(|&t| tape.shape(t)).collect(),
+        outputs: node.outputs.iter().map(|&t| tape.shape(t)).collect(),
+        input_types: node.inputs.iter().map(|&t| tape.info(t).dtype).collect(),
+        output_types: node.outputs.iter().map(|&t| tape.info(t).dtype).collect(),
+    }
+}
+
+/// An op's view of its operands: values in f64, row-major. Indices (u32 tensors) are whole numbers in f64.
+pub struct Io<'a> {
+    pub shapes: Shapes<'a>,
+    inputs: Vec<&'a [f64]>,
+    outputs: Vec<Vec<f64>>,
+}
+
+impl<'a> Io<'a> {
+    /// A node's operands. Outputs hold what was in memory before.
+    pub(crate) fn new(shapes: Shapes<'a>, inputs: Vec<&'a [f64]>, outputs: Vec<Vec<f64>>) -> Self {
+        Self { shapes, inputs, outputs }
+    }
+
+    /// What the op has computed.
+    pub(crate) fn into_outputs(self) -> Vec<Vec<f64>> {
+        self.outputs
+    }
+
+    /// Inputs and outputs at once. Outputs hold what was in memory before the op.
+    pub fn split(&mut self) -> (&[&'a [f64]], &mut [Vec<f64>]) {
+        (&self.inputs, &mut self.outputs)
+    }
+
+    /// The shape of input `i`.
+    pub fn input_shape(&self, i: usize) -> &'a Shape {
+        self.shapes.inputs[i]
+    }
+
+    /// The shape of output `i`.
+    pub fn output_shape(&self, i: usize) -> &'a Shape {
+        self.shapes.outputs[i]
+    }
+}
