@@ -1,9 +1,11 @@
-//! RADV as a null device of a given family: AMD's compiler, without a card.
+//! A Vulkan driver of Mesa's on a device that is not there: its compiler, without a card.
 
 use ash::{khr, vk};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 
-/// A driver that compiles for one family of AMD's GPUs.
+/// A driver that compiles for one kind of GPU.
 pub struct Driver {
     // Keeps the loader.
     _entry: ash::Entry,
@@ -12,44 +14,37 @@ pub struct Driver {
     executables: khr::pipeline_executable_properties::Device,
     /// 16-bit floats in shaders.
     pub f16: bool,
+    /// Matrix units.
+    pub units: bool,
     /// Mesa's version, as it names itself.
     pub version: String,
 }
 
 /// What the compiler says of one kernel.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Figures {
-    pub vgprs: u64,
-    pub sgprs: u64,
-    pub spilled_vgprs: u64,
-    pub spilled_sgprs: u64,
-    /// Bytes of workgroup memory.
-    pub lds: u64,
-    /// Bytes of scratch memory of a lane.
-    pub scratch: u64,
-    /// Waves that a SIMD unit holds at a time.
-    pub waves: u64,
-    /// The compiler's estimates, in clocks.
-    pub latency: u64,
-    pub inverse_throughput: u64,
+    /// Lanes of a subgroup.
+    pub lanes: u32,
+    named: BTreeMap<String, u64>,
 }
 
 impl Figures {
-    /// Registers that did not fit.
-    pub fn spills(&self) -> u64 {
-        self.spilled_vgprs + self.spilled_sgprs
+    /// The figure of that name.
+    pub fn get(&self, name: &str) -> u64 {
+        let names = || self.named.keys().collect::<Vec<_>>();
+        *self
+            .named
+            .get(name)
+            .unwrap_or_else(|| panic!("the driver says nothing of `{name}`, but of {:?}", names()))
     }
 }
 
 impl Driver {
-    /// Opens the null device of a family.
+    /// Opens the device that a driver pretends.
     ///
     /// # Errors
     /// What is missing.
-    pub fn open(family: &str) -> Result<Self, String> {
-        // SAFETY: the caller opens drivers one after the other, before it starts threads; nothing else here reads the
-        // environment meanwhile.
-        unsafe { std::env::set_var("RADV_FORCE_FAMILY", family) };
+    pub fn open(wanted: vk::DriverId) -> Result<Self, String> {
         // SAFETY: the loader is the system's; each call gets what the one before returned, and pointers that live on.
         unsafe {
             let entry = ash::Entry::load().map_err(|error| format!("the Vulkan loader: {error}"))?;
@@ -61,11 +56,11 @@ impl Driver {
                 let mut driver = vk::PhysicalDeviceDriverProperties::default();
                 let mut properties = vk::PhysicalDeviceProperties2::default().push_next(&mut driver);
                 instance.get_physical_device_properties2(device, &mut properties);
-                if driver.driver_id == vk::DriverId::MESA_RADV {
+                if driver.driver_id == wanted {
                     found = Some((device, text(&driver.driver_info).to_owned()));
                 }
             }
-            let (physical, version) = found.ok_or("no device of RADV, Mesa's driver for AMD's GPUs")?;
+            let (physical, version) = found.ok_or_else(|| format!("no device of the driver {wanted:?}"))?;
             let (mut f16, mut storage16) = (
                 vk::PhysicalDeviceShaderFloat16Int8Features::default(),
                 vk::PhysicalDevice16BitStorageFeatures::default(),
@@ -83,9 +78,19 @@ impl Driver {
             let mut sizes =
                 vk::PhysicalDeviceSubgroupSizeControlFeatures::default().subgroup_size_control(true);
             let mut model = vk::PhysicalDeviceVulkanMemoryModelFeatures::default().vulkan_memory_model(true);
+            let offered = instance
+                .enumerate_device_extension_properties(physical)
+                .map_err(|error| error.to_string())?;
+            let name = khr::cooperative_matrix::NAME;
+            let units = offered.iter().any(|known| known.extension_name_as_c_str() == Ok(name));
+            let mut matrices =
+                vk::PhysicalDeviceCooperativeMatrixFeaturesKHR::default().cooperative_matrix(units);
             let queues = [vk::DeviceQueueCreateInfo::default().queue_priorities(&[1.0])];
-            let extensions = [khr::pipeline_executable_properties::NAME.as_ptr()];
-            let create = vk::DeviceCreateInfo::default()
+            let mut extensions = vec![khr::pipeline_executable_properties::NAME.as_ptr()];
+            if units {
+                extensions.push(name.as_ptr());
+            }
+            let mut create = vk::DeviceCreateInfo::default()
                 .queue_create_infos(&queues)
                 .enabled_extension_names(&extensions)
                 .push_next(&mut f16)
@@ -93,10 +98,13 @@ impl Driver {
                 .push_next(&mut statistics)
                 .push_next(&mut sizes)
                 .push_next(&mut model);
+            if units {
+                create = create.push_next(&mut matrices);
+            }
             let device =
                 instance.create_device(physical, &create, None).map_err(|error| error.to_string())?;
             let executables = khr::pipeline_executable_properties::Device::new(&instance, &device);
-            Ok(Self { _entry: entry, _instance: instance, device, executables, f16: half, version })
+            Ok(Self { _entry: entry, _instance: instance, device, executables, f16: half, units, version })
         }
     }
 
@@ -151,29 +159,25 @@ impl Driver {
     }
 
     fn figures(&self, pipeline: vk::Pipeline) -> Result<Figures, String> {
+        let of = vk::PipelineInfoKHR::default().pipeline(pipeline);
         let info = vk::PipelineExecutableInfoKHR::default().pipeline(pipeline).executable_index(0);
         // SAFETY: the pipeline is this device's, and has statistics.
-        let found = unsafe { self.executables.get_pipeline_executable_statistics(&info) };
-        let found = found.map_err(|error| error.to_string())?;
-        let value = |name: &str| {
-            let known = found.iter().find(|statistic| text(&statistic.name) == name);
-            // SAFETY: all of RADV's statistics are of this kind.
-            known.map(|statistic| unsafe { statistic.value.u64 }).ok_or_else(|| {
-                let names: Vec<_> = found.iter().map(|statistic| text(&statistic.name)).collect();
-                format!("the driver says nothing of `{name}`, but of {names:?}")
-            })
+        let (shapes, found) = unsafe {
+            let shapes = self.executables.get_pipeline_executable_properties(&of);
+            (shapes, self.executables.get_pipeline_executable_statistics(&info))
         };
-        Ok(Figures {
-            vgprs: value("VGPRs")?,
-            sgprs: value("SGPRs")?,
-            spilled_vgprs: value("Spilled VGPRs")?,
-            spilled_sgprs: value("Spilled SGPRs")?,
-            lds: value("LDS size")?,
-            scratch: value("Scratch size")?,
-            waves: value("Subgroups per SIMD")?,
-            latency: value("Latency")?,
-            inverse_throughput: value("Inverse Throughput")?,
-        })
+        let (shapes, found) = (shapes.map_err(|e| e.to_string())?, found.map_err(|e| e.to_string())?);
+        let [shape] = &shapes[..] else {
+            return Err(format!("a kernel became {} executables", shapes.len()));
+        };
+        let whole = |statistic: &&vk::PipelineExecutableStatisticKHR<'_>| {
+            statistic.format == vk::PipelineExecutableStatisticFormatKHR::UINT64
+        };
+        // SAFETY: it is of this kind.
+        let named = |statistic: &vk::PipelineExecutableStatisticKHR<'_>| unsafe {
+            (text(&statistic.name).to_owned(), statistic.value.u64)
+        };
+        Ok(Figures { lanes: shape.subgroup_size, named: found.iter().filter(whole).map(named).collect() })
     }
 }
 
