@@ -364,31 +364,31 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
 
 //# if cooperative
 // A workgroup computes ROWS x COLUMNS of C, DEPTH steps of K at a time, on the device's matrix units, which multiply
-// fragments of SIDE x SIDE in f16 and add in f32; a subgroup owns HIGH x WIDE of them. Tiles lie in workgroup memory as
-// A and B do in theirs, line after line, zero past the matrices' ends, and with gaps, so that the lines of a fragment
-// lie in different banks; the next tiles' vectors are on their way into registers while these are multiplied. Fragments show
-// no elements: finished ones go through workgroup memory.
+// fragments of SIDE x SIDE in f16 and add in f32; a subgroup owns HIGH x WIDE of them. Tiles lie in workgroup memory
+// line after line, zero past the matrices' ends, and with gaps, so that the lines of a fragment lie in different banks.
+// Lines run as they do in A's and B's own memory; or a tile is turned on its way, in blocks of 4 x 4, so that its lines
+// run along K: some devices read other fragments element by element. The next tiles' parts (vectors, or blocks) are on
+// their way into registers while these are multiplied. Fragments show no elements: finished ones go through workgroup
+// memory.
 //# insert tile
 const THREADS = LANES * DOWN * ACROSS;
 const ROWS = SIDE * HIGH * DOWN;
 const COLUMNS = SIDE * WIDE * ACROSS;
 const GAP = 8u;
-//# if a_transposed
-const A_LINES = DEPTH;
-const A_LINE = ROWS;
-//# else
+//# if a_deep
 const A_LINES = ROWS;
 const A_LINE = DEPTH;
+//# else
+const A_LINES = DEPTH;
+const A_LINE = ROWS;
 //# end
-//# if b_transposed
+//# if b_deep
 const B_LINES = COLUMNS;
 const B_LINE = DEPTH;
 //# else
 const B_LINES = DEPTH;
 const B_LINE = COLUMNS;
 //# end
-const A_VECTORS = A_LINES * A_LINE / 4u;
-const B_VECTORS = B_LINES * B_LINE / 4u;
 const A_STRIDE = A_LINE + GAP;
 const B_STRIDE = B_LINE + GAP;
 
@@ -396,7 +396,45 @@ var<workgroup> fragments_a: array<f16, A_LINES * A_STRIDE>;
 var<workgroup> fragments_b: array<f16, B_LINES * B_STRIDE>;
 var<workgroup> finished: array<f32, DOWN * ACROSS * SIDE * SIDE>;
 
-// Vector v of the tile of A that begins at this row and step k.
+fn put_in_a(first: u32, value: vec4<f16>) {
+    fragments_a[first] = value.x;
+    fragments_a[first + 1u] = value.y;
+    fragments_a[first + 2u] = value.z;
+    fragments_a[first + 3u] = value.w;
+}
+
+fn put_in_b(first: u32, value: vec4<f16>) {
+    fragments_b[first] = value.x;
+    fragments_b[first + 1u] = value.y;
+    fragments_b[first + 2u] = value.z;
+    fragments_b[first + 3u] = value.w;
+}
+
+// Part v of the tile of A that begins at this row and step k, and where it belongs.
+//# if a_turned
+const A_PARTS = A_LINES / 4u * (A_LINE / 4u);
+
+fn a_fetched(v: u32, row: u32, k: u32) -> mat4x4<f16> {
+    let m = row + v % (A_LINES / 4u) * 4u;
+    let deep = k + v / (A_LINES / 4u) * 4u;
+    return transpose(mat4x4<f16>(
+        vec4<f16>(a_or_zero(deep, m)),
+        vec4<f16>(a_or_zero(deep + 1u, m)),
+        vec4<f16>(a_or_zero(deep + 2u, m)),
+        vec4<f16>(a_or_zero(deep + 3u, m)),
+    ));
+}
+
+fn put_a(v: u32, part: mat4x4<f16>) {
+    let first = v % (A_LINES / 4u) * 4u * A_STRIDE + v / (A_LINES / 4u) * 4u;
+    put_in_a(first, part[0]);
+    put_in_a(first + A_STRIDE, part[1]);
+    put_in_a(first + 2u * A_STRIDE, part[2]);
+    put_in_a(first + 3u * A_STRIDE, part[3]);
+}
+//# else
+const A_PARTS = A_LINES * A_LINE / 4u;
+
 fn a_fetched(v: u32, row: u32, k: u32) -> vec4<f16> {
     let line = v / (A_LINE / 4u);
     let at = v % (A_LINE / 4u) * 4u;
@@ -406,6 +444,35 @@ fn a_fetched(v: u32, row: u32, k: u32) -> vec4<f16> {
     return vec4<f16>(a_or_zero(row + line, k + at));
 //# end
 }
+
+fn put_a(v: u32, part: vec4<f16>) {
+    put_in_a(v / (A_LINE / 4u) * A_STRIDE + v % (A_LINE / 4u) * 4u, part);
+}
+//# end
+
+//# if b_turned
+const B_PARTS = B_LINES / 4u * (B_LINE / 4u);
+
+fn b_fetched(v: u32, column: u32, k: u32) -> mat4x4<f16> {
+    let n = column + v % (B_LINES / 4u) * 4u;
+    let deep = k + v / (B_LINES / 4u) * 4u;
+    return transpose(mat4x4<f16>(
+        vec4<f16>(b_or_zero(deep, n)),
+        vec4<f16>(b_or_zero(deep + 1u, n)),
+        vec4<f16>(b_or_zero(deep + 2u, n)),
+        vec4<f16>(b_or_zero(deep + 3u, n)),
+    ));
+}
+
+fn put_b(v: u32, part: mat4x4<f16>) {
+    let first = v % (B_LINES / 4u) * 4u * B_STRIDE + v / (B_LINES / 4u) * 4u;
+    put_in_b(first, part[0]);
+    put_in_b(first + B_STRIDE, part[1]);
+    put_in_b(first + 2u * B_STRIDE, part[2]);
+    put_in_b(first + 3u * B_STRIDE, part[3]);
+}
+//# else
+const B_PARTS = B_LINES * B_LINE / 4u;
 
 fn b_fetched(v: u32, column: u32, k: u32) -> vec4<f16> {
     let line = v / (B_LINE / 4u);
@@ -417,21 +484,10 @@ fn b_fetched(v: u32, column: u32, k: u32) -> vec4<f16> {
 //# end
 }
 
-fn put_a(v: u32, value: vec4<f16>) {
-    let first = v / (A_LINE / 4u) * A_STRIDE + v % (A_LINE / 4u) * 4u;
-    fragments_a[first] = value.x;
-    fragments_a[first + 1u] = value.y;
-    fragments_a[first + 2u] = value.z;
-    fragments_a[first + 3u] = value.w;
+fn put_b(v: u32, part: vec4<f16>) {
+    put_in_b(v / (B_LINE / 4u) * B_STRIDE + v % (B_LINE / 4u) * 4u, part);
 }
-
-fn put_b(v: u32, value: vec4<f16>) {
-    let first = v / (B_LINE / 4u) * B_STRIDE + v % (B_LINE / 4u) * 4u;
-    fragments_b[first] = value.x;
-    fragments_b[first + 1u] = value.y;
-    fragments_b[first + 2u] = value.z;
-    fragments_b[first + 3u] = value.w;
-}
+//# end
 
 //# if sized
 // At how many lanes of a subgroup each invocation ran: before this is relied upon a device is asked.

@@ -158,8 +158,8 @@ impl MatMul {
     }
 
     /// The variants a device has for these sizes, the one favoured without measurement first.
-    pub fn variants(sizes: &Sizes, device: &Traits) -> Vec<Variant> {
-        let candidates = kernels::candidates(sizes, device);
+    pub fn variants(&self, sizes: &Sizes, device: &Traits) -> Vec<Variant> {
+        let candidates = kernels::candidates(self.layout, sizes, device);
         let groups = |variant: Variant| {
             let (rows, columns) = variant.tile();
             sizes.m.div_ceil(rows as usize) * sizes.n.div_ceil(columns as usize)
@@ -175,7 +175,7 @@ impl MatMul {
 
     /// The variant taken for these sizes on such a device.
     pub fn variant(&self, sizes: &Sizes, device: &Traits) -> Variant {
-        Tuning::chosen(&self.key(sizes), &Self::variants(sizes, device), device)
+        Tuning::chosen(&self.key(sizes), &self.variants(sizes, device), device)
     }
 
     /// The dispatch description in a given variant.
@@ -305,7 +305,7 @@ impl Op for MatMul {
 
     fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
         let sizes = self.sizes(shapes);
-        Some(Tuning::of(self.key(&sizes), &Self::variants(&sizes, device)))
+        Some(Tuning::of(self.key(&sizes), &self.variants(&sizes, device)))
     }
 
     fn element(&self, shapes: &Shapes<'_>, inputs: &[Vec<f64>], element: usize) -> Option<f64> {

@@ -22,8 +22,18 @@ pub enum Variant {
     /// 4 `wide` elements each. With a `split` above one, so many workgroups share the K of each tile.
     Tiled { high: u32, wide: u32, down: u32, across: u32, depth: u32, split: u32 },
     /// The device's matrix units, for operands in f16: tiles in workgroup memory, `depth` steps of K at a time; `down` x
-    /// `across` subgroups of `lanes` lanes, each with `high` x `wide` fragments of `side` x `side`.
-    Cooperative { side: u32, lanes: u32, high: u32, wide: u32, down: u32, across: u32, depth: u32 },
+    /// `across` subgroups of `lanes` lanes, each with `high` x `wide` fragments of `side` x `side`. `turned` tiles lie along
+    /// K, however the operands do.
+    Cooperative {
+        side: u32,
+        lanes: u32,
+        high: u32,
+        wide: u32,
+        down: u32,
+        across: u32,
+        depth: u32,
+        turned: bool,
+    },
 }
 
 impl Variant {
@@ -35,6 +45,16 @@ impl Variant {
             Self::Cooperative { side, high, wide, down, across, .. } => {
                 (side * high * down, side * wide * across)
             }
+        }
+    }
+
+    /// The same with turned tiles, on matrix units.
+    pub(super) fn turned(self) -> Self {
+        match self {
+            Self::Cooperative { side, lanes, high, wide, down, across, depth, .. } => {
+                Self::Cooperative { side, lanes, high, wide, down, across, depth, turned: true }
+            }
+            other => other,
         }
     }
 
@@ -75,11 +95,12 @@ impl fmt::Display for Variant {
                 write!(f, "tiles {rows}x{columns}x{depth} of {}x{} in {down}x{across}", 4 * high, 4 * wide)?;
                 if split > 1 { write!(f, " split {split}") } else { Ok(()) }
             }
-            Self::Cooperative { side, high, wide, down, across, depth, .. } => {
+            Self::Cooperative { side, high, wide, down, across, depth, turned, .. } => {
                 let (rows, columns) = self.tile();
+                let turned = if turned { " turned" } else { "" };
                 write!(
                     f,
-                    "matrix units {rows}x{columns}x{depth} of {}x{} in {down}x{across}",
+                    "matrix units {rows}x{columns}x{depth} of {}x{} in {down}x{across}{turned}",
                     side * high,
                     side * wide
                 )
@@ -95,9 +116,9 @@ pub const LADDER: usize = 4;
 pub const TOTAL_LANES: usize = 64;
 
 /// What a device could compute a product with, worth a measurement.
-pub fn candidates(sizes: &Sizes, device: &Traits) -> Vec<Variant> {
+pub fn candidates(layout: Layout, sizes: &Sizes, device: &Traits) -> Vec<Variant> {
     if !device.software {
-        return tiled(sizes, device);
+        return tiled(layout, sizes, device);
     }
     let shuffle = device.lanes >= 4;
     let lanes = if shuffle { device.lanes } else { 8 };
@@ -118,8 +139,8 @@ pub fn candidates(sizes: &Sizes, device: &Traits) -> Vec<Variant> {
 
 /// Tiles in workgroup memory; registers and shuffles where subgroups have a known width; and K split where the
 /// grid would leave most of a card idle.
-fn tiled(sizes: &Sizes, device: &Traits) -> Vec<Variant> {
-    let mut list = units::candidates(sizes, device);
+fn tiled(layout: Layout, sizes: &Sizes, device: &Traits) -> Vec<Variant> {
+    let mut list = units::candidates(layout, sizes, device);
     let tile = |[high, wide, down, across, depth]: [u32; 5]| Variant::Tiled {
         high,
         wide,
@@ -181,6 +202,7 @@ pub fn text(op: &MatMul, sizes: &Sizes, variant: Variant) -> String {
 /// The same; with `sized` one on matrix units that also shows at which width of subgroups it ran.
 pub fn text_that_shows(op: &MatMul, sizes: &Sizes, variant: Variant, sized: bool) -> String {
     let (a_image, b_image) = images(sizes, variant);
+    let (a_turned, b_turned) = units::turned(op.layout, variant);
     let flags = [
         ("a_image", a_image),
         ("b_image", b_image),
@@ -189,6 +211,10 @@ pub fn text_that_shows(op: &MatMul, sizes: &Sizes, variant: Variant, sized: bool
         ("c_whole", sizes.n.is_multiple_of(4)),
         ("a_transposed", op.layout == Layout::TN),
         ("b_transposed", op.layout == Layout::NT),
+        ("a_turned", a_turned),
+        ("b_turned", b_turned),
+        ("a_deep", op.layout != Layout::TN || a_turned),
+        ("b_deep", op.layout == Layout::NT || b_turned),
         ("bias", op.bias),
         ("addend", op.addend),
         ("addend_image", op.addend && addend_image(sizes, variant)),
@@ -273,8 +299,10 @@ fn unrolled(op: &MatMul, sizes: &Sizes, variant: Variant) -> Vec<(&'static str, 
                 ("stores", tiled::stores(op.bias && split == 1, high, wide, split > 1)),
             ]
         }
-        Variant::Cooperative { side, lanes, high, wide, down, across, depth } => {
-            let rounds = units::rounds(side, lanes, (high, wide), (down, across), depth);
+        Variant::Cooperative { side, lanes, high, wide, down, across, depth, .. } => {
+            let turned = units::turned(op.layout, variant);
+            let deep = (op.layout != Layout::TN || turned.0, op.layout == Layout::NT || turned.1);
+            let rounds = units::rounds(side, lanes, (high, wide), (down, across), depth, turned);
             vec![
                 (
                     "tile",
@@ -290,7 +318,7 @@ fn unrolled(op: &MatMul, sizes: &Sizes, variant: Variant) -> Vec<(&'static str, 
                 ("puts", units::puts(rounds)),
                 ("next", units::fetches(rounds, false)),
                 ("loads", String::new()),
-                ("products", units::products(op.layout, side, high, wide)),
+                ("products", units::products(deep, side, high, wide)),
                 ("stores", units::stores(op.bias, high, wide)),
             ]
         }

@@ -14,10 +14,12 @@ fn variants() -> Vec<Variant> {
         down: 2,
         across: 1,
         depth,
+        turned: false,
     };
     let mut all = vec![
         units(16, 32, 32),
         units(8, 64, 16),
+        units(16, 32, 32).turned(),
         Variant::Tiled { high: 1, wide: 1, down: 16, across: 16, depth: 32, split: 1 },
         Variant::Tiled { high: 2, wide: 2, down: 16, across: 16, depth: 16, split: 1 },
         Variant::Tiled { high: 1, wide: 1, down: 16, across: 16, depth: 32, split: 3 },
@@ -100,7 +102,7 @@ fn check(op: &MatMul, variant: Variant, sizes: Sizes) {
 }
 
 fn first(sizes: &Sizes, device: &Traits) -> Variant {
-    MatMul::variants(sizes, device)[0]
+    MatMul::new(Layout::NN).variants(sizes, device)[0]
 }
 
 /// A choice is followed where the device has that variant; anything else is as good as none.
@@ -109,7 +111,7 @@ fn a_choice_is_followed() {
     let sizes = sizes(Layout::NN, 1024, 512, 128);
     let mut device = Traits { software: true, lanes: 8, ..Traits::floor() };
     let op = MatMul::new(Layout::NN);
-    let all = MatMul::variants(&sizes, &device);
+    let all = op.variants(&sizes, &device);
     let names: BTreeSet<String> = all.iter().map(ToString::to_string).collect();
     assert_eq!(names.len(), all.len(), "two variants of one name");
     for &variant in &all {
@@ -124,7 +126,7 @@ fn a_choice_is_followed() {
 fn the_addend_comes_after_the_bias() {
     let op = MatMul { bias: true, addend: true, ..MatMul::new(Layout::NN) };
     let sizes = sizes(Layout::NN, 4, 4, 4);
-    let recipe = op.recipe_of(&sizes, MatMul::variants(&sizes, &Traits::floor())[0]);
+    let recipe = op.recipe_of(&sizes, op.variants(&sizes, &Traits::floor())[0]);
     assert!(recipe.dispatches[0].bindings.contains(&("addend", Operand::Input(3))));
 }
 
@@ -150,7 +152,7 @@ fn a_vendor_only_orders_the_variants() {
     let f32 = sizes(Layout::NN, 4096, 3072, 768);
     let f16 = Sizes { operands: DType::F16, ..f32 };
     let of = |sizes: &Sizes, vendor, cooperative| {
-        MatMul::variants(sizes, &Traits { vendor, cooperative, ..gpu.clone() })
+        MatMul::new(Layout::NN).variants(sizes, &Traits { vendor, cooperative, ..gpu.clone() })
     };
     let names = |variants: &[Variant]| variants.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
     for vendor in [Vendor::Amd, Vendor::Apple, Vendor::Intel] {
@@ -175,7 +177,8 @@ fn a_vendor_only_orders_the_variants() {
 #[test]
 fn tells_how_long_its_loop_is() {
     let sizes = sizes(Layout::NN, 4, 4, 4 * 65_535);
-    let recipe = MatMul::new(Layout::NN).recipe_of(&sizes, MatMul::variants(&sizes, &Traits::floor())[0]);
+    let op = MatMul::new(Layout::NN);
+    let recipe = op.recipe_of(&sizes, op.variants(&sizes, &Traits::floor())[0]);
     assert!(recipe.iterations > crate::ops::MAX_ITERATIONS);
 }
 

@@ -7,7 +7,7 @@ use crate::tape::DType;
 use std::fmt::Write;
 
 /// Tiles on matrix units, where the device has such and the operands are what they take: first those of `kernels::LADDER`.
-pub(super) fn candidates(sizes: &Sizes, device: &Traits) -> Vec<Variant> {
+pub(super) fn candidates(layout: Layout, sizes: &Sizes, device: &Traits) -> Vec<Variant> {
     let (side, lanes) = (device.cooperative, device.lanes);
     if side == 0 || lanes == 0 || sizes.operands != DType::F16 {
         return Vec::new();
@@ -20,6 +20,7 @@ pub(super) fn candidates(sizes: &Sizes, device: &Traits) -> Vec<Variant> {
         down,
         across,
         depth,
+        turned: false,
     };
     let mut tiles = [
         (4, 4, 2, 2, 16),
@@ -38,12 +39,19 @@ pub(super) fn candidates(sizes: &Sizes, device: &Traits) -> Vec<Variant> {
     }
     let fits = |&&(high, wide, down, across, depth): &&(u32, u32, u32, u32, u32)| {
         let (rows, columns) = (side * high * down, side * wide * across);
-        // At most so much, whichever way the operands lie; the gaps included.
+        // At most so much, however the lines run; the gaps included.
         let tile = |along: u32| 2 * (along * (depth + 8)).max(depth * (along + 8));
         let bytes = tile(rows) + tile(columns) + 4 * side * side * down * across;
         lanes * down * across <= device.max_invocations && bytes <= device.workgroup_memory
     };
-    tiles.iter().filter(fits).map(tile).collect()
+    let mut all: Vec<Variant> = tiles.iter().filter(fits).map(tile).collect();
+    if layout != Layout::NT {
+        // AMD's compiler reads fragments whose lines do not run along K two bytes at a time: it estimates turned tiles to
+        // take a third of the clocks.
+        let turned = all.iter().map(|tile| tile.turned()).collect();
+        all = if device.vendor == Vendor::Amd { [turned, all] } else { [all, turned] }.concat();
+    }
+    all
 }
 
 /// A product that shows whether matrix units compute what they should: a kernel of products itself, which also writes down
@@ -67,15 +75,15 @@ pub fn unit_probes(side: u32, device: &Traits) -> Vec<UnitProbe> {
         let (operands, result) = (DType::F16, DType::F32);
         Sizes { m, n, k, a_rows, a_columns, b_rows, b_columns, bias_columns: 0, operands, result }
     };
-    let fitting = candidates(&sizes(Layout::NN, 1, 1, 1), &device);
-    let ladder = &fitting[..fitting.len().min(LADDER)];
-    let mut ends: Vec<Variant> = ladder.first().into_iter().chain(ladder.last()).copied().collect();
-    ends.dedup();
     let mut probes = Vec::new();
-    for variant in ends {
-        let Variant::Cooperative { lanes, down, across, depth, .. } = variant else { continue };
-        let (rows, columns) = variant.tile();
-        for layout in [Layout::NN, Layout::NT, Layout::TN] {
+    for layout in [Layout::NN, Layout::NT, Layout::TN] {
+        let fitting = candidates(layout, &sizes(layout, 1, 1, 1), &device);
+        let ladder = &fitting[..fitting.len().min(LADDER)];
+        let mut ends: Vec<Variant> = ladder.first().into_iter().chain(ladder.last()).copied().collect();
+        ends.dedup();
+        for variant in ends {
+            let Variant::Cooperative { lanes, down, across, depth, .. } = variant else { continue };
+            let (rows, columns) = variant.tile();
             // Two by two workgroups, and three turns over K, of which the last is not a whole one.
             let sizes = sizes(layout, rows as usize + 12, columns as usize + 20, 2 * depth as usize + 4);
             let op = MatMul::new(layout);
@@ -105,7 +113,13 @@ pub(super) fn fragments(side: u32, high: u32, wide: u32) -> String {
     out
 }
 
-/// How many vectors a thread takes of the tile of A, and of B.
+/// Whether the tiles of A and of B are turned, so that their lines run along K.
+pub(super) fn turned(layout: Layout, variant: Variant) -> (bool, bool) {
+    let turns = matches!(variant, Variant::Cooperative { turned: true, .. });
+    (turns && layout == Layout::TN, turns && layout != Layout::NT)
+}
+
+/// How many parts a thread takes of the tile of A, and of B.
 pub(super) type Rounds = [(&'static str, u32); 2];
 
 pub(super) fn rounds(
@@ -114,18 +128,22 @@ pub(super) fn rounds(
     (high, wide): (u32, u32),
     (down, across): (u32, u32),
     depth: u32,
+    (a_turned, b_turned): (bool, bool),
 ) -> Rounds {
-    let of = |fragments: u32| (side * fragments * depth / 4).div_ceil(lanes * down * across);
-    [("a", of(high * down)), ("b", of(wide * across))]
+    let of = |fragments: u32, turned: bool| {
+        let part = if turned { 16 } else { 4 };
+        (side * fragments * depth / part).div_ceil(lanes * down * across)
+    };
+    [("a", of(high * down, a_turned)), ("b", of(wide * across, b_turned))]
 }
 
-/// Fetches each thread's vectors into registers: those of the first tiles, `declared` there, or of the next. Who has no
-/// vector left fetches the last one, and puts it nowhere.
+/// Fetches each thread's parts into registers: those of the first tiles, `declared` there, or of the next. Who has no
+/// part left fetches the last one, and puts it nowhere.
 pub(super) fn fetches(rounds: Rounds, declared: bool) -> String {
     let (indent, var, k) = if declared { ("    ", "var ", "0u") } else { ("            ", "", "k + DEPTH") };
     let mut out = String::new();
     for (tile, rounds) in rounds {
-        let (all, from) = if tile == "a" { ("A_VECTORS", "row") } else { ("B_VECTORS", "column") };
+        let (all, from) = if tile == "a" { ("A_PARTS", "row") } else { ("B_PARTS", "column") };
         for i in 0..rounds {
             let v = format!("min(thread + {i}u * THREADS, {all} - 1u)");
             line!(out, "{indent}{var}{tile}p{i} = {tile}_fetched({v}, {from}, {k});");
@@ -138,7 +156,7 @@ pub(super) fn fetches(rounds: Rounds, declared: bool) -> String {
 pub(super) fn puts(rounds: Rounds) -> String {
     let mut out = String::new();
     for (tile, rounds) in rounds {
-        let all = if tile == "a" { "A_VECTORS" } else { "B_VECTORS" };
+        let all = if tile == "a" { "A_PARTS" } else { "B_PARTS" };
         for i in 0..rounds {
             line!(out, "        if thread + {i}u * THREADS < {all} {{");
             line!(out, "            put_{tile}(thread + {i}u * THREADS, {tile}p{i});");
@@ -149,12 +167,12 @@ pub(super) fn puts(rounds: Rounds) -> String {
 }
 
 /// A fragment is loaded along its lines: rows where `coopLoadT` does it, columns where `coopLoad` does.
-pub(super) fn products(layout: Layout, side: u32, high: u32, wide: u32) -> String {
+pub(super) fn products((a_deep, b_deep): (bool, bool), side: u32, high: u32, wide: u32) -> String {
     let mut out = String::new();
     for h in 0..high {
-        let (load, at) = match layout {
-            Layout::TN => ("coopLoad", format!("deep * A_STRIDE + down + {h}u * SIDE")),
-            _ => ("coopLoadT", format!("(down + {h}u * SIDE) * A_STRIDE + deep")),
+        let (load, at) = match a_deep {
+            true => ("coopLoadT", format!("(down + {h}u * SIDE) * A_STRIDE + deep")),
+            false => ("coopLoad", format!("deep * A_STRIDE + down + {h}u * SIDE")),
         };
         line!(
             out,
@@ -162,9 +180,9 @@ pub(super) fn products(layout: Layout, side: u32, high: u32, wide: u32) -> Strin
         );
     }
     for w in 0..wide {
-        let (load, at) = match layout {
-            Layout::NT => ("coopLoad", format!("(across + {w}u * SIDE) * B_STRIDE + deep")),
-            _ => ("coopLoadT", format!("deep * B_STRIDE + across + {w}u * SIDE")),
+        let (load, at) = match b_deep {
+            true => ("coopLoad", format!("(across + {w}u * SIDE) * B_STRIDE + deep")),
+            false => ("coopLoadT", format!("deep * B_STRIDE + across + {w}u * SIDE")),
         };
         line!(
             out,
