@@ -46,9 +46,13 @@ pub(super) fn candidates(layout: Layout, sizes: &Sizes, device: &Traits) -> Vec<
     };
     let mut all: Vec<Variant> = tiles.iter().filter(fits).map(tile).collect();
     if layout != Layout::NT {
-        // AMD's compiler reads fragments whose lines do not run along K two bytes at a time: it estimates turned tiles to
-        // take a third of the clocks.
-        let turned = all.iter().map(|tile| tile.turned()).collect();
+        // AMD's compiler reads a fragment whose lines do not run along K by sixteen loads of two bytes, another one by two
+        // of sixteen: workgroup memory, not the units, would be what a product waits for.
+        let fits = |variant: &&Variant| {
+            // Of sixteen fragments of 32 lanes the same compiler spills registers.
+            !matches!(variant, Variant::Cooperative { high: 4, wide: 4, lanes: ..=32, .. })
+        };
+        let turned = all.iter().filter(fits).map(|tile| tile.turned()).collect();
         all = if device.vendor == Vendor::Amd { [turned, all] } else { [all, turned] }.concat();
     }
     all
@@ -197,24 +201,29 @@ pub(super) fn products((a_deep, b_deep): (bool, bool), side: u32, high: u32, wid
     out
 }
 
-/// One fragment of each subgroup at a time, four elements a lane.
+/// One fragment of each subgroup at a time, four elements a lane, which are always in the same columns of it.
 pub(super) fn stores(bias: bool, high: u32, wide: u32) -> String {
-    let bias = if bias { " + bias_at(to)" } else { "" };
     let mut out = String::new();
     line!(out, "    let home = subgroup * SIDE * SIDE;");
+    for w in 0..wide {
+        line!(out, "    let to{w} = column + across + {w}u * SIDE + 4u * lane % SIDE;");
+        if bias {
+            line!(out, "    let bias{w} = bias_at(to{w});");
+        }
+    }
     for h in 0..high {
         for w in 0..wide {
+            let bias = if bias { format!(" + bias{w}") } else { String::new() };
             line!(out, "    workgroupBarrier();");
             line!(out, "    coopStoreT(s{h}_{w}, &finished[home], SIDE);");
             line!(out, "    workgroupBarrier();");
             line!(out, "    for (var v = lane; v < SIDE * SIDE / 4u; v += LANES) {{");
             line!(out, "        let first = home + 4u * v;");
-            line!(out, "        let to = column + across + {w}u * SIDE + 4u * v % SIDE;");
             line!(
                 out,
                 "        let sum = vec4(finished[first], finished[first + 1u], finished[first + 2u], finished[first + 3u]);"
             );
-            line!(out, "        write(row + down + {h}u * SIDE + 4u * v / SIDE, to, sum{bias});");
+            line!(out, "        write(row + down + {h}u * SIDE + 4u * v / SIDE, to{w}, sum{bias});");
             line!(out, "    }}");
         }
     }
