@@ -10,6 +10,7 @@ mod weights_refused;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::layouts::gpt2 as layout;
 use normfree::data::{DataSeal, Dtype};
 use normfree::fault::Fault;
 use normfree::train::checkpoint::{
@@ -140,7 +141,7 @@ impl Sample {
 
     pub fn new(parameters: Vec<Spec>, step: u64) -> Self {
         Self {
-            layout: ModelTensors::gpt2(&parameters),
+            layout: layout(&parameters),
             state: TrainerState {
                 step,
                 data_cursor: step * 64,

@@ -106,7 +106,7 @@ impl Whole {
         let tape = blueprint.micro.tape;
         let mut memory = Memory::new(&tape);
         for parameter in blueprint.arenas.parameters() {
-            let values = initial_values(&config.model, 5, parameter);
+            let values = initial_values(5, parameter);
             let values: Vec<f64> = values.into_iter().map(f64::from).collect();
             memory.set(&tape, tape.find(&parameter.name).unwrap(), &values);
         }

@@ -19,7 +19,7 @@ fn pair(gpus: [Gpu; 2], config: &Config, random: &mut ChaCha8Rng) -> (Engine, Re
     let engine = Engine::new(training, config).unwrap();
     let arenas = &engine.blueprint.arenas;
     for parameter in arenas.parameters() {
-        let mut values = initial_values(&config.model, random.random(), parameter);
+        let mut values = initial_values(random.random(), parameter);
         // Not only the matrices: no bias of zero, no gain of one.
         values.iter_mut().for_each(|value| *value += random.random_range(-0.1..0.1));
         engine.store.write(&engine.gpu, &parameter.name, &values);
@@ -27,7 +27,7 @@ fn pair(gpus: [Gpu; 2], config: &Config, random: &mut ChaCha8Rng) -> (Engine, Re
     engine.gpu.flush().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
-    let layout = ModelTensors::of(&config.model, &arenas.specs());
+    let layout = ModelTensors::of(config.model.family, arenas.parameters());
     export(&path, &layout, &mut arenas.source(&engine.gpu, &engine.store, "")).unwrap();
     let weights = WeightFile::open(&path, &layout).unwrap();
     let reader = Reader::new(reading, &config.model, weights).unwrap();

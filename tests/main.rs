@@ -14,6 +14,7 @@ mod entropy_guided;
 mod export;
 mod generate;
 mod gpt_neox;
+mod layouts;
 mod memory;
 mod mixed;
 mod newer_mesa;

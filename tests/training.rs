@@ -180,7 +180,7 @@ pub fn engine_on(gpu: Gpu, config: &Config) -> (Engine, Vec<(String, Vec<f64>)>)
     let engine = Engine::new(gpu, config).unwrap();
     let mut parameters = Vec::new();
     for parameter in engine.blueprint.arenas.parameters() {
-        let values = initial_values(&config.model, 5, parameter);
+        let values = initial_values(5, parameter);
         engine.store.write(&engine.gpu, &parameter.name, &values);
         parameters.push((parameter.name.clone(), values.iter().map(|&v| f64::from(v)).collect()));
     }
@@ -504,7 +504,7 @@ fn pieces_of_the_vocabulary_change_nothing() {
         gpu.pretend(|traits| traits.max_binding = max_binding);
         let mut engine = Engine::new(gpu, &config).unwrap();
         for parameter in &engine.blueprint.arenas.parameters().to_vec() {
-            let values = initial_values(&config.model, 5, parameter);
+            let values = initial_values(5, parameter);
             engine.store.write(&engine.gpu, &parameter.name, &values);
         }
         engine.submit(0, 0, 1e-3, &batches).unwrap();
@@ -528,7 +528,7 @@ fn checked_shaders_give_what_unchecked_ones_give() {
         let gpu = open(&OpenOptions { checked, ..OpenOptions::default() });
         let mut engine = Engine::new(gpu, &config).unwrap();
         for parameter in &engine.blueprint.arenas.parameters().to_vec() {
-            let values = initial_values(&config.model, 5, parameter);
+            let values = initial_values(5, parameter);
             engine.store.write(&engine.gpu, &parameter.name, &values);
         }
         engine.submit(0, 0, 1e-3, &batches).unwrap();

@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::data::Batch;
 use crate::fault::Result;
 use crate::gpu::{Description, Gpu, OpenOptions};
+use crate::model::parameter_count;
 use crate::ops::Choices;
 use crate::train::engine::Engine;
 use crate::train::loader::fresh_weights;
@@ -101,7 +102,7 @@ pub fn measure(options: &Options, config: &Config, begin: &mut dyn FnMut(Part)) 
         adapter: open()?.description().clone(),
         config: config.clone(),
         choices: options.choices.clone(),
-        parameters: config.model.parameter_count() as u64,
+        parameters: parameter_count(&config.model) as u64,
         tokens: config.train.tokens_per_step(),
         ceilings: None,
         kernels: None,

@@ -3,7 +3,6 @@
 use super::Global;
 use crate::config::Config;
 use crate::fault::{Fault, Kind, Result};
-use crate::train::arena::Arenas;
 use crate::train::checkpoint::{Checkpoint, ModelTensors, WeightFile};
 use crate::train::run_folder::RunFolder;
 use std::path::Path;
@@ -52,5 +51,5 @@ impl Located {
 fn layout(config: &Config) -> ModelTensors {
     let parameters =
         crate::model::parameters(&config.model, config.train.decay_slopes, config.train.precision);
-    ModelTensors::of(&config.model, &Arenas::new(parameters).specs())
+    ModelTensors::of(config.model.family, &parameters)
 }

@@ -10,6 +10,7 @@ use crate::config::{Config, FREE};
 use crate::data::{Corpus, TokenFile};
 use crate::fault::{Fault, Kind, Result};
 use crate::gpu::Gpu;
+use crate::model::parameter_count;
 use crate::ops::Choices;
 use crate::shell;
 use crate::train::engine::Blueprint;
@@ -305,7 +306,7 @@ fn environment(config: &Config, gpu: &Gpu) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         "command": std::env::args_os().map(|part| part.to_string_lossy().into_owned()).collect::<Vec<_>>(),
-        "parameters": config.model.parameter_count(),
+        "parameters": parameter_count(&config.model),
         "adapter": gpu.description(),
         "kernels": {
             "lanes": traits.lanes,
@@ -331,7 +332,7 @@ fn dry_run(config: &Config, arguments: &Arguments, global: &Global) -> Result<()
     let flops = blueprint.flops() as f64;
     say(format!(
         "parameters   {}\ntokens       {} a step, {} in {} steps\nwork         {} a step, {} in all",
-        thousands(config.model.parameter_count() as u64),
+        thousands(parameter_count(&config.model) as u64),
         thousands(per_step),
         thousands(per_step * steps),
         thousands(steps),

@@ -173,43 +173,4 @@ impl ModelConfig {
     pub fn regularizes_entropy(&self) -> bool {
         self.entropy_regularization > 0.0
     }
-
-    /// Number of trained parameters. The tied head counts once; biases frozen at zero do not count.
-    pub fn parameter_count(&self) -> usize {
-        let d = self.n_embd;
-        let norm = 2 * d;
-        let fused = self.ffn == FeedForward::Fused;
-        let matrices = 4 * d * d + if fused { d * d } else { 2 * d * self.n_inner };
-        let biases = match self.bias {
-            Bias::QueryKey => 2 * d,
-            Bias::All => 4 * d + self.units() + d,
-            Bias::None => 0,
-        };
-        let norms = match self.norm {
-            Norm::LayerNorm => 2 * norm,
-            Norm::None => 0,
-        };
-        let embeddings = match self.family {
-            Family::Gpt2 => (self.vocab_size + self.n_positions) * d,
-            Family::GptNeox => 2 * self.vocab_size * d,
-        };
-        let final_norm = if self.final_norm { norm } else { 0 };
-        let temperatures = if self.learnable_temperature { self.n_head * self.n_positions } else { 0 };
-        let thresholds = if self.regularizes_entropy() { self.n_head } else { 0 };
-        let scales = if self.ffn_scaling { 2 } else { 0 };
-        let block = matrices + biases + norms + temperatures + thresholds + scales;
-        embeddings + self.n_layer * block + final_norm + self.slope_count()
-    }
-
-    /// Number of trained slopes in the whole model; 0 unless the activation is `learnable_lrelu`.
-    pub fn slope_count(&self) -> usize {
-        if self.activation_function != Activation::LearnableLrelu {
-            return 0;
-        }
-        match self.slope_scope {
-            SlopeScope::PerLayer => self.n_layer * self.n_layer,
-            SlopeScope::PerBlock => self.n_layer,
-            SlopeScope::Shared => 1,
-        }
-    }
 }

@@ -5,7 +5,7 @@ use super::naming::Naming;
 use super::{Pass, names};
 use crate::config::{Activation, Bias, FeedForward, ModelConfig, Norm, Precision, Recompute, SlopeScope};
 use crate::ops::activation::Kind;
-use crate::tape::{DType, Tape, TensorId};
+use crate::tape::{DType, Decays, Declaration, Filed, Start, Tape, TensorId};
 
 /// How products store what they read: their matrices, and the norms' results.
 pub(super) fn operands(precision: Precision) -> DType {
@@ -30,22 +30,26 @@ pub(super) enum Normalization {
 }
 
 impl Normalization {
-    /// Declares the parameters of the norm `name` where `norm` asks for one.
+    /// Declares the parameters of the norm `name` where `norm` asks for one; of a block, or of none.
     pub fn declare(
         tape: &mut Tape,
         config: &ModelConfig,
         precision: Precision,
         norm: Norm,
-        name: &str,
+        (name, block): (&str, Option<usize>),
     ) -> Self {
-        match norm {
-            Norm::None => Self::Identity,
-            Norm::LayerNorm => Self::LayerNorm {
-                gamma: tape.parameter(&format!("{name}.weight"), &[config.n_embd]),
-                beta: tape.parameter(&format!("{name}.bias"), &[config.n_embd]),
-                epsilon: config.layer_norm_epsilon as f32,
-                result: operands(precision),
-            },
+        if norm == Norm::None {
+            return Self::Identity;
+        }
+        let mut vector = |part: &str, start: f64| {
+            let vector = Declaration { block, ..Declaration::new(Start::Constant(start)).undecayed() };
+            tape.declare_parameter(&format!("{name}.{part}"), &[config.n_embd], vector)
+        };
+        Self::LayerNorm {
+            gamma: vector("weight", 1.0),
+            beta: vector("bias", 0.0),
+            epsilon: config.layer_norm_epsilon as f32,
+            result: operands(precision),
         }
     }
 
@@ -66,18 +70,38 @@ pub(super) struct Linear {
     bias: Option<TensorId>,
 }
 
+/// What a matrix of a block is: between which widths, of how many heads' q | k | v where it makes these, with how many
+/// columns that have a bias, and whether it ends in the residual stream.
+struct Matrix {
+    from: usize,
+    to: usize,
+    heads: Option<usize>,
+    biased: usize,
+    ends: bool,
+}
+
 impl Linear {
-    /// Declares `name.weight` [from, to] and a bias for its first `biased` columns.
-    pub fn declare(
+    /// Declares `name.weight` [from, to] of block `layer`, and a bias for its first columns.
+    fn declare(
         tape: &mut Tape,
+        config: &ModelConfig,
         precision: Precision,
-        name: &str,
-        (from, to): (usize, usize),
-        biased: usize,
+        (name, layer): (&str, usize),
+        matrix: Matrix,
     ) -> Self {
-        let weight = tape.parameter(&format!("{name}.weight"), &[from, to]);
+        let Matrix { from, to, heads, biased, ends } = matrix;
+        let scaled = ends && config.scale_residual_projections;
+        let scale = if scaled { (2.0 * config.n_layer as f64).sqrt() } else { 1.0 };
+        let start = Start::Normal { spread: config.initializer_range / scale };
+        let filed = Filed::Matrix { heads, lacks_bias: biased == 0 };
+        let weight = Declaration::new(start).in_block(layer).filed(filed);
+        let weight = tape.declare_parameter(&format!("{name}.weight"), &[from, to], weight);
         let weight = operand(tape, weight, precision);
-        let bias = (biased > 0).then(|| tape.parameter(&format!("{name}.bias"), &[biased]));
+        let bias = (biased > 0).then(|| {
+            let bias = Declaration::new(Start::Constant(0.0)).undecayed().in_block(layer);
+            let bias = bias.filed(Filed::Bias { heads, columns: to });
+            tape.declare_parameter(&format!("{name}.bias"), &[biased], bias)
+        });
         Self { weight, bias }
     }
 
@@ -106,6 +130,11 @@ pub(super) fn biased_attention(config: &ModelConfig) -> usize {
     }
 }
 
+/// A learned slope, of which nothing is said yet but how it starts and decays.
+pub(super) fn slope(config: &ModelConfig) -> Declaration {
+    Declaration { decays: Decays::AsSlopes, ..Declaration::new(Start::Constant(config.slope_init)) }
+}
+
 /// The feed-forward network's activation with its slope, or nothing.
 pub(super) enum Activate {
     Function { kind: Kind, slope: Option<(TensorId, usize)> },
@@ -125,10 +154,15 @@ impl Activate {
             Activation::LearnableLrelu => Kind::Learnable,
             Activation::None => return Self::Identity,
         };
-        let own = |tape: &mut Tape, entries: usize| tape.parameter(&naming.slopes(layer), &[entries]);
+        // Of how many entries the layer's own slope is, and which one the layer uses.
+        let own = |tape: &mut Tape, entries: usize, used: usize| {
+            let slope = slope(config).in_block(layer);
+            let slope = slope.watched(names::SLOPES, used..used + 1, layer..layer + 1);
+            Some((tape.declare_parameter(&naming.slopes(layer), &[entries], slope), used))
+        };
         let slope = match (kind, config.slope_scope) {
-            (Kind::Learnable, SlopeScope::PerLayer) => Some((own(tape, config.n_layer), layer)),
-            (Kind::Learnable, SlopeScope::PerBlock) => Some((own(tape, 1), 0)),
+            (Kind::Learnable, SlopeScope::PerLayer) => own(tape, config.n_layer, layer),
+            (Kind::Learnable, SlopeScope::PerBlock) => own(tape, 1, 0),
             (Kind::Learnable, SlopeScope::Shared) => shared.map(|slope| (slope, 0)),
             _ => None,
         };
@@ -188,21 +222,30 @@ impl Block {
         let width = config.n_embd;
         let fused = config.ffn == FeedForward::Fused;
         let inner = if fused { width } else { config.inner() };
-        let norm =
-            |tape: &mut Tape, part| Normalization::declare(tape, config, precision, config.norm, &name(part));
-        let linear =
-            |tape: &mut Tape, part, size, biased| Linear::declare(tape, precision, &name(part), size, biased);
+        let norm = |tape: &mut Tape, part| {
+            Normalization::declare(tape, config, precision, config.norm, (&name(part), Some(layer)))
+        };
+        let linear = |tape: &mut Tape, part, matrix| {
+            Linear::declare(tape, config, precision, (&name(part), layer), matrix)
+        };
+        let matrix = |from, to, ends| Matrix { from, to, heads: None, biased: biased(config, to), ends };
+        let packed = Matrix {
+            heads: Some(config.n_head),
+            biased: biased_attention(config),
+            ..matrix(width, 3 * width, false)
+        };
+        let attention_module = name(naming.attention_module);
         Self {
             norm_1: norm(tape, naming.norm_1),
-            attention: linear(tape, naming.attention, (width, 3 * width), biased_attention(config)),
-            temperature: Temperature::declare(tape, config, &name(naming.attention_module)),
-            regularizer: Regularizer::declare(tape, config, &name(naming.attention_module)),
-            project: linear(tape, naming.project, (width, width), biased(config, width)),
+            attention: linear(tape, naming.attention, packed),
+            temperature: Temperature::declare(tape, config, (&attention_module, layer)),
+            regularizer: Regularizer::declare(tape, config, (&attention_module, layer)),
+            project: linear(tape, naming.project, matrix(width, width, true)),
             norm_2: norm(tape, naming.norm_2),
-            expand: (!fused).then(|| linear(tape, naming.expand, (width, inner), biased(config, inner))),
+            expand: (!fused).then(|| linear(tape, naming.expand, matrix(width, inner, false))),
             activate: Activate::declare(tape, config, layer, shared),
-            contract: linear(tape, naming.contract, (inner, width), biased(config, width)),
-            residual: Residual::declare(tape, config, &name("mlp")),
+            contract: linear(tape, naming.contract, matrix(inner, width, true)),
+            residual: Residual::declare(tape, config, (&name("mlp"), layer)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The decoder, whatever its family: from tokens through its blocks to the loss, or to what comes next.
 
-use super::block::{Block, Cached, Normalization, Rows, remade_if};
+use super::block::{Block, Cached, Normalization, Rows, remade_if, slope};
 use super::guidance::{loss_scale, losses};
 use super::naming::Naming;
 use super::{Pass, Reading, Recorded, names};
@@ -33,11 +33,14 @@ impl Decoder {
     ) -> (Vec<Block>, Normalization) {
         let learned = config.activation_function == Activation::LearnableLrelu;
         let one = learned && config.slope_scope == SlopeScope::Shared;
-        let shared = one.then(|| tape.parameter(naming.shared_slope, &[1]));
+        let shared = one.then(|| {
+            let slope = slope(config).watched(names::SLOPES, 0..1, 0..config.n_layer);
+            tape.declare_parameter(naming.shared_slope, &[1], slope)
+        });
         let block = |layer| Block::declare(tape, config, precision, (naming, layer), shared);
         let blocks = (0..config.n_layer).map(block).collect();
         let norm = if config.final_norm { Norm::LayerNorm } else { Norm::None };
-        (blocks, Normalization::declare(tape, config, precision, norm, naming.final_norm))
+        (blocks, Normalization::declare(tape, config, precision, norm, (naming.final_norm, None)))
     }
 
     /// Records the loss on whole sequences, in training with its gradient.

@@ -7,15 +7,17 @@ use super::block::operand;
 use super::decoder::Decoder;
 use super::naming::Naming;
 use crate::config::{Family, ModelConfig, Precision};
-use crate::tape::Tape;
+use crate::tape::{Declaration, Start, Tape};
 
 /// Declares the parameters in the order of the Hugging Face file.
 pub(super) fn declare(tape: &mut Tape, config: &ModelConfig, precision: Precision) -> Decoder {
     let naming = Naming::of(Family::Gpt2);
     let width = config.n_embd;
-    let tokens = tape.parameter(&format!("{}.weight", naming.tokens), &[config.vocab_size, width]);
+    let table = || Declaration::new(Start::Normal { spread: config.initializer_range });
+    let name = format!("{}.weight", naming.tokens);
+    let tokens = tape.declare_parameter(&name, &[config.vocab_size, width], table());
     let head = operand(tape, tokens, precision);
-    let positions = tape.parameter("transformer.wpe.weight", &[config.n_positions, width]);
+    let positions = tape.declare_parameter("transformer.wpe.weight", &[config.n_positions, width], table());
     let (blocks, final_norm) = Decoder::inside(tape, config, precision, naming);
     Decoder { tokens, positions: Some(positions), blocks, parallel: false, final_norm, head }
 }

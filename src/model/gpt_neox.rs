@@ -9,17 +9,18 @@
 
 use super::block::operand;
 use super::decoder::Decoder;
-use super::naming::{Naming, UNTIED_HEAD};
+use super::naming::Naming;
 use crate::config::{Family, ModelConfig, Precision};
-use crate::tape::Tape;
+use crate::tape::{Declaration, Start, Tape};
 
 /// Declares the parameters in the order of the Hugging Face file.
 pub(super) fn declare(tape: &mut Tape, config: &ModelConfig, precision: Precision) -> Decoder {
     let naming = Naming::of(Family::GptNeox);
     let table = [config.vocab_size, config.n_embd];
-    let tokens = tape.parameter(&format!("{}.weight", naming.tokens), &table);
+    let declaration = || Declaration::new(Start::Normal { spread: config.initializer_range });
+    let tokens = tape.declare_parameter(&format!("{}.weight", naming.tokens), &table, declaration());
     let (blocks, final_norm) = Decoder::inside(tape, config, precision, naming);
-    let head = tape.parameter(UNTIED_HEAD, &table);
+    let head = tape.declare_parameter("embed_out.weight", &table, declaration());
     let head = operand(tape, head, precision);
     Decoder { tokens, positions: None, blocks, parallel: true, final_norm, head }
 }

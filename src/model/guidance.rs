@@ -2,19 +2,30 @@
 //! sum.
 
 use super::block::{Linear, Rows};
+use super::naming::THRESHOLDS;
 use super::{Pass, names};
 use crate::config::{Accumulation, EntropyPenalty, ModelConfig, Precision};
 use crate::ops::entropy_penalty::{self, Of};
-use crate::tape::{DType, Tape, TensorId};
+use crate::tape::{DType, Declaration, Filed, Start, Tape, TensorId};
+
+/// What entropy-guided training adds to block `layer`: weight decay leaves it alone, as in the code behind arXiv
+/// 2501.03489, and a weight file may lack it.
+fn learned(start: f64, layer: usize) -> Declaration {
+    Declaration::new(Start::Constant(start)).undecayed().in_block(layer).added()
+}
 
 /// The learned temperature of attention, or nothing.
 pub(super) struct Temperature(Option<TensorId>);
 
 impl Temperature {
     /// Declares `name.temperature` [n_head, n_positions] where one is learned. `name` is that of the attention.
-    pub fn declare(tape: &mut Tape, config: &ModelConfig, name: &str) -> Self {
+    pub fn declare(tape: &mut Tape, config: &ModelConfig, (name, layer): (&str, usize)) -> Self {
         let dims = [config.n_head, config.n_positions];
-        Self(config.learnable_temperature.then(|| tape.parameter(&format!("{name}.temperature"), &dims)))
+        Self(config.learnable_temperature.then(|| {
+            let filed = Filed::Matrix { heads: None, lacks_bias: false };
+            let temperature = learned(config.temperature_init, layer).filed(filed);
+            tape.declare_parameter(&format!("{name}.temperature"), &dims, temperature)
+        }))
     }
 
     /// The packed rows as attention reads them. Without a temperature nothing is recorded.
@@ -41,10 +52,13 @@ pub(super) struct Regularizer {
 }
 
 impl Regularizer {
-    /// Declares `name.reg_threshold_weights` [n_head], as the code of arXiv 2501.03489 calls it, where there is a
-    /// regularizer. `name` is that of the attention.
-    pub fn declare(tape: &mut Tape, config: &ModelConfig, name: &str) -> Self {
-        let declare = || tape.parameter(&format!("{name}.reg_threshold_weights"), &[config.n_head]);
+    /// Declares the thresholds [n_head] where there is a regularizer. `name` is that of the attention.
+    pub fn declare(tape: &mut Tape, config: &ModelConfig, (name, layer): (&str, usize)) -> Self {
+        let declare = || {
+            let threshold = learned(config.entropy_threshold_init, layer);
+            let threshold = threshold.watched(names::ENTROPY_THRESHOLDS, 0..config.n_head, layer..layer + 1);
+            tape.declare_parameter(&format!("{name}.{THRESHOLDS}"), &[config.n_head], threshold)
+        };
         Self { threshold: config.regularizes_entropy().then(declare) }
     }
 
@@ -101,9 +115,12 @@ pub(super) struct Residual(Option<(TensorId, TensorId)>);
 
 impl Residual {
     /// Declares `name.alpha` and `name.beta` [1] where the sum is scaled. `name` is that of the feed-forward network.
-    pub fn declare(tape: &mut Tape, config: &ModelConfig, name: &str) -> Self {
-        let scale = |tape: &mut Tape, which: &str| tape.parameter(&format!("{name}.{which}"), &[1]);
-        Self(config.ffn_scaling.then(|| (scale(tape, "alpha"), scale(tape, "beta"))))
+    pub fn declare(tape: &mut Tape, config: &ModelConfig, (name, layer): (&str, usize)) -> Self {
+        let mut scale = |which: &str, quantity| {
+            let scale = learned(1.0, layer).watched(quantity, 0..1, layer..layer + 1);
+            tape.declare_parameter(&format!("{name}.{which}"), &[1], scale)
+        };
+        Self(config.ffn_scaling.then(|| (scale("alpha", names::FFN_ALPHA), scale("beta", names::FFN_BETA))))
     }
 
     /// The residual stream behind the network, of which `last` is the last matrix and `f` what that reads.

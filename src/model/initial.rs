@@ -1,39 +1,22 @@
-//! Fresh weights: N(0, σ²) for matrices and embeddings, LayerNorm 1 and 0, biases 0, scales 1; slopes, temperatures and
-//! entropy thresholds as configured.
+//! First values of parameters, as they are declared.
 
-use super::{Naming, Parameter};
-use crate::config::ModelConfig;
+use super::Parameter;
+use crate::tape::Start;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
 
-/// The starting values of a parameter. Each has a random stream of its own, which follows from its name: with one
+/// The first values of a parameter. Each has a random stream of its own, which follows from its name: with one
 /// seed, models with and without LayerNorm, or of other activations, start from the same matrices.
-pub fn initial_values(config: &ModelConfig, seed: u64, parameter: &Parameter) -> Vec<f32> {
+pub fn initial_values(seed: u64, parameter: &Parameter) -> Vec<f32> {
     let elements = parameter.elements();
-    let name = parameter.name.as_str();
-    for (end, start) in [
-        (".slopes", config.slope_init),
-        (".temperature", config.temperature_init),
-        (".reg_threshold_weights", config.entropy_threshold_init),
-    ] {
-        if name.ends_with(end) {
-            return vec![start as f32; elements];
-        }
-    }
-    if name.ends_with(".bias") {
-        return vec![0.0; elements];
-    }
-    if parameter.shape.len() == 1 {
-        return vec![1.0; elements];
-    }
-    let residual =
-        config.scale_residual_projections && Naming::of(config.family).is_residual_projection(name);
-    let scale = if residual { (2.0 * config.n_layer as f64).sqrt() } else { 1.0 };
-    let spread = config.initializer_range / scale;
+    let spread = match parameter.declared.start {
+        Start::Constant(value) => return vec![value as f32; elements],
+        Start::Normal { spread } => spread,
+    };
     let normal = Normal::new(0.0, spread).expect("the configuration allows finite, positive spreads alone");
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    random.set_stream(stream(name));
+    random.set_stream(stream(&parameter.name));
     (0..elements).map(|_| normal.sample(&mut random) as f32).collect()
 }
 

@@ -9,12 +9,12 @@ mod initial;
 mod naming;
 
 pub use initial::initial_values;
-pub use naming::{Naming, UNTIED_HEAD};
+pub use naming::{Naming, THRESHOLDS};
 
 use decoder::Decoder;
 
 use crate::config::{Accumulation, Family, ModelConfig, Precision, Recompute};
-use crate::tape::{Tape, TensorId};
+use crate::tape::{Decays, Declaration, Tape, TensorId};
 
 /// What a micro-batch looks like and what is recorded for it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,6 +65,13 @@ pub mod names {
     pub const LOGITS: &str = "logits";
     /// f32 [1].
     pub const LOSS: &str = "loss";
+
+    /// What is read of parameters after each step: the slope that a layer uses, the entropy threshold of each head, and
+    /// the two scales of a feed-forward network.
+    pub const SLOPES: &str = "slopes";
+    pub const ENTROPY_THRESHOLDS: &str = "entropy_thresholds";
+    pub const FFN_ALPHA: &str = "ffn_alpha";
+    pub const FFN_BETA: &str = "ffn_beta";
 
     /// f32 [n_head]: mean entropy of each head of a layer.
     pub fn head_entropy(layer: usize) -> String {
@@ -140,14 +147,16 @@ pub fn record_reading(config: &ModelConfig, reading: &Reading) -> Tape {
     declare(&mut tape, config, Precision::F32).record_reading(tape, config, reading)
 }
 
-/// A trained tensor: its name, its shape, the block it is in, whether weight decay pulls at it, and whether it has an f16
-/// copy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A trained tensor.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Parameter {
     pub name: String,
     pub shape: Vec<usize>,
-    pub block: Option<usize>,
+    /// What else the model says of it.
+    pub declared: Declaration,
+    /// Whether weight decay pulls at it.
     pub decays: bool,
+    /// Whether it has an f16 copy.
     pub copied: bool,
 }
 
@@ -157,35 +166,26 @@ impl Parameter {
     }
 }
 
-/// The trained tensors of a model, in the order of the Hugging Face file. Matrices, embeddings and, if
-/// `decay_slopes`, slopes decay; biases, LayerNorm, temperatures, entropy thresholds and the scales of a feed-forward
-/// network do not, as in the code behind arXiv 2501.03489. In mixed precision matrices and the head have copies, which in
-/// GPT-2 is the token table as well.
+/// The trained tensors of a model, in the order of the Hugging Face file. Slopes decay if `decay_slopes`. In mixed precision
+/// matrices and the head have copies, which in GPT-2 is the token table as well.
 pub fn parameters(config: &ModelConfig, decay_slopes: bool, precision: Precision) -> Vec<Parameter> {
-    // What is recorded is what there is: the smallest pass declares every parameter once.
-    let pass = Pass {
-        batch: 1,
-        sequence: 1,
-        micro_batches: 1,
-        accumulation: Accumulation::Mean,
-        training: false,
-        entropy: false,
-        layers: false,
-        piece_bytes: 1 << 27,
-        recompute: Recompute::None,
-        precision,
-    };
-    let tape = record(config, &pass).tape;
-    let naming = Naming::of(config.family);
+    let mut tape = Tape::new();
+    declare(&mut tape, config, precision);
     let describe = |id: TensorId| {
         let info = tape.info(id);
-        let slope = info.name.ends_with(".slopes");
-        let temperature = info.name.ends_with(".temperature");
-        let decays = if slope { decay_slopes } else { info.shape.dims().len() > 1 && !temperature };
+        let declared = info.declaration.as_deref().expect("a parameter is declared").clone();
+        let decays = match declared.decays {
+            Decays::Always => true,
+            Decays::Never => false,
+            Decays::AsSlopes => decay_slopes,
+        };
         let copied = tape.known_half(id).is_some();
-        let number = info.name.strip_prefix(naming.blocks).and_then(|rest| rest.split('.').next());
-        let block = number.and_then(|number| number.parse().ok());
-        Parameter { name: info.name.clone(), shape: info.shape.dims().to_vec(), block, decays, copied }
+        Parameter { name: info.name.clone(), shape: info.shape.dims().to_vec(), declared, decays, copied }
     };
     tape.parameters().into_iter().map(describe).collect()
+}
+
+/// How many numbers a model has to train. A tied head counts once; biases frozen at zero do not count.
+pub fn parameter_count(config: &ModelConfig) -> usize {
+    parameters(config, false, Precision::F32).iter().map(Parameter::elements).sum()
 }

@@ -52,8 +52,8 @@ const GPT_NEOX: Naming = Naming {
     shared_slope: "gpt_neox.act.slopes",
 };
 
-/// The output matrix where it is not the token table.
-pub const UNTIED_HEAD: &str = "embed_out.weight";
+/// A layer's entropy thresholds, as the code of arXiv 2501.03489 calls them; behind the attention's name.
+pub const THRESHOLDS: &str = "reg_threshold_weights";
 
 impl Naming {
     pub fn of(family: Family) -> &'static Self {
@@ -71,38 +71,5 @@ impl Naming {
     /// Block `layer`'s own slopes.
     pub fn slopes(&self, layer: usize) -> String {
         self.in_block(layer, "mlp.act.slopes")
-    }
-
-    /// Whether a parameter is one of the two matrices that end in the residual stream.
-    pub fn is_residual_projection(&self, name: &str) -> bool {
-        let module = name.strip_suffix(".weight").and_then(|module| module.strip_prefix(self.blocks));
-        let part = module.and_then(|module| module.split_once('.')).map(|(_, part)| part);
-        part.is_some_and(|part| part == self.project || part == self.contract)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn residual_projections_are_told_by_name() {
-        for (family, ends) in [
-            (Family::Gpt2, ["transformer.h.3.attn.c_proj.weight", "transformer.h.11.mlp.c_proj.weight"]),
-            (
-                Family::GptNeox,
-                ["gpt_neox.layers.0.attention.dense.weight", "gpt_neox.layers.12.mlp.dense_4h_to_h.weight"],
-            ),
-        ] {
-            let naming = Naming::of(family);
-            for name in ends {
-                assert!(naming.is_residual_projection(name), "{name}");
-                assert!(!naming.is_residual_projection(&name.replace("weight", "bias")));
-            }
-            let others = [naming.in_block(0, naming.expand), naming.in_block(0, naming.attention)];
-            for name in others.iter().map(String::as_str).chain([naming.tokens, naming.final_norm]) {
-                assert!(!naming.is_residual_projection(&format!("{name}.weight")), "{name}");
-            }
-        }
     }
 }

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::fault::{Fault, Result};
 use crate::gpu::{Description, Gpu};
+use crate::model::parameter_count;
 use crate::ops::Traits;
 use crate::train::engine::Blueprint;
 use crate::train::memory::{self, Needs};
@@ -35,7 +36,7 @@ impl Cost {
             steps: train.steps,
             eval_every: train.eval_every,
             tokens_per_step: train.tokens_per_step(),
-            parameters: config.model.parameter_count() as u64,
+            parameters: parameter_count(&config.model) as u64,
         }
     }
 

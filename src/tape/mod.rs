@@ -7,6 +7,7 @@
 mod add;
 mod backward;
 mod op;
+mod parameter;
 pub mod recipe;
 mod remake;
 mod tensor;
@@ -14,6 +15,7 @@ mod tensor;
 pub use add::{Add, AddInto};
 pub use backward::{Adjoint, Gradients};
 pub use op::{Io, Op, Shapes, shapes};
+pub use parameter::{Decays, Declaration, Filed, Start, Watched};
 pub use tensor::{DType, Role, Shape, TensorId, TensorInfo};
 
 use std::collections::{HashMap, HashSet};
@@ -199,9 +201,16 @@ impl Tape {
         self.ids().filter_map(|id| Some((id, self.info(id).constant.as_deref()?)))
     }
 
-    /// Declares a trained tensor.
+    /// Declares a trained tensor of which nothing but name and shape matters.
     pub fn parameter(&mut self, name: &str, shape: &[usize]) -> TensorId {
-        self.declare(name.to_owned(), shape, DType::F32, Role::Parameter, None)
+        self.declare_parameter(name, shape, Declaration::new(Start::Constant(0.0)))
+    }
+
+    /// Declares a trained tensor.
+    pub fn declare_parameter(&mut self, name: &str, shape: &[usize], declaration: Declaration) -> TensorId {
+        let id = self.declare(name.to_owned(), shape, DType::F32, Role::Parameter, None);
+        self.tensors[id.index()].declaration = Some(declaration.into());
+        id
     }
 
     /// Declares the f16 copy of a parameter. Whoever writes the parameter writes the copy; its gradient is the
@@ -353,6 +362,7 @@ impl Tape {
             copy_of: None,
             gradient,
             constant: None,
+            declaration: None,
         });
         id
     }

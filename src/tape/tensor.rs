@@ -1,5 +1,6 @@
 //! What a tape knows of a tensor: name, shape, element type, role.
 
+use super::Declaration;
 use std::fmt;
 use std::rc::Rc;
 
@@ -98,4 +99,6 @@ pub struct TensorInfo {
     pub gradient: DType,
     /// The values of an input that are the same in every replay.
     pub constant: Option<Rc<[f32]>>,
+    /// Of a parameter that is neither a slice nor an f16 copy.
+    pub declaration: Option<Rc<Declaration>>,
 }

@@ -68,7 +68,7 @@ impl Arenas {
     /// The stretches, as offset and elements, that the parameters of block `layer` fill.
     pub fn layer(&self, layer: usize) -> Vec<(usize, usize)> {
         let mut stretches: Vec<(usize, usize)> = Vec::new();
-        for (parameter, first) in self.places().into_iter().filter(|(p, _)| p.block == Some(layer)) {
+        for (parameter, first) in self.places().into_iter().filter(|(p, _)| p.declared.block == Some(layer)) {
             match stretches.last_mut() {
                 Some((start, elements)) if *start + *elements == first => *elements += padded(parameter),
                 _ => stretches.push((first, padded(parameter))),

@@ -1,6 +1,5 @@
 //! Tensors on their way to the device, without staging memory for all of them at once.
 
-use super::arena::Arenas;
 use super::checkpoint::{ModelTensors, WeightFile};
 use super::engine::Engine;
 use crate::config::Config;
@@ -17,8 +16,8 @@ use std::path::Path;
 pub fn check_start(config: &Config) -> Result<()> {
     let Some(path) = &config.train.init_from else { return Ok(()) };
     let train = &config.train;
-    let arenas = Arenas::new(parameters(&config.model, train.decay_slopes, train.precision));
-    WeightFile::open_to_start(Path::new(path), &ModelTensors::of(&config.model, &arenas.specs())).map(drop)
+    let parameters = parameters(&config.model, train.decay_slopes, train.precision);
+    WeightFile::open_to_start(Path::new(path), &ModelTensors::of(config.model.family, &parameters)).map(drop)
 }
 
 /// Puts the tensors of a weight file on the device, one at a time, and makes their f16 copies.
@@ -41,7 +40,7 @@ pub fn load(gpu: &Gpu, store: &Store, mut file: WeightFile) -> Result<()> {
 pub fn fresh_weights(engine: &Engine, config: &Config) -> Result<()> {
     let mut loader = Loader::new(&engine.gpu, &engine.store);
     for parameter in engine.blueprint.arenas.parameters() {
-        let values = initial_values(&config.model, config.train.seed, parameter);
+        let values = initial_values(config.train.seed, parameter);
         loader.write(&parameter.name, &values)?;
     }
     engine.copy_weights()

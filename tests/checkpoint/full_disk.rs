@@ -1,6 +1,7 @@
 //! A disk that fills: one clear message, and nothing that was there is lost.
 #![cfg(unix)]
 
+use crate::layouts::gpt2 as layout;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +9,7 @@ use std::process::Command;
 use normfree::fault::{Fault, Kind};
 use normfree::files;
 use normfree::observe::log::MetricsLog;
-use normfree::train::checkpoint::{Checkpoint, ModelTensors, Spec, export};
+use normfree::train::checkpoint::{Checkpoint, Spec, export};
 use normfree::train::run_folder::RunFolder;
 
 use super::{CHILD_FOLDER, Sample, any_bits, child, child_folder, contents};
@@ -45,7 +46,7 @@ fn fill(folder: &Path) {
     assert_full(large.write(&run, 1));
     assert_full(files::write_atomic(&run.config(), &[b'#'; 2_400_000]));
     let model = run.checkpoints().join("step-00000001/model.safetensors");
-    let layout = ModelTensors::gpt2(&specs);
+    let layout = layout(&specs);
     assert_full(export(&model, &layout, &mut any_bits(&specs, 2).as_slice()));
     assert!(contents(folder) == before, "something was changed or left behind");
     assert_eq!(fs::read_dir(run.checkpoints()).unwrap().count(), 1);

@@ -1,10 +1,11 @@
 //! Checkpoints in their run folder: whole or not there, the newest kept, damage seen.
 
+use crate::layouts::gpt2 as layout;
 use std::fs;
 use std::path::Path;
 
 use normfree::fault::Kind;
-use normfree::train::checkpoint::{Checkpoint, Entry, Latest, ModelTensors};
+use normfree::train::checkpoint::{Checkpoint, Entry, Latest};
 use normfree::train::run_folder::RunFolder;
 
 use super::{Bias, Sample, contents, new_run, parameters};
@@ -203,7 +204,7 @@ fn one_of_another_version_is_not_passed_over() {
 fn one_of_another_model_lists_what_differs() {
     let (_folder, run) = new_run();
     let checkpoint = Checkpoint::open(&Sample::of_step(1).write(&run, 2).unwrap()).unwrap();
-    let other = ModelTensors::gpt2(&parameters(false, Bias::QueryKey, true));
+    let other = layout(&parameters(false, Bias::QueryKey, true));
     let message = checkpoint.load(&other).unwrap_err().to_string();
     assert!(message.contains("found 8 extra ("), "{message}");
     assert!(message.contains("\n  extra: transformer.h.1.ln_2.weight [6]"), "{message}");
@@ -257,7 +258,7 @@ fn one_that_cannot_be_written_leaves_no_trace() {
 #[test]
 fn layouts_tell_what_is_in_the_file_alone() {
     let parameters = parameters(true, Bias::None, false);
-    let layout = ModelTensors::gpt2(&parameters);
+    let layout = layout(&parameters);
     let zeros: Vec<&Entry> = layout.entries().iter().filter(|entry| entry.zero_columns > 0).collect();
     assert_eq!(zeros.len(), 2 * 4);
     assert!(zeros.iter().all(|entry| entry.held().is_none() && entry.name.ends_with(".bias")));

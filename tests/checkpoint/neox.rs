@@ -24,8 +24,8 @@ fn model(changes: &[&str]) -> (ModelTensors, Vec<Spec>) {
     let changes: Vec<String> = changes.iter().map(|&change| change.to_owned()).collect();
     let config = Config::parse(&text, "test", &changes).unwrap();
     let parameters = parameters(&config.model, true, Precision::F32);
-    let specs: Vec<Spec> = parameters.into_iter().map(|p| Spec::new(p.name, p.shape)).collect();
-    (ModelTensors::of(&config.model, &specs), specs)
+    let layout = ModelTensors::of(config.model.family, &parameters);
+    (layout, parameters.into_iter().map(|p| Spec::new(p.name, p.shape)).collect())
 }
 
 /// The file as the formula has it, written by another program: every element by its place.

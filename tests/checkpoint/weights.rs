@@ -1,10 +1,11 @@
 //! Weight files that fit: what is written, and the forms that are read.
 
+use crate::layouts::gpt2 as layout;
 use std::collections::HashMap;
 use std::path::Path;
 
 use normfree::fault::Result;
-use normfree::train::checkpoint::{ModelTensors, NamedTensor, Spec, TensorSource, export, import};
+use normfree::train::checkpoint::{NamedTensor, Spec, TensorSource, export, import};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
@@ -55,7 +56,7 @@ impl Foreign {
 pub fn as_gpt2(tensors: &[NamedTensor]) -> Foreign {
     let specs: Vec<Spec> = tensors.iter().map(NamedTensor::spec).collect();
     let mut file = Foreign::default();
-    for entry in ModelTensors::gpt2(&specs).entries() {
+    for entry in layout(&specs).entries() {
         let mut data =
             tensors.iter().find(|t| t.name == entry.name).map(|t| t.data.clone()).unwrap_or_default();
         // Biases are vectors, so that what is missing is missing at the end.
@@ -76,7 +77,7 @@ fn all_models() -> impl Iterator<Item = Vec<Spec>> {
 fn come_back_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
     for (seed, specs) in all_models().enumerate() {
-        let layout = ModelTensors::gpt2(&specs);
+        let layout = layout(&specs);
         assert_eq!(layout.held(), specs);
         let tensors = any_bits(&specs, seed as u64);
         let path = folder.path().join("model.safetensors");
@@ -91,7 +92,7 @@ fn are_what_hugging_face_reads() {
     let tensors = any_bits(&specs, 1);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
-    export(&path, &ModelTensors::gpt2(&specs), &mut tensors.as_slice()).unwrap();
+    export(&path, &layout(&specs), &mut tensors.as_slice()).unwrap();
 
     let bytes = std::fs::read(&path).unwrap();
     let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
@@ -127,7 +128,7 @@ fn are_what_hugging_face_reads() {
 fn are_read_from_the_forms_hugging_face_writes() {
     let specs = parameters(true, Bias::All, false);
     let tensors = any_bits(&specs, 2);
-    let layout = ModelTensors::gpt2(&specs);
+    let layout = layout(&specs);
     let folder = tempfile::tempdir().unwrap();
 
     // With the head written out and the causal mask as a buffer, as older versions have them.
@@ -170,7 +171,7 @@ fn are_read_with_query_key_and_value_apart() {
     for specs in all_models() {
         let tensors = any_bits(&specs, 3);
         let path = apart(&tensors).write(folder.path());
-        assert_same_bits(&import(&path, &ModelTensors::gpt2(&specs)).unwrap(), &tensors);
+        assert_same_bits(&import(&path, &layout(&specs)).unwrap(), &tensors);
     }
 }
 
@@ -186,7 +187,7 @@ fn need_not_hold_the_zeros_the_model_has_not() {
         }
     }
     let path = file.write(folder.path());
-    assert_same_bits(&import(&path, &ModelTensors::gpt2(&specs)).unwrap(), &tensors);
+    assert_same_bits(&import(&path, &layout(&specs)).unwrap(), &tensors);
 }
 
 #[test]
@@ -200,7 +201,7 @@ fn are_read_from_half_precision() {
     file.add_raw("wte.weight", Dtype::F16, &[2, 3], f16);
     file.add_raw("wpe.weight", Dtype::BF16, &[1, 3], bf16);
     let folder = tempfile::tempdir().unwrap();
-    let read = import(&file.write(folder.path()), &ModelTensors::gpt2(&specs)).unwrap();
+    let read = import(&file.write(folder.path()), &layout(&specs)).unwrap();
     let expected = [
         vec![1.0, -2.0, 65504.0, 2f32.powi(-24), -0.0, f32::INFINITY],
         vec![1.0, -2.0, f32::from_bits(0x0001_0000)],
@@ -217,7 +218,7 @@ fn take_a_single_slope_as_scalar_or_vector() {
     for shape in [&[][..], &[1]] {
         let mut file = Foreign::default();
         file.add("transformer.act.slopes", shape, &[0.25]);
-        let read = import(&file.write(folder.path()), &ModelTensors::gpt2(&specs)).unwrap();
+        let read = import(&file.write(folder.path()), &layout(&specs)).unwrap();
         assert_eq!((read[0].shape.as_slice(), read[0].data.as_slice()), (&[1][..], &[0.25][..]));
     }
 }
@@ -230,7 +231,7 @@ fn begin_their_values_aligned() {
     for length in 1..=8 {
         let specs = [Spec::new("x".repeat(length), [3])];
         let tensors = any_bits(&specs, 9);
-        export(&path, &ModelTensors::gpt2(&specs), &mut tensors.as_slice()).unwrap();
+        export(&path, &layout(&specs), &mut tensors.as_slice()).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         let (header, _) = SafeTensors::read_metadata(&bytes).unwrap();
         assert_eq!(header % 8, 0, "with a name of {length}");
@@ -243,7 +244,7 @@ fn come_back_when_they_are_large() {
     let specs =
         [Spec::new("transformer.wte.weight", [1021, 307]), Spec::new("transformer.wpe.weight", [1, 307])];
     let tensors = any_bits(&specs, 5);
-    let layout = ModelTensors::gpt2(&specs);
+    let layout = layout(&specs);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     export(&path, &layout, &mut tensors.as_slice()).unwrap();
@@ -275,7 +276,7 @@ fn keep_the_old_file_when_the_source_fails() {
         }
     }
     let specs = parameters(true, Bias::None, false);
-    let layout = ModelTensors::gpt2(&specs);
+    let layout = layout(&specs);
     let tensors = any_bits(&specs, 6);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
@@ -294,10 +295,10 @@ fn are_written_for_the_model_of_the_layout_alone() {
     let mut faults = HashMap::new();
     let mut tensors = any_bits(&specs, 7);
     tensors.push(NamedTensor { name: "more".to_owned(), shape: vec![1], data: vec![0.0] });
-    faults.insert("more [1]", export(&path, &ModelTensors::gpt2(&specs), &mut tensors.as_slice()));
+    faults.insert("more [1]", export(&path, &layout(&specs), &mut tensors.as_slice()));
     faults.insert(
         "transformer.wte.weight [11, 6]",
-        export(&path, &ModelTensors::gpt2(&specs), &mut &any_bits(&specs[1..], 7)[..]),
+        export(&path, &layout(&specs), &mut &any_bits(&specs[1..], 7)[..]),
     );
     for (place, fault) in faults {
         assert!(fault.unwrap_err().to_string().ends_with(place));

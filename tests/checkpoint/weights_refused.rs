@@ -1,5 +1,6 @@
 //! Weight files that will not do: one clear message each, and everything listed.
 
+use crate::layouts::gpt2 as layout;
 use std::path::{Path, PathBuf};
 
 use normfree::fault::Kind;
@@ -11,7 +12,7 @@ use super::{Bias, D, any_bits, parameters};
 
 fn model(bias: Bias) -> (ModelTensors, Vec<NamedTensor>) {
     let specs = parameters(true, bias, false);
-    (ModelTensors::gpt2(&specs), any_bits(&specs, 8))
+    (layout(&specs), any_bits(&specs, 8))
 }
 
 /// The message of importing `path`, without the path itself.

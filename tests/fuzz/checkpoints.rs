@@ -1,9 +1,10 @@
 //! Weight files, and the state that a run goes on from.
 
+use crate::layouts::gpt2;
 use crate::runner::run;
 use normfree::fault::Kind;
 use normfree::train::checkpoint::{
-    Checkpoint, ModelTensors, NamedTensor, Snapshot, Spec, TrainerState, WeightFile, export, import,
+    Checkpoint, NamedTensor, Snapshot, Spec, TrainerState, WeightFile, export, import,
 };
 use normfree::train::run_folder::RunFolder;
 use std::fs;
@@ -37,7 +38,7 @@ fn tensors() -> Vec<NamedTensor> {
 fn weight_files() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
-    let layout = ModelTensors::gpt2(&specs());
+    let layout = gpt2(&specs());
     export(&path, &layout, &mut tensors().as_slice()).unwrap();
     let whole = fs::read(&path).unwrap();
     // Header and values alone as well, for edits to meet both.
@@ -69,7 +70,7 @@ fn weight_files() {
 fn trainer_states() {
     let folder = tempfile::tempdir().unwrap();
     let run_folder = RunFolder::create(&folder.path().join("run")).unwrap();
-    let layout = ModelTensors::gpt2(&specs());
+    let layout = gpt2(&specs());
     let state = TrainerState {
         step: 12,
         data_cursor: 48,

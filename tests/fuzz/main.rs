@@ -8,6 +8,8 @@
 mod checkpoints;
 mod configurations;
 mod edits;
+#[path = "../layouts.rs"]
+mod layouts;
 mod logs;
 mod runner;
 mod tokenizers;

@@ -1,6 +1,7 @@
 //! The studies that are shipped.
 
 use normfree::config::{Activation, Bias, Config, EntropyPenalty, Family, FeedForward, Norm, SlopeScope};
+use normfree::model::parameter_count;
 use normfree::study::{Grid, Run};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -163,7 +164,7 @@ fn the_other_studies_are_the_same_at_other_sizes() {
     }
     let count = |name: &str| {
         let run = paper.runs.iter().find(|run| run.configuration == name).unwrap();
-        run.config.model.parameter_count()
+        parameter_count(&run.config.model)
     };
     assert_eq!((count("sm_ln_g-12"), count("sm_r-12")), (124_177_920, 124_141_056));
     // With the paper's vocabulary in place of Pythia's: 304 rows fewer in both tables.

@@ -6,13 +6,11 @@ use super::layout::{Entry, Form, ModelTensors};
 use super::tensor_file::TensorFile;
 use crate::config::Family;
 use crate::fault::{Fault, Kind, Result};
+use crate::model::THRESHOLDS;
 
 /// The output matrix, left out of the file or equal to [`TOKEN_EMBEDDING`] where the head is tied to it.
 const HEAD: &str = "lm_head.weight";
 const TOKEN_EMBEDDING: &str = "wte.weight";
-const THRESHOLDS: &str = ".reg_threshold_weights";
-/// What entropy-guided training adds to a model.
-const ADDED: [&str; 4] = [THRESHOLDS, ".temperature", ".mlp.alpha", ".mlp.beta"];
 
 /// One parameter of the model, and the tensors of the file whose columns, side by side, make it up: one, where the
 /// entry's form is not the model's. The file can have columns more than the parameter: they are zeros.
@@ -63,7 +61,7 @@ pub(super) fn fit(file: &mut TensorFile, layout: &ModelTensors, may_lack: bool) 
     let mut parameters = Vec::new();
     for entry in layout.entries() {
         let key = without_prefix(&entry.name, layout);
-        if may_lack && !there.contains_key(key) && ADDED.iter().any(|end| key.ends_with(end)) {
+        if may_lack && !there.contains_key(key) && entry.added {
             continue;
         }
         let parts = take_parts(file, entry, layout, &mut there, &mut problems);
@@ -79,7 +77,7 @@ pub(super) fn fit(file: &mut TensorFile, layout: &ModelTensors, may_lack: bool) 
             check_tied(file, &head, &embedding.name, &mut problems)?;
         }
     }
-    there.retain(|key, _| !(may_lack && key.ends_with(THRESHOLDS)));
+    there.retain(|key, _| !(may_lack && key.ends_with(&format!(".{THRESHOLDS}"))));
     problems.extra.extend(there.into_values().map(|name| {
         let shape = file.info(&name).map(|info| info.shape.clone()).unwrap_or_default();
         format!("{name} {shape:?}")

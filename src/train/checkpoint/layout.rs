@@ -6,14 +6,10 @@
 //! GPT-2's files hold matrices as the model does, [in, out]. Those of GPT-NeoX hold them as PyTorch's `Linear`, [out,
 //! in], and query, key and value of one head after another.
 
-use std::collections::HashMap;
-
 use super::tensors::Spec;
-use crate::config::{Family, ModelConfig};
-use crate::model::{Naming, UNTIED_HEAD};
-
-/// Modules whose weight has no bias beside it: the embeddings and the head.
-const WITHOUT_BIAS: [&str; 5] = ["wte", "wpe", "lm_head", "embed_in", "embed_out"];
+use crate::config::Family;
+use crate::model::Parameter;
+use crate::tape::Filed;
 
 /// How a tensor lies in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +33,14 @@ pub struct Entry {
     /// How many of these last columns (last dimension) are zeros that the model does not hold.
     pub zero_columns: usize,
     pub form: Form,
+    /// A file to start from may lack it.
+    pub added: bool,
 }
 
 impl Entry {
     /// A tensor that the model holds whole.
     pub fn whole(name: impl Into<String>, shape: impl Into<Vec<usize>>) -> Self {
-        Self { name: name.into(), shape: shape.into(), zero_columns: 0, form: Form::Plain }
+        Self { name: name.into(), shape: shape.into(), zero_columns: 0, form: Form::Plain, added: false }
     }
 
     /// Columns with the zeros: the last dimension, 1 for a scalar.
@@ -98,35 +96,10 @@ impl ModelTensors {
         Self { entries, family: None }
     }
 
-    /// The layout of a model's family.
-    pub fn of(model: &ModelConfig, parameters: &[Spec]) -> Self {
-        match model.family {
-            Family::Gpt2 => Self::gpt2(parameters),
-            Family::GptNeox => Self::gpt_neox(parameters, model.n_head),
-        }
-    }
-
-    /// The layout of a GPT-NeoX with so many heads; biases as in [`Self::gpt2`].
-    pub fn gpt_neox(parameters: &[Spec], n_head: usize) -> Self {
-        let naming = Naming::of(Family::GptNeox);
-        let packed = format!(".{}.", naming.attention);
-        let tables = [format!("{}.weight", naming.tokens), UNTIED_HEAD.to_owned()];
-        let mut entries = with_whole_biases(parameters);
-        for entry in entries.iter_mut().filter(|entry| !tables.contains(&entry.name)) {
-            if entry.name.contains(&packed) {
-                entry.form = Form::Heads(n_head);
-            } else if entry.shape.len() == 2 {
-                entry.form = Form::Linear;
-            }
-        }
-        Self { entries, family: Some(Family::GptNeox) }
-    }
-
-    /// The layout of a GPT-2: every weight but the embeddings' and the head's has a bias in the file. A bias
-    /// that is not among the model's `parameters` is filed as zeros, and one that is shorter than the weight
-    /// has columns (query and key without value) is filed with zeros behind it.
-    pub fn gpt2(parameters: &[Spec]) -> Self {
-        Self { entries: with_whole_biases(parameters), family: Some(Family::Gpt2) }
+    /// The layout of a model's family. A bias that the model lacks is filed as zeros, and one that is shorter than the files
+    /// have it (query and key without value) is filed with zeros behind it.
+    pub fn of(family: Family, parameters: &[Parameter]) -> Self {
+        Self { entries: parameters.iter().flat_map(|p| entries(family, p)).collect(), family: Some(family) }
     }
 
     /// The family whose files it is about; `None` for other files of the program's own.
@@ -154,30 +127,31 @@ impl ModelTensors {
     }
 }
 
-/// An entry for each parameter, with biases as long as their weights have columns.
-fn with_whole_biases(parameters: &[Spec]) -> Vec<Entry> {
-    let shapes: HashMap<&str, &[usize]> =
-        parameters.iter().map(|p| (p.name.as_str(), p.shape.as_slice())).collect();
-    let mut entries = Vec::new();
-    for Spec { name, shape } in parameters {
-        let mut entry = Entry::whole(name, shape.clone());
-        if let Some(module) = name.strip_suffix(".bias")
-            && let Some([.., columns]) = shapes.get(format!("{module}.weight").as_str())
-            && let [held] = shape[..]
-            && held < *columns
-        {
-            entry.shape = vec![*columns];
-            entry.zero_columns = columns - held;
+/// What the files of a family have for a parameter: itself, and behind a matrix without a bias the zeros of that.
+fn entries(family: Family, parameter: &Parameter) -> Vec<Entry> {
+    let added = parameter.declared.added;
+    let own = Entry { added, ..Entry::whole(&parameter.name, parameter.shape.clone()) };
+    // GPT-2's files have everything as the model does.
+    let turned = family == Family::GptNeox;
+    let packed = |heads: Option<usize>| heads.filter(|_| turned).map_or(Form::Plain, Form::Heads);
+    match parameter.declared.filed {
+        Filed::Plain => vec![own],
+        Filed::Bias { heads, columns } => {
+            let zero_columns = columns - own.columns();
+            vec![Entry { shape: vec![columns], zero_columns, form: packed(heads), ..own }]
         }
-        entries.push(entry);
-        if let Some(module) = name.strip_suffix(".weight")
-            && !WITHOUT_BIAS.contains(&module.rsplit('.').next().unwrap_or(module))
-            && let Some(&columns) = shape.last()
-            && !shapes.contains_key(format!("{module}.bias").as_str())
-        {
-            let bias = Entry { zero_columns: columns, ..Entry::whole(format!("{module}.bias"), [columns]) };
-            entries.push(bias);
+        Filed::Matrix { heads, lacks_bias } => {
+            let columns = own.columns();
+            let zeros = lacks_bias.then(|| {
+                let module = parameter.name.strip_suffix("weight").expect("a matrix is a weight");
+                let form = packed(heads);
+                Entry { zero_columns: columns, form, ..Entry::whole(format!("{module}bias"), [columns]) }
+            });
+            let form = match packed(heads) {
+                Form::Plain if turned => Form::Linear,
+                form => form,
+            };
+            [Entry { form, ..own }].into_iter().chain(zeros).collect()
         }
     }
-    entries
 }

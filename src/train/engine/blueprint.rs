@@ -1,9 +1,8 @@
 //! What a run needs of a device, as plain data: tapes, arenas, bytes.
 
-use super::reading::learned;
 use super::{EVALUATION_BYTES, HYPER, POLICY, RING, VERDICT};
 use crate::config::{Config, Optimizer, Precision};
-use crate::model::{Pass, Recorded, names, record};
+use crate::model::{Parameter, Pass, Recorded, names, record};
 use crate::ops::Traits;
 use crate::ops::adamw::{self, Order, Settings};
 use crate::ops::magnitudes::WITHOUT_MEDIAN;
@@ -85,13 +84,10 @@ impl Blueprint {
         };
         let numbers = |count| padded_bytes(count, DType::F32);
         let observations = small(&self.micro.tape, Role::Observation) + parts(self.update.observed()).1;
-        let parameters = self.arenas.parameters();
-        let learned = learned(parameters.iter().map(|p| p.name.as_str()));
-        let slopes = parameters.iter().filter(|p| p.name.ends_with(".slopes") || learned.contains(&p.name));
         // A parameter's span in its arena is padded for its f16 copy as well.
-        let slopes: u64 = slopes.map(|p| 2 * padded_bytes(p.elements(), DType::F16)).sum();
+        let watched: u64 = self.watched().map(|p| 2 * padded_bytes(p.elements(), DType::F16)).sum();
         let scaling = if self.mixed() { numbers(4) } else { 0 };
-        let ring = RING as u64 * (observations + numbers(4) + scaling + slopes + EVALUATION_BYTES);
+        let ring = RING as u64 * (observations + numbers(4) + scaling + watched + EVALUATION_BYTES);
         Demand {
             parameters: arena,
             copies: self.arenas.copied() as u64 * 2,
@@ -107,6 +103,11 @@ impl Blueprint {
     pub(super) fn layer_parts(&self) -> Vec<(String, u64)> {
         let observed = self.micro.tape.observed().into_iter().chain(self.update.observed());
         parts(observed.collect()).0
+    }
+
+    /// The parameters of which some numbers are read back after each step.
+    pub(super) fn watched(&self) -> impl Iterator<Item = &Parameter> {
+        self.arenas.parameters().iter().filter(|parameter| parameter.declared.watched.is_some())
     }
 
     pub(super) fn mixed(&self) -> bool {

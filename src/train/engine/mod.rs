@@ -17,7 +17,7 @@ use crate::ops::adamw;
 use crate::plan::{Plan, Store};
 use crate::tape::{DType, Role, Tape, TensorInfo};
 use blueprint::parts;
-use reading::{learned, read_back, slope_places};
+use reading::read_back;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -64,10 +64,6 @@ pub struct Engine {
     evaluations: RefCell<ReadbackRing>,
     /// Targets of each step under way, oldest first.
     targets: VecDeque<u64>,
-    /// Names of the slope tensors read back each step, and which of their entries each layer uses.
-    slopes: Vec<(String, usize, usize)>,
-    /// Names of other parameters of few numbers that are read back each step.
-    learned: Vec<String>,
     record: bool,
 }
 
@@ -105,10 +101,8 @@ impl Engine {
         let plans = [&micro, &update, &evaluation].into_iter().chain(&copying);
         Plan::load_kernels(&gpu, &plans.collect::<Vec<_>>())?;
         gpu.keep_pipelines();
-        let slopes = slope_places(config);
-        let learned = learned(blueprint.arenas.parameters().iter().map(|p| p.name.as_str()));
-        let read_back = read_back(blueprint.mixed(), &slopes, &learned, config.observe.layers);
-        let bytes = read_back.iter().map(|name| store.span(name).bytes).sum();
+        let bytes =
+            read_back(&blueprint, config.observe.layers).iter().map(|name| store.span(name).bytes).sum();
         let ring = ReadbackRing::new(&gpu, RING, bytes)?;
         let evaluations = RefCell::new(ReadbackRing::new(&gpu, RING, EVALUATION_BYTES)?);
         let mut engine = Self {
@@ -122,8 +116,6 @@ impl Engine {
             ring,
             evaluations,
             targets: VecDeque::new(),
-            slopes,
-            learned,
             record: false,
         };
         engine.set_record(false);
@@ -191,7 +183,7 @@ impl Engine {
             if last {
                 self.store.write(&self.gpu, HYPER, &hyper);
                 self.update.record(&mut work, looks);
-                let names = read_back(self.blueprint.mixed(), &self.slopes, &self.learned, looks);
+                let names = read_back(&self.blueprint, looks);
                 let spans = names.into_iter().map(|name| self.store.span(name));
                 let sources: Vec<_> = spans.map(|span| (&*span.buffer, span.offset, span.bytes)).collect();
                 self.ring.record(work.encoder(), step, &sources);

@@ -1,9 +1,10 @@
 //! What a step brings back, and where it lies in what was read.
 
-use super::{Engine, LAYERS, OBSERVATIONS, VERDICT};
-use crate::config::Config;
-use crate::model::{Naming, names};
+use super::{Blueprint, Engine, LAYERS, OBSERVATIONS, VERDICT};
+use crate::model::names;
 use crate::ops::magnitudes::{WITH_MEDIAN, WITHOUT_MEDIAN};
+use crate::tape::Watched;
+use std::collections::BTreeMap;
 
 /// What one step brought back.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,22 +73,20 @@ impl Engine {
             rest += self.store.span(names::SCALING).bytes as usize / 4;
             scaling
         });
-        let mut slopes = Vec::new();
-        for (name, entry, layers) in &self.slopes {
-            slopes.extend(std::iter::repeat_n(values[rest + entry], *layers));
-            rest += self.store.span(name).bytes as usize / 4;
+        // By quantity, the numbers of each layer.
+        let mut watched: BTreeMap<&str, Vec<&[f32]>> = BTreeMap::new();
+        for parameter in self.blueprint.watched() {
+            if let Some(Watched { quantity, entries, layers }) = &parameter.declared.watched {
+                let numbers = &values[rest..][entries.clone()];
+                watched.entry(quantity).or_default().extend(layers.clone().map(|_| numbers));
+            }
+            rest += self.store.span(&parameter.name).bytes as usize / 4;
         }
-        let mut learned = Vec::new();
-        for name in &self.learned {
-            learned.push((name, &values[rest..]));
-            rest += self.store.span(name).bytes as usize / 4;
-        }
-        let of = |end: &str| -> Vec<&[f32]> {
-            learned.iter().filter(|(name, _)| name.ends_with(end)).map(|&(_, values)| values).collect()
-        };
-        let thresholds = of(THRESHOLDS).into_iter().map(|values| values[..model.n_head].to_vec()).collect();
-        let ffn_scales =
-            of(ALPHA).into_iter().zip(of(BETA)).map(|(alpha, beta)| (alpha[0], beta[0])).collect();
+        let mut of = |quantity: &str| watched.remove(quantity).unwrap_or_default();
+        let slopes = of(names::SLOPES).into_iter().map(|numbers| numbers[0]).collect();
+        let thresholds = of(names::ENTROPY_THRESHOLDS).into_iter().map(<[f32]>::to_vec).collect();
+        let scales = of(names::FFN_ALPHA).into_iter().zip(of(names::FFN_BETA));
+        let ffn_scales = scales.map(|(alpha, beta)| (alpha[0], beta[0])).collect();
         let looked = self.blueprint.config.looks_at_layers(step);
         let layers =
             looked.then(|| self.read_layers(&values[rest..], scaling.map_or(1.0, |(scale, _)| scale)));
@@ -133,40 +132,8 @@ impl Engine {
 }
 
 /// Names of what the host reads after a step, in this order; of some steps what the layers held as well.
-pub(super) fn read_back<'a>(
-    mixed: bool,
-    slopes: &'a [(String, usize, usize)],
-    learned: &'a [String],
-    layers: bool,
-) -> Vec<&'a str> {
-    let always = [OBSERVATIONS, VERDICT].into_iter().chain(mixed.then_some(names::SCALING));
-    let slopes = slopes.iter().map(|(name, ..)| name.as_str());
-    let slopes = slopes.chain(learned.iter().map(String::as_str));
-    always.chain(slopes).chain(layers.then_some(LAYERS)).collect()
-}
-
-const THRESHOLDS: &str = ".reg_threshold_weights";
-const ALPHA: &str = ".alpha";
-const BETA: &str = ".beta";
-
-/// Of these names of parameters those whose few numbers, beside slopes, are read back after each step.
-pub(super) fn learned<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let few = |name: &&str| [THRESHOLDS, ALPHA, BETA].iter().any(|end| name.ends_with(end));
-    names.filter(few).map(str::to_owned).collect()
-}
-
-/// For each slope tensor: its name, the entry in use, and how many layers use it.
-pub(super) fn slope_places(config: &Config) -> Vec<(String, usize, usize)> {
-    use crate::config::{Activation, SlopeScope};
-    let model = &config.model;
-    if model.activation_function != Activation::LearnableLrelu {
-        return Vec::new();
-    }
-    let naming = Naming::of(model.family);
-    let own = |layer: usize| naming.slopes(layer);
-    match model.slope_scope {
-        SlopeScope::PerLayer => (0..model.n_layer).map(|layer| (own(layer), layer, 1)).collect(),
-        SlopeScope::PerBlock => (0..model.n_layer).map(|layer| (own(layer), 0, 1)).collect(),
-        SlopeScope::Shared => vec![(naming.shared_slope.to_owned(), 0, model.n_layer)],
-    }
+pub(super) fn read_back(blueprint: &Blueprint, layers: bool) -> Vec<&str> {
+    let always = [OBSERVATIONS, VERDICT].into_iter().chain(blueprint.mixed().then_some(names::SCALING));
+    let watched = blueprint.watched().map(|parameter| parameter.name.as_str());
+    always.chain(watched).chain(layers.then_some(LAYERS)).collect()
 }

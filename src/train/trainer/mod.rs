@@ -166,7 +166,7 @@ impl Trainer {
         let batches = Batches::new(corpus.train, config.data.order, train.seed, end);
         let held_out = Batches::new(corpus.valid, Order::Sequential, 0, end);
         let engine = Engine::new(gpu, config)?;
-        let layout = ModelTensors::of(&config.model, &engine.blueprint.arenas.specs());
+        let layout = ModelTensors::of(config.model.family, engine.blueprint.arenas.parameters());
         let journal = Journal::begin(log.open()?, &run, config, step);
         let empty = Batch::new(train.batch_size, train.sequence_length);
         Ok(Self {
