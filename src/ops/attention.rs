@@ -16,6 +16,7 @@
 mod backward;
 mod blocks;
 mod text;
+mod units;
 
 pub use backward::AttentionBackward;
 

@@ -2,6 +2,7 @@
 
 use super::Layout;
 use super::blocks::Blocks;
+use super::units::Units;
 use crate::ops::unroll::unroll;
 use crate::ops::{Binding, Dispatch, Kernel, Operand, Traits, Tuning, axis, element};
 use std::fmt;
@@ -53,6 +54,8 @@ pub(super) enum Way {
     Rows(Rows),
     /// As GPUs do.
     Blocks(Blocks),
+    /// As GPUs do that have matrix units, in f16.
+    Units(Units),
 }
 
 /// How lanes share the work where a row belongs to one. Which one it gets changes none of its sums.
@@ -73,7 +76,8 @@ impl Way {
         if device.software {
             Rows::all(layout, device).into_iter().map(Self::Rows).collect()
         } else {
-            Blocks::all(layout, device).into_iter().map(Self::Blocks).collect()
+            let units = Units::all(layout, device).into_iter().map(Self::Units);
+            units.chain(Blocks::all(layout, device).into_iter().map(Self::Blocks)).collect()
         }
     }
 
@@ -87,6 +91,7 @@ impl Way {
         match self {
             Self::Rows(_) => layout.iterations(),
             Self::Blocks(blocks) => blocks.iterations(layout),
+            Self::Units(units) => units.iterations(layout),
         }
     }
 
@@ -95,6 +100,7 @@ impl Way {
         match self {
             Self::Rows(rows) => Text::of(pass, layout, rows).dispatch(layout, bindings),
             Self::Blocks(blocks) => blocks.dispatch(pass, layout, bindings),
+            Self::Units(units) => units.dispatch(pass, layout, bindings),
         }
     }
 }
@@ -104,6 +110,7 @@ impl fmt::Display for Way {
         match self {
             Self::Rows(rows) => rows.fmt(f),
             Self::Blocks(blocks) => blocks.fmt(f),
+            Self::Units(units) => units.fmt(f),
         }
     }
 }

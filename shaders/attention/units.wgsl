@@ -1,0 +1,546 @@
+// Causal attention in f16, the entropy of every row of it, and its gradients, on a device's matrix units, which multiply
+// fragments of SIDE x SIDE in f16 and add in f32.
+//
+// A template: `//#` lines are carried out by src/ops/unroll.rs. A workgroup holds ROWS rows of one side (forward and
+// query_gradient: queries; key_gradient: keys) and walks the other side in blocks of KEYS rows, which lie in workgroup
+// memory. Subgroups stand in a grid, `down` by `across`: one holds HIGH rows of this side in their EACH columns as
+// fragments, so it makes a part of the scores, over these columns, and the sums of its rows in them. So all of its
+// registers and products are for EACH columns, and nothing is read of a head twice.
+//
+// Fragments show no elements. So scores go through workgroup memory (`shown`, a part of each column of subgroups), where
+// a team of lanes has a row: it adds up the parts and makes the weights of the sums of it, in f32, and writes them down in
+// f16 (`weights`). Of the bytes that a block moves in workgroup memory these are about half, of its arithmetic on lanes all.
+//
+// Weights in f16 are relative to a power of their row, so that none is too large and what is small beside the row's
+// largest alone is lost. Forward the power is e^peak: p = FORWARD * e^(score - peak), where a peak may be passed by ROOM
+// before a new one is taken. In the gradients it is a power of two, taken anew where the largest of a block would pass
+// LARGEST. Only then the sums so far are multiplied, through workgroup memory: in a walk this happens a few times.
+// To find lse in a first walk and the sums in a second would cost another product in three, and need no such powers;
+// to keep the sums in workgroup memory, their bytes four times for each block.
+//
+// Flags: forward | query_gradient | key_gradient; entropy; guided (a gradient arrives at the entropy as well); whole (the
+// fragments have no columns past the head's); even (all lanes put in as many vec4s); sized (shows at which width of subgroups it ran).
+// Numbers: columns (vec4s of a head's row), side, lanes (of a subgroup), down, across, high (fragments of rows of a
+// subgroup), each (fragments of columns of one), keys (fragments of a block's rows), team (lanes of a row), turns (to put
+// a team's numbers together), subgroups, rows (of a team), cells (vec4s of a row of scores that a lane has), refill (vec4s that a
+// lane puts into workgroup memory at a time), four.
+
+enable subgroups;
+enable wgpu_cooperative_matrix;
+override HEADS: u32; // H
+override SEQUENCE: u32; // T
+override SCALE: f32; // 1 / sqrt(head width)
+
+const COLUMNS = ${columns}u;
+const SIDE = ${side}u;
+const LANES = ${lanes}u;
+const DOWN = ${down}u;
+const ACROSS = ${across}u;
+const THREADS = LANES * DOWN * ACROSS;
+const HIGH = SIDE * ${high}u;
+const ROWS = HIGH * DOWN;
+const KEYS = SIDE * ${keys}u;
+const EACH = SIDE * ${each}u;
+const WIDE = EACH * ACROSS;
+const TEAM = ${team}u;
+const TEAMS = THREADS / TEAM;
+const VECTORS = KEYS * WIDE / 4u; // of a block
+const GAP = 8u; // so that rows below one another lie in other banks
+const OTHER = WIDE + GAP; // elements from row to row
+const SHOWN = KEYS + GAP;
+const WEIGHTS = KEYS + GAP;
+const MASKED = -1e30; // the score of a later key: finite, because WGSL has no infinities
+const EXPONENT = 0x7f800000u; // all ones in whatever is not finite
+const FORWARD = 1024.0;
+const ROOM = 4.0; // FORWARD * e^ROOM = 55,909 is below 65,504, the largest f16
+const PROBABILITY = 16384.0; // times a probability
+const LARGEST = 32768.0;
+
+@group(0) @binding(0) var<storage, read> qkv: array<vec4<f16>>; // [B*T, 3*H*COLUMNS]: q | k | v
+//# if forward
+@group(0) @binding(1) var<storage, read_write> output: array<vec4<f16>>; // [B*T, H*COLUMNS]
+@group(0) @binding(2) var<storage, read_write> lse: array<f32>; // [B, H, T]: log of the sum of e^score
+//# if entropy
+@group(0) @binding(3) var<storage, read_write> entropy: array<f32>; // [B, H, T], nats
+//# end
+//# else
+@group(0) @binding(1) var<storage, read> lse: array<f32>; // [B, H, T]
+@group(0) @binding(2) var<storage, read> d_output: array<vec4<f16>>; // [B*T, H*COLUMNS]
+@group(0) @binding(3) var<storage, read_write> d_qkv: array<vec4<f16>>; // [B*T, 3*H*COLUMNS]
+//# if query_gradient
+@group(0) @binding(4) var<storage, read> output: array<vec4<f16>>; // [B*T, H*COLUMNS]
+@group(0) @binding(5) var<storage, read_write> delta: array<f32>; // [B, H, T]: sum of d_output * output
+//# if guided
+@group(0) @binding(6) var<storage, read> entropy: array<f32>; // [B, H, T], nats
+//# end
+//# else
+@group(0) @binding(4) var<storage, read> delta: array<f32>; // [B, H, T]
+//# end
+//# if guided
+@group(0) @binding(7) var<storage, read> d_entropy: array<f32>; // [B, H, T]; delta then holds d_entropy * entropy as well
+//# end
+//# end
+
+var<workgroup> other: array<f16, max(KEYS * OTHER, ROWS * ACROSS * SIDE)>; // rows; columns past the head's are zero
+var<workgroup> shown: array<f32, ACROSS * ROWS * SHOWN>; // parts of scores, then whatever fragments show
+var<workgroup> weights: array<f16, ROWS * WEIGHTS>; // of the other side's rows in the sums of this side's
+var<workgroup> factors: array<f32, ROWS>; // of a row's sums
+var<workgroup> grown: array<u32, DOWN * ACROSS>; // whether a subgroup has a row with a new power
+
+// The vec4 of a head's row: `at` holds the head's first column and the first row of its batch element; part 0 is q, 1 k and
+// 2 v. Rows past the end read the last row instead: what lies behind a tensor may be anything.
+fn packed_at(at: vec2<u32>, part: u32, row: u32, column: u32) -> vec4<f16> {
+    let start = ((at.y + min(row, SEQUENCE - 1u)) * 3u + part) * HEADS * COLUMNS + at.x;
+    //# if whole
+    return qkv[start + column];
+    //# else
+    return select(vec4<f16>(), qkv[start + min(column, COLUMNS - 1u)], column < COLUMNS);
+    //# end
+}
+
+//# if forward
+//# else
+fn d_output_at(at: vec2<u32>, row: u32, column: u32) -> vec4<f16> {
+    let start = (at.y + min(row, SEQUENCE - 1u)) * HEADS * COLUMNS + at.x;
+    //# if whole
+    return d_output[start + column];
+    //# else
+    return select(vec4<f16>(), d_output[start + min(column, COLUMNS - 1u)], column < COLUMNS);
+    //# end
+}
+//# end
+
+// Rows of the other side: factors of the scores; and of the slopes, or forward what is summed.
+fn left_at(at: vec2<u32>, row: u32, column: u32) -> vec4<f16> {
+    //# if key_gradient
+    return packed_at(at, 0u, row, column);
+    //# else
+    return packed_at(at, 1u, row, column);
+    //# end
+}
+
+fn right_at(at: vec2<u32>, row: u32, column: u32) -> vec4<f16> {
+    //# if key_gradient
+    return d_output_at(at, row, column);
+    //# else
+    return packed_at(at, 2u, row, column);
+    //# end
+}
+
+// The same of this side.
+fn own_left_at(at: vec2<u32>, row: u32, column: u32) -> vec4<f16> {
+    //# if key_gradient
+    return packed_at(at, 1u, row, column);
+    //# else
+    return packed_at(at, 0u, row, column);
+    //# end
+}
+
+//# if forward
+//# else
+fn own_right_at(at: vec2<u32>, row: u32, column: u32) -> vec4<f16> {
+    //# if key_gradient
+    return packed_at(at, 2u, row, column);
+    //# else
+    return d_output_at(at, row, column);
+    //# end
+}
+//# end
+
+fn put(first: u32, value: vec4<f16>) {
+    //# for e in four
+    other[first + ${e}u] = value[$e];
+    //# end
+}
+
+// One of the VECTORS of a block's rows.
+fn put_other(vector: u32, value: vec4<f16>) {
+    //# if even
+    put(vector / (WIDE / 4u) * OTHER + vector % (WIDE / 4u) * 4u, value);
+    //# else
+    if vector < VECTORS {
+        put(vector / (WIDE / 4u) * OTHER + vector % (WIDE / 4u) * 4u, value);
+    }
+    //# end
+}
+
+fn put_weights(first: u32, value: vec4<f16>) {
+    //# for e in four
+    weights[first + ${e}u] = value[$e];
+    //# end
+}
+
+fn finished_at(row: u32, cell: u32) -> vec4<f32> {
+    let first = row * SHOWN + 4u * cell;
+    return vec4(shown[first], shown[first + 1u], shown[first + 2u], shown[first + 3u]);
+}
+
+// Four scores or slopes, the parts put together.
+fn shown_at(row: u32, cell: u32) -> vec4<f32> {
+    var sum = vec4<f32>();
+    //# for a in across
+    sum += finished_at(${a}u * ROWS + row, cell);
+    //# end
+    return sum;
+}
+
+fn team_most(own: f32) -> f32 {
+    var most = own;
+    //# for b in turns
+    most = max(most, subgroupShuffleXor(most, 1u << ${b}u));
+    //# end
+    return most;
+}
+
+fn team_sum(own: f32) -> f32 {
+    var sum = own;
+    //# for b in turns
+    sum += subgroupShuffleXor(sum, 1u << ${b}u);
+    //# end
+    return sum;
+}
+
+//# if sized
+// At how many lanes of a subgroup each invocation ran: before this is relied upon a device is asked.
+@group(0) @binding(8) var<storage, read_write> widths: array<u32>; // [workgroups, THREADS]
+//# end
+
+// group: block of rows, head, batch element.
+@compute @workgroup_size(THREADS)
+//# if forward
+fn forward(
+//# end
+//# if query_gradient
+fn query_gradient(
+//# end
+//# if key_gradient
+fn key_gradient(
+//# end
+    @builtin(workgroup_id) group: vec3<u32>,
+    //# if sized
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(subgroup_size) width: u32,
+    //# end
+    @builtin(subgroup_invocation_id) lane: u32,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    //# if sized
+    widths[((group.z * groups.y + group.y) * groups.x + group.x) * THREADS + invocation] = width;
+    //# end
+    let at = vec2(group.y * COLUMNS, group.z * SEQUENCE);
+    let line = (group.z * HEADS + group.y) * SEQUENCE; // the first row's place in lse, entropy and delta
+    let first = group.x * ROWS;
+    // Whole subgroups, in order: the device's are of one size, and the workgroup's a multiple of it.
+    let subgroup = invocation / LANES;
+    let thread = subgroup * LANES + lane;
+    let down = subgroup / ACROSS * HIGH;
+    let across = subgroup % ACROSS * EACH;
+    let part = subgroup % ACROSS * ROWS + down;
+    let member = thread % TEAM;
+
+    //# for r in rows
+    let row_$r = thread / TEAM + ${r}u * TEAMS; // in the workgroup
+    let i_$r = first + row_$r;
+    let near_$r = min(i_$r, SEQUENCE - 1u);
+    //# if forward
+    var peak_$r = MASKED;
+    var sum_$r = 0.0; // of this lane's keys, as are the next two
+    var moment_$r = 0.0; // sum of e^(s - peak) * (s - peak)
+    var broken_$r = 0.0; // 1 once a score was not finite
+    //# else
+    var power_$r = 0.0; // of two; 0 before there was a weight
+    //# end
+    //# if query_gradient
+    //# if guided
+    let guide_$r = d_entropy[line + near_$r];
+    var delta_$r = guide_$r * entropy[line + near_$r];
+    //# else
+    var delta_$r = 0.0;
+    //# end
+    let lse_$r = lse[line + near_$r];
+    {
+        var own = 0.0;
+        for (var c = member; c < COLUMNS; c += TEAM) {
+            let there = (at.y + near_$r) * HEADS * COLUMNS + at.x + c;
+            own += dot(vec4<f32>(d_output[there]), vec4<f32>(output[there]));
+        }
+        delta_$r += team_sum(own);
+    }
+    //# end
+    //# end
+
+    // This side's rows, as fragments: factors of the scores, and in the gradients of the slopes. Each subgroup has a place for
+    // one column of fragments.
+    let home = subgroup * HIGH * SIDE;
+    //# for d in each
+    workgroupBarrier();
+    for (var n = lane; n < HIGH * SIDE / 4u; n += LANES) {
+        put(home + 4u * n, own_left_at(at, first + down + n / (SIDE / 4u), across / 4u + ${d}u * (SIDE / 4u) + n % (SIDE / 4u)));
+    }
+    workgroupBarrier();
+    //# for h in high
+    let a_${h}_$d = coopLoadT<coop_mat${side}x${side}<f16, A>>(&other[home + ${h}u * SIDE * SIDE], SIDE);
+    //# end
+    //# if forward
+    //# else
+    workgroupBarrier();
+    for (var n = lane; n < HIGH * SIDE / 4u; n += LANES) {
+        put(home + 4u * n, own_right_at(at, first + down + n / (SIDE / 4u), across / 4u + ${d}u * (SIDE / 4u) + n % (SIDE / 4u)));
+    }
+    workgroupBarrier();
+    //# for h in high
+    let b_${h}_$d = coopLoadT<coop_mat${side}x${side}<f16, A>>(&other[home + ${h}u * SIDE * SIDE], SIDE);
+    //# end
+    //# end
+    //# for h in high
+    var x_${h}_$d = coop_mat${side}x${side}<f32, C>();
+    //# if key_gradient
+    var y_${h}_$d = coop_mat${side}x${side}<f32, C>();
+    //# end
+    //# end
+    //# end
+
+    // The other side's rows are asked for before the block before them is multiplied.
+    //# for t in refill
+    let from_$t = min(invocation + ${t}u * THREADS, VECTORS - 1u) / (WIDE / 4u);
+    let column_$t = min(invocation + ${t}u * THREADS, VECTORS - 1u) % (WIDE / 4u);
+    //# end
+    //# if key_gradient
+    let begin = first / KEYS * KEYS;
+    let end = SEQUENCE;
+    //# else
+    let begin = 0u;
+    let end = min(first + ROWS, SEQUENCE);
+    //# end
+    //# for t in refill
+    var next_$t = left_at(at, begin + from_$t, column_$t);
+    //# end
+    for (var block = begin; block < end; block += KEYS) {
+        workgroupBarrier();
+        //# for t in refill
+        put_other(invocation + ${t}u * THREADS, next_$t);
+        //# end
+        workgroupBarrier();
+        //# for t in refill
+        next_$t = right_at(at, block + from_$t, column_$t);
+        //# end
+
+        // Scores.
+        //# for h in high
+        //# for w in keys
+        var s_${h}_$w = coop_mat${side}x${side}<f32, C>();
+        //# end
+        //# end
+        //# insert scores
+        workgroupBarrier();
+        //# for r in rows
+        //# for c in cells
+        var t_${r}_$c = shown_at(row_$r, member + ${c}u * TEAM) * SCALE;
+        //# end
+        //# end
+        //# for t in refill
+        put_other(invocation + ${t}u * THREADS, next_$t);
+        //# end
+        var grows = false;
+
+        //# if forward
+        //# for r in rows
+        {
+            var all = 0.0;
+            var most = MASKED;
+            //# for c in cells
+            {
+                let key = vec4(block + 4u * (member + ${c}u * TEAM)) + vec4(0u, 1u, 2u, 3u);
+                t_${r}_$c = select(vec4(MASKED), t_${r}_$c, key <= vec4(i_$r));
+                let t = t_${r}_$c;
+                all += dot(t, vec4(1.0));
+                most = max(most, max(max(t.x, t.y), max(t.z, t.w)));
+            }
+            //# end
+            broken_$r = select(broken_$r, 1.0, (bitcast<u32>(all) & EXPONENT) == EXPONENT);
+            most = team_most(most);
+            var factor = 1.0;
+            if most > peak_$r + ROOM {
+                let step = peak_$r - most;
+                let scale = exp(step);
+                //# if entropy
+                moment_$r = scale * (moment_$r + step * sum_$r);
+                //# end
+                sum_$r *= scale;
+                grows = grows || peak_$r > MASKED;
+                peak_$r = most;
+                factor = scale;
+            }
+            if member == 0u {
+                factors[row_$r] = factor;
+            }
+            //# for c in cells
+            {
+                let t = t_${r}_$c - peak_$r;
+                let p = exp(t);
+                sum_$r += dot(p, vec4(1.0));
+                //# if entropy
+                moment_$r += dot(p, t);
+                //# end
+                put_weights(row_$r * WEIGHTS + 4u * (member + ${c}u * TEAM), vec4<f16>(p * FORWARD));
+            }
+            //# end
+        }
+        //# end
+        //# else
+        workgroupBarrier();
+        //# for t in refill
+        next_$t = left_at(at, block + from_$t, column_$t);
+        //# end
+
+        // Slopes: gradients of the probabilities.
+        //# for h in high
+        //# for w in keys
+        s_${h}_$w = coop_mat${side}x${side}<f32, C>();
+        //# end
+        //# end
+        //# insert slopes
+        workgroupBarrier();
+
+        // Gradients of the scores.
+        //# for c in cells
+        {
+            let cell = member + ${c}u * TEAM;
+            let place = vec4(block + 4u * cell) + vec4(0u, 1u, 2u, 3u);
+            //# if key_gradient
+            let near = min(place, vec4(SEQUENCE - 1u)) + vec4(line);
+            let lse_row = vec4(lse[near.x], lse[near.y], lse[near.z], lse[near.w]);
+            let delta_row = vec4(delta[near.x], delta[near.y], delta[near.z], delta[near.w]);
+            //# if guided
+            let guide_row = vec4(d_entropy[near.x], d_entropy[near.y], d_entropy[near.z], d_entropy[near.w]);
+            //# end
+            //# end
+            //# for r in rows
+            {
+                //# if key_gradient
+                let log_p = t_${r}_$c - lse_row;
+                let p = select(vec4(0.0), exp(log_p), (place >= vec4(i_$r)) & (place < vec4(SEQUENCE)));
+                //# if guided
+                t_${r}_$c = p * (shown_at(row_$r, cell) - delta_row - guide_row * log_p);
+                //# else
+                t_${r}_$c = p * (shown_at(row_$r, cell) - delta_row);
+                //# end
+                put_weights(row_$r * WEIGHTS + 4u * cell, vec4<f16>(p * PROBABILITY));
+                //# else
+                let log_p = t_${r}_$c - lse_$r;
+                let p = select(vec4(0.0), exp(log_p), place <= vec4(i_$r));
+                //# if guided
+                t_${r}_$c = p * (shown_at(row_$r, cell) - delta_$r - guide_$r * log_p);
+                //# else
+                t_${r}_$c = p * (shown_at(row_$r, cell) - delta_$r);
+                //# end
+                //# end
+            }
+            //# end
+        }
+        //# end
+        //# if key_gradient
+        workgroupBarrier();
+        //# insert totals_y
+        workgroupBarrier();
+        //# end
+        //# for t in refill
+        put_other(invocation + ${t}u * THREADS, next_$t);
+        //# end
+        //# for r in rows
+        {
+            var most = 0.0;
+            //# for c in cells
+            {
+                let t = abs(t_${r}_$c);
+                most = max(most, max(max(t.x, t.y), max(t.z, t.w)));
+            }
+            //# end
+            most = team_most(most);
+            var factor = 1.0;
+            if most * power_$r >= LARGEST || (power_$r == 0.0 && most > 0.0) {
+                // 256 to 512 for the largest; what is not finite stays so.
+                let power = bitcast<f32>(clamp(262u - (bitcast<u32>(most) >> 23u), 7u, 247u) << 23u);
+                if power_$r > 0.0 {
+                    factor = power / power_$r;
+                    grows = true;
+                }
+                power_$r = power;
+            }
+            if member == 0u {
+                factors[row_$r] = factor;
+            }
+            //# for c in cells
+            put_weights(row_$r * WEIGHTS + 4u * (member + ${c}u * TEAM), vec4<f16>(t_${r}_$c * power_$r));
+            //# end
+        }
+        //# end
+        //# end
+
+        let any = subgroupAny(grows);
+        if lane == 0u {
+            grown[subgroup] = u32(any);
+        }
+        workgroupBarrier();
+        //# for t in refill
+        next_$t = left_at(at, block + KEYS + from_$t, column_$t);
+        //# end
+        let growing = 0u
+            //# for n in subgroups
+            | grown[$n]
+            //# end
+            ;
+        if growing > 0u {
+            //# for h in high
+            //# for d in each
+            workgroupBarrier();
+            coopStoreT(x_${h}_$d, &shown[(part + ${h}u * SIDE) * SHOWN], SHOWN);
+            workgroupBarrier();
+            for (var n = lane; n < SIDE * SIDE; n += LANES) {
+                shown[(part + ${h}u * SIDE + n / SIDE) * SHOWN + n % SIDE] *= factors[down + ${h}u * SIDE + n / SIDE];
+            }
+            workgroupBarrier();
+            x_${h}_$d = coopLoadT<coop_mat${side}x${side}<f32, C>>(&shown[(part + ${h}u * SIDE) * SHOWN], SHOWN);
+            //# end
+            //# end
+        }
+        //# insert totals_x
+    }
+
+    // What a row's sums are to be multiplied with.
+    workgroupBarrier();
+    //# for r in rows
+    {
+        //# if forward
+        let total = team_sum(sum_$r);
+        let log_sum = log(total);
+        let broken = select(0u, EXPONENT, team_most(broken_$r) > 0.0);
+        //# if entropy
+        let nats = max(log_sum - team_sum(moment_$r) / total, 0.0);
+        //# end
+        if member == 0u {
+            factors[row_$r] = 1.0 / (FORWARD * total);
+        }
+        if member == 0u && i_$r < SEQUENCE {
+            lse[line + i_$r] = bitcast<f32>(bitcast<u32>(peak_$r + log_sum) | broken);
+            //# if entropy
+            entropy[line + i_$r] = bitcast<f32>(bitcast<u32>(nats) | broken);
+            //# end
+        }
+        //# else
+        if member == 0u {
+            factors[row_$r] = select(0.0, SCALE / power_$r, power_$r > 0.0);
+        }
+        //# if query_gradient
+        if member == 0u && i_$r < SEQUENCE {
+            delta[line + i_$r] = delta_$r;
+        }
+        //# end
+        //# end
+    }
+    //# end
+    //# insert stores_x
+    //# if key_gradient
+    //# insert stores_y
+    //# end
+}

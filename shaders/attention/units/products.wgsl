@@ -1,0 +1,19 @@
+// Products of this side's rows and the other's in a subgroup's columns, shown: a part of attention/units.wgsl.
+//
+// A template: `//#` lines are carried out by src/ops/unroll.rs. Numbers: those of units.wgsl.
+// Text: mine, the name of this side's fragments.
+//# for d in each
+//# for w in keys
+{
+    let theirs = coopLoad<coop_mat${side}x${side}<f16, B>>(&other[${w}u * SIDE * OTHER + across + ${d}u * SIDE], OTHER);
+    //# for h in high
+    s_${h}_$w = coopMultiplyAdd(${mine}_${h}_$d, theirs, s_${h}_$w);
+    //# end
+}
+//# end
+//# end
+//# for h in high
+//# for w in keys
+coopStoreT(s_${h}_$w, &shown[(part + ${h}u * SIDE) * SHOWN + ${w}u * SIDE], SHOWN);
+//# end
+//# end
