@@ -46,7 +46,9 @@ const TEAM = ${team}u;
 const TEAMS = THREADS / TEAM;
 const VECTORS = KEYS * WIDE / 4u; // of a block
 const GAP = 8u; // so that rows below one another lie in other banks
+const BELOW = 8u; // rows below one another that neighbouring lanes put into workgroup memory
 const OTHER = WIDE + GAP; // elements from row to row
+const TURNED = KEYS + GAP; // the same of a turned block
 const SHOWN = KEYS + GAP;
 const WEIGHTS = KEYS + GAP;
 const MASKED = -1e30; // the score of a later key: finite, because WGSL has no infinities
@@ -56,149 +58,7 @@ const ROOM = 4.0; // FORWARD * e^ROOM = 55,909 is below 65,504, the largest f16
 const PROBABILITY = 16384.0; // times a probability
 const LARGEST = 32768.0;
 
-@group(0) @binding(0) var<storage, read> qkv: array<vec4<f16>>; // [B*T, 3*H*COLUMNS]: q | k | v
-//# if forward
-@group(0) @binding(1) var<storage, read_write> output: array<vec4<f16>>; // [B*T, H*COLUMNS]
-@group(0) @binding(2) var<storage, read_write> lse: array<f32>; // [B, H, T]: log of the sum of e^score
-//# if entropy
-@group(0) @binding(3) var<storage, read_write> entropy: array<f32>; // [B, H, T], nats
-//# end
-//# else
-@group(0) @binding(1) var<storage, read> lse: array<f32>; // [B, H, T]
-@group(0) @binding(2) var<storage, read> d_output: array<vec4<f16>>; // [B*T, H*COLUMNS]
-@group(0) @binding(3) var<storage, read_write> d_qkv: array<vec4<f16>>; // [B*T, 3*H*COLUMNS]
-//# if query_gradient
-@group(0) @binding(4) var<storage, read> output: array<vec4<f16>>; // [B*T, H*COLUMNS]
-@group(0) @binding(5) var<storage, read_write> delta: array<f32>; // [B, H, T]: sum of d_output * output
-//# if guided
-@group(0) @binding(6) var<storage, read> entropy: array<f32>; // [B, H, T], nats
-//# end
-//# else
-@group(0) @binding(4) var<storage, read> delta: array<f32>; // [B, H, T]
-//# end
-//# if guided
-@group(0) @binding(7) var<storage, read> d_entropy: array<f32>; // [B, H, T]; delta then holds d_entropy * entropy as well
-//# end
-//# end
-
-var<workgroup> other: array<f16, max(KEYS * OTHER, ROWS * ACROSS * SIDE)>; // rows; columns past the head's are zero
-var<workgroup> shown: array<f32, ACROSS * ROWS * SHOWN>; // parts of scores, then whatever fragments show
-var<workgroup> weights: array<f16, ROWS * WEIGHTS>; // of the other side's rows in the sums of this side's
-var<workgroup> factors: array<f32, ROWS>; // of a row's sums
-var<workgroup> grown: array<u32, DOWN * ACROSS>; // whether a subgroup has a row with a new power
-
-// The vec4 of a head's row: `at` holds the head's first column and the first row of its batch element; part 0 is q, 1 k and
-// 2 v. Rows past the end read the last row instead: what lies behind a tensor may be anything.
-fn packed_at(at: vec2<u32>, part: u32, row: u32, column: u32) -> vec4<f16> {
-    let start = ((at.y + min(row, SEQUENCE - 1u)) * 3u + part) * HEADS * COLUMNS + at.x;
-    //# if whole
-    return qkv[start + column];
-    //# else
-    return select(vec4<f16>(), qkv[start + min(column, COLUMNS - 1u)], column < COLUMNS);
-    //# end
-}
-
-//# if forward
-//# else
-fn d_output_at(at: vec2<u32>, row: u32, column: u32) -> vec4<f16> {
-    let start = (at.y + min(row, SEQUENCE - 1u)) * HEADS * COLUMNS + at.x;
-    //# if whole
-    return d_output[start + column];
-    //# else
-    return select(vec4<f16>(), d_output[start + min(column, COLUMNS - 1u)], column < COLUMNS);
-    //# end
-}
-//# end
-
-// Rows of the other side: factors of the scores; and of the slopes, or forward what is summed.
-fn left_at(at: vec2<u32>, row: u32, column: u32) -> vec4<f16> {
-    //# if key_gradient
-    return packed_at(at, 0u, row, column);
-    //# else
-    return packed_at(at, 1u, row, column);
-    //# end
-}
-
-fn right_at(at: vec2<u32>, row: u32, column: u32) -> vec4<f16> {
-    //# if key_gradient
-    return d_output_at(at, row, column);
-    //# else
-    return packed_at(at, 2u, row, column);
-    //# end
-}
-
-// The same of this side.
-fn own_left_at(at: vec2<u32>, row: u32, column: u32) -> vec4<f16> {
-    //# if key_gradient
-    return packed_at(at, 1u, row, column);
-    //# else
-    return packed_at(at, 0u, row, column);
-    //# end
-}
-
-//# if forward
-//# else
-fn own_right_at(at: vec2<u32>, row: u32, column: u32) -> vec4<f16> {
-    //# if key_gradient
-    return packed_at(at, 2u, row, column);
-    //# else
-    return d_output_at(at, row, column);
-    //# end
-}
-//# end
-
-fn put(first: u32, value: vec4<f16>) {
-    //# for e in four
-    other[first + ${e}u] = value[$e];
-    //# end
-}
-
-// One of the VECTORS of a block's rows.
-fn put_other(vector: u32, value: vec4<f16>) {
-    //# if even
-    put(vector / (WIDE / 4u) * OTHER + vector % (WIDE / 4u) * 4u, value);
-    //# else
-    if vector < VECTORS {
-        put(vector / (WIDE / 4u) * OTHER + vector % (WIDE / 4u) * 4u, value);
-    }
-    //# end
-}
-
-fn put_weights(first: u32, value: vec4<f16>) {
-    //# for e in four
-    weights[first + ${e}u] = value[$e];
-    //# end
-}
-
-fn finished_at(row: u32, cell: u32) -> vec4<f32> {
-    let first = row * SHOWN + 4u * cell;
-    return vec4(shown[first], shown[first + 1u], shown[first + 2u], shown[first + 3u]);
-}
-
-// Four scores or slopes, the parts put together.
-fn shown_at(row: u32, cell: u32) -> vec4<f32> {
-    var sum = vec4<f32>();
-    //# for a in across
-    sum += finished_at(${a}u * ROWS + row, cell);
-    //# end
-    return sum;
-}
-
-fn team_most(own: f32) -> f32 {
-    var most = own;
-    //# for b in turns
-    most = max(most, subgroupShuffleXor(most, 1u << ${b}u));
-    //# end
-    return most;
-}
-
-fn team_sum(own: f32) -> f32 {
-    var sum = own;
-    //# for b in turns
-    sum += subgroupShuffleXor(sum, 1u << ${b}u);
-    //# end
-    return sum;
-}
+//# insert rows
 
 //# if sized
 // At how many lanes of a subgroup each invocation ran: before this is relied upon a device is asked.
@@ -269,30 +129,14 @@ fn key_gradient(
     //# end
     //# end
 
-    // This side's rows, as fragments: factors of the scores, and in the gradients of the slopes. Each subgroup has a place for
-    // one column of fragments.
-    let home = subgroup * HIGH * SIDE;
-    //# for d in each
-    workgroupBarrier();
-    for (var n = lane; n < HIGH * SIDE / 4u; n += LANES) {
-        put(home + 4u * n, own_left_at(at, first + down + n / (SIDE / 4u), across / 4u + ${d}u * (SIDE / 4u) + n % (SIDE / 4u)));
-    }
-    workgroupBarrier();
-    //# for h in high
-    let a_${h}_$d = coopLoadT<coop_mat${side}x${side}<f16, A>>(&other[home + ${h}u * SIDE * SIDE], SIDE);
-    //# end
+    // This side's rows, as fragments: factors of the scores, and in the gradients of the slopes.
+    //# insert own_left
     //# if forward
     //# else
-    workgroupBarrier();
-    for (var n = lane; n < HIGH * SIDE / 4u; n += LANES) {
-        put(home + 4u * n, own_right_at(at, first + down + n / (SIDE / 4u), across / 4u + ${d}u * (SIDE / 4u) + n % (SIDE / 4u)));
-    }
-    workgroupBarrier();
-    //# for h in high
-    let b_${h}_$d = coopLoadT<coop_mat${side}x${side}<f16, A>>(&other[home + ${h}u * SIDE * SIDE], SIDE);
-    //# end
+    //# insert own_right
     //# end
     //# for h in high
+    //# for d in each
     var x_${h}_$d = coop_mat${side}x${side}<f32, C>();
     //# if key_gradient
     var y_${h}_$d = coop_mat${side}x${side}<f32, C>();
@@ -302,8 +146,8 @@ fn key_gradient(
 
     // The other side's rows are asked for before the block before them is multiplied.
     //# for t in refill
-    let from_$t = min(invocation + ${t}u * THREADS, VECTORS - 1u) / (WIDE / 4u);
-    let column_$t = min(invocation + ${t}u * THREADS, VECTORS - 1u) % (WIDE / 4u);
+    let from_$t = place_of(invocation + ${t}u * THREADS).x;
+    let column_$t = place_of(invocation + ${t}u * THREADS).y;
     //# end
     //# if key_gradient
     let begin = first / KEYS * KEYS;
@@ -339,7 +183,11 @@ fn key_gradient(
         //# end
         //# end
         //# for t in refill
+        //# if forward
+        put_turned(invocation + ${t}u * THREADS, next_$t);
+        //# else
         put_other(invocation + ${t}u * THREADS, next_$t);
+        //# end
         //# end
         var grows = false;
 
@@ -389,9 +237,6 @@ fn key_gradient(
         //# end
         //# else
         workgroupBarrier();
-        //# for t in refill
-        next_$t = left_at(at, block + from_$t, column_$t);
-        //# end
 
         // Slopes: gradients of the probabilities.
         //# for h in high
@@ -401,6 +246,12 @@ fn key_gradient(
         //# end
         //# insert slopes
         workgroupBarrier();
+        //# for t in refill
+        //# if key_gradient
+        put_turned(invocation + ${t}u * THREADS, next_$t);
+        //# end
+        next_$t = left_at(at, block + from_$t, column_$t);
+        //# end
 
         // Gradients of the scores.
         //# for c in cells
@@ -445,7 +296,7 @@ fn key_gradient(
         workgroupBarrier();
         //# end
         //# for t in refill
-        put_other(invocation + ${t}u * THREADS, next_$t);
+        put_turned(invocation + ${t}u * THREADS, next_$t);
         //# end
         //# for r in rows
         {
@@ -491,18 +342,7 @@ fn key_gradient(
             //# end
             ;
         if growing > 0u {
-            //# for h in high
-            //# for d in each
-            workgroupBarrier();
-            coopStoreT(x_${h}_$d, &shown[(part + ${h}u * SIDE) * SHOWN], SHOWN);
-            workgroupBarrier();
-            for (var n = lane; n < SIDE * SIDE; n += LANES) {
-                shown[(part + ${h}u * SIDE + n / SIDE) * SHOWN + n % SIDE] *= factors[down + ${h}u * SIDE + n / SIDE];
-            }
-            workgroupBarrier();
-            x_${h}_$d = coopLoadT<coop_mat${side}x${side}<f32, C>>(&shown[(part + ${h}u * SIDE) * SHOWN], SHOWN);
-            //# end
-            //# end
+            //# insert rescale
         }
         //# insert totals_x
     }

@@ -1,8 +1,10 @@
-use super::check::{applies, check_adjoint, check_as_gpu, check_case, check_op, check_ways, each_device};
+use super::check::{
+    applies, check_adjoint, check_as_gpu, check_case, check_made, check_op, check_ways, each_device,
+};
 use crate::support::{open, seed};
 use normfree::gpu::{Gpu, OpenOptions};
 use normfree::tape::{DType, TensorId};
-use normfree::verify::{Case, CaseBuilder, Fill, HALF_BOUND, on_device};
+use normfree::verify::{Case, CaseBuilder, Fill, HALF_BOUND, Target, on_device};
 use rand::Rng;
 
 #[test]
@@ -25,6 +27,47 @@ fn adjoint_agrees_with_central_differences() {
     check_adjoint("attention");
 }
 
+/// One head of a width.
+pub fn of_width(seed: u64, dtype: DType, width: usize, sequence: usize, guided: bool) -> Case {
+    let label = format!("{dtype:?} T={sequence} d={width} guided {guided}");
+    let mut case = CaseBuilder::new("attention", label, seed);
+    let qkv = case.input_of("qkv", &[sequence, 3 * width], dtype, Fill::Normal(1.0));
+    let attended = case.tape.attention(qkv, 1, sequence, true);
+    let entropy = attended.entropy.unwrap();
+    let losses = [attended.output, entropy];
+    let (losses, watched) = if guided { (&losses[..], vec![]) } else { (&losses[..1], vec![entropy]) };
+    // As in the op's cases: f32 rounds by 6e-8, in sums of up to 192 columns or 77 rows.
+    let bound = if dtype == DType::F16 { HALF_BOUND } else { 4e-6 };
+    case.finish(losses, &[&watched[..], &[attended.lse]].concat(), bound)
+}
+
+/// In f16, gradients that are made small: what arrives at the output is around 1e-6, where f16 are 6e-8 apart, and
+/// gradients of scores are smaller still. The keys are so large that those of queries are not, and queries so small that
+/// scores are as ever.
+pub fn of_made_gradients(seed: u64) -> Case {
+    let (sequence, width, factor) = (70, 16, 64.0);
+    let mut case = CaseBuilder::new("attention", "f16, small gradients", seed);
+    let qkv = case.input_of("qkv", &[sequence, 3 * width], DType::F16, Fill::Normal(1.0));
+    let mut values = case.values(qkv).to_vec();
+    for row in values.chunks_mut(3 * width) {
+        row[..width].iter_mut().for_each(|q| *q /= factor);
+        row[width..2 * width].iter_mut().for_each(|k| *k *= factor);
+    }
+    case.set(qkv, values);
+    let attended = case.tape.attention(qkv, 1, sequence, false);
+    // Beside the roundings of other cases, half a step of the smallest f16: the largest gradient is above 6e-5.
+    let mut case = case.finish(&[attended.output], &[attended.lse], HALF_BOUND + 3e-8 / 6e-5);
+    let Target::Seeds(seeds) = &case.target else { unreachable!("it was given seeds") };
+    let (_, values) = (case.values.iter_mut().find(|(id, _)| *id == seeds[0].1)).expect("a seed has values");
+    values.iter_mut().for_each(|value| *value = half::f16::from_f32(*value * 1e-6).to_f32());
+    case
+}
+
+#[test]
+fn small_gradients_are_not_lost_in_f16() {
+    check_made(of_made_gradients);
+}
+
 /// Heads of all widths on a GPU: with lanes that have no column, several sections of columns, chunks that are not full,
 /// and rows of a few blocks, the last not full.
 #[test]
@@ -39,16 +82,7 @@ fn blocks_of_every_width_agree_with_reference() {
         (160, 37, DType::F16, false),
         (192, 35, DType::F32, true),
     ] {
-        let label = format!("{dtype:?} T={sequence} d={width} guided {guided}");
-        let mut case = CaseBuilder::new("attention", label, seed);
-        let qkv = case.input_of("qkv", &[sequence, 3 * width], dtype, Fill::Normal(1.0));
-        let attended = case.tape.attention(qkv, 1, sequence, true);
-        let entropy = attended.entropy.unwrap();
-        let losses = [attended.output, entropy];
-        let (losses, watched) = if guided { (&losses[..], vec![]) } else { (&losses[..1], vec![entropy]) };
-        // As in the op's cases: f32 rounds by 6e-8, in sums of up to 192 columns or 77 rows.
-        let bound = if dtype == DType::F16 { HALF_BOUND } else { 4e-6 };
-        let case = case.finish(losses, &[&watched[..], &[attended.lse]].concat(), bound);
+        let case = of_width(seed, dtype, width, sequence, guided);
         if applies(&gpu, &case) {
             check_case(&gpu, &case);
         }

@@ -3,7 +3,7 @@
 mod activation;
 mod adamw;
 mod add;
-mod attention;
+pub mod attention;
 mod cached_attention;
 mod cast;
 pub mod check;

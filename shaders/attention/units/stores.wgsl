@@ -1,20 +1,18 @@
-// Stores finished sums, one fragment of each subgroup at a time, four elements a lane: a part of attention/units.wgsl.
+// Stores some fragments of finished sums, four elements a lane at a time: a part of attention/units.wgsl.
 //
-// A template: `//#` lines are carried out by src/ops/unroll.rs. Numbers: those of units.wgsl.
-// Texts: sum, the fragments' name; factor, what a row is multiplied with; target, the tensor; parts, how many of a
-// head's rows lie in a row of it, and place, which of them this is.
-//# for h in high
-//# for d in each
+// A template: `//#` lines are carried out by src/ops/unroll.rs. Numbers: from and count, which fragments of columns.
+// Texts: shows, which brings them to where they are shown; factor, what a row is multiplied with; target, the tensor; parts,
+// how many of a head's rows lie in a row of it, and place, which of them this is.
 workgroupBarrier();
-coopStoreT(${sum}_${h}_$d, &shown[(part + ${h}u * SIDE) * SHOWN], SHOWN);
+//# insert shows
 workgroupBarrier();
-for (var n = lane; n < SIDE * SIDE / 4u; n += LANES) {
-    let row = down + ${h}u * SIDE + n / (SIDE / 4u);
-    let column = across / 4u + ${d}u * (SIDE / 4u) + n % (SIDE / 4u);
-    if first + row < SEQUENCE && column < COLUMNS {
-        let v = finished_at(part - down + row, n % (SIDE / 4u)) * ${factor};
-        ${target}[((at.y + first + row) * ${parts}u + ${place}u) * HEADS * COLUMNS + at.x + column] = narrow4(v);
+for (var n = lane; n < HIGH * ${count}u * SIDE / 4u; n += LANES) {
+    let row = n / (${count}u * SIDE / 4u);
+    let cell = n % (${count}u * SIDE / 4u);
+    let column = (across + ${from}u * SIDE) / 4u + cell;
+    let i = first + down + row;
+    if i < SEQUENCE && column < COLUMNS {
+        let v = finished_at(part + row, cell) * ${factor};
+        ${target}[((at.y + i) * ${parts}u + ${place}u) * HEADS * COLUMNS + at.x + column] = narrow4(v);
     }
 }
-//# end
-//# end

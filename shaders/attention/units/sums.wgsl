@@ -9,7 +9,7 @@
     //# end
     //# for d in each
     {
-        let row = coopLoadT<coop_mat${side}x${side}<f16, B>>(&other[${k}u * SIDE * OTHER + across + ${d}u * SIDE], OTHER);
+        let row = coopLoad<coop_mat${side}x${side}<f16, B>>(&other[(across + ${d}u * SIDE) * TURNED + ${k}u * SIDE], TURNED);
         //# for h in high
         ${sum}_${h}_$d = coopMultiplyAdd(weight_$h, row, ${sum}_${h}_$d);
         //# end

@@ -5,6 +5,7 @@ use super::text::Pass;
 use crate::ops::unroll::unroll;
 use crate::ops::{Binding, Dispatch, Kernel, Traits, axis, element};
 use std::fmt;
+use std::ops::Range;
 
 /// How a workgroup's subgroups share its blocks; see `shaders/attention/units.wgsl`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,19 +43,22 @@ impl Units {
             return Vec::new();
         }
         let across = (fragments * side).div_ceil(COLUMNS);
-        // Fragments of a subgroup's rows, subgroups, rows of a block.
-        let shapes = [(1, 4, 32), (1, 2, 32), (1, 8, 32), (1, 4, 64), (2, 2, 32)];
-        let of = |(high, subgroups, keys): (usize, usize, usize)| Self {
-            side,
-            lanes,
-            down: (subgroups / across).max(1),
-            across,
-            high,
-            each: fragments.div_ceil(across),
-            keys: keys / side,
+        // Fragments of a subgroup's rows, subgroups, columns of them, rows of a block.
+        let shapes =
+            [(1, 4, 1, 32), (1, 2, 1, 32), (1, 8, 1, 32), (1, 4, 1, 64), (2, 4, 2, 32), (1, 4, 1, 16)];
+        let of = |&(high, subgroups, beside, keys): &(usize, usize, usize, usize)| {
+            let across = across.max(beside).min(fragments);
+            let down = (subgroups / across).max(1);
+            Self { side, lanes, down, across, high, each: fragments.div_ceil(across), keys: keys / side }
         };
-        let mut all: Vec<Self> = shapes.into_iter().map(of).filter(|units| units.fits(device)).collect();
-        all.dedup();
+        // Fewer subgroups than four would leave too much for a lane to bring in of a wide head.
+        let shared = shapes.iter().filter(|&&(_, subgroups, ..)| across == 1 || subgroups >= 4);
+        let mut all: Vec<Self> = Vec::new();
+        for units in shared.map(of).filter(|units| units.fits(device)) {
+            if !all.contains(&units) {
+                all.push(units);
+            }
+        }
         all
     }
 
@@ -94,13 +98,19 @@ impl Units {
         self.keys() * self.wide() / 4
     }
 
-    /// Of workgroup memory, as the text has it.
+    /// Elements of `other`, as the text has it.
+    fn other(&self) -> usize {
+        let turned = self.wide() * (self.keys() + GAP);
+        let own = self.rows() * self.across * self.side;
+        turned.max(self.keys() * (self.wide() + GAP)).max(own)
+    }
+
+    /// Bytes of workgroup memory, as the text has it.
     fn bytes(&self) -> usize {
         let (rows, row) = (self.rows(), self.keys() + GAP);
-        let other = (self.keys() * (self.wide() + GAP)).max(rows * self.across * self.side);
         let (shown, weights) = (self.across * rows * row, rows * row);
         // Each variable begins at a multiple of 16.
-        [2 * other, 4 * shown, 2 * weights, 4 * rows, 4 * self.down * self.across]
+        [2 * self.other(), 4 * shown, 2 * weights, 4 * rows, 4 * self.down * self.across]
             .map(|bytes| bytes.next_multiple_of(16))
             .iter()
             .sum()
@@ -128,6 +138,48 @@ impl Units {
         Dispatch { kernel, bindings, groups: groups.map(axis) }
     }
 
+    /// Loads fragments of this side's rows from a subgroup's place, where these columns alone lie.
+    fn own_loads(&self, name: &str, columns: Range<usize>) -> String {
+        let (side, line) = (self.side, columns.len() * self.side);
+        let load = |high: usize, d: usize| {
+            let from = high * side * line + (d - columns.start) * side;
+            let at = format!("subgroup * HIGH * {line}u + {from}u");
+            format!(
+                "let {name}_{high}_{d} = coopLoadT<coop_mat{side}x{side}<f16, A>>(&other[{at}], {line}u);\n"
+            )
+        };
+        self.each_fragment(columns.clone(), load)
+    }
+
+    /// Puts fragments of sums where they are shown, from the first column of a subgroup's part.
+    fn shows(&self, sum: &str, columns: Range<usize>) -> String {
+        let show = |high: usize, d: usize| {
+            let at = self.shown(high, d - columns.start);
+            format!("coopStoreT({sum}_{high}_{d}, &shown[{at}], SHOWN);\n")
+        };
+        self.each_fragment(columns.clone(), show)
+    }
+
+    /// Brings them back.
+    fn loads(&self, sum: &str, columns: Range<usize>) -> String {
+        let side = self.side;
+        let load = |high: usize, d: usize| {
+            let at = self.shown(high, d - columns.start);
+            format!("{sum}_{high}_{d} = coopLoadT<coop_mat{side}x{side}<f32, C>>(&shown[{at}], SHOWN);\n")
+        };
+        self.each_fragment(columns.clone(), load)
+    }
+
+    /// Where a fragment of a subgroup's part is shown.
+    fn shown(&self, high: usize, place: usize) -> String {
+        format!("(part + {}u) * SHOWN + {}u", high * self.side, place * self.side)
+    }
+
+    fn each_fragment(&self, columns: Range<usize>, line: impl Fn(usize, usize) -> String) -> String {
+        let all = (0..self.high).flat_map(|high| columns.clone().map(move |d| (high, d)));
+        all.map(|(high, d)| line(high, d)).collect()
+    }
+
     fn wgsl(&self, pass: Pass, columns: usize, sized: bool) -> String {
         let (team, threads, vectors) = (self.team(), self.threads(), self.vectors());
         let numbers = [
@@ -147,32 +199,6 @@ impl Units {
             ("refill", vectors.div_ceil(threads)),
             ("four", 4),
         ];
-        let part = |template: &str, texts: &[(&'static str, &str)]| {
-            let texts: Vec<_> = texts.iter().map(|&(name, text)| (name, text.to_owned())).collect();
-            unroll(template, &numbers, &[], &texts)
-        };
-        let products =
-            |mine: &str| part(include_str!("../../../shaders/attention/units/products.wgsl"), &[("mine", mine)]);
-        let totals =
-            |sum: &str| part(include_str!("../../../shaders/attention/units/sums.wgsl"), &[("sum", sum)]);
-        let stores = |sum: &str, factor: &str, target: &str, parts: &str, place: &str| {
-            let texts =
-                [("sum", sum), ("factor", factor), ("target", target), ("parts", parts), ("place", place)];
-            part(include_str!("../../../shaders/attention/units/stores.wgsl"), &texts)
-        };
-        let (target, parts, place) = match pass {
-            Pass::Forward { .. } => ("output", "1", "0"),
-            Pass::QueryGradient { .. } => ("d_qkv", "3", "0"),
-            Pass::KeyGradient { .. } => ("d_qkv", "3", "1"),
-        };
-        let texts = [
-            ("scores", products("a")),
-            ("slopes", products("b")),
-            ("totals_x", totals("x")),
-            ("totals_y", totals("y")),
-            ("stores_x", stores("x", "factors[row]", target, parts, place)),
-            ("stores_y", stores("y", "(1.0 / PROBABILITY)", "d_qkv", "3", "2")),
-        ];
         let entries = ["forward", "query_gradient", "key_gradient"];
         let mut flags = entries.map(|entry| (entry, entry == pass.entry())).to_vec();
         flags.extend([
@@ -182,8 +208,86 @@ impl Units {
             ("even", vectors.is_multiple_of(threads)),
             ("sized", sized),
         ]);
+        let unrolled = |template: &str, more: &[(&'static str, usize)], texts: &[(&'static str, &str)]| {
+            let texts: Vec<_> = texts.iter().map(|&(name, text)| (name, text.to_owned())).collect();
+            unroll(template, &[&numbers[..], more].concat(), &[], &texts)
+        };
+        let products = |mine: &str| {
+            unrolled(include_str!("../../../shaders/attention/units/products.wgsl"), &[], &[("mine", mine)])
+        };
+        let sums = |sum: &str| {
+            unrolled(include_str!("../../../shaders/attention/units/sums.wgsl"), &[], &[("sum", sum)])
+        };
+        let own = |name: &str, mine: &str| -> String {
+            let some = |columns: Range<usize>| {
+                let loads = self.own_loads(name, columns.clone());
+                let texts = [("mine", mine), ("loads", &*loads)];
+                unrolled(
+                    include_str!("../../../shaders/attention/units/own.wgsl"),
+                    &numbers_of(&columns),
+                    &texts,
+                )
+            };
+            let at_once = self.other() / (self.rows() * self.across * self.side);
+            groups(self.each, at_once).map(some).collect()
+        };
+        let rescale = |columns: Range<usize>| {
+            let (shows, loads) = (self.shows("x", columns.clone()), self.loads("x", columns.clone()));
+            let texts = [("shows", &*shows), ("loads", &*loads)];
+            unrolled(
+                include_str!("../../../shaders/attention/units/rescale.wgsl"),
+                &numbers_of(&columns),
+                &texts,
+            )
+        };
+        let stores = |sum: &str, factor: &str, [target, parts, place]: [&str; 3]| -> String {
+            let some = |columns: Range<usize>| {
+                let shows = self.shows(sum, columns.clone());
+                let texts = [
+                    ("shows", &*shows),
+                    ("factor", factor),
+                    ("target", target),
+                    ("parts", parts),
+                    ("place", place),
+                ];
+                unrolled(
+                    include_str!("../../../shaders/attention/units/stores.wgsl"),
+                    &numbers_of(&columns),
+                    &texts,
+                )
+            };
+            groups(self.each, self.keys).map(some).collect()
+        };
+        let target = match pass {
+            Pass::Forward { .. } => ["output", "1", "0"],
+            Pass::QueryGradient { .. } => ["d_qkv", "3", "0"],
+            Pass::KeyGradient { .. } => ["d_qkv", "3", "1"],
+        };
+        let rows = unroll(include_str!("../../../shaders/attention/units/rows.wgsl"), &numbers, &flags, &[]);
+        let texts = [
+            ("rows", rows),
+            ("own_left", own("a", "own_left_at")),
+            ("own_right", own("b", "own_right_at")),
+            ("scores", products("a")),
+            ("slopes", products("b")),
+            ("totals_x", sums("x")),
+            ("totals_y", sums("y")),
+            ("rescale", groups(self.each, self.keys).map(rescale).collect()),
+            ("stores_x", stores("x", "factors[down + row]", target)),
+            ("stores_y", stores("y", "(1.0 / PROBABILITY)", ["d_qkv", "3", "2"])),
+        ];
         unroll(include_str!("../../../shaders/attention/units.wgsl"), &numbers, &flags, &texts)
     }
+}
+
+/// All of so many fragments, some at once.
+fn groups(fragments: usize, at_once: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..fragments).step_by(at_once).map(move |from| from..fragments.min(from + at_once))
+}
+
+/// What templates call such a group.
+fn numbers_of(columns: &Range<usize>) -> [(&'static str, usize); 2] {
+    [("from", columns.start), ("count", columns.len())]
 }
 
 impl fmt::Display for Units {
