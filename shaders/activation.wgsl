@@ -1,9 +1,9 @@
-// y = f(x) element by element, dx = dy f'(x), and for a learnable slope: dslope += sum of dy x where x < 0.
+// y = f(x, p) element by element, dx = dy df/dx, and for a learned p: dp += sum of dy df/dp.
+// `value`, `derivative` and, for a learned p, `derivative_p` stand in a file of shaders/activation.
 
 override VECTORS: u32; // vec4 elements in x
-override KIND: u32; // of shared/activations.wgsl
-override SLOPE: f32; // of a fixed leaky slope
-override ENTRY: u32; // the element of `slopes` that counts
+override P: f32; // a fixed p
+override ENTRY: u32; // the element of `learned` that is p
 override COUNT: u32; // elements in x; the last vector may hold fewer than four
 override LANES: u32; // of a workgroup: one team, or teams of one
 override EACH: u32; // vectors of one lane
@@ -18,10 +18,10 @@ override TEXELS: u32; // vec4 elements of a row of x
 @group(0) @binding(3) var<storage, read> dy: array<vec4<$element>>; // [VECTORS]
 //# end
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<$element>>; // [VECTORS]
-@group(0) @binding(2) var<storage, read> slopes: array<f32>; // [more than ENTRY]
+@group(0) @binding(2) var<storage, read> learned: array<f32>; // [more than ENTRY]
 @group(0) @binding(4) var<storage, read_write> dx: array<vec4<$element>>; // [VECTORS]
 @group(0) @binding(5) var<storage, read_write> parts: array<f32>; // [PARTS]
-@group(0) @binding(6) var<storage, read_write> dslopes: array<f32>; // [more than ENTRY]
+@group(0) @binding(6) var<storage, read_write> d_learned: array<f32>; // [more than ENTRY]
 
 fn x_at(i: u32) -> vec4<f32> {
     //# if images
@@ -54,23 +54,23 @@ fn activation_fixed(
     for (var n = 0u; n < FEW; n++) {
         let i = first + n * WIDE;
         if i < VECTORS {
-            y[i] = ${narrow}(activation(KIND, x_at(i), SLOPE));
+            y[i] = ${narrow}(value(x_at(i), P));
         }
     }
 }
 
 @compute @workgroup_size(WIDE)
-fn activation_learnable(
+fn activation_learned(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let slope = slopes[ENTRY];
+    let p = learned[ENTRY];
     let first = (group.x + group.y * groups.x) * WIDE * FEW + lane;
     for (var n = 0u; n < FEW; n++) {
         let i = first + n * WIDE;
         if i < VECTORS {
-            y[i] = ${narrow}(leaky(x_at(i), slope));
+            y[i] = ${narrow}(value(x_at(i), p));
         }
     }
 }
@@ -85,19 +85,20 @@ fn activation_fixed_backward(
     for (var n = 0u; n < FEW; n++) {
         let i = first + n * WIDE;
         if i < VECTORS {
-            dx[i] = ${narrow}(dy_at(i) * activation_slope(KIND, x_at(i), SLOPE));
+            dx[i] = ${narrow}(dy_at(i) * derivative(x_at(i), P));
         }
     }
 }
 
-// dx, and each team's share of the slope's gradient.
+//# if learned
+// dx, and each team's share of p's gradient.
 @compute @workgroup_size(LANES)
-fn activation_learnable_backward(
+fn activation_learned_backward(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let slope = slopes[ENTRY];
+    let p = learned[ENTRY];
     let part = ((group.x + group.y * groups.x) * LANES + lane) / TEAM;
     let member = lane % TEAM;
     let first = part * TEAM * EACH + member;
@@ -107,10 +108,10 @@ fn activation_learnable_backward(
         if i < VECTORS {
             let v = x_at(i);
             let d = dy_at(i);
-            dx[i] = ${narrow}(d * leaky_slope(v, slope));
+            dx[i] = ${narrow}(d * derivative(v, p));
             // What lies behind the last element is not ours: it may hold anything.
             let inside = vec4(4u * i) + vec4(0u, 1u, 2u, 3u) < vec4(COUNT);
-            sum += select(vec4(0.0), d * v, inside & (v < vec4(0.0)));
+            sum += select(vec4(0.0), d * derivative_p(v, p), inside);
         }
     }
     let share = team_sum((sum.x + sum.y) + (sum.z + sum.w), lane);
@@ -118,16 +119,17 @@ fn activation_learnable_backward(
         parts[part] = share;
     }
 }
+//# end
 
 // One team adds all shares, always in the same order.
 @compute @workgroup_size(LANES)
-fn slope_total(@builtin(local_invocation_index) lane: u32) {
+fn learned_total(@builtin(local_invocation_index) lane: u32) {
     var sum = 0.0;
     for (var part = lane % TEAM; part < PARTS; part += TEAM) {
         sum += parts[part];
     }
     let whole = team_sum(sum, lane);
     if lane == 0u {
-        dslopes[ENTRY] += whole;
+        d_learned[ENTRY] += whole;
     }
 }

@@ -126,7 +126,7 @@ pub fn steps(
         let seconds = Spread::of(&samples[kind]);
         StepRow {
             norm: kinds[kind].norm,
-            activation: config.model.activation_function.word().to_owned(),
+            activation: config.model.activation_function.word.to_owned(),
             entropy: kinds[kind].entropy,
             regularizer: kinds[kind].regularizer,
             tokens_per_second: tokens / seconds.median,

@@ -18,8 +18,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::ops::activation::Activation;
 pub use lasting::FREE;
-pub use model::{Activation, Bias, EntropyPenalty, Family, FeedForward, ModelConfig, Norm, SlopeScope};
+pub use model::{Bias, EntropyPenalty, Family, FeedForward, ModelConfig, Norm, SlopeScope};
 pub use train::{
     Accumulation, DataConfig, EntropyReference, ObserveConfig, OnNonfinite, Optimizer, Order, Precision,
     Recompute, TrainConfig,
@@ -197,7 +198,7 @@ impl Config {
         }
         self.check_rotary(sheet)?;
         let ModelConfig { ffn, activation_function: activation, n_inner, .. } = self.model;
-        if ffn == FeedForward::Fused && activation != Activation::None {
+        if ffn == FeedForward::Fused && !activation.is_identity() {
             let keys = ["model.ffn", "model.activation_function"];
             return Err(fault("a fused feed-forward network is one matrix: it has no activation", &keys)
                 .found(format_args!("ffn = \"{ffn}\", activation_function = \"{activation}\""))

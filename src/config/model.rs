@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::choice::choice;
+use crate::ops::activation::Activation;
 
 choice! {
     /// The architecture.
@@ -22,23 +23,6 @@ choice! {
     Norm {
         LayerNorm = "layer_norm",
         /// Identity: nothing is computed and nothing is trained.
-        None = "none",
-    }
-}
-
-choice! {
-    /// The activation between the two matrices of the feed-forward network.
-    Activation {
-        /// x·Φ(x) with the exact error function.
-        Gelu = "gelu",
-        /// GPT-2's own tanh form of GELU.
-        GeluNew = "gelu_new",
-        Relu = "relu",
-        /// x where x ≥ 0, else `leaky_slope`·x.
-        LeakyRelu = "leaky_relu",
-        /// The same with a trained slope: `slope_init`, `slope_scope`.
-        LearnableLrelu = "learnable_lrelu",
-        /// Identity: the two matrices follow each other (the paper's "SM+LN" and "SM").
         None = "none",
     }
 }
@@ -115,10 +99,11 @@ pub struct ModelConfig {
     /// LayerNorm before the head. The original keeps it in its normalization-free models.
     pub final_norm: bool,
     pub layer_norm_epsilon: f64,
+    /// Between the two matrices of the feed-forward network.
     pub activation_function: Activation,
-    /// The slope of `leaky_relu`.
+    /// The p of an activation that takes a fixed one.
     pub leaky_slope: f64,
-    /// Where the slopes of `learnable_lrelu` start.
+    /// Where the p of an activation that learns it starts.
     pub slope_init: f64,
     pub slope_scope: SlopeScope,
     pub ffn: FeedForward,

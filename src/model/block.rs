@@ -4,7 +4,6 @@ use super::guidance::{Regularizer, Residual, Temperature};
 use super::naming::Naming;
 use super::{Pass, names};
 use crate::config::{Activation, Bias, FeedForward, ModelConfig, Norm, Precision, Recompute, SlopeScope};
-use crate::ops::activation::Kind;
 use crate::tape::{DType, Decays, Declaration, Filed, Start, Tape, TensorId};
 
 /// How products store what they read: their matrices, and the norms' results.
@@ -135,10 +134,11 @@ pub(super) fn slope(config: &ModelConfig) -> Declaration {
     Declaration { decays: Decays::AsSlopes, ..Declaration::new(Start::Constant(config.slope_init)) }
 }
 
-/// The feed-forward network's activation with its slope, or nothing.
-pub(super) enum Activate {
-    Function { kind: Kind, slope: Option<(TensorId, usize)> },
-    Identity,
+/// The feed-forward network's activation, with the entry of a vector that it learns, if it learns anything.
+pub(super) struct Activate {
+    activation: Activation,
+    fixed: f32,
+    learned: Option<(TensorId, usize)>,
 }
 
 impl Activate {
@@ -146,34 +146,28 @@ impl Activate {
     /// model, if there is such.
     pub fn declare(tape: &mut Tape, config: &ModelConfig, layer: usize, shared: Option<TensorId>) -> Self {
         let naming = Naming::of(config.family);
-        let kind = match config.activation_function {
-            Activation::Gelu => Kind::Gelu,
-            Activation::GeluNew => Kind::GeluNew,
-            Activation::Relu => Kind::Relu,
-            Activation::LeakyRelu => Kind::Leaky { slope: config.leaky_slope as f32 },
-            Activation::LearnableLrelu => Kind::Learnable,
-            Activation::None => return Self::Identity,
-        };
+        let activation = config.activation_function;
         // Of how many entries the layer's own slope is, and which one the layer uses.
-        let own = |tape: &mut Tape, entries: usize, used: usize| {
+        let mut own = |entries: usize, used: usize| {
             let slope = slope(config).in_block(layer);
             let slope = slope.watched(names::SLOPES, used..used + 1, layer..layer + 1);
-            Some((tape.declare_parameter(&naming.slopes(layer), &[entries], slope), used))
+            (tape.declare_parameter(&naming.slopes(layer), &[entries], slope), used)
         };
-        let slope = match (kind, config.slope_scope) {
-            (Kind::Learnable, SlopeScope::PerLayer) => own(tape, config.n_layer, layer),
-            (Kind::Learnable, SlopeScope::PerBlock) => own(tape, 1, 0),
-            (Kind::Learnable, SlopeScope::Shared) => shared.map(|slope| (slope, 0)),
-            _ => None,
+        let learned = match (activation.learns(), config.slope_scope) {
+            (false, _) => None,
+            (true, SlopeScope::PerLayer) => Some(own(config.n_layer, layer)),
+            (true, SlopeScope::PerBlock) => Some(own(1, 0)),
+            (true, SlopeScope::Shared) => shared.map(|slope| (slope, 0)),
         };
-        Self::Function { kind, slope }
+        Self { activation, fixed: config.leaky_slope as f32, learned }
     }
 
     /// The identity records nothing.
     pub fn apply(&self, tape: &mut Tape, x: TensorId) -> TensorId {
-        match *self {
-            Self::Function { kind, slope } => tape.activation_function(x, kind, slope),
-            Self::Identity => x,
+        match self.learned {
+            _ if self.activation.is_identity() => x,
+            Some(slope) => tape.learned_activation(x, self.activation, slope),
+            None => tape.activation_function(x, self.activation, self.fixed),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::block::{Block, Cached, Normalization, Rows, remade_if, slope};
 use super::guidance::{loss_scale, losses};
 use super::naming::Naming;
 use super::{Pass, Reading, Recorded, names};
-use crate::config::{Activation, ModelConfig, Norm, Precision, Recompute, SlopeScope};
+use crate::config::{ModelConfig, Norm, Precision, Recompute, SlopeScope};
 use crate::ops::cross_entropy::Targets;
 use crate::ops::magnitudes::WITH_MEDIAN;
 use crate::tape::{DType, Tape, TensorId};
@@ -31,8 +31,7 @@ impl Decoder {
         precision: Precision,
         naming: &Naming,
     ) -> (Vec<Block>, Normalization) {
-        let learned = config.activation_function == Activation::LearnableLrelu;
-        let one = learned && config.slope_scope == SlopeScope::Shared;
+        let one = config.activation_function.learns() && config.slope_scope == SlopeScope::Shared;
         let shared = one.then(|| {
             let slope = slope(config).watched(names::SLOPES, 0..1, 0..config.n_layer);
             tape.declare_parameter(naming.shared_slope, &[1], slope)

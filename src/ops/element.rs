@@ -59,11 +59,12 @@ impl Elements {
         if self.texels.is_some() { Operand::InputImage(input) } else { Operand::Input(input) }
     }
 
-    /// A template's text, with its flag `images` and its texts `element`, `narrow` and `texel`.
-    pub fn text(&self, template: &str) -> String {
+    /// A template's text, with its flag `images`, its own flags and its texts `element`, `narrow` and `texel`.
+    pub fn text(&self, template: &str, own: &[(&'static str, bool)]) -> String {
         let texts =
             [("element", scalar(self.half)), ("narrow", narrow(self.half, 4)), ("texel", texel(self.half))];
-        unroll(template, &[], &[("images", self.texels.is_some())], &texts)
+        let flags = [&[("images", self.texels.is_some())], own].concat();
+        unroll(template, &[], &flags, &texts)
     }
 
     /// The constants `VECTORS` and, for images, `TEXELS`.

@@ -46,7 +46,7 @@ fn kernel(
     constants: &[(&'static str, f64)],
 ) -> Kernel {
     let team = team.map_or(include_str!("../../shaders/shared/team_alone.wgsl"), |team| team.fragment);
-    let text = elements.text(include_str!("../../shaders/scaled_sum.wgsl"));
+    let text = elements.text(include_str!("../../shaders/scaled_sum.wgsl"), &[]);
     Kernel::new(&[element::fragments(elements.half), &[team]].concat(), &text, entry, constants)
 }
 

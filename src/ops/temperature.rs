@@ -72,7 +72,7 @@ impl Extents {
 
     /// A kernel of `temperature.wgsl`, with those of its constants that it uses.
     fn kernel(&self, elements: &Elements, entry: &'static str, own: &[(&'static str, f64)]) -> Kernel {
-        let text = elements.text(include_str!("../../shaders/temperature.wgsl"));
+        let text = elements.text(include_str!("../../shaders/temperature.wgsl"), &[]);
         let mut constants = vec![
             ("SEQUENCE", self.sequence as f64),
             ("HEADS", self.heads as f64),

@@ -13,6 +13,7 @@ use crate::fault::{Fault, Kind, Result};
 use crate::observe::record::{
     Attention, EntropyThresholds, Eval, Extent, FfnScales, Layers, Nonfinite, Record, Slopes, Step,
 };
+use crate::ops::activation::{Activation, Parameter};
 
 /// A loss this many times the run's first, and this many nats above it, is no loss of a run that still learns.
 const DIVERGED: (f64, f64) = (2.0, 3.0);
@@ -199,12 +200,8 @@ impl RunData {
     /// What the activation does to a negative input, where that is to multiply it with a number that stays as it
     /// is: 0 for ReLU, 1 where there is no activation.
     pub fn fixed_slope(&self) -> Option<f64> {
-        match self.setting("model", "activation_function")?.as_str()? {
-            "relu" => Some(0.0),
-            "none" => Some(1.0),
-            "leaky_relu" => Some(self.setting("model", "leaky_slope").and_then(number).unwrap_or(0.01)),
-            _ => None,
-        }
+        let activation = Activation::find(self.setting("model", "activation_function")?.as_str()?)?;
+        activation.slope_below_zero(self.setting("model", "leaky_slope").and_then(number).unwrap_or(0.01))
     }
 
     /// The first step in which a number was not finite.
@@ -322,19 +319,22 @@ fn configuration_name(config: &toml::Table) -> Option<String> {
         "none" => {}
         other => name.push_str(&format!("+{other}")),
     }
-    match model.get("activation_function")?.as_str()? {
-        "gelu" | "gelu_new" => name.push_str("+G"),
-        "relu" => name.push_str("+R"),
-        "leaky_relu" => {
+    let word = model.get("activation_function")?.as_str()?;
+    let label = Activation::find(word).map_or(word, |activation| activation.label);
+    if !label.is_empty() {
+        name.push_str(&format!("+{label}"));
+    }
+    match Activation::find(word).map(|activation| activation.parameter) {
+        Some(Parameter::Fixed) => {
             let slope = model.get("leaky_slope").and_then(number);
-            name.push_str(&format!("+LeakyR({})", slope.unwrap_or(0.01)));
+            name.push_str(&format!("({})", slope.unwrap_or(0.01)));
         }
-        "learnable_lrelu" => match model.get("slope_scope").and_then(toml::Value::as_str) {
-            Some(scope) => name.push_str(&format!("+LearnableR({})", scope.replace('_', " "))),
-            None => name.push_str("+LearnableR"),
-        },
-        "none" => {}
-        other => name.push_str(&format!("+{other}")),
+        Some(Parameter::Learned(_)) => {
+            if let Some(scope) = model.get("slope_scope").and_then(toml::Value::as_str) {
+                name.push_str(&format!("({})", scope.replace('_', " ")));
+            }
+        }
+        _ => {}
     }
     let fused = model.get("ffn").and_then(toml::Value::as_str) == Some("fused");
     match (is_on("ffn_scaling"), fused) {

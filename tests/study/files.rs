@@ -6,6 +6,11 @@ use normfree::study::{Grid, Run};
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// The activation of that word.
+fn activation(word: &str) -> Activation {
+    Activation::find(word).unwrap()
+}
+
 fn shipped(name: &str) -> Grid {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/study").join(name);
     Grid::load(&path, &[]).unwrap_or_else(|fault| panic!("{fault}"))
@@ -23,8 +28,8 @@ fn seeds(grid: &Grid) -> BTreeMap<&str, Vec<u64>> {
 /// What a configuration is, apart from its size.
 fn kind(config: &Config) -> (Norm, Activation, Option<f64>, Option<(SlopeScope, bool)>) {
     let model = &config.model;
-    let slope = (model.activation_function == Activation::LeakyRelu).then_some(model.leaky_slope);
-    let learned = (model.activation_function == Activation::LearnableLrelu)
+    let slope = (model.activation_function == activation("leaky_relu")).then_some(model.leaky_slope);
+    let learned = (model.activation_function == activation("learnable_lrelu"))
         .then_some((model.slope_scope, config.train.decay_slopes));
     (model.norm, model.activation_function, slope, learned)
 }
@@ -52,16 +57,19 @@ fn every_study_is_valid() {
 
 #[test]
 fn the_small_study_asks_the_papers_questions() {
-    use Activation::{Gelu, LeakyRelu, LearnableLrelu, Relu};
+    let gelu = activation("gelu");
+    let leaky_relu = activation("leaky_relu");
+    let learnable_lrelu = activation("learnable_lrelu");
+    let relu = activation("relu");
     let grid = shipped("small.toml");
     let find = |name: &str| -> &Run { grid.runs.iter().find(|run| run.configuration == name).unwrap() };
     let mut expected = vec![
-        ("sm_ln_g", (Norm::LayerNorm, Gelu, None, None)),
-        ("sm_ln_r", (Norm::LayerNorm, Relu, None, None)),
-        ("sm_g", (Norm::None, Gelu, None, None)),
-        ("sm_r", (Norm::None, Relu, None, None)),
-        ("sm_ln", (Norm::LayerNorm, Activation::None, None, None)),
-        ("sm", (Norm::None, Activation::None, None, None)),
+        ("sm_ln_g", (Norm::LayerNorm, gelu, None, None)),
+        ("sm_ln_r", (Norm::LayerNorm, relu, None, None)),
+        ("sm_g", (Norm::None, gelu, None, None)),
+        ("sm_r", (Norm::None, relu, None, None)),
+        ("sm_ln", (Norm::LayerNorm, activation("none"), None, None)),
+        ("sm", (Norm::None, activation("none"), None, None)),
     ];
     for (name, slope) in [
         ("sm_leaky_0.01", 0.01),
@@ -70,7 +78,7 @@ fn the_small_study_asks_the_papers_questions() {
         ("sm_leaky_0.2", 0.2),
         ("sm_leaky_0.3", 0.3),
     ] {
-        expected.push((name, (Norm::None, LeakyRelu, Some(slope), None)));
+        expected.push((name, (Norm::None, leaky_relu, Some(slope), None)));
     }
     for (name, scope, decays) in [
         ("sm_learnable_layer", SlopeScope::PerLayer, true),
@@ -80,7 +88,7 @@ fn the_small_study_asks_the_papers_questions() {
         ("sm_learnable_shared", SlopeScope::Shared, true),
         ("sm_learnable_shared_free", SlopeScope::Shared, false),
     ] {
-        expected.push((name, (Norm::None, LearnableLrelu, None, Some((scope, decays)))));
+        expected.push((name, (Norm::None, learnable_lrelu, None, Some((scope, decays)))));
     }
     for (name, is) in &expected {
         assert_eq!(kind(&find(name).config), *is, "{name}");

@@ -7,6 +7,11 @@ use normfree::report::study;
 use normfree::study::{Grid, Shard};
 use proptest::prelude::*;
 
+/// The activation of that word.
+fn activation(word: &str) -> Activation {
+    Activation::find(word).unwrap()
+}
+
 fn grid(text: &str, overrides: &[&str]) -> Grid {
     let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
     Grid::parse(text, "tiny.toml", &overrides).unwrap_or_else(|fault| panic!("{fault}"))
@@ -51,7 +56,7 @@ fn configurations_times_seeds() {
     let [ln_g, r, free] = [0, 1, 3].map(|i| &grid.runs[i]);
     assert_eq!([&*ln_g.label, &r.label, &free.label], ["SM+LN+G", "SM+R", "learned, free"]);
     assert_eq!((ln_g.config.model.norm, r.config.model.norm), (Norm::LayerNorm, Norm::None));
-    assert_eq!(free.config.model.activation_function, Activation::LearnableLrelu);
+    assert_eq!(free.config.model.activation_function, activation("learnable_lrelu"));
     assert!(r.config.train.decay_slopes && !free.config.train.decay_slopes);
 }
 

@@ -1,0 +1,208 @@
+//! The activation functions that there are. A function is a row here, and its WGSL a file in `shaders/activation`: the
+//! configuration, the help, the model, the names of runs and all checks take it from there.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI, PI};
+use std::fmt;
+
+/// What the program knows of an activation function f(x, p).
+pub struct Function {
+    /// What `model.activation_function` calls it.
+    pub word: &'static str,
+    /// What it adds to a configuration's name: `R` for SM+R. Empty where nothing is computed.
+    pub label: &'static str,
+    /// WGSL of `value(x, p)`, of `derivative(x, p)` by x and, where p is learned, of `derivative_p(x, p)`; `None` for the
+    /// identity, of which nothing is recorded.
+    pub wgsl: Option<&'static str>,
+    /// f(x, p).
+    pub value: fn(f64, f64) -> f64,
+    /// ∂f/∂x.
+    pub derivative: fn(f64, f64) -> f64,
+    pub parameter: Parameter,
+    /// Floating-point operations per element, counted in the shader.
+    pub flops: u64,
+}
+
+/// What p is.
+#[derive(Clone, Copy)]
+pub enum Parameter {
+    /// The function has none.
+    Absent,
+    /// `model.leaky_slope`.
+    Fixed,
+    /// Trained, from `model.slope_init`; with ∂f/∂p.
+    Learned(fn(f64, f64) -> f64),
+}
+
+/// All of them, in the order in which messages name them.
+pub const FUNCTIONS: &[Function] = &[
+    // x·Φ(x), Φ(x) = ½(1 + erf(x/√2))
+    Function {
+        word: "gelu",
+        label: "G",
+        wgsl: Some(include_str!("../../../shaders/activation/gelu.wgsl")),
+        value: |x, _| x * below(x),
+        derivative: |x, _| below(x) + x * (-0.5 * x * x).exp() / (2.0 * PI).sqrt(),
+        parameter: Parameter::Absent,
+        flops: 24,
+    },
+    // GPT-2's own: ½x(1 + tanh u), u = √(2/π)(x + 0.044715x³)
+    Function {
+        word: "gelu_new",
+        label: "G",
+        wgsl: Some(include_str!("../../../shaders/activation/gelu_new.wgsl")),
+        value: |x, _| x * below_by_tanh(x),
+        derivative: |x, _| {
+            let below = below_by_tanh(x);
+            below + x * below * (1.0 - below) * 2.0 * FRAC_2_PI.sqrt() * (1.0 + 3.0 * 0.044715 * x * x)
+        },
+        parameter: Parameter::Absent,
+        flops: 12,
+    },
+    Function {
+        word: "relu",
+        label: "R",
+        wgsl: Some(include_str!("../../../shaders/activation/relu.wgsl")),
+        // Not max, which would turn NaN into 0.
+        value: |x, _| if x < 0.0 { 0.0 } else { x },
+        derivative: |x, _| if x > 0.0 { 1.0 } else { 0.0 },
+        parameter: Parameter::Absent,
+        flops: 1,
+    },
+    // p·x below zero
+    Function { word: "leaky_relu", label: "LeakyR", parameter: Parameter::Fixed, ..LEAKY },
+    Function {
+        word: "learnable_lrelu",
+        label: "LearnableR",
+        parameter: Parameter::Learned(|x, _| if x < 0.0 { x } else { 0.0 }),
+        ..LEAKY
+    },
+    // The two matrices follow each other: the paper's "SM+LN" and "SM".
+    Function {
+        word: "none",
+        label: "",
+        wgsl: None,
+        value: |x, _| x,
+        derivative: |_, _| 1.0,
+        parameter: Parameter::Absent,
+        flops: 0,
+    },
+];
+
+const LEAKY: Function = Function {
+    word: "",
+    label: "",
+    wgsl: Some(include_str!("../../../shaders/activation/leaky_relu.wgsl")),
+    value: |x, p| if x >= 0.0 { x } else { p * x },
+    derivative: |x, p| if x >= 0.0 { 1.0 } else { p },
+    parameter: Parameter::Absent,
+    flops: 1,
+};
+
+/// Φ(x), by erfc of the tail, not 1 + erf: it keeps its digits far below zero.
+fn below(x: f64) -> f64 {
+    0.5 * libm::erfc(-x * FRAC_1_SQRT_2)
+}
+
+/// ½(1 + tanh u) of `gelu_new`.
+fn below_by_tanh(x: f64) -> f64 {
+    1.0 / (1.0 + (-2.0 * FRAC_2_PI.sqrt() * (x + 0.044715 * x * x * x)).exp())
+}
+
+/// One of [`FUNCTIONS`].
+#[derive(Clone, Copy)]
+pub struct Activation(&'static Function);
+
+impl Activation {
+    /// Every word, in the order of the table.
+    pub const WORDS: &'static [&'static str] = &WORDS;
+
+    /// The function of that word.
+    pub fn find(word: &str) -> Option<Self> {
+        FUNCTIONS.iter().find(|function| function.word == word).map(Self)
+    }
+
+    /// Every function of which something is computed.
+    pub fn computed() -> impl Iterator<Item = Self> {
+        FUNCTIONS.iter().filter(|function| function.wgsl.is_some()).map(Self)
+    }
+
+    /// Whether nothing is computed.
+    pub fn is_identity(self) -> bool {
+        self.wgsl.is_none()
+    }
+
+    /// Whether p is trained.
+    pub fn learns(self) -> bool {
+        matches!(self.parameter, Parameter::Learned(_))
+    }
+
+    /// What a negative x is multiplied with, where it is multiplied with one number, and all other x stay as they are.
+    pub fn slope_below_zero(self, p: f64) -> Option<f64> {
+        let slope = 0.0 - (self.value)(-1.0, p);
+        let straight = |x: f64| ((self.value)(-x, p) + slope * x).abs() <= 1e-9 * x;
+        let fits = [0.01, 0.5, 3.0, 40.0].iter().all(|&x| straight(x) && (self.value)(x, p) == x);
+        (fits && !self.learns()).then_some(slope)
+    }
+}
+
+const WORDS: [&str; FUNCTIONS.len()] = {
+    let mut words = [""; FUNCTIONS.len()];
+    let mut at = 0;
+    while at < words.len() {
+        words[at] = FUNCTIONS[at].word;
+        at += 1;
+    }
+    words
+};
+
+impl std::ops::Deref for Activation {
+    type Target = Function;
+
+    fn deref(&self) -> &Function {
+        self.0
+    }
+}
+
+impl PartialEq for Activation {
+    fn eq(&self, other: &Self) -> bool {
+        self.word == other.word
+    }
+}
+
+impl fmt::Display for Activation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word)
+    }
+}
+
+impl fmt::Debug for Activation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word)
+    }
+}
+
+impl Serialize for Activation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word)
+    }
+}
+
+impl<'de> Deserialize<'de> for Activation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        Self::find(&word).ok_or_else(|| serde::de::Error::unknown_variant(&word, Self::WORDS))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn straight_functions_are_told_from_others() {
+        let slope = |word: &str| Activation::find(word).unwrap().slope_below_zero(0.25);
+        assert_eq!((slope("relu"), slope("none"), slope("leaky_relu")), (Some(0.0), Some(1.0), Some(0.25)));
+        assert_eq!((slope("gelu"), slope("gelu_new"), slope("learnable_lrelu")), (None, None, None));
+    }
+}
