@@ -63,7 +63,8 @@ fn checked(gpu: &mut Gpu, case: &Case, at: usize) -> BTreeSet<String> {
 }
 
 /// Every case of which a kernel is one on matrix units. Products in the default variant and in one more, which differs from
-/// case to case; attention in the default variant once.
+/// case to case; attention in the default variant once. Then heads whose fragments are shared by subgroups, or wider than the
+/// head; and gradients far below the smallest f16.
 #[test]
 #[ignore = "takes a driver with matrix units; make test-newer-mesa brings it"]
 fn ops_agree_with_reference_on_matrix_units() {
@@ -81,6 +82,7 @@ fn ops_agree_with_reference_on_matrix_units() {
         }
     }
     println!("on matrix units: {ran:?}");
+    assert!(gpu.traits().attention_units, "{:?}", gpu.remarks());
     for (kernel, least) in [
         ("matmul of matmul", 10),
         ("forward of attention", 5),
@@ -91,21 +93,10 @@ fn ops_agree_with_reference_on_matrix_units() {
     ] {
         assert!(ran.get(kernel).is_some_and(|&count| count > least), "{kernel}: {ran:?}");
     }
-}
-
-/// Heads whose fragments are shared by subgroups, or wider than the head; sequences of a few blocks; and gradients far below
-/// the smallest f16.
-#[test]
-#[ignore = "takes a driver with matrix units; make test-newer-mesa brings it"]
-fn attention_agrees_with_reference_on_matrix_units() {
-    let mut gpu = opened();
-    let seed = seed();
-    let mut cases = vec![of_made_gradients(seed)];
-    for (width, sequence, guided) in [(44, 77, true), (72, 67, false)] {
-        cases.push(of_width(seed, DType::F16, width, sequence, guided));
-    }
-    for case in &cases {
-        let kernels = checked(&mut gpu, case, 1);
+    let [ragged, shared] = [(44, 77, true), (72, 67, false)]
+        .map(|(width, sequence, guided)| of_width(seed, DType::F16, width, sequence, guided));
+    for case in [of_made_gradients(seed), ragged, shared] {
+        let kernels = checked(&mut gpu, &case, 1);
         assert_eq!(kernels.len(), 3, "{}: {kernels:?}", case.label);
     }
 }

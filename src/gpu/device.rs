@@ -154,6 +154,7 @@ impl Gpu {
                 choices: Choices::default(),
                 f16: device.features().contains(wgpu::Features::SHADER_F16),
                 cooperative: 0,
+                attention_units: false,
                 vendor: candidate.vendor(),
             },
             device,

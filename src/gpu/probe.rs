@@ -4,6 +4,7 @@
 use super::Gpu;
 use crate::fault::Result;
 use crate::ops::Kernel;
+use crate::ops::attention::unit_probe;
 use crate::ops::matmul::{Layout, UnitProbe, unit_probes};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -42,6 +43,7 @@ impl Gpu {
                 match probes.iter().try_for_each(|probe| self.multiplies(probe)) {
                     Ok(()) => {
                         self.traits.cooperative = side;
+                        self.look_at_attention(side);
                         break;
                     }
                     Err(why) => {
@@ -51,6 +53,15 @@ impl Gpu {
             }
         }
         self.description.cooperative = self.traits.cooperative;
+    }
+
+    /// Looks whether they compute attention as well, whose kernels are harder.
+    fn look_at_attention(&mut self, side: u32) {
+        let Some(probe) = unit_probe(side, &self.traits) else { return };
+        match self.attends(&probe) {
+            Ok(()) => self.traits.attention_units = true,
+            Err(why) => self.remarks.push(format!("attention leaves matrix units alone: {why}")),
+        }
     }
 
     /// How many lanes a subgroup really has: some drivers run other widths than they report. Or why none is relied upon.
@@ -159,7 +170,9 @@ fn heavy_probe(lanes: u32) -> Kernel {
 /// Every kernel that a device of so many lanes is probed with, for the tests.
 pub fn probes(side: u32, device: &crate::ops::Traits) -> Vec<Kernel> {
     let units = unit_probes(side, device).into_iter().map(|probe| probe.kernel);
-    [light_probe(128), heavy_probe(device.lanes)].into_iter().chain(units).collect()
+    let attention = unit_probe(side, device).into_iter().flat_map(|probe| probe.dispatches);
+    let attention = attention.map(|(_, dispatch, _)| dispatch.kernel);
+    [light_probe(128), heavy_probe(device.lanes)].into_iter().chain(units).chain(attention).collect()
 }
 
 /// What one invocation saw of its subgroup.
@@ -283,9 +296,10 @@ fn check_product(probe: &UnitProbe, product: &[f32]) -> std::result::Result<(), 
 fn check_widths(widths: &[u32], lanes: u32) -> std::result::Result<(), String> {
     match widths.iter().find(|&&width| width != lanes) {
         None => Ok(()),
-        Some(width) => Err(format!("subgroups of {lanes} lanes are of {width} in a product on them")),
+        Some(width) => Err(format!("subgroups of {lanes} lanes are of {width} in a kernel on them")),
     }
 }
 
+mod attention;
 #[cfg(test)]
 mod tests;

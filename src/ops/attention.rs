@@ -19,6 +19,7 @@ mod text;
 mod units;
 
 pub use backward::AttentionBackward;
+pub use units::{UnitProbe, WIDTHS, unit_probe};
 
 use super::{Op, Operand, Recipe, Shapes, Traits, Tuning, fits_image};
 use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};

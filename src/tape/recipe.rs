@@ -22,6 +22,8 @@ pub struct Traits {
     pub f16: bool,
     /// Side of the square fragments that the device's matrix units multiply in f16, adding in f32; 0 where it has none.
     pub cooperative: u32,
+    /// Whether attention may use them as well; of no weight where there are none.
+    pub attention_units: bool,
     /// Whose device it is.
     pub vendor: Vendor,
     /// What measurements on this device chose.
@@ -97,6 +99,7 @@ impl Traits {
             choices: Choices::default(),
             f16: false,
             cooperative: 0,
+            attention_units: true,
             vendor: Vendor::Other,
         }
     }

@@ -67,10 +67,7 @@ fn a_product_at_another_width_is_not_taken() {
     assert_eq!(check_widths(&[32; 256], 32), Ok(()));
     let mut widths = [32; 256];
     widths[255] = 16;
-    assert_eq!(
-        check_widths(&widths, 32).unwrap_err(),
-        "subgroups of 32 lanes are of 16 in a product on them"
-    );
+    assert_eq!(check_widths(&widths, 32).unwrap_err(), "subgroups of 32 lanes are of 16 in a kernel on them");
     assert!(check_widths(&[u32::MAX; 4], 32).is_err(), "nobody wrote it");
 }
 

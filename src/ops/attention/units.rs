@@ -3,7 +3,8 @@
 use super::Layout;
 use super::text::Pass;
 use crate::ops::unroll::unroll;
-use crate::ops::{Binding, Dispatch, Kernel, Traits, axis, element};
+use crate::ops::{Binding, Dispatch, Kernel, Operand, Traits, axis, element};
+use crate::tape::{DType, Tape, TensorId, shapes};
 use std::fmt;
 use std::ops::Range;
 
@@ -35,7 +36,7 @@ impl Units {
     /// take, and where a head's fragments would be half as wide again as the head.
     pub fn all(layout: &Layout, device: &Traits) -> Vec<Self> {
         let (side, lanes) = (device.cooperative as usize, device.lanes as usize);
-        if side == 0 || lanes == 0 || !layout.half {
+        if side == 0 || lanes == 0 || !device.attention_units || !layout.half {
             return Vec::new();
         }
         let fragments = layout.width.div_ceil(side);
@@ -127,13 +128,16 @@ impl Units {
 
     /// The dispatch over all rows of all heads.
     pub fn dispatch(&self, pass: Pass, layout: &Layout, bindings: Vec<Binding>) -> Dispatch {
+        self.dispatch_of(&self.wgsl(pass, layout.width / 4, false), pass, layout, bindings)
+    }
+
+    fn dispatch_of(&self, text: &str, pass: Pass, layout: &Layout, bindings: Vec<Binding>) -> Dispatch {
         let constants = [
             ("HEADS", layout.n_head as f64),
             ("SEQUENCE", layout.sequence as f64),
             ("SCALE", layout.scale()),
         ];
-        let text = self.wgsl(pass, layout.width / 4, false);
-        let kernel = Kernel::new(element::fragments(true), &text, pass.entry(), &constants);
+        let kernel = Kernel::new(element::fragments(true), text, pass.entry(), &constants);
         let groups = [layout.sequence.div_ceil(self.rows()), layout.n_head, layout.batch];
         Dispatch { kernel, bindings, groups: groups.map(axis) }
     }
@@ -279,6 +283,56 @@ impl Units {
         unroll(include_str!("../../../shaders/attention/units.wgsl"), &numbers, &flags, &texts)
     }
 }
+
+/// Attention that shows whether matrix units compute it: the kernels themselves, which also write down, as `widths`, at
+/// which width of subgroups each of their invocations ran.
+pub struct UnitProbe {
+    /// The op and its gradient, of gradients at output and entropy.
+    pub tape: Tape,
+    /// The packed rows, and what arrives at output and entropy.
+    pub inputs: [TensorId; 3],
+    /// Each with its node, and how many invocations it has.
+    pub dispatches: Vec<(usize, Dispatch, usize)>,
+}
+
+/// The probe of fragments of `side` x `side` on a device of so many lanes, in the variant that is taken without measurement.
+/// The heads' fragments are wider than the heads, and rows end within the second workgroup.
+pub fn unit_probe(side: u32, device: &Traits) -> Option<UnitProbe> {
+    let device = Traits { cooperative: side, attention_units: true, ..device.clone() };
+    let (batch, n_head, width) = (2, 2, 2 * side as usize + 4);
+    let of = |sequence| Layout { batch, n_head, sequence, width, half: true };
+    let units = *Units::all(&of(1), &device).first()?;
+    let layout = of(units.rows() + 9);
+    let mut tape = Tape::new();
+    let rows = batch * layout.sequence;
+    let qkv = tape.tracked_input("qkv", &[rows, 3 * n_head * width], DType::F16);
+    let attended = tape.attention(qkv, n_head, layout.sequence, true);
+    let entropy = attended.entropy.expect("it was asked for");
+    let d_output = tape.input("d_output", &[rows, n_head * width], tape.info(attended.output).gradient);
+    let d_entropy = tape.input("d_entropy", &[batch, n_head, layout.sequence], DType::F32);
+    tape.backward_from(&[(attended.output, d_output), (entropy, d_entropy)]);
+    let mut dispatches = Vec::new();
+    let passes = [
+        Pass::Forward { entropy: true },
+        Pass::QueryGradient { guided: true },
+        Pass::KeyGradient { guided: true },
+    ];
+    let recipes = tape.nodes().iter().enumerate().flat_map(|(at, node)| {
+        let recipe = node.op.recipe(&shapes(&tape, node), &device);
+        recipe.dispatches.into_iter().map(move |dispatch| (at, dispatch.bindings))
+    });
+    for ((at, mut bindings), pass) in recipes.zip(passes) {
+        bindings.push(("widths", Operand::Output(WIDTHS)));
+        let text = units.wgsl(pass, width / 4, true);
+        let dispatch = units.dispatch_of(&text, pass, &layout, bindings);
+        let invocations = dispatch.groups.iter().product::<u32>() as usize * units.threads();
+        dispatches.push((at, dispatch, invocations));
+    }
+    Some(UnitProbe { tape, inputs: [qkv, d_output, d_entropy], dispatches })
+}
+
+/// The output of a probe that no op has: the widths.
+pub const WIDTHS: usize = usize::MAX;
 
 /// All of so many fragments, some at once.
 fn groups(fragments: usize, at_once: usize) -> impl Iterator<Item = Range<usize>> {
