@@ -13,6 +13,7 @@ mod view;
 mod whole;
 mod width;
 
+use normfree::gpu::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
 use tempfile::TempDir;
@@ -57,7 +58,7 @@ impl Place {
     /// An empty folder with the configuration alone.
     pub fn new() -> Self {
         // Programs that are started inherit how wide a software driver computes, instead of each finding out.
-        let _ = normfree::gpu::candidates(None);
+        let _ = normfree::gpu::candidates(&OpenOptions::default());
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("tiny.toml"), MODEL).unwrap();
         Self { folder }

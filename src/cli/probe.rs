@@ -3,24 +3,31 @@
 
 use super::{Global, output};
 use crate::fault::Result;
-use crate::gpu::{GREETING, OpenOptions, try_device};
+use crate::gpu::{GREETING, OpenOptions, time_product, try_device};
 
 const AFTER_HELP: &str = "\
-One word is printed for each thing that the driver came back from.
+One word is printed for each thing that the driver came back from; with --product
+the seconds that a product takes on Mesa's software driver.
 
-Example:
-  normfree probe --device 0 --adapter TITLE";
+Examples:
+  normfree probe --device 0 --adapter TITLE
+  normfree probe --product";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
     /// Name, kind and API of the adapter, as it must be called
-    #[arg(long)]
-    adapter: String,
+    #[arg(long, required_unless_present = "product")]
+    adapter: Option<String>,
+
+    /// Time a product on Mesa's software driver instead
+    #[arg(long, conflicts_with = "adapter")]
+    product: bool,
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let options = OpenOptions { prober: None, ..global.open_options() };
     output::say(GREETING)?;
-    try_device(&options, &arguments.adapter, &mut |attempt| output::say(attempt.word()))
+    let Some(adapter) = &arguments.adapter else { return output::say(time_product()?) };
+    try_device(&options, adapter, &mut |attempt| output::say(attempt.word()))
 }

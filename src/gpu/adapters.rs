@@ -1,5 +1,6 @@
 //! Which adapters there are, and which one a run takes.
 
+use super::{OpenOptions, Prober};
 use crate::fault::{Fault, Kind, Result};
 use crate::ops::Vendor;
 use std::sync::{Mutex, PoisonError};
@@ -119,14 +120,14 @@ fn words(backends: wgpu::Backends) -> Vec<&'static str> {
 }
 
 /// One instance for each choice of backends: a driver that is not chosen is not even loaded.
-fn instance(backends: wgpu::Backends) -> wgpu::Instance {
+fn instance(backends: wgpu::Backends, prober: Option<&Prober>) -> wgpu::Instance {
     static INSTANCES: Mutex<Vec<(wgpu::Backends, wgpu::Instance)>> = Mutex::new(Vec::new());
     let mut instances = INSTANCES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, instance)) = instances.iter().find(|(of, _)| *of == backends) {
         return instance.clone();
     }
     if instances.is_empty() {
-        prepare_drivers(backends);
+        prepare_drivers(backends, prober);
     }
     let instance = new_instance(backends);
     instances.push((backends, instance.clone()));
@@ -146,7 +147,7 @@ fn new_instance(backends: wgpu::Backends) -> wgpu::Instance {
 ///
 /// Mesa's device-selection layer complains on the terminal where there is no desktop session; we rank the adapters
 /// ourselves.
-fn prepare_drivers(backends: wgpu::Backends) {
+fn prepare_drivers(backends: wgpu::Backends, prober: Option<&Prober>) {
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() && std::env::var_os("NODEVICE_SELECT").is_none() {
         // SAFETY: the first thing that touches a driver; no thread of ours reads the environment meanwhile.
         unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
@@ -154,7 +155,7 @@ fn prepare_drivers(backends: wgpu::Backends) {
     if backends.contains(wgpu::Backends::VULKAN) {
         let list = || listed_by(&new_instance(wgpu::Backends::VULKAN), wgpu::Backends::VULKAN);
         // SAFETY: as above.
-        unsafe { super::width::choose(list) };
+        unsafe { super::width::choose(list, prober) };
     }
 }
 
@@ -166,14 +167,14 @@ fn listed_by(instance: &wgpu::Instance, backends: wgpu::Backends) -> Vec<Candida
     adapters.into_iter().enumerate().map(candidate).collect()
 }
 
-/// All adapters, in the drivers' order. One device reached through two backends is listed once for each.
+/// All adapters of the backend that the options choose, in the drivers' order. One device reached through two backends is listed once for each.
 ///
 /// # Errors
 /// [`Kind::Usage`] where `WGPU_BACKEND` names no backend; [`Kind::Device`] where the one chosen is not of this system,
 /// or there is no adapter.
-pub fn candidates(backend: Option<Backend>) -> Result<Vec<Candidate>> {
-    let (backends, chosen_by) = backends(backend)?;
-    let all = listed_by(&instance(backends), backends);
+pub fn candidates(options: &OpenOptions) -> Result<Vec<Candidate>> {
+    let (backends, chosen_by) = backends(options.backend)?;
+    let all = listed_by(&instance(backends, options.prober.as_ref()), backends);
     if all.is_empty() { Err(no_adapter(chosen_by)) } else { Ok(all) }
 }
 

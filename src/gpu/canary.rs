@@ -69,7 +69,7 @@ pub fn try_device(
     title: &str,
     came_back: &mut dyn FnMut(Attempt) -> Result<()>,
 ) -> Result<()> {
-    let all = candidates(options.backend)?;
+    let all = candidates(options)?;
     let candidate = super::adapters::choose(all, options.device.as_deref())?;
     if candidate.title() != title {
         return Err(Fault::new(Kind::Device, format!("this adapter is not {title}")).found(candidate.title()));

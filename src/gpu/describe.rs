@@ -123,7 +123,7 @@ pub struct Survey {
 /// # Errors
 /// Those of [`candidates`]; [`crate::fault::Kind::Device`] where the options name none of them.
 pub fn survey(options: &OpenOptions) -> Result<(Vec<Survey>, usize)> {
-    let all = candidates(options.backend)?;
+    let all = candidates(options)?;
     let taken = super::adapters::place(&all, options.device.as_deref())?;
     let preferred = super::adapters::preferred(&all);
     let look = |candidate: Candidate| {

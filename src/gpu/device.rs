@@ -76,7 +76,7 @@ struct Failure {
 impl Gpu {
     /// Opens the device the options name. Faults: no adapter, none of that name, the driver refuses.
     pub fn open(options: &OpenOptions) -> Result<Self> {
-        let all = candidates(options.backend)?;
+        let all = candidates(options)?;
         Self::open_candidate(choose(all, options.device.as_deref())?, options)
     }
 

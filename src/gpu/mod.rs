@@ -25,3 +25,4 @@ pub(crate) use stopwatch::{Stopwatch, unwrapped};
 pub use submissions::LONGEST;
 pub(crate) use submissions::{Work, counted_seconds};
 pub use trial::{Submission, Trial, copy_seconds};
+pub use width::time_product;

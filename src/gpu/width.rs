@@ -1,15 +1,20 @@
 //! How many bits wide Mesa's software driver computes. It takes 256 unless `LP_NATIVE_VECTOR_WIDTH` says otherwise, and on a
 //! CPU with AVX-512 could take 512: with Mesa 22 that is faster, with Mesa 26 twice as slow. So a matrix product is timed at
-//! both widths before the driver is opened for good, once for each version of it.
+//! both widths before the driver is opened for good, once for each version of it: by processes of this program, where it is at
+//! hand, so that a driver that crashes at a width ends one of these.
 
-use super::{Candidate, Gpu, OpenOptions};
+use super::canary::{GREETING, Prober};
+use super::{Backend, Candidate, Gpu, OpenOptions};
 use crate::cache;
-use crate::fault::Result;
+use crate::fault::{Fault, Kind, Result};
 use crate::ops::matmul::{Layout, MatMul};
 use crate::ops::{Op, Operand, Shapes};
+use crate::process::run;
 use crate::tape::{DType, Shape};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
 
 /// What the driver reads, each time an instance is made.
 const VARIABLE: &str = "LP_NATIVE_VECTOR_WIDTH";
@@ -25,11 +30,11 @@ const TURNS: usize = 3;
 const FILE: &str = "vector-widths.json";
 
 /// Sets the variable, where neither the user did nor there is anything but software to compute on. `list` makes an instance of
-/// its own and lists the adapters; nothing else may hold one.
+/// its own and lists the adapters; nothing else may hold one. `prober` is the program that times, if there is one.
 ///
 /// # Safety
 /// No other thread reads the environment meanwhile.
-pub(super) unsafe fn choose(list: impl Fn() -> Vec<Candidate>) {
+pub(super) unsafe fn choose(list: impl Fn() -> Vec<Candidate>, prober: Option<&Prober>) {
     if std::env::var_os(VARIABLE).is_some() || !can_be_wide() {
         return;
     }
@@ -47,21 +52,58 @@ pub(super) unsafe fn choose(list: impl Fn() -> Vec<Candidate>) {
         drop(adapters);
         return set(width);
     }
-    let mut listed = Some(adapters);
-    let mut best = [Some(f64::INFINITY); 2];
-    for _ in 0..TURNS {
-        for (best, width) in best.iter_mut().zip([NARROW, WIDE]) {
-            set(width);
-            let found = seconds(listed.take().unwrap_or_else(&list));
-            *best = best.zip(found).map(|(best, found)| best.min(found));
+    drop(adapters);
+    let width = faster(|width| {
+        if let Some(Ok(seconds)) = prober.map(|prober| asked(prober, width)) {
+            return seconds;
         }
-    }
-    let width = decided(best[0], best[1]);
+        set(width);
+        seconds(list())
+    });
     set(width);
     known.insert(name, width);
     if let Some(path) = path {
         cache::keep(&path, serde_json::json!(known).to_string().as_bytes());
     }
+}
+
+/// The width to take, by the best of some times at each. At a width at which there is none once it is not tried again.
+fn faster(mut seconds: impl FnMut(u32) -> Option<f64>) -> u32 {
+    let mut best = [Some(f64::INFINITY); 2];
+    for _ in 0..TURNS {
+        for (best, width) in best.iter_mut().zip([NARROW, WIDE]) {
+            *best = best.and_then(|best| Some(best.min(seconds(width)?)));
+        }
+    }
+    decided(best[0], best[1])
+}
+
+/// What a process of `prober` measures at a width: nothing, where the driver does not bring it to an end.
+///
+/// # Errors
+/// Where the program cannot be started, or is another one.
+fn asked(prober: &Prober, width: u32) -> Result<Option<f64>> {
+    let mut command = Command::new(&prober.program);
+    command.args(["probe", "--product"]).env(VARIABLE, width.to_string());
+    let finished = run(&mut command, Instant::now() + prober.limit, &mut || false)?;
+    let mut lines = finished.lines.iter().skip_while(|line| *line != GREETING);
+    if lines.next().is_none() {
+        return Err(Fault::new(Kind::Device, "the program that times the driver is another one"));
+    }
+    let said = lines.find_map(|line| line.parse::<f64>().ok());
+    Ok(said.filter(|seconds| *seconds > 0.0 && seconds.is_finite()))
+}
+
+/// Times the product on Mesa's software driver, at the width that the environment says. The work of `normfree probe
+/// --product`, behind its greeting.
+///
+/// # Errors
+/// [`Kind::Device`] where the driver is not there, or the product does not run or is wrong.
+pub fn time_product() -> Result<f64> {
+    let adapters =
+        super::candidates(&OpenOptions { backend: Some(Backend::Vulkan), ..OpenOptions::default() })?;
+    seconds(adapters)
+        .ok_or_else(|| Fault::new(Kind::Device, "Mesa's software driver has no right product here"))
 }
 
 /// Whether this CPU has lanes of 512 bits.
@@ -216,6 +258,19 @@ mod tests {
         assert_eq!(decided(Some(1.0), None), NARROW);
         assert_eq!(decided(None, Some(1.0)), WIDE);
         assert_eq!(decided(None, None), NARROW);
+    }
+
+    #[test]
+    fn a_width_without_a_time_is_not_tried_again() {
+        let mut tried = Vec::new();
+        let width = faster(|width| {
+            tried.push(width);
+            (width == NARROW).then_some(1.0)
+        });
+        assert_eq!((width, tried), (NARROW, vec![NARROW, WIDE, NARROW, NARROW]));
+        // Of several times at a width the best counts.
+        let mut times = [1.0, 3.0, 1.0, 0.9, 1.0, 2.0].into_iter();
+        assert_eq!(faster(|_| times.next()), WIDE);
     }
 
     #[test]

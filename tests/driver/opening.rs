@@ -10,6 +10,7 @@ use normfree::ops::CASES;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -157,4 +158,52 @@ fn the_program_tries_a_device_by_itself() {
     text["driver"] = "another".into();
     fs::write(&file, text.to_string()).unwrap();
     assert!(place.succeeds(&["devices"]).contains(&format!("{lanes} lanes seen")));
+}
+
+/// What the process prints that is started for the next test, of the width that it computes with.
+const COMPUTES: &str = "computes with ";
+/// The width is chosen as the first instance of a process is made, so each choice takes a process: this test once more.
+const WIDTH: &str = "LP_NATIVE_VECTOR_WIDTH";
+
+/// Not only the attempt to open a device: the width of Mesa's software driver is timed before that.
+#[test]
+fn a_driver_that_crashes_at_a_width_is_used_at_the_other() {
+    const PROBER: &str = "NORMFREE_TEST_PROBER";
+    if let Some(program) = std::env::var_os(PROBER) {
+        let prober = Prober { program: program.into(), limit: Duration::from_secs(20), folder: None };
+        open(&OpenOptions { prober: Some(prober), ..OpenOptions::default() });
+        println!("\n{COMPUTES}{}", std::env::var(WIDTH).unwrap_or_default());
+        return;
+    }
+    let info = open(&OpenOptions::default()).description().driver.clone();
+    let wide = cfg!(target_arch = "x86_64")
+        && std::fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains(" avx512f "));
+    if !wide || !info.contains("llvmpipe") {
+        println!("no width is chosen on this CPU with {info}: nothing is planted");
+        return;
+    }
+    let all = "printf 'trying\\nopened\\nsubgroups\\nmatrix units\\n'";
+    for (crashing, taken) in [("512", "256"), ("256", "512"), ("none", "512")] {
+        let at = format!(
+            "[ \"$2\" = --product ] || {{ {all}; exit; }}; echo trying; [ ${WIDTH} = {crashing} ] && kill -SEGV $$; echo 0.5"
+        );
+        let planted = Planted::new(&at, 20.0);
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args([
+            "--exact",
+            "driver::opening::a_driver_that_crashes_at_a_width_is_used_at_the_other",
+            "--nocapture",
+        ]);
+        command.env(PROBER, &planted.options.prober.as_ref().unwrap().program).env_remove(WIDTH);
+        let output = command.env("NORMFREE_CACHE", planted.folder.path()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && said.contains(&format!("{COMPUTES}{taken}")),
+            "{crashing}: {output:?}"
+        );
+        // Two more times at the other, and the look at the device.
+        assert_eq!(planted.starts(), if crashing == "none" { 7 } else { 5 }, "{crashing}");
+        let kept = fs::read_to_string(planted.folder.path().join("vector-widths.json")).unwrap();
+        assert!(kept.contains(taken), "{kept}");
+    }
 }
