@@ -9,6 +9,7 @@ use crate::ops::matmul::{Layout, MatMul};
 use crate::plan::time_ways;
 use crate::tape::{DType, Tape};
 use serde::Serialize;
+use std::time::Duration;
 
 /// Extents of C = A · B: C is M×N, and K is summed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -36,6 +37,8 @@ pub struct Products {
     /// Multiply-adds in f32, in FLOP/s; of f16 operands those of the type of number the device is fastest at.
     pub ceiling: f64,
     pub ways: Vec<Way>,
+    /// Ways that were left out because the driver took long to compile those before.
+    pub untried: usize,
 }
 
 /// One way in one layout; the fastest of a layout first.
@@ -52,6 +55,10 @@ pub struct Way {
     pub agrees: bool,
 }
 
+/// In each layout no further way is compiled after that. Mesa's software driver of 2026 takes ten seconds for some, and had not
+/// compiled all of a product in f16 after some minutes.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 const LAYOUTS: [(Layout, &str); 3] = [(Layout::NN, "A · B"), (Layout::NT, "A · Bᵀ"), (Layout::TN, "Aᵀ · B")];
 
 /// Measures the ceiling of arithmetic, then a product in the ways that `attempts` do not pass over.
@@ -67,11 +74,13 @@ pub fn products(
     attempts: &mut Attempts,
 ) -> Result<Products> {
     let tape = |layout| tape(layout, extents, wanted.half);
-    let mut ways = Vec::new();
+    let (mut ways, mut untried) = (Vec::new(), 0);
     let arithmetic = Ceilings::arithmetic(gpu)?;
     let mut time = |gpu: &mut Gpu, known: &mut Vec<Way>| -> Result<()> {
         for (layout, name) in LAYOUTS {
-            for timed in time_ways(gpu, &tape(layout), rounds, attempts)? {
+            let (timed, left_out) = time_ways(gpu, &tape(layout), rounds, PATIENCE, attempts)?;
+            untried += left_out;
+            for timed in timed {
                 let seconds = Spread::of(&timed.seconds);
                 let flops = 2.0 * (extents.m * extents.n * extents.k) as f64 / seconds.median;
                 known.push(Way { layout: name, way: timed.way, seconds, flops, agrees: timed.agrees });
@@ -92,6 +101,7 @@ pub fn products(
         extents,
         ceiling: if wanted.half { fastest(&arithmetic) } else { arithmetic[0].flops },
         ways,
+        untried,
     })
 }
 

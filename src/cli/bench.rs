@@ -2,7 +2,7 @@
 
 use super::picture::{check_place, picture_file, write_picture};
 use super::{Global, Kernels, bytes, columns, say, short, stop};
-use crate::bench::products::{Extents, Products, Wanted, products};
+use crate::bench::products::{Extents, PATIENCE, Products, Wanted, products};
 use crate::bench::{Bound, Ceilings, Difference, Host, KernelRow, Measured, Options, Part, Steps, measure};
 use crate::config::{Config, Norm};
 use crate::fault::{Fault, Kind, Result};
@@ -161,7 +161,15 @@ fn tell_product(measured: &Products, wanted: Wanted, json: bool) -> Result<()> {
     let number = if wanted.half { "whatever number is fastest here" } else { "f32" };
     say(format!("{}, {}\n", measured.adapter.name, measured.adapter.driver))?;
     say(format!("multiply-adds in {number}: {}\n", rate_text(measured.ceiling, "FLOP/s")))?;
-    say(columns(&rows, &[false, false, true, true, true, true, true]))
+    say(columns(&rows, &[false, false, true, true, true, true, true]))?;
+    match measured.untried {
+        0 => Ok(()),
+        untried => say(format!(
+            "\n{} not tried: in a layout nothing more is compiled after {} s",
+            if untried == 1 { "1 way was".to_owned() } else { format!("{untried} ways were") },
+            PATIENCE.as_secs()
+        )),
+    }
 }
 
 /// `1024x3072x768`.

@@ -11,7 +11,7 @@ use crate::tape::{DType, Node, Tape, TensorId};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What was found about one op at one shape.
 #[derive(Clone, Debug)]
@@ -132,7 +132,8 @@ pub struct TimedWay {
 }
 
 /// Times every way a device has for the only node of a tape, in turns; those that do not compile are left out, as are those
-/// that `attempts` pass over, and those many times slower than the best are timed once.
+/// that `attempts` pass over, and those many times slower than the best are timed once. No further way is compiled where those
+/// before took longer than `patience`; also returns how many were left out for that.
 ///
 /// # Errors
 /// Those of running plans; the first way's fault where none can run; [`crate::fault::Kind::Device`] where the device has
@@ -141,16 +142,22 @@ pub fn time_ways(
     gpu: &mut Gpu,
     tape: &Tape,
     rounds: usize,
+    patience: Duration,
     attempts: &mut Attempts,
-) -> Result<Vec<TimedWay>> {
+) -> Result<(Vec<TimedWay>, usize)> {
     let node = &tape.nodes()[0];
     let tuning = node.op.tuning(&shapes(tape, node), gpu.traits()).expect("an op of several ways");
     let bench = Bench::new(gpu, tape, node)?;
     let wanted = bench.reference();
     let mut ways = Vec::new();
-    let mut refused = None;
+    let (mut refused, mut untried) = (None, 0);
+    let began = Instant::now();
     for way in &tuning.ways {
         if attempts.passes_over(&tuning.key, way) {
+            continue;
+        }
+        if began.elapsed() > patience {
+            untried += 1;
             continue;
         }
         match bench.tried(gpu, &tuning, way, attempts)? {
@@ -178,7 +185,8 @@ pub fn time_ways(
             timed.seconds.push(seconds);
         }
     }
-    Ok(ways.into_iter().map(|(_, timed)| timed).filter(|timed| !timed.seconds.is_empty()).collect())
+    let ways = ways.into_iter().map(|(_, timed)| timed).filter(|timed| !timed.seconds.is_empty());
+    Ok((ways.collect(), untried))
 }
 
 /// One op alone, with operands.

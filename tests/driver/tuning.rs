@@ -3,6 +3,7 @@
 
 use crate::support::open;
 use normfree::cache::attempts::Attempts;
+use normfree::fault::Kind;
 use normfree::gpu::OpenOptions;
 use normfree::ops::{Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning};
 use normfree::plan::{Finding, Search, tune};
@@ -59,7 +60,10 @@ impl Op for Twice {
             _ => 2.0,
         };
         let kernel = Kernel::new(&[], TEXT, "twice", &[("FACTOR", factor)]);
-        Recipe::one(kernel, &[("a", Operand::Input(0)), ("c", Operand::Output(0))], [1; 3])
+        // What is read and written at once is an error that no scope catches: it comes as the loss of a device does.
+        let failing = Tuning::chosen(KEY, &self.0, device) == "fail";
+        let a = if failing { Operand::Output(0) } else { Operand::Input(0) };
+        Recipe::one(kernel, &[("a", a), ("c", Operand::Output(0))], [1; 3])
     }
 }
 
@@ -119,7 +123,13 @@ fn searched_here() -> bool {
     let thorough = env::var(THOROUGH).is_ok_and(|value| !value.is_empty());
     let mut search =
         Search { again: false, thorough, progress: &mut |_| (), keep: &mut |_| (), attempts: &mut attempts };
-    let findings: Vec<Finding> = tune(&mut gpu, &[(&tape, 1)], &mut search).unwrap();
+    let findings: Vec<Finding> = match tune(&mut gpu, &[(&tape, 1)], &mut search) {
+        Ok(findings) => findings,
+        Err(fault) => {
+            println!("\nfault: {fault}");
+            exit(fault.kind as i32);
+        }
+    };
     let taken: Vec<&str> = findings.iter().map(|finding| finding.way.as_str()).collect();
     let wrong: Vec<&String> = findings.iter().flat_map(|finding| &finding.wrong).collect();
     let met: Vec<&str> = attempts.met().iter().map(|tried| tried.how.as_str()).collect();
@@ -201,4 +211,25 @@ fn a_way_that_computes_something_else_is_not_taken() {
     // Where it is the one taken unasked any other is better.
     let start = Start { ways: &["wrong", "plain"], ..start };
     assert_eq!(start.ends(), "takes [\"plain\"], wrong [\"wrong\"], passed over []");
+}
+
+#[test]
+fn a_way_on_which_the_device_fails_ends_the_search_and_is_passed_over_then() {
+    if searched_here() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let start = Start {
+        test: "a_way_on_which_the_device_fails_ends_the_search_and_is_passed_over_then",
+        ways: &["plain", "fail"],
+        folder: folder.path(),
+        thorough: true,
+    };
+    let output = start.run();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(Kind::Device as i32), "{output:?}");
+    for part in ["failed", "`twice of 64` computed with fail", "it is passed over from now on: begin again"] {
+        assert!(said.contains(part), "`{part}` is missing in {said}");
+    }
+    assert_eq!(start.ends(), "takes [\"plain\"], wrong [], passed over [\"fail\"]");
 }
