@@ -4,8 +4,8 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo card test test-newer-mesa fuzz oldest build lint tools vulkan radv tint swiftshader newer-mesa \
-	chromium tensorboard
+.PHONY: help demo card test test-newer-mesa intel fuzz oldest build lint tools vulkan radv tint swiftshader newer-mesa \
+	bring-intel chromium tensorboard
 
 help:
 	@echo 'make demo    train four small models on source code and draw their attention into runs/demo'
@@ -13,6 +13,7 @@ help:
 	@echo 'make test    format, lints, the whole suite, and the kernels once more on SwiftShader'
 	@echo 'make test-newer-mesa  the kernels on a newer Mesa than the system has, which is brought; products also on'
 	@echo '             its matrix units'
+	@echo 'make intel   the kernels through Intel'\''s compiler, which is brought; twenty minutes, on Linux on x86-64'
 	@echo 'make fuzz    damaged inputs of every kind, ten minutes each; FUZZ_SECONDS=60 for a minute'
 	@echo 'make oldest  check that the oldest Rust of Cargo.toml builds it; CI does this after the tests'
 	@echo 'make build   target/release/normfree'
@@ -43,6 +44,10 @@ test-newer-mesa: newer-mesa
 	$(CARGO) test --locked $(ON_NEWER_MESA) --test suite ops::
 	LP_NATIVE_VECTOR_WIDTH=256 $(CARGO) test --locked $(ON_NEWER_MESA) --test suite newer_mesa:: -- --ignored --nocapture
 
+# The kernels through Intel's compiler, for GPUs that are not there. NORMFREE_RENEW=1 writes benches/intel.md anew.
+intel: bring-intel
+	$(CARGO) test --locked --features outside-tools --test intel -- --ignored --nocapture
+
 # What users build, with the toolchain that Cargo.toml and README promise will do.
 oldest:
 	.ci/on-oldest-rust check --locked --all-targets
@@ -63,6 +68,10 @@ vulkan:
 # AMD's compiler, for the kernels of its GPUs.
 radv:
 	@.ci/bring-radv
+
+# Intel's compiler, and the stub of a driver on which it runs without a GPU.
+bring-intel:
+	@.ci/bring-intel
 
 # Chrome's compiler, for the kernels of a browser's WebGPU.
 tint:

@@ -130,17 +130,22 @@ type Identity = (Arc<str>, &'static str, Vec<(&'static str, u64)>, String);
 impl Subjects {
     /// Those of all cases and models on some devices; with `variants` also those that the tuner may try there.
     pub fn of(devices: &[(&str, Traits)], configs: &[Config], variants: bool) -> Self {
-        let cases: Vec<_> = CASES.iter().flat_map(|(_, cases)| cases(1)).collect();
         let mut subjects = Self::default();
+        subjects.take_all(devices, configs, variants);
+        subjects
+    }
+
+    /// As [`Subjects::of`].
+    pub fn take_all(&mut self, devices: &[(&str, Traits)], configs: &[Config], variants: bool) {
+        let cases: Vec<_> = CASES.iter().flat_map(|(_, cases)| cases(1)).collect();
         for (name, device) in devices {
             for case in &cases {
-                subjects.take(&case.label, &case.tape, name, device, variants);
+                self.take(&case.label, &case.tape, name, device, variants);
             }
             for config in configs {
-                subjects.take_model(config, name, device, variants);
+                self.take_model(config, name, device, variants);
             }
         }
-        subjects
     }
 
     /// The kernels of a model's three tapes.

@@ -94,10 +94,6 @@ fn table(drivers: &[Driver], looked_at: usize) -> String {
     text
 }
 
-fn kept() -> std::path::PathBuf {
-    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(TABLE)
-}
-
 #[test]
 fn no_kernel_spills_and_the_table_is_as_committed() {
     if std::env::var_os("NORMFREE_SKIP_AMD").is_some_and(|value| value == "1") {
@@ -127,21 +123,7 @@ fn no_kernel_spills_and_the_table_is_as_committed() {
     println!("compiled for {} families after {:.0} s", FAMILIES.len(), began.elapsed().as_secs_f64());
     assert!(complaints.is_empty(), "{} kernels:\n{}", complaints.len(), complaints.join("\n"));
 
-    let table = table(&drivers, kernels.len());
-    if std::env::var_os("NORMFREE_RENEW").is_some_and(|value| value == "1") {
-        std::fs::write(kept(), table).unwrap();
-        return;
-    }
-    let committed = std::fs::read_to_string(kept()).unwrap_or_default();
-    if !committed.is_empty() && !committed.contains(&drivers[0].version) {
-        println!("{TABLE} is of another Mesa than {}: it is NOT compared", drivers[0].version);
-        return;
-    }
-    let differs = table.lines().zip(committed.lines()).find(|(now, before)| now != before);
-    assert!(
-        table == committed,
-        "{TABLE} is not what AMD's compiler says now; `{RENEW}` makes it anew. The first difference: {differs:?}"
-    );
+    mesa::hold(TABLE, RENEW, &drivers[0].version, &table(&drivers, kernels.len()));
 }
 
 /// What a newer Mesa's compiler says of the kernels on matrix units, variants included; the system's is too old for them.

@@ -8,7 +8,7 @@ use naga::back::spv;
 use naga::{AddressSpace, ShaderStage};
 use normfree::ops::{Traits, Vendor};
 use normfree::tape::{DType, Tape};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A kernel as SPIR-V.
@@ -19,6 +19,8 @@ pub struct Compiled {
     slots: Vec<u32>,
     pub f16: bool,
     pub units: bool,
+    /// Some device is given it without having measured anything.
+    pub default: bool,
 }
 
 /// A vendor's GPUs without matrix units.
@@ -59,9 +61,9 @@ pub fn take_attention(subjects: &mut Subjects, name: &str, device: &Traits) {
 /// What a driver is given of some kernels, each text once.
 pub fn compiled(subjects: &[Subject]) -> Vec<Compiled> {
     let mut modules = HashMap::new();
-    let mut seen = HashSet::new();
-    let mut all = Vec::new();
-    for Subject { kernel, who, .. } in subjects {
+    let mut seen = HashMap::new();
+    let mut all: Vec<Compiled> = Vec::new();
+    for Subject { kernel, who, default, .. } in subjects {
         let checked = modules.entry(kernel.text.clone()).or_insert_with(|| parse(&kernel.text).unwrap());
         let module = specialized(checked, kernel).unwrap_or_else(|error| panic!("{who}: {error}"));
         let (module, info) = &*module;
@@ -83,10 +85,20 @@ pub fn compiled(subjects: &[Subject]) -> Vec<Compiled> {
         let pipeline =
             spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: kernel.entry.to_owned() };
         let words = spv::write_vec(module, info, &options, Some(&pipeline)).unwrap();
-        if seen.insert(words.clone()) {
+        let at = *seen.entry(words.clone()).or_insert_with(|| {
             let (f16, units) = (uses_f16(module), uses_matrix_units(module));
-            all.push(Compiled { who: who.clone(), words, entry: kernel.entry, slots, f16, units });
-        }
+            all.push(Compiled {
+                who: who.clone(),
+                words,
+                entry: kernel.entry,
+                slots,
+                f16,
+                units,
+                default: false,
+            });
+            all.len() - 1
+        });
+        all[at].default |= default;
     }
     all
 }
@@ -114,4 +126,23 @@ pub fn measured(
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     })
+}
+
+/// Holds a table against the committed one of the same Mesa, or renews that.
+pub fn hold(file: &str, renew: &str, version: &str, table: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    if std::env::var_os("NORMFREE_RENEW").is_some_and(|value| value == "1") {
+        std::fs::write(path, table).unwrap();
+        return;
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    if !committed.is_empty() && !committed.contains(version) {
+        println!("{file} is of another Mesa than {version}: it is NOT compared");
+        return;
+    }
+    let differs = table.lines().zip(committed.lines()).find(|(now, before)| now != before);
+    assert!(
+        table == committed,
+        "{file} is not what the compiler says now; `{renew}` makes it anew. The first difference: {differs:?}"
+    );
 }

@@ -1,8 +1,10 @@
 use super::check::{
-    applies, check_adjoint, check_as_gpu, check_case, check_made, check_op, check_ways, each_device,
+    applies, check_adjoint, check_as_gpu, check_case, check_made, check_op, check_ways, check_with,
+    each_device,
 };
 use crate::support::{open, seed};
 use normfree::gpu::{Gpu, OpenOptions};
+use normfree::ops::{Traits, Vendor};
 use normfree::tape::{DType, TensorId};
 use normfree::verify::{Case, CaseBuilder, Fill, HALF_BOUND, Target, on_device};
 use rand::Rng;
@@ -15,6 +17,12 @@ fn device_agrees_with_reference() {
 #[test]
 fn gpu_variant_agrees_with_reference() {
     check_as_gpu("attention");
+}
+
+#[test]
+fn intels_defaults_agree_with_reference() {
+    let intel = |traits: &mut Traits| (traits.software, traits.vendor) = (false, Vendor::Intel);
+    check_with("attention", intel, |_| true);
 }
 
 #[test]

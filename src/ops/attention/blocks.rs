@@ -3,7 +3,7 @@
 use super::Layout;
 use super::text::Pass;
 use crate::ops::unroll::unroll;
-use crate::ops::{Binding, Dispatch, Kernel, Traits, axis, element};
+use crate::ops::{Binding, Dispatch, Kernel, Traits, Vendor, axis, element};
 use std::fmt;
 
 /// How a workgroup's lanes share its blocks; see `shaders/attention/blocks.wgsl`.
@@ -58,6 +58,11 @@ impl Blocks {
             memory: 0,
         };
         let mut all: Vec<Self> = shapes.iter().map(of).collect();
+        if device.vendor == Vendor::Intel {
+            let light = of(&light(layout.width / 4));
+            all.retain(|blocks| *blocks != light);
+            all.insert(0, light);
+        }
         all.retain(|blocks| blocks.lanes <= device.max_invocations as usize);
         if device.workgroup_memory as usize >= NEEDED {
             all.push(Self { memory: MUCH, ..all[0] });
@@ -82,6 +87,12 @@ impl Blocks {
         self
     }
 
+    /// vec4s of the scores' columns that are in workgroup memory at a time: enough of the lanes' own rows for all lanes to load.
+    fn depth(&self, columns: usize) -> usize {
+        let most = if columns < 8 { 4 } else { 8 };
+        most.max(self.across / self.rows)
+    }
+
     fn down(&self) -> usize {
         self.lanes / self.across
     }
@@ -96,7 +107,7 @@ impl Blocks {
     pub fn iterations(&self, layout: &Layout) -> usize {
         let columns = layout.width / 4;
         let keys = self.keys * self.across;
-        let block = 2 * (columns.div_ceil(depth(columns)) + columns)
+        let block = 2 * (columns.div_ceil(self.depth(columns)) + columns)
             + 2 * self.sections(columns) * keys / 4
             + self.rows * self.across / 4;
         layout.sequence.div_ceil(keys) * (1 + block) + self.rows * columns
@@ -120,7 +131,7 @@ impl Blocks {
     /// The numbers of the text. Loads into workgroup memory are shared evenly by all lanes.
     fn numbers(&self, pass: Pass, columns: usize) -> Vec<(&'static str, usize)> {
         let Self { lanes, across, rows, keys, each, memory } = *self;
-        let (down, depth) = (self.down(), depth(columns));
+        let (down, depth) = (self.down(), self.depth(columns));
         let evenly = |vectors: usize| {
             assert!(vectors.is_multiple_of(lanes), "{self} over {columns} vec4s: {vectors} of {lanes} lanes");
             vectors / lanes
@@ -194,9 +205,16 @@ impl Blocks {
     }
 }
 
-/// vec4s of the scores' columns that are in workgroup memory at a time.
-fn depth(columns: usize) -> usize {
-    if columns < 8 { 4 } else { 8 }
+/// The default on Intel's GPUs, of which a lane has 128 registers at most, and of which the compiler keeps more of a loop in
+/// registers than AMD's does: those that `tests/intel` saw not to spill.
+fn light(columns: usize) -> [usize; 5] {
+    match columns {
+        ..=4 => [64, 4, 2, 4, 1],
+        5..=7 => [64, 8, 2, 2, 1],
+        8 => [256, 8, 2, 4, 1],
+        9..=32 => [256, 16, 2, 2, 1],
+        _ => [256, 16, 1, 1, 1],
+    }
 }
 
 impl fmt::Display for Blocks {
