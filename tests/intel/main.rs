@@ -185,5 +185,9 @@ fn no_default_spills_and_the_table_is_as_committed() {
         }
     }
     assert!(complaints.is_empty(), "{} kernels:\n{}", complaints.len(), complaints.join("\n"));
+    if std::env::var_os(ONLY).is_some() {
+        println!("{ONLY} is set: {TABLE} is NOT compared");
+        return;
+    }
     mesa::hold(TABLE, RENEW, &answers[0].version, &table(&answers));
 }
