@@ -103,14 +103,14 @@ fn presets_are_the_experiments_their_names_say() {
     let learnable_lrelu = activation("learnable_lrelu");
     let relu = activation("relu");
     let experiments = [
-        ("sm_ln_g", Norm::LayerNorm, gelu, None),
-        ("sm_ln_r", Norm::LayerNorm, relu, None),
-        ("sm_g", Norm::None, gelu, None),
-        ("sm_r", Norm::None, relu, None),
-        ("sm_leaky", Norm::None, leaky_relu, None),
-        ("sm_learnable_layer", Norm::None, learnable_lrelu, Some(SlopeScope::PerLayer)),
-        ("sm_learnable_block", Norm::None, learnable_lrelu, Some(SlopeScope::PerBlock)),
-        ("sm_learnable_shared", Norm::None, learnable_lrelu, Some(SlopeScope::Shared)),
+        ("sm_ln_g", Norm::LAYER_NORM, gelu, None),
+        ("sm_ln_r", Norm::LAYER_NORM, relu, None),
+        ("sm_g", Norm::NONE, gelu, None),
+        ("sm_r", Norm::NONE, relu, None),
+        ("sm_leaky", Norm::NONE, leaky_relu, None),
+        ("sm_learnable_layer", Norm::NONE, learnable_lrelu, Some(SlopeScope::PerLayer)),
+        ("sm_learnable_block", Norm::NONE, learnable_lrelu, Some(SlopeScope::PerBlock)),
+        ("sm_learnable_shared", Norm::NONE, learnable_lrelu, Some(SlopeScope::Shared)),
     ];
     for (name, norm, activation, scope) in experiments {
         let paper = preset(&format!("paper/{name}.toml"));
@@ -204,7 +204,7 @@ fn entropy_guided_presets_are_what_their_names_say() {
         ("ereg_sm_t_scfuffn", activation("none"), true, true),
     ] {
         let model = preset(&format!("ereg/{name}.toml")).model;
-        assert_eq!((model.norm, model.activation_function), (Norm::None, activation), "{name}");
+        assert_eq!((model.norm, model.activation_function), (Norm::NONE, activation), "{name}");
         let ffn = if fused { FeedForward::Fused } else { FeedForward::Standard };
         assert_eq!(
             (model.ffn, model.ffn_scaling, model.learnable_temperature),
@@ -273,10 +273,10 @@ fn the_pythia_presets_are_the_experiments_their_names_say() {
     let gelu = activation("gelu");
     let relu = activation("relu");
     for (name, norm, activation) in [
-        ("sm_ln_g", Norm::LayerNorm, gelu),
-        ("sm_ln_r", Norm::LayerNorm, relu),
-        ("sm_g", Norm::None, gelu),
-        ("sm_r", Norm::None, relu),
+        ("sm_ln_g", Norm::LAYER_NORM, gelu),
+        ("sm_ln_r", Norm::LAYER_NORM, relu),
+        ("sm_g", Norm::NONE, gelu),
+        ("sm_r", Norm::NONE, relu),
     ] {
         let Config { model, train, .. } = preset(&format!("paper/pythia70m_{name}.toml"));
         assert_eq!(
@@ -408,7 +408,7 @@ fn overrides_are_typed_like_the_file_and_the_last_one_counts() {
     ])
     .expect("valid");
     assert_eq!(config.model.n_layer, 5);
-    assert_eq!(config.model.norm, Norm::LayerNorm);
+    assert_eq!(config.model.norm, Norm::LAYER_NORM);
     assert_eq!(config.model.activation_function, activation("gelu_new"));
     assert_eq!((config.train.learning_rate, config.train.weight_decay), (5e-4, 0.0));
     assert_eq!(config.train.seed, u64::MAX);

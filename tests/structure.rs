@@ -32,7 +32,7 @@ fn an_op_is_three_files_of_one_stem() {
     assert_eq!(stems.len(), CASES.len(), "a stem stands twice in the list");
     for (folder, extension, others) in [
         ("shaders", "wgsl", &[][..]),
-        ("src/ops", "rs", &["mod", "case", "element", "team", "random", "unroll"]),
+        ("src/ops", "rs", &["mod", "case", "element", "norms", "part", "team", "random", "unroll"]),
         ("tests/ops", "rs", &["mod", "check"]),
     ] {
         let files = files(folder, extension, false);

@@ -63,7 +63,7 @@ pub enum Difference {
 fn turns(config: &Config, differences: &[Difference]) -> (Vec<Variant>, Vec<(&'static str, usize, usize)>) {
     let regularizer = config.model.entropy_regularization > 0.0;
     let of = |norm, entropy| Variant { norm, entropy, regularizer };
-    let (norm, bare) = (Norm::LayerNorm, Norm::None);
+    let (norm, bare) = (Norm::LAYER_NORM, Norm::NONE);
     let own = if config.model.norm == norm { 0 } else { 2 };
     let mut kinds = vec![of(norm, true), of(norm, false), of(bare, true), of(bare, false)];
     let wanted = |difference| differences.is_empty() || differences.contains(&difference);

@@ -269,7 +269,7 @@ fn step_table(steps: &Steps, measured: &Measured) -> String {
     let head = ["step", "entropy", "tokens/s", "time", "middle half", "floor", "of floor"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for row in &steps.rows {
-        let norm = if row.norm == Norm::LayerNorm { "LayerNorm" } else { "no norm" };
+        let norm = if row.norm == Norm::LAYER_NORM { "LayerNorm" } else { "no norm" };
         rows.push(vec![
             format!("{norm}, {}{}", row.activation, if row.regularizer { ", regularizer" } else { "" }),
             if row.entropy { "on" } else { "off" }.to_owned(),

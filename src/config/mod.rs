@@ -19,8 +19,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use crate::ops::activation::Activation;
+pub use crate::ops::norms::Norm;
 pub use lasting::FREE;
-pub use model::{Bias, EntropyPenalty, Family, FeedForward, ModelConfig, Norm, SlopeScope};
+pub use model::{Bias, EntropyPenalty, Family, FeedForward, ModelConfig, SlopeScope};
 pub use train::{
     Accumulation, DataConfig, EntropyReference, ObserveConfig, OnNonfinite, Optimizer, Order, Precision,
     Recompute, TrainConfig,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::choice::choice;
 use crate::ops::activation::Activation;
+use crate::ops::norms::Norm;
 
 choice! {
     /// The architecture.
@@ -15,15 +16,6 @@ choice! {
         Gpt2 = "gpt2",
         /// Decoder with rotary positions, attention and feed-forward network in parallel, and a head of its own: Pythia.
         GptNeox = "gpt_neox",
-    }
-}
-
-choice! {
-    /// The normalization inside the blocks (two per block).
-    Norm {
-        LayerNorm = "layer_norm",
-        /// Identity: nothing is computed and nothing is trained.
-        None = "none",
     }
 }
 
@@ -95,8 +87,10 @@ pub struct ModelConfig {
     pub vocab_size: usize,
     /// Width inside the feed-forward network; where the file does not say, 4·`n_embd`.
     pub n_inner: usize,
+    /// Inside the blocks, two in each.
     pub norm: Norm,
-    /// LayerNorm before the head. The original keeps it in its normalization-free models.
+    /// A norm before the head: that of the blocks, LayerNorm where they have none. The original keeps it in its
+    /// normalization-free models.
     pub final_norm: bool,
     pub layer_norm_epsilon: f64,
     /// Between the two matrices of the feed-forward network.

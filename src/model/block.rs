@@ -22,14 +22,16 @@ pub(super) fn operand(tape: &mut Tape, matrix: TensorId, precision: Precision) -
     }
 }
 
-/// LayerNorm, or nothing.
-pub(super) enum Normalization {
-    LayerNorm { gamma: TensorId, beta: TensorId, epsilon: f32, result: DType },
-    Identity,
+/// A norm with its vectors.
+pub(super) struct Normalize {
+    norm: Norm,
+    vectors: Vec<TensorId>,
+    epsilon: f32,
+    result: DType,
 }
 
-impl Normalization {
-    /// Declares the parameters of the norm `name` where `norm` asks for one; of a block, or of none.
+impl Normalize {
+    /// Declares the vectors of the norm `name`; of a block, or of none.
     pub fn declare(
         tape: &mut Tape,
         config: &ModelConfig,
@@ -37,29 +39,17 @@ impl Normalization {
         norm: Norm,
         (name, block): (&str, Option<usize>),
     ) -> Self {
-        if norm == Norm::None {
-            return Self::Identity;
-        }
-        let mut vector = |part: &str, start: f64| {
+        let vector = |&(part, start): &(&str, f64)| {
             let vector = Declaration { block, ..Declaration::new(Start::Constant(start)).undecayed() };
             tape.declare_parameter(&format!("{name}.{part}"), &[config.n_embd], vector)
         };
-        Self::LayerNorm {
-            gamma: vector("weight", 1.0),
-            beta: vector("bias", 0.0),
-            epsilon: config.layer_norm_epsilon as f32,
-            result: operands(precision),
-        }
+        let vectors = norm.parameters.iter().map(vector).collect();
+        Self { norm, vectors, epsilon: config.layer_norm_epsilon as f32, result: operands(precision) }
     }
 
     /// The identity records nothing.
     pub fn apply(&self, tape: &mut Tape, x: TensorId) -> TensorId {
-        match *self {
-            Self::LayerNorm { gamma, beta, epsilon, result } => {
-                tape.layer_norm(x, (gamma, beta), epsilon, result)
-            }
-            Self::Identity => x,
-        }
+        self.norm.record.map_or(x, |record| record(tape, x, &self.vectors, self.epsilon, self.result))
     }
 }
 
@@ -190,12 +180,12 @@ pub(super) struct Cached {
 
 /// Attention and feed-forward network, each on the normalized residual stream.
 pub(super) struct Block {
-    norm_1: Normalization,
+    norm_1: Normalize,
     attention: Linear,
     temperature: Temperature,
     regularizer: Regularizer,
     project: Linear,
-    norm_2: Normalization,
+    norm_2: Normalize,
     /// Not there where the feed-forward network is one matrix.
     expand: Option<Linear>,
     activate: Activate,
@@ -217,7 +207,7 @@ impl Block {
         let fused = config.ffn == FeedForward::Fused;
         let inner = if fused { width } else { config.inner() };
         let norm = |tape: &mut Tape, part| {
-            Normalization::declare(tape, config, precision, config.norm, (&name(part), Some(layer)))
+            Normalize::declare(tape, config, precision, config.norm, (&name(part), Some(layer)))
         };
         let linear = |tape: &mut Tape, part, matrix| {
             Linear::declare(tape, config, precision, (&name(part), layer), matrix)

@@ -1,6 +1,6 @@
 //! The decoder, whatever its family: from tokens through its blocks to the loss, or to what comes next.
 
-use super::block::{Block, Cached, Normalization, Rows, remade_if, slope};
+use super::block::{Block, Cached, Normalize, Rows, remade_if, slope};
 use super::guidance::{loss_scale, losses};
 use super::naming::Naming;
 use super::{Pass, Reading, Recorded, names};
@@ -18,7 +18,7 @@ pub(super) struct Decoder {
     pub blocks: Vec<Block>,
     /// Attention and feed-forward network stand beside each other, not one behind the other.
     pub parallel: bool,
-    pub final_norm: Normalization,
+    pub final_norm: Normalize,
     /// The matrix that has a row for each token, as the head reads it.
     pub head: TensorId,
 }
@@ -30,7 +30,7 @@ impl Decoder {
         config: &ModelConfig,
         precision: Precision,
         naming: &Naming,
-    ) -> (Vec<Block>, Normalization) {
+    ) -> (Vec<Block>, Normalize) {
         let one = config.activation_function.learns() && config.slope_scope == SlopeScope::Shared;
         let shared = one.then(|| {
             let slope = slope(config).watched(names::SLOPES, 0..1, 0..config.n_layer);
@@ -38,8 +38,12 @@ impl Decoder {
         });
         let block = |layer| Block::declare(tape, config, precision, (naming, layer), shared);
         let blocks = (0..config.n_layer).map(block).collect();
-        let norm = if config.final_norm { Norm::LayerNorm } else { Norm::None };
-        (blocks, Normalization::declare(tape, config, precision, norm, (naming.final_norm, None)))
+        let norm = match config.final_norm {
+            true if config.norm == Norm::NONE => Norm::LAYER_NORM,
+            true => config.norm,
+            false => Norm::NONE,
+        };
+        (blocks, Normalize::declare(tape, config, precision, norm, (naming.final_norm, None)))
     }
 
     /// Records the loss on whole sequences, in training with its gradient.

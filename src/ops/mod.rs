@@ -4,6 +4,8 @@
 
 pub mod case;
 mod element;
+pub mod norms;
+pub mod part;
 mod random;
 mod team;
 mod unroll;

@@ -14,6 +14,7 @@ use crate::observe::record::{
     Attention, EntropyThresholds, Eval, Extent, FfnScales, Layers, Nonfinite, Record, Slopes, Step,
 };
 use crate::ops::activation::{Activation, Parameter};
+use crate::ops::norms::Norm;
 
 /// A loss this many times the run's first, and this many nats above it, is no loss of a run that still learns.
 const DIVERGED: (f64, f64) = (2.0, 3.0);
@@ -314,10 +315,10 @@ fn configuration_name(config: &toml::Table) -> Option<String> {
     let model = config.get("model")?;
     let is_on = |key: &str| model.get(key).and_then(toml::Value::as_bool) == Some(true);
     let mut name = String::from(if is_on("learnable_temperature") { "SM(t)" } else { "SM" });
-    match model.get("norm")?.as_str()? {
-        "layer_norm" => name.push_str("+LN"),
-        "none" => {}
-        other => name.push_str(&format!("+{other}")),
+    let word = model.get("norm")?.as_str()?;
+    let label = Norm::find(word).map_or(word, |norm| norm.label);
+    if !label.is_empty() {
+        name.push_str(&format!("+{label}"));
     }
     let word = model.get("activation_function")?.as_str()?;
     let label = Activation::find(word).map_or(word, |activation| activation.label);

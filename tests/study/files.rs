@@ -64,12 +64,12 @@ fn the_small_study_asks_the_papers_questions() {
     let grid = shipped("small.toml");
     let find = |name: &str| -> &Run { grid.runs.iter().find(|run| run.configuration == name).unwrap() };
     let mut expected = vec![
-        ("sm_ln_g", (Norm::LayerNorm, gelu, None, None)),
-        ("sm_ln_r", (Norm::LayerNorm, relu, None, None)),
-        ("sm_g", (Norm::None, gelu, None, None)),
-        ("sm_r", (Norm::None, relu, None, None)),
-        ("sm_ln", (Norm::LayerNorm, activation("none"), None, None)),
-        ("sm", (Norm::None, activation("none"), None, None)),
+        ("sm_ln_g", (Norm::LAYER_NORM, gelu, None, None)),
+        ("sm_ln_r", (Norm::LAYER_NORM, relu, None, None)),
+        ("sm_g", (Norm::NONE, gelu, None, None)),
+        ("sm_r", (Norm::NONE, relu, None, None)),
+        ("sm_ln", (Norm::LAYER_NORM, activation("none"), None, None)),
+        ("sm", (Norm::NONE, activation("none"), None, None)),
     ];
     for (name, slope) in [
         ("sm_leaky_0.01", 0.01),
@@ -78,7 +78,7 @@ fn the_small_study_asks_the_papers_questions() {
         ("sm_leaky_0.2", 0.2),
         ("sm_leaky_0.3", 0.3),
     ] {
-        expected.push((name, (Norm::None, leaky_relu, Some(slope), None)));
+        expected.push((name, (Norm::NONE, leaky_relu, Some(slope), None)));
     }
     for (name, scope, decays) in [
         ("sm_learnable_layer", SlopeScope::PerLayer, true),
@@ -88,7 +88,7 @@ fn the_small_study_asks_the_papers_questions() {
         ("sm_learnable_shared", SlopeScope::Shared, true),
         ("sm_learnable_shared_free", SlopeScope::Shared, false),
     ] {
-        expected.push((name, (Norm::None, learnable_lrelu, None, Some((scope, decays)))));
+        expected.push((name, (Norm::NONE, learnable_lrelu, None, Some((scope, decays)))));
     }
     for (name, is) in &expected {
         assert_eq!(kind(&find(name).config), *is, "{name}");

@@ -55,7 +55,7 @@ fn configurations_times_seeds() {
     }
     let [ln_g, r, free] = [0, 1, 3].map(|i| &grid.runs[i]);
     assert_eq!([&*ln_g.label, &r.label, &free.label], ["SM+LN+G", "SM+R", "learned, free"]);
-    assert_eq!((ln_g.config.model.norm, r.config.model.norm), (Norm::LayerNorm, Norm::None));
+    assert_eq!((ln_g.config.model.norm, r.config.model.norm), (Norm::LAYER_NORM, Norm::NONE));
     assert_eq!(free.config.model.activation_function, activation("learnable_lrelu"));
     assert!(r.config.train.decay_slopes && !free.config.train.decay_slopes);
 }

@@ -1,9 +1,8 @@
 //! The activation functions that there are. A function is a row here, and its WGSL a file in `shaders/activation`: the
 //! configuration, the help, the model, the names of runs and all checks take it from there.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use crate::ops::part::{Part, Pick, words};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI, PI};
-use std::fmt;
 
 /// What the program knows of an activation function f(x, p).
 pub struct Function {
@@ -109,89 +108,35 @@ fn below_by_tanh(x: f64) -> f64 {
     1.0 / (1.0 + (-2.0 * FRAC_2_PI.sqrt() * (x + 0.044715 * x * x * x)).exp())
 }
 
-/// One of [`FUNCTIONS`].
-#[derive(Clone, Copy)]
-pub struct Activation(&'static Function);
+/// One of them, as a configuration picks it.
+pub type Activation = Pick<Function>;
 
-impl Activation {
-    /// Every word, in the order of the table.
-    pub const WORDS: &'static [&'static str] = &WORDS;
+impl Part for Function {
+    const ALL: &'static [Self] = FUNCTIONS;
+    const WORDS: &'static [&'static str] = words!(FUNCTIONS);
 
-    /// The function of that word.
-    pub fn find(word: &str) -> Option<Self> {
-        FUNCTIONS.iter().find(|function| function.word == word).map(Self)
+    fn word(&self) -> &'static str {
+        self.word
     }
+}
 
-    /// Every function of which something is computed.
-    pub fn computed() -> impl Iterator<Item = Self> {
-        FUNCTIONS.iter().filter(|function| function.wgsl.is_some()).map(Self)
-    }
-
+impl Function {
     /// Whether nothing is computed.
-    pub fn is_identity(self) -> bool {
+    pub fn is_identity(&self) -> bool {
         self.wgsl.is_none()
     }
 
     /// Whether p is trained.
-    pub fn learns(self) -> bool {
+    pub fn learns(&self) -> bool {
         matches!(self.parameter, Parameter::Learned(_))
     }
 
     /// What a negative x is multiplied with, where it is multiplied with one number, and all other x stay as they are.
-    pub fn slope_below_zero(self, p: f64) -> Option<f64> {
+    pub fn slope_below_zero(&self, p: f64) -> Option<f64> {
         let slope = 0.0 - (self.value)(-1.0, p);
         let straight = |x: f64| ((self.value)(-x, p) + slope * x).abs() <= 1e-9 * x;
         let fits = [0.01, 0.5, 3.0, 40.0].iter().all(|&x| straight(x) && (self.value)(x, p) == x);
         (fits && !self.learns()).then_some(slope)
-    }
-}
-
-const WORDS: [&str; FUNCTIONS.len()] = {
-    let mut words = [""; FUNCTIONS.len()];
-    let mut at = 0;
-    while at < words.len() {
-        words[at] = FUNCTIONS[at].word;
-        at += 1;
-    }
-    words
-};
-
-impl std::ops::Deref for Activation {
-    type Target = Function;
-
-    fn deref(&self) -> &Function {
-        self.0
-    }
-}
-
-impl PartialEq for Activation {
-    fn eq(&self, other: &Self) -> bool {
-        self.word == other.word
-    }
-}
-
-impl fmt::Display for Activation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word)
-    }
-}
-
-impl fmt::Debug for Activation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word)
-    }
-}
-
-impl Serialize for Activation {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.word)
-    }
-}
-
-impl<'de> Deserialize<'de> for Activation {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let word = String::deserialize(deserializer)?;
-        Self::find(&word).ok_or_else(|| serde::de::Error::unknown_variant(&word, Self::WORDS))
     }
 }
 
