@@ -10,6 +10,7 @@ mod config;
 mod coverage;
 mod data;
 mod driver;
+mod emulated;
 mod entropy_guided;
 mod export;
 mod generate;
