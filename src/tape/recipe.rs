@@ -30,7 +30,7 @@ pub struct Traits {
     pub choices: Choices,
 }
 
-/// Who makes a device, where that says which variants a search begins with. No variant depends on it.
+/// Who makes a device, where that says which variants a search begins with. The text of a variant never depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vendor {
     Amd,
