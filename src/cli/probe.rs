@@ -6,8 +6,8 @@ use crate::fault::Result;
 use crate::gpu::{GREETING, OpenOptions, time_product, try_device};
 
 const AFTER_HELP: &str = "\
-One word is printed for each thing that the driver came back from; with --product
-the seconds that a product takes on Mesa's software driver.
+One word is printed for each thing that the driver came back from;
+with --product the seconds that a product takes on Mesa's software driver.
 
 Examples:
   normfree probe --device 0 --adapter TITLE
