@@ -14,6 +14,11 @@ pub(super) fn operands(precision: Precision) -> DType {
     }
 }
 
+/// A table that has a row for each token or position.
+pub(super) fn table(config: &ModelConfig) -> Declaration {
+    Declaration::new(Start::Normal { spread: config.initializer_range })
+}
+
 /// What products read of a matrix: itself, or its f16 copy.
 pub(super) fn operand(tape: &mut Tape, matrix: TensorId, precision: Precision) -> TensorId {
     match precision {

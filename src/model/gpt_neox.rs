@@ -7,20 +7,19 @@
 //! Query, key and value lie as q | k | v in the columns of one matrix, heads side by side in each, as in every family
 //! here; Hugging Face's files have q, k and v of one head after another: `train/checkpoint/layout.rs` converts.
 
-use super::block::operand;
+use super::block::{operand, table};
 use super::decoder::Decoder;
 use super::naming::Naming;
 use crate::config::{Family, ModelConfig, Precision};
-use crate::tape::{Declaration, Start, Tape};
+use crate::tape::Tape;
 
 /// Declares the parameters in the order of the Hugging Face file.
 pub(super) fn declare(tape: &mut Tape, config: &ModelConfig, precision: Precision) -> Decoder {
     let naming = Naming::of(Family::GptNeox);
-    let table = [config.vocab_size, config.n_embd];
-    let declaration = || Declaration::new(Start::Normal { spread: config.initializer_range });
-    let tokens = tape.declare_parameter(&format!("{}.weight", naming.tokens), &table, declaration());
+    let dims = [config.vocab_size, config.n_embd];
+    let tokens = tape.declare_parameter(&format!("{}.weight", naming.tokens), &dims, table(config));
     let (blocks, final_norm) = Decoder::inside(tape, config, precision, naming);
-    let head = tape.declare_parameter("embed_out.weight", &table, declaration());
+    let head = tape.declare_parameter("embed_out.weight", &dims, table(config));
     let head = operand(tape, head, precision);
     Decoder { tokens, positions: None, blocks, parallel: true, final_norm, head }
 }

@@ -48,3 +48,13 @@ impl Norm {
     /// Nothing is computed and nothing is trained.
     pub const NONE: Self = Self::at(1);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stand_for_their_rows() {
+        assert_eq!((Norm::LAYER_NORM.word, Norm::NONE.word), ("layer_norm", "none"));
+    }
+}

@@ -203,6 +203,7 @@ pub fn text(op: &MatMul, sizes: &Sizes, variant: Variant) -> String {
 pub fn text_that_shows(op: &MatMul, sizes: &Sizes, variant: Variant, sized: bool) -> String {
     let (a_image, b_image) = images(sizes, variant);
     let (a_turned, b_turned) = units::turned(op.layout, variant);
+    let (a_deep, b_deep) = units::deep(op.layout, variant);
     let flags = [
         ("a_image", a_image),
         ("b_image", b_image),
@@ -213,8 +214,8 @@ pub fn text_that_shows(op: &MatMul, sizes: &Sizes, variant: Variant, sized: bool
         ("b_transposed", op.layout == Layout::NT),
         ("a_turned", a_turned),
         ("b_turned", b_turned),
-        ("a_deep", op.layout != Layout::TN || a_turned),
-        ("b_deep", op.layout == Layout::NT || b_turned),
+        ("a_deep", a_deep),
+        ("b_deep", b_deep),
         ("bias", op.bias),
         ("addend", op.addend),
         ("addend_image", op.addend && addend_image(sizes, variant)),
@@ -301,7 +302,7 @@ fn unrolled(op: &MatMul, sizes: &Sizes, variant: Variant) -> Vec<(&'static str, 
         }
         Variant::Cooperative { side, lanes, high, wide, down, across, depth, .. } => {
             let turned = units::turned(op.layout, variant);
-            let deep = (op.layout != Layout::TN || turned.0, op.layout == Layout::NT || turned.1);
+            let deep = units::deep(op.layout, variant);
             let rounds = units::rounds(side, lanes, (high, wide), (down, across), depth, turned);
             vec![
                 (

@@ -123,6 +123,12 @@ pub(super) fn turned(layout: Layout, variant: Variant) -> (bool, bool) {
     (turns && layout == Layout::TN, turns && layout != Layout::NT)
 }
 
+/// Whether the lines of the tiles of A and of B run along K, be it because they do in memory.
+pub(super) fn deep(layout: Layout, variant: Variant) -> (bool, bool) {
+    let (a_turned, b_turned) = turned(layout, variant);
+    (layout != Layout::TN || a_turned, layout == Layout::NT || b_turned)
+}
+
 /// How many parts a thread takes of the tile of A, and of B.
 pub(super) type Rounds = [(&'static str, u32); 2];
 
