@@ -9,6 +9,7 @@ pub mod card;
 pub mod cli;
 pub mod config;
 pub mod data;
+pub mod draw;
 pub mod fault;
 pub mod files;
 pub mod generate;

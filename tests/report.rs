@@ -18,9 +18,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use normfree::draw::axes::{nice_ticks, tick_text};
+use normfree::draw::colormap::{BLACK, Colormap, Rgb, WHITE, diverging};
+use normfree::draw::picture::{Mark, Picture};
+use normfree::draw::raster::DENSITY;
 use normfree::fault::Kind;
+use normfree::observe::entropy::{bins, causal_ceiling, observed_max};
 use normfree::observe::record::{Attention, Eval, Step};
-use normfree::report::colormap::{BLACK, Colormap, Rgb, WHITE, diverging};
 use normfree::report::comparison::Comparison;
 use normfree::report::curves::{loss_curves, smooth};
 use normfree::report::figures::{Options, entropy_panels, figures};
@@ -29,11 +33,10 @@ use normfree::report::layers::{Quantity, layer_curves};
 use normfree::report::liveness::{Alive, Layer, liveness};
 use normfree::report::outcome::outcomes;
 use normfree::report::paired::{Sample, paired, two_sided};
-use normfree::report::picture::{Mark, Picture};
 use normfree::report::quarters::quarters;
 use normfree::report::run::{RunData, TrainedOn, distinct_names};
-use normfree::report::stats::{Reference, bins, causal_ceiling, observed_max};
-use normfree::report::{DENSITY, nice_ticks, tick_text, write_comparison};
+use normfree::report::stats::Reference;
+use normfree::report::write_comparison;
 
 const NAMES: [(&str, &str); 4] =
     [("sm_ln_g", "SM+LN+G"), ("sm_ln_r", "SM+LN+R"), ("sm_g", "SM+G"), ("sm_r", "SM+R")];
@@ -68,7 +71,7 @@ fn grid(layers: usize, heads: usize) -> Vec<Vec<f64>> {
     (0..layers).map(|layer| (0..heads).map(|head| value(layer, head)).collect()).collect()
 }
 
-fn texts(picture: &Picture) -> Vec<&normfree::report::picture::Text> {
+fn texts(picture: &Picture) -> Vec<&normfree::draw::picture::Text> {
     picture
         .marks
         .iter()

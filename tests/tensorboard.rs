@@ -8,10 +8,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use normfree::config::Config;
+use normfree::draw::colormap::{Colormap, Rgb};
+use normfree::observe::entropy::causal_ceiling;
 use normfree::observe::event_file::is_event_file;
 use normfree::observe::record::Record;
-use normfree::report::colormap::{Colormap, Rgb};
-use normfree::report::stats::causal_ceiling;
 use normfree::train::run_folder::RunFolder;
 use normfree::train::trainer::{Event, Trainer};
 use serde_json::Value;

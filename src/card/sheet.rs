@@ -3,8 +3,8 @@
 use super::models::EXPERIMENTS;
 use super::parts::{PRECISIONS, numbers, steps_key};
 use super::{Card, State, peers};
+use crate::draw::escape;
 use crate::numbers::{bytes, duration, short, thousands};
-use crate::report::escape;
 use crate::report::roofline::rate_text;
 use serde_json::Value;
 

@@ -2,10 +2,10 @@
 
 use super::{bytes, columns, operations, thousands};
 use crate::config::{Config, Recompute};
+use crate::draw::picture::Picture;
 use crate::ops::Traits;
 use crate::plan::{Home, Life, Liveness, Pool, Purpose};
 use crate::report::liveness::{Alive, Layer, liveness};
-use crate::report::picture::Picture;
 use crate::tape::{Phase, Tape};
 use crate::train::engine::Blueprint;
 use crate::train::memory::Needs;

@@ -1,8 +1,8 @@
 //! Options that name a file for a picture.
 
+use crate::draw::picture::Picture;
 use crate::fault::{Fault, Result};
 use crate::files::{folder_of, write_atomic};
-use crate::report::picture::Picture;
 use std::io;
 use std::path::{Path, PathBuf};
 

@@ -1,8 +1,8 @@
 //! `normfree plot`.
 
 use super::{Global, say};
+use crate::draw::colormap::Colormap;
 use crate::fault::Result;
-use crate::report::colormap::Colormap;
 use crate::report::comparison::Comparison;
 use crate::report::figures::Options;
 use crate::report::heatmap::Scale;

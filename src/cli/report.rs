@@ -1,8 +1,8 @@
 //! `normfree report`.
 
 use super::{Global, bytes, say};
+use crate::draw::colormap::Colormap;
 use crate::fault::{Fault, Result};
-use crate::report::colormap::Colormap;
 use crate::report::comparison::Comparison;
 use crate::report::figures::Options;
 use crate::report::page::write_page;

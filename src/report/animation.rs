@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use image::RgbImage;
 
-use super::axes::tick_text;
-use super::colormap::Colormap;
 use super::comparison::Comparison;
 use super::heatmap::{Panel, heatmap_up_to};
 use super::run::widen;
-use super::stats::observed_max;
+use crate::draw::axes::tick_text;
+use crate::draw::colormap::Colormap;
 use crate::fault::{Fault, Kind, Result};
+use crate::observe::entropy::observed_max;
 
 /// More frames than this make the file large and show nothing more.
 const MOST_FRAMES: usize = 32;

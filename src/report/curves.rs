@@ -1,13 +1,13 @@
 //! Loss over steps.
 
-use super::axes::{Axes, QUIET, STEPS, last_finite};
-use super::colormap::{OKABE_ITO, Rgb};
 use super::comparison::{Comparison, Group};
 use super::diverged::Divergence;
-use super::legend::{self, Entry, Swatch};
-use super::picture::{Anchor, Picture, Text};
 use super::reach::{Track, far, of_losses};
 use super::run::RunData;
+use crate::draw::axes::{Axes, QUIET, STEPS, last_finite};
+use crate::draw::colormap::{OKABE_ITO, Rgb};
+use crate::draw::legend::{self, Entry, Swatch};
+use crate::draw::picture::{Anchor, Picture, Text};
 use crate::fault::{Fault, Kind, Result};
 
 const MARGIN: f64 = 18.0;

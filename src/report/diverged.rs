@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::axes::tick_text;
 use super::run::RunData;
+use crate::draw::axes::tick_text;
 
 /// Which of a configuration's runs diverged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,18 +1,19 @@
 //! Which pictures a comparison has, and what is written under each.
 
-use super::colormap::Colormap;
 use super::comparison::Comparison;
 use super::curves::loss_curves;
 use super::diverged::Divergence;
 use super::heatmap::{Panel, Scale, columns, difference, heatmap_in};
 use super::layers::{Quantity, layer_curves, without_zeros};
-use super::picture::Picture;
 use super::quarters::quarters;
+use super::run::RunData;
 use super::spread::spreads;
 use super::stability::{has_slopes, slope_stability};
 use super::stats::Reference;
 use super::table::{decimal, percent};
-use super::{axes::tick_text, run::RunData};
+use crate::draw::axes::tick_text;
+use crate::draw::colormap::Colormap;
+use crate::draw::picture::Picture;
 use crate::fault::Result;
 
 /// How a comparison is drawn.

@@ -1,10 +1,11 @@
 //! The paper's first figure: mean attention entropy of every head, layers down, heads across.
 
-use super::axes::{INK, QUIET, nice_ticks, tick_text};
-use super::colormap::{Colormap, Rgb, diverging};
-use super::picture::{Anchor, Picture, Text};
-use super::text;
+use crate::draw::axes::{INK, QUIET, nice_ticks, tick_text};
+use crate::draw::colormap::{ABSENT, Colormap, Rgb, diverging};
+use crate::draw::picture::{Anchor, Picture, Text};
+use crate::draw::text;
 use crate::fault::{Fault, Kind, Result};
+use crate::observe::entropy::observed_max;
 
 /// One model's matrix.
 #[derive(Clone, Debug)]
@@ -47,7 +48,6 @@ const LEAST: (f64, f64) = (120.0, 170.0);
 /// Height of a line of notes.
 const LINE: f64 = 18.0;
 
-pub(super) const ABSENT: Rgb = Rgb::hex(0xd4d4d4);
 const HATCH: Rgb = Rgb::hex(0xa8a8a8);
 
 /// Columns of a figure with `count` panels: up to three side by side, four as two by two, eight as four by two: where
@@ -220,7 +220,7 @@ fn heads(panel: &Panel) -> usize {
 
 /// The upper end of the colours; 1 where no entropy is above zero.
 fn top_of(panels: &[Panel]) -> f64 {
-    let top = super::stats::observed_max(panels.iter().map(|panel| panel.values.as_slice()));
+    let top = observed_max(panels.iter().map(|panel| panel.values.as_slice()));
     if top > 0.0 { top } else { 1.0 }
 }
 

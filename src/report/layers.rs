@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use super::axes::{Axes, INK, QUIET, STEPS, last_finite};
-use super::colormap::{Colormap, Rgb, WHITE};
 use super::comparison::{Comparison, Group};
 use super::curves::thin;
 use super::diverged::Divergence;
 use super::heatmap::columns;
-use super::picture::{Anchor, Picture, Text};
 use super::run::RunData;
-use super::stats::causal_ceiling;
-use super::text;
+use crate::draw::axes::{Axes, INK, QUIET, STEPS, last_finite};
+use crate::draw::colormap::{Colormap, Rgb, WHITE};
+use crate::draw::picture::{Anchor, Picture, Text};
+use crate::draw::text;
 use crate::fault::{Fault, Kind, Result};
+use crate::observe::entropy::causal_ceiling;
 use crate::observe::record::{EntropyThresholds, Layers};
 
 const MARGIN: f64 = 18.0;

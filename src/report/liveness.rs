@@ -1,10 +1,10 @@
 //! The memory that is alive while a plan runs, node by node, stacked by purpose. Plain numbers: knows no plan.
 
-use super::axes::{Axes, INK, QUIET, tick_text};
-use super::colormap::{OKABE_ITO, Rgb, WHITE};
-use super::legend::{self, Entry, Swatch};
-use super::picture::{Anchor, Picture, Text};
-use super::text;
+use crate::draw::axes::{Axes, INK, QUIET, tick_text};
+use crate::draw::colormap::{OKABE_ITO, Rgb, WHITE};
+use crate::draw::legend::{self, Entry, Swatch};
+use crate::draw::picture::{Anchor, Picture, Text};
+use crate::draw::text;
 
 const MARGIN: f64 = 18.0;
 /// Room for ticks and label left of the axis, and below it.

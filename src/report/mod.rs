@@ -1,27 +1,20 @@
 //! Reads run folders and draws what they show: figures, tables, one page; and the memory of a plan. Knows no GPU.
 
 mod animation;
-mod axes;
-pub mod colormap;
 pub mod comparison;
 pub mod curves;
 pub mod diverged;
-pub mod escape;
-pub mod event_values;
 pub mod export;
 pub mod figures;
 mod gather;
 pub mod heatmap;
 pub mod layers;
-mod legend;
 pub mod liveness;
 pub mod outcome;
 pub mod page;
 pub mod paired;
-pub mod picture;
 pub mod published;
 pub mod quarters;
-mod raster;
 mod reach;
 pub mod roofline;
 pub mod run;
@@ -30,17 +23,14 @@ pub mod stability;
 pub mod stats;
 pub mod study;
 pub mod table;
-mod text;
 
 use std::path::{Path, PathBuf};
 
 use crate::fault::{Fault, Kind, Result};
 use crate::files::{remove_leftovers, write_atomic};
 pub use animation::heatmap_over_training;
-pub use axes::{nice_ticks, tick_text};
 use comparison::Comparison;
 use figures::{Options, figures};
-pub use raster::DENSITY;
 
 /// Writes every figure that the runs have records for as PNG and SVG, the animated heatmap, and the table as Markdown,
 /// CSV and LaTeX into the folder `out`, which is made if need be, and returns the paths written.

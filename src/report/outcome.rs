@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::axes::tick_text;
 use super::comparison::{Comparison, Group};
 use super::diverged::Divergence;
-use super::escape;
 use super::paired::{Paired, Sample, paired};
 use super::run::RunData;
 use super::spread::{Spread, spreads};
 use super::stats::Reference;
 use super::table::{Table, decimal, percent, signed_percent};
+use crate::draw::axes::tick_text;
+use crate::draw::escape;
 use crate::fault::Result;
 use crate::observe::record::Eval;
 

@@ -1,16 +1,17 @@
 //! The paper's second figure: how many heads lie in each quarter of 0 … M, and the evaluation loss beside it.
 
-use super::axes::{Axes, INK, QUIET};
-use super::colormap::{Colormap, Rgb, WHITE};
 use super::comparison::Comparison;
 use super::diverged::Divergence;
-use super::heatmap::{ABSENT, hatch};
-use super::legend::{self, Entry, Swatch};
-use super::picture::{Anchor, Picture, Text};
+use super::heatmap::hatch;
+use super::paired::Sample;
 use super::spread::{Spread, spreads};
 use super::stats::Reference;
 use super::table::percent;
-use super::{paired::Sample, text};
+use crate::draw::axes::{Axes, INK, QUIET};
+use crate::draw::colormap::{ABSENT, Colormap, Rgb, WHITE};
+use crate::draw::legend::{self, Entry, Swatch};
+use crate::draw::picture::{Anchor, Picture, Text};
+use crate::draw::text;
 use crate::fault::{Fault, Kind, Result};
 
 const MARGIN: f64 = 18.0;

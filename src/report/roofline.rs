@@ -1,10 +1,10 @@
 //! The roofline picture (Williams, Waterman, Patterson 2009): how fast each kernel runs, against what arithmetic and
 //! memory allow at its ratio of operations to bytes.
 
-use super::axes::{INK, QUIET};
-use super::colormap::{OKABE_ITO, Rgb, WHITE};
-use super::picture::{Anchor, Picture, Text};
-use super::text;
+use crate::draw::axes::{INK, QUIET, tick_text};
+use crate::draw::colormap::{OKABE_ITO, Rgb, WHITE};
+use crate::draw::picture::{Anchor, Picture, Text};
+use crate::draw::text;
 
 /// A ceiling with its name: FLOP/s of arithmetic, or bytes a second of memory.
 #[derive(Clone, Debug)]
@@ -150,7 +150,7 @@ fn frame(picture: &mut Picture, (left, top): (f64, f64), x: (f64, f64), y: (f64,
 
 /// 0.01, 1, 1000 without an exponent.
 fn plain(value: f64) -> String {
-    if value >= 1.0 { super::tick_text(value, 1.0) } else { super::tick_text(value, value) }
+    if value >= 1.0 { tick_text(value, 1.0) } else { tick_text(value, value) }
 }
 
 /// A rate with the prefix that leaves one to three digits before the point.
@@ -181,7 +181,7 @@ mod tests {
             (0..12).map(|i| point(10f64.powi(i), 1e-3)).chain([point(0.0, 1.0)]).collect();
         let picture = roofline("t", &[ceiling("f32", 1e11)], &[ceiling("memory", 1e10)], &points);
         let discs = picture.marks.iter().filter_map(|mark| match mark {
-            super::super::picture::Mark::Disc { x, y, radius, .. } if *radius != 5.0 && *radius != 4.0 => {
+            crate::draw::picture::Mark::Disc { x, y, radius, .. } if *radius != 5.0 && *radius != 4.0 => {
                 Some((*x, *y))
             }
             _ => None,

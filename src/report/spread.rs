@@ -1,8 +1,9 @@
 //! How a run's heads spread over the quarters of 0 … M.
 
 use super::run::RunData;
-use super::stats::{Reference, bins, observed_max};
+use super::stats::Reference;
 use crate::fault::Result;
+use crate::observe::entropy::{bins, observed_max};
 
 /// What the newest attention record of one run shows, against its reference M.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use super::axes::{Axes, INK, QUIET};
-use super::colormap::{OKABE_ITO, Rgb};
 use super::comparison::Comparison;
-use super::legend::{self, Entry, Swatch};
-use super::picture::{Anchor, Picture, Text};
 use super::run::{RunData, widen};
 use super::spread::references;
-use super::stats::{Reference, bins};
+use super::stats::Reference;
 use super::table::decimal;
+use crate::draw::axes::{Axes, INK, QUIET};
+use crate::draw::colormap::{OKABE_ITO, Rgb};
+use crate::draw::legend::{self, Entry, Swatch};
+use crate::draw::picture::{Anchor, Picture, Text};
 use crate::fault::{Fault, Kind, Result};
+use crate::observe::entropy::bins;
 
 const MARGIN: f64 = 18.0;
 const LEFT: f64 = 72.0;

@@ -1,6 +1,6 @@
 //! A table of text, in the forms that people take along: Markdown, LaTeX, aligned columns.
 
-use super::escape;
+use crate::draw::escape;
 use crate::visible;
 
 /// Rows of text under a header; numbers stand to the right.

@@ -6,16 +6,18 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use normfree::draw::axes::nice_ticks;
+use normfree::draw::picture::{Mark, Picture};
+use normfree::observe::entropy::causal_ceiling;
 use normfree::report::comparison::Comparison;
 use normfree::report::curves::loss_curves;
 use normfree::report::figures::{Options, figures};
 use normfree::report::layers::{Quantity, layer_curves};
 use normfree::report::outcome::outcomes;
 use normfree::report::page::page;
-use normfree::report::picture::{Mark, Picture};
 use normfree::report::run::RunData;
-use normfree::report::stats::{Reference, causal_ceiling};
-use normfree::report::{nice_ticks, write_comparison};
+use normfree::report::stats::Reference;
+use normfree::report::write_comparison;
 
 use super::browser::Browser;
 use super::{assert_legible, gallery, svg_texts, texts};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use normfree::report::colormap::{Colormap, Rgb, diverging};
+use normfree::draw::colormap::{Colormap, Rgb, diverging};
 use normfree::report::comparison::Comparison;
 use normfree::report::figures::{Options, figures};
 use normfree::report::page::write_page;

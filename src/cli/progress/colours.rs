@@ -1,6 +1,6 @@
 //! What colours a terminal has, and how entropies look in them.
 
-use crate::report::colormap::{Colormap, Rgb};
+use crate::draw::colormap::{Colormap, Rgb};
 use ratatui::style::Color;
 
 /// How many colours may be used.

@@ -9,8 +9,8 @@ mod view;
 
 use super::{duration, thousands};
 use crate::config::Config;
+use crate::observe::entropy::causal_ceiling;
 use crate::observe::record::nth;
-use crate::report::stats::causal_ceiling;
 use crate::train::trainer::Event;
 use board::Board;
 use screen::Screen;

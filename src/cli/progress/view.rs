@@ -2,9 +2,9 @@
 
 use super::board::Board;
 use super::colours::{Depth, digit};
+use crate::draw::axes::tick_text;
+use crate::draw::colormap::{OKABE_ITO, Rgb};
 use crate::numbers::{duration, thousands};
-use crate::report::colormap::{OKABE_ITO, Rgb};
-use crate::report::tick_text;
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
 use ratatui::style::{Modifier, Style};

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::observe::entropy::bins;
 use crate::report::comparison::{Comparison, FREE, Group};
 use crate::report::outcome::{Outcome, Outcomes, compared, in_text, in_words};
 use crate::report::run::RunData;
-use crate::report::stats::bins;
 use crate::report::table::{decimal, percent};
 
 /// Settings that make out the configurations of one question; all others must be alike for runs to be held together.

@@ -3,8 +3,9 @@
 
 use serde_json::{Value, json};
 
+use crate::draw::colormap::{OKABE_ITO, Rgb, diverging};
 use crate::fault::Result;
-use crate::report::colormap::{OKABE_ITO, Rgb, diverging};
+use crate::observe::entropy::{bins, causal_ceiling, observed_max};
 use crate::report::comparison::Comparison;
 use crate::report::curves::style;
 use crate::report::figures::Options;
@@ -13,7 +14,6 @@ use crate::report::layers::Quantity;
 use crate::report::reach::{Reach, Track, of_losses, of_values};
 use crate::report::run::{RunData, widen};
 use crate::report::spread::references;
-use crate::report::stats::{bins, causal_ceiling, observed_max};
 use crate::report::table::percent;
 
 /// About so many entropies of heads may be in a page, over all steps and runs.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::report::escape::xml;
+use crate::draw::escape::xml;
 use crate::report::table::Table;
 use crate::visible::acts;
 

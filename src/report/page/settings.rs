@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::html::{escape, table};
-use crate::report::axes::tick_text;
+use crate::draw::axes::tick_text;
 use crate::report::comparison::{Comparison, Group};
 use crate::report::run::RunData;
 use crate::report::table::Table;

@@ -2,7 +2,7 @@
 
 use super::claims::claims;
 use super::html::escape;
-use crate::report::axes::tick_text;
+use crate::draw::axes::tick_text;
 use crate::report::comparison::Comparison;
 use crate::report::diverged::Divergence;
 use crate::report::outcome::{Outcome, Outcomes, in_text, in_words};

@@ -2,11 +2,11 @@
 
 use crate::config::Config;
 use crate::fault::Result;
+use crate::observe::entropy::causal_ceiling;
 use crate::observe::event_file::EventFile;
+use crate::observe::event_values::event_values;
 use crate::observe::log::MetricsLog;
 use crate::observe::record::Record;
-use crate::report::event_values::event_values;
-use crate::report::stats::causal_ceiling;
 use crate::train::run_folder::RunFolder;
 use std::path::PathBuf;
 

@@ -2,11 +2,10 @@
 
 use image::RgbImage;
 
-use super::colormap::{Colormap, Rgb};
-use super::heatmap::ABSENT;
+use super::event_file::Value;
+use super::record::{Attention, Nonfinite, Record};
+use crate::draw::colormap::{ABSENT, Colormap, Rgb};
 use crate::fault::{Fault, Kind, Result};
-use crate::observe::event_file::Value;
-use crate::observe::record::{Attention, Nonfinite, Record};
 
 /// Pixels of a head's cell: the least, and the most, with which a small model's picture is this wide.
 const CELL: (u32, u32) = (8, 24);
@@ -95,7 +94,7 @@ fn of_heads(values: &mut Vec<Value>, tag: &str, grid: &[Vec<f32>]) {
     }
 }
 
-/// Heads across, layers down, in the report's colours from 0 to `top` nats; what is not finite in its grey. As large
+/// Heads across, layers down, in the figures' colours from 0 to `top` nats; what is not finite in its grey. As large
 /// for every record of a run.
 fn cells(entropies: &[Vec<f32>], top: f64) -> RgbImage {
     let heads = entropies.iter().map(Vec::len).max().unwrap_or(0) as u32;

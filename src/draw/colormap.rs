@@ -34,6 +34,8 @@ impl Rgb {
 
 pub const BLACK: Rgb = Rgb(0, 0, 0);
 pub const WHITE: Rgb = Rgb(255, 255, 255);
+/// The grey of what has no finite value.
+pub const ABSENT: Rgb = Rgb::hex(0xd4d4d4);
 
 /// The palette of Okabe and Ito (2008), darkest contrasts first; its yellow is left out, being lost on white.
 pub const OKABE_ITO: [Rgb; 7] = [

@@ -4,11 +4,13 @@ use super::colormap::Rgb;
 use super::picture::{Anchor, Picture, Text};
 use super::text;
 
-pub(super) const INK: Rgb = Rgb::hex(0x222222);
-pub(super) const QUIET: Rgb = Rgb::hex(0x555555);
+/// The colour of axes, ticks and labels.
+pub const INK: Rgb = Rgb::hex(0x222222);
+/// The colour of notes beside them.
+pub const QUIET: Rgb = Rgb::hex(0x555555);
 const GRID: Rgb = Rgb::hex(0xe4e4e4);
 /// The label of an axis of steps, which has no parts of one.
-pub(super) const STEPS: &str = "Steps done";
+pub const STEPS: &str = "Steps done";
 const TICK: f64 = 12.0;
 const LABEL: f64 = 14.0;
 

@@ -1,0 +1,10 @@
+//! Drawing: a picture of lines, rectangles, discs and text, written as SVG and PNG; axes, legends, colour maps, and
+//! text escaped for the file it goes into. This room knows nothing of runs.
+
+pub mod axes;
+pub mod colormap;
+pub mod escape;
+pub mod legend;
+pub mod picture;
+pub mod raster;
+pub mod text;
