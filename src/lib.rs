@@ -28,3 +28,4 @@ pub mod tape;
 pub mod train;
 pub mod verify;
 pub mod visible;
+pub mod words;

@@ -205,7 +205,7 @@ fn entropy_guided_presets_are_what_their_names_say() {
     ] {
         let model = preset(&format!("ereg/{name}.toml")).model;
         assert_eq!((model.norm, model.activation_function), (Norm::NONE, activation), "{name}");
-        let ffn = if fused { FeedForward::Fused } else { FeedForward::Standard };
+        let ffn = if fused { FeedForward::FUSED } else { FeedForward::STANDARD };
         assert_eq!(
             (model.ffn, model.ffn_scaling, model.learnable_temperature),
             (ffn, fused, fused),
@@ -250,7 +250,7 @@ fn a_gpt_neox_is_pythia() {
     .model;
     assert_eq!(parameter_count(&pythia), 70_426_624);
     assert_eq!((pythia.bias, pythia.embd_pdrop, pythia.rotary_pct), (Bias::All, 0.0, Some(0.25)));
-    assert_eq!((pythia.inner(), pythia.head_dim(), pythia.rotary_columns()), (2048, 64, 16));
+    assert_eq!((pythia.n_inner, pythia.head_dim(), pythia.rotary_columns()), (2048, 64, 16));
     let other = with(&[family, "model.bias=query_key", "model.embd_pdrop=0.2", "model.rotary_pct=0.5"]);
     let other = other.expect("the switches work in every family");
     assert_eq!((other.model.bias, other.model.embd_pdrop), (Bias::QueryKey, 0.2));
@@ -281,7 +281,7 @@ fn the_pythia_presets_are_the_experiments_their_names_say() {
         let Config { model, train, .. } = preset(&format!("paper/pythia70m_{name}.toml"));
         assert_eq!(
             (model.family, model.norm, model.activation_function),
-            (Family::GptNeox, norm, activation)
+            (Family::GPT_NEOX, norm, activation)
         );
         assert_eq!((model.n_layer, model.n_head, model.n_embd, model.n_inner), (6, 8, 512, 2048), "{name}");
         assert_eq!((model.n_positions, model.vocab_size, model.bias), (2048, 50_000, Bias::All), "{name}");
@@ -292,12 +292,12 @@ fn the_pythia_presets_are_the_experiments_their_names_say() {
 #[test]
 fn what_the_file_leaves_out_is_the_originals() {
     let Config { model, data, train, observe } = least();
-    assert_eq!((model.inner(), model.head_dim()), (192, 12));
+    assert_eq!((model.n_inner, model.head_dim()), (192, 12));
     assert!(model.final_norm && !model.scale_residual_projections);
     assert_eq!((model.layer_norm_epsilon, model.initializer_range, model.embd_pdrop), (1e-5, 0.02, 0.1));
     assert_eq!((model.leaky_slope, model.slope_init), (0.01, 0.01));
     assert_eq!((model.slope_scope, model.bias), (SlopeScope::PerLayer, Bias::QueryKey));
-    assert_eq!((model.ffn, model.ffn_scaling), (FeedForward::Standard, false));
+    assert_eq!((model.ffn, model.ffn_scaling), (FeedForward::STANDARD, false));
     assert_eq!((model.learnable_temperature, model.temperature_init), (false, 1.0));
     assert_eq!((model.entropy_regularization, model.entropy_penalty), (0.0, EntropyPenalty::RowSum));
     assert_eq!((model.entropy_margin, model.entropy_threshold_init), (0.2, 0.5));
@@ -361,8 +361,8 @@ fn older_runs_keep_their_accumulation() {
         std::fs::write(&path, kept.map(|line| line.to_owned() + "\n").collect::<String>()).unwrap();
         Config::load_of_run(&path, &[]).unwrap().train.accumulation
     };
-    for word in Accumulation::WORDS {
-        assert_eq!(written(word, 4, true).word(), *word);
+    for word in Accumulation::WORDS.iter().map(|word| word.word) {
+        assert_eq!(written(word, 4, true).word(), word);
         assert_eq!(written(word, 4, false), Accumulation::MeanOfMeans);
         // One micro-batch has one mean: what is compared with newer runs stays comparable.
         assert_eq!(written(word, 1, false), Accumulation::Mean);

@@ -48,7 +48,7 @@ fn with<'a>(changes: &[&'a str], more: &'a [String]) -> Vec<&'a str> {
 
 #[test]
 fn regularized_models_agree_with_f64() {
-    for reading in EntropyPenalty::WORDS {
+    for reading in EntropyPenalty::WORDS.iter().map(|word| word.word) {
         let regularizer = regularized(reading);
         within_f32(&with(&[NO_NORM], &regularizer));
     }
@@ -168,7 +168,7 @@ impl Whole {
 /// scales, and of what is before attention; with rows inside the margin and beyond it on either side.
 #[test]
 fn the_gradient_is_that_of_the_sum() {
-    for reading in EntropyPenalty::WORDS {
+    for reading in EntropyPenalty::WORDS.iter().map(|word| word.word) {
         let seed = seed();
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let regularizer = regularized(reading);

@@ -28,5 +28,5 @@ pub fn gpt2(parameters: &[Spec]) -> ModelTensors {
             copied: false,
         }
     };
-    ModelTensors::of(Family::Gpt2, &parameters.iter().map(declared).collect::<Vec<_>>())
+    ModelTensors::of(Family::GPT2, &parameters.iter().map(declared).collect::<Vec<_>>())
 }

@@ -3,7 +3,7 @@
 use crate::support::{gpu, seed};
 use crate::training::{Reference, batches, config, engine, has_f16};
 use normfree::config::Config;
-use normfree::model::{Naming, names};
+use normfree::model::names;
 use normfree::train::engine::{Engine, LayerReading};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -93,7 +93,7 @@ fn what_layers_hold_agrees_with_f64() {
             let gradient = update.find(&names::layer_gradient(layer)).unwrap();
             near(layers.grad_norm[layer], reference.update.get(update, gradient)[0], "gradient");
             // The block's own parameters and no others.
-            let prefix = Naming::of(config.model.family).in_block(layer, "");
+            let prefix = config.model.family.naming.in_block(layer, "");
             let own = engine.blueprint.arenas.parameters().iter().filter(|p| p.name.starts_with(&prefix));
             let squares = own.map(|p| of(format!("grad {}", p.name)).iter().map(|g| g * g).sum::<f64>());
             near(layers.grad_norm[layer], squares.sum::<f64>().sqrt(), "gradient of its parameters");

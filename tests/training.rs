@@ -6,7 +6,7 @@ use normfree::config::{Accumulation, Config, Family};
 use normfree::data::Batch;
 use normfree::fault::Kind;
 use normfree::gpu::{Gpu, OpenOptions};
-use normfree::model::{Naming, initial_values, names};
+use normfree::model::{initial_values, names};
 use normfree::ops::embedding::sort_by_token;
 use normfree::ops::{Traits, adamw};
 use normfree::reference::Memory;
@@ -291,8 +291,8 @@ pub fn agrees_within(changes: &[&str], bounds: &Bounds) {
     for parameter in engine.blueprint.arenas.parameters() {
         let got = engine.store.read(&engine.gpu, &parameter.name, parameter.elements()).unwrap();
         let want = reference.micro.get(tape, tape.find(&parameter.name).unwrap());
-        let naming = Naming::of(config.model.family);
-        let packed_bias = parameter.name.ends_with(&format!("{}.bias", naming.attention));
+        let naming = &config.model.family.naming;
+        let packed_bias = parameter.name.ends_with(&format!("{}.bias", naming.part("attention.qkv")));
         let temperature = parameter.name.ends_with(".temperature");
         let no_gradient = |element: usize| {
             (packed_bias && shifts_alike(&config, element))
@@ -328,7 +328,7 @@ fn shifts_alike(config: &Config, element: usize) -> bool {
         config.train.sequence_length as f64 * 10_000_f64.powf(-2.0 * pair as f64 / columns as f64)
     };
     let turned =
-        config.model.family == Family::GptNeox && column < columns && angle(column % (columns / 2)) > 0.5;
+        config.model.family == Family::GPT_NEOX && column < columns && angle(column % (columns / 2)) > 0.5;
     (width..2 * width).contains(&element) && !turned
 }
 

@@ -3,9 +3,7 @@
 //! `schema` says of every key what it accepts and what it is where the file is silent; `sheet` holds what was
 //! typed and where; the structs here are what the rest of the program reads.
 
-mod choice;
 mod lasting;
-mod model;
 mod schedule;
 mod schema;
 mod sheet;
@@ -18,14 +16,14 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::model::config::{Bias, EntropyPenalty, ModelConfig, SlopeScope};
+pub use crate::model::family::Family;
+pub use crate::model::network::FeedForward;
+pub use crate::model::pass::{Accumulation, Precision, Recompute};
 pub use crate::ops::activation::Activation;
 pub use crate::ops::norms::Norm;
 pub use lasting::FREE;
-pub use model::{Bias, EntropyPenalty, Family, FeedForward, ModelConfig, SlopeScope};
-pub use train::{
-    Accumulation, DataConfig, EntropyReference, ObserveConfig, OnNonfinite, Optimizer, Order, Precision,
-    Recompute, TrainConfig,
-};
+pub use train::{DataConfig, EntropyReference, ObserveConfig, OnNonfinite, Optimizer, Order, TrainConfig};
 
 pub(crate) use schema::TABLES;
 pub(crate) use sheet::Sheet;
@@ -34,6 +32,7 @@ pub(crate) use unknown::{nearest, nearest_key};
 pub(crate) use value::Value;
 
 use crate::fault::{Fault, Kind, Result};
+use crate::model::family::Positions;
 
 /// The widest head that the attention kernels take.
 const MAX_HEAD_DIM: usize = 256;
@@ -143,17 +142,22 @@ impl Config {
         found
     }
 
-    /// Whether rotary positions turn whole pairs of columns, in the family that has them.
+    /// Whether rotary positions turn whole pairs of columns, in a family that has them.
     fn check_rotary(&self, sheet: &Sheet) -> Result<()> {
-        let head = self.model.head_dim();
-        match (self.model.family, self.model.rotary_pct) {
-            (Family::Gpt2, Some(_)) => Err(Fault::new(Kind::Config, "a gpt2 has no rotary positions")
-                .at(sheet.places(&["model.rotary_pct", "model.family"]))
-                .remedy("leave rotary_pct out, or write family = \"gpt_neox\"")),
-            (Family::GptNeox, None) => Err(Fault::new(Kind::Config, "a gpt_neox needs rotary positions")
+        let (family, head) = (self.model.family, self.model.head_dim());
+        let rotary = family.positions == Positions::Rotary;
+        match self.model.rotary_pct {
+            Some(_) if !rotary => {
+                let others = Family::all().filter(|other| other.positions == Positions::Rotary);
+                let others: Vec<String> = others.map(|other| format!("family = \"{other}\"")).collect();
+                Err(Fault::new(Kind::Config, format!("a {family} has no rotary positions"))
+                    .at(sheet.places(&["model.rotary_pct", "model.family"]))
+                    .remedy(format_args!("leave rotary_pct out, or write {}", others.join(" or "))))
+            }
+            None if rotary => Err(Fault::new(Kind::Config, format!("a {family} needs rotary positions"))
                 .at(sheet.places(&["model.family"]))
                 .remedy("give model.rotary_pct, 0.25 in Pythia")),
-            (Family::GptNeox, Some(share)) => {
+            Some(share) => {
                 let columns = self.model.rotary_columns();
                 if columns >= 2 && columns.is_multiple_of(2) {
                     return Ok(());
@@ -165,7 +169,7 @@ impl Config {
                     .found(format_args!("{columns} of {head} columns at rotary_pct = {share:?}"))
                     .remedy(format_args!("rotary_pct = {enough:?} would do")))
             }
-            (Family::Gpt2, None) => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -199,17 +203,23 @@ impl Config {
         }
         self.check_rotary(sheet)?;
         let ModelConfig { ffn, activation_function: activation, n_inner, .. } = self.model;
-        if ffn == FeedForward::Fused && !activation.is_identity() {
+        if !ffn.units && !activation.is_identity() {
             let keys = ["model.ffn", "model.activation_function"];
-            return Err(fault("a fused feed-forward network is one matrix: it has no activation", &keys)
-                .found(format_args!("ffn = \"{ffn}\", activation_function = \"{activation}\""))
-                .remedy("activation_function = \"none\" would do, or ffn = \"standard\""));
+            return Err(fault(
+                &format!("a {ffn} feed-forward network is one matrix: it has no activation"),
+                &keys,
+            )
+            .found(format_args!("ffn = \"{ffn}\", activation_function = \"{activation}\""))
+            .remedy("activation_function = \"none\" would do, or ffn = \"standard\""));
         }
-        if ffn == FeedForward::Fused && n_inner != 4 * n_embd {
+        if !ffn.units && n_inner != 4 * n_embd {
             let keys = ["model.ffn", "model.n_inner"];
-            return Err(fault("a fused feed-forward network is one matrix: it has no width inside", &keys)
-                .found(format_args!("ffn = \"{ffn}\", n_inner = {n_inner}"))
-                .remedy("leave n_inner out, or set ffn = \"standard\""));
+            return Err(fault(
+                &format!("a {ffn} feed-forward network is one matrix: it has no width inside"),
+                &keys,
+            )
+            .found(format_args!("ffn = \"{ffn}\", n_inner = {n_inner}"))
+            .remedy("leave n_inner out, or set ffn = \"standard\""));
         }
         let micro_batches = self.train.gradient_accumulation_steps;
         if self.model.regularizes_entropy()

@@ -7,6 +7,8 @@ use super::{
     Accumulation, Activation, Bias, EntropyPenalty, EntropyReference, Family, FeedForward, Norm, OnNonfinite,
     Optimizer, Order, Precision, Recompute, SlopeScope,
 };
+use crate::model::family::Setting;
+use crate::words::Word;
 
 /// The tables, in the order in which they are written.
 pub(crate) const TABLES: [&str; 4] = ["model", "data", "train", "observe"];
@@ -29,7 +31,7 @@ pub(super) enum Accepts {
     Flag,
     /// Not empty.
     Text,
-    Words(&'static [&'static str]),
+    Words(&'static [Word]),
 }
 
 /// Ranges of numbers. Every one of them must also be finite in f32, which is what the device computes in.
@@ -45,28 +47,36 @@ pub(super) enum Span {
     Share,
 }
 
-/// What a key is where nobody sets it.
+/// What a key is where nobody sets it, and the family has no default of its own.
+#[derive(Clone, Copy)]
 pub(super) enum Otherwise {
     Required,
     /// Stays unset.
     Absent,
-    Integer(i128),
-    Number(f64),
-    Flag(bool),
-    Word(&'static str),
+    Is(Setting),
     /// A multiple of another key, required and an integer.
     Times(i128, &'static str),
-    /// What the first is of a `gpt2`, the second of a `gpt_neox`.
-    OfFamily(&'static Otherwise, &'static Otherwise),
 }
 
 const U32: u64 = u32::MAX as u64;
 
 use Accepts::{Flag, Integer, Number, PowerOfTwo, Text, Words};
-use Otherwise::{Absent, OfFamily, Required, Times};
+use Otherwise::{Absent, Required, Times};
+
+const fn count(number: i128) -> Otherwise {
+    Otherwise::Is(Setting::Integer(number))
+}
 
 const fn is(number: f64) -> Otherwise {
-    Otherwise::Number(number)
+    Otherwise::Is(Setting::Number(number))
+}
+
+const fn flag(flag: bool) -> Otherwise {
+    Otherwise::Is(Setting::Flag(flag))
+}
+
+const fn word(word: &'static str) -> Otherwise {
+    Otherwise::Is(Setting::Word(word))
 }
 
 const fn row(key: &'static str, accepts: Accepts, otherwise: Otherwise) -> Row {
@@ -75,92 +85,72 @@ const fn row(key: &'static str, accepts: Accepts, otherwise: Otherwise) -> Row {
 
 /// All keys, table by table. The largest sizes keep every product of them inside 64 bits.
 pub(super) const ROWS: &[Row] = &[
-    row("model.family", Words(Family::WORDS), Otherwise::Word("gpt2")),
+    row("model.family", Words(Family::WORDS), word("gpt2")),
     row("model.n_layer", Integer(1, 1000), Required),
     row("model.n_head", Integer(1, 4096), Required),
     row("model.n_embd", Integer(4, 65_536), Required),
     // A single position has no next token to predict.
     row("model.n_positions", Integer(2, 1 << 20), Required),
-    row("model.rotary_pct", Number(Span::Share), OfFamily(&Absent, &Otherwise::Number(0.25))),
+    row("model.rotary_pct", Number(Span::Share), Absent),
     row("model.vocab_size", Integer(2, 1 << 24), Required),
     row("model.n_inner", Integer(1, 1 << 20), Times(4, "model.n_embd")),
     row("model.norm", Words(Norm::WORDS), Required),
-    row("model.final_norm", Flag, Otherwise::Flag(true)),
+    row("model.final_norm", Flag, flag(true)),
     row("model.layer_norm_epsilon", Number(Span::Positive), is(1e-5)),
     row("model.activation_function", Words(Activation::WORDS), Required),
     row("model.leaky_slope", Number(Span::Any), is(0.01)),
     row("model.slope_init", Number(Span::Any), is(0.01)),
-    row("model.slope_scope", Words(SlopeScope::WORDS), Otherwise::Word("per_layer")),
-    row("model.ffn", Words(FeedForward::WORDS), Otherwise::Word("standard")),
-    row("model.ffn_scaling", Flag, Otherwise::Flag(false)),
-    row("model.learnable_temperature", Flag, Otherwise::Flag(false)),
+    row("model.slope_scope", Words(SlopeScope::WORDS), word("per_layer")),
+    row("model.ffn", Words(FeedForward::WORDS), word("standard")),
+    row("model.ffn_scaling", Flag, flag(false)),
+    row("model.learnable_temperature", Flag, flag(false)),
     row("model.temperature_init", Number(Span::Positive), is(1.0)),
     row("model.entropy_regularization", Number(Span::NotNegative), is(0.0)),
-    row("model.entropy_penalty", Words(EntropyPenalty::WORDS), Otherwise::Word("row_sum")),
+    row("model.entropy_penalty", Words(EntropyPenalty::WORDS), word("row_sum")),
     row("model.entropy_margin", Number(Span::NotNegative), is(0.2)),
     row("model.entropy_threshold_init", Number(Span::Any), is(0.5)),
-    row("model.bias", Words(Bias::WORDS), OfFamily(&Otherwise::Word("query_key"), &Otherwise::Word("all"))),
-    row(
-        "model.embd_pdrop",
-        Number(Span::BelowOne),
-        OfFamily(&Otherwise::Number(0.1), &Otherwise::Number(0.0)),
-    ),
+    row("model.bias", Words(Bias::WORDS), word("query_key")),
+    row("model.embd_pdrop", Number(Span::BelowOne), is(0.1)),
     row("model.initializer_range", Number(Span::Positive), is(0.02)),
-    row("model.scale_residual_projections", Flag, Otherwise::Flag(false)),
+    row("model.scale_residual_projections", Flag, flag(false)),
     row("data.path", Text, Required),
-    row("data.order", Words(Order::WORDS), Otherwise::Word("shuffle")),
+    row("data.order", Words(Order::WORDS), word("shuffle")),
     row("train.steps", Integer(1, U32), Required),
     row("train.batch_size", Integer(1, 65_536), Required),
-    row("train.gradient_accumulation_steps", Integer(1, 65_536), Otherwise::Integer(1)),
-    row("train.accumulation", Words(Accumulation::WORDS), Otherwise::Word("mean")),
+    row("train.gradient_accumulation_steps", Integer(1, 65_536), count(1)),
+    row("train.accumulation", Words(Accumulation::WORDS), word("mean")),
     row("train.sequence_length", Integer(2, 1 << 20), Times(1, "model.n_positions")),
     row("train.learning_rate", Number(Span::Positive), Required),
     row("train.final_learning_rate", Number(Span::NotNegative), is(1e-7)),
     row("train.warmup_ratio", Number(Span::Share), is(0.05)),
     row("train.weight_decay", Number(Span::NotNegative), is(0.1)),
-    row("train.decay_slopes", Flag, Otherwise::Flag(true)),
+    row("train.decay_slopes", Flag, flag(true)),
     row("train.max_grad_norm", Number(Span::NotNegative), is(1.0)),
-    row("train.optimizer", Words(Optimizer::WORDS), Otherwise::Word("adamw_hf")),
+    row("train.optimizer", Words(Optimizer::WORDS), word("adamw_hf")),
     row("train.adam_beta1", Number(Span::BelowOne), is(0.9)),
     row("train.adam_beta2", Number(Span::BelowOne), is(0.999)),
     row("train.adam_epsilon", Number(Span::Positive), is(1e-8)),
     row("train.checkpoint_every", Integer(1, U32), Required),
-    row("train.keep_checkpoints", Integer(1, U32), Otherwise::Integer(2)),
+    row("train.keep_checkpoints", Integer(1, U32), count(2)),
     row("train.eval_every", Integer(1, U32), Required),
-    row("train.eval_chunks", Integer(0, U32), Otherwise::Integer(0)),
+    row("train.eval_chunks", Integer(0, U32), count(0)),
     row("train.init_from", Text, Absent),
-    row("train.seed", Integer(0, u64::MAX), Otherwise::Integer(0)),
-    row("train.on_nonfinite", Words(OnNonfinite::WORDS), Otherwise::Word("stop")),
-    row("train.ignore_end_of_text", Flag, Otherwise::Flag(true)),
-    row("train.precision", Words(Precision::WORDS), Otherwise::Word("f32")),
-    row("train.recompute", Words(Recompute::WORDS), Otherwise::Word("none")),
-    row("train.loss_scale", PowerOfTwo(24), Otherwise::Integer(1 << 16)),
-    row("train.loss_scale_window", Integer(1, 1 << 24), Otherwise::Integer(2000)),
-    row("observe.entropy", Flag, Otherwise::Flag(true)),
-    row("observe.entropy_every", Integer(1, U32), Otherwise::Integer(100)),
-    row("observe.slopes_every", Integer(1, U32), Otherwise::Integer(100)),
-    row("observe.layers", Flag, Otherwise::Flag(true)),
-    row("observe.layers_every", Integer(1, U32), Otherwise::Integer(100)),
-    row("observe.sample_every", Integer(1, U32), Otherwise::Integer(10)),
-    row("observe.tensorboard", Flag, Otherwise::Flag(true)),
-    row("observe.entropy_reference", Words(EntropyReference::WORDS), Otherwise::Word("observed_max")),
+    row("train.seed", Integer(0, u64::MAX), count(0)),
+    row("train.on_nonfinite", Words(OnNonfinite::WORDS), word("stop")),
+    row("train.ignore_end_of_text", Flag, flag(true)),
+    row("train.precision", Words(Precision::WORDS), word("f32")),
+    row("train.recompute", Words(Recompute::WORDS), word("none")),
+    row("train.loss_scale", PowerOfTwo(24), count(1 << 16)),
+    row("train.loss_scale_window", Integer(1, 1 << 24), count(2000)),
+    row("observe.entropy", Flag, flag(true)),
+    row("observe.entropy_every", Integer(1, U32), count(100)),
+    row("observe.slopes_every", Integer(1, U32), count(100)),
+    row("observe.layers", Flag, flag(true)),
+    row("observe.layers_every", Integer(1, U32), count(100)),
+    row("observe.sample_every", Integer(1, U32), count(10)),
+    row("observe.tensorboard", Flag, flag(true)),
+    row("observe.entropy_reference", Words(EntropyReference::WORDS), word("observed_max")),
 ];
-
-impl Otherwise {
-    /// What counts in a family.
-    pub fn of(&self, family: Option<&str>) -> &Self {
-        match self {
-            Self::OfFamily(gpt2, gpt_neox) => {
-                if family == Some(Family::GptNeox.word()) {
-                    gpt_neox
-                } else {
-                    gpt2
-                }
-            }
-            other => other,
-        }
-    }
-}
 
 /// The row of a full key.
 pub(super) fn find(key: &str) -> Option<&'static Row> {
@@ -189,7 +179,9 @@ impl Accepts {
             }
             (Self::Flag, Value::Flag(_)) => (true, ""),
             (Self::Text, Value::Text(text)) => (!text.trim().is_empty(), "empty text"),
-            (Self::Words(words), Value::Text(word)) => (words.contains(&word.as_str()), "unknown word"),
+            (Self::Words(words), Value::Text(text)) => {
+                (words.iter().any(|word| word.word == text), "unknown word")
+            }
             _ => (false, "wrong type"),
         };
         if fits { Ok(()) } else { Err(otherwise) }
@@ -203,9 +195,8 @@ impl Accepts {
             Self::Number(span) => span.would_do().to_owned(),
             Self::Flag => "true or false".to_owned(),
             Self::Text => "a text that is not empty".to_owned(),
-            Self::Words([word]) => format!("\"{word}\" (the only value so far)"),
             Self::Words(words) => {
-                let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+                let quoted: Vec<String> = words.iter().map(|word| format!("\"{}\"", word.word)).collect();
                 quoted.join(" or ")
             }
         }

@@ -5,11 +5,11 @@ use std::rc::Rc;
 
 use toml::de::{DeTable, DeValue};
 
-use super::Accumulation;
 use super::schema::{self, Accepts, Otherwise, ROWS, Row, TABLES};
 use super::source::Source;
 use super::unknown;
 use super::value::Value;
+use super::{Accumulation, Family};
 use crate::fault::{Fault, Kind, Result};
 
 const ACCUMULATION: &str = "train.accumulation";
@@ -173,7 +173,7 @@ impl Sheet {
             accepts.check(value).map_err(|what| {
                 let near = match (accepts, value) {
                     (Accepts::Words(words), Value::Text(word)) => {
-                        unknown::nearest(word, words.iter().copied())
+                        unknown::nearest(word, words.iter().map(|word| word.word))
                     }
                     _ => None,
                 };
@@ -184,8 +184,14 @@ impl Sheet {
                     .remedy(format_args!("{near}{} would do", accepts.would_do()))
             })?;
         }
+        let family = match self.get("model.family").map(|entry| &entry.value) {
+            Some(Value::Text(word)) => Family::find(word),
+            _ => None,
+        };
+        let family = family.unwrap_or(Family::GPT2);
+        let default = |row: &Row| family.default_of(row.key).map_or(row.otherwise, Otherwise::Is);
         let is_missing =
-            |row: &&Row| matches!(row.otherwise, Otherwise::Required) && self.get(row.key).is_none();
+            |row: &&Row| matches!(default(row), Otherwise::Required) && self.get(row.key).is_none();
         let missing: Vec<String> = ROWS
             .iter()
             .filter(is_missing)
@@ -197,17 +203,10 @@ impl Sheet {
                 .remedy(format_args!("add {}", missing.join(", "))));
         }
         for row in ROWS {
-            let family = self.get("model.family").and_then(|entry| match &entry.value {
-                Value::Text(word) => Some(word.as_str()),
-                _ => None,
-            });
-            let value = match *row.otherwise.of(family) {
+            let value = match default(row) {
                 _ if self.get(row.key).is_some() => continue,
-                Otherwise::Required | Otherwise::Absent | Otherwise::OfFamily(..) => continue,
-                Otherwise::Integer(number) => Value::Integer(number),
-                Otherwise::Number(number) => Value::Float(number),
-                Otherwise::Flag(flag) => Value::Flag(flag),
-                Otherwise::Word(word) => Value::Text(word.to_owned()),
+                Otherwise::Required | Otherwise::Absent => continue,
+                Otherwise::Is(setting) => Value::from(setting),
                 Otherwise::Times(factor, of) => match self.get(of).map(|entry| &entry.value) {
                     Some(Value::Integer(number)) => Value::Integer(factor * number),
                     _ => continue,

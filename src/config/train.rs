@@ -2,14 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::choice::choice;
+use crate::model::pass::{Accumulation, Precision, Recompute};
+use crate::words::choice;
 
 choice! {
     /// The order in which training chunks are taken.
     Order {
-        /// A permutation of all chunks, drawn anew from `train.seed` for each pass.
+        /// a permutation of all chunks, drawn anew from `train.seed` for each pass
         Shuffle = "shuffle",
-        /// As they stand in the file.
+        /// as they stand in the file
         Sequential = "sequential",
     }
 }
@@ -17,74 +18,35 @@ choice! {
 choice! {
     /// Which AdamW.
     Optimizer {
-        /// The one of transformers: ε is not bias-corrected, and the decay acts on the already moved parameter.
+        /// transformers' AdamW: ε is not bias-corrected, and the decay acts on the already moved parameter
         AdamwHf = "adamw_hf",
-        /// The one of PyTorch: ε beside the bias-corrected root, the decay comes first.
+        /// PyTorch's AdamW: ε beside the bias-corrected root, and the decay comes first
         Adamw = "adamw",
-    }
-}
-
-choice! {
-    /// What the loss of a step with several micro-batches is.
-    Accumulation {
-        /// The mean over all targets of the step, as in one larger batch.
-        Mean = "mean",
-        /// The mean over micro-batches of the mean over their own targets, as the original's trainer has it.
-        MeanOfMeans = "mean_of_means",
     }
 }
 
 choice! {
     /// What to do when the loss or a gradient is not finite.
     OnNonfinite {
-        /// Stop before the update and keep the last good checkpoint.
+        /// stop before the update and keep the last good checkpoint
         Stop = "stop",
-        /// Leave this update out and go on.
+        /// leave this update out and go on; a note says so where 20 steps in a row are
         Skip = "skip",
-        /// Update all the same, and record it: for runs whose instability is the subject.
+        /// update all the same, and record it, for runs whose instability is the subject; the last checkpoint with finite
+        /// numbers is kept beside the newest
         Record = "record",
-    }
-}
-
-choice! {
-    /// How numbers are stored.
-    Precision {
-        F32 = "f32",
-        /// f16 for what matrix products and attention read and write, f32 for all else: weights as they are trained
-        /// and saved, moments, sums, the residual stream, statistics, loss. The gradient is scaled to fit f16.
-        Mixed = "mixed",
-    }
-}
-
-choice! {
-    /// What the backward pass makes again instead of keeping it from the forward pass: time for memory. The bits stay
-    /// the same.
-    Recompute {
-        /// Everything is kept.
-        None = "none",
-        /// The result of the feed-forward network's activation.
-        Ffn = "ffn",
-        /// Everything inside a block; its input is kept.
-        Block = "block",
     }
 }
 
 choice! {
     /// The entropy that counts as the whole scale when heads are binned.
     EntropyReference {
-        /// The largest head entropy seen over the models compared, as the paper does.
+        /// the largest head entropy seen over the models compared, as the paper does
         ObservedMax = "observed_max",
-        /// (1/T)·Σ ln i: what uniform causal attention reaches.
+        /// (1/T)·Σ ln i: what uniform causal attention reaches
         CausalCeiling = "causal_ceiling",
-        /// ln T, which no causal head reaches.
+        /// ln T, which no causal head reaches
         LogContext = "log_context",
-    }
-}
-
-impl Accumulation {
-    /// What runs did that were begun before there was a choice. Of one micro-batch both are the same.
-    pub fn of_earlier_runs(micro_batches: i128) -> Self {
-        if micro_batches > 1 { Self::MeanOfMeans } else { Self::Mean }
     }
 }
 

@@ -5,6 +5,8 @@ use std::fmt;
 use serde_json::json;
 use toml::de::DeValue;
 
+use crate::model::family::Setting;
+
 /// What a key was given.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
@@ -33,6 +35,17 @@ impl Value {
             Self::Flag(flag) => json!(flag),
             Self::Text(text) => json!(text),
             Self::Other(_) => serde_json::Value::Null,
+        }
+    }
+}
+
+impl From<Setting> for Value {
+    fn from(setting: Setting) -> Self {
+        match setting {
+            Setting::Integer(number) => Self::Integer(number),
+            Setting::Number(number) => Self::Float(number),
+            Setting::Flag(flag) => Self::Flag(flag),
+            Setting::Word(word) => Self::Text(word.to_owned()),
         }
     }
 }

@@ -1,55 +1,69 @@
 //! The decoder, whatever its family: from tokens through its blocks to the loss, or to what comes next.
 
-use super::block::{Block, Cached, Normalize, Rows, remade_if, slope};
-use super::guidance::{loss_scale, losses};
-use super::naming::Naming;
-use super::{Pass, Reading, Recorded, names};
-use crate::config::{ModelConfig, Norm, Precision, Recompute, SlopeScope};
+use super::activate::declare_shared;
+use super::attention::{loss_scale, losses};
+use super::block::{Block, Cached, Rows, remade_if};
+use super::config::ModelConfig;
+use super::family::{Head, Positions};
+use super::normalize::Normalize;
+use super::pass::{Pass, Precision, Reading, Recompute};
+use super::site::Site;
+use super::{Recorded, names};
 use crate::ops::cross_entropy::Targets;
 use crate::ops::magnitudes::WITH_MEDIAN;
+use crate::ops::norms::Norm;
 use crate::tape::{DType, Tape, TensorId};
 
 /// A declared model.
 pub(super) struct Decoder {
     /// The token table.
-    pub tokens: TensorId,
-    /// The position table, where positions are learned; else they are rotary.
-    pub positions: Option<TensorId>,
-    pub blocks: Vec<Block>,
-    /// Attention and feed-forward network stand beside each other, not one behind the other.
-    pub parallel: bool,
-    pub final_norm: Normalize,
+    tokens: TensorId,
+    /// The position table, where positions are learned.
+    positions: Option<TensorId>,
+    blocks: Vec<Block>,
+    final_norm: Normalize,
     /// The matrix that has a row for each token, as the head reads it.
-    pub head: TensorId,
+    head: TensorId,
 }
 
 impl Decoder {
-    /// Declares what every family has between its embedding and its head.
-    pub fn inside(
-        tape: &mut Tape,
-        config: &ModelConfig,
-        precision: Precision,
-        naming: &Naming,
-    ) -> (Vec<Block>, Normalize) {
-        let one = config.activation_function.learns() && config.slope_scope == SlopeScope::Shared;
-        let shared = one.then(|| {
-            let slope = slope(config).watched(names::SLOPES, 0..1, 0..config.n_layer);
-            tape.declare_parameter(naming.shared_slope, &[1], slope)
-        });
-        let block = |layer| Block::declare(tape, config, precision, (naming, layer), shared);
+    /// Declares the parameters in the order of the family's Hugging Face file.
+    pub fn declare(tape: &mut Tape, config: &ModelConfig, precision: Precision) -> Self {
+        let family = config.family;
+        let mut site = Site { tape, config, precision, layer: None };
+        let tokens = site.table(&format!("{}.weight", family.naming.tokens), config.vocab_size);
+        let tied = match family.head {
+            Head::Tied(_) => Some(site.operand(tokens)),
+            Head::Own(_) => None,
+        };
+        let positions = match family.positions {
+            Positions::Learned(name) => Some(site.table(name, config.n_positions)),
+            Positions::Rotary => None,
+        };
+        let shared = declare_shared(&mut site);
+        let block = |layer| {
+            let mut site = Site { tape: site.tape, config, precision, layer: Some(layer) };
+            Block::declare(&mut site, shared)
+        };
         let blocks = (0..config.n_layer).map(block).collect();
         let norm = match config.final_norm {
             true if config.norm == Norm::NONE => Norm::LAYER_NORM,
             true => config.norm,
             false => Norm::NONE,
         };
-        (blocks, Normalize::declare(tape, config, precision, norm, (naming.final_norm, None)))
+        let final_norm = Normalize::declare(&mut site, norm, family.naming.final_norm);
+        let head = tied.unwrap_or_else(|| {
+            let Head::Own(name) = family.head else { unreachable!("the head is tied or has a name") };
+            let head = site.table(name, config.vocab_size);
+            site.operand(head)
+        });
+        Self { tokens, positions, blocks, final_norm, head }
     }
 
     /// Records the loss on whole sequences, in training with its gradient.
     pub fn record(&self, mut tape: Tape, config: &ModelConfig, pass: &Pass) -> Recorded {
         let x = self.embed(&mut tape, config, pass);
-        let x = self.through(&mut tape, config, pass, x);
+        let x = self.through(&mut tape, pass, x);
         let loss = self.loss(&mut tape, pass, x);
         if pass.training {
             if pass.micro_batches == 1 {
@@ -73,8 +87,8 @@ impl Decoder {
             let position = tape.gather(positions, table);
             x = tape.add(x, position);
         }
-        for (layer, block) in self.blocks.iter().enumerate() {
-            x = self.forward(&mut tape, config, &Rows::Cached(&cached), (layer, block), x);
+        for block in &self.blocks {
+            x = block.forward(&mut tape, &Rows::Cached(&cached), x);
         }
         if reading.logits {
             tape.enter("head");
@@ -101,11 +115,11 @@ impl Decoder {
     }
 
     /// `x` after all blocks.
-    fn through(&self, tape: &mut Tape, config: &ModelConfig, pass: &Pass, mut x: TensorId) -> TensorId {
+    fn through(&self, tape: &mut Tape, pass: &Pass, mut x: TensorId) -> TensorId {
         for (layer, block) in self.blocks.iter().enumerate() {
             let again = pass.recompute == Recompute::Block;
             let rows = Rows::Sequences(pass);
-            x = remade_if(again, tape, |tape| self.forward(tape, config, &rows, (layer, block), x));
+            x = remade_if(again, tape, |tape| block.forward(tape, &rows, x));
             if pass.layers {
                 tape.observing(|tape| {
                     let residual = tape.observation(&names::residual(layer), &[WITH_MEDIAN]);
@@ -114,20 +128,6 @@ impl Decoder {
             }
         }
         x
-    }
-
-    fn forward(
-        &self,
-        tape: &mut Tape,
-        config: &ModelConfig,
-        rows: &Rows<'_>,
-        (layer, block): (usize, &Block),
-        x: TensorId,
-    ) -> TensorId {
-        match self.parallel {
-            true => block.forward_in_parallel(tape, config, rows, layer, x),
-            false => block.forward(tape, config, rows, layer, x),
-        }
     }
 
     /// The head on the normalized `x`, and its loss.

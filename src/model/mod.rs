@@ -1,45 +1,30 @@
-//! Decoder families as tape code, forward only, and how their parameters start.
+//! Decoders as tape code, forward only, and how their parameters start.
+//!
+//! A model is made of parts, and each kind of part is a table of plain data and recording functions: [`family`],
+//! [`network`], [`join`], and in `ops/` norms and activations. `block.rs` and `decoder.rs` put together whatever rows a
+//! [`ModelConfig`] picks, and name none of them.
 
+mod activate;
+mod attention;
 mod block;
+pub mod config;
 mod decoder;
-mod gpt2;
-mod gpt_neox;
-mod guidance;
+pub mod family;
 mod initial;
-mod naming;
+pub mod join;
+pub mod network;
+mod normalize;
+pub mod pass;
+mod site;
 
+pub use config::ModelConfig;
 pub use initial::initial_values;
-pub use naming::{Naming, THRESHOLDS};
+pub use pass::{Pass, Reading};
 
 use decoder::Decoder;
+use pass::Precision;
 
-use crate::config::{Accumulation, Family, ModelConfig, Precision, Recompute};
 use crate::tape::{Decays, Declaration, Tape, TensorId};
-
-/// What a micro-batch looks like and what is recorded for it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pass {
-    /// Sequences.
-    pub batch: usize,
-    /// Tokens of a sequence.
-    pub sequence: usize,
-    /// Micro-batches of a step; observations are averaged over them.
-    pub micro_batches: usize,
-    /// Whether what is summed over rows is summed over a step, or averaged over its micro-batches.
-    pub accumulation: Accumulation,
-    /// Forward and backward with dropout, or forward alone without.
-    pub training: bool,
-    /// Measure the entropy of every head.
-    pub entropy: bool,
-    /// Look at what the layers hold, in replays where that is wanted.
-    pub layers: bool,
-    /// The largest piece of logits, in bytes.
-    pub piece_bytes: u64,
-    /// What the backward pass makes again.
-    pub recompute: Recompute,
-    /// With mixed precision, products and attention work on f16 copies of the matrices and f16 activations.
-    pub precision: Precision,
-}
 
 /// Names of the tensors the host fills and reads; every tape of a run shares them.
 pub mod names {
@@ -118,33 +103,14 @@ pub struct Recorded {
 /// Records a model for one kind of pass.
 pub fn record(config: &ModelConfig, pass: &Pass) -> Recorded {
     let mut tape = Tape::new();
-    declare(&mut tape, config, pass.precision).record(tape, config, pass)
+    Decoder::declare(&mut tape, config, pass.precision).record(tape, config, pass)
 }
 
-/// Declares the parameters of the family.
-fn declare(tape: &mut Tape, config: &ModelConfig, precision: Precision) -> Decoder {
-    match config.family {
-        Family::Gpt2 => gpt2::declare(tape, config, precision),
-        Family::GptNeox => gpt_neox::declare(tape, config, precision),
-    }
-}
-
-/// A pass that reads tokens for generation: over what each layer's cache holds, forward alone, in f32.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Reading {
-    /// Tokens of one pass. Rows that are not needed have [`crate::ops::gather::NO_ROW`] as token and position.
-    pub rows: usize,
-    /// Work out what the row leads to; of a single row alone.
-    pub logits: bool,
-    /// The largest piece of the head, in bytes.
-    pub piece_bytes: u64,
-}
-
-/// Records a model for such a pass. Inputs are [`names::TOKENS`] and [`names::POSITIONS`], observations
+/// Records a model for a pass that reads tokens for generation. Inputs are [`names::TOKENS`] and [`names::POSITIONS`], observations
 /// [`names::LOGITS`] and each layer's [`names::cache`].
 pub fn record_reading(config: &ModelConfig, reading: &Reading) -> Tape {
     let mut tape = Tape::new();
-    declare(&mut tape, config, Precision::F32).record_reading(tape, config, reading)
+    Decoder::declare(&mut tape, config, Precision::F32).record_reading(tape, config, reading)
 }
 
 /// A trained tensor.
@@ -167,10 +133,10 @@ impl Parameter {
 }
 
 /// The trained tensors of a model, in the order of the Hugging Face file. Slopes decay if `decay_slopes`. In mixed precision
-/// matrices and the head have copies, which in GPT-2 is the token table as well.
+/// matrices and the head have copies; a tied head is the token table.
 pub fn parameters(config: &ModelConfig, decay_slopes: bool, precision: Precision) -> Vec<Parameter> {
     let mut tape = Tape::new();
-    declare(&mut tape, config, precision);
+    Decoder::declare(&mut tape, config, precision);
     let describe = |id: TensorId| {
         let info = tape.info(id);
         let declared = info.declaration.as_deref().expect("a parameter is declared").clone();

@@ -5,7 +5,6 @@
 pub mod case;
 mod element;
 pub mod norms;
-pub mod part;
 mod random;
 mod team;
 mod unroll;

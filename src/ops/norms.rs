@@ -1,13 +1,15 @@
-//! The normalizations that there are. One is a row here and an op of its own: the configuration, the help, the model, the
-//! names of runs take it from there.
+//! The table of normalizations. A norm is a row here and an op of its own. The configuration, its documentation, the model
+//! and the names of runs read the table.
 
-use super::part::{Part, Pick, words};
 use crate::tape::{DType, Tape, TensorId};
+use crate::words::{Pick, table};
 
 /// What the program knows of a normalization of rows.
 pub struct Normalization {
     /// What `model.norm` calls it.
     pub word: &'static str,
+    /// What it is, in one line of Markdown.
+    pub about: &'static str,
     /// What it adds to a configuration's name: `LN` for SM+LN+G.
     pub label: &'static str,
     /// The vectors that it learns, as wide as a row: what stands behind the norm's name, and the value they start at.
@@ -25,23 +27,17 @@ pub type Norm = Pick<Normalization>;
 const ALL: &[Normalization] = &[
     Normalization {
         word: "layer_norm",
+        about: "(x − mean)/√(variance + ε)·γ + β, of each row",
         label: "LN",
         parameters: &[("weight", 1.0), ("bias", 0.0)],
         record: Some(|tape, x, vectors, epsilon, result| {
             tape.layer_norm(x, (vectors[0], vectors[1]), epsilon, result)
         }),
     },
-    Normalization { word: "none", label: "", parameters: &[], record: None },
+    Normalization { word: "none", about: "no normalization", label: "", parameters: &[], record: None },
 ];
 
-impl Part for Normalization {
-    const ALL: &'static [Self] = ALL;
-    const WORDS: &'static [&'static str] = words!(ALL);
-
-    fn word(&self) -> &'static str {
-        self.word
-    }
-}
+table!(Normalization, ALL);
 
 impl Norm {
     pub const LAYER_NORM: Self = Self::at(0);

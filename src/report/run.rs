@@ -7,9 +7,10 @@ use clap::ValueEnum;
 use serde::Deserialize;
 
 use super::stats::Reference;
-use crate::config::{Accumulation, Config};
+use crate::config::{Accumulation, Config, FeedForward};
 use crate::data::DataSeal;
 use crate::fault::{Fault, Kind, Result};
+use crate::model::join;
 use crate::observe::record::{
     Attention, EntropyThresholds, Eval, Extent, FfnScales, Layers, Nonfinite, Record, Slopes, Step,
 };
@@ -337,14 +338,11 @@ fn configuration_name(config: &toml::Table) -> Option<String> {
         }
         _ => {}
     }
-    let fused = model.get("ffn").and_then(toml::Value::as_str) == Some("fused");
-    match (is_on("ffn_scaling"), fused) {
-        (false, false) => {}
-        (scaled, fused) => {
-            let [scaled, fused] =
-                [(scaled, "Sc"), (fused, "Fu")].map(|(is, word)| if is { word } else { "" });
-            name.push_str(&format!("+{scaled}{fused}FFN"));
-        }
+    let join = if is_on("ffn_scaling") { &join::SCALED } else { &join::PLAIN };
+    let network = model.get("ffn").and_then(toml::Value::as_str).and_then(FeedForward::find);
+    let ffn = format!("{}{}", join.label, network.map_or("", |network| network.label));
+    if !ffn.is_empty() {
+        name.push_str(&format!("+{ffn}FFN"));
     }
     let regularized = model.get("entropy_regularization").and_then(number).is_some_and(|lambda| lambda > 0.0);
     Some(if regularized { format!("EReg({name})") } else { name })

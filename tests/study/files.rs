@@ -120,7 +120,7 @@ fn the_entropy_guided_study_is_of_the_small_ones_size() {
         assert_eq!(model.regularizes_entropy(), name.contains("_ereg"), "{name}");
         assert_eq!(model.learnable_temperature, name.contains("_t"), "{name}");
         assert_eq!(model.ffn_scaling, name.contains("_sc"), "{name}");
-        assert_eq!(model.ffn == FeedForward::Fused, name.contains("fuffn"), "{name}");
+        assert_eq!(model.ffn == FeedForward::FUSED, name.contains("fuffn"), "{name}");
         if name.contains("_ereg") {
             assert_eq!(model.entropy_penalty == EntropyPenalty::HeadMean, name.contains("head"), "{name}");
         }
@@ -162,12 +162,12 @@ fn the_other_studies_are_the_same_at_other_sizes() {
         let (name, size) = run.configuration.rsplit_once('-').unwrap();
         assert_eq!(run.baseline, format!("sm_ln_g-{size}"), "{name}");
         if let Some(length) = size.strip_prefix("pythia70m_") {
-            assert_eq!((model.family, model.bias, model.embd_pdrop), (Family::GptNeox, Bias::All, 0.0));
-            assert_eq!((model.n_layer, model.n_head, model.n_embd, model.inner()), (6, 8, 512, 2048));
+            assert_eq!((model.family, model.bias, model.embd_pdrop), (Family::GPT_NEOX, Bias::All, 0.0));
+            assert_eq!((model.n_layer, model.n_head, model.n_embd, model.n_inner), (6, 8, 512, 2048));
             assert_eq!(train.sequence_length.to_string(), length);
             continue;
         }
-        assert_eq!((model.family, model.n_layer.to_string()), (Family::Gpt2, size.to_owned()));
+        assert_eq!((model.family, model.n_layer.to_string()), (Family::GPT2, size.to_owned()));
         assert_eq!((model.n_head, model.n_embd, model.embd_pdrop), (12, 768, 0.1));
     }
     let count = |name: &str| {

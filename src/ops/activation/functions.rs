@@ -1,13 +1,15 @@
-//! The activation functions that there are. A function is a row here, and its WGSL a file in `shaders/activation`: the
-//! configuration, the help, the model, the names of runs and all checks take it from there.
+//! The table of activation functions. A function is a row here and a WGSL file in `shaders/activation`. The configuration,
+//! its documentation, the model, the names of runs and all checks read the table.
 
-use crate::ops::part::{Part, Pick, words};
+use crate::words::{Pick, table};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI, PI};
 
 /// What the program knows of an activation function f(x, p).
 pub struct Function {
     /// What `model.activation_function` calls it.
     pub word: &'static str,
+    /// What it is, in one line of Markdown.
+    pub about: &'static str,
     /// What it adds to a configuration's name: `R` for SM+R. Empty where nothing is computed.
     pub label: &'static str,
     /// WGSL of `value(x, p)`, of `derivative(x, p)` by x and, where p is learned, of `derivative_p(x, p)`; `None` for the
@@ -38,6 +40,7 @@ pub const FUNCTIONS: &[Function] = &[
     // x·Φ(x), Φ(x) = ½(1 + erf(x/√2))
     Function {
         word: "gelu",
+        about: "x·Φ(x), exactly",
         label: "G",
         wgsl: Some(include_str!("../../../shaders/activation/gelu.wgsl")),
         value: |x, _| x * below(x),
@@ -48,6 +51,7 @@ pub const FUNCTIONS: &[Function] = &[
     // GPT-2's own: ½x(1 + tanh u), u = √(2/π)(x + 0.044715x³)
     Function {
         word: "gelu_new",
+        about: "GPT-2's own, by tanh",
         label: "G",
         wgsl: Some(include_str!("../../../shaders/activation/gelu_new.wgsl")),
         value: |x, _| x * below_by_tanh(x),
@@ -60,6 +64,7 @@ pub const FUNCTIONS: &[Function] = &[
     },
     Function {
         word: "relu",
+        about: "max(x, 0)",
         label: "R",
         wgsl: Some(include_str!("../../../shaders/activation/relu.wgsl")),
         // Not max, which would turn NaN into 0.
@@ -69,9 +74,16 @@ pub const FUNCTIONS: &[Function] = &[
         flops: 1,
     },
     // p·x below zero
-    Function { word: "leaky_relu", label: "LeakyR", parameter: Parameter::Fixed, ..LEAKY },
+    Function {
+        word: "leaky_relu",
+        about: "x, and `leaky_slope`·x below zero",
+        label: "LeakyR",
+        parameter: Parameter::Fixed,
+        ..LEAKY
+    },
     Function {
         word: "learnable_lrelu",
+        about: "the same with a slope that is learned",
         label: "LearnableR",
         parameter: Parameter::Learned(|x, _| if x < 0.0 { x } else { 0.0 }),
         ..LEAKY
@@ -79,6 +91,7 @@ pub const FUNCTIONS: &[Function] = &[
     // The two matrices follow each other: the paper's "SM+LN" and "SM".
     Function {
         word: "none",
+        about: "no activation: the paper's SM+LN and SM",
         label: "",
         wgsl: None,
         value: |x, _| x,
@@ -90,6 +103,7 @@ pub const FUNCTIONS: &[Function] = &[
 
 const LEAKY: Function = Function {
     word: "",
+    about: "",
     label: "",
     wgsl: Some(include_str!("../../../shaders/activation/leaky_relu.wgsl")),
     value: |x, p| if x >= 0.0 { x } else { p * x },
@@ -111,14 +125,7 @@ fn below_by_tanh(x: f64) -> f64 {
 /// One of them, as a configuration picks it.
 pub type Activation = Pick<Function>;
 
-impl Part for Function {
-    const ALL: &'static [Self] = FUNCTIONS;
-    const WORDS: &'static [&'static str] = words!(FUNCTIONS);
-
-    fn word(&self) -> &'static str {
-        self.word
-    }
-}
+table!(Function, FUNCTIONS);
 
 impl Function {
     /// Whether nothing is computed.

@@ -4,13 +4,8 @@ use std::collections::BTreeMap;
 
 use super::layout::{Entry, Form, ModelTensors};
 use super::tensor_file::TensorFile;
-use crate::config::Family;
 use crate::fault::{Fault, Kind, Result};
-use crate::model::THRESHOLDS;
-
-/// The output matrix, left out of the file or equal to [`TOKEN_EMBEDDING`] where the head is tied to it.
-const HEAD: &str = "lm_head.weight";
-const TOKEN_EMBEDDING: &str = "wte.weight";
+use crate::model::family::{Family, Head, Positions, THRESHOLDS};
 
 /// One parameter of the model, and the tensors of the file whose columns, side by side, make it up: one, where the
 /// entry's form is not the model's. The file can have columns more than the parameter: they are zeros.
@@ -70,9 +65,12 @@ pub(super) fn fit(file: &mut TensorFile, layout: &ModelTensors, may_lack: bool) 
             parameters.push(Parameter { entry: entry.clone(), parts });
         }
     }
-    let head = if layout.family() == Some(Family::Gpt2) { there.remove(HEAD) } else { None };
-    if let Some(head) = head {
-        let embedding = parameters.iter().find(|p| without_prefix(&p.entry.name, layout) == TOKEN_EMBEDDING);
+    // A tied head is left out of the file, or equal to the token table.
+    if let Some((family, Head::Tied(name))) = layout.family().map(|family| (family, family.head))
+        && let Some(head) = there.remove(name)
+    {
+        let tokens = format!("{}.weight", family.naming.tokens);
+        let embedding = parameters.iter().find(|p| p.entry.name == tokens);
         if let Some([embedding]) = embedding.map(|p| p.parts.as_slice()) {
             check_tied(file, &head, &embedding.name, &mut problems)?;
         }
@@ -92,14 +90,9 @@ fn without_prefix<'a>(name: &'a str, layout: &ModelTensors) -> &'a str {
 /// Older files of transformers carry constants of the architecture as buffers: the causal mask, the frequencies of
 /// rotary positions.
 fn is_constant(key: &str, layout: &ModelTensors) -> bool {
-    let (blocks, names): (_, &[&str]) = match layout.family() {
-        Some(Family::Gpt2) => ("h.", &[".attn.bias", ".attn.masked_bias"]),
-        Some(Family::GptNeox) => {
-            ("layers.", &[".attention.bias", ".attention.masked_bias", ".attention.rotary_emb.inv_freq"])
-        }
-        None => return false,
-    };
-    key.starts_with(blocks) && names.iter().any(|name| key.ends_with(name))
+    let Some(family) = layout.family() else { return false };
+    let blocks = without_prefix(family.naming.blocks, layout);
+    key.starts_with(blocks) && family.files.constants.iter().any(|name| key.ends_with(name))
 }
 
 /// The tensors of the file that make up `entry`: the one of its name, or query/key and value apart.
@@ -111,8 +104,10 @@ fn take_parts(
     problems: &mut Problems,
 ) -> Vec<Part> {
     let key = without_prefix(&entry.name, layout);
-    let apart = |name: &str| key.replace(".attn.c_attn.", &format!(".attn.{name}."));
-    let (qk, v) = (apart("qk_attn"), apart("v_attn"));
+    let [qk, v] = match layout.family().and_then(|family| family.files.apart) {
+        Some((whole, parts)) => parts.map(|part| key.replace(whole, part)),
+        None => [key, key].map(str::to_owned),
+    };
     let columns = entry.columns();
     let is_apart =
         qk != key && !there.contains_key(key) && (there.contains_key(&qk) || there.contains_key(&v));
@@ -225,7 +220,8 @@ impl Problems {
         }
         let mut found = counts.join(", ");
         // The remedy stands before the list: after a hundred lines nobody would see it.
-        let positions = if layout.family() == Some(Family::GptNeox) { "" } else { "n_positions, " };
+        let rotary = |family: Family| family.positions == Positions::Rotary;
+        let positions = if layout.family().is_some_and(rotary) { "" } else { "n_positions, " };
         let keys = format!("n_layer, n_embd, {positions}vocab_size, norm and bias");
         found.push_str(&format!(" (see {keys} under [model]):"));
         for (lines, _, word) in kinds {

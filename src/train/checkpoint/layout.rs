@@ -3,12 +3,12 @@
 //! The names are those of Hugging Face's files of the family on both sides. The file can hold more than the model: where
 //! the model has no bias, or one for query and key alone, the file still has the whole bias, zeros included.
 //!
-//! GPT-2's files hold matrices as the model does, [in, out]. Those of GPT-NeoX hold them as PyTorch's `Linear`, [out,
-//! in], and query, key and value of one head after another.
+//! How the files of a family hold matrices is in the family's row: as the model does, [in, out], or as PyTorch's `Linear`,
+//! [out, in], with query, key and value of one head after another.
 
 use super::tensors::Spec;
-use crate::config::Family;
 use crate::model::Parameter;
+use crate::model::family::{Family, Matrices};
 use crate::tape::Filed;
 
 /// How a tensor lies in the file.
@@ -109,11 +109,7 @@ impl ModelTensors {
 
     /// The prefix of the family's language model over its decoder, which files of the bare decoder leave out.
     pub fn prefix(&self) -> &'static str {
-        match self.family {
-            Some(Family::Gpt2) => "transformer.",
-            Some(Family::GptNeox) => "gpt_neox.",
-            None => "",
-        }
+        self.family.map_or("", |family| family.files.prefix)
     }
 
     /// What is in the file, in its order.
@@ -131,8 +127,7 @@ impl ModelTensors {
 fn entries(family: Family, parameter: &Parameter) -> Vec<Entry> {
     let added = parameter.declared.added;
     let own = Entry { added, ..Entry::whole(&parameter.name, parameter.shape.clone()) };
-    // GPT-2's files have everything as the model does.
-    let turned = family == Family::GptNeox;
+    let turned = family.files.matrices == Matrices::OutInByHead;
     let packed = |heads: Option<usize>| heads.filter(|_| turned).map_or(Form::Plain, Form::Heads);
     match parameter.declared.filed {
         Filed::Plain => vec![own],

@@ -5,28 +5,20 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::choice::choice;
+use super::family::Family;
+use super::network::FeedForward;
 use crate::ops::activation::Activation;
 use crate::ops::norms::Norm;
-
-choice! {
-    /// The architecture.
-    Family {
-        /// Decoder with learned positions, pre-norm blocks and a head tied to the token embedding.
-        Gpt2 = "gpt2",
-        /// Decoder with rotary positions, attention and feed-forward network in parallel, and a head of its own: Pythia.
-        GptNeox = "gpt_neox",
-    }
-}
+use crate::words::choice;
 
 choice! {
     /// Who shares a learnable slope.
     SlopeScope {
-        /// Each block stores `n_layer` slopes and uses the entry of its own layer (the original's "per_layer").
+        /// each block stores `n_layer` slopes and uses the entry of its own layer (the original's "per_layer")
         PerLayer = "per_layer",
-        /// Each block stores and uses one slope of its own (what the original calls "global").
+        /// each block stores and uses one slope of its own (what the original calls "global")
         PerBlock = "per_block",
-        /// One slope for the whole model.
+        /// one slope for the whole model
         Shared = "shared",
     }
 }
@@ -34,34 +26,25 @@ choice! {
 choice! {
     /// Which of the block's matrices have a trained bias.
     Bias {
-        /// Query and key alone, as the original.
+        /// query and key alone, as the original
         QueryKey = "query_key",
-        /// Query, key, value, attention output and both feed-forward matrices, as GPT-2.
+        /// query, key, value, attention output and the feed-forward matrices, as GPT-2
         All = "all",
+        /// no biases
         None = "none",
     }
 }
 
 choice! {
-    /// The feed-forward network of a block.
-    FeedForward {
-        /// Two matrices with the activation between them.
-        Standard = "standard",
-        /// One matrix `n_embd` × `n_embd` in place of both: what they are without an activation (arXiv 2501.03489).
-        Fused = "fused",
-    }
-}
-
-choice! {
-    /// What the entropy regularizer holds against a head's threshold. Deviations count squared, beyond the margin.
+    /// What the entropy regularizer compares with a head's threshold. Deviations count squared, beyond the margin.
     EntropyPenalty {
-        /// Each row's entropy; the sum over all rows of a step, as in the code of arXiv 2501.03489. With
-        /// `train.accumulation = "mean_of_means"` the mean over micro-batches of the sum over their rows.
+        /// each row's entropy, summed over all rows of a step, as in the code of arXiv 2501.03489 (with
+        /// `train.accumulation = "mean_of_means"`, of a micro-batch)
         RowSum = "row_sum",
-        /// Each row's entropy; the mean over the rows, so that the batch's size does not matter.
+        /// each row's entropy, averaged over the rows, so that the batch's size does not matter
         RowMean = "row_mean",
-        /// The head's mean entropy over a micro-batch, as in the paper's algorithm. Its square is not that of the mean
-        /// over a step, so several micro-batches need `train.accumulation = "mean_of_means"`.
+        /// the head's mean entropy over a micro-batch, as in the paper's algorithm. Its square is not that of the mean over a
+        /// step, so several micro-batches need `train.accumulation = "mean_of_means"`
         HeadMean = "head_mean",
     }
 }
@@ -136,16 +119,6 @@ impl ModelConfig {
     /// Columns at the start of each query and key head that rotary positions turn.
     pub fn rotary_columns(&self) -> usize {
         self.rotary_pct.map_or(0, |share| (self.head_dim() as f64 * share) as usize)
-    }
-
-    /// Width inside the feed-forward network.
-    pub fn inner(&self) -> usize {
-        self.n_inner
-    }
-
-    /// Units inside the feed-forward network; a fused one has none.
-    pub fn units(&self) -> usize {
-        if self.ffn == FeedForward::Fused { 0 } else { self.n_inner }
     }
 
     /// Whether attention entropy is part of what is trained for.

@@ -1,0 +1,85 @@
+//! Attention of a block: queries, keys and values of the normalized residual stream, their positions and temperatures,
+//! the attention itself, and what is read or trained of its entropy.
+
+mod regularizer;
+mod temperature;
+
+pub(super) use regularizer::{loss_scale, losses};
+
+use super::block::Rows;
+use super::family::Positions;
+use super::names;
+use super::site::{Linear, Matrix, Site};
+use crate::tape::{Declaration, Start, Tape, TensorId};
+use regularizer::Regularizer;
+use temperature::Temperature;
+
+/// A declared attention.
+pub(super) struct Attention {
+    heads: usize,
+    /// Columns at the start of each query and key head that rotary positions turn.
+    rotary: Option<usize>,
+    packed: Linear,
+    temperature: Temperature,
+    regularizer: Regularizer,
+    /// The matrix that ends in the residual stream.
+    pub last: Linear,
+}
+
+/// What entropy-guided training adds to a block: weight decay leaves it alone, as in the code behind arXiv 2501.03489, and
+/// a weight file may lack it.
+fn guiding(start: f64) -> Declaration {
+    Declaration::new(Start::Constant(start)).undecayed().added()
+}
+
+impl Attention {
+    pub fn declare(site: &mut Site<'_>) -> Self {
+        let (width, heads) = (site.config.n_embd, site.config.n_head);
+        let rotary = site.config.family.positions == Positions::Rotary;
+        Self {
+            heads,
+            rotary: rotary.then(|| site.config.rotary_columns()),
+            packed: site
+                .linear("attention.qkv", Matrix { heads: Some(heads), ..Matrix::new(width, 3 * width) }),
+            temperature: Temperature::declare(site),
+            regularizer: Regularizer::declare(site),
+            last: site.linear("attention.out", Matrix::ending(width, width)),
+        }
+    }
+
+    /// Queries, keys and values of the normalized `x`, turned by their positions where these are rotary.
+    pub fn open(&self, tape: &mut Tape, rows: &Rows<'_>, x: TensorId) -> TensorId {
+        let qkv = self.packed.apply(tape, x);
+        match (self.rotary, rows) {
+            (None, _) => {}
+            (Some(columns), Rows::Sequences(pass)) => tape.rotary(qkv, self.heads, pass.sequence, columns),
+            (Some(columns), Rows::Cached(cached)) => {
+                tape.rotary_at(qkv, self.heads, (cached.positions, cached.context), columns);
+            }
+        }
+        qkv
+    }
+
+    /// What the last matrix reads: the heads' values, weighted.
+    pub fn close(&self, tape: &mut Tape, rows: &Rows<'_>, layer: usize, qkv: TensorId) -> TensorId {
+        let qkv = self.temperature.apply(tape, qkv, rows);
+        match rows {
+            Rows::Sequences(pass) => {
+                let entropies = pass.entropy || self.regularizer.wants_entropy(pass);
+                let heads = tape.attention(qkv, self.heads, pass.sequence, entropies);
+                self.regularizer.apply(tape, pass, layer, heads.entropy);
+                if let (true, Some(entropy)) = (pass.entropy, heads.entropy) {
+                    let mean = tape.observation(&names::head_entropy(layer), &[self.heads]);
+                    let nonfinite = tape.observation(&names::nonfinite(layer), &[self.heads]);
+                    tape.head_entropy(entropy, mean, nonfinite, 1.0 / pass.micro_batches as f32);
+                }
+                heads.output
+            }
+            Rows::Cached(cached) => {
+                let (_, packed) = tape.shape(qkv).as_matrix();
+                let cache = tape.observation(&names::cache(layer), &[cached.context, packed / 3 * 2]);
+                tape.cached_attention(qkv, cached.positions, cache, self.heads)
+            }
+        }
+    }
+}

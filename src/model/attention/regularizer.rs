@@ -1,0 +1,82 @@
+//! The entropy regularizer of attention (arXiv 2501.03489), and what it adds to the loss of a whole model.
+
+use super::guiding;
+use crate::model::config::{EntropyPenalty, ModelConfig};
+use crate::model::family::THRESHOLDS;
+use crate::model::names;
+use crate::model::pass::{Accumulation, Pass, Precision};
+use crate::model::site::Site;
+use crate::ops::entropy_penalty::{self, Of};
+use crate::tape::{DType, Tape, TensorId};
+
+/// The thresholds [n_head] of one attention with what its entropies cost, or nothing.
+pub(super) struct Regularizer(Option<(TensorId, Cost)>);
+
+/// What the entropies of a head cost.
+struct Cost {
+    penalty: EntropyPenalty,
+    margin: f64,
+    /// λ, and the heads of the model that share it.
+    weight: f64,
+    heads: f64,
+}
+
+impl Regularizer {
+    /// Declares the thresholds where there is a regularizer.
+    pub fn declare(site: &mut Site<'_>) -> Self {
+        let (config, layer) = (site.config, site.block());
+        let name = format!("{}.{THRESHOLDS}", site.name("attention"));
+        Self(config.regularizes_entropy().then(|| {
+            let threshold = guiding(config.entropy_threshold_init);
+            let threshold = threshold.watched(names::ENTROPY_THRESHOLDS, 0..config.n_head, layer..layer + 1);
+            let cost = Cost {
+                penalty: config.entropy_penalty,
+                margin: config.entropy_margin,
+                weight: config.entropy_regularization,
+                heads: (config.n_layer * config.n_head) as f64,
+            };
+            (site.declare(&name, &[config.n_head], threshold), cost)
+        }))
+    }
+
+    /// Whether attention must give its entropies.
+    pub fn wants_entropy(&self, pass: &Pass) -> bool {
+        self.0.is_some() && pass.training
+    }
+
+    /// Records what the entropies of `layer` cost; nothing where nothing is trained.
+    pub fn apply(&self, tape: &mut Tape, pass: &Pass, layer: usize, entropy: Option<TensorId>) {
+        let (Some((threshold, cost)), Some(entropy), true) = (&self.0, entropy, pass.training) else {
+            return;
+        };
+        // A sum over the rows of a step is the sum over its micro-batches; every mean is averaged over them.
+        let sums = cost.penalty == EntropyPenalty::RowSum && pass.accumulation == Accumulation::Mean;
+        let micro_batches = if sums { 1.0 } else { pass.micro_batches as f64 };
+        let op = entropy_penalty::EntropyPenalty {
+            of: match cost.penalty {
+                EntropyPenalty::RowSum => Of::RowSum,
+                EntropyPenalty::RowMean => Of::RowMean,
+                EntropyPenalty::HeadMean => Of::HeadMean,
+            },
+            margin: cost.margin,
+            weight: cost.weight / (cost.heads * micro_batches),
+        };
+        let heads = tape.shape(*threshold).elements();
+        let penalty = tape.observation(&names::entropy_penalty(layer), &[heads]);
+        let scaling = loss_scale(tape, pass.precision);
+        tape.entropy_penalty(op, (entropy, *threshold), penalty, scaling);
+    }
+}
+
+/// What the gradient of a whole model starts from: the cross-entropy, and the entropy penalty of each layer.
+pub(in crate::model) fn losses(tape: &Tape, config: &ModelConfig, cross_entropy: TensorId) -> Vec<TensorId> {
+    let penalties = (0..config.n_layer).filter_map(|layer| tape.find(&names::entropy_penalty(layer)));
+    [cross_entropy].into_iter().chain(penalties).collect()
+}
+
+/// The loss scale's state, in mixed precision.
+pub(in crate::model) fn loss_scale(tape: &mut Tape, precision: Precision) -> Option<TensorId> {
+    let declared = tape.find(names::SCALING);
+    (precision == Precision::Mixed)
+        .then(|| declared.unwrap_or_else(|| tape.input(names::SCALING, &[4], DType::F32)))
+}

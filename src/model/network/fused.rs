@@ -1,0 +1,13 @@
+//! ffn(x) = x·W + b: what two matrices without an activation between them are (arXiv 2501.03489).
+
+use super::Form;
+
+pub(super) const FUSED: Form = Form {
+    word: "fused",
+    about: "one matrix `n_embd` × `n_embd`, where `activation_function` is `\"none\"`",
+    label: "Fu",
+    units: false,
+    declare: |_| Vec::new(),
+    open: |_, _, x| x,
+    close: |_, _, opened| opened,
+};

@@ -1,0 +1,80 @@
+//! What is recorded of a model, and for what: training, evaluation, generation.
+
+use crate::words::choice;
+
+choice! {
+    /// What the loss of a step with several micro-batches is.
+    Accumulation {
+        /// the mean over all targets of the step, as in one larger batch
+        Mean = "mean",
+        /// the mean over micro-batches of the mean over their own targets, as the original's trainer has it
+        MeanOfMeans = "mean_of_means",
+    }
+}
+
+choice! {
+    /// How numbers are stored.
+    Precision {
+        /// every number in 32 bits
+        F32 = "f32",
+        /// f16 for what matrix products and attention read and write; f32 for all else: weights as they are trained and
+        /// saved, moments, sums, the residual stream, statistics, loss. Refused on devices without 16-bit floats
+        Mixed = "mixed",
+    }
+}
+
+choice! {
+    /// What the backward pass makes again instead of keeping it from the forward pass: time for memory. The bits stay
+    /// the same.
+    Recompute {
+        /// everything is kept
+        None = "none",
+        /// the result of the feed-forward network's activation
+        Ffn = "ffn",
+        /// everything inside a block; its input is kept
+        Block = "block",
+    }
+}
+
+impl Accumulation {
+    /// What runs did that were begun before there was a choice. Of one micro-batch both are the same.
+    pub fn of_earlier_runs(micro_batches: i128) -> Self {
+        if micro_batches > 1 { Self::MeanOfMeans } else { Self::Mean }
+    }
+}
+
+/// What a micro-batch looks like and what is recorded for it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pass {
+    /// Sequences.
+    pub batch: usize,
+    /// Tokens of a sequence.
+    pub sequence: usize,
+    /// Micro-batches of a step; observations are averaged over them.
+    pub micro_batches: usize,
+    /// Whether what is summed over rows is summed over a step, or averaged over its micro-batches.
+    pub accumulation: Accumulation,
+    /// Forward and backward with dropout, or forward alone without.
+    pub training: bool,
+    /// Measure the entropy of every head.
+    pub entropy: bool,
+    /// Look at what the layers hold, in replays where that is wanted.
+    pub layers: bool,
+    /// The largest piece of logits, in bytes.
+    pub piece_bytes: u64,
+    /// What the backward pass makes again.
+    pub recompute: Recompute,
+    /// With mixed precision, products and attention work on f16 copies of the matrices and f16 activations.
+    pub precision: Precision,
+}
+
+/// A pass that reads tokens for generation: over what each layer's cache holds, forward alone, in f32.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading {
+    /// Tokens of one pass. Rows that are not needed have [`crate::ops::gather::NO_ROW`] as token and position.
+    pub rows: usize,
+    /// Work out what the row leads to; of a single row alone.
+    pub logits: bool,
+    /// The largest piece of the head, in bytes.
+    pub piece_bytes: u64,
+}

@@ -1,0 +1,118 @@
+//! Where parameters are declared: what every declaration of a block needs, and a matrix with its bias.
+
+use super::config::{Bias, ModelConfig};
+use super::pass::Precision;
+use crate::tape::{DType, Declaration, Filed, Start, Tape, TensorId};
+
+/// A block of a model, or what surrounds the blocks, as its parameters are declared.
+pub(super) struct Site<'a> {
+    pub tape: &'a mut Tape,
+    pub config: &'a ModelConfig,
+    pub precision: Precision,
+    /// `None` outside the blocks.
+    pub layer: Option<usize>,
+}
+
+/// The matrix of a linear map [from, to].
+pub(super) struct Matrix {
+    pub from: usize,
+    pub to: usize,
+    /// How many heads' queries, keys and values are its columns, if they are.
+    pub heads: Option<usize>,
+    /// It ends in the residual stream.
+    pub ends: bool,
+}
+
+/// A matrix with its bias, if it has one.
+pub(super) struct Linear {
+    weight: TensorId,
+    bias: Option<TensorId>,
+}
+
+impl Precision {
+    /// The element type of what products read: matrices, and the results of norms.
+    pub(super) fn operands(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Mixed => DType::F16,
+        }
+    }
+}
+
+impl Site<'_> {
+    /// The block of this site.
+    pub fn block(&self) -> usize {
+        self.layer.expect("only parts of a block ask for it")
+    }
+
+    /// The family's name of a part of the block.
+    pub fn name(&self, part: &'static str) -> String {
+        self.config.family.naming.in_block(self.block(), part)
+    }
+
+    /// Declares a parameter of the site.
+    pub fn declare(&mut self, name: &str, dims: &[usize], declaration: Declaration) -> TensorId {
+        self.tape.declare_parameter(name, dims, Declaration { block: self.layer, ..declaration })
+    }
+
+    /// Declares a table that has a row for each token or position.
+    pub fn table(&mut self, name: &str, rows: usize) -> TensorId {
+        let start = Start::Normal { spread: self.config.initializer_range };
+        self.declare(name, &[rows, self.config.n_embd], Declaration::new(start))
+    }
+
+    /// What products read of a matrix: itself, or its f16 copy.
+    pub fn operand(&mut self, matrix: TensorId) -> TensorId {
+        match self.precision {
+            Precision::F32 => matrix,
+            Precision::Mixed => self.tape.half_copy(matrix),
+        }
+    }
+
+    /// Declares the matrix of a part of the block, and the bias that `model.bias` gives it.
+    pub fn linear(&mut self, part: &'static str, matrix: Matrix) -> Linear {
+        let Matrix { from, to, heads, ends } = matrix;
+        let (name, config) = (self.name(part), self.config);
+        let biased = match config.bias {
+            Bias::All => to,
+            Bias::QueryKey if heads.is_some() => 2 * config.n_embd,
+            Bias::QueryKey | Bias::None => 0,
+        };
+        let scaled = ends && config.scale_residual_projections;
+        let scale = if scaled { (2.0 * config.n_layer as f64).sqrt() } else { 1.0 };
+        let start = Start::Normal { spread: config.initializer_range / scale };
+        let weight = Declaration::new(start).filed(Filed::Matrix { heads, lacks_bias: biased == 0 });
+        let weight = self.declare(&format!("{name}.weight"), &[from, to], weight);
+        let weight = self.operand(weight);
+        let bias = (biased > 0).then(|| {
+            let bias = Declaration::new(Start::Constant(0.0)).undecayed();
+            let bias = bias.filed(Filed::Bias { heads, columns: to });
+            self.declare(&format!("{name}.bias"), &[biased], bias)
+        });
+        Linear { weight, bias }
+    }
+}
+
+impl Matrix {
+    /// One that neither makes queries, keys and values nor ends in the residual stream.
+    pub fn new(from: usize, to: usize) -> Self {
+        Self { from, to, heads: None, ends: false }
+    }
+
+    /// One that ends in the residual stream.
+    pub fn ending(from: usize, to: usize) -> Self {
+        Self { ends: true, ..Self::new(from, to) }
+    }
+}
+
+impl Linear {
+    /// `x · W + b`.
+    pub fn apply(&self, tape: &mut Tape, x: TensorId) -> TensorId {
+        tape.linear(x, self.weight, self.bias)
+    }
+
+    /// `residual + x · W + b`.
+    pub fn apply_onto(&self, tape: &mut Tape, residual: TensorId, x: TensorId) -> TensorId {
+        tape.linear_onto(residual, x, self.weight, self.bias)
+    }
+}
