@@ -1,5 +1,5 @@
-//! Intel's compiler in Mesa holds every kernel that a GPU is given against bounds: no default spills a register. A stub of
-//! the kernel's driver pretends the GPUs.
+//! Intel's compiler in Mesa compiles every kernel that a GPU is given: no default spills a register, and no variant of attention. A
+//! stub of the kernel's driver pretends the GPUs.
 #![cfg(target_os = "linux")]
 
 #[path = "../mesa/mod.rs"]
@@ -96,7 +96,12 @@ fn asked(platform: &str, folder: &Path) -> Answer {
     let status = Command::new(root().join(".ci/on-intel"))
         .arg(platform)
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "no_default_spills_and_the_table_is_as_committed", "--ignored", "--nocapture"])
+        .args([
+            "--exact",
+            "neither_defaults_nor_attention_spill_and_the_table_is_as_committed",
+            "--ignored",
+            "--nocapture",
+        ])
         .env(ANSWER, &path)
         .status();
     assert!(status.unwrap().success(), "{platform}: `make intel` brings Intel's compiler");
@@ -127,13 +132,13 @@ fn table(answers: &[Answer]) -> String {
         let spilling = |said: &&&Said| said.figures.as_ref().is_ok_and(|figures| spills(figures) > 0);
         write!(
             text,
-            "\n## {platform}\n\nNone of {} defaults of all models and cases spills a register, and {} of {} other variants \
-             of GPT-2 and of attention.\n\n\
+            "\n## {platform}\n\nNone of {} defaults of all models and cases spills a register, and no variant of attention; of {} \
+             other variants of GPT-2 and of attention {} do, all of products.\n\n\
              | kernel | lanes | live registers | spilled | instructions | sends | cycles | workgroup memory |\n\
              | --- | --- | --- | --- | --- | --- | --- | --- |\n",
             defaults.len(),
-            variants.iter().filter(spilling).count(),
-            variants.len()
+            variants.len(),
+            variants.iter().filter(spilling).count()
         )
         .unwrap();
         let mut rows: Vec<String> = Vec::new();
@@ -162,7 +167,7 @@ fn table(answers: &[Answer]) -> String {
 
 #[test]
 #[ignore = "takes minutes, and what `make intel` brings"]
-fn no_default_spills_and_the_table_is_as_committed() {
+fn neither_defaults_nor_attention_spill_and_the_table_is_as_committed() {
     if let Some(path) = std::env::var_os(ANSWER) {
         std::fs::write(path, serde_json::to_vec(&answer()).unwrap()).unwrap();
         return;
@@ -174,7 +179,10 @@ fn no_default_spills_and_the_table_is_as_committed() {
         for said in &answer.kernels {
             match &said.figures {
                 Err(error) => complaints.push(format!("{platform}: {}: {error}", said.who)),
-                Ok(figures) if spills(figures) > 0 && said.default => {
+                // Some products lose less to a spilled register than to smaller tiles: the tuner's clock decides.
+                Ok(figures)
+                    if spills(figures) > 0 && (said.default || said.who.contains("of `attention")) =>
+                {
                     complaints.push(format!("{platform}: {}: {figures:?}", said.who));
                 }
                 Ok(figures) if spills(figures) > 0 => {

@@ -34,22 +34,7 @@ const VECTOR: usize = 16;
 impl Blocks {
     /// The variants of a device; the first is the default.
     pub fn all(layout: &Layout, device: &Traits) -> Vec<Self> {
-        // Lanes, across, rows, keys, each. A wide head's sums are shared by more lanes of a row.
-        let shapes: &[[usize; 5]] = match layout.width / 4 {
-            ..=4 => &[[64, 4, 4, 4, 1], [64, 4, 2, 4, 1], [128, 8, 4, 4, 1], [64, 8, 2, 2, 1]],
-            5..=7 => &[[128, 8, 4, 4, 1], [64, 8, 4, 2, 1], [128, 8, 2, 4, 2], [64, 8, 2, 2, 1]],
-            8..=24 => {
-                &[[128, 8, 4, 4, 1], [256, 8, 2, 4, 1], [64, 8, 4, 2, 1], [128, 8, 2, 4, 2], [64, 8, 2, 2, 1]]
-            }
-            _ => &[
-                [128, 16, 4, 2, 1],
-                [256, 16, 2, 2, 1],
-                [128, 8, 2, 4, 2],
-                [128, 16, 2, 2, 1],
-                [64, 8, 2, 2, 1],
-            ],
-        };
-        let of = |&[lanes, across, rows, keys, each]: &[usize; 5]| Self {
+        let blocks = |&[lanes, across, rows, keys, each]: &[usize; 5]| Self {
             lanes,
             across,
             rows,
@@ -57,12 +42,7 @@ impl Blocks {
             each,
             memory: 0,
         };
-        let mut all: Vec<Self> = shapes.iter().map(of).collect();
-        if device.vendor == Vendor::Intel {
-            let light = of(&light(layout.width / 4));
-            all.retain(|blocks| *blocks != light);
-            all.insert(0, light);
-        }
+        let mut all: Vec<Self> = shapes(device.vendor, layout.width / 4).iter().map(blocks).collect();
         all.retain(|blocks| blocks.lanes <= device.max_invocations as usize);
         if device.workgroup_memory as usize >= NEEDED {
             all.push(Self { memory: MUCH, ..all[0] });
@@ -205,15 +185,34 @@ impl Blocks {
     }
 }
 
-/// The default on Intel's GPUs, of which a lane has 128 registers at most, and of which the compiler keeps more of a loop in
-/// registers than AMD's does: those that `tests/intel` saw not to spill.
-fn light(columns: usize) -> [usize; 5] {
-    match columns {
-        ..=4 => [64, 4, 2, 4, 1],
-        5..=7 => [64, 8, 2, 2, 1],
-        8 => [256, 8, 2, 4, 1],
-        9..=32 => [256, 16, 2, 2, 1],
-        _ => [256, 16, 1, 1, 1],
+/// Lanes, across, rows, keys, each of the variants for heads of so many vec4s. More lanes share the sums of a wide head's row.
+///
+/// Intel's GPUs have 128 registers for a lane at most, and their compiler keeps more of a loop in registers than AMD's does. They are
+/// given only what `tests/intel` saw not to spill.
+fn shapes(vendor: Vendor, columns: usize) -> &'static [[usize; 5]] {
+    match (vendor, columns) {
+        (Vendor::Intel, ..=4) => &[[64, 4, 2, 4, 1], [64, 8, 2, 2, 1], [128, 8, 1, 4, 1], [128, 16, 2, 2, 1]],
+        (Vendor::Intel, 5..=7) => {
+            &[[64, 8, 2, 2, 1], [64, 4, 2, 4, 1], [128, 8, 1, 4, 1], [128, 16, 2, 2, 1]]
+        }
+        (Vendor::Intel, 8) => &[[256, 8, 2, 4, 1], [64, 8, 2, 2, 1], [128, 8, 2, 2, 1], [256, 16, 2, 2, 1]],
+        (Vendor::Intel, 9..=16) => {
+            &[[256, 16, 2, 2, 1], [128, 8, 2, 2, 1], [256, 8, 1, 4, 1], [128, 16, 2, 1, 1]]
+        }
+        (Vendor::Intel, 17..=24) => {
+            &[[256, 16, 2, 2, 1], [256, 8, 1, 4, 1], [128, 16, 2, 1, 1], [64, 8, 2, 1, 1]]
+        }
+        (Vendor::Intel, 25..=32) => &[[256, 16, 2, 2, 1], [256, 16, 1, 2, 1], [128, 16, 2, 1, 1]],
+        (Vendor::Intel, 33..=48) => &[[256, 16, 1, 1, 1], [128, 16, 2, 1, 1], [256, 8, 1, 4, 1]],
+        (Vendor::Intel, _) => &[[256, 16, 1, 1, 1]],
+        (_, ..=4) => &[[64, 4, 4, 4, 1], [64, 4, 2, 4, 1], [128, 8, 4, 4, 1], [64, 8, 2, 2, 1]],
+        (_, 5..=7) => &[[128, 8, 4, 4, 1], [64, 8, 4, 2, 1], [128, 8, 2, 4, 2], [64, 8, 2, 2, 1]],
+        (_, 8..=24) => {
+            &[[128, 8, 4, 4, 1], [256, 8, 2, 4, 1], [64, 8, 4, 2, 1], [128, 8, 2, 4, 2], [64, 8, 2, 2, 1]]
+        }
+        _ => {
+            &[[128, 16, 4, 2, 1], [256, 16, 2, 2, 1], [128, 8, 2, 4, 2], [128, 16, 2, 2, 1], [64, 8, 2, 2, 1]]
+        }
     }
 }
 
