@@ -1,5 +1,17 @@
 // y = f(x, p) element by element, dx = dy df/dx, and for a learned p: dp += sum of dy df/dp.
-// `value`, `derivative` and, for a learned p, `derivative_p` stand in a file of shaders/activation.
+//# flags images: x and dy are read as images
+//# flags half: x, y and their gradients are f16
+//# texts element: how those are stored
+//# texts narrow: the function that makes it of vec4<f32>
+//# texts texel: the format of an image of it
+//# flags learned: p is learned
+//# texts function: `value`, `derivative` and, for a learned p, `derivative_p`
+//# texts team: alone, subgroup or workgroup
+//# if half
+//# import shared/narrow
+//# end
+//# insert function
+//# import shared/team_$team
 
 override VECTORS: u32; // vec4 elements in x
 override P: f32; // a fixed p

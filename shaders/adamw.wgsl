@@ -1,7 +1,9 @@
 // One AdamW step over a window of the flat parameter arena. Parameters before DECAYED are decayed.
-//
-// A template: `//#` lines are carried out by src/ops/unroll.rs. With `images`, what is read comes as images: copies
-// made just before, which software drivers read many times faster than the buffers.
+//# flags images: what is read comes as images, copies made just before, which software drivers read many times faster
+//# flags half: some parameters have copies in f16
+//# if half
+//# import shared/narrow
+//# end
 
 override VECTORS: u32;     // vec4 elements of this window
 override DECAYED: u32;     // of these, the first so many decay

@@ -1,16 +1,28 @@
 // Causal attention, and the entropy of every row of it, in one pass over the keys; then its gradient in two; on software
 // drivers. GPUs have attention/blocks.wgsl. The T x T matrix is never held.
 //
-// A template: `//#` lines are carried out by src/ops/unroll.rs. One lane holds `rows` rows of one
+// One lane holds `rows` rows of one
 // side (forward and query_gradient: queries; key_gradient: keys) in registers and walks the other side in
 // tiles. Two ways to hand a row of the tile to every lane:
-//   shuffle   the workgroup is one subgroup; each lane loads one row, the others read its registers
-//   (else)    the tile lies in workgroup memory
-// Flags: forward | query_gradient | key_gradient; shuffle; images (inputs are read as images); entropy; guided (a gradient
-// arrives at the entropy as well); held (the lane's own rows stay in registers; otherwise they are read again for every
-// few keys).
-// Numbers: columns (vec4s of a head's row), lanes, rows, keys (rows of the tile taken at once), tile.
-// Texts: element, how qkv, output and their gradients are stored, and narrow, what turns vec4<f32> into it; texel.
+// - shuffle: the workgroup is one subgroup; each lane loads one row, the others read its registers;
+// - else the tile lies in workgroup memory.
+//# flags forward query_gradient key_gradient: the one entry point
+//# flags shuffle
+//# flags held: a lane's own rows stay in registers; else they are read again for every few keys
+//# flags images: inputs are read as images
+//# flags half: qkv, output and their gradients are f16
+//# flags entropy: the entropy is written as well
+//# flags guided: a gradient arrives at the entropy as well
+//# numbers columns: vec4s of a head's row
+//# numbers lanes rows
+//# numbers keys: rows of the tile that are taken at once
+//# numbers tile: rows of the other side
+//# texts element: how qkv, output and their gradients are stored
+//# texts narrow: the function that makes it of vec4<f32>
+//# texts texel: the format of an image of it
+//# if half
+//# import shared/narrow
+//# end
 
 //# if shuffle
 enable subgroups;

@@ -1,6 +1,8 @@
 // Attention of new rows over a cache of keys and values: `append` puts the rows' keys and values into the cache, `attend`
 // walks it. A workgroup, which is one team, has one head of one row: its lanes share the keys for the scores, then the
 // columns of the values.
+//# texts team: subgroup or workgroup
+//# import shared/team_$team
 
 override ROWS: u32; // new rows, R
 override HEADS: u32; // H

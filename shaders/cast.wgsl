@@ -1,4 +1,6 @@
 // y = x in f16, four elements at a time. Buffers are padded to whole vectors, so the last one needs no mask.
+//# flags images: x is read as an image
+//# import shared/narrow
 
 override VECTORS: u32; // vec4 elements in each buffer
 

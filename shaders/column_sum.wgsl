@@ -1,5 +1,13 @@
 // out[n] = Σ_rows x[row, n] (+ out[n]) over the first COLUMNS columns: sums of blocks of rows, then their sum. Or how
 // many of these x are not zero.
+//# flags images: x of whole vectors is read as an image
+//# flags half: x is f16
+//# flags nonzero: counts what is not zero
+//# texts element: how x is stored
+//# texts texel: the format of an image of it
+//# if half
+//# import shared/narrow
+//# end
 
 override ROWS: u32;
 override WIDTH: u32; // columns of x

@@ -1,6 +1,19 @@
 // Cross-entropy over a vocabulary that is walked in pieces: `update` folds one piece of logits into a running
 // log-sum-exp per row, `finish` turns it into the loss, `gradient` turns one piece of logits into its gradient.
 // A team of lanes shares a row; `finish` is one team in all. With `half` the gradient is f16 and carries the loss scale.
+//# flags update finish gradient: the one entry point
+//# flags images: logits are read as an image
+//# flags half: the gradient is f16
+//# numbers vector: elements of a Vector, 4 or 1
+//# texts team: alone, subgroup or workgroup
+//# texts stored: a Vector of the gradient
+//# texts narrow: the function that makes it of a Vector
+//# if half
+//# import shared/narrow
+//# import shared/scaling
+//# end
+//# import shared/team_$team
+//# import shared/vector$vector
 
 override ROWS: u32;    // token positions
 override COLUMNS: u32; // vocabulary entries of this piece

@@ -1,4 +1,5 @@
 // y = x / (1 - p) where a random word of the element is at least p 2^32, else 0.
+//# import shared/random
 
 override VECTORS: u32; // vec4 elements in x
 override THRESHOLD: u32; // p 2^32

@@ -1,6 +1,9 @@
 // x[i] = table[tokens[i]], plus positions[i mod SEQUENCE], and its adjoint. Only rows FIRST .. FIRST + COUNT of the table
 // are bound at a time; a table larger than one binding takes a dispatch for each window, and each touches the
 // tokens of its own window alone.
+//# flags positions: positions are added
+//# numbers vector: elements of a Vector, 4 or 1
+//# import shared/vector$vector
 
 override TOKENS: u32; // rows of x
 override WIDTH: u32; // vectors of a row

@@ -3,8 +3,11 @@
 //   penalty_h += WEIGHT * sum over rows of f(d), or WEIGHT * f(d of the mean);
 //   d_entropy = scale * WEIGHT * f'(d), or that / rows;  d_threshold_h (+)= -MOST * sum over rows of d_entropy.
 // One workgroup for each head. Each lane adds its rows in order, then the first lane adds the lanes in order.
-//
-// A template: `//#` lines are carried out by src/ops/unroll.rs. Flags: scaled (gradients carry a loss scale).
+//# flags scaled: gradients carry a loss scale
+//# import shared/finite
+//# if scaled
+//# import shared/scaling
+//# end
 
 override BATCH: u32; // B
 override HEADS: u32; // H

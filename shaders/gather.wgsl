@@ -1,6 +1,8 @@
 // out[i] = table[indices[i]], a row each; zeros for an index past the table. Only rows FIRST .. FIRST + COUNT of the table
 // are bound at a time; a table larger than one binding takes a dispatch for each window, and each writes the rows
 // of its own window alone. The window that begins the table also writes the zeros.
+//# numbers vector: elements of a Vector, 4 or 1
+//# import shared/vector$vector
 
 override ROWS: u32; // rows of out
 override WIDTH: u32; // vectors of a row

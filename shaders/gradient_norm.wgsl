@@ -1,7 +1,13 @@
 // The global gradient norm, the factor that clips it, and the gate that keeps a broken gradient from the
 // parameters. `squares` sums the squares of one stretch per team; `close` adds the stretches up.
-//
-// A template: `//#` lines are carried out by src/ops/unroll.rs.
+//# flags images: gradients are read as an image
+//# flags scaled: gradients carry a loss scale
+//# texts team: alone, subgroup or workgroup
+//# import shared/team_$team
+//# import shared/finite
+//# if scaled
+//# import shared/scaling
+//# end
 
 override VECTORS: u32;  // vec4 elements of this window of the gradients
 override EACH: u32;     // vectors of one stretch

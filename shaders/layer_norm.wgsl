@@ -1,9 +1,22 @@
 // y = (x - mean) * rstd * gamma + beta over rows, and its adjoint. A team of lanes shares a row.
 // With xhat = (x - mean) * rstd and g = dy * gamma:
 //   dx = rstd * (g - mean(g) - xhat * mean(g * xhat)),  dgamma += sum over rows of dy * xhat,  dbeta += of dy.
-// KEEP, the vectors of a row that a lane holds in registers, sizes arrays in functions: no override can, so the
-// recipe puts that one constant before this text. y and dy are stored in f32 or f16 (`stored`, `texel`; `narrow` turns
-// a Vector into the former), all else in f32.
+//# flags images: x, gamma, beta, dy and addend are read as images
+//# flags addend: dx is added to something
+//# flags half: y and dy are f16
+//# numbers keep: the vectors of a row that a lane holds in registers
+//# numbers vector: elements of a Vector, 4 or 1
+//# texts team: alone, subgroup or workgroup
+//# texts stored: a Vector of y and dy
+//# texts narrow: the function that makes it of a Vector
+//# texts texel: the format of an image of dy
+//# if half
+//# import shared/narrow
+//# end
+// Sizes arrays in functions, which no override can.
+const KEEP = ${keep}u;
+//# import shared/vector$vector
+//# import shared/team_$team
 
 override ROWS: u32;
 override WIDTH: u32; // vectors of a row

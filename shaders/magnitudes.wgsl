@@ -1,6 +1,7 @@
 // The norm, the largest and the median of the magnitudes of x. Magnitudes are ordered as their bits, which orders
 // finite ones by size and puts NaN above all. The median is found by one hexadecimal digit of its bits after the other,
 // the highest first: of the magnitudes that share the digits known so far, those with each next digit are counted.
+//# flags images: x is read as an image
 
 override ELEMENTS: u32; // in x, or this window of it; the last vector may hold fewer than four
 override PART: u32; // where this window's shares start

@@ -1,8 +1,28 @@
 // C[M, N] = A · B, where A is stored as [M, K] or [K, M], and B as [K, N] or [N, K].
 //
-// A template: `//#` lines are carried out by src/ops/unroll.rs; the text that stands where `//# insert` does is made in
-// src/ops/matmul/kernels.rs. Elements are read four at a time along the axis that is contiguous in memory. A and B
+// The text that stands where `//# insert` does is made in src/ops/matmul/kernels.rs. Elements are read four at a time along the axis that is contiguous in memory. A and B
 // are stored in f32 or f16, and so is C; sums are f32.
+//# flags a_image b_image addend_image: read as images
+//# flags a_whole b_whole c_whole: rows are whole vec4s
+//# flags a_transposed b_transposed: A is stored as [K, M], B as [N, K]
+//# flags a_turned b_turned: tiles are turned on their way
+//# flags a_deep b_deep: lines of tiles run along K
+//# flags bias addend accumulate: what is added
+//# flags rows tiled cooperative: the variant
+//# flags tiles: a variant with tiles
+//# flags shuffle: of rows; A is handed round by shuffles
+//# flags even: C is made of whole tiles
+//# flags split: K is split over workgroups
+//# flags sized: shows at which width of subgroups it ran
+//# flags half: there is f16 in a buffer
+//# texts operand result: how A and B, and how C are stored
+//# texts texel: the format of an image of A or B
+//# texts narrow1 narrow4: the functions that make C's elements of f32 and of vec4<f32>
+//# texts tile: sizes of the variant
+//# texts origins accumulators first puts next loads products stores: what is unrolled over a lane's elements
+//# if half
+//# import shared/narrow
+//# end
 
 //# if shuffle
 enable subgroups;

@@ -1,5 +1,13 @@
 // Rotary position embedding in place: the first columns of every query and key head are turned in pairs, a column and
 // that half of the turned stretch behind it. One lane turns some vectors of pairs.
+//# flags half: qkv is f16
+//# numbers vector: elements of a Vector, 4 or 1
+//# texts stored: a Vector of qkv
+//# texts narrow: the function that makes it of a Vector
+//# if half
+//# import shared/narrow
+//# end
+//# import shared/vector$vector
 
 override COUNT: u32; // vectors of pairs: rows · HEADS · PAIRS
 override PAIRS: u32; // vectors of the first half of a turned stretch

@@ -1,8 +1,16 @@
 // z = beta x + y / alpha, and its adjoint: dx = beta dz, dy = dz / alpha, d_beta (+)= sum of dz x,
 // d_alpha (+)= -(sum of dz y) / alpha^2. Four elements at a time.
-//
-// A template: `//#` lines are carried out by src/ops/unroll.rs. Flags: images (x, y and dz are read as images). Texts:
-// element, how y and dy are stored, and narrow, what turns vec4<f32> into it; texel. x, z and their gradients are f32.
+// x, z and their gradients are f32.
+//# flags images: x, y and dz are read as images
+//# flags half: y and dy are f16
+//# texts element: how those are stored
+//# texts narrow: the function that makes it of vec4<f32>
+//# texts texel: the format of an image of it
+//# texts team: alone, subgroup or workgroup
+//# if half
+//# import shared/narrow
+//# end
+//# import shared/team_$team
 
 override VECTORS: u32; // vec4 elements in x
 override COUNT: u32; // elements in x; the last vector may hold fewer than four

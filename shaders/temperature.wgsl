@@ -1,8 +1,13 @@
 // The queries of packed rows divided by a temperature for each head and position; keys and values as they are. And its
 // adjoint: the same on the gradient, and d_temperature (+)= -(sum over the batch of y_q . dy_q) / temperature.
-//
-// A template: `//#` lines are carried out by src/ops/unroll.rs. Flag: images (x, y and dy are read as images). Texts:
-// element, how rows are stored, and narrow, what turns vec4<f32> into it; texel.
+//# flags images: x and dy are read as images
+//# flags half: rows are f16
+//# texts element: how those are stored
+//# texts narrow: the function that makes it of vec4<f32>
+//# texts texel: the format of an image of it
+//# if half
+//# import shared/narrow
+//# end
 
 override VECTORS: u32; // vec4s of x
 override BATCH: u32; // B

@@ -204,7 +204,7 @@ fn the_checks_can_fail() {
     let checked = parse(text).unwrap();
     let bindings = [("x", Operand::Input(0)), ("y", Operand::Output(0))];
     let examined = |bindings: &[Binding], given: &[(&'static str, f64)]| {
-        let kernel = Kernel::new(&[], text, "copy", given);
+        let kernel = Kernel::new(text, "copy", given);
         let subject =
             Subject { kernel, bindings: bindings.to_vec(), who: String::new(), plain: true, default: true };
         examine(&subject, &checked)

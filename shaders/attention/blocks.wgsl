@@ -1,18 +1,29 @@
 // Causal attention, the entropy of every row of it, and its gradients, as products of blocks in workgroup memory.
 // What a lane keeps in registers does not grow with the width of a head but for its share of the sums.
 //
-// A template: `//#` lines are carried out by src/ops/unroll.rs. A workgroup holds ROWS rows of one side (forward and
+// A workgroup holds ROWS rows of one side (forward and
 // query_gradient: queries; key_gradient: keys) and walks the other side in blocks of KEYS rows. Its lanes stand in a
 // grid, `across` by `down`. A lane makes the scores of its rows (down, down + DOWN, ..) and its rows of the other side
 // (across, across + ACROSS, ..), and the sums of the same rows in its columns (across, across + ACROSS, ..). Both
 // factors of the scores pass through workgroup memory DEPTH columns at a time, the rows that are summed a section of
 // WIDE columns at a time. Rows there have an odd number of vec4s, so that lanes below one another meet other banks.
-// Flags: forward | query_gradient | key_gradient; entropy; guided (a gradient arrives at the entropy as well).
-// Numbers: columns (vec4s of a head's row), lanes, across, rows and keys (of a lane), depth, sections, each (vec4s of a
-// section that a lane sums), spare (vec4s of workgroup memory that nothing uses), four; fill, refill and broadfill
-// (vec4s that a lane puts into workgroup memory at a time: of this side, of the other, of a section).
-// Texts: element, how qkv, output and their gradients are stored, and narrow, what turns vec4<f32> into it; scores and
-// slopes (products of rows), from scores.wgsl; sums, from sums.wgsl.
+//# flags forward query_gradient key_gradient: the one entry point
+//# flags half: qkv, output and their gradients are f16
+//# flags entropy: the entropy is written as well
+//# flags guided: a gradient arrives at the entropy as well
+//# numbers columns: vec4s of a head's row
+//# numbers lanes across
+//# numbers rows keys: of a lane
+//# numbers depth sections
+//# numbers each: vec4s of a section that a lane sums
+//# numbers spare: vec4s of workgroup memory that nothing uses
+//# numbers four
+//# numbers fill refill broadfill: vec4s that a lane puts into workgroup memory at a time, of this side, of the other, of a section
+//# texts element: how qkv, output and their gradients are stored
+//# texts narrow: the function that makes it of vec4<f32>
+//# if half
+//# import shared/narrow
+//# end
 
 override HEADS: u32; // H
 override SEQUENCE: u32; // T
@@ -196,7 +207,11 @@ fn key_gradient(
         var s_${r}_$j = 0.0;
         //# end
         //# end
-        //# insert scores
+        //# if key_gradient
+        //# import attention/scores with sum = s, mine = k_at, theirs = q_at
+        //# else
+        //# import attention/scores with sum = s, mine = q_at, theirs = k_at
+        //# end
 
         //# if forward
         //# for r in rows
@@ -241,7 +256,9 @@ fn key_gradient(
         //# end
         //# end
         //# end
-        //# insert sums
+        //# for s in sections
+        //# import attention/sums with sum = x, weight = s, theirs = v_at
+        //# end
         //# else
 
         // Gradients of the probabilities, then of the scores.
@@ -250,7 +267,11 @@ fn key_gradient(
         var p_${r}_$j = 0.0;
         //# end
         //# end
-        //# insert slopes
+        //# if key_gradient
+        //# import attention/scores with sum = p, mine = v_at, theirs = g_at
+        //# else
+        //# import attention/scores with sum = p, mine = g_at, theirs = v_at
+        //# end
         //# for j in keys
         {
             let at_$j = block + across + ${j}u * ACROSS;
@@ -286,7 +307,18 @@ fn key_gradient(
             //# end
         }
         //# end
-        //# insert sums
+        //# if key_gradient
+        //# for s in sections
+        //# import attention/sums with sum = y, weight = p, theirs = g_at
+        //# end
+        //# for s in sections
+        //# import attention/sums with sum = x, weight = s, theirs = q_at
+        //# end
+        //# else
+        //# for s in sections
+        //# import attention/sums with sum = x, weight = s, theirs = k_at
+        //# end
+        //# end
         //# end
     }
 

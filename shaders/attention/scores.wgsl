@@ -1,8 +1,8 @@
 // Adds the product of each of the lane's rows and each of its rows of the other side to a register: a part of
 // blocks.wgsl.
-//
-// A template: `//#` lines are carried out by src/ops/unroll.rs. Numbers: those of blocks.wgsl.
-// Texts: sum, the registers' name; mine and theirs, the functions that read rows of this side and the other.
+//# numbers rows keys fill refill: as in blocks.wgsl
+//# texts sum: the registers' name
+//# texts mine theirs: the functions that read rows of this side and of the other
 for (var chunk = 0u; chunk < COLUMNS; chunk += DEPTH) {
     // Everything is asked for before anything is waited for.
     let place = min(chunk + lane % DEPTH, COLUMNS - 1u);

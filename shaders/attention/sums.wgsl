@@ -1,18 +1,21 @@
 // Adds one section of the other side's rows, weighted, to the sums of the lane's rows: a part of blocks.wgsl.
-//
-// A template: `//#` lines are carried out by src/ops/unroll.rs.
-// Flags: first (of the sections: the weights become known to all lanes); free (a barrier stands before this already).
-// Numbers: those of blocks.wgsl; s, the section.
-// Texts: sum and weight, names of registers; theirs, the function that reads the other side's rows.
+// The first section makes the weights known to all lanes.
+//# flags forward: a barrier stands before the first section already
+//# numbers rows keys each four broadfill: as in blocks.wgsl
+//# numbers s: the section
+//# texts sum weight: names of registers
+//# texts theirs: the function that reads rows of the other side
 {
     //# for t in broadfill
     let other_$t = ${theirs}(at, block + lane / WIDE + ${t}u * (LANES / WIDE), min(${s}u * WIDE + lane % WIDE, COLUMNS - 1u));
     //# end
-    //# if free
+    //# if s
+    workgroupBarrier();
+    //# else
+    //# if forward
     //# else
     workgroupBarrier();
     //# end
-    //# if first
     //# for r in rows
     //# for j in keys
     own[(down + ${r}u * DOWN) * WEIGHTS + across * ${keys}u / 4u][across * ${keys}u % 4u + ${j}u] = ${weight}_${r}_$j;

@@ -1,7 +1,7 @@
 // Causal attention in f16, the entropy of every row of it, and its gradients, on a device's matrix units, which multiply
 // fragments of SIDE x SIDE in f16 and add in f32.
 //
-// A template: `//#` lines are carried out by src/ops/unroll.rs. A workgroup holds ROWS rows of one side (forward and
+// A workgroup holds ROWS rows of one side (forward and
 // query_gradient: queries; key_gradient: keys) and walks the other side in blocks of KEYS rows, which lie in workgroup
 // memory. Subgroups stand in a grid, `down` by `across`: one holds HIGH rows of this side in their EACH columns as
 // fragments, so it makes a part of the scores, over these columns, and the sums of its rows in them. So all of its
@@ -17,13 +17,29 @@
 // LARGEST. Only then the sums so far are multiplied, through workgroup memory: in a walk this happens a few times.
 // To find lse in a first walk and the sums in a second would cost another product in three, and need no such powers;
 // to keep the sums in workgroup memory, their bytes four times for each block.
-//
-// Flags: forward | query_gradient | key_gradient; entropy; guided (a gradient arrives at the entropy as well); whole (the
-// fragments have no columns past the head's); even (all lanes put in as many vec4s); sized (shows at which width of subgroups it ran).
-// Numbers: columns (vec4s of a head's row), side, lanes (of a subgroup), down, across, high (fragments of rows of a
-// subgroup), each (fragments of columns of one), keys (fragments of a block's rows), team (lanes of a row), turns (to put
-// a team's numbers together), subgroups, rows (of a team), cells (vec4s of a row of scores that a lane has), refill (vec4s that a
-// lane puts into workgroup memory at a time), four.
+//# flags forward query_gradient key_gradient: the one entry point
+//# flags entropy: the entropy is written as well
+//# flags guided: a gradient arrives at the entropy as well
+//# flags whole: the fragments have no columns past the head's
+//# flags even: all lanes put in as many vec4s
+//# flags sized: shows at which width of subgroups it ran
+//# numbers columns: vec4s of a head's row
+//# numbers side: of a fragment
+//# numbers lanes: of a subgroup
+//# numbers down across
+//# numbers high each: fragments of rows of a subgroup, and of columns
+//# numbers keys: fragments of a block's rows
+//# numbers team: lanes of a row
+//# numbers turns: to put a team's numbers together
+//# numbers subgroups
+//# numbers rows: of a team
+//# numbers cells: vec4s of a row of scores that a lane has
+//# numbers refill: vec4s that a lane puts into workgroup memory at a time
+//# numbers four
+//# texts own_left own_right: load this side's rows as fragments, made of own.wgsl
+//# texts rescale: multiplies the sums, made of rescale.wgsl
+//# texts stores_x stores_y: store the sums, made of stores.wgsl
+//# import shared/narrow
 
 enable subgroups;
 enable wgpu_cooperative_matrix;
@@ -58,7 +74,7 @@ const ROOM = 4.0; // FORWARD * e^ROOM = 55,909 is below 65,504, the largest f16
 const PROBABILITY = 16384.0; // times a probability
 const LARGEST = 32768.0;
 
-//# insert rows
+//# import attention/units/rows
 
 //# if sized
 // At how many lanes of a subgroup each invocation ran: before this is relied upon a device is asked.
@@ -175,7 +191,7 @@ fn key_gradient(
         var s_${h}_$w = coop_mat${side}x${side}<f32, C>();
         //# end
         //# end
-        //# insert scores
+        //# import attention/units/products with mine = a
         workgroupBarrier();
         //# for r in rows
         //# for c in cells
@@ -244,7 +260,7 @@ fn key_gradient(
         s_${h}_$w = coop_mat${side}x${side}<f32, C>();
         //# end
         //# end
-        //# insert slopes
+        //# import attention/units/products with mine = b
         workgroupBarrier();
         //# for t in refill
         //# if key_gradient
@@ -292,7 +308,7 @@ fn key_gradient(
         //# end
         //# if key_gradient
         workgroupBarrier();
-        //# insert totals_y
+        //# import attention/units/sums with sum = y
         workgroupBarrier();
         //# end
         //# for t in refill
@@ -344,7 +360,7 @@ fn key_gradient(
         if growing > 0u {
             //# insert rescale
         }
-        //# insert totals_x
+        //# import attention/units/sums with sum = x
     }
 
     // What a row's sums are to be multiplied with.

@@ -1,6 +1,6 @@
 // As many multiply-adds as a device can do: independent chains in registers, no memory but one result a lane.
-//
-// A template: `//#` lines are carried out by src/ops/unroll.rs.
+//# flags half: in f16
+//# numbers chains unrolled
 
 //# if half
 enable f16;

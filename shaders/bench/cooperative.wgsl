@@ -1,6 +1,7 @@
 // As many multiply-adds as a device's matrix units can do: independent chains of fragments in registers.
-//
-// A template: `//#` lines are carried out by src/ops/unroll.rs.
+//# numbers side: of a fragment
+//# numbers lanes: of a subgroup
+//# numbers chains
 enable f16;
 enable wgpu_cooperative_matrix;
 

@@ -1,6 +1,7 @@
-// Asks the driver how many lanes a subgroup has in a workgroup of WIDTH invocations. With `heavy` the workgroup is one
-// subgroup, as those of the kernels that shuffle are, a lane holds as many registers as theirs do, and is handed values by
-// the others: a driver may choose another width for such a kernel.
+// Asks the driver how many lanes a subgroup has in a workgroup of WIDTH invocations.
+//# flags heavy: as the kernels that shuffle are, for which a driver may choose another width: the workgroup is one subgroup
+//# numbers sums: what a heavy lane holds in registers
+//# numbers lanes: of a heavy workgroup
 
 enable subgroups;
 

@@ -114,7 +114,7 @@ pub fn arithmetic_kernel(half: bool, chains: usize, turns: usize) -> (Kernel, us
         &[("chains", chains), ("unrolled", UNROLLED)],
         &[("half", half)],
     );
-    (Kernel::new(&[], &text, "arithmetic", &[("TURNS", turns as f64)]), 2 * 4 * chains * UNROLLED)
+    (Kernel::new(text, "arithmetic", &[("TURNS", turns as f64)]), 2 * 4 * chains * UNROLLED)
 }
 
 fn best_arithmetic(gpu: &Gpu, half: bool) -> Result<f64> {
@@ -137,7 +137,7 @@ fn best_arithmetic(gpu: &Gpu, half: bool) -> Result<f64> {
 pub fn cooperative_kernel(side: usize, lanes: usize, chains: usize, turns: usize) -> (Kernel, usize) {
     let text = include_str!("../../shaders/bench/cooperative.wgsl");
     let text = unrolled(text, &[("chains", chains), ("side", side), ("lanes", lanes)], &[]);
-    (Kernel::new(&[], &text, "cooperative", &[("TURNS", turns as f64)]), 2 * chains * side * side * side)
+    (Kernel::new(text, "cooperative", &[("TURNS", turns as f64)]), 2 * chains * side * side * side)
 }
 
 fn best_cooperative(gpu: &Gpu) -> Result<f64> {
@@ -159,7 +159,7 @@ fn best_cooperative(gpu: &Gpu) -> Result<f64> {
 pub fn copy_kernel(vectors: usize, each: usize) -> (Kernel, usize) {
     const LANES: usize = 64;
     let constants = [("VECTORS", vectors as f64), ("EACH", each as f64)];
-    let kernel = Kernel::new(&[], include_str!("../../shaders/bench/copy.wgsl"), "copy", &constants);
+    let kernel = Kernel::new(include_str!("../../shaders/bench/copy.wgsl"), "copy", &constants);
     (kernel, vectors.div_ceil(LANES * each))
 }
 

@@ -158,13 +158,13 @@ const TEXT: &str = include_str!("../../shaders/shared/probe.wgsl");
 
 fn light_probe(width: u32) -> Kernel {
     let text = crate::ops::unrolled(TEXT, &[("sums", 0), ("lanes", 1)], &[("heavy", false)]);
-    Kernel::new(&[], &text, "probe", &[("WIDTH", f64::from(width))])
+    Kernel::new(text, "probe", &[("WIDTH", f64::from(width))])
 }
 
 fn heavy_probe(lanes: u32) -> Kernel {
     let text = crate::ops::unrolled(TEXT, &[("sums", SUMS), ("lanes", lanes as usize)], &[("heavy", true)]);
     let constants = [("WIDTH", f64::from(lanes)), ("TURNS", f64::from(TURNS))];
-    Kernel::new(&[], &text, "probe", &constants)
+    Kernel::new(text, "probe", &constants)
 }
 
 /// Every kernel that a device of so many lanes is probed with, for the tests.

@@ -9,7 +9,7 @@ pub use functions::{Activation, FUNCTIONS, Function, Parameter};
 
 use super::element::Elements;
 use super::team::Team;
-use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, element, grid};
+use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, grid};
 use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 
@@ -94,7 +94,7 @@ impl Given {
     }
 }
 
-/// A kernel of `activation.wgsl`. Those that add up over no lanes take the simplest team with them.
+/// A kernel of `activation.wgsl`. Those that add up over no lanes have no team.
 fn kernel(
     elements: &Elements,
     activation: Activation,
@@ -103,10 +103,14 @@ fn kernel(
     constants: &[(&'static str, f64)],
 ) -> Kernel {
     let function = activation.wgsl.expect("the identity is not recorded");
-    let team = team.map_or(include_str!("../../shaders/shared/team_alone.wgsl"), |team| team.fragment);
+    let team = team.map_or(Team::ALONE, |team| team.kind);
     let flags = [("learned", activation.learns())];
-    let text = elements.text(include_str!("../../shaders/activation.wgsl"), &flags);
-    Kernel::new(&[element::fragments(elements.half), &[function, team]].concat(), &text, entry, constants)
+    let texts = [("function", function), ("team", team)];
+    Kernel::new(
+        elements.text(include_str!("../../shaders/activation.wgsl"), &flags, &texts),
+        entry,
+        constants,
+    )
 }
 
 /// An element-wise kernel.

@@ -9,10 +9,11 @@
 //! the same pass writes the f16 copies of the first parameters of the arena, so that they are made once a step.
 
 use super::gradient_norm::arena_windows;
-use super::unroll::unroll;
-use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, WINDOW_ELEMENTS, element, grid};
+use super::unroll::unrolled;
+use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, WINDOW_ELEMENTS, grid};
 use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::tape::{DType, Io, Tape, TensorId};
+use std::sync::Arc;
 
 /// Which of the two orders of ε and decay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,10 +134,9 @@ impl Op for AdamW {
         let elements = shapes.input_elements(0);
         let images = device.software;
         // Of windows without copies and with them; a large model has many.
-        let texts = [false, true].map(|half| {
+        let texts: [Arc<str>; 2] = [false, true].map(|half| {
             let flags = [("half", half), ("images", images)];
-            let text = unroll(include_str!("../../shaders/adamw.wgsl"), &[], &flags, &[]);
-            Kernel::new(element::fragments(half), &text, "adamw", &[]).text
+            unrolled(include_str!("../../shaders/adamw.wgsl"), &[], &flags).into()
         });
         let all_copied = shapes.outputs.get(3).map_or(0, |copies| copies.elements());
         let dispatches = arena_windows(elements, device)

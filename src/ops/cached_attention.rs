@@ -10,9 +10,11 @@
 //! kept of it. No adjoint.
 
 use super::team::Team;
+use super::unroll::unroll;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, axis, grid};
 use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::tape::{DType, Io, Tape, TensorId};
+use std::sync::Arc;
 
 /// The op. Inputs qkv, positions; outputs output, and the cache, of which other rows stay as they are.
 #[derive(Clone, Debug)]
@@ -105,7 +107,9 @@ impl Op for CachedAttention {
         // How the lanes share the values; see the shader.
         let span = team.size.min(columns);
         let turns = team.size / span;
-        let text = include_str!("../../shaders/cached_attention.wgsl");
+        let texts = [("team", team.kind.to_owned())];
+        let text: Arc<str> =
+            unroll(include_str!("../../shaders/cached_attention.wgsl"), &[], &[], &texts).into();
         let constants = [
             ("ROWS", rows as f64),
             ("HEADS", self.n_head as f64),
@@ -116,7 +120,7 @@ impl Op for CachedAttention {
         ];
         let kernel = |entry: &'static str, names: &[&str]| {
             let used: Vec<_> = constants.into_iter().filter(|(name, _)| names.contains(name)).collect();
-            Kernel::new(&[team.fragment], text, entry, &used)
+            Kernel::new(text.clone(), entry, &used)
         };
         let append = Dispatch {
             kernel: kernel("append", &["ROWS", "HEADS", "COLUMNS", "CAPACITY"]),

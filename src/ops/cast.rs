@@ -4,10 +4,11 @@
 //! of its own.
 
 use super::gradient_norm::windows;
-use super::unroll::unroll;
-use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element, fits_image, grid};
+use super::unroll::unrolled;
+use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, fits_image, grid};
 use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
+use std::sync::Arc;
 
 /// The op; see the module's documentation. The output may be shorter: it takes the first elements.
 #[derive(Debug)]
@@ -64,7 +65,8 @@ impl Op for Cast {
             && windows.len() == 1
             && elements == shapes.input_elements(0)
             && fits_image(rows, columns, DType::F32);
-        let text = unroll(include_str!("../../shaders/cast.wgsl"), &[], &[("images", image)], &[]);
+        let text: Arc<str> =
+            unrolled(include_str!("../../shaders/cast.wgsl"), &[], &[("images", image)]).into();
         let dispatch = |&(offset, length): &(usize, usize)| {
             let vectors = length.div_ceil(4);
             let mut constants = vec![("VECTORS", vectors as f64)];
@@ -73,7 +75,7 @@ impl Op for Cast {
             }
             let window = Operand::InputWindow { input: 0, offset, length };
             Dispatch {
-                kernel: Kernel::new(element::fragments(true), &text, "narrow", &constants),
+                kernel: Kernel::new(text.clone(), "narrow", &constants),
                 bindings: vec![
                     ("x", if image { Operand::InputImage(0) } else { window }),
                     ("y", Operand::OutputWindow { output: 0, offset, length }),

@@ -10,6 +10,7 @@ use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, element};
 use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::ops::{Binding, Dispatch};
 use crate::tape::{DType, Io, Tape, TensorId};
+use std::sync::Arc;
 
 /// The op; see the module's documentation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,9 +94,9 @@ impl Op for ColumnSum {
         // Software drivers read images many times faster than buffers.
         let (image, half) = (device.software && shapes.fits_image(0), shapes.half_input(0));
         let texts = [("element", element::scalar(half)), ("texel", element::texel(half))];
-        let flags = [("images", image), ("nonzero", self.of == Of::NonZero)];
-        let text = &unroll(include_str!("../../shaders/column_sum.wgsl"), &[], &flags, &texts);
-        let fragments = element::fragments(half);
+        let flags = [("images", image), ("half", half), ("nonzero", self.of == Of::NonZero)];
+        let text: Arc<str> =
+            unroll(include_str!("../../shaders/column_sum.wgsl"), &[], &flags, &texts).into();
         let operand = if image { Operand::InputImage(0) } else { Operand::Input(0) };
         let numbers = [
             ("ROWS", rows as f64),
@@ -109,8 +110,8 @@ impl Op for ColumnSum {
             |names: &[&str]| numbers.iter().copied().filter(|(n, _)| names.contains(n)).collect::<Vec<_>>();
         let partial_names = ["ROWS", "WIDTH", "COLUMNS", "ROWS_EACH"];
         let (entry, x, each) = if whole { ("partial_whole", "x4", 4) } else { ("partial", "x", 1) };
-        let partial = Kernel::new(fragments, text, entry, &only(&partial_names));
-        let total = Kernel::new(fragments, text, "total", &only(&["COLUMNS", "BLOCKS", "ACCUMULATE"]));
+        let partial = Kernel::new(text.clone(), entry, &only(&partial_names));
+        let total = Kernel::new(text, "total", &only(&["COLUMNS", "BLOCKS", "ACCUMULATE"]));
         let groups = |each: usize| columns.div_ceil(LANES * each) as u32;
         let dispatch = |kernel: Kernel, bindings: &[Binding], groups| Dispatch {
             kernel,

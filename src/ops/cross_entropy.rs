@@ -56,9 +56,6 @@ fn pieces(vocabulary: usize, most: usize) -> Vec<Piece> {
     list
 }
 
-/// WGSL of the loss scale as it lies in memory; see [`super::gradient_norm`].
-pub(super) const SCALING: &str = include_str!("../../shaders/shared/scaling.wgsl");
-
 /// What [`Tape::head_cross_entropy`] needs beside the model's own tensors.
 #[derive(Clone, Copy, Debug)]
 pub struct Targets {
@@ -342,16 +339,18 @@ fn kernel(
     sizes: &[(&'static str, usize)],
 ) -> Kernel {
     let vectors = Vectors::of(width);
-    let scaling: &[&str] = if half { &[SCALING] } else { &[] };
-    let fragments = [element::fragments(half), scaling, &[team.fragment, vectors.fragment]].concat();
     let entries = ["update", "finish", "gradient"].map(|known| (known, known == entry));
     let flags = [&entries[..], &[("images", image), ("half", half)]].concat();
-    let texts =
-        [("stored", element::vector(half, vectors.size)), ("narrow", element::narrow(half, vectors.size))];
-    let text = unroll(include_str!("../../shaders/cross_entropy.wgsl"), &[], &flags, &texts);
+    let texts = [
+        ("team", team.kind.to_owned()),
+        ("stored", element::vector(half, vectors.size)),
+        ("narrow", element::narrow(half, vectors.size)),
+    ];
+    let numbers = [("vector", vectors.size)];
+    let text = unroll(include_str!("../../shaders/cross_entropy.wgsl"), &numbers, &flags, &texts);
     let mut constants = vec![("TEAM", team.size as f64), ("LANES", team.lanes as f64)];
     constants.extend(sizes.iter().map(|&(name, size)| (name, size as f64)));
-    Kernel::new(&fragments, &text, entry, &constants)
+    Kernel::new(text, entry, &constants)
 }
 
 /// One piece, several pieces, a vocabulary that is no multiple of four, ignored targets, large logits; of f32 and of f16,

@@ -5,6 +5,7 @@
 //! multiple of 2⁻³², and 1 − p below is that of the rounded p. Adjoint: the same op with the same key on dy.
 
 use super::random::Stream;
+use super::unroll::unrolled;
 use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, grid};
 use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
@@ -73,11 +74,10 @@ impl Op for Dropout {
             ("THRESHOLD", f64::from(self.threshold)),
             ("SCALE", f64::from(self.scale() as f32)),
         ];
-        let random = include_str!("../../shaders/shared/random.wgsl");
-        let text = include_str!("../../shaders/dropout.wgsl");
+        let text = unrolled(include_str!("../../shaders/dropout.wgsl"), &[], &[]);
         let bindings = [("x", Operand::Input(0)), ("key", Operand::Input(1)), ("y", Operand::Output(0))];
         let groups = grid(vectors.div_ceil(VECTORS_PER_GROUP));
-        Recipe::one(Kernel::new(&[random], text, "dropout", &constants), &bindings, groups)
+        Recipe::one(Kernel::new(text, "dropout", &constants), &bindings, groups)
     }
 
     fn adjoint(&self, adjoint: &mut Adjoint<'_>) {

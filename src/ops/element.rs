@@ -4,14 +4,6 @@
 use super::unroll::unroll;
 use super::{Operand, Shapes, Traits};
 
-/// Goes before a kernel that has f16 in a buffer: the directive, and how f32 become f16.
-const NARROW: &str = include_str!("../../shaders/shared/narrow.wgsl");
-
-/// The fragments a kernel needs beside its own.
-pub(super) fn fragments(half: bool) -> &'static [&'static str] {
-    if half { &[NARROW] } else { &[] }
-}
-
 /// The type of one element.
 pub(super) fn scalar(half: bool) -> String {
     if half { "f16" } else { "f32" }.to_owned()
@@ -59,12 +51,17 @@ impl Elements {
         if self.texels.is_some() { Operand::InputImage(input) } else { Operand::Input(input) }
     }
 
-    /// A template's text, with its flag `images`, its own flags and its texts `element`, `narrow` and `texel`.
-    pub fn text(&self, template: &str, own: &[(&'static str, bool)]) -> String {
-        let texts =
-            [("element", scalar(self.half)), ("narrow", narrow(self.half, 4)), ("texel", texel(self.half))];
-        let flags = [&[("images", self.texels.is_some())], own].concat();
-        unroll(template, &[], &flags, &texts)
+    /// The text of a shader that takes the flags `images` and `half` and the texts `element`, `narrow` and `texel`, beside
+    /// flags and texts of its own.
+    pub fn text(&self, shader: &str, flags: &[(&str, bool)], texts: &[(&str, &str)]) -> String {
+        let flags = [&[("images", self.texels.is_some()), ("half", self.half)], flags].concat();
+        let mut all = vec![
+            ("element", scalar(self.half)),
+            ("narrow", narrow(self.half, 4)),
+            ("texel", texel(self.half)),
+        ];
+        all.extend(texts.iter().map(|&(name, text)| (name, text.to_owned())));
+        unroll(shader, &[], &flags, &all)
     }
 
     /// The constants `VECTORS` and, for images, `TEXELS`.

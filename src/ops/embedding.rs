@@ -6,7 +6,7 @@
 //! the host sorts the rows by token (see [`sort_by_token`]) and a row of lanes adds up one token's rows in order.
 
 use super::team::Vectors;
-use super::unroll::unroll;
+use super::unroll::unrolled;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, grid};
 use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
@@ -110,8 +110,9 @@ fn kernel(
     entry: &'static str,
     constants: &[(&'static str, f64)],
 ) -> Kernel {
-    let text = unroll(include_str!("../../shaders/embedding.wgsl"), &[], &[("positions", positions)], &[]);
-    Kernel::new(&[vectors.fragment], &text, entry, constants)
+    let (numbers, flags) = ([("vector", vectors.size)], [("positions", positions)]);
+    let text = unrolled(include_str!("../../shaders/embedding.wgsl"), &numbers, &flags);
+    Kernel::new(text, entry, constants)
 }
 
 impl Op for Embedding {

@@ -17,10 +17,9 @@
 //! Adjoint: [`EntropyPenaltyBackward`]; the gradient of each penalty_h is one. It carries the loss scale of mixed precision,
 //! where there is one, because the gradients it meets do.
 
-use super::unroll::unroll;
+use super::unroll::unrolled;
 use super::{Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, axis};
 use crate::ops::case::{Case, CaseBuilder, Fill};
-use crate::ops::cross_entropy::SCALING;
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 
 /// What is held against the threshold, and how a head's rows make one number.
@@ -115,12 +114,9 @@ impl EntropyPenalty {
         ];
         constants.extend(accumulate.map(|accumulate| ("ACCUMULATE", f64::from(u8::from(accumulate)))));
         let scaled = bindings.iter().any(|&(name, _)| name == "scaling");
-        let text =
-            unroll(include_str!("../../shaders/entropy_penalty.wgsl"), &[], &[("scaled", scaled)], &[]);
-        let finite = include_str!("../../shaders/shared/finite.wgsl");
-        let fragments: &[&str] = if scaled { &[finite, SCALING] } else { &[finite] };
+        let text = unrolled(include_str!("../../shaders/entropy_penalty.wgsl"), &[], &[("scaled", scaled)]);
         let dispatch = Dispatch {
-            kernel: Kernel::new(fragments, &text, entry, &constants),
+            kernel: Kernel::new(text, entry, &constants),
             bindings: bindings.to_vec(),
             groups: [axis(heads), 1, 1],
         };

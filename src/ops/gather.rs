@@ -7,10 +7,12 @@
 
 use super::embedding::windows;
 use super::team::Vectors;
+use super::unroll::unrolled;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, grid};
 use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::tape::{DType, Io, Tape, TensorId};
 use rand::Rng;
+use std::sync::Arc;
 
 /// The index of a row that is not there.
 pub const NO_ROW: u32 = u32::MAX;
@@ -77,10 +79,11 @@ impl Op for Gather {
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let table = self.table(shapes);
         let (rows, vectors) = (shapes.input_elements(0), Vectors::of(table.1));
+        let numbers = [("vector", vectors.size)];
+        let text: Arc<str> = unrolled(include_str!("../../shaders/gather.wgsl"), &numbers, &[]).into();
         let dispatch = |(first, count): (usize, usize)| Dispatch {
             kernel: Kernel::new(
-                &[vectors.fragment],
-                include_str!("../../shaders/gather.wgsl"),
+                text.clone(),
                 "gather",
                 &[
                     ("ROWS", rows as f64),

@@ -13,7 +13,6 @@
 //! not, at S > 1, overflowed f16: the gate is closed for it alone and S halves. After `window` good steps S doubles, up to
 //! [`LARGEST_SCALE`]. What is not finite at S = 1, or in the loss, is no matter of S, and goes as above.
 
-use super::cross_entropy::SCALING;
 use super::team::Team;
 use super::unroll::unroll;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, WINDOW_ELEMENTS, grid};
@@ -106,11 +105,9 @@ impl Op for GradientNorm {
         };
         // Once for all windows, of which a large model has many.
         let text = |scaled| {
-            let finite = include_str!("../../shaders/shared/finite.wgsl");
             let flags = [("scaled", scaled), ("images", device.software)];
-            let text = unroll(include_str!("../../shaders/gradient_norm.wgsl"), &[], &flags, &[]);
-            let scaling: &[&str] = if scaled { &[SCALING] } else { &[] };
-            Kernel::new(&[&[team.fragment, finite][..], scaling].concat(), &text, "close", &[]).text
+            let texts = [("team", team.kind.to_owned())];
+            Arc::from(unroll(include_str!("../../shaders/gradient_norm.wgsl"), &[], &flags, &texts))
         };
         let (squares, close) = (text(false), text(self.window.is_some()));
         let kernel = |text: &Arc<str>, entry, constants: &[(&'static str, f64)]| {

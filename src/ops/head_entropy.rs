@@ -69,7 +69,7 @@ impl Op for HeadEntropy {
             ("WEIGHT", f64::from(self.weight)),
         ];
         let text = include_str!("../../shaders/head_entropy.wgsl");
-        let kernel = Kernel::new(&[], text, "head_entropy", &constants);
+        let kernel = Kernel::new(text, "head_entropy", &constants);
         let bindings =
             [("entropy", Operand::Input(0)), ("mean", Operand::Output(0)), ("nonfinite", Operand::Output(1))];
         Recipe::one(kernel, &bindings, [axis(heads), 1, 1])

@@ -56,11 +56,6 @@ impl Tape {
 
 const SHADER: &str = include_str!("../../shaders/layer_norm.wgsl");
 
-/// The one constant of the shader that no override can carry.
-fn keep_text(keep: usize) -> String {
-    format!("const KEEP = {keep}u;")
-}
-
 /// A kernel that gives each row to a team of lanes.
 fn by_rows(
     entry: &'static str,
@@ -86,9 +81,8 @@ fn by_rows(
     constants.extend(epsilon.map(|epsilon| ("EPSILON", f64::from(epsilon))));
     let images = by_images((rows, columns), half, device);
     let addend = bindings.iter().any(|(name, _)| *name == "addend");
-    let keep_text = keep_text(keep);
-    let fragments = [element::fragments(half), &[&keep_text, vectors.fragment, team.fragment]].concat();
-    let kernel = Kernel::new(&fragments, &text(images, addend, half, &vectors), entry, &constants);
+    let text = text([images, addend, half], keep, &vectors, team.kind);
+    let kernel = Kernel::new(text, entry, &constants);
     Recipe::one(kernel, &read_as(images, bindings), grid(team.workgroups(rows)))
 }
 
@@ -109,14 +103,16 @@ fn by_images((rows, columns): (usize, usize), half: bool, device: &Traits) -> bo
     device.software && fits_image(rows, columns, if half { DType::F16 } else { DType::F32 })
 }
 
-/// The shader's text; with `half`, y and dy are f16.
-fn text(images: bool, addend: bool, half: bool, vectors: &Vectors) -> String {
+/// The shader's text, of which a lane keeps so many vectors of a row; with `half`, y and dy are f16.
+fn text([images, addend, half]: [bool; 3], keep: usize, vectors: &Vectors, team: &str) -> String {
+    let numbers = [("keep", keep), ("vector", vectors.size)];
     let texts = [
+        ("team", team.to_owned()),
         ("stored", element::vector(half, vectors.size)),
         ("narrow", element::narrow(half, vectors.size)),
         ("texel", element::texel(half)),
     ];
-    unroll(SHADER, &[], &[("images", images), ("addend", addend)], &texts)
+    unroll(SHADER, &numbers, &[("images", images), ("addend", addend), ("half", half)], &texts)
 }
 
 /// The bindings with those operands as images that the text reads so.
@@ -282,11 +278,7 @@ impl Op for LayerNormParameters {
             Tuning::chosen(&key("layer_norm_parameters", (rows, columns)), &parameter_ways(rows), device);
         let blocks = rows.div_ceil(block_rows);
         let kernel = |entry, constants: &[(&'static str, f64)]| {
-            // Neither kernel adds up over lanes; the team is there because the file's others do.
-            let alone = include_str!("../../shaders/shared/team_alone.wgsl");
-            let keep = keep_text(1);
-            let fragments = [element::fragments(half), &[&keep, vectors.fragment, alone]].concat();
-            Kernel::new(&fragments, &text(images, false, half, &vectors), entry, constants)
+            Kernel::new(text([images, false, half], 1, &vectors, Team::ALONE), entry, constants)
         };
         let (width, blocks_f) = (("WIDTH", vectors.width as f64), ("BLOCKS", blocks as f64));
         let parts = Dispatch {

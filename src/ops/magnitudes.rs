@@ -5,7 +5,7 @@
 //! together. NaN counts as the largest magnitude of all. An observation: no adjoint.
 
 use super::gradient_norm::arena_windows;
-use super::unroll::unroll;
+use super::unroll::unrolled;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, WINDOW_TEXELS, axis};
 use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::tape::{Io, Tape, TensorId};
@@ -109,8 +109,7 @@ impl Walk {
 
 /// The WGSL text, for x as an image or a buffer.
 fn text(image: bool) -> Arc<str> {
-    let text = unroll(include_str!("../../shaders/magnitudes.wgsl"), &[], &[("images", image)], &[]);
-    Kernel::new(&[], &text, "survey", &[]).text
+    unrolled(include_str!("../../shaders/magnitudes.wgsl"), &[], &[("images", image)]).into()
 }
 
 fn of_tensor(shapes: &Shapes<'_>, device: &Traits) -> Recipe {

@@ -19,7 +19,7 @@ pub use kernels::Variant;
 pub use units::{UnitProbe, unit_probes};
 
 use super::column_sum::ColumnSum;
-use super::{Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, axis, element, grid};
+use super::{Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, axis, grid};
 use crate::tape::{Adjoint, DType, Io, Role, Tape, TensorId};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -206,7 +206,7 @@ impl MatMul {
             let image = kernels::addend_image(sizes, variant);
             bindings.push(("addend", operand(image, self.addend_input())));
         }
-        let text = element_text(sizes, variant, &kernels::text(self, sizes, variant));
+        let text: Arc<str> = kernels::text(self, sizes, variant).into();
         let kernel = |entry, constants| Kernel { text: text.clone(), entry, constants };
         let (rows, columns) = variant.tile();
         let groups = [sizes.m.div_ceil(rows as usize), sizes.n.div_ceil(columns as usize)];
@@ -239,11 +239,6 @@ impl MatMul {
         let total = Dispatch { kernel: kernel("total", total), bindings: finish, groups: lanes };
         Recipe { dispatches: vec![products, total], scratch: vec![split * sizes.m * width * 4], iterations }
     }
-}
-
-/// A text with the directives before it that its elements ask for.
-fn element_text(sizes: &Sizes, variant: Variant, text: &str) -> Arc<str> {
-    Kernel::new(element::fragments(kernels::buffers_half(sizes, variant)), text, "matmul", &[]).text
 }
 
 impl Op for MatMul {

@@ -143,8 +143,8 @@ impl Op for Rotary {
         let stored = shapes.half_output(0);
         let texts =
             [("stored", element::vector(stored, half.size)), ("narrow", element::narrow(stored, half.size))];
-        let text = unroll(include_str!("../../shaders/rotary.wgsl"), &[], &[], &texts);
-        let fragments = [element::fragments(stored), &[half.fragment]].concat();
+        let numbers = [("vector", half.size)];
+        let text = unroll(include_str!("../../shaders/rotary.wgsl"), &numbers, &[("half", stored)], &texts);
         let count = rows * 2 * self.n_head * half.width;
         let constants = [
             ("COUNT", count as f64),
@@ -156,7 +156,7 @@ impl Op for Rotary {
             ("SIDE", if self.back { -1.0 } else { 1.0 }),
         ];
         let bindings = [("turns", Operand::Input(0)), ("qkv", Operand::Output(0))];
-        let kernel = Kernel::new(&fragments, &text, "rotary", &constants);
+        let kernel = Kernel::new(text, "rotary", &constants);
         Recipe::one(kernel, &bindings, grid(count.div_ceil(VECTORS_PER_GROUP)))
     }
 

@@ -6,7 +6,7 @@
 
 use super::element::Elements;
 use super::team::Team;
-use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, element, grid};
+use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, grid};
 use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 
@@ -38,16 +38,16 @@ impl Tape {
     }
 }
 
-/// A kernel of `scaled_sum.wgsl`. The one that adds up over no lanes takes the simplest team with it.
+/// A kernel of `scaled_sum.wgsl`, which one that adds up over no lanes has no team for.
 fn kernel(
     elements: &Elements,
     entry: &'static str,
     team: Option<&Team>,
     constants: &[(&'static str, f64)],
 ) -> Kernel {
-    let team = team.map_or(include_str!("../../shaders/shared/team_alone.wgsl"), |team| team.fragment);
-    let text = elements.text(include_str!("../../shaders/scaled_sum.wgsl"), &[]);
-    Kernel::new(&[element::fragments(elements.half), &[team]].concat(), &text, entry, constants)
+    let team = team.map_or(Team::ALONE, |team| team.kind);
+    let text = elements.text(include_str!("../../shaders/scaled_sum.wgsl"), &[], &[("team", team)]);
+    Kernel::new(text, entry, constants)
 }
 
 /// What a choice for the adjoint is kept under.

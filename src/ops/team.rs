@@ -3,12 +3,12 @@
 use super::{Traits, Tuning};
 use std::fmt;
 
-/// The lanes that add up one value together, and the fragment that says how.
+/// The lanes that add up one value together, and how.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Team {
     name: &'static str,
-    /// WGSL of `team_sum` and of the constant `TEAM`.
-    pub fragment: &'static str,
+    /// The file `shaders/shared/team_KIND.wgsl` with `team_sum`, `team_max` and the constant `TEAM`.
+    pub kind: &'static str,
     /// Lanes of a team: the constant `TEAM`.
     pub size: usize,
     /// Lanes of a workgroup: the constant `LANES`.
@@ -16,6 +16,9 @@ pub(super) struct Team {
 }
 
 impl Team {
+    /// The simplest kind, for kernels that add up over no lanes in a file with others that do.
+    pub const ALONE: &'static str = "alone";
+
     /// A CPU driver pays for workgroup memory and barriers, so there a team is a subgroup, or one lane where
     /// subgroups cannot be used. On a GPU it is a workgroup, which is right for every subgroup width, also
     /// where the compiler picks another one for each kernel.
@@ -25,19 +28,9 @@ impl Team {
 
     /// Every kind of team of a device, the one favoured without measurement first.
     pub fn ways(device: &Traits) -> Vec<Self> {
-        let alone = Self {
-            name: "lanes alone",
-            fragment: include_str!("../../shaders/shared/team_alone.wgsl"),
-            size: 1,
-            lanes: 64,
-        };
+        let alone = Self { name: "lanes alone", kind: Self::ALONE, size: 1, lanes: 64 };
         let lanes = device.lanes as usize;
-        let subgroup = Self {
-            name: "subgroups",
-            fragment: include_str!("../../shaders/shared/team_subgroup.wgsl"),
-            size: lanes,
-            lanes,
-        };
+        let subgroup = Self { name: "subgroups", kind: "subgroup", size: lanes, lanes };
         match (device.software, lanes) {
             (true, 0) => vec![alone],
             (true, _) => vec![subgroup, alone],
@@ -64,7 +57,7 @@ impl Team {
             128 => "workgroups of 128",
             _ => "workgroups of 256",
         };
-        Self { name, fragment: include_str!("../../shaders/shared/team_workgroup.wgsl"), size: lanes, lanes }
+        Self { name, kind: "workgroup", size: lanes, lanes }
     }
 
     /// Workgroups that hold `teams` teams.
@@ -101,9 +94,7 @@ impl fmt::Display for RowBlocks {
 /// The element a kernel reads of a row: a vec4 where every row starts at one, else a scalar.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Vectors {
-    /// WGSL of the type `Vector` and of `total`.
-    pub fragment: &'static str,
-    /// Elements of a vector: 4 or 1.
+    /// Elements of a vector, 4 or 1: `shaders/shared/vector4.wgsl` or `vector1.wgsl` has its type `Vector`.
     pub size: usize,
     /// Vectors of a row.
     pub width: usize,
@@ -112,10 +103,7 @@ pub(super) struct Vectors {
 impl Vectors {
     /// For rows of `columns` elements.
     pub fn of(columns: usize) -> Self {
-        let (fragment, size) = match columns.is_multiple_of(4) {
-            true => (include_str!("../../shaders/shared/vector4.wgsl"), 4),
-            false => (include_str!("../../shaders/shared/scalar.wgsl"), 1),
-        };
-        Self { fragment, size, width: columns / size }
+        let size = if columns.is_multiple_of(4) { 4 } else { 1 };
+        Self { size, width: columns / size }
     }
 }

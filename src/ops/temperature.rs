@@ -10,7 +10,7 @@
 //! each way, 3.4% of a step's kernels on two cores at 4 layers, width 128 and 8 sequences of 128, where attention takes 12%.
 
 use super::element::Elements;
-use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element, grid};
+use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, grid};
 use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 
@@ -72,7 +72,7 @@ impl Extents {
 
     /// A kernel of `temperature.wgsl`, with those of its constants that it uses.
     fn kernel(&self, elements: &Elements, entry: &'static str, own: &[(&'static str, f64)]) -> Kernel {
-        let text = elements.text(include_str!("../../shaders/temperature.wgsl"), &[]);
+        let text = elements.text(include_str!("../../shaders/temperature.wgsl"), &[], &[]);
         let mut constants = vec![
             ("SEQUENCE", self.sequence as f64),
             ("HEADS", self.heads as f64),
@@ -80,7 +80,7 @@ impl Extents {
             ("POSITIONS", self.positions as f64),
         ];
         constants.extend(own);
-        Kernel::new(element::fragments(elements.half), &text, entry, &constants)
+        Kernel::new(text, entry, &constants)
     }
 
     /// The dispatch that divides the queries of input `x`.

@@ -1,111 +1,267 @@
-//! Unrolls the text of a shader: WGSL has no unroll attribute, no conditional text, and no register arrays.
+//! Writes a shader's text out: WGSL has no unroll attribute, no conditional text, no register arrays, and no imports.
 //!
 //! Directives are WGSL comments, one to a line:
 //! ```text
-//! //# for c in columns      repeats its lines with $c = 0, 1, .. columns - 1
-//! //# if shuffle            keeps its lines where the flag is set
-//! //# else                  (of the `if`)
-//! //# end                   ends the innermost `for` or `if`
-//! //# insert products       puts the text of that name here, as it is
+//! //# flags shuffle held: meaning     declares the flags that the file takes
+//! //# numbers rows columns            declares numbers
+//! //# texts element                   declares texts
+//! //# import shared/finite            puts shaders/shared/finite.wgsl here, written out
+//! //# import shared/rows with name = x, binding = 3
+//! //# for c in columns                repeats its lines with $c = 0, 1, .. columns - 1
+//! //# if shuffle                      keeps its lines where the flag is set, or the number is not zero
+//! //# else                            (of the `if`)
+//! //# end                             ends the innermost `for` or `if`
+//! //# insert products                 puts the text of that name here, as it is
 //! ```
-//! `$c` and `${c}` stand for the loop's count; `$columns` for the number or text of that name.
+//! `$c` and `${c}` stand for the loop's count; `$columns` for the number or text of that name. A file gets exactly what it
+//! declares. An imported file gets what `with` says, and everything else that it declares from the file that imports it.
+//! Lines that begin with `enable` go to the front, where WGSL wants them.
 
 use std::fmt::Write;
 
-/// The template with its directives carried out. `flags` lists every flag there is, set or not.
+/// The files that others import, by their place in `shaders/`.
+macro_rules! fragments {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../shaders/", $name, ".wgsl")))),*]
+    };
+}
+
+const FRAGMENTS: &[(&str, &str)] = fragments![
+    "attention/scores",
+    "attention/sums",
+    "attention/units/products",
+    "attention/units/rows",
+    "attention/units/sums",
+    "shared/finite",
+    "shared/narrow",
+    "shared/random",
+    "shared/scaling",
+    "shared/team_alone",
+    "shared/team_subgroup",
+    "shared/team_workgroup",
+    "shared/vector1",
+    "shared/vector4",
+];
+
+/// The text of `template`, a file of `shaders/`, with its directives carried out.
 ///
 /// # Panics
-/// Where a directive is not one of the above, or names what is not given: the template is part of the
-/// program, and every one is expanded in the tests.
+/// Where a directive is not one of the above, or where the file does not declare exactly what is given: the file is part
+/// of the program, and the tests write every one out.
 pub(super) fn unroll(
     template: &str,
     numbers: &[(&str, usize)],
     flags: &[(&str, bool)],
     texts: &[(&str, String)],
 ) -> String {
+    let mut scope = Scope::default();
+    scope.values.extend(numbers.iter().map(|&(name, number)| (name, Value::Number(number))));
+    scope.values.extend(flags.iter().map(|&(name, flag)| (name, Value::Flag(flag))));
+    scope.values.extend(texts.iter().map(|(name, text)| (*name, Value::Text(text))));
     let lines: Vec<&str> = template.lines().collect();
-    let mut unroller = Unroller { numbers: numbers.to_vec(), flags, texts, text: String::new() };
-    unroller.lines(&lines);
-    unroller.text
+    let declared = declared(&lines);
+    for (name, value) in &scope.values {
+        let kind = value.kind();
+        assert!(declared.contains(&(kind, name)), "no {kind} {name} is declared in: {}", lines[0]);
+    }
+    for (kind, name) in declared {
+        assert!(scope.has(kind, name), "no {kind} {name} is given to: {}", lines[0]);
+    }
+    let mut written = Written::default();
+    scope.lines(&lines, &mut written);
+    written.enables + &written.rest
 }
 
-/// The same for a template that takes no texts; for rooms above.
+/// The same for a file that takes no texts; for rooms above.
 pub(crate) fn unrolled(template: &str, numbers: &[(&str, usize)], flags: &[(&str, bool)]) -> String {
     unroll(template, numbers, flags, &[])
 }
 
-struct Unroller<'a> {
-    /// Given numbers, then the counts of the loops that are open.
-    numbers: Vec<(&'a str, usize)>,
-    flags: &'a [(&'a str, bool)],
-    texts: &'a [(&'a str, String)],
-    text: String,
+/// Directives that declare names.
+const KINDS: [&str; 3] = ["numbers", "flags", "texts"];
+
+/// What a name stands for.
+#[derive(Clone, Copy)]
+enum Value<'a> {
+    Number(usize),
+    Flag(bool),
+    Text(&'a str),
 }
 
-impl<'a> Unroller<'a> {
-    fn lines(&mut self, lines: &[&'a str]) {
+impl Value<'_> {
+    /// The directive that declares it.
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Number(_) => KINDS[0],
+            Self::Flag(_) => KINDS[1],
+            Self::Text(_) => KINDS[2],
+        }
+    }
+}
+
+/// What is written so far.
+#[derive(Default)]
+struct Written {
+    /// Lines that begin with `enable`.
+    enables: String,
+    rest: String,
+}
+
+/// The names that a file knows: what it is given, then the counts of the loops that are open.
+#[derive(Default)]
+struct Scope<'a> {
+    values: Vec<(&'a str, Value<'a>)>,
+}
+
+impl<'a> Scope<'a> {
+    fn lines(&mut self, lines: &[&'a str], out: &mut Written) {
         let mut at = 0;
         while at < lines.len() {
             let words = directive(lines[at]);
             match words.as_deref() {
-                None => self.line(lines[at]),
+                None => self.line(lines[at], out),
                 Some(["for", name, "in", bound]) => {
                     let (body, _, end) = block(lines, at);
                     for count in 0..self.number(bound) {
-                        self.numbers.push((name, count));
-                        self.lines(body);
-                        self.numbers.pop();
+                        self.values.push((name, Value::Number(count)));
+                        self.lines(body, out);
+                        self.values.pop();
                     }
                     at = end;
                 }
-                Some(["if", flag]) => {
+                Some(["if", condition]) => {
                     let (kept, otherwise, end) = block(lines, at);
-                    self.lines(if named("flag", self.flags, flag) { kept } else { otherwise });
+                    self.lines(if self.holds(condition) { kept } else { otherwise }, out);
                     at = end;
                 }
-                Some(["insert", name]) => self.text.push_str(&named("text", self.texts, name)),
+                Some(["insert", name]) => {
+                    let Value::Text(text) = self.value("text", name) else { panic!("{name} is no text") };
+                    text.lines().for_each(|line| put(line, out));
+                }
+                Some(["import", ..]) => self.import(lines[at], out),
+                Some([kind, ..]) if KINDS.contains(kind) => {}
                 Some(_) => panic!("not a directive: {}", lines[at]),
             }
             at += 1;
         }
     }
 
-    /// One line, names replaced.
-    fn line(&mut self, line: &str) {
-        let mut rest = line.trim_start();
-        if rest.is_empty() || rest.starts_with("//") {
-            return;
+    /// Writes another file out here.
+    fn import(&self, line: &str, out: &mut Written) {
+        let (name, arguments) = import(line);
+        let name = self.filled(name);
+        let known = FRAGMENTS.iter().find(|(known, _)| *known == name);
+        let lines: Vec<&str> = known.unwrap_or_else(|| panic!("no fragment {name}")).1.lines().collect();
+        let filled: Vec<(&str, String)> =
+            arguments.iter().map(|&(name, value)| (name, self.filled(value))).collect();
+        let declared = declared(&lines);
+        for (argument, _) in &filled {
+            assert!(declared.iter().any(|(_, name)| name == argument), "{name} takes no {argument}");
         }
+        let mut scope = Scope::default();
+        for (kind, wanted) in declared {
+            let argument = filled.iter().find(|(argument, _)| *argument == wanted);
+            let value = match (kind, argument) {
+                ("flags", Some((_, given))) => Value::Flag(self.holds(given)),
+                ("numbers", Some((_, given))) => {
+                    Value::Number(given.parse().unwrap_or_else(|_| self.number(given)))
+                }
+                (_, Some((_, given))) => Value::Text(given),
+                (_, None) => {
+                    assert!(self.has(kind, wanted), "{name} wants {wanted} of its {kind}");
+                    self.value(kind, wanted)
+                }
+            };
+            scope.values.push((wanted, value));
+        }
+        scope.lines(&lines, out);
+    }
+
+    /// One line of WGSL, names replaced.
+    fn line(&self, line: &str, out: &mut Written) {
+        let line = line.trim_start();
+        if !line.is_empty() && !line.starts_with("//") {
+            put(&self.filled(line), out);
+        }
+    }
+
+    /// The text with its names replaced.
+    fn filled(&self, text: &str) -> String {
+        let (mut filled, mut rest) = (String::new(), text);
         while let Some((before, after)) = rest.split_once('$') {
-            self.text.push_str(before);
+            filled.push_str(before);
             let (name, next) = match after.strip_prefix('{') {
                 Some(braced) => braced.split_once('}').expect("a closing brace"),
                 None => after.split_at(after.find(|c: char| !c.is_alphanumeric()).unwrap_or(after.len())),
             };
-            match self.texts.iter().find(|(known, _)| *known == name) {
-                Some((_, text)) => self.text.push_str(text),
-                None => write!(self.text, "{}", self.number(name)).expect("a string can be written to"),
+            match self.value("number or text", name) {
+                Value::Text(text) => filled.push_str(text),
+                Value::Number(number) => write!(filled, "{number}").expect("a string can be written to"),
+                Value::Flag(_) => panic!("{name} is a flag"),
             }
             rest = next;
         }
-        self.text.push_str(rest);
-        self.text.push('\n');
+        filled + rest
     }
 
     fn number(&self, name: &str) -> usize {
-        named("number", &self.numbers, name)
+        match self.value("number", name) {
+            Value::Number(number) => number,
+            _ => panic!("{name} is no number"),
+        }
+    }
+
+    fn holds(&self, condition: &str) -> bool {
+        match self.value("flag", condition) {
+            Value::Flag(flag) => flag,
+            Value::Number(number) => number != 0,
+            Value::Text(_) => panic!("{condition} is no flag"),
+        }
+    }
+
+    fn has(&self, kind: &str, name: &str) -> bool {
+        self.values.iter().any(|(known, value)| *known == name && value.kind() == kind)
+    }
+
+    /// What has that name; of several, the innermost.
+    fn value(&self, kind: &str, name: &str) -> Value<'a> {
+        let known = self.values.iter().rev().find(|(known, _)| *known == name);
+        known.unwrap_or_else(|| panic!("no {kind} is named {name}")).1
     }
 }
 
-/// What has that name; of several, the last.
-fn named<T: Clone>(kind: &str, list: &[(&str, T)], name: &str) -> T {
-    let known = list.iter().rev().find(|(known, _)| *known == name);
-    known.unwrap_or_else(|| panic!("no {kind} is named {name}")).1.clone()
+/// Writes one line of WGSL.
+fn put(line: &str, out: &mut Written) {
+    let out = if line.starts_with("enable ") { &mut out.enables } else { &mut out.rest };
+    out.push_str(line);
+    out.push('\n');
 }
 
 /// The words of a directive; `None` for a line of WGSL.
 fn directive(line: &str) -> Option<Vec<&str>> {
     Some(line.trim_start().strip_prefix("//#")?.split_whitespace().collect())
+}
+
+/// The file that an `import` names, and what it is given.
+fn import(line: &str) -> (&str, Vec<(&str, &str)>) {
+    let whole = line.trim_start().trim_start_matches("//#").trim_start().trim_start_matches("import").trim();
+    let (name, arguments) = whole.split_once(" with ").unwrap_or((whole, ""));
+    let pairs = arguments.split(',').filter_map(|pair| pair.split_once('='));
+    (name.trim(), pairs.map(|(name, value)| (name.trim(), value.trim())).collect())
+}
+
+/// What a file declares: the kind and the name of each.
+fn declared<'a>(lines: &[&'a str]) -> Vec<(&'a str, &'a str)> {
+    let mut declared = Vec::new();
+    for line in lines {
+        let words = directive(line).unwrap_or_default();
+        let Some((&kind, names)) = words.split_first().filter(|(kind, _)| KINDS.contains(kind)) else {
+            continue;
+        };
+        let last = names.iter().position(|name| name.ends_with(':')).map_or(names.len(), |at| at + 1);
+        declared.extend(names[..last].iter().map(|name| (kind, name.trim_end_matches(':'))));
+    }
+    declared
 }
 
 /// The lines of the block that opens at `open`: up to its `else`, after it, and the place of its `end`.
@@ -131,62 +287,4 @@ fn block<'s, 'a>(lines: &'s [&'a str], open: usize) -> (&'s [&'a str], &'s [&'a 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::unroll;
-
-    #[test]
-    fn repeats_nested_loops_and_names_the_counts() {
-        let text =
-            "//# for r in rows\n  //# for c in columns\n  x_${r}_$c = $columns;\n//# end\n//# end\nend";
-        let wanted = "x_0_0 = 2;\nx_0_1 = 2;\nx_1_0 = 2;\nx_1_1 = 2;\nend\n";
-        assert_eq!(unroll(text, &[("rows", 2), ("columns", 2)], &[], &[]), wanted);
-    }
-
-    #[test]
-    fn keeps_one_side_of_a_condition() {
-        let text = "//# if a\n//# if b\nab\n//# else\na\n//# end\n//# else\nnone\n//# end";
-        let kept = |a, b| unroll(text, &[], &[("a", a), ("b", b)], &[]);
-        assert_eq!(kept(true, true), "ab\n");
-        assert_eq!(kept(true, false), "a\n");
-        assert_eq!(kept(false, true), "none\n");
-    }
-
-    #[test]
-    fn inserts_a_text_as_it_is() {
-        let text = "a\n//# if x\n//# insert t\n//# end\nb";
-        let made = |x| unroll(text, &[], &[("x", x)], &[("t", "$1 T\n".to_owned())]);
-        assert_eq!(made(true), "a\n$1 T\nb\n");
-        assert_eq!(made(false), "a\nb\n");
-    }
-
-    #[test]
-    fn puts_a_text_into_a_line() {
-        let made =
-            unroll("array<vec4<$kind>, $size> ${kind}", &[("size", 3)], &[], &[("kind", "f16".to_owned())]);
-        assert_eq!(made, "array<vec4<f16>, 3> f16\n");
-    }
-
-    #[test]
-    #[should_panic(expected = "no number is named row")]
-    fn a_misspelt_name_is_an_error() {
-        unroll("//# for r in row\n//# end", &[("rows", 1)], &[], &[]);
-    }
-
-    #[test]
-    #[should_panic(expected = "no flag is named z")]
-    fn a_misspelt_flag_is_an_error() {
-        unroll("//# if z\n//# end", &[], &[("y", true)], &[]);
-    }
-
-    #[test]
-    #[should_panic(expected = "no text is named t")]
-    fn a_misspelt_text_is_an_error() {
-        unroll("//# insert t", &[], &[], &[]);
-    }
-
-    #[test]
-    #[should_panic(expected = "a block without an end")]
-    fn an_open_block_is_an_error() {
-        unroll("//# if z", &[], &[("z", true)], &[]);
-    }
-}
+mod tests;

@@ -74,7 +74,7 @@ impl Op for AddInto {
 fn kernel(shapes: &Shapes<'_>, entry: &'static str) -> (Kernel, [u32; 3]) {
     let vectors = shapes.output_elements(0).div_ceil(4);
     let text = include_str!("../../shaders/add.wgsl");
-    (Kernel::new(&[], text, entry, &[("VECTORS", vectors as f64)]), grid(vectors.div_ceil(256)))
+    (Kernel::new(text, entry, &[("VECTORS", vectors as f64)]), grid(vectors.div_ceil(256)))
 }
 
 impl Op for Add {
@@ -96,7 +96,7 @@ impl Op for Add {
     fn recipe(&self, shapes: &Shapes<'_>, _device: &Traits) -> Recipe {
         let vectors = shapes.output_elements(0).div_ceil(4);
         let kernel =
-            Kernel::new(&[], include_str!("../../shaders/add.wgsl"), "add", &[("VECTORS", vectors as f64)]);
+            Kernel::new(include_str!("../../shaders/add.wgsl"), "add", &[("VECTORS", vectors as f64)]);
         let bindings = [("a", Operand::Input(0)), ("b", Operand::Input(1)), ("c", Operand::Output(0))];
         Recipe::one(kernel, &bindings, grid(vectors.div_ceil(256)))
     }

@@ -115,7 +115,7 @@ impl Traits {
 /// Two kernels that are equal share one pipeline.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kernel {
-    /// Whole WGSL text, shared fragments included.
+    /// Whole WGSL text.
     pub text: Arc<str>,
     pub entry: &'static str,
     /// Values of override constants of the text: of all that the entry point uses, since none has a default.
@@ -123,22 +123,8 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// A kernel from a file of `shaders/`, with the shared fragments it uses put before it. Their `enable` directives
-    /// stand first, as WGSL wants it.
-    pub fn new(
-        fragments: &[&str],
-        text: &str,
-        entry: &'static str,
-        constants: &[(&'static str, f64)],
-    ) -> Self {
-        let parts = || fragments.iter().chain([&text]).flat_map(|part| part.lines().chain([""]));
-        let directive = |line: &&str| line.starts_with("enable ");
-        let mut whole = String::new();
-        for line in parts().filter(directive).chain(parts().filter(|line| !directive(line))) {
-            whole.push_str(line);
-            whole.push('\n');
-        }
-        Self { text: whole.into(), entry, constants: constants.to_vec() }
+    pub fn new(text: impl Into<Arc<str>>, entry: &'static str, constants: &[(&'static str, f64)]) -> Self {
+        Self { text: text.into(), entry, constants: constants.to_vec() }
     }
 }
 

@@ -214,7 +214,7 @@ mod tests {
                 self.0
             );
             let bindings = [("x", Operand::Input(0)), ("y", Operand::Output(0))];
-            Recipe::one(Kernel::new(&[], &text, "planted", &[]), &bindings, [1, 1, 1])
+            Recipe::one(Kernel::new(text, "planted", &[]), &bindings, [1, 1, 1])
         }
     }
 

@@ -59,7 +59,7 @@ impl Op for Twice {
             "wrong" => 2.01,
             _ => 2.0,
         };
-        let kernel = Kernel::new(&[], TEXT, "twice", &[("FACTOR", factor)]);
+        let kernel = Kernel::new(TEXT, "twice", &[("FACTOR", factor)]);
         // What is read and written at once is an error that no scope catches: it comes as the loss of a device does.
         let failing = Tuning::chosen(KEY, &self.0, device) == "fail";
         let a = if failing { Operand::Output(0) } else { Operand::Input(0) };

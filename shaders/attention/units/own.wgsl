@@ -1,7 +1,7 @@
 // Loads some fragments of this side's rows, in the place of each subgroup: a part of attention/units.wgsl.
-//
-// A template: `//#` lines are carried out by src/ops/unroll.rs. Numbers: from and count, which fragments of columns.
-// Texts: mine, the function that reads the rows; loads, the fragments from `home`.
+//# numbers from count: which fragments of columns
+//# texts mine: the function that reads the rows
+//# texts loads: loads the fragments from there
 workgroupBarrier();
 for (var n = lane; n < HIGH * ${count}u * SIDE / 4u; n += LANES) {
     let row = n / (${count}u * SIDE / 4u);

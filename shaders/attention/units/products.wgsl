@@ -1,7 +1,6 @@
 // Products of this side's rows and the other's in a subgroup's columns, shown: a part of attention/units.wgsl.
-//
-// A template: `//#` lines are carried out by src/ops/unroll.rs. Numbers: those of units.wgsl.
-// Text: mine, the name of this side's fragments.
+//# numbers each keys high side: as in units.wgsl
+//# texts mine: the name of this side's fragments
 //# for d in each
 //# for w in keys
 {

@@ -1,7 +1,6 @@
 // Multiplies some fragments of the sums with their rows' factors: a part of attention/units.wgsl.
-//
-// A template: `//#` lines are carried out by src/ops/unroll.rs. Number: count, of fragments of columns.
-// Texts: shows and loads, which bring fragments to where they are shown, and back.
+//# numbers count: of fragments of columns
+//# texts shows loads: bring fragments to where they are shown, and back
 workgroupBarrier();
 //# insert shows
 workgroupBarrier();

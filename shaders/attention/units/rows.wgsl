@@ -1,6 +1,6 @@
 // What attention/units.wgsl reads and writes, and its workgroup memory: a part of it.
-//
-// A template: `//#` lines are carried out by src/ops/unroll.rs. Flags and numbers: those of units.wgsl.
+//# flags forward query_gradient key_gradient entropy guided whole even: as in units.wgsl
+//# numbers across turns four: as in units.wgsl
 
 @group(0) @binding(0) var<storage, read> qkv: array<vec4<f16>>; // [B*T, 3*H*COLUMNS]: q | k | v
 //# if forward

@@ -1,8 +1,9 @@
 // Stores some fragments of finished sums, four elements a lane at a time: a part of attention/units.wgsl.
-//
-// A template: `//#` lines are carried out by src/ops/unroll.rs. Numbers: from and count, which fragments of columns.
-// Texts: shows, which brings them to where they are shown; factor, what a row is multiplied with; target, the tensor; parts,
-// how many of a head's rows lie in a row of it, and place, which of them this is.
+//# numbers from count: which fragments of columns
+//# texts shows: brings them to where they are shown
+//# texts factor: what a row is multiplied with
+//# texts target: the tensor
+//# texts parts place: how many of a head's rows lie in a row of it, and which of them this is
 workgroupBarrier();
 //# insert shows
 workgroupBarrier();

@@ -1,7 +1,6 @@
 // Adds the other side's rows, weighted, to the sums of this side's in a subgroup's columns: a part of attention/units.wgsl.
-//
-// A template: `//#` lines are carried out by src/ops/unroll.rs. Numbers: those of units.wgsl.
-// Text: sum, the fragments' name.
+//# numbers keys high each side: as in units.wgsl
+//# texts sum: the fragments' name
 //# for k in keys
 {
     //# for h in high

@@ -102,8 +102,7 @@ impl Blocks {
             ("SEQUENCE", layout.sequence as f64),
             ("SCALE", layout.scale()),
         ];
-        let text = blocks.wgsl(pass, columns, layout.half);
-        let kernel = Kernel::new(element::fragments(layout.half), &text, pass.entry(), &constants);
+        let kernel = Kernel::new(blocks.wgsl(pass, columns, layout.half), pass.entry(), &constants);
         let groups = [layout.sequence.div_ceil(blocks.rows * blocks.down()), layout.n_head, layout.batch];
         Dispatch { kernel, bindings, groups: groups.map(axis) }
     }
@@ -142,45 +141,14 @@ impl Blocks {
 
     fn wgsl(&self, pass: Pass, columns: usize, half: bool) -> String {
         let numbers = self.numbers(pass, columns);
-        // Adds products of rows of both sides to `sum`, whose rows are read by the functions of these names.
-        let scores = |sum: &str, mine: &str, theirs: &str| {
-            let texts = [("sum", sum), ("mine", mine), ("theirs", theirs)].map(|(n, t)| (n, t.to_owned()));
-            unroll(include_str!("../../../shaders/attention/scores.wgsl"), &numbers, &[], &texts)
-        };
-        // Adds the other side's rows, weighted, to `sum`; the first section puts the weights where all lanes find them.
-        let sums = |sum: &str, weight: &str, theirs: &str| {
-            let section = |s: usize| {
-                let texts = [("sum", sum), ("weight", weight), ("theirs", theirs)];
-                let texts = texts.map(|(name, text)| (name, text.to_owned()));
-                // Forward, a barrier stands before these already.
-                let free = s == 0 && !pass.is_gradient();
-                let numbers = [&numbers[..], &[("s", s)]].concat();
-                let flags = [("first", s == 0), ("free", free)];
-                unroll(include_str!("../../../shaders/attention/sums.wgsl"), &numbers, &flags, &texts)
-            };
-            (0..self.sections(columns)).map(section).collect::<String>()
-        };
-        let (products, slopes, totals) = match pass {
-            Pass::Forward { .. } => (scores("s", "q_at", "k_at"), String::new(), sums("x", "s", "v_at")),
-            Pass::QueryGradient { .. } => {
-                (scores("s", "q_at", "k_at"), scores("p", "g_at", "v_at"), sums("x", "s", "k_at"))
-            }
-            Pass::KeyGradient { .. } => (
-                scores("s", "k_at", "q_at"),
-                scores("p", "v_at", "g_at"),
-                sums("y", "p", "g_at") + &sums("x", "s", "q_at"),
-            ),
-        };
-        let texts = [
-            ("element", element::scalar(half)),
-            ("narrow", element::narrow(half, 4)),
-            ("scores", products),
-            ("slopes", slopes),
-            ("sums", totals),
-        ];
+        let texts = [("element", element::scalar(half)), ("narrow", element::narrow(half, 4))];
         let entries = ["forward", "query_gradient", "key_gradient"];
         let mut flags = entries.map(|entry| (entry, entry == pass.entry())).to_vec();
-        flags.extend([("entropy", pass == Pass::Forward { entropy: true }), ("guided", pass.guided())]);
+        flags.extend([
+            ("half", half),
+            ("entropy", pass == Pass::Forward { entropy: true }),
+            ("guided", pass.guided()),
+        ]);
         unroll(include_str!("../../../shaders/attention/blocks.wgsl"), &numbers, &flags, &texts)
     }
 }

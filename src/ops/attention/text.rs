@@ -33,10 +33,6 @@ impl Pass {
         }
     }
 
-    pub fn is_gradient(self) -> bool {
-        !matches!(self, Self::Forward { .. })
-    }
-
     pub fn is_key_gradient(self) -> bool {
         matches!(self, Self::KeyGradient { .. })
     }
@@ -208,8 +204,7 @@ impl Text {
             ("SEQUENCE", layout.sequence as f64),
             ("SCALE", layout.scale()),
         ];
-        let fragments = element::fragments(self.half);
-        let kernel = Kernel::new(fragments, &self.wgsl(layout.width), self.pass.entry(), &constants);
+        let kernel = Kernel::new(self.wgsl(layout.width), self.pass.entry(), &constants);
         let blocks = layout.sequence.div_ceil(self.lanes * self.rows);
         let groups = [blocks, layout.n_head, layout.batch].map(axis);
         Dispatch { kernel, bindings, groups }
@@ -229,6 +224,7 @@ impl Text {
             ("shuffle", self.shuffle),
             ("held", self.held),
             ("images", self.images),
+            ("half", self.half),
             ("entropy", self.pass == Pass::Forward { entropy: true }),
             ("guided", self.pass.guided()),
         ]);

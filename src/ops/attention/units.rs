@@ -3,7 +3,7 @@
 use super::Layout;
 use super::text::Pass;
 use crate::ops::unroll::unroll;
-use crate::ops::{Binding, Dispatch, Kernel, Operand, Traits, axis, element};
+use crate::ops::{Binding, Dispatch, Kernel, Operand, Traits, axis};
 use crate::tape::{DType, Tape, TensorId, shapes};
 use std::fmt;
 use std::ops::Range;
@@ -137,7 +137,7 @@ impl Units {
             ("SEQUENCE", layout.sequence as f64),
             ("SCALE", layout.scale()),
         ];
-        let kernel = Kernel::new(element::fragments(true), text, pass.entry(), &constants);
+        let kernel = Kernel::new(text, pass.entry(), &constants);
         let groups = [layout.sequence.div_ceil(self.rows()), layout.n_head, layout.batch];
         Dispatch { kernel, bindings, groups: groups.map(axis) }
     }
@@ -212,15 +212,9 @@ impl Units {
             ("even", vectors.is_multiple_of(threads)),
             ("sized", sized),
         ]);
-        let unrolled = |template: &str, more: &[(&'static str, usize)], texts: &[(&'static str, &str)]| {
+        let unrolled = |template: &str, numbers: &[(&str, usize)], texts: &[(&str, &str)]| {
             let texts: Vec<_> = texts.iter().map(|&(name, text)| (name, text.to_owned())).collect();
-            unroll(template, &[&numbers[..], more].concat(), &[], &texts)
-        };
-        let products = |mine: &str| {
-            unrolled(include_str!("../../../shaders/attention/units/products.wgsl"), &[], &[("mine", mine)])
-        };
-        let sums = |sum: &str| {
-            unrolled(include_str!("../../../shaders/attention/units/sums.wgsl"), &[], &[("sum", sum)])
+            unroll(template, numbers, &[], &texts)
         };
         let own = |name: &str, mine: &str| -> String {
             let some = |columns: Range<usize>| {
@@ -240,7 +234,7 @@ impl Units {
             let texts = [("shows", &*shows), ("loads", &*loads)];
             unrolled(
                 include_str!("../../../shaders/attention/units/rescale.wgsl"),
-                &numbers_of(&columns),
+                &[("count", columns.len())],
                 &texts,
             )
         };
@@ -267,15 +261,9 @@ impl Units {
             Pass::QueryGradient { .. } => ["d_qkv", "3", "0"],
             Pass::KeyGradient { .. } => ["d_qkv", "3", "1"],
         };
-        let rows = unroll(include_str!("../../../shaders/attention/units/rows.wgsl"), &numbers, &flags, &[]);
         let texts = [
-            ("rows", rows),
             ("own_left", own("a", "own_left_at")),
             ("own_right", own("b", "own_right_at")),
-            ("scores", products("a")),
-            ("slopes", products("b")),
-            ("totals_x", sums("x")),
-            ("totals_y", sums("y")),
             ("rescale", groups(self.each, self.keys).map(rescale).collect()),
             ("stores_x", stores("x", "factors[down + row]", target)),
             ("stores_y", stores("y", "(1.0 / PROBABILITY)", ["d_qkv", "3", "2"])),

@@ -228,6 +228,7 @@ pub fn text_that_shows(op: &MatMul, sizes: &Sizes, variant: Variant, sized: bool
         ("even", variant.is_even(sizes)),
         ("split", variant.split() > 1),
         ("sized", sized),
+        ("half", buffers_half(sizes, variant)),
     ];
     let (operands, result) = halves(sizes);
     let mut texts = unrolled(op, sizes, variant);
@@ -247,7 +248,7 @@ fn halves(sizes: &Sizes) -> (bool, bool) {
 }
 
 /// Whether there is f16 in a buffer.
-pub fn buffers_half(sizes: &Sizes, variant: Variant) -> bool {
+fn buffers_half(sizes: &Sizes, variant: Variant) -> bool {
     let (operands, result) = halves(sizes);
     result || operands && images(sizes, variant) != (true, true)
 }

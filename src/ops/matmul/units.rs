@@ -1,7 +1,7 @@
 //! Text of the kernel on matrix units, and its tiles.
 
 use super::kernels::{LADDER, Variant, line, text_that_shows};
-use super::{Layout, MatMul, Sizes, element_text};
+use super::{Layout, MatMul, Sizes};
 use crate::ops::{Kernel, Traits, Vendor};
 use crate::tape::DType;
 use std::fmt::Write;
@@ -92,7 +92,7 @@ pub fn unit_probes(side: u32, device: &Traits) -> Vec<UnitProbe> {
             let sizes = sizes(layout, rows as usize + 12, columns as usize + 20, 2 * depth as usize + 4);
             let op = MatMul::new(layout);
             let recipe = op.recipe_of(&sizes, variant);
-            let text = element_text(&sizes, variant, &text_that_shows(&op, &sizes, variant, true));
+            let text = text_that_shows(&op, &sizes, variant, true).into();
             let dispatch = &recipe.dispatches[0];
             let groups = dispatch.groups;
             probes.push(UnitProbe {
