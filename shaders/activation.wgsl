@@ -1,15 +1,14 @@
 // y = f(x, p) element by element, dx = dy df/dx, and for a learned p: dp += sum of dy df/dp.
 //# flags images: x and dy are read as images
 //# flags half: x, y and their gradients are f16
+//# numbers lanes each: of the element-wise kernels
 //# texts element: how those are stored
 //# texts narrow: the function that makes it of vec4<f32>
 //# texts texel: the format of an image of it
 //# flags learned: p is learned
 //# texts function: `value`, `derivative` and, for a learned p, `derivative_p`
 //# texts team: alone, subgroup or workgroup
-//# if half
 //# import shared/narrow
-//# end
 //# insert function
 //# import shared/team_$team
 
@@ -23,38 +22,21 @@ override PARTS: u32; // teams
 
 //# if images
 override TEXELS: u32; // vec4 elements of a row of x
-@group(0) @binding(0) var x: texture_storage_2d<$texel, read>; // [VECTORS / TEXELS, TEXELS]
-@group(0) @binding(3) var dy: texture_storage_2d<$texel, read>; // [VECTORS / TEXELS, TEXELS]
-//# else
-@group(0) @binding(0) var<storage, read> x: array<vec4<$element>>; // [VECTORS]
-@group(0) @binding(3) var<storage, read> dy: array<vec4<$element>>; // [VECTORS]
 //# end
+//# import shared/operand with name = x, slot = 0, of = vec4<$element> // [VECTORS]
+//# import shared/operand with name = dy, slot = 3, of = vec4<$element> // [VECTORS]
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<$element>>; // [VECTORS]
 @group(0) @binding(2) var<storage, read> learned: array<f32>; // [more than ENTRY]
 @group(0) @binding(4) var<storage, read_write> dx: array<vec4<$element>>; // [VECTORS]
 @group(0) @binding(5) var<storage, read_write> parts: array<f32>; // [PARTS]
 @group(0) @binding(6) var<storage, read_write> d_learned: array<f32>; // [more than ENTRY]
 
-fn x_at(i: u32) -> vec4<f32> {
-    //# if images
-    let row = i / TEXELS;
-    return textureLoad(x, vec2<u32>(i - row * TEXELS, row));
-    //# else
-    return vec4<f32>(x[i]);
-    //# end
-}
+//# import shared/operand_at with name = x
 
-fn dy_at(i: u32) -> vec4<f32> {
-    //# if images
-    let row = i / TEXELS;
-    return textureLoad(dy, vec2<u32>(i - row * TEXELS, row));
-    //# else
-    return vec4<f32>(dy[i]);
-    //# end
-}
+//# import shared/operand_at with name = dy
 
-const WIDE = 64u; // lanes of a workgroup of the element-wise kernels
-const FEW = 4u; // vectors of one of their lanes, WIDE apart
+const WIDE = ${lanes}u; // lanes of a workgroup of the element-wise kernels
+const FEW = ${each}u; // vectors of one of their lanes, WIDE apart
 
 @compute @workgroup_size(WIDE)
 fn activation_fixed(
@@ -121,7 +103,7 @@ fn activation_learned_backward(
             let v = x_at(i);
             let d = dy_at(i);
             dx[i] = ${narrow}(d * derivative(v, p));
-            // What lies behind the last element is not ours: it may hold anything.
+            // Memory behind the last element may hold anything.
             let inside = vec4(4u * i) + vec4(0u, 1u, 2u, 3u) < vec4(COUNT);
             sum += select(vec4(0.0), d * derivative_p(v, p), inside);
         }

@@ -1,9 +1,8 @@
 // One AdamW step over a window of the flat parameter arena. Parameters before DECAYED are decayed.
 //# flags images: what is read comes as images, copies made just before, which software drivers read many times faster
 //# flags half: some parameters have copies in f16
-//# if half
+//# numbers lanes each: as in shared/walk.wgsl
 //# import shared/narrow
-//# end
 
 override VECTORS: u32;     // vec4 elements of this window
 override DECAYED: u32;     // of these, the first so many decay
@@ -30,13 +29,11 @@ struct Verdict {
     halted: f32,
 }
 
+//# import shared/operand with name = gradients, slot = 0, of = vec4<f32>, texel = rgba32float // [VECTORS], 16 in a row of an image
 //# if images
-@group(0) @binding(0) var gradients: texture_storage_2d<rgba32float, read>;      // [VECTORS / 16, 16]
 @group(0) @binding(6) var old_parameters: texture_storage_2d<rgba32float, read>; // the same
 @group(0) @binding(7) var old_first: texture_storage_2d<rgba32float, read>;      // the same
 @group(0) @binding(8) var old_second: texture_storage_2d<rgba32float, read>;     // the same
-//# else
-@group(0) @binding(0) var<storage, read> gradients: array<vec4<f32>>;       // [VECTORS]
 //# end
 @group(0) @binding(1) var<storage, read_write> parameters: array<vec4<f32>>; // [VECTORS]
 @group(0) @binding(2) var<storage, read_write> first: array<vec4<f32>>;     // [VECTORS], moment m
@@ -47,8 +44,7 @@ struct Verdict {
 @group(0) @binding(9) var<storage, read_write> copies: array<vec4<f16>>;     // [COPIED]
 //# end
 
-const LANES = 64u;
-const EACH = 4u; // vectors of one lane; LANES apart, so that neighbours read neighbours
+//# import shared/walk
 
 @compute @workgroup_size(LANES)
 fn adamw(

@@ -1,4 +1,4 @@
-// c = a + b, four elements at a time. Buffers are padded to whole vectors, so the last one needs no mask.
+// c = a + b, four elements at a time. Buffers are padded to whole vectors, so the last vector needs no mask.
 
 override VECTORS: u32; // vec4 elements in each buffer
 

@@ -1,10 +1,9 @@
-// Causal attention, and the entropy of every row of it, in one pass over the keys; then its gradient in two; on software
-// drivers. GPUs have attention/blocks.wgsl. The T x T matrix is never held.
+// Causal attention with the entropy of every row, in one pass over the keys, and its gradient in two; for software drivers.
+// GPUs have attention/blocks.wgsl and attention/units.wgsl. No kernel holds the T x T matrix.
 //
-// One lane holds `rows` rows of one
-// side (forward and query_gradient: queries; key_gradient: keys) in registers and walks the other side in
-// tiles. Two ways to hand a row of the tile to every lane:
-// - shuffle: the workgroup is one subgroup; each lane loads one row, the others read its registers;
+// A lane holds `rows` rows of one side (forward and query_gradient: queries; key_gradient: keys) in registers and walks the
+// other side in tiles. Every lane gets each row of a tile in one of two variants:
+// - shuffle: the workgroup is one subgroup; each lane loads one row, and the others read its registers;
 // - else the tile lies in workgroup memory.
 //# flags forward query_gradient key_gradient: the one entry point
 //# flags shuffle
@@ -20,9 +19,7 @@
 //# texts element: how qkv, output and their gradients are stored
 //# texts narrow: the function that makes it of vec4<f32>
 //# texts texel: the format of an image of it
-//# if half
 //# import shared/narrow
-//# end
 
 //# if shuffle
 enable subgroups;
@@ -38,42 +35,7 @@ const TILE = ${tile}u;
 const MASKED = -1e30; // the score of a later key: finite, because WGSL has no infinities
 const EXPONENT = 0x7f800000u; // all ones in whatever is not finite
 
-//# if images
-@group(0) @binding(0) var qkv: texture_storage_2d<$texel, read>; // [B*T, 3*H*COLUMNS]: q | k | v
-//# else
-@group(0) @binding(0) var<storage, read> qkv: array<vec4<$element>>; // [B*T, 3*H*COLUMNS]: q | k | v
-//# end
-//# if forward
-@group(0) @binding(1) var<storage, read_write> output: array<vec4<$element>>; // [B*T, H*COLUMNS]
-@group(0) @binding(2) var<storage, read_write> lse: array<f32>; // [B, H, T]: log of the sum of e^score
-//# if entropy
-@group(0) @binding(3) var<storage, read_write> entropy: array<f32>; // [B, H, T], nats
-//# end
-//# else
-@group(0) @binding(1) var<storage, read> lse: array<f32>; // [B, H, T]
-//# if images
-@group(0) @binding(2) var d_output: texture_storage_2d<$texel, read>; // [B*T, H*COLUMNS]
-//# else
-@group(0) @binding(2) var<storage, read> d_output: array<vec4<$element>>; // [B*T, H*COLUMNS]
-//# end
-@group(0) @binding(3) var<storage, read_write> d_qkv: array<vec4<$element>>; // [B*T, 3*H*COLUMNS]
-//# if query_gradient
-//# if images
-@group(0) @binding(4) var output: texture_storage_2d<$texel, read>; // [B*T, H*COLUMNS]
-//# else
-@group(0) @binding(4) var<storage, read> output: array<vec4<$element>>; // [B*T, H*COLUMNS]
-//# end
-@group(0) @binding(5) var<storage, read_write> delta: array<f32>; // [B, H, T]: sum of d_output * output
-//# if guided
-@group(0) @binding(6) var<storage, read> entropy: array<f32>; // [B, H, T], nats
-//# end
-//# else
-@group(0) @binding(4) var<storage, read> delta: array<f32>; // [B, H, T]
-//# end
-//# if guided
-@group(0) @binding(7) var<storage, read> d_entropy: array<f32>; // [B, H, T]; delta then holds d_entropy * entropy as well
-//# end
-//# end
+//# import attention/tensors
 
 //# if shuffle
 //# else
@@ -88,7 +50,7 @@ var<workgroup> tile_guide: array<f32, TILE>;
 //# end
 //# end
 
-// The vec4 in row `place.y` and column `place.x + right` of what a software driver reads as an image.
+// The vec4 in row `place.y` and column `place.x + right`.
 fn qkv_at(place: vec2<u32>, right: u32) -> vec4<f32> {
     //# if images
     return textureLoad(qkv, vec2(place.x + right, place.y));
@@ -142,7 +104,7 @@ fn key_gradient(
     let line = (group.z * HEADS + group.y) * SEQUENCE; // the same in lse, entropy and delta
     let first = group.x * ROWS;
 
-    // Rows past the end read the last row instead: what lies behind a tensor may be anything.
+    // Rows past the end read the last row instead: memory behind a tensor may hold anything.
     //# for r in rows
     let i_$r = first + ${r}u * LANES + lane;
     let near_$r = min(i_$r, SEQUENCE - 1u);
@@ -258,11 +220,7 @@ fn key_gradient(
             //# end
             //# end
             //# for j in keys
-            //# if shuffle
-            let a_$j = subgroupShuffle(left_$c, ${j}u);
-            //# else
-            let a_$j = left[(sub + ${j}u) * COLUMNS + ${c}u];
-            //# end
+            //# import attention/rows/handed with side = left
             //# for r in rows
             s_${r}_$j += dot(q_${r}_$c, a_$j);
             //# end
@@ -271,170 +229,15 @@ fn key_gradient(
         //# end
 
         //# if forward
-        //# for r in rows
-        var scale_$r = 0.0; // of what was summed before this block
-        {
-            var all = 0.0;
-            var peak = peak_$r;
-            //# for j in keys
-            s_${r}_$j = select(MASKED, s_${r}_$j, block + sub + ${j}u <= i_$r);
-            all += s_${r}_$j;
-            peak = max(peak, s_${r}_$j);
-            //# end
-            broken_$r |= select(0u, EXPONENT, (bitcast<u32>(all) & EXPONENT) == EXPONENT);
-            let step = peak_$r - peak;
-            scale_$r = exp(step);
-            //# if entropy
-            moment_$r = scale_$r * (moment_$r + step * sum_$r);
-            //# end
-            sum_$r *= scale_$r;
-            peak_$r = peak;
-            //# for j in keys
-            {
-                let t = s_${r}_$j - peak;
-                s_${r}_$j = exp(t);
-                sum_$r += s_${r}_$j;
-                //# if entropy
-                moment_$r += s_${r}_$j * t;
-                //# end
-            }
-            //# end
-        }
-        //# end
-        //# if shuffle
-        //# for c in columns
-        let right_$c = qkv_at(from_right, ${c}u);
-        //# end
-        //# end
-        //# for c in columns
-        {
-            //# for r in rows
-            var x_$r = x_${r}_$c * scale_$r;
-            //# end
-            //# for j in keys
-            //# if shuffle
-            let a_$j = subgroupShuffle(right_$c, ${j}u);
-            //# else
-            let a_$j = right[(sub + ${j}u) * COLUMNS + ${c}u];
-            //# end
-            //# for r in rows
-            x_$r += s_${r}_$j * a_$j;
-            //# end
-            //# end
-            //# for r in rows
-            x_${r}_$c = x_$r;
-            //# end
-        }
-        //# end
-        //# end
-
+        //# import attention/rows/forward
+        //# else
         //# if query_gradient
-        // Gradients of the probabilities, then of the scores.
-        //# for r in rows
-        //# for j in keys
-        //# if guided
-        var p_${r}_$j = -delta_$r - guide_$r * (s_${r}_$j - lse_$r);
-        s_${r}_$j = select(0.0, exp(s_${r}_$j - lse_$r), block + sub + ${j}u <= i_$r);
+        //# import attention/rows/query_gradient
         //# else
-        s_${r}_$j = select(0.0, exp(s_${r}_$j - lse_$r), block + sub + ${j}u <= i_$r);
-        var p_${r}_$j = -delta_$r;
-        //# end
-        //# end
-        //# end
-        //# for c in columns
-        {
-            //# if shuffle
-            let right_$c = qkv_at(from_right, ${c}u);
-            //# end
-            //# if held
-            //# else
-            //# for r in rows
-            let g_${r}_$c = d_output_at(out_$r, ${c}u);
-            //# end
-            //# end
-            //# for j in keys
-            //# if shuffle
-            let a_$j = subgroupShuffle(right_$c, ${j}u);
-            //# else
-            let a_$j = right[(sub + ${j}u) * COLUMNS + ${c}u];
-            //# end
-            //# for r in rows
-            p_${r}_$j += dot(g_${r}_$c, a_$j);
-            //# end
-            //# end
-        }
-        //# end
-        //# for r in rows
-        //# for j in keys
-        s_${r}_$j *= p_${r}_$j;
-        //# end
-        //# end
-        //# for c in columns
-        {
-            //# for j in keys
-            //# if shuffle
-            let a_$j = subgroupShuffle(left_$c, ${j}u);
-            //# else
-            let a_$j = left[(sub + ${j}u) * COLUMNS + ${c}u];
-            //# end
-            //# for r in rows
-            x_${r}_$c += s_${r}_$j * a_$j;
-            //# end
-            //# end
-        }
-        //# end
+        //# import attention/rows/key_gradient
         //# end
 
-        //# if key_gradient
-        //# for j in keys
-        let at_$j = block + sub + ${j}u;
-        //# if shuffle
-        let lse_$j = subgroupShuffle(lane_lse, ${j}u);
-        let delta_$j = subgroupShuffle(lane_delta, ${j}u);
-        //# if guided
-        let guide_$j = subgroupShuffle(lane_guide, ${j}u);
-        //# end
-        //# else
-        let lse_$j = tile_lse[sub + ${j}u];
-        let delta_$j = tile_delta[sub + ${j}u];
-        //# if guided
-        let guide_$j = tile_guide[sub + ${j}u];
-        //# end
-        //# end
-        //# for r in rows
-        //# if guided
-        var p_${r}_$j = -delta_$j - guide_$j * (s_${r}_$j - lse_$j);
-        s_${r}_$j = select(0.0, exp(s_${r}_$j - lse_$j), at_$j >= i_$r && at_$j < SEQUENCE);
-        //# else
-        s_${r}_$j = select(0.0, exp(s_${r}_$j - lse_$j), at_$j >= i_$r && at_$j < SEQUENCE);
-        var p_${r}_$j = -delta_$j;
-        //# end
-        //# end
-        //# end
-        //# for c in columns
-        {
-            //# if shuffle
-            let right_$c = d_output_at(from_right, ${c}u);
-            //# end
-            //# if held
-            //# else
-            //# for r in rows
-            let v_${r}_$c = qkv_at(own_$r, width + ${c}u);
-            //# end
-            //# end
-            //# for j in keys
-            //# if shuffle
-            let a_$j = subgroupShuffle(right_$c, ${j}u);
-            //# else
-            let a_$j = right[(sub + ${j}u) * COLUMNS + ${c}u];
-            //# end
-            //# for r in rows
-            p_${r}_$j += dot(v_${r}_$c, a_$j);
-            y_${r}_$c += s_${r}_$j * a_$j;
-            //# end
-            //# end
-        }
-        //# end
+        // Gradients of the scores.
         //# for r in rows
         //# for j in keys
         s_${r}_$j *= p_${r}_$j;
@@ -443,11 +246,7 @@ fn key_gradient(
         //# for c in columns
         {
             //# for j in keys
-            //# if shuffle
-            let a_$j = subgroupShuffle(left_$c, ${j}u);
-            //# else
-            let a_$j = left[(sub + ${j}u) * COLUMNS + ${c}u];
-            //# end
+            //# import attention/rows/handed with side = left
             //# for r in rows
             x_${r}_$c += s_${r}_$j * a_$j;
             //# end

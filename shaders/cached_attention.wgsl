@@ -1,6 +1,7 @@
 // Attention of new rows over a cache of keys and values: `append` puts the rows' keys and values into the cache, `attend`
-// walks it. A workgroup, which is one team, has one head of one row: its lanes share the keys for the scores, then the
-// columns of the values.
+// walks it. A workgroup is one team, and takes one head of one row: its lanes share the keys to make the scores, then the
+// columns to sum the values.
+//# numbers lanes: of a workgroup that appends
 //# texts team: subgroup or workgroup
 //# import shared/team_$team
 
@@ -11,10 +12,10 @@ override CAPACITY: u32; // rows of the cache, C
 override SCALE: f32; // 1 / sqrt(head width)
 
 const MASKED = -1e30; // below every score: finite, because WGSL has no infinities
-const APPEND_LANES = 64u;
+const APPEND_LANES = ${lanes}u;
 
 @group(0) @binding(0) var<storage, read> qkv: array<vec4<f32>>; // [R, 3*H*COLUMNS]: q | k | v
-@group(0) @binding(1) var<storage, read> positions: array<u32>; // [R]; rows at C and beyond are not there
+@group(0) @binding(1) var<storage, read> positions: array<u32>; // [R]; a row at C or beyond is missing
 @group(0) @binding(2) var<storage, read_write> kept: array<vec4<f32>>; // [C, 2*H*COLUMNS]: k | v
 @group(0) @binding(2) var<storage, read> cache: array<vec4<f32>>; // the same
 @group(0) @binding(3) var<storage, read_write> scores: array<f32>; // [R, H, C]: scores, then e^(score - largest)
@@ -71,7 +72,7 @@ fn attend(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     }
     sum = team_sum(sum, lane);
     let share = select(0.0, 1.0 / sum, keys > 0u);
-    // The other lanes' scores.
+    // Makes the other lanes' scores visible.
     storageBarrier();
     workgroupBarrier();
 

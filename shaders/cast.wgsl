@@ -1,19 +1,17 @@
-// y = x in f16, four elements at a time. Buffers are padded to whole vectors, so the last one needs no mask.
+// y = x in f16, four elements at a time. Buffers are padded to whole vectors, so the last vector needs no mask.
 //# flags images: x is read as an image
-//# import shared/narrow
+//# numbers lanes each: as in shared/walk.wgsl
+//# import shared/narrow with half = true
 
 override VECTORS: u32; // vec4 elements in each buffer
 
 //# if images
 override TEXELS: u32; // vec4 elements of a row of x
-@group(0) @binding(0) var x: texture_storage_2d<rgba32float, read>; // [VECTORS / TEXELS, TEXELS]
-//# else
-@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>; // [VECTORS]
 //# end
+//# import shared/operand with name = x, slot = 0, of = vec4<f32>, texel = rgba32float // [VECTORS]
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<f16>>; // [VECTORS]
 
-const LANES = 64u;
-const EACH = 4u; // vectors of one lane; LANES apart, so that neighbours read neighbours
+//# import shared/walk
 
 @compute @workgroup_size(LANES)
 fn narrow(

@@ -1,13 +1,12 @@
-// out[n] = Σ_rows x[row, n] (+ out[n]) over the first COLUMNS columns: sums of blocks of rows, then their sum. Or how
-// many of these x are not zero.
+// out[n] = Σ_rows x[row, n] (+ out[n]) over the first COLUMNS columns: sums of blocks of rows, then their sum. With
+// `nonzero` it counts the x that are not zero.
 //# flags images: x of whole vectors is read as an image
 //# flags half: x is f16
 //# flags nonzero: counts what is not zero
+//# numbers lanes: of a workgroup
 //# texts element: how x is stored
 //# texts texel: the format of an image of it
-//# if half
 //# import shared/narrow
-//# end
 
 override ROWS: u32;
 override WIDTH: u32; // columns of x
@@ -16,10 +15,10 @@ override ROWS_EACH: u32; // rows of one block
 override BLOCKS: u32;
 override ACCUMULATE: bool;
 
-const LANES = 64u;
+const LANES = ${lanes}u;
 
 //# if nonzero
-// By their bits: comparisons with NaN differ between drivers.
+// By their bits: drivers differ in comparisons with NaN.
 fn term(v: f32) -> f32 {
     return select(0.0, 1.0, (bitcast<u32>(v) & 0x7fffffffu) != 0u);
 }
@@ -38,11 +37,7 @@ fn term4(v: vec4<f32>) -> vec4<f32> {
 //# end
 
 @group(0) @binding(0) var<storage, read> x: array<$element>; // [ROWS, WIDTH]
-//# if images
-@group(0) @binding(0) var x4: texture_storage_2d<$texel, read>; // [ROWS, WIDTH / 4]
-//# else
-@group(0) @binding(0) var<storage, read> x4: array<vec4<$element>>; // [ROWS, WIDTH / 4]
-//# end
+//# import shared/operand with name = x4, slot = 0, of = vec4<$element> // [ROWS, WIDTH / 4]
 @group(0) @binding(1) var<storage, read_write> sums: array<f32>; // [BLOCKS, COLUMNS rounded up to vectors]
 @group(0) @binding(1) var<storage, read_write> sums4: array<vec4<f32>>; // the same
 @group(0) @binding(0) var<storage, read> partials: array<f32>; // the same

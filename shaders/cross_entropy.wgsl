@@ -1,6 +1,6 @@
 // Cross-entropy over a vocabulary that is walked in pieces: `update` folds one piece of logits into a running
 // log-sum-exp per row, `finish` turns it into the loss, `gradient` turns one piece of logits into its gradient.
-// A team of lanes shares a row; `finish` is one team in all. With `half` the gradient is f16 and carries the loss scale.
+// A team of lanes shares a row; `finish` runs as a single team. With `half` the gradient is f16 and carries the loss scale.
 //# flags update finish gradient: the one entry point
 //# flags images: logits are read as an image
 //# flags half: the gradient is f16
@@ -8,10 +8,8 @@
 //# texts team: alone, subgroup or workgroup
 //# texts stored: a Vector of the gradient
 //# texts narrow: the function that makes it of a Vector
-//# if half
 //# import shared/narrow
-//# import shared/scaling
-//# end
+//# import shared/scaling with scaled = half
 //# import shared/team_$team
 //# import shared/vector$vector
 
@@ -29,11 +27,7 @@ struct State {
 const IGNORED = 0xffffffffu; // the target of a position that does not count
 const FLOOR = -1e30;         // below every logit; WGSL has no infinite constants
 
-//# if images
-@group(0) @binding(0) var logits: texture_storage_2d<rgba32float, read>;   // [ROWS, COLUMNS / 4]
-//# else
-@group(0) @binding(0) var<storage, read> logits: array<Vector>;            // [ROWS, COLUMNS]
-//# end
+//# import shared/operand with name = logits, slot = 0, of = Vector, texel = rgba32float // [ROWS, COLUMNS]
 @group(0) @binding(1) var<storage, read_write> gradients: array<$stored>;   // [ROWS, COLUMNS]; f32: logits before
 @group(0) @binding(2) var<storage, read_write> state: array<State>;        // [ROWS]
 @group(0) @binding(3) var<storage, read> states: array<State>;             // [ROWS]
@@ -58,7 +52,7 @@ fn logits_at(row: u32, i: u32) -> Vector {
 //# end
 
 //# if gradient
-// The logits; in f32, where their gradient will be.
+// The logits. In f32 they lie where their gradient will be.
 fn logits_at(row: u32, i: u32) -> Vector {
     //# if images
     return textureLoad(logits, vec2(i, row));
@@ -79,7 +73,7 @@ fn update(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    // Teams past the last row repeat it without writing: a sum over a team needs all of its workgroup.
+    // Teams past the last row repeat it without writing: a team's sum needs the whole workgroup.
     let place = ((group.x + group.y * groups.x) * LANES + lane) / TEAM;
     let row = min(place, ROWS - 1u);
     let member = lane % TEAM;
@@ -95,7 +89,7 @@ fn update(
     let top = team_max(largest, lane);
     let all = team_sum(sum * exp(largest - top), lane);
     if member == 0u && place < ROWS {
-        // Before the first piece nothing was folded in, and the state may be anything.
+        // Before the first piece the state may hold anything.
         var before = State(FLOOR, 0.0, 0.0, 0.0);
         if first[0] > 0.0 {
             before = state[row];

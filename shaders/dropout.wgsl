@@ -1,4 +1,5 @@
 // y = x / (1 - p) where a random word of the element is at least p 2^32, else 0.
+//# numbers lanes each: as in shared/walk.wgsl
 //# import shared/random
 
 override VECTORS: u32; // vec4 elements in x
@@ -9,8 +10,7 @@ override SCALE: f32; // 1 / (1 - p)
 @group(0) @binding(1) var<storage, read> key: array<u32>; // [4]: seed low, seed high, counter, site
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>; // [VECTORS]
 
-const LANES = 64u;
-const EACH = 4u; // vectors of one lane, LANES apart
+//# import shared/walk
 
 @compute @workgroup_size(LANES)
 fn dropout(

@@ -1,8 +1,8 @@
-// x[i] = table[tokens[i]], plus positions[i mod SEQUENCE], and its adjoint. Only rows FIRST .. FIRST + COUNT of the table
-// are bound at a time; a table larger than one binding takes a dispatch for each window, and each touches the
-// tokens of its own window alone.
+// x[i] = table[tokens[i]], plus positions[i mod SEQUENCE], and its adjoint. A dispatch has rows FIRST .. FIRST + COUNT of the
+// table bound, because a table may exceed one binding, and touches the tokens of that window alone.
 //# flags positions: positions are added
 //# numbers vector: elements of a Vector, 4 or 1
+//# numbers lanes each: as in shared/walk.wgsl
 //# import shared/vector$vector
 
 override TOKENS: u32; // rows of x
@@ -22,8 +22,7 @@ override COUNT: u32; // rows of the table in this window
 @group(0) @binding(7) var<storage, read_write> dtable: array<Vector>; // [COUNT, WIDTH]
 @group(0) @binding(8) var<storage, read_write> dpositions: array<Vector>; // [SEQUENCE, WIDTH]
 
-const LANES = 64u;
-const EACH = 4u; // vectors of one lane of the forward kernel, LANES apart
+//# import shared/walk
 
 @compute @workgroup_size(LANES)
 fn embedding(
@@ -74,8 +73,8 @@ fn embedding_tokens(
         return;
     }
     var sum = Vector();
-    // Four rows a turn: their loads do not wait for each other, and a frequent token stays below the number of
-    // turns after which some CPU drivers leave a loop.
+    // Four rows a turn: their loads do not wait for each other, and a frequent token stays below the number of turns after
+    // which some CPU drivers leave a loop.
     let fours = (end - start) / 4u;
     for (var n = 0u; n < fours; n++) {
         let at = start + n * 4u;

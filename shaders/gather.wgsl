@@ -1,6 +1,7 @@
-// out[i] = table[indices[i]], a row each; zeros for an index past the table. Only rows FIRST .. FIRST + COUNT of the table
-// are bound at a time; a table larger than one binding takes a dispatch for each window, and each writes the rows
-// of its own window alone. The window that begins the table also writes the zeros.
+// out[i] = table[indices[i]], a row each; zeros for an index past the table. A dispatch has rows FIRST .. FIRST + COUNT of the
+// table bound, because a table may exceed one binding, and writes the rows of that window alone. The dispatch of the first
+// window also writes the zeros.
+//# numbers lanes: of a workgroup
 //# numbers vector: elements of a Vector, 4 or 1
 //# import shared/vector$vector
 
@@ -14,7 +15,7 @@ override COUNT: u32; // rows of the table in this window
 @group(0) @binding(1) var<storage, read> table: array<Vector>; // [COUNT, WIDTH]
 @group(0) @binding(2) var<storage, read_write> out: array<Vector>; // [ROWS, WIDTH]
 
-const LANES = 64u;
+const LANES = ${lanes}u;
 
 @compute @workgroup_size(LANES)
 fn gather(

@@ -1,13 +1,11 @@
-// The global gradient norm, the factor that clips it, and the gate that keeps a broken gradient from the
-// parameters. `squares` sums the squares of one stretch per team; `close` adds the stretches up.
+// The global gradient norm, the factor that clips the gradients, and the gate that keeps a broken gradient from the
+// parameters. In `squares` each team sums the squares of one stretch; `close` adds the stretches up.
 //# flags images: gradients are read as an image
 //# flags scaled: gradients carry a loss scale
 //# texts team: alone, subgroup or workgroup
 //# import shared/team_$team
 //# import shared/finite
-//# if scaled
 //# import shared/scaling
-//# end
 
 override VECTORS: u32;  // vec4 elements of this window of the gradients
 override EACH: u32;     // vectors of one stretch
@@ -21,9 +19,9 @@ override LARGEST: f32;    // the largest loss scale
 
 struct Verdict {
     norm: f32,
-    clip: f32,   // what every gradient is multiplied with; the loss scale goes out with it
+    clip: f32,   // multiplies every gradient, and divides it by the loss scale
     open: f32,   // 1: the update may happen, 0: it may not
-    halted: f32, // 1: an earlier step of this run was not finite and nobody has answered for it yet
+    halted: f32, // 1: an earlier step of this run was not finite, and the host has not answered yet
 }
 
 struct Policy {
@@ -31,11 +29,7 @@ struct Policy {
     record: f32,   // 1: update even with broken numbers, as the original does
 }
 
-//# if images
-@group(0) @binding(0) var gradients: texture_storage_2d<rgba32float, read>; // [VECTORS / 16, 16]
-//# else
-@group(0) @binding(0) var<storage, read> gradients: array<vec4<f32>>;    // [VECTORS]
-//# end
+//# import shared/operand with name = gradients, slot = 0, of = vec4<f32>, texel = rgba32float // [VECTORS]; an image has 16 a row
 @group(0) @binding(1) var<storage, read_write> partials: array<f32>;     // [PARTIALS]
 @group(0) @binding(2) var<storage, read> partial_sums: array<f32>;       // [PARTIALS]
 @group(0) @binding(3) var<storage, read> loss: array<f32>;               // [1]
@@ -90,7 +84,7 @@ fn close(@builtin(local_invocation_index) lane: u32) {
         //# end
         var clip = 1.0;
         if policy[0].max_norm > 0.0 {
-            // NaN stays NaN, as in PyTorch; what `min` makes of it differs between drivers.
+            // NaN stays NaN, as in PyTorch; drivers differ in what `min` makes of it.
             clip = policy[0].max_norm / (norm + 1e-6);
             if is_finite(clip) {
                 clip = min(clip, 1.0);
@@ -110,7 +104,7 @@ fn close(@builtin(local_invocation_index) lane: u32) {
         scaling[0].used = loss_scale;
         scaling[0].overflowed = 0.0;
         if is_finite(loss[0]) && !is_finite(total) && loss_scale > 1.0 && verdict[0].halted == 0.0 {
-            // The scale was too large, nothing worse: this update is left out, and the run goes on.
+            // Only the scale was too large: this update is left out, and the run goes on.
             scaling[0] = Scaling(loss_scale * 0.5, 0.0, loss_scale, 1.0);
             verdict[0] = Verdict(norm, clip, 0.0, 0.0);
             return;

@@ -1,4 +1,4 @@
-// mean += WEIGHT * (mean of a head's rows; NaN where one of them is not finite); nonfinite += how many are not.
+// mean += WEIGHT * (mean of a head's rows; NaN where one of them is not finite); nonfinite += the number of rows that are not.
 // One workgroup for each head. Each lane adds its rows in order, then the first lane adds the lanes in order.
 
 override BATCH: u32; // B
@@ -25,7 +25,7 @@ fn head_entropy(
     var count = 0u;
     for (var row = lane; row < rows; row += LANES) {
         let nats = entropy[(row / SEQUENCE * HEADS + head) * SEQUENCE + row % SEQUENCE];
-        // By its bits: comparisons with NaN differ between drivers.
+        // By its bits: drivers differ in comparisons with NaN.
         let finite = (bitcast<u32>(nats) & 0x7fffffffu) < 0x7f800000u;
         sum += select(0.0, nats, finite);
         count += select(0u, 1u, finite);
@@ -38,7 +38,7 @@ fn head_entropy(
             sum += sums[other];
             count += counts[other];
         }
-        // NaN is spelt in bits because WGSL has no such constant.
+        // WGSL has no constant for NaN, so its bits are made.
         let nan = bitcast<f32>(0x7fc00000u | count);
         mean[head] += select(nan, WEIGHT * (sum / f32(rows)), count == rows);
         nonfinite[head] += f32(rows - count);

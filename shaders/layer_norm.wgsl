@@ -4,16 +4,15 @@
 //# flags images: x, gamma, beta, dy and addend are read as images
 //# flags addend: dx is added to something
 //# flags half: y and dy are f16
+//# numbers lanes: of a workgroup of the column sums
 //# numbers keep: the vectors of a row that a lane holds in registers
 //# numbers vector: elements of a Vector, 4 or 1
 //# texts team: alone, subgroup or workgroup
 //# texts stored: a Vector of y and dy
 //# texts narrow: the function that makes it of a Vector
 //# texts texel: the format of an image of dy
-//# if half
 //# import shared/narrow
-//# end
-// Sizes arrays in functions, which no override can.
+// It sizes arrays in functions, which no override can.
 const KEEP = ${keep}u;
 //# import shared/vector$vector
 //# import shared/team_$team
@@ -27,23 +26,13 @@ override FITS: bool; // whether every lane has exactly KEEP vectors of a row
 override BLOCKS: u32; // pieces of rows for the column sums
 override BLOCK_ROWS: u32; // rows of one piece
 
-//# if images
-@group(0) @binding(0) var x: texture_storage_2d<rgba32float, read>; // [ROWS, WIDTH]
-@group(0) @binding(1) var gamma: texture_storage_2d<rgba32float, read>; // [1, WIDTH]
-@group(0) @binding(2) var beta: texture_storage_2d<rgba32float, read>; // [1, WIDTH]
-@group(0) @binding(8) var dy: texture_storage_2d<$texel, read>; // [ROWS, WIDTH]
 //# if addend
-@group(0) @binding(14) var addend: texture_storage_2d<rgba32float, read>; // [ROWS, WIDTH]
+//# import shared/operand with name = addend, slot = 14, of = Vector, texel = rgba32float // [ROWS, WIDTH], what dx is added to
 //# end
-//# else
-//# if addend
-@group(0) @binding(14) var<storage, read> addend: array<Vector>; // [ROWS, WIDTH], what dx is added to
-//# end
-@group(0) @binding(0) var<storage, read> x: array<Vector>; // [ROWS, WIDTH]
-@group(0) @binding(1) var<storage, read> gamma: array<Vector>; // [WIDTH]
-@group(0) @binding(2) var<storage, read> beta: array<Vector>; // [WIDTH]
-@group(0) @binding(8) var<storage, read> dy: array<$stored>; // [ROWS, WIDTH]
-//# end
+//# import shared/operand with name = x, slot = 0, of = Vector, texel = rgba32float // [ROWS, WIDTH]
+//# import shared/operand with name = gamma, slot = 1, of = Vector, texel = rgba32float // [WIDTH]
+//# import shared/operand with name = beta, slot = 2, of = Vector, texel = rgba32float // [WIDTH]
+//# import shared/operand with name = dy, slot = 8, of = $stored // [ROWS, WIDTH]
 @group(0) @binding(3) var<storage, read_write> y: array<$stored>; // [ROWS, WIDTH]
 @group(0) @binding(4) var<storage, read_write> mean: array<f32>; // [ROWS]
 @group(0) @binding(5) var<storage, read_write> rstd: array<f32>; // [ROWS]
@@ -56,7 +45,7 @@ override BLOCK_ROWS: u32; // rows of one piece
 @group(0) @binding(12) var<storage, read_write> dgamma: array<Vector>; // [WIDTH]
 @group(0) @binding(13) var<storage, read_write> dbeta: array<Vector>; // [WIDTH]
 
-// The vector in that row and column of what software drivers read as an image.
+// The vector in that row and column.
 fn x_at(row: u32, column: u32) -> Vector {
     //# if images
     return textureLoad(x, vec2(column, row));
@@ -73,7 +62,7 @@ fn dy_at(row: u32, column: u32) -> Vector {
     //# end
 }
 
-// What dx is added to: the gradient that the residual stream brings past this norm.
+// The gradient that the residual stream brings past this norm, to which dx is added.
 fn addend_at(row: u32, column: u32) -> Vector {
     //# if addend
     //# if images
@@ -108,13 +97,13 @@ fn layer_norm(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    // Teams past the last row repeat it without writing: a sum over a team needs all of its workgroup.
+    // Teams past the last row repeat it without writing: a team's sum needs the whole workgroup.
     let place = ((group.x + group.y * groups.x) * LANES + lane) / TEAM;
     let row = min(place, ROWS - 1u);
     let member = lane % TEAM;
     let first = row * WIDTH;
 
-    // The first KEEP vectors of each lane stay in registers; what a wide row has beyond them is read again.
+    // The first KEEP vectors of each lane stay in registers; a wide row's others are read again.
     var kept: array<Vector, KEEP>;
     var sum = Vector();
     for (var n = 0u; n < KEEP; n++) {
@@ -213,7 +202,7 @@ fn layer_norm_backward(
     }
 }
 
-const COLUMN_LANES = 64u;
+const COLUMN_LANES = ${lanes}u;
 
 // One lane sums one vector of columns over one piece of the rows.
 @compute @workgroup_size(COLUMN_LANES)

@@ -1,7 +1,9 @@
 // The norm, the largest and the median of the magnitudes of x. Magnitudes are ordered as their bits, which orders
-// finite ones by size and puts NaN above all. The median is found by one hexadecimal digit of its bits after the other,
-// the highest first: of the magnitudes that share the digits known so far, those with each next digit are counted.
+// finite ones by size and puts NaN above all. The search for the median finds one hexadecimal digit of its bits after the
+// other, the highest first: it counts, among the magnitudes that share the digits known so far, those with each next digit.
 //# flags images: x is read as an image
+//# numbers lanes: of a workgroup
+//# numbers digits bins
 
 override ELEMENTS: u32; // in x, or this window of it; the last vector may hold fewer than four
 override PART: u32; // where this window's shares start
@@ -10,9 +12,9 @@ override PARTS: u32; // workgroups of all windows
 override DIGIT: u32; // that is counted, 0 the highest
 override RANK: u32; // magnitudes below the median
 
-const LANES = 64u;
-const DIGITS = 8u; // of 32 bits
-const BINS = 16u; // values of a digit
+const LANES = ${lanes}u;
+const DIGITS = ${digits}u; // of 32 bits
+const BINS = ${bins}u; // values of a digit
 
 // Each workgroup's sum of squares, and its largest magnitude.
 struct Share {
@@ -20,7 +22,7 @@ struct Share {
     largest: u32,
 }
 
-// What is known of the median's bits.
+// The part of the median's bits that is known.
 struct Known {
     digits: u32, // the first ones
     rank: u32, // magnitudes that share them and are below the median
@@ -28,10 +30,8 @@ struct Known {
 
 //# if images
 override TEXELS: u32; // vectors of a row of x
-@group(0) @binding(0) var x: texture_storage_2d<rgba32float, read>; // [ELEMENTS / 4 / TEXELS, TEXELS]
-//# else
-@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>; // [ELEMENTS / 4, rounded up]
 //# end
+//# import shared/operand with name = x, slot = 0, of = vec4<f32>, texel = rgba32float // [ELEMENTS / 4, rounded up]
 @group(0) @binding(1) var<storage, read_write> shares: array<Share>; // [PARTS]
 @group(0) @binding(2) var<storage, read_write> counts: array<u32>; // [DIGITS, PARTS, BINS]
 @group(0) @binding(3) var<storage, read_write> known: array<Known>; // [DIGITS]: before each digit
@@ -42,14 +42,7 @@ var<workgroup> largest_of: array<u32, LANES>;
 var<workgroup> counts_of: array<vec4<u32>, LANES * 4u>; // [LANES, BINS / 4]
 var<workgroup> totals: array<u32, BINS>;
 
-fn x_at(i: u32) -> vec4<f32> {
-//# if images
-    let row = i / TEXELS;
-    return textureLoad(x, vec2(i - row * TEXELS, row));
-//# else
-    return x[i];
-//# end
-}
+//# import shared/operand_at with name = x
 
 fn inside(i: u32) -> vec4<bool> {
     return vec4(4u * i) + vec4(0u, 1u, 2u, 3u) < vec4(ELEMENTS);
@@ -71,7 +64,7 @@ fn survey(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     for (var n = 0u; n < EACH; n++) {
         let i = first + n * LANES;
         if 4u * i < ELEMENTS {
-            // What lies behind the last element is not ours: it may hold anything.
+            // Memory behind the last element may hold anything.
             let v = select(vec4(0.0), x_at(i), inside(i));
             squares += v * v;
             largest = max(largest, magnitude(v));
@@ -89,8 +82,8 @@ fn survey(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     }
 }
 
-// What is known before digit `digit`, from what was known before the last one and how often each value of that one was
-// counted. Every lane of a workgroup calls it and gets the same.
+// The part that is known before digit `digit`: the part before the last digit, and the value of that one, by the counts of its
+// values. Every lane of a workgroup calls it and gets the same.
 fn known_before(digit: u32, lane: u32) -> Known {
     if lane < BINS && digit > 0u {
         var total = 0u;
@@ -113,7 +106,7 @@ fn known_before(digit: u32, lane: u32) -> Known {
     return Known((known[digit - 1u].digits << 4u) | value, rank);
 }
 
-// How many of four values are each of `bins`.
+// For each of `bins`, how many of the four values equal it.
 fn hits(values: vec4<u32>, bins: vec4<u32>) -> vec4<u32> {
     let one = vec4(1u);
     let none = vec4(0u);

@@ -1,17 +1,16 @@
-// Rotary position embedding in place: the first columns of every query and key head are turned in pairs, a column and
-// that half of the turned stretch behind it. One lane turns some vectors of pairs.
+// Rotary position embedding in place. It turns the first columns of every query and key head in pairs: a column and the
+// column half of that stretch behind it. A lane turns some vectors of pairs.
 //# flags half: qkv is f16
 //# numbers vector: elements of a Vector, 4 or 1
+//# numbers lanes each: as in shared/walk.wgsl
 //# texts stored: a Vector of qkv
 //# texts narrow: the function that makes it of a Vector
-//# if half
 //# import shared/narrow
-//# end
 //# import shared/vector$vector
 
 override COUNT: u32; // vectors of pairs: rows · HEADS · PAIRS
 override PAIRS: u32; // vectors of the first half of a turned stretch
-override HEADS: u32; // query heads and key heads, which lie behind them
+override HEADS: u32; // query heads, and key heads behind them
 override HEAD: u32; // vectors of a head
 override ROW: u32; // vectors of a row of qkv
 override SEQUENCE: u32; // positions of one sequence
@@ -20,8 +19,7 @@ override SIDE: f32; // 1, or -1 to turn back
 @group(0) @binding(0) var<storage, read> turns: array<Vector>; // [SEQUENCE, 2, PAIRS], cosines and sines
 @group(0) @binding(1) var<storage, read_write> qkv: array<${stored}>; // [rows, ROW]
 
-const LANES = 64u;
-const EACH = 4u; // vectors of pairs of one lane; LANES apart, so that neighbours read neighbours
+//# import shared/walk
 
 @compute @workgroup_size(LANES)
 fn rotary(

@@ -3,13 +3,12 @@
 // x, z and their gradients are f32.
 //# flags images: x, y and dz are read as images
 //# flags half: y and dy are f16
+//# numbers lanes each: of the element-wise kernel
 //# texts element: how those are stored
 //# texts narrow: the function that makes it of vec4<f32>
 //# texts texel: the format of an image of it
 //# texts team: alone, subgroup or workgroup
-//# if half
 //# import shared/narrow
-//# end
 //# import shared/team_$team
 
 override VECTORS: u32; // vec4 elements in x
@@ -21,14 +20,10 @@ override ACCUMULATE: bool; // d_alpha and d_beta are added to
 
 //# if images
 override TEXELS: u32; // vec4 elements of a row of x
-@group(0) @binding(0) var x: texture_storage_2d<rgba32float, read>; // [VECTORS / TEXELS, TEXELS]
-@group(0) @binding(1) var y: texture_storage_2d<$texel, read>; // [VECTORS / TEXELS, TEXELS]
-@group(0) @binding(5) var dz: texture_storage_2d<rgba32float, read>; // [VECTORS / TEXELS, TEXELS]
-//# else
-@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>; // [VECTORS]
-@group(0) @binding(1) var<storage, read> y: array<vec4<$element>>; // [VECTORS]
-@group(0) @binding(5) var<storage, read> dz: array<vec4<f32>>; // [VECTORS]
 //# end
+//# import shared/operand with name = x, slot = 0, of = vec4<f32>, texel = rgba32float // [VECTORS]
+//# import shared/operand with name = y, slot = 1, of = vec4<$element> // [VECTORS]
+//# import shared/operand with name = dz, slot = 5, of = vec4<f32>, texel = rgba32float // [VECTORS]
 @group(0) @binding(2) var<storage, read> alpha: array<f32>; // [1]
 @group(0) @binding(3) var<storage, read> beta: array<f32>; // [1]
 @group(0) @binding(4) var<storage, read_write> z: array<vec4<f32>>; // [VECTORS]
@@ -38,35 +33,14 @@ override TEXELS: u32; // vec4 elements of a row of x
 @group(0) @binding(9) var<storage, read_write> d_alpha: array<f32>; // [1]
 @group(0) @binding(10) var<storage, read_write> d_beta: array<f32>; // [1]
 
-fn x_at(i: u32) -> vec4<f32> {
-    //# if images
-    let row = i / TEXELS;
-    return textureLoad(x, vec2<u32>(i - row * TEXELS, row));
-    //# else
-    return x[i];
-    //# end
-}
+//# import shared/operand_at with name = x
 
-fn y_at(i: u32) -> vec4<f32> {
-    //# if images
-    let row = i / TEXELS;
-    return textureLoad(y, vec2<u32>(i - row * TEXELS, row));
-    //# else
-    return vec4<f32>(y[i]);
-    //# end
-}
+//# import shared/operand_at with name = y
 
-fn dz_at(i: u32) -> vec4<f32> {
-    //# if images
-    let row = i / TEXELS;
-    return textureLoad(dz, vec2<u32>(i - row * TEXELS, row));
-    //# else
-    return dz[i];
-    //# end
-}
+//# import shared/operand_at with name = dz
 
-const WIDE = 64u; // lanes of a workgroup of the element-wise kernel
-const FEW = 4u; // vectors of one of its lanes, WIDE apart
+const WIDE = ${lanes}u; // lanes of a workgroup of the element-wise kernel
+const FEW = ${each}u; // vectors of one of its lanes, WIDE apart
 
 @compute @workgroup_size(WIDE)
 fn scaled_sum(
@@ -105,7 +79,7 @@ fn scaled_sum_backward(
             let d = dz_at(i);
             dx[i] = skip * d;
             dy[i] = ${narrow}(gain * d);
-            // What lies behind the last element is not ours: it may hold anything.
+            // Memory behind the last element may hold anything.
             let inside = vec4(4u * i) + vec4(0u, 1u, 2u, 3u) < vec4(COUNT);
             with_y += select(vec4(0.0), d * y_at(i), inside);
             with_x += select(vec4(0.0), d * x_at(i), inside);

@@ -1,13 +1,12 @@
-// The queries of packed rows divided by a temperature for each head and position; keys and values as they are. And its
-// adjoint: the same on the gradient, and d_temperature (+)= -(sum over the batch of y_q . dy_q) / temperature.
+// Divides the queries of packed rows by a temperature for each head and position, and leaves keys and values as they are. Its
+// adjoint does the same to the gradient, and d_temperature (+)= -(sum over the batch of y_q . dy_q) / temperature.
 //# flags images: x and dy are read as images
 //# flags half: rows are f16
+//# numbers lanes each: as in shared/walk.wgsl
 //# texts element: how those are stored
 //# texts narrow: the function that makes it of vec4<f32>
 //# texts texel: the format of an image of it
-//# if half
 //# import shared/narrow
-//# end
 
 override VECTORS: u32; // vec4s of x
 override BATCH: u32; // B
@@ -17,13 +16,8 @@ override COLUMNS: u32; // vec4s of a head's row
 override POSITIONS: u32; // of the table of temperatures, at least T
 override ACCUMULATE: bool; // d_temperature is added to
 
-//# if images
-@group(0) @binding(0) var x: texture_storage_2d<$texel, read>; // [B*T, 3*H*COLUMNS]: q | k | v
-@group(0) @binding(3) var dy: texture_storage_2d<$texel, read>; // [B*T, 3*H*COLUMNS]
-//# else
-@group(0) @binding(0) var<storage, read> x: array<vec4<$element>>; // [B*T, 3*H*COLUMNS]: q | k | v
-@group(0) @binding(3) var<storage, read> dy: array<vec4<$element>>; // [B*T, 3*H*COLUMNS]
-//# end
+//# import shared/operand with name = x, slot = 0, of = vec4<$element> // [B*T, 3*H*COLUMNS]: q | k | v
+//# import shared/operand with name = dy, slot = 3, of = vec4<$element> // [B*T, 3*H*COLUMNS]
 @group(0) @binding(1) var<storage, read> temperature: array<f32>; // [H, POSITIONS]
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<$element>>; // [B*T, 3*H*COLUMNS]
 @group(0) @binding(4) var<storage, read_write> d_temperature: array<f32>; // [H, POSITIONS]
@@ -44,8 +38,7 @@ fn dy_at(column: u32, row: u32) -> vec4<f32> {
     //# end
 }
 
-const LANES = 64u;
-const EACH = 4u; // vectors of one lane; LANES apart, so that neighbours read neighbours
+//# import shared/walk
 
 @compute @workgroup_size(LANES)
 fn divide_queries(
@@ -60,7 +53,7 @@ fn divide_queries(
         if i < VECTORS {
             let row = i / width;
             let column = i - row * width;
-            // Keys and values take a temperature of the last head, and leave it.
+            // Keys and values look up a temperature of the last head, and do not use it.
             let head = min(column / COLUMNS, HEADS - 1u);
             let t = temperature[head * POSITIONS + row % SEQUENCE];
             let v = x_at(column, row);
@@ -69,7 +62,7 @@ fn divide_queries(
     }
 }
 
-// x is what was made there: y. One lane for each head and position.
+// Here x is the result of `divide_queries`. A lane takes one head and position.
 @compute @workgroup_size(LANES)
 fn temperature_gradient(
     @builtin(workgroup_id) group: vec3<u32>,

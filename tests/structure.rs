@@ -40,6 +40,12 @@ fn an_op_is_three_files_of_one_stem() {
         let wanted: BTreeSet<&str> = stems.iter().chain(others).copied().collect();
         assert_eq!(found, wanted, "{folder}");
     }
+    // Parts of a shader lie in a folder of its stem.
+    for path in files("shaders", "wgsl", true) {
+        let Some(folder) = path.parent().and_then(|parent| parent.iter().nth(1)) else { continue };
+        let folder = folder.to_str().unwrap();
+        assert!(stems.contains(folder) || ["bench", "shared"].contains(&folder), "{}", path.display());
+    }
 }
 
 #[test]

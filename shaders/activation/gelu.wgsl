@@ -1,5 +1,5 @@
 // GELU by the error function, four elements at a time.
-// A NaN comes out as a NaN: comparisons are so placed that it takes no branch that would hide it.
+// A NaN stays a NaN: comparisons are written so that it takes no branch which would hide it.
 
 // exp(-a^2/2) and the normal distribution's tail P(Z > a), for 0 <= a <= 20.
 //

@@ -1,5 +1,5 @@
 // GELU by tanh, four elements at a time.
-// A NaN comes out as a NaN: comparisons are so placed that it takes no branch that would hide it.
+// A NaN stays a NaN: comparisons are written so that it takes no branch which would hide it.
 
 const ROOT_HALF_PI_INVERSE = 0.7978845608; // sqrt(2/pi), of gelu_new
 const CUBIC = 0.044715; // of gelu_new

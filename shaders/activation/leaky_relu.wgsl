@@ -1,5 +1,5 @@
 // ReLU with a slope p below zero, four elements at a time.
-// A NaN comes out as a NaN: comparisons are so placed that it takes no branch that would hide it.
+// A NaN stays a NaN: comparisons are written so that it takes no branch which would hide it.
 
 fn value(x: vec4<f32>, p: f32) -> vec4<f32> {
     return select(p * x, x, x >= vec4(0.0));

@@ -1,5 +1,5 @@
-// Causal attention, the entropy of every row of it, and its gradients, as products of blocks in workgroup memory.
-// What a lane keeps in registers does not grow with the width of a head but for its share of the sums.
+// Causal attention, the entropy of every row, and the gradients, as products of blocks in workgroup memory.
+// A lane's registers grow with the width of a head only by its share of the sums.
 //
 // A workgroup holds ROWS rows of one side (forward and
 // query_gradient: queries; key_gradient: keys) and walks the other side in blocks of KEYS rows. Its lanes stand in a
@@ -21,9 +21,7 @@
 //# numbers fill refill broadfill: vec4s that a lane puts into workgroup memory at a time, of this side, of the other, of a section
 //# texts element: how qkv, output and their gradients are stored
 //# texts narrow: the function that makes it of vec4<f32>
-//# if half
 //# import shared/narrow
-//# end
 
 override HEADS: u32; // H
 override SEQUENCE: u32; // T
@@ -43,30 +41,7 @@ const WEIGHTS = (KEYS / 4u) | 1u; // of their weights
 const MASKED = -1e30; // the score of a later key: finite, because WGSL has no infinities
 const EXPONENT = 0x7f800000u; // all ones in whatever is not finite
 
-@group(0) @binding(0) var<storage, read> qkv: array<vec4<$element>>; // [B*T, 3*H*COLUMNS]: q | k | v
-//# if forward
-@group(0) @binding(1) var<storage, read_write> output: array<vec4<$element>>; // [B*T, H*COLUMNS]
-@group(0) @binding(2) var<storage, read_write> lse: array<f32>; // [B, H, T]: log of the sum of e^score
-//# if entropy
-@group(0) @binding(3) var<storage, read_write> entropy: array<f32>; // [B, H, T], nats
-//# end
-//# else
-@group(0) @binding(1) var<storage, read> lse: array<f32>; // [B, H, T]
-@group(0) @binding(2) var<storage, read> d_output: array<vec4<$element>>; // [B*T, H*COLUMNS]
-@group(0) @binding(3) var<storage, read_write> d_qkv: array<vec4<$element>>; // [B*T, 3*H*COLUMNS]
-//# if query_gradient
-@group(0) @binding(4) var<storage, read> output: array<vec4<$element>>; // [B*T, H*COLUMNS]
-@group(0) @binding(5) var<storage, read_write> delta: array<f32>; // [B, H, T]: sum of d_output * output
-//# if guided
-@group(0) @binding(6) var<storage, read> entropy: array<f32>; // [B, H, T], nats
-//# end
-//# else
-@group(0) @binding(4) var<storage, read> delta: array<f32>; // [B, H, T]
-//# end
-//# if guided
-@group(0) @binding(7) var<storage, read> d_entropy: array<f32>; // [B, H, T]; delta then holds d_entropy * entropy as well
-//# end
-//# end
+//# import attention/tensors with images = false, texel = none
 
 var<workgroup> own: array<vec4<f32>, ROWS * max(NARROW, WEIGHTS) + ${spare}u>; // factors, or weights, of this side's rows
 var<workgroup> other: array<vec4<f32>, KEYS * max(NARROW, BROAD)>; // rows of the other side
@@ -76,7 +51,7 @@ var<workgroup> gathered: array<vec4<f32>, ROWS * ACROSS / 4u>; // a number of ea
 //# end
 
 // The vec4 of a head's row: `at` holds the head's first column and the first row of its batch element. Rows past the
-// end read the last row instead: what lies behind a tensor may be anything.
+// end read the last row instead: memory behind a tensor may hold anything.
 fn q_at(at: vec2<u32>, row: u32, column: u32) -> vec4<f32> {
     let start = (at.y + min(row, SEQUENCE - 1u)) * 3u * HEADS * COLUMNS;
     return vec4<f32>(qkv[start + at.x + column]) * SCALE;
@@ -109,7 +84,7 @@ fn output_at(at: vec2<u32>, row: u32, column: u32) -> vec4<f32> {
 
 //# if key_gradient
 //# else
-// Makes a number known to all lanes of a row; the next reader waits for a barrier.
+// Shows a number to all lanes of a row; a reader waits for a barrier first.
 fn gather(row: u32, across: u32, number: f32) {
     gathered[row * (ACROSS / 4u) + across / 4u][across % 4u] = number;
 }
@@ -208,122 +183,20 @@ fn key_gradient(
         //# end
         //# end
         //# if key_gradient
-        //# import attention/scores with sum = s, mine = k_at, theirs = q_at
+        //# import attention/blocks/scores with sum = s, mine = k_at, theirs = q_at
         //# else
-        //# import attention/scores with sum = s, mine = q_at, theirs = k_at
+        //# import attention/blocks/scores with sum = s, mine = q_at, theirs = k_at
         //# end
 
         //# if forward
-        //# for r in rows
-        {
-            var all = 0.0;
-            var peak = MASKED;
-            //# for j in keys
-            s_${r}_$j = select(MASKED, s_${r}_$j, block + across + ${j}u * ACROSS <= i_$r);
-            all += s_${r}_$j;
-            peak = max(peak, s_${r}_$j);
-            //# end
-            broken_$r = select(broken_$r, 1.0, (bitcast<u32>(all) & EXPONENT) == EXPONENT);
-            gather(row_$r, across, peak);
-        }
-        //# end
-        workgroupBarrier();
-        //# for r in rows
-        var scale_$r = 0.0; // of what was summed before this block
-        {
-            let peak = max(peak_$r, gathered_most(row_$r));
-            let step = peak_$r - peak;
-            scale_$r = exp(step);
-            //# if entropy
-            moment_$r = scale_$r * (moment_$r + step * sum_$r);
-            //# end
-            sum_$r *= scale_$r;
-            peak_$r = peak;
-            //# for j in keys
-            {
-                let t = s_${r}_$j - peak;
-                s_${r}_$j = exp(t);
-                sum_$r += s_${r}_$j;
-                //# if entropy
-                moment_$r += s_${r}_$j * t;
-                //# end
-            }
-            //# end
-        }
-        //# for s in sections
-        //# for m in each
-        x_${r}_${s}_$m *= scale_$r;
-        //# end
-        //# end
-        //# end
-        //# for s in sections
-        //# import attention/sums with sum = x, weight = s, theirs = v_at
-        //# end
+        //# import attention/blocks/forward
         //# else
-
-        // Gradients of the probabilities, then of the scores.
-        //# for r in rows
-        //# for j in keys
-        var p_${r}_$j = 0.0;
-        //# end
-        //# end
-        //# if key_gradient
-        //# import attention/scores with sum = p, mine = v_at, theirs = g_at
-        //# else
-        //# import attention/scores with sum = p, mine = g_at, theirs = v_at
-        //# end
-        //# for j in keys
-        {
-            let at_$j = block + across + ${j}u * ACROSS;
-            //# if key_gradient
-            let other_$j = line + min(at_$j, SEQUENCE - 1u);
-            let lse_row = lse[other_$j];
-            let delta_row = delta[other_$j];
-            //# if guided
-            let guide_row = d_entropy[other_$j];
-            //# end
-            //# end
-            //# for r in rows
-            {
-                //# if query_gradient
-                let log_p = s_${r}_$j - lse_$r;
-                let p = select(0.0, exp(log_p), at_$j <= i_$r);
-                //# if guided
-                s_${r}_$j = p * (p_${r}_$j - delta_$r - guide_$r * log_p);
-                //# else
-                s_${r}_$j = p * (p_${r}_$j - delta_$r);
-                //# end
-                //# else
-                let log_p = s_${r}_$j - lse_row;
-                let p = select(0.0, exp(log_p), at_$j >= i_$r && at_$j < SEQUENCE);
-                //# if guided
-                s_${r}_$j = p * (p_${r}_$j - delta_row - guide_row * log_p);
-                //# else
-                s_${r}_$j = p * (p_${r}_$j - delta_row);
-                //# end
-                p_${r}_$j = p;
-                //# end
-            }
-            //# end
-        }
-        //# end
-        //# if key_gradient
-        //# for s in sections
-        //# import attention/sums with sum = y, weight = p, theirs = g_at
-        //# end
-        //# for s in sections
-        //# import attention/sums with sum = x, weight = s, theirs = q_at
-        //# end
-        //# else
-        //# for s in sections
-        //# import attention/sums with sum = x, weight = s, theirs = k_at
-        //# end
-        //# end
+        //# import attention/blocks/backward
         //# end
     }
 
     //# if forward
-    // The lanes of a row put together what they have summed, at a maximum they share.
+    // The lanes of a row add up their sums, which share a maximum.
     //# for r in rows
     workgroupBarrier();
     gather(row_$r, across, sum_$r);

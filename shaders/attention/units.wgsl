@@ -1,22 +1,23 @@
-// Causal attention in f16, the entropy of every row of it, and its gradients, on a device's matrix units, which multiply
-// fragments of SIDE x SIDE in f16 and add in f32.
+// Causal attention in f16, the entropy of every row, and the gradients, on a device's matrix units, which multiply fragments of
+// SIDE x SIDE in f16 and add in f32.
 //
 // A workgroup holds ROWS rows of one side (forward and
 // query_gradient: queries; key_gradient: keys) and walks the other side in blocks of KEYS rows, which lie in workgroup
 // memory. Subgroups stand in a grid, `down` by `across`: one holds HIGH rows of this side in their EACH columns as
-// fragments, so it makes a part of the scores, over these columns, and the sums of its rows in them. So all of its
-// registers and products are for EACH columns, and nothing is read of a head twice.
+// fragments, makes a part of the scores, over these columns, and sums its rows in them. So all of its registers and
+// products serve EACH columns, and nothing of a head is read twice.
 //
-// Fragments show no elements. So scores go through workgroup memory (`shown`, a part of each column of subgroups), where
-// a team of lanes has a row: it adds up the parts and makes the weights of the sums of it, in f32, and writes them down in
-// f16 (`weights`). Of the bytes that a block moves in workgroup memory these are about half, of its arithmetic on lanes all.
+// The elements of a fragment cannot be named. So scores go through workgroup memory (`shown`, a part of each column of
+// subgroups), where a team of lanes takes a row: it adds up the parts, makes the weights of the sums of them in f32, and
+// writes these in f16 (`weights`). They are about half of the bytes that a block moves in workgroup memory, and all of its
+// arithmetic on lanes.
 //
-// Weights in f16 are relative to a power of their row, so that none is too large and what is small beside the row's
-// largest alone is lost. Forward the power is e^peak: p = FORWARD * e^(score - peak), where a peak may be passed by ROOM
+// Weights in f16 are relative to a power of their row, so that none is too large, and only those are lost that are small
+// beside the row's largest. Forward the power is e^peak: p = FORWARD * e^(score - peak), where a peak may be passed by ROOM
 // before a new one is taken. In the gradients it is a power of two, taken anew where the largest of a block would pass
 // LARGEST. Only then the sums so far are multiplied, through workgroup memory: in a walk this happens a few times.
-// To find lse in a first walk and the sums in a second would cost another product in three, and need no such powers;
-// to keep the sums in workgroup memory, their bytes four times for each block.
+// Two other designs cost more: a first walk that finds lse, and a second that makes the sums, need no powers but half as many
+// products again; sums in workgroup memory are moved four times for each block.
 //# flags forward query_gradient key_gradient: the one entry point
 //# flags entropy: the entropy is written as well
 //# flags guided: a gradient arrives at the entropy as well
@@ -39,7 +40,7 @@
 //# texts own_left own_right: load this side's rows as fragments, made of own.wgsl
 //# texts rescale: multiplies the sums, made of rescale.wgsl
 //# texts stores_x stores_y: store the sums, made of stores.wgsl
-//# import shared/narrow
+//# import shared/narrow with half = true
 
 enable subgroups;
 enable wgpu_cooperative_matrix;
@@ -77,7 +78,7 @@ const LARGEST = 32768.0;
 //# import attention/units/rows
 
 //# if sized
-// At how many lanes of a subgroup each invocation ran: before this is relied upon a device is asked.
+// The lanes of a subgroup at which each invocation ran: the program asks a device before it relies on them.
 @group(0) @binding(8) var<storage, read_write> widths: array<u32>; // [workgroups, THREADS]
 //# end
 
@@ -160,7 +161,7 @@ fn key_gradient(
     //# end
     //# end
 
-    // The other side's rows are asked for before the block before them is multiplied.
+    // Loads of the other side's rows begin before the block before them is multiplied.
     //# for t in refill
     let from_$t = place_of(invocation + ${t}u * THREADS).x;
     let column_$t = place_of(invocation + ${t}u * THREADS).y;
@@ -208,140 +209,9 @@ fn key_gradient(
         var grows = false;
 
         //# if forward
-        //# for r in rows
-        {
-            var all = 0.0;
-            var most = MASKED;
-            //# for c in cells
-            {
-                let key = vec4(block + 4u * (member + ${c}u * TEAM)) + vec4(0u, 1u, 2u, 3u);
-                t_${r}_$c = select(vec4(MASKED), t_${r}_$c, key <= vec4(i_$r));
-                let t = t_${r}_$c;
-                all += dot(t, vec4(1.0));
-                most = max(most, max(max(t.x, t.y), max(t.z, t.w)));
-            }
-            //# end
-            broken_$r = select(broken_$r, 1.0, (bitcast<u32>(all) & EXPONENT) == EXPONENT);
-            most = team_most(most);
-            var factor = 1.0;
-            if most > peak_$r + ROOM {
-                let step = peak_$r - most;
-                let scale = exp(step);
-                //# if entropy
-                moment_$r = scale * (moment_$r + step * sum_$r);
-                //# end
-                sum_$r *= scale;
-                grows = grows || peak_$r > MASKED;
-                peak_$r = most;
-                factor = scale;
-            }
-            if member == 0u {
-                factors[row_$r] = factor;
-            }
-            //# for c in cells
-            {
-                let t = t_${r}_$c - peak_$r;
-                let p = exp(t);
-                sum_$r += dot(p, vec4(1.0));
-                //# if entropy
-                moment_$r += dot(p, t);
-                //# end
-                put_weights(row_$r * WEIGHTS + 4u * (member + ${c}u * TEAM), vec4<f16>(p * FORWARD));
-            }
-            //# end
-        }
-        //# end
+        //# import attention/units/forward
         //# else
-        workgroupBarrier();
-
-        // Slopes: gradients of the probabilities.
-        //# for h in high
-        //# for w in keys
-        s_${h}_$w = coop_mat${side}x${side}<f32, C>();
-        //# end
-        //# end
-        //# import attention/units/products with mine = b
-        workgroupBarrier();
-        //# for t in refill
-        //# if key_gradient
-        put_turned(invocation + ${t}u * THREADS, next_$t);
-        //# end
-        next_$t = left_at(at, block + from_$t, column_$t);
-        //# end
-
-        // Gradients of the scores.
-        //# for c in cells
-        {
-            let cell = member + ${c}u * TEAM;
-            let place = vec4(block + 4u * cell) + vec4(0u, 1u, 2u, 3u);
-            //# if key_gradient
-            let near = min(place, vec4(SEQUENCE - 1u)) + vec4(line);
-            let lse_row = vec4(lse[near.x], lse[near.y], lse[near.z], lse[near.w]);
-            let delta_row = vec4(delta[near.x], delta[near.y], delta[near.z], delta[near.w]);
-            //# if guided
-            let guide_row = vec4(d_entropy[near.x], d_entropy[near.y], d_entropy[near.z], d_entropy[near.w]);
-            //# end
-            //# end
-            //# for r in rows
-            {
-                //# if key_gradient
-                let log_p = t_${r}_$c - lse_row;
-                let p = select(vec4(0.0), exp(log_p), (place >= vec4(i_$r)) & (place < vec4(SEQUENCE)));
-                //# if guided
-                t_${r}_$c = p * (shown_at(row_$r, cell) - delta_row - guide_row * log_p);
-                //# else
-                t_${r}_$c = p * (shown_at(row_$r, cell) - delta_row);
-                //# end
-                put_weights(row_$r * WEIGHTS + 4u * cell, vec4<f16>(p * PROBABILITY));
-                //# else
-                let log_p = t_${r}_$c - lse_$r;
-                let p = select(vec4(0.0), exp(log_p), place <= vec4(i_$r));
-                //# if guided
-                t_${r}_$c = p * (shown_at(row_$r, cell) - delta_$r - guide_$r * log_p);
-                //# else
-                t_${r}_$c = p * (shown_at(row_$r, cell) - delta_$r);
-                //# end
-                //# end
-            }
-            //# end
-        }
-        //# end
-        //# if key_gradient
-        workgroupBarrier();
-        //# import attention/units/sums with sum = y
-        workgroupBarrier();
-        //# end
-        //# for t in refill
-        put_turned(invocation + ${t}u * THREADS, next_$t);
-        //# end
-        //# for r in rows
-        {
-            var most = 0.0;
-            //# for c in cells
-            {
-                let t = abs(t_${r}_$c);
-                most = max(most, max(max(t.x, t.y), max(t.z, t.w)));
-            }
-            //# end
-            most = team_most(most);
-            var factor = 1.0;
-            if most * power_$r >= LARGEST || (power_$r == 0.0 && most > 0.0) {
-                // 256 to 512 for the largest; what is not finite stays so.
-                let power = bitcast<f32>(clamp(262u - (bitcast<u32>(most) >> 23u), 7u, 247u) << 23u);
-                if power_$r > 0.0 {
-                    factor = power / power_$r;
-                    grows = true;
-                }
-                power_$r = power;
-            }
-            if member == 0u {
-                factors[row_$r] = factor;
-            }
-            //# for c in cells
-            put_weights(row_$r * WEIGHTS + 4u * (member + ${c}u * TEAM), vec4<f16>(t_${r}_$c * power_$r));
-            //# end
-        }
-        //# end
+        //# import attention/units/backward
         //# end
 
         let any = subgroupAny(grows);
@@ -363,7 +233,7 @@ fn key_gradient(
         //# import attention/units/sums with sum = x
     }
 
-    // What a row's sums are to be multiplied with.
+    // The factor of a row's sums.
     workgroupBarrier();
     //# for r in rows
     {

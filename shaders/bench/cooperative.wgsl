@@ -1,4 +1,4 @@
-// As many multiply-adds as a device's matrix units can do: independent chains of fragments in registers.
+// The most multiply-adds that a device's matrix units can do: independent chains of fragments in registers.
 //# numbers side: of a fragment
 //# numbers lanes: of a subgroup
 //# numbers chains

@@ -1,7 +1,10 @@
+// f16 of f32, for kernels that have f16 in a buffer.
+//# flags half: this one has
+//# if half
 enable f16;
 
-// f16 of f32. What lies beyond the range becomes infinite whatever way the device rounds: one that rounds towards
-// zero would make it the largest number, and hide that a gradient has overflowed.
+// A number beyond the range becomes infinite, however the device rounds. A device that rounds towards zero would make it
+// the largest f16, and hide that a gradient has overflowed.
 const BEYOND = 65520.0; // the least number that is nearer to infinity than to the largest f16
 
 fn narrow4(v: vec4<f32>) -> vec4<f16> {
@@ -11,3 +14,4 @@ fn narrow4(v: vec4<f32>) -> vec4<f16> {
 fn narrow1(v: f32) -> f16 {
     return f16(select(v, v * 3e38, abs(v) >= BEYOND));
 }
+//# end

@@ -1,4 +1,4 @@
-// Rows read four elements at a time: for widths that are a multiple of four.
+// Kernels read rows four elements at a time where their width is a multiple of four.
 
 alias Vector = vec4<f32>;
 const VECTOR = 4u; // elements

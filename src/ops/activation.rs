@@ -9,7 +9,7 @@ pub use functions::{Activation, FUNCTIONS, Function, Parameter};
 
 use super::element::Elements;
 use super::team::Team;
-use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, grid};
+use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, element, grid};
 use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 
@@ -20,8 +20,8 @@ pub struct ActivationFunction {
     pub given: Given,
 }
 
-/// Its adjoint. Inputs x, dy and, where p is learned, the vector that it is in; outputs dx and, there, that vector's
-/// gradient, added to.
+/// Its adjoint. Inputs x, dy and, where p is learned, the vector that it is in; outputs dx and then that vector's gradient,
+/// which it adds to.
 #[derive(Debug)]
 pub struct ActivationBackward {
     pub activation: Activation,
@@ -37,7 +37,7 @@ pub enum Given {
 }
 
 impl Tape {
-    /// Records an activation function that learns nothing; `p` is what it is given, if it takes anything.
+    /// Records an activation function that learns nothing, with a fixed `p`, which some functions ignore.
     pub fn activation_function(&mut self, x: TensorId, activation: Activation, p: f32) -> TensorId {
         assert!(!activation.learns(), "{activation} is given no p");
         self.activate(x, activation, Given::Fixed(p), None)
@@ -94,7 +94,7 @@ impl Given {
     }
 }
 
-/// A kernel of `activation.wgsl`. Those that add up over no lanes have no team.
+/// A kernel of `activation.wgsl`; `team` is that of a kernel that adds up over lanes.
 fn kernel(
     elements: &Elements,
     activation: Activation,
@@ -120,14 +120,12 @@ fn element_wise(
     (activation, given): (Activation, Given),
     bindings: &[(&'static str, Operand)],
 ) -> Recipe {
-    /// `WIDE` · `FEW` of the shader.
-    const VECTORS_PER_GROUP: usize = 256;
     let constants: Vec<_> = elements.constants().chain([given.constant()]).collect();
     let kernel = kernel(elements, activation, entry, None, &constants);
-    Recipe::one(kernel, bindings, grid(elements.vectors.div_ceil(VECTORS_PER_GROUP)))
+    Recipe::one(kernel, bindings, element::walk(elements.vectors))
 }
 
-/// What a choice for the adjoint with a learned p is kept under.
+/// The key of a choice for the adjoint with a learned p.
 fn key(shapes: &Shapes<'_>) -> String {
     let (rows, columns) = shapes.inputs[0].as_matrix();
     format!("activation_backward {rows}x{columns}")
@@ -211,7 +209,7 @@ impl Op for ActivationBackward {
         if !self.given.is_learned() {
             return element_wise(&elements, "activation_fixed_backward", own, &bindings);
         }
-        /// At most so many shares, for one team to add up.
+        /// The most shares, which one team adds up.
         const MOST_PARTS: usize = 4_096;
         let team = Team::chosen(&key(shapes), device);
         let vectors = elements.vectors;
@@ -250,9 +248,9 @@ impl Op for ActivationBackward {
         output == 1
     }
 
-    /// Where it adds up the gradient of a learned p.
+    /// There are variants where it adds up the gradient of a learned p.
     fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
-        self.given.is_learned().then(|| Tuning::of(key(shapes), &Team::ways(device)))
+        self.given.is_learned().then(|| Tuning::of(key(shapes), &Team::variants(device)))
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {
@@ -298,7 +296,7 @@ fn finished(mut case: CaseBuilder, activation: Activation, x: TensorId) -> Case 
     let slopes = case.parameter("slopes", &[3], Fill::Around(0.1, 0.01));
     let first = case.tape.learned_activation(x, activation, (slopes, 1));
     let y = case.tape.learned_activation(first, activation, (slopes, 1));
-    // The gradient of an f16 tensor that is read twice would be a sum in f16, which no op makes.
+    // Two readers of an f16 tensor would need a sum of gradients in f16, which no op makes.
     let (seeded, watched) = match case.tape.info(first).dtype {
         DType::F16 => (vec![y], vec![first]),
         _ => (vec![y, first], vec![]),

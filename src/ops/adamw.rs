@@ -10,12 +10,12 @@
 
 use super::gradient_norm::arena_windows;
 use super::unroll::unrolled;
-use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, WINDOW_ELEMENTS, grid};
+use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, WINDOW_ELEMENTS, element};
 use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::tape::{DType, Io, Tape, TensorId};
 use std::sync::Arc;
 
-/// Which of the two orders of ε and decay.
+/// The order of ε and decay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// transformers' AdamW, the original's.
@@ -133,10 +133,10 @@ impl Op for AdamW {
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let elements = shapes.input_elements(0);
         let images = device.software;
-        // Of windows without copies and with them; a large model has many.
+        // One text for windows without copies and one for those with them, since a large model has many windows.
         let texts: [Arc<str>; 2] = [false, true].map(|half| {
             let flags = [("half", half), ("images", images)];
-            unrolled(include_str!("../../shaders/adamw.wgsl"), &[], &flags).into()
+            unrolled(include_str!("../../shaders/adamw.wgsl"), &element::WALK, &flags).into()
         });
         let all_copied = shapes.outputs.get(3).map_or(0, |copies| copies.elements());
         let dispatches = arena_windows(elements, device)
@@ -168,7 +168,7 @@ impl Op for AdamW {
                 }
                 let text = texts[usize::from(copied > 0)].clone();
                 let kernel = Kernel { text, entry: "adamw", constants };
-                Dispatch { kernel, bindings, groups: grid(vectors.div_ceil(256)) }
+                Dispatch { kernel, bindings, groups: element::walk(vectors) }
             })
             .collect();
         Recipe { dispatches, ..Recipe::default() }

@@ -24,7 +24,7 @@ pub use units::{UnitProbe, WIDTHS, unit_probe};
 use super::{Op, Operand, Recipe, Shapes, Traits, Tuning, fits_image};
 use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
-use text::{Pass, Way};
+use text::{Pass, Variant};
 
 /// The op; see the module's documentation.
 #[derive(Clone, Debug)]
@@ -51,8 +51,8 @@ pub struct Attended {
 impl Tape {
     /// Records causal attention of `qkv` [B*T, 3*d] with `n_head` heads over sequences of `sequence` rows.
     ///
-    /// The width of a head, d / n_head, is a multiple of 4 and at most 256. Without `entropy` nothing of it
-    /// is computed or stored. The output is stored as `qkv` is; lse and entropy are f32.
+    /// The width of a head, d / n_head, is a multiple of 4 and at most 256. Without `entropy` no kernel computes or
+    /// stores any of it. The output is stored as `qkv` is; lse and entropy are f32.
     pub fn attention(&mut self, qkv: TensorId, n_head: usize, sequence: usize, entropy: bool) -> Attended {
         let (rows, columns) = self.shape(qkv).as_matrix();
         let dtype = self.info(qkv).dtype;
@@ -109,7 +109,7 @@ impl Layout {
         Self { half: shapes.half_input(0), ..Self::new(rows, columns, n_head, sequence) }
     }
 
-    /// What a choice for this layout is kept under.
+    /// The key of a choice for this layout.
     fn key(&self, op: &str) -> String {
         let half = if self.half { " in f16" } else { "" };
         format!("{op} {}x{} of {}x{}{half}", self.batch, self.n_head, self.sequence, self.width)
@@ -137,7 +137,7 @@ impl Layout {
     }
 }
 
-/// One head of one batch element: where its rows lie.
+/// Where the rows of one head of one batch element lie.
 #[derive(Clone, Copy)]
 struct Head {
     layout: Layout,
@@ -216,22 +216,22 @@ impl Op for Attention {
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let layout = Layout::of(shapes, self.n_head, self.sequence);
         let pass = Pass::Forward { entropy: self.entropy };
-        let way = Way::chosen(&layout, device, &layout.key(self.name()));
+        let variant = Variant::chosen(&layout, device, &layout.key(self.name()));
         let mut bindings =
             vec![("qkv", Operand::Input(0)), ("output", Operand::Output(0)), ("lse", Operand::Output(1))];
         if self.entropy {
             bindings.push(("entropy", Operand::Output(2)));
         }
         Recipe {
-            dispatches: vec![way.dispatch(pass, &layout, bindings)],
-            iterations: way.iterations(&layout),
+            dispatches: vec![variant.dispatch(pass, &layout, bindings)],
+            iterations: variant.iterations(&layout),
             ..Recipe::default()
         }
     }
 
     fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
         let layout = Layout::of(shapes, self.n_head, self.sequence);
-        Some(Tuning::of(layout.key(self.name()), &Way::all(&layout, device)))
+        Some(Tuning::of(layout.key(self.name()), &Variant::all(&layout, device)))
     }
 
     fn adjoint(&self, adjoint: &mut Adjoint<'_>) {
@@ -324,7 +324,7 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let watched: Vec<TensorId> = [attended.lse].into_iter().chain(attended.entropy).collect();
         cases.push(case.finish(&[attended.output], &watched, HALF_BOUND));
     }
-    // As evaluation has it, which asks for no entropy.
+    // Evaluation asks for no entropy.
     for (batch, heads, sequence, width) in [(3, 1, 7, 20), (1, 2, 33, 32), (1, 2, 64, 64)] {
         for dtype in [DType::F32, DType::F16] {
             let label = format!("no entropy, {dtype:?} B={batch} H={heads} T={sequence} d={width}");

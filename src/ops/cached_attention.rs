@@ -6,17 +6,17 @@
 //!
 //! Shapes: qkv [R, 3·d] with columns q | k | v, head h at columns h·width of each; positions [R] of u32; cache [C, 2·d]
 //! with columns k | v; output [R, d]. All rows are appended before the first attends, so that new rows see each other.
-//! A position past the cache, such as [`super::gather::NO_ROW`], is a row that is not there: its output is zero, and nothing is
-//! kept of it. No adjoint.
+//! A position past the cache, such as [`super::gather::NO_ROW`], stands for a missing row: its output is zero, and the cache
+//! keeps nothing of it. No adjoint.
 
 use super::team::Team;
 use super::unroll::unroll;
-use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, axis, grid};
+use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, axis, element};
 use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::tape::{DType, Io, Tape, TensorId};
 use std::sync::Arc;
 
-/// The op. Inputs qkv, positions; outputs output, and the cache, of which other rows stay as they are.
+/// The op. Inputs qkv, positions; outputs output, and the cache, whose other rows stay the same.
 #[derive(Clone, Debug)]
 pub struct CachedAttention {
     /// H.
@@ -43,9 +43,6 @@ impl Tape {
         output
     }
 }
-
-/// Lanes of a workgroup of the kernel that appends.
-const APPEND_LANES: usize = 64;
 
 /// Extents of one execution.
 struct Sizes {
@@ -108,8 +105,13 @@ impl Op for CachedAttention {
         let span = team.size.min(columns);
         let turns = team.size / span;
         let texts = [("team", team.kind.to_owned())];
-        let text: Arc<str> =
-            unroll(include_str!("../../shaders/cached_attention.wgsl"), &[], &[], &texts).into();
+        let text: Arc<str> = unroll(
+            include_str!("../../shaders/cached_attention.wgsl"),
+            &[("lanes", element::LANES)],
+            &[],
+            &texts,
+        )
+        .into();
         let constants = [
             ("ROWS", rows as f64),
             ("HEADS", self.n_head as f64),
@@ -129,7 +131,7 @@ impl Op for CachedAttention {
                 ("positions", Operand::Input(1)),
                 ("kept", Operand::Output(1)),
             ],
-            groups: grid((rows * width / 2).div_ceil(APPEND_LANES)),
+            groups: element::lanes(rows * width / 2),
         };
         let attend = Dispatch {
             kernel: kernel("attend", &["HEADS", "COLUMNS", "CAPACITY", "SCALE", "TEAM"]),
@@ -155,14 +157,14 @@ impl Op for CachedAttention {
         output == 1
     }
 
-    /// At the most: with a full cache.
+    /// The most that it does, with a full cache.
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {
         let Sizes { rows, width, capacity } = Sizes::of(shapes);
         4 * (rows * width * capacity) as u64
     }
 }
 
-/// A row at the start, rows that follow each other, with rows that are not there; a full cache; narrow and wide heads.
+/// A row at the start, rows that follow each other, missing rows; a full cache; narrow and wide heads.
 pub fn cases(seed: u64) -> Vec<Case> {
     const NONE: u32 = super::gather::NO_ROW;
     let mut cases = Vec::new();

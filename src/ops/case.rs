@@ -5,8 +5,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-/// The bound of cases with f16 tensors. Each number that is stored in f16 is off by 2⁻¹⁰ of itself at most, whichever
-/// way the device rounds; operands start as f16 and cost nothing. A compared tensor sees up to three such roundings, its
+/// The bound of cases with f16 tensors. A number stored in f16 is off by 2⁻¹⁰ of itself at most, however the device
+/// rounds; operands start as f16 and cost nothing. A compared tensor sees up to three such roundings, its
 /// own and those of two intermediates, each times a factor near one: in long sums they average out, and in short
 /// ones all terms may err one way.
 pub const HALF_BOUND: f64 = 4.0 / 1024.0;
@@ -20,13 +20,13 @@ pub struct Case {
     pub tape: Tape,
     /// Nodes of the forward pass; the adjoint's nodes follow them.
     pub forward_nodes: usize,
-    /// What the host sets before the run.
+    /// The values that the host sets before the run.
     pub values: Vec<(TensorId, Vec<f32>)>,
-    /// What is compared: outputs, and gradients of everything that has one.
+    /// The compared tensors: outputs, and every gradient.
     pub compared: Vec<TensorId>,
     /// Differentiable leaves and their gradients.
     pub leaves: Vec<(TensorId, TensorId)>,
-    /// What the gradients are gradients of.
+    /// The scalar that the gradients belong to.
     pub target: Target,
     /// The largest error allowed, relative to the largest magnitude in the tensor.
     pub bound: f64,

@@ -1,11 +1,11 @@
-//! `y = x` in f16: what products take of the residual stream and its gradient, and what a run's f16 weights start as.
+//! `y = x` in f16. Products read the residual stream and its gradient as such copies, and a run's f16 weights start as one.
 //!
-//! Shapes: x, y alike. x may exceed one binding: it is walked in windows. Adjoint: dx = dy, which stays in f32: no op
-//! of its own.
+//! Shapes: x, y alike. x may exceed one binding: it is walked in windows. Adjoint: dx = dy, which stays in f32, so
+//! that it needs no op.
 
 use super::gradient_norm::windows;
 use super::unroll::unrolled;
-use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, fits_image, grid};
+use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element, fits_image};
 use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 use std::sync::Arc;
@@ -55,8 +55,6 @@ impl Op for Cast {
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
-        /// `LANES` · `EACH` of the shader.
-        const VECTORS_PER_GROUP: usize = 256;
         let elements = shapes.output_elements(0);
         let windows: Vec<_> = windows(elements, device).collect();
         let (rows, columns) = shapes.inputs[0].as_matrix();
@@ -66,7 +64,7 @@ impl Op for Cast {
             && elements == shapes.input_elements(0)
             && fits_image(rows, columns, DType::F32);
         let text: Arc<str> =
-            unrolled(include_str!("../../shaders/cast.wgsl"), &[], &[("images", image)]).into();
+            unrolled(include_str!("../../shaders/cast.wgsl"), &element::WALK, &[("images", image)]).into();
         let dispatch = |&(offset, length): &(usize, usize)| {
             let vectors = length.div_ceil(4);
             let mut constants = vec![("VECTORS", vectors as f64)];
@@ -80,7 +78,7 @@ impl Op for Cast {
                     ("x", if image { Operand::InputImage(0) } else { window }),
                     ("y", Operand::OutputWindow { output: 0, offset, length }),
                 ],
-                groups: grid(vectors.div_ceil(VECTORS_PER_GROUP)),
+                groups: element::walk(vectors),
             }
         };
         Recipe { dispatches: windows.iter().map(dispatch).collect(), ..Recipe::default() }

@@ -1,5 +1,5 @@
-//! `out[n] = Σ_rows x[row, n]` over the first columns: the gradient of a bias. Or how many of the rows are not zero
-//! there: what units of a network did something.
+//! `out[n] = Σ_rows x[row, n]` over the first columns: the gradient of a bias. Or the number of rows that are not zero
+//! there, which tells which units of a network are active.
 //!
 //! Shapes: x `[R, N]`, in f32 or f16, out `[P]` with P ≤ N. Two stages, so that many workgroups share the rows and the order of
 //! addition is the same on every run: sums of blocks of rows, then the sum of these. No adjoint.
@@ -20,11 +20,11 @@ pub struct ColumnSum {
     pub of: Of,
 }
 
-/// What of an element is summed.
+/// The part of an element that the op sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Of {
     Values,
-    /// 1 where it is not zero; NaN is not.
+    /// 1 where it is not zero, as NaN is not.
     NonZero,
 }
 
@@ -43,16 +43,14 @@ impl Tape {
     }
 }
 
-/// Invocations of a workgroup; each owns one column.
-const LANES: usize = 64;
-
-/// How many rows a block may have; unasked at most 64 blocks, which the second stage's loop walks, of at least 16 rows.
-fn ways(rows: usize) -> Vec<RowBlocks> {
-    RowBlocks::ways(rows.div_ceil(64).max(16), rows)
+/// How many rows a block may have. The default makes at most 64 blocks, which the second stage's loop walks, of at least 16
+/// rows.
+fn variants(rows: usize) -> Vec<RowBlocks> {
+    RowBlocks::variants(rows.div_ceil(64).max(16), rows)
 }
 
 impl ColumnSum {
-    /// What a choice is kept under.
+    /// The key of a choice.
     fn key(&self, shapes: &Shapes<'_>) -> String {
         let (rows, width) = shapes.inputs[0].as_matrix();
         let what = if self.of == Of::NonZero { "count_nonzero" } else { "column_sum" };
@@ -88,15 +86,20 @@ impl Op for ColumnSum {
         let (rows, width) = shapes.inputs[0].as_matrix();
         let columns = shapes.output_elements(0);
         assert!(columns <= width, "sums of {columns} columns of {width}");
-        let RowBlocks(rows_each) = Tuning::chosen(&self.key(shapes), &ways(rows), device);
+        let RowBlocks(rows_each) = Tuning::chosen(&self.key(shapes), &variants(rows), device);
         let blocks = rows.div_ceil(rows_each);
         let whole = width.is_multiple_of(4);
         // Software drivers read images many times faster than buffers.
         let (image, half) = (device.software && shapes.fits_image(0), shapes.half_input(0));
         let texts = [("element", element::scalar(half)), ("texel", element::texel(half))];
         let flags = [("images", image), ("half", half), ("nonzero", self.of == Of::NonZero)];
-        let text: Arc<str> =
-            unroll(include_str!("../../shaders/column_sum.wgsl"), &[], &flags, &texts).into();
+        let text: Arc<str> = unroll(
+            include_str!("../../shaders/column_sum.wgsl"),
+            &[("lanes", element::LANES)],
+            &flags,
+            &texts,
+        )
+        .into();
         let operand = if image { Operand::InputImage(0) } else { Operand::Input(0) };
         let numbers = [
             ("ROWS", rows as f64),
@@ -112,7 +115,7 @@ impl Op for ColumnSum {
         let (entry, x, each) = if whole { ("partial_whole", "x4", 4) } else { ("partial", "x", 1) };
         let partial = Kernel::new(text.clone(), entry, &only(&partial_names));
         let total = Kernel::new(text, "total", &only(&["COLUMNS", "BLOCKS", "ACCUMULATE"]));
-        let groups = |each: usize| columns.div_ceil(LANES * each) as u32;
+        let groups = |each: usize| columns.div_ceil(element::LANES * each) as u32;
         let dispatch = |kernel: Kernel, bindings: &[Binding], groups| Dispatch {
             kernel,
             bindings: bindings.to_vec(),
@@ -143,7 +146,7 @@ impl Op for ColumnSum {
 
     fn tuning(&self, shapes: &Shapes<'_>, _device: &Traits) -> Option<Tuning> {
         let (rows, _) = shapes.inputs[0].as_matrix();
-        Some(Tuning::of(self.key(shapes), &ways(rows)))
+        Some(Tuning::of(self.key(shapes), &variants(rows)))
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {

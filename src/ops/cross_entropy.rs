@@ -31,12 +31,12 @@ struct Piece {
 
 /// Pieces of at most `most` entries that start at multiples of 64, so that each is a legal slice of the table
 /// whatever the width. A vocabulary that is no multiple of four ends in a piece that is read element by element, the
-/// others are read in vectors: of a few pieces it is a small one of its own, of many the last, which is of their size. A
-/// product of seventeen columns would leave most of a GPU idle.
+/// others are read in vectors. Where there are few pieces it is a small one of its own, where there are many it is the last,
+/// of their size: a product of seventeen columns would leave most of a GPU idle.
 fn pieces(vocabulary: usize, most: usize) -> Vec<Piece> {
     const GRAIN: usize = 64;
-    /// What is one piece is multiplied once, what is walked in several once more for the gradient; but a table of more
-    /// rows fits no image.
+    /// A vocabulary of one piece is multiplied once, one of several once more for the gradient; but a table of more rows
+    /// fits no image.
     const WHOLE: usize = 8192;
     /// Larger pieces make no kernel faster, and take more memory.
     const ENOUGH: usize = 2048;
@@ -65,8 +65,7 @@ pub struct Targets {
     pub scale: TensorId,
     /// f32 [1]; the loss is added to it.
     pub loss: TensorId,
-    /// f32 [4]; the first number is what the gradient, not the loss, is multiplied with. There where x and the table
-    /// are f16.
+    /// f32 [4]; the first number multiplies the gradient, not the loss. It exists where x and the table are f16.
     pub scaling: Option<TensorId>,
 }
 
@@ -105,7 +104,7 @@ impl Tape {
 }
 
 impl Tape {
-    /// Records `logits` [V] = `table` [V, d] · `x` [1, d]: what one token leads to. No piece of the table is larger than
+    /// Records `logits` [V] = `table` [V, d] · `x` [1, d], those of one token. No piece of the table is larger than
     /// `piece_bytes`, unless 64 rows of it are.
     pub fn head_logits(&mut self, x: TensorId, table: TensorId, logits: TensorId, piece_bytes: u64) {
         let (rows, width) = self.shape(x).as_matrix();
@@ -126,7 +125,7 @@ struct Update {
 }
 
 impl Update {
-    /// What a choice for this shape is kept under.
+    /// The key of a choice for this shape.
     fn key(&self, (rows, columns): (usize, usize)) -> String {
         format!("{} {rows}x{columns}", self.name())
     }
@@ -180,7 +179,7 @@ impl Op for Update {
     }
 
     fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
-        Some(Tuning::of(self.key(shapes.inputs[0].as_matrix()), &Team::ways(device)))
+        Some(Tuning::of(self.key(shapes.inputs[0].as_matrix()), &Team::variants(device)))
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {
@@ -192,7 +191,7 @@ impl Op for Update {
 #[derive(Debug)]
 struct Finish {
     pieces: Vec<Piece>,
-    /// The logits, where one piece is all.
+    /// The logits, where there is one piece.
     kept: Option<TensorId>,
 }
 
@@ -381,7 +380,7 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let stored = if half { DType::F16 } else { DType::F32 };
         let label = format!("N={rows} d={width} V={vocabulary} piece={piece_bytes} {stored:?}");
         let mut case = CaseBuilder::new("cross_entropy", label, seed);
-        // As in a step of one micro-batch.
+        // Gradients overwrite, as in a step of one micro-batch.
         if rows >= 40 {
             case.tape.overwrite_gradients();
         }

@@ -6,7 +6,7 @@
 
 use super::random::Stream;
 use super::unroll::unrolled;
-use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, grid};
+use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, element};
 use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 
@@ -66,18 +66,15 @@ impl Op for Dropout {
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, _device: &Traits) -> Recipe {
-        /// `LANES` · `EACH` of the shader.
-        const VECTORS_PER_GROUP: usize = 256;
         let vectors = shapes.input_elements(0).div_ceil(4);
         let constants = [
             ("VECTORS", vectors as f64),
             ("THRESHOLD", f64::from(self.threshold)),
             ("SCALE", f64::from(self.scale() as f32)),
         ];
-        let text = unrolled(include_str!("../../shaders/dropout.wgsl"), &[], &[]);
+        let text = unrolled(include_str!("../../shaders/dropout.wgsl"), &element::WALK, &[]);
         let bindings = [("x", Operand::Input(0)), ("key", Operand::Input(1)), ("y", Operand::Output(0))];
-        let groups = grid(vectors.div_ceil(VECTORS_PER_GROUP));
-        Recipe::one(Kernel::new(text, "dropout", &constants), &bindings, groups)
+        Recipe::one(Kernel::new(text, "dropout", &constants), &bindings, element::walk(vectors))
     }
 
     fn adjoint(&self, adjoint: &mut Adjoint<'_>) {

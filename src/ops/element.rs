@@ -1,8 +1,29 @@
-//! How a tensor's elements are stored, as text for the templates: in f32, or in f16. All arithmetic is f32: an f16
-//! becomes one as soon as it is read, and is one until it is written. And how kernels read tensors of like shape.
+//! What the shaders are given about elements: how a tensor stores them, how kernels read tensors of one shape, and how many
+//! of them a lane takes.
+//!
+//! Tensors store f32 or f16. All arithmetic is f32: a kernel widens an f16 as it reads it, and narrows a result as it writes it.
 
 use super::unroll::unroll;
-use super::{Operand, Shapes, Traits};
+use super::{Operand, Shapes, Traits, grid};
+
+/// Lanes of a workgroup, each of which takes elements of its own: the shaders' number `lanes`.
+pub(super) const LANES: usize = 64;
+
+/// Vectors of a lane of an element-wise kernel: the shaders' number `each`.
+const EACH: usize = 4;
+
+/// The numbers that `shaders/shared/walk.wgsl` takes.
+pub(super) const WALK: [(&str, usize); 2] = [("lanes", LANES), ("each", EACH)];
+
+/// The grid of a kernel that walks so many vectors like that.
+pub(super) fn walk(vectors: usize) -> [u32; 3] {
+    grid(vectors.div_ceil(LANES * EACH))
+}
+
+/// The grid of a kernel of which each lane takes one place.
+pub(super) fn lanes(places: usize) -> [u32; 3] {
+    grid(places.div_ceil(LANES))
+}
 
 /// The type of one element.
 pub(super) fn scalar(half: bool) -> String {
@@ -51,8 +72,8 @@ impl Elements {
         if self.texels.is_some() { Operand::InputImage(input) } else { Operand::Input(input) }
     }
 
-    /// The text of a shader that takes the flags `images` and `half` and the texts `element`, `narrow` and `texel`, beside
-    /// flags and texts of its own.
+    /// The text of a shader that takes the flags `images` and `half`, the numbers [`WALK`] and the texts `element`, `narrow`
+    /// and `texel`, beside flags and texts of its own.
     pub fn text(&self, shader: &str, flags: &[(&str, bool)], texts: &[(&str, &str)]) -> String {
         let flags = [&[("images", self.texels.is_some()), ("half", self.half)], flags].concat();
         let mut all = vec![
@@ -61,7 +82,7 @@ impl Elements {
             ("texel", texel(self.half)),
         ];
         all.extend(texts.iter().map(|&(name, text)| (name, text.to_owned())));
-        unroll(shader, &[], &flags, &all)
+        unroll(shader, &WALK, &flags, &all)
     }
 
     /// The constants `VECTORS` and, for images, `TEXELS`.

@@ -7,7 +7,7 @@
 
 use super::team::Vectors;
 use super::unroll::unrolled;
-use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, grid};
+use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element};
 use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 use rand::Rng;
@@ -30,8 +30,8 @@ pub struct EmbeddingPositions {
 }
 
 /// The inputs `sorted` and `segments` for these tokens: the places of the tokens in the order of the tokens
-/// (equal ones in the order of their places), and where in that list each distinct token starts, filled up
-/// to `tokens.len() + 1` entries with `tokens.len()`.
+/// (equal ones in the order of their places), and the place in that list at which each distinct token starts, filled up to
+/// `tokens.len() + 1` entries with `tokens.len()`.
 pub fn sort_by_token(tokens: &[u32]) -> (Vec<u32>, Vec<u32>) {
     let count = u32::try_from(tokens.len()).expect("fewer than 2^32 tokens");
     let mut sorted: Vec<u32> = (0..count).collect();
@@ -75,9 +75,6 @@ impl Tape {
     }
 }
 
-/// Lanes of a workgroup of the shader.
-const LANES: usize = 64;
-
 /// A stretch of rows of a table.
 pub(super) struct Window {
     pub first: usize,
@@ -103,14 +100,15 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// One entry point; `positions` says whether that of [`Embedding`] adds them.
+/// One entry point; with `positions` that of [`Embedding`] adds them.
 fn kernel(
     vectors: &Vectors,
     positions: bool,
     entry: &'static str,
     constants: &[(&'static str, f64)],
 ) -> Kernel {
-    let (numbers, flags) = ([("vector", vectors.size)], [("positions", positions)]);
+    let (numbers, flags) =
+        ([&element::WALK[..], &[("vector", vectors.size)]].concat(), [("positions", positions)]);
     let text = unrolled(include_str!("../../shaders/embedding.wgsl"), &numbers, &flags);
     Kernel::new(text, entry, constants)
 }
@@ -137,8 +135,6 @@ impl Op for Embedding {
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
-        /// Vectors of one lane: `EACH` of the shader.
-        const EACH: usize = 4;
         let table = shapes.inputs[3].as_matrix();
         let (tokens, columns) = (shapes.input_elements(0), table.1);
         let vectors = Vectors::of(columns);
@@ -164,7 +160,7 @@ impl Op for Embedding {
             Dispatch {
                 kernel: kernel(&vectors, positions, "embedding", &constants),
                 bindings,
-                groups: grid((tokens * vectors.width).div_ceil(LANES * EACH)),
+                groups: element::walk(tokens * vectors.width),
             }
         };
         Recipe { dispatches: windows(table, device).iter().map(dispatch).collect(), ..Recipe::default() }
@@ -246,7 +242,7 @@ impl Op for EmbeddingTokens {
                     },
                 ),
             ],
-            groups: grid((tokens * vectors.width).div_ceil(LANES)),
+            groups: element::lanes(tokens * vectors.width),
         };
         Recipe {
             dispatches: windows(table, device).iter().map(dispatch).collect(),
@@ -298,7 +294,7 @@ impl Op for EmbeddingPositions {
             ("dx", Operand::Input(0)),
             ("dpositions", Operand::OutputWindow { output: 0, offset: 0, length }),
         ];
-        Recipe::one(kernel, &bindings, grid((self.sequence * vectors.width).div_ceil(LANES)))
+        Recipe::one(kernel, &bindings, element::lanes(self.sequence * vectors.width))
             .with_iterations(tokens / self.sequence)
     }
 
@@ -310,7 +306,7 @@ impl Op for EmbeddingPositions {
         shapes.input_elements(0) as u64
     }
 
-    /// Of the table the positions of one sequence.
+    /// The table's rows of one sequence.
     fn bytes(&self, shapes: &Shapes<'_>) -> u64 {
         let (tokens, columns) = shapes.inputs[0].as_matrix();
         4 * (columns * (tokens + 2 * self.sequence)) as u64

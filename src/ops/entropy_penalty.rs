@@ -1,5 +1,5 @@
-//! What attention entropy costs beside the cross-entropy: the regularizer of arXiv 2501.03489 (algorithm 1, and the
-//! code of its appendix B).
+//! The penalty on attention entropy, which a loss adds to the cross-entropy: the regularizer of arXiv 2501.03489
+//! (algorithm 1, and the code of its appendix B).
 //!
 //! With E_max = ln T, a head's trained threshold θ_h, a margin γ, and f(δ) = δ² where |δ| > γ·E_max, else 0:
 //!
@@ -22,7 +22,7 @@ use super::{Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, axis
 use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 
-/// What is held against the threshold, and how a head's rows make one number.
+/// What is compared with the threshold, and how a head's rows make one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Of {
     RowMean,
@@ -36,7 +36,7 @@ pub struct EntropyPenalty {
     pub of: Of,
     /// γ.
     pub margin: f64,
-    /// What a head's penalty counts for.
+    /// The weight of a head's penalty.
     pub weight: f64,
 }
 
@@ -48,7 +48,7 @@ pub struct EntropyPenaltyBackward {
 }
 
 impl Tape {
-    /// Records `penalty` += what `entropy` [B, H, T] costs with `threshold` [H]. `scaling` is the loss scale's state in
+    /// Records `penalty` += the penalty on `entropy` [B, H, T] with `threshold` [H]. `scaling` is the loss scale's state in
     /// mixed precision; see [`super::gradient_norm`].
     pub fn entropy_penalty(
         &mut self,
@@ -99,7 +99,7 @@ impl EntropyPenalty {
         bindings: &[Binding],
     ) -> Recipe {
         let [batch, heads, sequence] = extents(shapes.inputs[0].dims());
-        // Workgroups are dear on a CPU, and lanes of one at hand on a GPU.
+        // A CPU pays for each workgroup; a GPU has the lanes of a large one at hand.
         let lanes = if device.software { 64 } else { 256 };
         let most = Self::most(sequence);
         let mut constants = vec![

@@ -1,5 +1,5 @@
-//! `out[i] = table[indices[i]]`: rows of a table by number. What generation embeds tokens and positions with, and
-//! picks the row with that the next token follows from.
+//! `out[i] = table[indices[i]]`: rows of a table by number. Generation embeds tokens and positions with it, and picks
+//! the row that the next token follows from.
 //!
 //! Shapes: indices [N] of u32, table [V, d], out [N, d]. An index past the table, such as [`NO_ROW`], makes zeros. The
 //! table may exceed one binding: it is walked in windows of rows. No adjoint: training embeds with
@@ -8,13 +8,13 @@
 use super::embedding::windows;
 use super::team::Vectors;
 use super::unroll::unrolled;
-use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, grid};
+use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element};
 use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::tape::{DType, Io, Tape, TensorId};
 use rand::Rng;
 use std::sync::Arc;
 
-/// The index of a row that is not there.
+/// The index of a missing row.
 pub const NO_ROW: u32 = u32::MAX;
 
 /// The op. Inputs indices, table; output out.
@@ -35,7 +35,7 @@ impl Tape {
         out
     }
 
-    /// Records the elements of `table` at `indices`, of u32; the result has the shape of these.
+    /// Records the elements of `table` at `indices`, of u32, in the shape of the indices.
     pub fn gather_elements(&mut self, indices: TensorId, table: TensorId) -> TensorId {
         let info = self.info(indices);
         assert_eq!(info.dtype, DType::U32, "gather: {}", info.name);
@@ -52,9 +52,6 @@ impl Gather {
         if self.elements { (shapes.input_elements(1), 1) } else { shapes.inputs[1].as_matrix() }
     }
 }
-
-/// Lanes of a workgroup of the shader.
-const LANES: usize = 64;
 
 impl Op for Gather {
     fn stem(&self) -> &'static str {
@@ -79,7 +76,7 @@ impl Op for Gather {
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let table = self.table(shapes);
         let (rows, vectors) = (shapes.input_elements(0), Vectors::of(table.1));
-        let numbers = [("vector", vectors.size)];
+        let numbers = [("lanes", element::LANES), ("vector", vectors.size)];
         let text: Arc<str> = unrolled(include_str!("../../shaders/gather.wgsl"), &numbers, &[]).into();
         let dispatch = |(first, count): (usize, usize)| Dispatch {
             kernel: Kernel::new(
@@ -101,7 +98,7 @@ impl Op for Gather {
                 ),
                 ("out", Operand::Output(0)),
             ],
-            groups: grid((rows * vectors.width).div_ceil(LANES)),
+            groups: element::lanes(rows * vectors.width),
         };
         let windows = windows(table, device).into_iter().map(|window| (window.first, window.rows));
         Recipe { dispatches: windows.map(dispatch).collect(), ..Recipe::default() }
@@ -113,7 +110,7 @@ impl Op for Gather {
     }
 }
 
-/// Widths with and without vec4, one row and many, rows that repeat and rows that are not there.
+/// Widths with and without vec4, one row and many, rows that repeat and missing rows.
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
     for (rows, table, width) in [(1, 1, 1), (7, 5, 3), (130, 300, 20), (33, 1_009, 64)] {

@@ -10,8 +10,9 @@
 //! In mixed precision the gradients come multiplied with a loss scale S, a power of two, and scaling [4] = (S, good
 //! steps since S changed, S of this step, overflowed) is kept here as well, on the device, so that no step waits for
 //! the host. norm is that of the true gradient; clip takes S out of it. A step whose loss is finite and whose gradient is
-//! not, at S > 1, overflowed f16: the gate is closed for it alone and S halves. After `window` good steps S doubles, up to
-//! [`LARGEST_SCALE`]. What is not finite at S = 1, or in the loss, is no matter of S, and goes as above.
+//! not, at S > 1, overflowed f16: the gate closes for it alone and S halves. After `window` good steps S doubles, up to
+//! [`LARGEST_SCALE`]. At S = 1, or in the loss, a number that is not finite has nothing to do with S: the gate closes as
+//! above.
 
 use super::team::Team;
 use super::unroll::unroll;
@@ -53,7 +54,7 @@ impl Tape {
     }
 }
 
-/// Vectors one team sums: enough that its start costs little, few enough that sums stay short.
+/// Vectors that one team sums: enough that its start costs little, few enough that sums stay short.
 const EACH: usize = 4096;
 
 impl Op for GradientNorm {
@@ -103,7 +104,7 @@ impl Op for GradientNorm {
             Some(tuning) => Team::chosen(&tuning.key, device),
             None => Team::of(device),
         };
-        // Once for all windows, of which a large model has many.
+        // One text for all windows, of which a large model has many.
         let text = |scaled| {
             let flags = [("scaled", scaled), ("images", device.software)];
             let texts = [("team", team.kind.to_owned())];
@@ -152,10 +153,10 @@ impl Op for GradientNorm {
         Recipe { dispatches, scratch: vec![partials], iterations: partials.div_ceil(team.size).max(EACH) }
     }
 
-    /// None with a loss scale: its state decides what is computed, and an op timed alone has none.
+    /// There are none with a loss scale: its state decides what the kernel computes, and an op timed alone has no state.
     fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
         let key = || format!("gradient_norm {}", shapes.input_elements(0));
-        self.window.is_none().then(|| Tuning::of(key(), &Team::ways(device)))
+        self.window.is_none().then(|| Tuning::of(key(), &Team::variants(device)))
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {

@@ -2,7 +2,7 @@
 //!
 //! For each head h, over the B*T rows of entropy [B, H, T]:
 //! mean_h += weight * (mean of the rows; NaN where one is not finite), nonfinite_h += rows not finite. A mean over the
-//! rows that happen to be left would look sound and be of other rows at every step.
+//! finite rows would look sound, and would be of other rows at every step.
 //!
 //! Shapes: mean, nonfinite [H]; both are added to, so that micro-batches of weight 1/accumulation make up a
 //! step. An observation: it has no adjoint. The order of addition is fixed.

@@ -86,26 +86,26 @@ fn by_rows(
     Recipe::one(kernel, &read_as(images, bindings), grid(team.workgroups(rows)))
 }
 
-/// What a choice for rows of that shape is kept under.
+/// The key of a choice for rows of that shape.
 fn key(entry: &str, (rows, columns): (usize, usize)) -> String {
     format!("{entry} {rows}x{columns}")
 }
 
-/// How many rows a block of the parameters' gradient may have; unasked enough blocks to occupy a GPU, few enough for one
-/// lane to add up.
-fn parameter_ways(rows: usize) -> Vec<RowBlocks> {
-    RowBlocks::ways(rows.div_ceil(128).max(32), rows)
+/// How many rows a block of the parameters' gradient may have. The default makes enough blocks to occupy a GPU, few enough
+/// for one lane to add up.
+fn parameter_variants(rows: usize) -> Vec<RowBlocks> {
+    RowBlocks::variants(rows.div_ceil(128).max(32), rows)
 }
 
-/// Whether x, dy, gamma and beta are read as images: many times faster on a CPU. Where f16 rows fit, those of f32
+/// Whether the kernel reads x, dy, gamma and beta as images, which is many times faster on a CPU. Where f16 rows fit, f32 rows
 /// fit as well.
 fn by_images((rows, columns): (usize, usize), half: bool, device: &Traits) -> bool {
     device.software && fits_image(rows, columns, if half { DType::F16 } else { DType::F32 })
 }
 
-/// The shader's text, of which a lane keeps so many vectors of a row; with `half`, y and dy are f16.
+/// The shader's text; a lane keeps so many vectors of a row, and with `half` y and dy are f16.
 fn text([images, addend, half]: [bool; 3], keep: usize, vectors: &Vectors, team: &str) -> String {
-    let numbers = [("keep", keep), ("vector", vectors.size)];
+    let numbers = [("lanes", element::LANES), ("keep", keep), ("vector", vectors.size)];
     let texts = [
         ("team", team.to_owned()),
         ("stored", element::vector(half, vectors.size)),
@@ -115,7 +115,7 @@ fn text([images, addend, half]: [bool; 3], keep: usize, vectors: &Vectors, team:
     unroll(SHADER, &numbers, &[("images", images), ("addend", addend), ("half", half)], &texts)
 }
 
-/// The bindings with those operands as images that the text reads so.
+/// The bindings, as images where the text reads them so.
 fn read_as(images: bool, bindings: &[Binding]) -> Vec<Binding> {
     let as_image = |&(name, operand): &Binding| match operand {
         Operand::Input(i) if images && ["x", "dy", "gamma", "beta", "addend"].contains(&name) => {
@@ -180,7 +180,7 @@ impl Op for LayerNorm {
     }
 
     fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
-        Some(Tuning::of(key("layer_norm", shapes.inputs[0].as_matrix()), &Team::ways(device)))
+        Some(Tuning::of(key("layer_norm", shapes.inputs[0].as_matrix()), &Team::variants(device)))
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {
@@ -239,7 +239,7 @@ impl Op for LayerNormBackward {
     }
 
     fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
-        Some(Tuning::of(key("layer_norm_backward", shapes.inputs[0].as_matrix()), &Team::ways(device)))
+        Some(Tuning::of(key("layer_norm_backward", shapes.inputs[0].as_matrix()), &Team::variants(device)))
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {
@@ -268,14 +268,12 @@ impl Op for LayerNormParameters {
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
-        /// Lanes of a workgroup of both kernels: `COLUMN_LANES` of the shader.
-        const LANES: usize = 64;
         let (rows, columns) = shapes.inputs[0].as_matrix();
         let vectors = Vectors::of(columns);
         let half = shapes.half_input(3);
         let images = by_images((rows, columns), half, device);
         let RowBlocks(block_rows) =
-            Tuning::chosen(&key("layer_norm_parameters", (rows, columns)), &parameter_ways(rows), device);
+            Tuning::chosen(&key("layer_norm_parameters", (rows, columns)), &parameter_variants(rows), device);
         let blocks = rows.div_ceil(block_rows);
         let kernel = |entry, constants: &[(&'static str, f64)]| {
             Kernel::new(text([images, false, half], 1, &vectors, Team::ALONE), entry, constants)
@@ -297,7 +295,7 @@ impl Op for LayerNormParameters {
                     ("beta_parts", Operand::Scratch(1)),
                 ],
             ),
-            groups: grid((blocks * vectors.width).div_ceil(LANES)),
+            groups: element::lanes(blocks * vectors.width),
         };
         let totals = Dispatch {
             kernel: kernel("column_totals", &[width, blocks_f]),
@@ -307,7 +305,7 @@ impl Op for LayerNormParameters {
                 ("dgamma", Operand::Output(0)),
                 ("dbeta", Operand::Output(1)),
             ],
-            groups: grid(vectors.width.div_ceil(LANES)),
+            groups: element::lanes(vectors.width),
         };
         Recipe {
             dispatches: vec![parts, totals],
@@ -322,7 +320,7 @@ impl Op for LayerNormParameters {
 
     fn tuning(&self, shapes: &Shapes<'_>, _device: &Traits) -> Option<Tuning> {
         let extents = shapes.inputs[0].as_matrix();
-        Some(Tuning::of(key("layer_norm_parameters", extents), &parameter_ways(extents.0)))
+        Some(Tuning::of(key("layer_norm_parameters", extents), &parameter_variants(extents.0)))
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {

@@ -1,4 +1,4 @@
-//! The L2 norm, the largest and the median of a tensor's magnitudes; or the first two of some stretches of an arena.
+//! The L2 norm, the largest and the median of a tensor's magnitudes; or norm and largest of some stretches of an arena.
 //!
 //! Shapes: x of any shape, in f32; out [3] = (norm, largest, median), where the median is the element of rank
 //! ⌊(n − 1)/2⌋ of the n magnitudes in ascending order, exactly. Of stretches out [2] = (norm, largest), of all of them
@@ -6,7 +6,7 @@
 
 use super::gradient_norm::arena_windows;
 use super::unroll::unrolled;
-use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, WINDOW_TEXELS, axis};
+use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, WINDOW_TEXELS, axis, element};
 use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::tape::{Io, Tape, TensorId};
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use std::sync::Arc;
 /// The op; see the module's documentation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Magnitudes {
-    /// First elements and lengths, multiples of 64, of what is looked at; `None` for all of x, and its median.
+    /// First elements and lengths, multiples of 64, of the stretches; `None` for all of x, and its median.
     stretches: Option<Vec<(usize, usize)>>,
 }
 
-/// Elements of `out` where the median is among them.
+/// Elements of `out` with the median.
 pub const WITH_MEDIAN: usize = 3;
-/// Elements of `out` where it is not.
+/// Elements of `out` without it.
 pub const WITHOUT_MEDIAN: usize = 2;
 
 impl Tape {
@@ -38,13 +38,14 @@ impl Tape {
     }
 }
 
-/// Lanes of a workgroup, and hexadecimal digits of 32 bits with their values: as in the shader.
-const LANES: usize = 64;
+/// Lanes of a workgroup.
+const LANES: usize = element::LANES;
+/// Hexadecimal digits of 32 bits, and values of one.
 const DIGITS: usize = 8;
 const BINS: usize = 16;
-/// Workgroups that share x, at most: what others then add up.
+/// The most workgroups that share x, and so the most shares that others add up.
 const MOST_PARTS: usize = 256;
-/// Vectors of a lane, at least: fewer are not worth a workgroup.
+/// The fewest vectors of a lane that are worth a workgroup.
 const FEWEST_VECTORS: usize = 16;
 
 impl Op for Magnitudes {
@@ -82,7 +83,7 @@ impl Op for Magnitudes {
     }
 }
 
-/// A walk over some elements: what its kernels share.
+/// How the kernels walk some elements.
 struct Walk {
     elements: usize,
     /// Vectors of one lane.
@@ -109,7 +110,12 @@ impl Walk {
 
 /// The WGSL text, for x as an image or a buffer.
 fn text(image: bool) -> Arc<str> {
-    unrolled(include_str!("../../shaders/magnitudes.wgsl"), &[], &[("images", image)]).into()
+    unrolled(
+        include_str!("../../shaders/magnitudes.wgsl"),
+        &[("lanes", LANES), ("digits", DIGITS), ("bins", BINS)],
+        &[("images", image)],
+    )
+    .into()
 }
 
 fn of_tensor(shapes: &Shapes<'_>, device: &Traits) -> Recipe {

@@ -19,7 +19,7 @@ pub use kernels::Variant;
 pub use units::{UnitProbe, unit_probes};
 
 use super::column_sum::ColumnSum;
-use super::{Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, axis, grid};
+use super::{Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, axis, element};
 use crate::tape::{Adjoint, DType, Io, Role, Tape, TensorId};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub enum Layout {
     TN,
 }
 
-/// The op; see the module's documentation. Inputs: A, B, then the bias and the addend where there are such.
+/// The op; see the module's documentation. Inputs: A, B, then the bias and the addend, if any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MatMul {
     pub layout: Layout,
@@ -142,6 +142,8 @@ impl MatMul {
         assert!(k == depth && c.as_matrix() == (m, n), "{self:?} of {shapes:?}");
         let [operands, also] = [0, 1].map(|i| shapes.input_types[i]);
         assert_eq!(operands, also, "{self:?} of {shapes:?}");
+        let more: Vec<usize> = (2..shapes.inputs.len()).collect();
+        shapes.assert_f32(self.name(), &more);
         let bias_columns = if self.bias { shapes.input_elements(2) } else { 0 };
         assert!(bias_columns <= n, "a bias of {bias_columns} for {n} columns");
         if self.addend {
@@ -151,13 +153,13 @@ impl MatMul {
         Sizes { m, n, k, a_rows, a_columns, b_rows, b_columns, bias_columns, operands, result }
     }
 
-    /// What a choice for this layout at these sizes is kept under: bias, addend and accumulation do not matter.
+    /// The key of a choice for this layout at these sizes; bias, addend and accumulation do not matter.
     fn key(&self, sizes: &Sizes) -> String {
         let half = if sizes.operands == DType::F16 { " in f16" } else { "" };
         format!("{} {}x{}x{}{half}", self.name(), sizes.m, sizes.n, sizes.k)
     }
 
-    /// The variants a device has for these sizes, the one favoured without measurement first.
+    /// The variants that a device has for these sizes; the first is the default.
     pub fn variants(&self, sizes: &Sizes, device: &Traits) -> Vec<Variant> {
         let candidates = kernels::candidates(self.layout, sizes, device);
         let groups = |variant: Variant| {
@@ -211,7 +213,7 @@ impl MatMul {
         let (rows, columns) = variant.tile();
         let groups = [sizes.m.div_ceil(rows as usize), sizes.n.div_ceil(columns as usize)];
         let split = variant.split();
-        // Four of K a turn, and the last ones by themselves.
+        // Four steps of K a turn, and the last ones by themselves.
         let iterations = sizes.k / 4 + 4;
         // Rows on x: neighbouring workgroups share a panel of B, which stays in the cache.
         let groups = [groups[0], groups[1], split].map(axis);
@@ -235,7 +237,7 @@ impl MatMul {
         operands.push(("parts", Operand::Scratch(0)));
         finish.push(("parts", Operand::Scratch(0)));
         let products = Dispatch { kernel: kernel("matmul", constants), bindings: operands, groups };
-        let lanes = grid((sizes.m * width).div_ceil(kernels::TOTAL_LANES));
+        let lanes = element::lanes(sizes.m * width);
         let total = Dispatch { kernel: kernel("total", total), bindings: finish, groups: lanes };
         Recipe { dispatches: vec![products, total], scratch: vec![split * sizes.m * width * 4], iterations }
     }
@@ -319,14 +321,14 @@ impl Op for MatMul {
     fn adjoint(&self, adjoint: &mut Adjoint<'_>) {
         let Some(whole) = adjoint.gradient(0) else { return };
         let (a, b) = (adjoint.input(0), adjoint.input(1));
-        // Products take both operands alike: the residual stream's gradient becomes f16 once, for both of them.
+        // Both operands of a product have one type: the residual stream's gradient becomes f16 once, for both products.
         let dc = if adjoint.tape.info(b).dtype == DType::F16 { adjoint.tape.half(whole) } else { whole };
         let (for_a, for_b) = match self.layout {
             Layout::NN => ((Layout::NT, [dc, b]), (Layout::TN, [a, dc])),
             Layout::NT => ((Layout::NN, [dc, b]), (Layout::TN, [dc, a])),
             Layout::TN => ((Layout::NT, [b, dc]), (Layout::NN, [a, dc])),
         };
-        // B first: where it is a weight, that was the last to read A, whose memory can then hold dA.
+        // B first: where it is a weight, its gradient is the last to read A, whose memory can then hold dA.
         for (i, (layout, operands)) in [for_a, for_b].into_iter().enumerate().rev() {
             into_gradient(adjoint, i, &operands, |accumulate| MatMul { accumulate, ..Self::new(layout) });
         }

@@ -1,6 +1,6 @@
-//! The ops. One op is one file here, one WGSL file of the same stem in `shaders/`, and one test of the same
-//! stem in `tests/ops/`. A file holds the formula, the shapes, the adjoint, the dispatch description and the
-//! f64 reference of the op and of its backward twin.
+//! The ops. An op is one file here, one WGSL file of the same stem in `shaders/`, and one test of the same stem in
+//! `tests/ops/`. Its file holds the formula, the shapes, the adjoint, the dispatch description and the f64 reference of the op
+//! and of its backward twin.
 
 pub mod case;
 mod element;
@@ -43,7 +43,7 @@ use case::Case;
 /// The cases of one op for a seed.
 pub type Cases = fn(u64) -> Vec<Case>;
 
-/// Every op by stem, with the cases that hold it against the reference. `verify` and the tests walk this list.
+/// Every op by stem, with the cases that compare it with the reference. `verify` and the tests walk this list.
 pub const CASES: &[(&str, Cases)] = &[
     ("activation", activation::cases),
     ("adamw", adamw::cases),

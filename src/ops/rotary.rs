@@ -12,11 +12,11 @@
 
 use super::team::Vectors;
 use super::unroll::unroll;
-use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, element, grid};
+use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, element};
 use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
 use crate::tape::{Adjoint, DType, Io, Role, Tape, TensorId};
 
-/// What the angles of the pairs are powers of.
+/// The base of the pairs' angles.
 const BASE: f64 = 10_000.0;
 
 /// The op; see the module's documentation. Input: the table; output: qkv, changed in place.
@@ -30,7 +30,7 @@ pub struct Rotary {
     pub columns: usize,
     /// By −θ.
     pub back: bool,
-    /// The table has the angles of the rows as they come, whatever their positions are.
+    /// The table holds the angles row by row, for rows at any positions.
     pub given: bool,
 }
 
@@ -42,8 +42,7 @@ impl Tape {
         self.turn(table, qkv, Rotary { n_head, sequence, columns, back: false, given: false });
     }
 
-    /// The same of rows at `positions` [R], of u32, below `context`: a row that is not there becomes zero where it would be
-    /// turned.
+    /// The same of rows at `positions` [R], of u32, below `context`: the columns of a missing row that it would turn become zero.
     pub fn rotary_at(
         &mut self,
         qkv: TensorId,
@@ -57,7 +56,7 @@ impl Tape {
         self.turn(table, qkv, Rotary { n_head, sequence, columns, back: false, given: true });
     }
 
-    /// The table of `sequence` positions, which all that turn as many share.
+    /// The table of `sequence` positions, which all ops over as many positions share.
     fn turns(&mut self, sequence: usize, columns: usize) -> TensorId {
         let name = format!("rotary {sequence}x{columns}");
         let known = self.find(&name);
@@ -109,7 +108,7 @@ impl Op for Rotary {
         if self.back { "rotary.backward" } else { "rotary" }
     }
 
-    /// By the formula, not by the table, unless that is given: what is wrong with it shows.
+    /// By the formula, not by the table, unless that is given, so that a wrong table shows.
     fn reference(&self, io: &mut Io<'_>) {
         let (_, width) = io.output_shape(0).as_matrix();
         let (head, half) = (width / (3 * self.n_head), self.columns / 2);
@@ -135,15 +134,13 @@ impl Op for Rotary {
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, _device: &Traits) -> Recipe {
-        /// `LANES` · `EACH` of the shader.
-        const VECTORS_PER_GROUP: usize = 256;
         let (rows, width) = shapes.outputs[0].as_matrix();
         // A head is whole vec4s wide; half of its turned columns need not be.
         let half = Vectors::of(self.columns / 2);
         let stored = shapes.half_output(0);
         let texts =
             [("stored", element::vector(stored, half.size)), ("narrow", element::narrow(stored, half.size))];
-        let numbers = [("vector", half.size)];
+        let numbers = [&element::WALK[..], &[("vector", half.size)]].concat();
         let text = unroll(include_str!("../../shaders/rotary.wgsl"), &numbers, &[("half", stored)], &texts);
         let count = rows * 2 * self.n_head * half.width;
         let constants = [
@@ -157,7 +154,7 @@ impl Op for Rotary {
         ];
         let bindings = [("turns", Operand::Input(0)), ("qkv", Operand::Output(0))];
         let kernel = Kernel::new(text, "rotary", &constants);
-        Recipe::one(kernel, &bindings, grid(count.div_ceil(VECTORS_PER_GROUP)))
+        Recipe::one(kernel, &bindings, element::walk(count))
     }
 
     fn adjoint(&self, adjoint: &mut Adjoint<'_>) {
@@ -171,7 +168,7 @@ impl Op for Rotary {
         6 * self.pairs(shapes)
     }
 
-    /// The table, and of qkv what is turned, read and written.
+    /// The table, and the turned part of qkv, read and written.
     fn bytes(&self, shapes: &Shapes<'_>) -> u64 {
         let each = 4 * shapes.output_types[0].bytes() as u64;
         4 * shapes.input_elements(0) as u64 + each * self.pairs(shapes)
@@ -185,7 +182,7 @@ impl Rotary {
     }
 }
 
-/// Halves with and without vec4, parts of a head and whole ones, one position and 2,048 of them; f32 and f16.
+/// Halves with and without vec4, parts of a head and whole heads, one position and 2,048 of them; f32 and f16.
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
     for (batch, sequence, n_head, width, columns) in [
@@ -214,7 +211,7 @@ pub fn cases(seed: u64) -> Vec<Case> {
         case.tape.rotary(qkv, n_head, sequence, columns);
         cases.push(case.finish(&[qkv], &[], HALF_BOUND));
     }
-    // Rows of a text as generation reads them, one of them not there.
+    // Rows of a text as generation reads them, one of them missing.
     let mut case = CaseBuilder::new("rotary", "rows at 70, 71 and none of 90", seed);
     let [a, b] = ["a", "b"].map(|name| case.input(name, &[3, 3 * 2 * 12], Fill::Normal(1.0)));
     let positions = case.indices("positions", &[3], &[70, 71, super::gather::NO_ROW]);
@@ -235,7 +232,7 @@ mod tests {
         assert_eq!(table.len(), sequence * columns);
         for (position, row) in table.chunks(columns).enumerate() {
             for i in 0..columns / 2 {
-                // 10000^(−2i/16) by repeated square roots: another way than `powf`.
+                // 10000^(−2i/16) by repeated square roots, to compare `powf` with.
                 let step = 0.1_f64.sqrt();
                 let theta = position as f64 * step.powi(i as i32);
                 assert!((f64::from(row[i]) - theta.cos()).abs() < 6e-8, "cos at {position}, pair {i}");

@@ -6,7 +6,7 @@
 
 use super::element::Elements;
 use super::team::Team;
-use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, grid};
+use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, element, grid};
 use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 
@@ -38,7 +38,7 @@ impl Tape {
     }
 }
 
-/// A kernel of `scaled_sum.wgsl`, which one that adds up over no lanes has no team for.
+/// A kernel of `scaled_sum.wgsl`; `team` is that of a kernel that adds up over lanes.
 fn kernel(
     elements: &Elements,
     entry: &'static str,
@@ -50,7 +50,7 @@ fn kernel(
     Kernel::new(text, entry, constants)
 }
 
-/// What a choice for the adjoint is kept under.
+/// The key of a choice for the adjoint.
 fn key(shapes: &Shapes<'_>) -> String {
     let (rows, columns) = shapes.inputs[0].as_matrix();
     format!("scaled_sum_backward {rows}x{columns}")
@@ -74,8 +74,6 @@ impl Op for ScaledSum {
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
-        /// `WIDE` · `FEW` of the shader.
-        const VECTORS_PER_GROUP: usize = 256;
         let elements = Elements::of(shapes, device, &[0, 1]);
         let bindings = [
             ("x", elements.read(0)),
@@ -86,7 +84,7 @@ impl Op for ScaledSum {
         ];
         let constants: Vec<_> = elements.constants().collect();
         let kernel = kernel(&elements, "scaled_sum", None, &constants);
-        Recipe::one(kernel, &bindings, grid(elements.vectors.div_ceil(VECTORS_PER_GROUP)))
+        Recipe::one(kernel, &bindings, element::walk(elements.vectors))
     }
 
     fn adjoint(&self, adjoint: &mut Adjoint<'_>) {
@@ -134,7 +132,7 @@ impl Op for ScaledSumBackward {
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
-        /// At most so many shares, for one team to add up.
+        /// The most shares, which one team adds up.
         const MOST_PARTS: usize = 4_096;
         let elements = Elements::of(shapes, device, &[0, 1]);
         let team = Team::chosen(&key(shapes), device);
@@ -179,7 +177,7 @@ impl Op for ScaledSumBackward {
     }
 
     fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
-        Some(Tuning::of(key(shapes), &Team::ways(device)))
+        Some(Tuning::of(key(shapes), &Team::variants(device)))
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {

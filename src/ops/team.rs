@@ -1,4 +1,4 @@
-//! How lanes share a row, and how a row is cut into vectors: the choices that several ops make alike.
+//! How lanes share a row, and how a kernel cuts a row into vectors: choices that several ops make alike.
 
 use super::{Traits, Tuning};
 use std::fmt;
@@ -23,11 +23,11 @@ impl Team {
     /// subgroups cannot be used. On a GPU it is a workgroup, which is right for every subgroup width, also
     /// where the compiler picks another one for each kernel.
     pub fn of(device: &Traits) -> Self {
-        Self::ways(device)[0]
+        Self::variants(device)[0]
     }
 
-    /// Every kind of team of a device, the one favoured without measurement first.
-    pub fn ways(device: &Traits) -> Vec<Self> {
+    /// Every kind of team that a device has; the first is the default.
+    pub fn variants(device: &Traits) -> Vec<Self> {
         let alone = Self { name: "lanes alone", kind: Self::ALONE, size: 1, lanes: 64 };
         let lanes = device.lanes as usize;
         let subgroup = Self { name: "subgroups", kind: "subgroup", size: lanes, lanes };
@@ -35,17 +35,17 @@ impl Team {
             (true, 0) => vec![alone],
             (true, _) => vec![subgroup, alone],
             (false, 0) => vec![Self::workgroup(64), Self::workgroup(128), Self::workgroup(256)],
-            // A workgroup of one subgroup: where a driver runs another width than it showed, the tuner sees it.
+            // A workgroup of one subgroup. Where a driver runs another width than it showed, the tuner sees that.
             (false, _) => vec![Self::workgroup(64), Self::workgroup(128), Self::workgroup(256), subgroup],
         }
     }
 
-    /// The one that was chosen under that key.
+    /// The team that was chosen under that key.
     pub fn chosen(key: &str, device: &Traits) -> Self {
-        Tuning::chosen(key, &Self::ways(device), device)
+        Tuning::chosen(key, &Self::variants(device), device)
     }
 
-    /// The same where a single team walks everything: never one lane alone, whose loop would be too long.
+    /// The team of a kernel in which a single team walks everything: never one lane alone, whose loop would be too long.
     pub fn single(device: &Traits) -> Self {
         let team = Self::of(device);
         if team.size > 1 { team } else { Self::workgroup(64) }
@@ -72,14 +72,14 @@ impl fmt::Display for Team {
     }
 }
 
-/// So many rows of a column are added up by one lane, before what it made of each of these blocks is.
+/// Rows of a block: one lane adds up a block of a column, before another adds up the blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RowBlocks(pub usize);
 
 impl RowBlocks {
-    /// Every size of a block worth trying on a matrix of `rows`, the one favoured without measurement first: four times
-    /// as many workgroups, or a fourth.
-    pub fn ways(favoured: usize, rows: usize) -> Vec<Self> {
+    /// Every size of a block worth trying on a matrix of `rows`; the first is the default, the others make four times as
+    /// many workgroups, or a fourth.
+    pub fn variants(favoured: usize, rows: usize) -> Vec<Self> {
         let others = [4 * favoured, favoured / 4].into_iter().filter(|each| (1..rows).contains(each));
         std::iter::once(favoured).chain(others).map(Self).collect()
     }

@@ -6,11 +6,12 @@
 //! dx likewise from dy; dt_{h,i} = −(1/t) Σ over the batch of y_q·dy_q, which is −(1/t) Σ_j dS_ij·s_ij, added up in
 //! one order.
 //!
-//! An op beside attention, not a factor in its kernels, whose text stays as it is: it reads and writes the packed rows once
-//! each way, 3.4% of a step's kernels on two cores at 4 layers, width 128 and 8 sequences of 128, where attention takes 12%.
+//! This is an op beside attention, not a factor in attention's kernels, whose text stays the same. It reads and writes the
+//! packed rows once forward and once backward: 3.4% of a step's kernels on two cores at 4 layers, width 128 and 8 sequences of
+//! 128, where attention takes 12%.
 
 use super::element::Elements;
-use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, grid};
+use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element};
 use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 
@@ -70,7 +71,7 @@ impl Extents {
         (head < self.heads).then(|| head * self.positions + row % self.sequence)
     }
 
-    /// A kernel of `temperature.wgsl`, with those of its constants that it uses.
+    /// A kernel of `temperature.wgsl`, with the constants that it uses.
     fn kernel(&self, elements: &Elements, entry: &'static str, own: &[(&'static str, f64)]) -> Kernel {
         let text = elements.text(include_str!("../../shaders/temperature.wgsl"), &[], &[]);
         let mut constants = vec![
@@ -85,8 +86,6 @@ impl Extents {
 
     /// The dispatch that divides the queries of input `x`.
     fn divide(&self, elements: &Elements, x: usize) -> Dispatch {
-        /// `LANES` · `EACH` of the shader.
-        const VECTORS_PER_GROUP: usize = 256;
         Dispatch {
             kernel: self.kernel(elements, "divide_queries", &[("VECTORS", elements.vectors as f64)]),
             bindings: vec![
@@ -94,7 +93,7 @@ impl Extents {
                 ("temperature", Operand::Input(1)),
                 ("y", Operand::Output(0)),
             ],
-            groups: grid(elements.vectors.div_ceil(VECTORS_PER_GROUP)),
+            groups: element::walk(elements.vectors),
         }
     }
 }
@@ -166,8 +165,6 @@ impl Op for TemperatureBackward {
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
-        /// `LANES` of the shader.
-        const LANES: usize = 64;
         let extents = Extents::of(shapes, self.sequence);
         let elements = Elements::of(shapes, device, &[0]);
         let own = [("BATCH", extents.batch as f64), ("ACCUMULATE", f64::from(u8::from(self.accumulate)))];
@@ -179,7 +176,7 @@ impl Op for TemperatureBackward {
                 ("dy", elements.read(2)),
                 ("d_temperature", Operand::Output(1)),
             ],
-            groups: grid((extents.heads * extents.positions).div_ceil(LANES)),
+            groups: element::lanes(extents.heads * extents.positions),
         };
         Recipe {
             dispatches: vec![extents.divide(&elements, 2), gradient],
@@ -226,7 +223,7 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let bound = if dtype == DType::F16 { HALF_BOUND } else { 2e-6 };
         let mut case = case.finish(&[y], &[], bound);
         if overwrites {
-            // What was there before is no part of the gradient, as it is where gradients are added to.
+            // The gradient overwrites the value before it, in place of adding to it.
             case.leaves.clear();
         }
         cases.push(case);

@@ -6,7 +6,7 @@
 //! //# numbers rows columns            declares numbers
 //! //# texts element                   declares texts
 //! //# import shared/finite            puts shaders/shared/finite.wgsl here, written out
-//! //# import shared/rows with name = x, binding = 3
+//! //# import shared/operand with name = x, slot = 3, images = false
 //! //# for c in columns                repeats its lines with $c = 0, 1, .. columns - 1
 //! //# if shuffle                      keeps its lines where the flag is set, or the number is not zero
 //! //# else                            (of the `if`)
@@ -27,13 +27,33 @@ macro_rules! fragments {
 }
 
 const FRAGMENTS: &[(&str, &str)] = fragments![
-    "attention/scores",
-    "attention/sums",
+    "attention/blocks/backward",
+    "attention/blocks/forward",
+    "attention/blocks/scores",
+    "attention/blocks/sums",
+    "attention/rows/forward",
+    "attention/rows/handed",
+    "attention/rows/key_gradient",
+    "attention/rows/query_gradient",
+    "attention/softmax",
+    "attention/tensors",
+    "attention/units/backward",
+    "attention/units/forward",
     "attention/units/products",
     "attention/units/rows",
     "attention/units/sums",
+    "matmul/or_zero",
+    "matmul/read",
+    "matmul/rows",
+    "matmul/tensor",
+    "matmul/tiled",
+    "matmul/units",
+    "matmul/units/put",
+    "matmul/units/tile",
     "shared/finite",
     "shared/narrow",
+    "shared/operand",
+    "shared/operand_at",
     "shared/random",
     "shared/scaling",
     "shared/team_alone",
@@ -41,6 +61,7 @@ const FRAGMENTS: &[(&str, &str)] = fragments![
     "shared/team_workgroup",
     "shared/vector1",
     "shared/vector4",
+    "shared/walk",
 ];
 
 /// The text of `template`, a file of `shaders/`, with its directives carried out.
@@ -212,6 +233,9 @@ impl<'a> Scope<'a> {
     }
 
     fn holds(&self, condition: &str) -> bool {
+        if let Ok(constant) = condition.parse() {
+            return constant;
+        }
         match self.value("flag", condition) {
             Value::Flag(flag) => flag,
             Value::Number(number) => number != 0,
@@ -242,9 +266,10 @@ fn directive(line: &str) -> Option<Vec<&str>> {
     Some(line.trim_start().strip_prefix("//#")?.split_whitespace().collect())
 }
 
-/// The file that an `import` names, and what it is given.
+/// The file that an `import` names, and what it is given; a comment may follow.
 fn import(line: &str) -> (&str, Vec<(&str, &str)>) {
-    let whole = line.trim_start().trim_start_matches("//#").trim_start().trim_start_matches("import").trim();
+    let whole = line.split_once("import").map_or("", |(_, whole)| whole);
+    let whole = whole.split_once(" // ").map_or(whole, |(whole, _)| whole);
     let (name, arguments) = whole.split_once(" with ").unwrap_or((whole, ""));
     let pairs = arguments.split(',').filter_map(|pair| pair.split_once('='));
     (name.trim(), pairs.map(|(name, value)| (name.trim(), value.trim())).collect())

@@ -102,6 +102,15 @@ impl Shapes<'_> {
         fits_image(rows, columns, self.input_types[i])
     }
 
+    /// # Panics
+    /// Where one of these inputs is not f32: kernels that declare it so would misread it.
+    pub fn assert_f32(&self, op: &str, inputs: &[usize]) {
+        for &i in inputs {
+            let found = self.input_types[i];
+            assert_eq!(found, DType::F32, "{op} reads its input {i} in f32; {:?} is not", self.inputs[i]);
+        }
+    }
+
     /// Elements of output `i`.
     pub fn output_elements(&self, i: usize) -> usize {
         self.outputs[i].elements()

@@ -39,13 +39,13 @@ pub enum Vendor {
     Other,
 }
 
-/// How ops are computed at shapes where a device has several ways: [`Tuning::key`] → one of [`Tuning::ways`].
+/// How ops are computed at shapes where a device has several variants: [`Tuning::key`] → one of [`Tuning::ways`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Choices(BTreeMap<String, String>);
 
 impl Choices {
-    /// The way chosen for a key.
+    /// The variant chosen for a key.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(String::as_str)
     }
@@ -65,22 +65,22 @@ impl Choices {
     }
 }
 
-/// The ways in which a device can compute an op at a shape.
+/// The variants in which a device can compute an op at a shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tuning {
     /// Op and shape, for a person as well.
     pub key: String,
-    /// Names of the ways; the first is taken where nothing was measured.
+    /// Names of the variants; the first is the default.
     pub ways: Vec<String>,
 }
 
 impl Tuning {
-    /// Those of `ways`, the first of which is taken unasked.
+    /// A choice among `ways`; the first is the default.
     pub fn of<T: ToString>(key: String, ways: &[T]) -> Self {
         Self { key, ways: ways.iter().map(T::to_string).collect() }
     }
 
-    /// The way that was chosen for `key`, if it is one of `ways`, else the first.
+    /// The variant that was chosen for `key`, if it is one of `ways`, else the first.
     pub fn chosen<T: Clone + ToString>(key: &str, ways: &[T], device: &Traits) -> T {
         let named = device.choices.get(key).and_then(|name| ways.iter().find(|way| way.to_string() == name));
         named.unwrap_or(&ways[0]).clone()

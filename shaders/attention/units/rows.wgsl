@@ -1,42 +1,19 @@
-// What attention/units.wgsl reads and writes, and its workgroup memory: a part of it.
+// The tensors and the workgroup memory of attention/units.wgsl, and how it reads and writes them.
 //# flags forward query_gradient key_gradient entropy guided whole even: as in units.wgsl
 //# numbers across turns four: as in units.wgsl
 
-@group(0) @binding(0) var<storage, read> qkv: array<vec4<f16>>; // [B*T, 3*H*COLUMNS]: q | k | v
-//# if forward
-@group(0) @binding(1) var<storage, read_write> output: array<vec4<f16>>; // [B*T, H*COLUMNS]
-@group(0) @binding(2) var<storage, read_write> lse: array<f32>; // [B, H, T]: log of the sum of e^score
-//# if entropy
-@group(0) @binding(3) var<storage, read_write> entropy: array<f32>; // [B, H, T], nats
-//# end
-//# else
-@group(0) @binding(1) var<storage, read> lse: array<f32>; // [B, H, T]
-@group(0) @binding(2) var<storage, read> d_output: array<vec4<f16>>; // [B*T, H*COLUMNS]
-@group(0) @binding(3) var<storage, read_write> d_qkv: array<vec4<f16>>; // [B*T, 3*H*COLUMNS]
-//# if query_gradient
-@group(0) @binding(4) var<storage, read> output: array<vec4<f16>>; // [B*T, H*COLUMNS]
-@group(0) @binding(5) var<storage, read_write> delta: array<f32>; // [B, H, T]: sum of d_output * output
-//# if guided
-@group(0) @binding(6) var<storage, read> entropy: array<f32>; // [B, H, T], nats
-//# end
-//# else
-@group(0) @binding(4) var<storage, read> delta: array<f32>; // [B, H, T]
-//# end
-//# if guided
-@group(0) @binding(7) var<storage, read> d_entropy: array<f32>; // [B, H, T]; delta then holds d_entropy * entropy as well
-//# end
-//# end
+//# import attention/tensors with images = false, element = f16, texel = none
 
-// Rows of the other side; columns past the head's are zero. Whatever products run along lies side by side, as matrix units
-// read it: columns for scores, and rows for sums, for which the block is turned.
+// Rows of the other side; columns past the head's are zero. Matrix units read the axis that products run along side by
+// side: columns for scores, and rows for sums, for which the block is turned.
 var<workgroup> other: array<f16, max(max(KEYS * OTHER, WIDE * TURNED), ROWS * ACROSS * SIDE)>;
-var<workgroup> shown: array<f32, ACROSS * ROWS * SHOWN>; // parts of scores, then whatever fragments show
+var<workgroup> shown: array<f32, ACROSS * ROWS * SHOWN>; // parts of scores, then other fragments
 var<workgroup> weights: array<f16, ROWS * WEIGHTS>; // of the other side's rows in the sums of this side's
 var<workgroup> factors: array<f32, ROWS>; // of a row's sums
 var<workgroup> grown: array<u32, DOWN * ACROSS>; // whether a subgroup has a row with a new power
 
 // The vec4 of a head's row: `at` holds the head's first column and the first row of its batch element; part 0 is q, 1 k and
-// 2 v. Rows past the end read the last row instead: what lies behind a tensor may be anything.
+// 2 v. Rows past the end read the last row instead: memory behind a tensor may hold anything.
 fn packed_at(at: vec2<u32>, part: u32, row: u32, column: u32) -> vec4<f16> {
     let start = ((at.y + min(row, SEQUENCE - 1u)) * 3u + part) * HEADS * COLUMNS + at.x;
     //# if whole

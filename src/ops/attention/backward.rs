@@ -1,6 +1,6 @@
 //! The gradient of causal attention with respect to its packed rows.
 
-use super::text::{Pass, Way};
+use super::text::{Pass, Variant};
 use super::{Layout, dot};
 use crate::ops::{Op, Operand, Recipe, Shapes, Traits, Tuning};
 use crate::tape::Io;
@@ -78,25 +78,25 @@ impl Op for AttentionBackward {
         let mut with_output = shared.clone();
         with_output.push(("output", Operand::Input(1)));
         with_output.extend(guided.then_some(("entropy", Operand::Input(4))));
-        let way = Way::chosen(&layout, device, &layout.key(self.name()));
+        let variant = Variant::chosen(&layout, device, &layout.key(self.name()));
         Recipe {
             dispatches: vec![
-                way.dispatch(Pass::QueryGradient { guided }, &layout, with_output),
-                way.dispatch(Pass::KeyGradient { guided }, &layout, shared),
+                variant.dispatch(Pass::QueryGradient { guided }, &layout, with_output),
+                variant.dispatch(Pass::KeyGradient { guided }, &layout, shared),
             ],
             scratch: vec![shapes.input_elements(2)],
-            iterations: way.iterations(&layout),
+            iterations: variant.iterations(&layout),
         }
     }
 
     fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
         let layout = Layout::of(shapes, self.n_head, self.sequence);
-        Some(Tuning::of(layout.key(self.name()), &Way::all(&layout, device)))
+        Some(Tuning::of(layout.key(self.name()), &Variant::all(&layout, device)))
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {
         let layout = Layout::of(shapes, self.n_head, self.sequence);
-        // Seven products: scores and dP are computed in both dispatches, as is what the entropy's gradient adds.
+        // Seven products: both dispatches compute scores, dP and the terms of the entropy's gradient.
         let guide = if self.guided { 4 } else { 0 };
         layout.pairs() * (14 * layout.width as u64 + guide)
     }

@@ -1,4 +1,4 @@
-//! Attention as a GPU computes it: products of blocks in workgroup memory, for heads of any width.
+//! Attention on GPUs: products of blocks in workgroup memory, for heads of any width.
 
 use super::Layout;
 use super::text::Pass;
@@ -50,10 +50,10 @@ impl Blocks {
         all
     }
 
-    /// The same with as few rows a lane as keep a pass in the registers of every device.
+    /// The same with rows of a lane so few that a pass stays in the registers of every device.
     ///
-    /// The bounds are what AMD's compiler was seen to fit into 128 registers (`tests/amd`); a part of these holds
-    /// addresses, and what is on its way into workgroup memory.
+    /// The bounds are those at which AMD's compiler took at most 128 registers (`tests/amd`). Some of these hold addresses, and
+    /// rows on their way into workgroup memory.
     fn fitted(mut self, pass: Pass, columns: usize) -> Self {
         let kept = if pass.is_key_gradient() { 2 } else { 1 };
         while self.rows > 1 {
@@ -115,7 +115,7 @@ impl Blocks {
             assert!(vectors.is_multiple_of(lanes), "{self} over {columns} vec4s: {vectors} of {lanes} lanes");
             vectors / lanes
         };
-        // As the text has them.
+        // The same as in the text.
         let weights = (keys * across / 4) | 1;
         let broad = (each * across) | 1;
         let gathered = if pass.is_key_gradient() { 0 } else { rows * down * across / 4 };

@@ -1,4 +1,4 @@
-//! Chooses the kernels' text for a head's width and a device; writes that of software drivers.
+//! The variants of attention's kernels that a device has for a head's width, and the text for software drivers.
 
 use super::Layout;
 use super::blocks::Blocks;
@@ -24,7 +24,7 @@ impl Pass {
         }
     }
 
-    /// Rows of a head's width that one lane keeps for each row it works on: sums, and rows it only reads.
+    /// Rows of a head's width that a lane keeps for each row it works on: sums, and rows that it only reads.
     fn kept(self) -> (usize, usize) {
         match self {
             Self::Forward { .. } => (1, 1),
@@ -45,16 +45,16 @@ impl Pass {
 
 /// How a device computes all three walks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    /// As software drivers do: a row belongs to one lane.
+pub(super) enum Variant {
+    /// For software drivers: a row belongs to one lane.
     Rows(Rows),
-    /// As GPUs do.
+    /// For GPUs.
     Blocks(Blocks),
-    /// As GPUs do that have matrix units, in f16.
+    /// For GPUs with matrix units, in f16.
     Units(Units),
 }
 
-/// How lanes share the work where a row belongs to one. Which one it gets changes none of its sums.
+/// How lanes share the work where a row belongs to one lane. No sum depends on which lane that is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rows {
     /// The other side's rows come by subgroup shuffles, not through workgroup memory.
@@ -66,7 +66,7 @@ pub(super) struct Rows {
     keys: usize,
 }
 
-impl Way {
+impl Variant {
     /// The variants of a device; the first is the default.
     pub fn all(layout: &Layout, device: &Traits) -> Vec<Self> {
         if device.software {
@@ -77,7 +77,7 @@ impl Way {
         }
     }
 
-    /// The one that was chosen under that key.
+    /// The variant that was chosen under that key.
     pub fn chosen(layout: &Layout, device: &Traits, key: &str) -> Self {
         Tuning::chosen(key, &Self::all(layout, device), device)
     }
@@ -101,7 +101,7 @@ impl Way {
     }
 }
 
-impl fmt::Display for Way {
+impl fmt::Display for Variant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rows(rows) => rows.fmt(f),
@@ -113,10 +113,10 @@ impl fmt::Display for Way {
 
 impl Rows {
     fn all(layout: &Layout, device: &Traits) -> Vec<Self> {
-        // Twice the rows of a wide head leave the registers of any device.
+        // Two rows of a wide head do not fit into any device's registers.
         let narrow = layout.width <= 64;
         if device.lanes >= 4 {
-            // Two rows share what is read of the other side: a quarter faster on two cores of AVX2.
+            // Two rows share the loads of the other side: a quarter faster on two cores with AVX2.
             let rows = if narrow { &[2, 1][..] } else { &[1] };
             let lanes = device.lanes as usize;
             return rows.iter().map(|&rows| Self { shuffle: true, lanes, rows, keys: lanes }).collect();
@@ -142,7 +142,7 @@ impl fmt::Display for Rows {
     }
 }
 
-/// The numbers and flags of `shaders/attention.wgsl`; see there.
+/// What `shaders/attention.wgsl` is given; see there.
 #[derive(Clone, Debug)]
 pub(super) struct Text {
     pass: Pass,
@@ -166,25 +166,29 @@ const WORKGROUP_BYTES: usize = 16 << 10;
 const REGISTERS: usize = 160;
 
 impl Text {
-    fn of(pass: Pass, layout: &Layout, way: &Rows) -> Self {
-        if way.shuffle { Self::shuffle(pass, layout, way) } else { Self::tiled(pass, layout, way) }
+    fn of(pass: Pass, layout: &Layout, variant: &Rows) -> Self {
+        if variant.shuffle {
+            Self::shuffle(pass, layout, variant)
+        } else {
+            Self::tiled(pass, layout, variant)
+        }
     }
 
     /// Rows in registers.
-    fn shuffle(pass: Pass, layout: &Layout, way: &Rows) -> Self {
-        let Rows { lanes, rows, .. } = *way;
+    fn shuffle(pass: Pass, layout: &Layout, variant: &Rows) -> Self {
+        let Rows { lanes, rows, .. } = *variant;
         let images = layout.fits_images();
         let half = layout.half;
         Self { pass, shuffle: true, held: true, images, half, lanes, rows, keys: lanes, tile: lanes }
     }
 
     /// Tiles in workgroup memory, where there are no subgroups.
-    fn tiled(pass: Pass, layout: &Layout, way: &Rows) -> Self {
+    fn tiled(pass: Pass, layout: &Layout, variant: &Rows) -> Self {
         // Two rows of a head's width, lse and delta; the entropy's gradient.
         let bytes = 2 * layout.width * 4 + if pass.guided() { 12 } else { 8 };
         let fit = (WORKGROUP_BYTES / bytes).min(64);
         let (sums, read) = pass.kept();
-        let Rows { lanes, rows, keys, .. } = *way;
+        let Rows { lanes, rows, keys, .. } = *variant;
         let held = rows * (sums + read) * layout.width <= REGISTERS;
         let (half, tile) = (layout.half, fit / keys * keys);
         Self { pass, shuffle: false, held, images: false, half, lanes, rows, keys, tile }

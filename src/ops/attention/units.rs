@@ -28,12 +28,12 @@ pub(super) struct Units {
 const COLUMNS: usize = 64;
 /// Lanes of a row, at most.
 const TEAM: usize = 8;
-/// Elements that a row in workgroup memory is longer than it need be: `GAP` of the shader.
+/// Elements between rows in workgroup memory: `GAP` of the shader.
 const GAP: usize = 8;
 
 impl Units {
-    /// The variants of a device; the first is the default. None where it has no matrix units, where rows are not what they
-    /// take, and where a head's fragments would be half as wide again as the head.
+    /// The variants of a device; the first is the default. There are none where the device has no matrix units, where
+    /// rows are not f16, and where a head's fragments would be half as wide again as the head.
     pub fn all(layout: &Layout, device: &Traits) -> Vec<Self> {
         let (side, lanes) = (device.cooperative as usize, device.lanes as usize);
         if side == 0 || lanes == 0 || !device.attention_units || !layout.half {
@@ -52,7 +52,7 @@ impl Units {
             let down = (subgroups / across).max(1);
             Self { side, lanes, down, across, high, each: fragments.div_ceil(across), keys: keys / side }
         };
-        // Fewer subgroups than four would leave too much for a lane to bring in of a wide head.
+        // With fewer subgroups than four a lane would bring in too much of a wide head.
         let shared = shapes.iter().filter(|&&(_, subgroups, ..)| across == 1 || subgroups >= 4);
         let mut all: Vec<Self> = Vec::new();
         for units in shared.map(of).filter(|units| units.fits(device)) {
@@ -283,7 +283,7 @@ pub struct UnitProbe {
     pub dispatches: Vec<(usize, Dispatch, usize)>,
 }
 
-/// The probe of fragments of `side` x `side` on a device of so many lanes, in the variant that is taken without measurement.
+/// The probe of fragments of `side` x `side` on a device of so many lanes, in the default variant.
 /// The heads' fragments are wider than the heads, and rows end within the second workgroup.
 pub fn unit_probe(side: u32, device: &Traits) -> Option<UnitProbe> {
     let device = Traits { cooperative: side, attention_units: true, ..device.clone() };
@@ -319,15 +319,15 @@ pub fn unit_probe(side: u32, device: &Traits) -> Option<UnitProbe> {
     Some(UnitProbe { tape, inputs: [qkv, d_output, d_entropy], dispatches })
 }
 
-/// The output of a probe that no op has: the widths.
+/// The output of a probe that holds the widths, which no op has.
 pub const WIDTHS: usize = usize::MAX;
 
-/// All of so many fragments, some at once.
+/// Groups of so many fragments, some at once.
 fn groups(fragments: usize, at_once: usize) -> impl Iterator<Item = Range<usize>> {
     (0..fragments).step_by(at_once).map(move |from| from..fragments.min(from + at_once))
 }
 
-/// What templates call such a group.
+/// The numbers by which shaders know such a group.
 fn numbers_of(columns: &Range<usize>) -> [(&'static str, usize); 2] {
     [("from", columns.start), ("count", columns.len())]
 }

@@ -1,4 +1,4 @@
-//! The matrix product's WGSL: one template, and the unrolled text that all layouts share.
+//! The matrix product's WGSL: its variants, and what its shader is given for each.
 //!
 //! In every kernel an accumulator `s{row}_{vector}` is four neighbouring columns of one row. Layouts differ only
 //! in how four elements along memory become four columns of B (`b{vector}_{step}`) and one element of A.
@@ -109,13 +109,10 @@ impl fmt::Display for Variant {
     }
 }
 
-/// The first so many candidates are ordered by size, for choosing one without measurement.
+/// So many candidates come first, ordered by size; the default is one of them.
 pub const LADDER: usize = 4;
 
-/// Lanes of a workgroup that adds up the parts of a split product: `TOTAL_LANES` of the shader.
-pub const TOTAL_LANES: usize = 64;
-
-/// What a device could compute a product with, worth a measurement.
+/// The variants of a device that are worth a measurement.
 pub fn candidates(layout: Layout, sizes: &Sizes, device: &Traits) -> Vec<Variant> {
     if !device.software {
         return tiled(layout, sizes, device);
@@ -130,7 +127,7 @@ pub fn candidates(layout: Layout, sizes: &Sizes, device: &Traits) -> Vec<Variant
         false => &[(8, 2), (8, 1), (4, 2), (4, 1)],
     };
     let rows = |&(rows, vectors): &(u32, u32)| Variant::Rows { lanes, rows, vectors, shuffle, images: true };
-    // Tiles that reach over the matrix by half or more only waste work.
+    // Tiles that exceed the matrix by half or more only waste work.
     let fits = |(i, tile): &(usize, (u32, u32))| {
         *i < LADDER || (tile.0 / 2 < sizes.m as u32 && 2 * lanes * tile.1 < sizes.n as u32)
     };
@@ -199,7 +196,7 @@ pub fn text(op: &MatMul, sizes: &Sizes, variant: Variant) -> String {
     text_that_shows(op, sizes, variant, false)
 }
 
-/// The same; with `sized` one on matrix units that also shows at which width of subgroups it ran.
+/// The same; with `sized` a kernel on matrix units also shows at which width of subgroups it ran.
 pub fn text_that_shows(op: &MatMul, sizes: &Sizes, variant: Variant, sized: bool) -> String {
     let (a_image, b_image) = images(sizes, variant);
     let (a_turned, b_turned) = units::turned(op.layout, variant);
@@ -239,7 +236,7 @@ pub fn text_that_shows(op: &MatMul, sizes: &Sizes, variant: Variant, sized: bool
         ("narrow1", element::narrow(result, 1)),
         ("narrow4", element::narrow(result, 4)),
     ]);
-    unroll(TEMPLATE, &[], &flags, &texts)
+    unroll(TEMPLATE, &[("lanes", element::LANES)], &flags, &texts)
 }
 
 /// Whether A and B, and whether C, are f16.

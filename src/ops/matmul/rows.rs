@@ -1,4 +1,4 @@
-//! Text of the kernel in registers alone.
+//! Text of the kernel that uses registers alone.
 
 use super::kernels::{COMPONENTS, line};
 use super::{Layout, MatMul};

@@ -8,8 +8,8 @@ pub(super) fn rounds(high: u32, wide: u32, (down, across): (u32, u32), depth: u3
     ((high * down + wide * across) * (depth / 4)).div_ceil(down * across)
 }
 
-/// Fetches each thread's blocks into registers: those of the first tiles, `declared` there, or of the next. Who has no block
-/// left fetches the last one, and puts it nowhere.
+/// Fetches each thread's blocks into registers: those of the first tiles, `declared` there, or of the next. A thread without a
+/// block fetches the last one, and drops it.
 pub(super) fn fetches(rounds: u32, declared: bool) -> String {
     let (indent, var, k) =
         if declared { ("    ", "var ", "begin") } else { ("            ", "", "k + DEPTH") };

@@ -6,7 +6,7 @@ use crate::ops::{Kernel, Traits, Vendor};
 use crate::tape::DType;
 use std::fmt::Write;
 
-/// Tiles on matrix units, where the device has such and the operands are what they take: first those of `kernels::LADDER`.
+/// Tiles on matrix units, where the device has units and the operands are f16: first those of `kernels::LADDER`.
 pub(super) fn candidates(layout: Layout, sizes: &Sizes, device: &Traits) -> Vec<Variant> {
     let (side, lanes) = (device.cooperative, device.lanes);
     if side == 0 || lanes == 0 || sizes.operands != DType::F16 {
@@ -47,7 +47,7 @@ pub(super) fn candidates(layout: Layout, sizes: &Sizes, device: &Traits) -> Vec<
     let mut all: Vec<Variant> = tiles.iter().filter(fits).map(tile).collect();
     if layout != Layout::NT {
         // AMD's compiler reads a fragment whose lines do not run along K by sixteen loads of two bytes, another one by two
-        // of sixteen: workgroup memory, not the units, would be what a product waits for.
+        // of sixteen: a product would wait for workgroup memory, not for the units.
         let fits = |variant: &&Variant| {
             // Of sixteen fragments of 32 lanes the same compiler spills registers.
             !matches!(variant, Variant::Cooperative { high: 4, wide: 4, lanes: ..=32, .. })
@@ -58,8 +58,8 @@ pub(super) fn candidates(layout: Layout, sizes: &Sizes, device: &Traits) -> Vec<
     all
 }
 
-/// A product that shows whether matrix units compute what they should: a kernel of products itself, which also writes down
-/// at which width of subgroups each of its invocations ran, over matrices that end within a tile.
+/// A product that shows whether matrix units compute correctly: a product's own kernel, over matrices that end within a tile,
+/// which also writes down at which width of subgroups each of its invocations ran.
 pub struct UnitProbe {
     /// Variables: `a` and `b` in f16, `c` in f32, and `widths`, a u32 an invocation.
     pub kernel: Kernel,
@@ -70,7 +70,7 @@ pub struct UnitProbe {
 }
 
 /// The probes of fragments of `side` x `side` on a device of so many lanes: in every layout, the largest and the smallest
-/// workgroup that is taken without measurement.
+/// workgroup among the defaults.
 pub fn unit_probes(side: u32, device: &Traits) -> Vec<UnitProbe> {
     let device = Traits { cooperative: side, ..device.clone() };
     let sizes = |layout, m, n, k| {
@@ -123,7 +123,7 @@ pub(super) fn turned(layout: Layout, variant: Variant) -> (bool, bool) {
     (turns && layout == Layout::TN, turns && layout != Layout::NT)
 }
 
-/// Whether the lines of the tiles of A and of B run along K, be it because they do in memory.
+/// Whether the lines of the tiles of A and of B run along K: because they are turned, or because they do so in memory.
 pub(super) fn deep(layout: Layout, variant: Variant) -> (bool, bool) {
     let (a_turned, b_turned) = turned(layout, variant);
     (layout != Layout::TN || a_turned, layout == Layout::NT || b_turned)
@@ -147,8 +147,8 @@ pub(super) fn rounds(
     [("a", of(high * down, a_turned)), ("b", of(wide * across, b_turned))]
 }
 
-/// Fetches each thread's parts into registers: those of the first tiles, `declared` there, or of the next. Who has no
-/// part left fetches the last one, and puts it nowhere.
+/// Fetches each thread's parts into registers: those of the first tiles, `declared` there, or of the next. A
+/// thread without a part fetches the last one, and drops it.
 pub(super) fn fetches(rounds: Rounds, declared: bool) -> String {
     let (indent, var, k) = if declared { ("    ", "var ", "0u") } else { ("            ", "", "k + DEPTH") };
     let mut out = String::new();
@@ -207,7 +207,7 @@ pub(super) fn products((a_deep, b_deep): (bool, bool), side: u32, high: u32, wid
     out
 }
 
-/// One fragment of each subgroup at a time, four elements a lane, which are always in the same columns of it.
+/// One fragment of each subgroup at a time, four elements a lane, always in the same columns of the fragment.
 pub(super) fn stores(bias: bool, high: u32, wide: u32) -> String {
     let mut out = String::new();
     line!(out, "    let home = subgroup * SIDE * SIDE;");

@@ -133,7 +133,9 @@ fn used(text: &'static str) -> (BTreeSet<&'static str>, BTreeSet<&'static str>) 
                             Some((_, value)) if kind == "texts" || value.contains('$') => {
                                 names.extend(named(value))
                             }
-                            Some((_, value)) if value.parse::<usize>().is_err() => {
+                            Some((_, value))
+                                if value.parse::<usize>().is_err() && value.parse::<bool>().is_err() =>
+                            {
                                 names.insert(value);
                             }
                             Some(_) => {}
@@ -151,7 +153,7 @@ fn used(text: &'static str) -> (BTreeSet<&'static str>, BTreeSet<&'static str>) 
 fn every_shader_uses_what_it_declares_and_declares_what_it_uses() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
     let mut imported = BTreeSet::new();
-    let mut files = 0;
+    let (mut files, mut faults) = (0, Vec::new());
     for entry in walkdir::WalkDir::new(&folder) {
         let path = entry.unwrap().into_path();
         if path.extension().is_none_or(|extension| extension != "wgsl") {
@@ -163,11 +165,16 @@ fn every_shader_uses_what_it_declares_and_declares_what_it_uses() {
         let names: BTreeSet<&str> = all.iter().copied().collect();
         assert_eq!(names.len(), all.len(), "{} declares a name twice: {all:?}", path.display());
         let (used, fragments) = used(text);
-        assert_eq!(names, used, "{}: left what it declares, right what it uses", path.display());
+        let unused: Vec<_> = names.difference(&used).collect();
+        let undeclared: Vec<_> = used.difference(&names).collect();
+        if !unused.is_empty() || !undeclared.is_empty() {
+            faults.push(format!("{}: {unused:?} unused, {undeclared:?} undeclared", path.display()));
+        }
         imported.extend(fragments);
         files += 1;
     }
     assert!(files > 30, "the search finds nothing any more");
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
     let known: BTreeSet<&str> = FRAGMENTS.iter().map(|(name, _)| *name).collect();
     assert_eq!(imported, known, "left what is imported, right the list of fragments");
 }

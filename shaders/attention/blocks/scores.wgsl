@@ -4,7 +4,7 @@
 //# texts sum: the registers' name
 //# texts mine theirs: the functions that read rows of this side and of the other
 for (var chunk = 0u; chunk < COLUMNS; chunk += DEPTH) {
-    // Everything is asked for before anything is waited for.
+    // All loads begin before the first result is used.
     let place = min(chunk + lane % DEPTH, COLUMNS - 1u);
     //# for t in fill
     let own_$t = ${mine}(at, first + lane / DEPTH + ${t}u * (LANES / DEPTH), place);

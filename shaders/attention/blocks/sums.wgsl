@@ -1,5 +1,5 @@
 // Adds one section of the other side's rows, weighted, to the sums of the lane's rows: a part of blocks.wgsl.
-// The first section makes the weights known to all lanes.
+// The first section shows the weights to all lanes.
 //# flags forward: a barrier stands before the first section already
 //# numbers rows keys each four broadfill: as in blocks.wgsl
 //# numbers s: the section
