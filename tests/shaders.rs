@@ -8,8 +8,12 @@ use crate::subjects::{
 use naga::back::{glsl, hlsl, msl, spv};
 use naga::proc::{BoundsCheckPolicies, Layouter};
 use naga::valid::ModuleInfo;
-use naga::{AddressSpace, ImageClass, Module, ShaderStage, StorageAccess, TypeInner};
+use naga::{
+    AddressSpace, Handle, ImageClass, Module, Scalar, ShaderStage, StorageAccess, StorageFormat, Type,
+    TypeInner,
+};
 use normfree::ops::{Binding, Kernel, Operand};
+use normfree::tape::DType;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -49,6 +53,53 @@ fn binds_what_it_names((module, info): &(Module, ModuleInfo), bindings: &[Bindin
         None if names.len() != bindings.len() => Err("a name is bound twice".to_owned()),
         None => Ok(()),
     }
+}
+
+/// The scalars that a type is made of.
+fn scalars(module: &Module, of: Handle<Type>) -> Vec<Scalar> {
+    match &module.types[of].inner {
+        TypeInner::Scalar(scalar) | TypeInner::Vector { scalar, .. } => vec![*scalar],
+        TypeInner::Array { base, .. } => scalars(module, *base),
+        TypeInner::Struct { members, .. } => {
+            members.iter().flat_map(|member| scalars(module, member.ty)).collect()
+        }
+        TypeInner::Image {
+            class: ImageClass::Storage { format: StorageFormat::Rgba16Float, .. }, ..
+        } => {
+            vec![Scalar::F16]
+        }
+        TypeInner::Image {
+            class: ImageClass::Storage { format: StorageFormat::Rgba32Float, .. }, ..
+        } => {
+            vec![Scalar::F32]
+        }
+        other => panic!("a buffer or an image of {other:?}"),
+    }
+}
+
+/// The text declares every tensor with the elements that it has.
+fn declares_the_tensors_types(
+    (module, info): &(Module, ModuleInfo),
+    bindings: &[Binding],
+    types: &[Option<DType>],
+) -> Result<(), String> {
+    let uses = info.get_entry_point(0);
+    let used = module.global_variables.iter().filter(|(h, v)| v.binding.is_some() && !uses[*h].is_empty());
+    for (_, variable) in used {
+        let name = variable.name.as_deref().unwrap_or_default();
+        let bound = bindings.iter().zip(types).find(|((bound, _), _)| *bound == name);
+        let Some((_, Some(found))) = bound else { continue };
+        let wanted = match found {
+            DType::F32 => Scalar::F32,
+            DType::F16 => Scalar::F16,
+            DType::U32 => Scalar::U32,
+        };
+        let declared = scalars(module, variable.ty);
+        if declared.iter().any(|scalar| *scalar != wanted) {
+            return Err(format!("`{name}` is declared as {declared:?}, its tensor is {found:?}"));
+        }
+    }
+    Ok(())
 }
 
 /// What WebGPU promises of every device: <https://www.w3.org/TR/webgpu/#limits>. Only who asks for matrix units may take the
@@ -148,6 +199,7 @@ fn examine(subject: &Subject, checked: &Checked) -> Result<(), String> {
     }
     let module = specialized(checked, kernel)?;
     binds_what_it_names(&module, &subject.bindings)?;
+    declares_the_tensors_types(&module, &subject.bindings, &subject.types)?;
     keeps_to_the_floor(&module)?;
     if subject.plain && uses_subgroups(&module.0) {
         return Err("subgroup operations on a device that has none".to_owned());
@@ -203,17 +255,21 @@ fn the_checks_can_fail() {
         }";
     let checked = parse(text).unwrap();
     let bindings = [("x", Operand::Input(0)), ("y", Operand::Output(0))];
-    let examined = |bindings: &[Binding], given: &[(&'static str, f64)]| {
-        let kernel = Kernel::new(text, "copy", given);
-        let subject =
-            Subject { kernel, bindings: bindings.to_vec(), who: String::new(), plain: true, default: true };
+    let examined_as = |types: [DType; 2], bindings: &[Binding], given: &[(&'static str, f64)]| {
+        let (kernel, bindings) = (Kernel::new(text, "copy", given), bindings.to_vec());
+        let types = types.map(Some).to_vec();
+        let subject = Subject { kernel, bindings, types, who: String::new(), plain: true, default: true };
         examine(&subject, &checked)
     };
+    let examined =
+        |bindings: &[Binding], given: &[(&'static str, f64)]| examined_as([DType::F32; 2], bindings, given);
     assert_eq!(examined(&bindings, &[("N", 64.0)]), Ok(()));
     let refused = |part: &str, bindings: &[Binding], given: &[(&'static str, f64)]| {
         let error = examined(bindings, given).unwrap_err();
         assert!(error.contains(part), "{error}");
     };
+    let half = examined_as([DType::F16, DType::F32], &bindings, &[("N", 64.0)]);
+    assert!(half.unwrap_err().contains("`x` is declared as"));
     refused("Missing value", &bindings, &[]);
     refused("not found", &bindings, &[("N", 64.0), ("M", 1.0)]);
     refused("not found", &bindings, &[("n", 64.0)]);

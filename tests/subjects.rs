@@ -4,9 +4,8 @@ use naga::back::{PipelineConstants, pipeline_constants::process_overrides};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{Module, ShaderStage};
 use normfree::config::Config;
-use normfree::ops::{self, Binding, CASES, Choices, Dispatch, Kernel, Recipe, Traits};
-use normfree::tape::Tape;
-use normfree::tape::shapes;
+use normfree::ops::{self, Binding, CASES, Choices, Dispatch, Kernel, Operand, Recipe, Shapes, Traits};
+use normfree::tape::{DType, Tape, shapes};
 use normfree::train::engine::Blueprint;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -108,6 +107,8 @@ fn base(changes: &[&str]) -> Config {
 pub struct Subject {
     pub kernel: Kernel,
     pub bindings: Vec<Binding>,
+    /// Element types of the tensors that are bound; of scratch memory there is none.
+    pub types: Vec<Option<DType>>,
     /// For a person: entry point, op, case, device, and the variant where it is no default.
     pub who: String,
     /// Some device without subgroups is given it.
@@ -124,8 +125,22 @@ pub struct Subjects {
     known: HashMap<Identity, usize>,
 }
 
-/// Text, entry point, constants, and what is bound.
+/// Text, entry point, constants, and what is bound, with its types.
 type Identity = (Arc<str>, &'static str, Vec<(&'static str, u64)>, String);
+
+/// The element type of the tensor that is bound.
+fn element_type(operand: Operand, shapes: &Shapes<'_>) -> Option<DType> {
+    match operand {
+        Operand::Input(input)
+        | Operand::InputImage(input)
+        | Operand::InputWindow { input, .. }
+        | Operand::InputWindowImage { input, .. } => Some(shapes.input_types[input]),
+        Operand::Output(output)
+        | Operand::OutputWindow { output, .. }
+        | Operand::OutputWindowImage { output, .. } => Some(shapes.output_types[output]),
+        Operand::Scratch(_) => None,
+    }
+}
 
 impl Subjects {
     /// Those of all cases and models on some devices; with `variants` also those that the tuner may try there.
@@ -163,28 +178,36 @@ impl Subjects {
         for node in tape.nodes() {
             let shapes = shapes(tape, node);
             let who = format!("`{}` in {label} for {name}", node.op.name());
-            self.recipe(&who, &node.op.recipe(&shapes, device), device, true);
+            self.recipe(&who, &node.op.recipe(&shapes, device), &shapes, (device, true));
             let Some(tuning) = node.op.tuning(&shapes, device).filter(|_| variants) else { continue };
             for way in &tuning.ways[1..] {
                 let mut choices = Choices::default();
                 choices.set(tuning.key.clone(), way.clone());
                 let chosen = Traits { choices, ..device.clone() };
-                self.recipe(&format!("{who}, {way}"), &node.op.recipe(&shapes, &chosen), device, false);
+                let recipe = node.op.recipe(&shapes, &chosen);
+                self.recipe(&format!("{who}, {way}"), &recipe, &shapes, (device, false));
             }
         }
     }
 
-    fn recipe(&mut self, who: &str, recipe: &Recipe, device: &Traits, default: bool) {
+    fn recipe(
+        &mut self,
+        who: &str,
+        recipe: &Recipe,
+        shapes: &Shapes<'_>,
+        (device, default): (&Traits, bool),
+    ) {
         for Dispatch { kernel, bindings, groups } in &recipe.dispatches {
             let who = format!("{} of {who}", kernel.entry);
             if groups.iter().any(|&g| g == 0 || g > 65_535) {
                 self.complaints.push(format!("{who}: a grid of {groups:?}"));
             }
             let bits: Vec<_> = kernel.constants.iter().map(|&(n, v)| (n, v.to_bits())).collect();
-            let identity = (kernel.text.clone(), kernel.entry, bits, format!("{bindings:?}"));
+            let types: Vec<_> = bindings.iter().map(|&(_, operand)| element_type(operand, shapes)).collect();
+            let identity = (kernel.text.clone(), kernel.entry, bits, format!("{bindings:?} {types:?}"));
             let at = *self.known.entry(identity).or_insert_with(|| {
                 let (kernel, bindings) = (kernel.clone(), bindings.clone());
-                self.list.push(Subject { kernel, bindings, who, plain: false, default: false });
+                self.list.push(Subject { kernel, bindings, types, who, plain: false, default: false });
                 self.list.len() - 1
             });
             self.list[at].plain |= device.lanes == 0;

@@ -1,7 +1,7 @@
 //! Reverse-mode differentiation: appends the adjoint of every node that leads to the loss.
 
 use super::remake::Remake;
-use super::{Node, Phase, Role, Tape, TensorId};
+use super::{DType, Node, Phase, Role, Tape, TensorId};
 use std::collections::{HashMap, HashSet};
 
 /// What an op sees while it appends its own adjoint.
@@ -139,7 +139,15 @@ impl Tape {
 
     /// `earlier + gradient`: by the op that made `gradient`, where it can add on its way out, `earlier` was there
     /// before it and nobody has read the gradient alone; else by an addition.
+    ///
+    /// # Panics
+    /// Where one of the two is f16: they are added in f32.
     fn onto(&mut self, earlier: TensorId, gradient: TensorId) -> TensorId {
+        for part in [earlier, gradient] {
+            let info = self.info(part);
+            let tells = "two gradients meet, which are added in f32: Tape::widen_gradient keeps them so";
+            assert_eq!(info.dtype, DType::F32, "{}: {tells}", info.name);
+        }
         let made = |tensor| self.nodes.iter().rposition(|node: &Node| node.outputs.contains(&tensor));
         if let Some(at) = made(gradient)
             && made(earlier).is_none_or(|before| before < at)

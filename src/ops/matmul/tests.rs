@@ -2,7 +2,7 @@
 
 use super::{Layout, MatMul, Sizes, Variant};
 use crate::ops::{Operand, Traits, Vendor, parse};
-use crate::tape::DType;
+use crate::tape::{DType, Tape};
 use std::collections::BTreeSet;
 
 fn variants() -> Vec<Variant> {
@@ -105,7 +105,7 @@ fn first(sizes: &Sizes, device: &Traits) -> Variant {
     MatMul::new(Layout::NN).variants(sizes, device)[0]
 }
 
-/// A choice is followed where the device has that variant; anything else is as good as none.
+/// A choice counts where the device has that variant; any other name is ignored.
 #[test]
 fn a_choice_is_followed() {
     let sizes = sizes(Layout::NN, 1024, 512, 128);
@@ -144,7 +144,7 @@ fn variants_follow_the_device_and_the_size() {
     assert!(first(&small, &floor).tile() < first(&sizes(Layout::NN, 4096, 4096, 64), &floor).tile());
 }
 
-/// Whose a device is says what is taken first, and never what there is to take.
+/// The vendor of a device decides which variant is the default, and never which variants there are.
 #[test]
 fn a_vendor_only_orders_the_variants() {
     let gpu =
@@ -197,4 +197,42 @@ fn images_stand_in_where_rows_fit_a_copy() {
     assert_eq!(operands(narrow, &software), [Operand::Input(0), Operand::InputImage(1)]);
     let tall = sizes(Layout::NN, 8193, 128, 64);
     assert_eq!(operands(tall, &software), [Operand::Input(0), Operand::InputImage(1)]);
+}
+
+/// A tape on which two products read x, in f16 as their matrices are.
+fn read_twice(widened: bool) -> Tape {
+    let mut tape = Tape::new();
+    let x = tape.tracked_input("x", &[4, 8], DType::F16);
+    if widened {
+        tape.widen_gradient(x);
+    }
+    let seeds = ["a", "b"].map(|name| {
+        let matrix = tape.input(name, &[8, 8], DType::F16);
+        let product = tape.linear(x, matrix, None);
+        (product, tape.input("gradient", &[4, 8], tape.info(product).gradient))
+    });
+    tape.backward_from(&seeds);
+    tape
+}
+
+#[test]
+#[should_panic(expected = "two gradients meet, which are added in f32")]
+fn gradients_in_f16_are_not_added() {
+    read_twice(false);
+}
+
+#[test]
+fn gradients_in_f32_of_an_f16_tensor_are_added() {
+    let added = read_twice(true).nodes().iter().filter(|node| node.inputs.len() == 3).count();
+    assert_eq!(added, 1, "one product adds what the other made");
+}
+
+#[test]
+#[should_panic(expected = "matmul reads its input 2 in f32")]
+fn an_addend_in_f16_is_refused() {
+    let mut tape = Tape::new();
+    let [x, matrix, addend] = ["x", "matrix", "addend"].map(|name| tape.input(name, &[8, 8], DType::F16));
+    tape.linear_onto(addend, x, matrix, None);
+    let node = &tape.nodes()[0];
+    node.op.recipe(&crate::tape::shapes(&tape, node), &Traits::floor());
 }
