@@ -5,9 +5,11 @@
 
 pub mod leftovers;
 
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
+
+use sha2::{Digest, Sha256};
 
 use crate::fault::{Fault, Result};
 use leftovers::{Leftover, halt_if_leaving};
@@ -60,13 +62,13 @@ pub fn replace_with(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Resu
 /// Removes from `folder` what killed processes left of files, by their names, that `is_ours` accepts. What a process is
 /// still writing stays, and so does what cannot be removed: it is in nobody's way.
 pub fn remove_leftovers(folder: &Path, is_ours: impl Fn(&str) -> bool) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let target = name.to_str().and_then(|name| name.strip_prefix('.')?.strip_suffix(UNFINISHED));
         // Between the two are the file's own name and some random letters.
         let ours = target.and_then(|name| name.rsplit_once('.')).is_some_and(|(name, _)| is_ours(name));
         if ours && !is_being_written(&entry.path()) {
-            let _ = std::fs::remove_file(entry.path());
+            let _ = fs::remove_file(entry.path());
         }
     }
 }
@@ -90,6 +92,34 @@ pub fn write_new(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<
     finish(file, path, fill)
 }
 
+/// Names in `folder`, sorted; in those that are not UTF-8, which are never ours, the foreign bytes replaced.
+///
+/// # Errors
+/// An [`Io`](crate::fault::Kind::Io) fault where the folder cannot be listed.
+pub fn names_in(folder: &Path) -> Result<Vec<String>> {
+    let failed = |e: io::Error| Fault::io("list the folder", folder, &e);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Whether a name is that of a file or folder whose writer did not come to its end.
+pub fn is_unfinished(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(UNFINISHED)
+}
+
+/// Deletes a file or a folder with all that is in it: what an earlier process left.
+///
+/// # Errors
+/// An [`Io`](crate::fault::Kind::Io) fault.
+pub fn remove(path: &Path) -> Result<()> {
+    let done = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    done.map_err(|e| Fault::io("delete what an earlier run left", path, &e))
+}
+
 /// Brings the names in `folder` to the disk: a rename is only lasting after this.
 ///
 /// # Errors
@@ -110,6 +140,11 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 /// Bytes as hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// SHA-256 in hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 /// The folder `path` lies in; `.` for a bare name.

@@ -380,9 +380,9 @@ fn the_first_run_that_names_a_reference_decides() {
     let run = |config: &str| RunData::load(folder(config, b"").path()).unwrap();
     let ceiling = run("[observe]\nentropy_reference = \"causal_ceiling\"");
     let context = run("[observe]\nentropy_reference = \"log_context\"");
-    assert_eq!(Reference::of(&[run(""), context.clone(), ceiling.clone()]), Reference::LogContext);
-    assert_eq!(Reference::of(&[ceiling, context]), Reference::CausalCeiling);
-    assert_eq!(Reference::of(&[run("[observe]\nentropy = true")]), Reference::ObservedMax);
+    assert_eq!(RunData::reference_of(&[run(""), context.clone(), ceiling.clone()]), Reference::LogContext);
+    assert_eq!(RunData::reference_of(&[ceiling, context]), Reference::CausalCeiling);
+    assert_eq!(RunData::reference_of(&[run("[observe]\nentropy = true")]), Reference::ObservedMax);
 }
 
 /// A run of `steps` steps that looks like one: the loss falls, entropies settle, and from step `breaks` on

@@ -1,5 +1,7 @@
 //! What ARCHITECTURE.md says of files and layers, checked.
 
+mod circles;
+
 use normfree::ops::CASES;
 use std::collections::BTreeSet;
 use std::fs;

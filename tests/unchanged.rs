@@ -4,7 +4,7 @@
 use crate::cli::{Place, essence};
 use crate::support::gpu;
 use normfree::config::Config;
-use normfree::data::sha256;
+use normfree::files::sha256;
 use normfree::gpu::Gpu;
 use normfree::train::run_folder::RunFolder;
 use normfree::train::trainer::Trainer;

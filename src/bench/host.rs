@@ -1,6 +1,7 @@
 //! What a step costs the host, beside the device.
 
-use super::{Bench, Spread, random_batches};
+use super::engine::{Bench, random_batches};
+use super::spread::Spread;
 use crate::config::Config;
 use crate::fault::Result;
 use crate::train::engine::Blueprint;

@@ -4,26 +4,25 @@
 //! steps, always in turns with what they are compared to. Numbers are medians; what is not measured is not said.
 
 pub mod ceilings;
+mod engine;
 mod host;
 mod kernels;
 pub mod products;
+mod spread;
 mod steps;
 
 pub use ceilings::Ceilings;
 pub use host::Host;
 pub use kernels::{Bound, KernelRow};
+pub use spread::Spread;
 pub use steps::{Difference, Pair, StepRow, Steps};
 
 use crate::config::Config;
-use crate::data::Batch;
 use crate::fault::Result;
 use crate::gpu::{Description, Gpu, OpenOptions};
 use crate::model::parameter_count;
 use crate::ops::Choices;
-use crate::train::engine::Engine;
-use crate::train::loader::fresh_weights;
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use engine::Bench;
 use serde::Serialize;
 use std::fmt;
 use std::time::Instant;
@@ -137,74 +136,6 @@ pub fn measure(options: &Options, config: &Config, begin: &mut dyn FnMut(Part)) 
     Ok(measured)
 }
 
-/// A median and the middle half of the samples around it, in seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Spread {
-    pub median: f64,
-    /// A quarter of the samples lies below.
-    pub low: f64,
-    /// A quarter lies above.
-    pub high: f64,
-}
-
-impl Spread {
-    /// Of at least one sample.
-    ///
-    /// # Panics
-    /// Where there is none.
-    pub fn of(samples: &[f64]) -> Self {
-        let mut sorted = samples.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let at = |share: f64| {
-            let place = share * (sorted.len() - 1) as f64;
-            let (below, part) = (place.floor() as usize, place.fract());
-            sorted[below] + (sorted[(below + 1).min(sorted.len() - 1)] - sorted[below]) * part
-        };
-        Self { median: at(0.5), low: at(0.25), high: at(0.75) }
-    }
-
-    /// The same in another unit.
-    pub fn scaled(self, by: f64) -> Self {
-        Self { median: self.median * by, low: self.low * by, high: self.high * by }
-    }
-}
-
-/// An engine with fresh weights, and random tokens for it.
-pub(crate) struct Bench {
-    pub engine: Engine,
-    pub batches: Vec<Batch>,
-    /// Steps done so far.
-    pub done: u64,
-}
-
-impl Bench {
-    /// Opens everything a configuration needs and makes one step, which compiles what drivers compile late.
-    pub fn new(gpu: Gpu, config: &Config) -> Result<Self> {
-        let engine = Engine::new(gpu, config)?;
-        fresh_weights(&engine, config)?;
-        let batches = random_batches(config);
-        let mut bench = Self { engine, batches, done: 0 };
-        bench.run(1)?;
-        Ok(bench)
-    }
-
-    /// Makes so many steps, as many at a time under way as training has, and waits for the last.
-    pub fn run(&mut self, steps: u64) -> Result<()> {
-        for _ in 0..steps {
-            if !self.engine.ready() {
-                self.engine.take(true)?;
-            }
-            // Small enough that the weights hardly move, large enough that no path is left out.
-            self.engine.submit(self.done, self.done, 1e-5, &self.batches)?;
-            self.done += 1;
-        }
-        while self.engine.in_flight() > 0 {
-            self.engine.take(true)?;
-        }
-        Ok(())
-    }
-}
-
 /// Seconds of one step of a configuration, the median of a few; the one that compiles is not counted.
 ///
 /// # Errors
@@ -219,32 +150,4 @@ pub fn step_seconds(gpu: Gpu, config: &Config) -> Result<f64> {
         samples.push(start.elapsed().as_secs_f64());
     }
     Ok(Spread::of(&samples).median)
-}
-
-/// The micro-batches of one step, of tokens drawn evenly from the vocabulary.
-pub(crate) fn random_batches(config: &Config) -> Vec<Batch> {
-    let train = &config.train;
-    let mut random = ChaCha8Rng::seed_from_u64(train.seed);
-    let draw = |_| {
-        let mut batch = Batch::new(train.batch_size, train.sequence_length);
-        for token in &mut batch.tokens {
-            *token = random.random_range(0..config.model.vocab_size as u32);
-        }
-        batch.derive(train.batch_size, None);
-        batch
-    };
-    (0..train.gradient_accumulation_steps).map(draw).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Spread;
-
-    #[test]
-    fn spreads_are_quartiles() {
-        let spread = Spread::of(&[5.0, 1.0, 4.0, 2.0, 3.0]);
-        assert_eq!(spread, Spread { median: 3.0, low: 2.0, high: 4.0 });
-        assert_eq!(Spread::of(&[7.0]), Spread { median: 7.0, low: 7.0, high: 7.0 });
-        assert_eq!(Spread::of(&[1.0, 2.0]).median, 1.5);
-    }
 }

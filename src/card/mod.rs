@@ -4,172 +4,20 @@
 //! Every part is a command of this program, or a script, in a process of its own under a limit: a driver that hangs or
 //! crashes costs one part. The card is written as parts end, so that what was done stays.
 
+mod job;
+mod medians;
 mod models;
 mod parts;
 mod peers;
+mod record;
 mod session;
 mod sheet;
 mod sizes;
 mod table;
 
-pub use parts::{Event, Wanted, make};
+pub use job::Wanted;
+pub use parts::{Event, make};
+pub use record::{Card, FILE, Part, SHEET, State, System};
 pub use session::Named;
 pub use sizes::Sizes;
 pub use table::table;
-
-use crate::fault::{Fault, Kind, Result};
-use crate::files::write_atomic;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use std::path::Path;
-
-/// The file of a card that programs read.
-pub const FILE: &str = "card.json";
-/// The file of a card that people read.
-pub const SHEET: &str = "card.md";
-
-/// All that was found out about one device.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Card {
-    /// This program's version.
-    pub version: String,
-    /// The day, in UTC.
-    pub day: String,
-    /// In the small sizes that a test of the card itself takes.
-    pub quick: bool,
-    /// What it was given.
-    pub minutes: f64,
-    /// What it took, up to when it was last written.
-    pub seconds: f64,
-    /// Whether every part has had its turn.
-    pub whole: bool,
-    pub system: System,
-    /// The adapter that was measured, as `normfree devices --json` describes it; null until it is known.
-    pub adapter: Value,
-    pub parts: Vec<Part>,
-}
-
-/// The machine around the device.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct System {
-    pub os: String,
-    pub architecture: String,
-    /// What the processor calls itself, where the system tells.
-    pub processor: Option<String>,
-    pub threads: usize,
-}
-
-/// One part of a card.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Part {
-    pub key: String,
-    pub title: String,
-    pub state: State,
-    /// Why it is not done, or not well.
-    pub why: Option<String>,
-    pub seconds: f64,
-    /// Seconds it was given.
-    pub limit: f64,
-    /// The command lines that were run, to be run again by hand in the card's folder.
-    pub commands: Vec<String>,
-    /// What was measured, also by a part that was cut or failed.
-    pub results: Value,
-}
-
-/// How a part ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// At work as the card was last written.
-    Running,
-    Done,
-    /// It crashed, or what it measured is wrong.
-    Failed,
-    /// It ran out of time.
-    Cut,
-    /// It was not begun.
-    LeftOut,
-}
-
-impl State {
-    /// In a sentence.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Running => "cut with the card",
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::Cut => "cut",
-            Self::LeftOut => "left out",
-        }
-    }
-}
-
-impl Card {
-    /// Reads the card in a folder.
-    ///
-    /// # Errors
-    /// `Io` where the file cannot be read; `Data` where it is no card.
-    pub fn load(folder: &Path) -> Result<Self> {
-        let path = folder.join(FILE);
-        let bytes = std::fs::read(&path).map_err(|error| Fault::io("read the card", &path, &error))?;
-        serde_json::from_slice(&bytes).map_err(|error| {
-            Fault::new(Kind::Data, "this is no card of a device").at(path.display()).found(error)
-        })
-    }
-
-    /// Writes `card.json` and its sheet into a folder.
-    ///
-    /// # Errors
-    /// `Io`.
-    pub fn write(&self, folder: &Path) -> Result<()> {
-        let mut text = serde_json::to_string_pretty(self).expect("a card is plain data");
-        text.push('\n');
-        write_atomic(&folder.join(FILE), text.as_bytes())?;
-        write_atomic(&folder.join(SHEET), sheet::sheet(self).as_bytes())
-    }
-
-    /// A part, where it was begun.
-    pub fn part(&self, key: &str) -> Option<&Part> {
-        self.parts.iter().find(|part| part.key == key)
-    }
-
-    /// What a part measured; null where there is nothing.
-    pub fn results(&self, key: &str) -> &Value {
-        self.part(key).map_or(&Value::Null, |part| &part.results)
-    }
-
-    /// What the adapter is called.
-    pub fn name(&self) -> &str {
-        self.adapter["name"].as_str().unwrap_or("a device that was not found")
-    }
-}
-
-impl System {
-    /// This machine.
-    pub fn here() -> Self {
-        Self {
-            os: std::env::consts::OS.to_owned(),
-            architecture: std::env::consts::ARCH.to_owned(),
-            processor: processor(),
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
-        }
-    }
-}
-
-/// What the processor calls itself.
-fn processor() -> Option<String> {
-    let name = match std::env::consts::OS {
-        "macos" => {
-            let asked =
-                std::process::Command::new("sysctl").args(["-n", "machdep.cpu.brand_string"]).output();
-            String::from_utf8(asked.ok()?.stdout).ok()?
-        }
-        "windows" => std::env::var("PROCESSOR_IDENTIFIER").ok()?,
-        _ => {
-            let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
-            let line = text.lines().find(|line| line.starts_with("model name"))?;
-            line.split_once(':')?.1.to_owned()
-        }
-    };
-    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
-}

@@ -1,9 +1,9 @@
 //! What a card trains: a run that is killed and goes on, and the paper's four configurations; and the text for them.
 
 use super::Card;
-use super::parts::{Job, Wanted, steps_key};
+use super::job::{Job, Wanted, steps_key};
+use super::medians::step_seconds;
 use super::session::{Outcome, Session, Stop};
-use super::sheet::step_seconds;
 use super::sizes::Sizes;
 use crate::data::Meta;
 use crate::process::{End, Finished};

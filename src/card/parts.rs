@@ -1,32 +1,16 @@
 //! The parts of a card, in their order, and the time that each may take.
 
-use super::models;
-use super::session::{Named, Outcome, Session, Stop};
+use super::job::{Job, PRECISIONS, Wanted, numbers, steps_key};
+use super::record::{Card, FILE, Part, SHEET, State, System};
+use super::session::{Outcome, Session, Stop};
+use super::sheet::sheet;
 use super::sizes::{Length, Sizes};
-use super::{Card, Part, State, System, peers};
+use super::{models, peers};
 use crate::fault::Result;
+use crate::files::write_atomic;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
-
-/// What a card is made with.
-#[derive(Clone, Debug)]
-pub struct Wanted {
-    pub sizes: Sizes,
-    pub minutes: f64,
-    /// The card's folder, which is there and empty.
-    pub folder: PathBuf,
-    /// A folder made by `normfree prepare`.
-    pub data: Option<PathBuf>,
-    /// An interpreter with PyTorch.
-    pub python: Option<PathBuf>,
-    /// This program.
-    pub program: PathBuf,
-    /// The options of every command: which device.
-    pub options: Vec<String>,
-    /// Paths that the card does not tell.
-    pub hidden: Vec<Named>,
-}
 
 /// What is told while a card is made.
 #[derive(Debug)]
@@ -39,34 +23,6 @@ pub enum Event<'a> {
         limit: f64,
     },
     Ended(&'a Part),
-}
-
-/// A part that is still to come.
-pub(super) struct Job {
-    key: String,
-    title: String,
-    /// Its share of the time; what a part leaves over goes to those after it.
-    weight: f64,
-    work: Work,
-}
-
-type Work = Box<dyn Fn(&mut Session<'_>, &Card, &Wanted) -> Outcome>;
-
-impl Job {
-    pub fn new(
-        (key, title, weight): (&str, &str, f64),
-        work: impl Fn(&mut Session<'_>, &Card, &Wanted) -> Outcome + 'static,
-    ) -> Self {
-        Self { key: key.to_owned(), title: title.to_owned(), weight, work: Box::new(work) }
-    }
-}
-
-/// Numbers that a part is computed in: `f32`, or f16 with sums in f32.
-pub(super) const PRECISIONS: [&str; 2] = ["f32", "mixed"];
-
-/// The key of whole steps.
-pub(super) fn steps_key(tokens: usize, precision: &str) -> String {
-    format!("steps_{tokens}_{precision}")
 }
 
 fn jobs(wanted: &Wanted) -> Vec<Job> {
@@ -94,11 +50,6 @@ fn jobs(wanted: &Wanted) -> Vec<Job> {
     jobs.extend(peers::jobs(wanted));
     jobs.extend(models::jobs());
     jobs
-}
-
-/// What a precision is called.
-pub(super) fn numbers(precision: &str) -> &str {
-    if precision == "mixed" { "mixed precision" } else { precision }
 }
 
 /// Seconds that listing the devices may take in any case.
@@ -141,7 +92,7 @@ pub fn make(wanted: &Wanted, told: &mut dyn FnMut(Event<'_>)) -> Result<Card> {
             results: Value::Null,
         });
         card.seconds = began.elapsed().as_secs_f64();
-        card.write(&wanted.folder)?;
+        write(&card, &wanted.folder)?;
         let mut session = Session {
             program: &wanted.program,
             options: &wanted.options,
@@ -169,13 +120,21 @@ pub fn make(wanted: &Wanted, told: &mut dyn FnMut(Event<'_>)) -> Result<Card> {
             card.adapter = taken.cloned().unwrap_or_default();
         }
         card.seconds = began.elapsed().as_secs_f64();
-        card.write(&wanted.folder)?;
+        write(&card, &wanted.folder)?;
         told(Event::Ended(card.parts.last().expect("it was begun")));
     }
     models::tidy(wanted);
     card.whole = true;
-    card.write(&wanted.folder)?;
+    write(&card, &wanted.folder)?;
     Ok(card)
+}
+
+/// Writes `card.json` and its sheet into a folder.
+fn write(card: &Card, folder: &Path) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(card).expect("a card is plain data");
+    text.push('\n');
+    write_atomic(&folder.join(FILE), text.as_bytes())?;
+    write_atomic(&folder.join(SHEET), sheet(card).as_bytes())
 }
 
 /// Every adapter, and which one is taken.

@@ -1,6 +1,6 @@
 //! The same products and steps in PyTorch, on the same device, where an interpreter that has it is named.
 
-use super::parts::{Job, Wanted, steps_key};
+use super::job::{Job, Wanted, steps_key};
 use super::session::{Outcome, Session, Stop};
 use super::{Card, sizes::Length};
 use serde_json::Value;

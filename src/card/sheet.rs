@@ -1,7 +1,8 @@
 //! `card.md`: a card as people read it.
 
+use super::job::{PRECISIONS, numbers, steps_key};
+use super::medians::{median, step_seconds, torch_seconds};
 use super::models::EXPERIMENTS;
-use super::parts::{PRECISIONS, numbers, steps_key};
 use super::{Card, State, peers};
 use crate::draw::escape;
 use crate::numbers::{bytes, duration, short, thousands};
@@ -147,23 +148,6 @@ fn timed_steps(card: &Card) -> impl Iterator<Item = (u64, &'static str, &Value)>
     every
         .map(|(length, precision)| (length, precision, card.results(&steps_key(length as usize, precision))))
         .filter(|(_, _, results)| results["steps"].is_array())
-}
-
-/// The step with entropy on, or off: its seconds.
-pub(super) fn step_seconds(results: &Value, entropy: bool) -> Option<f64> {
-    let row = results["steps"].as_array()?.iter().find(|row| row["entropy"] == entropy)?;
-    row["seconds"]["median"].as_f64()
-}
-
-/// Seconds of PyTorch's step, the median of its windows.
-pub(super) fn torch_seconds(results: &Value) -> Option<f64> {
-    median(&results["seconds_per_step"])
-}
-
-fn median(list: &Value) -> Option<f64> {
-    let mut all: Vec<f64> = list.as_array()?.iter().filter_map(Value::as_f64).collect();
-    all.sort_by(f64::total_cmp);
-    all.get(all.len() / 2).copied()
 }
 
 fn steps(card: &Card) -> Option<String> {

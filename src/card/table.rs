@@ -1,7 +1,7 @@
 //! Many cards in one table: the devices that were seen.
 
-use super::parts::{numbers, steps_key};
-use super::sheet::{step_seconds, torch_seconds};
+use super::job::{numbers, steps_key};
+use super::medians::{step_seconds, torch_seconds};
 use super::{Card, FILE, State, peers};
 use crate::fault::{Fault, Kind, Result};
 use crate::numbers::thousands;

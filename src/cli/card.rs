@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     }
     let wanted = wanted(arguments, global)?;
     let began = Instant::now();
-    let mut waiting = Waiting::begin("starting", global);
+    let mut waiting = Waiting::begin("starting", global.quiet);
     let mut failed = Ok(());
     let card = make(&wanted, &mut |event| match event {
         Event::Begins { title, number, of, limit } => {

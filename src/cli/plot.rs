@@ -7,6 +7,7 @@ use crate::report::comparison::Comparison;
 use crate::report::figures::Options;
 use crate::report::heatmap::Scale;
 use crate::report::outcome::outcomes;
+use crate::report::run::RunData;
 use crate::report::stats::Reference;
 use crate::report::write_comparison;
 use std::path::PathBuf;
@@ -72,7 +73,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         (None, [run]) if run.is_dir() => run.clone(),
         _ => PathBuf::from("plots"),
     };
-    let reference = arguments.reference.unwrap_or_else(|| Reference::of(&comparison.runs));
+    let reference = arguments.reference.unwrap_or_else(|| RunData::reference_of(&comparison.runs));
     let pair = |names: &Vec<String>| Some((names.first()?.clone(), names.get(1)?.clone()));
     let options = Options {
         reference,

@@ -6,6 +6,7 @@ use crate::fault::{Fault, Result};
 use crate::report::comparison::Comparison;
 use crate::report::figures::Options;
 use crate::report::page::write_page;
+use crate::report::run::RunData;
 use crate::report::stats::Reference;
 use std::path::{Path, PathBuf};
 
@@ -59,7 +60,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         (None, [run]) if run.is_dir() => run.join("report.html"),
         _ => PathBuf::from("report.html"),
     };
-    let reference = arguments.reference.unwrap_or_else(|| Reference::of(&comparison.runs));
+    let reference = arguments.reference.unwrap_or_else(|| RunData::reference_of(&comparison.runs));
     let options = Options { reference, colormap: arguments.colormap, ..Options::default() };
     write_page(&comparison, &path, &options)?;
     for missing in &comparison.missing {

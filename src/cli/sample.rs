@@ -3,8 +3,9 @@
 use super::located::{Located, locate};
 use super::output::write_result;
 use super::{Global, say, thousands};
-use crate::data::{LoadedTokenizer, sha256, tokenizer_path};
+use crate::data::{LoadedTokenizer, tokenizer_path};
 use crate::fault::{Fault, Kind, Result};
+use crate::files::sha256;
 use crate::generate::{Reader, Sampler, Sampling, window};
 use crate::train::places;
 use serde_json::json;

@@ -2,7 +2,7 @@
 //! Ctrl-C ends the process. At any other time there is nothing to save: the process ends at once, and takes back what it
 //! has begun.
 
-use super::{output, progress, waiting};
+use super::{output, terminal};
 use crate::fault::{Fault, Kind, Result};
 use crate::files::leftovers;
 use crate::shell;
@@ -149,7 +149,7 @@ pub(super) fn signalled(who: Asked) {
             state.asked = Some(Instant::now());
             drop(state);
             ASKED.store(true, Ordering::Relaxed);
-            if !progress::is_up() {
+            if !terminal::is_up() {
                 output::tell(format_args!("\n{SAVING}"));
             }
         }
@@ -181,8 +181,8 @@ fn end(last_words: String, code: i32) -> ! {
     if tidying.is_ok() {
         let _ = is_done.recv_timeout(PATIENCE);
     }
-    waiting::wipe();
-    progress::lower();
+    terminal::wipe();
+    terminal::lower();
     output::tell(last_words);
     output::flush(Some(PATIENCE));
     // Without what drivers have put down for the end of a process: their threads are still at work.

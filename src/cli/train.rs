@@ -116,7 +116,7 @@ pub(super) fn open(
         let Some(kernels) = kernels else {
             gpu.set_choices(choices_of(&folder));
             compare_environments(&folder, config, &gpu, global)?;
-            let mut waiting = Waiting::begin("checking data and checkpoint", global);
+            let mut waiting = Waiting::begin("checking data and checkpoint", global.quiet);
             gpu.listen(Some(waiting.text().of_device()));
             let trainer = Trainer::resume(gpu, config, folder, &mut |event| {
                 if let Event::Note(note) = event {
@@ -128,14 +128,14 @@ pub(super) fn open(
             trainer.run_folder().write_config(&config.to_toml())?;
             return Ok(trainer);
         };
-        let mut waiting = Waiting::begin("checking data and weights", global);
+        let mut waiting = Waiting::begin("checking data and weights", global.quiet);
         let make_ready = |folder: &RunFolder| {
             waiting.end();
             kernels.prepare(&mut gpu, config, global)?;
             // First of all: with it, the folder can be resumed, and without it it can be begun anew.
             folder.write_config(&config.to_toml())?;
             folder.write_environment(&environment(config, &gpu))?;
-            waiting = Waiting::begin("preparing the run", global);
+            waiting = Waiting::begin("preparing the run", global.quiet);
             gpu.listen(Some(waiting.text().of_device()));
             Ok(gpu)
         };

@@ -1,10 +1,10 @@
 //! One line about what takes long: nothing in the first second; then, on a terminal, a line that is drawn anew, and
 //! elsewhere a line now and then.
 
-use super::{Global, duration, output};
+use super::terminal;
 use crate::gpu::Stage;
+use crate::numbers::duration;
 use std::io::{self, IsTerminal};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -51,10 +51,10 @@ impl Text {
 }
 
 impl Waiting {
-    /// Begins to wait for `what`.
-    pub fn begin(what: &str, global: &Global) -> Self {
+    /// Begins to wait for `what`; says nothing where it is `quiet`.
+    pub fn begin(what: &str, quiet: bool) -> Self {
         let text = Text(Arc::new(Mutex::new(what.to_owned())));
-        let mut waiting = Self { text, quiet: global.quiet, teller: None };
+        let mut waiting = Self { text, quiet, teller: None };
         waiting.make_way();
         waiting
     }
@@ -71,11 +71,10 @@ impl Waiting {
             let mut line = Line::new(Instant::now(), io::stderr().is_terminal());
             while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
                 if let Some(bytes) = line.next(&told.get(), Instant::now()) {
-                    UP.store(line.terminal, Ordering::Relaxed);
-                    output::emit(bytes.into_bytes());
+                    terminal::show_line(bytes, line.terminal);
                 }
             }
-            wipe();
+            terminal::wipe();
         });
         self.teller = teller.ok().map(|teller| (end, teller));
     }
@@ -100,16 +99,6 @@ impl Drop for Waiting {
     }
 }
 
-/// A line stands on the terminal.
-static UP: AtomicBool = AtomicBool::new(false);
-
-/// Takes the line away for what is said as the process ends.
-pub(super) fn wipe() {
-    if UP.swap(false, Ordering::Relaxed) {
-        output::emit(WIPE.into());
-    }
-}
-
 /// When which bytes go out.
 struct Line {
     begun: Instant,
@@ -117,8 +106,6 @@ struct Line {
     /// When something was last shown, and what.
     shown: Option<(Instant, String)>,
 }
-
-const WIPE: &str = "\r\x1b[2K";
 
 impl Line {
     fn new(now: Instant, terminal: bool) -> Self {
@@ -136,7 +123,7 @@ impl Line {
             if self.shown.as_ref().is_some_and(|(_, before)| *before == text) {
                 return None;
             }
-            let bytes = format!("{WIPE}{text}");
+            let bytes = format!("{}{text}", terminal::WIPE);
             self.shown = Some((now, text));
             bytes
         } else {

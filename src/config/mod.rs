@@ -4,6 +4,7 @@
 //! typed and where; the structs here are what the rest of the program reads.
 
 mod lasting;
+mod place;
 mod schedule;
 mod schema;
 mod sheet;

@@ -1,10 +1,10 @@
 //! What was typed, key by key, each with the place where it was typed.
 
-use std::fmt;
 use std::rc::Rc;
 
 use toml::de::{DeTable, DeValue};
 
+use super::place::Place;
 use super::schema::{self, Accepts, Otherwise, ROWS, Row, TABLES};
 use super::source::Source;
 use super::unknown;
@@ -13,39 +13,6 @@ use super::{Accumulation, Family};
 use crate::fault::{Fault, Kind, Result};
 
 const ACCUMULATION: &str = "train.accumulation";
-
-/// Where a value comes from.
-#[derive(Clone)]
-pub(crate) enum Place {
-    Line(Rc<str>, usize),
-    Set,
-    Default,
-    /// A `Config` made in code.
-    Code,
-}
-
-impl Place {
-    /// The place of `key`, for a message.
-    pub fn of(&self, key: &str) -> String {
-        match self {
-            Self::Line(..) => format!("{self}, key {key}"),
-            Self::Set => format!("--set {key}"),
-            Self::Default => format!("key {key} (left at its default)"),
-            Self::Code => format!("key {key}"),
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Line(name, line) => write!(f, "{name} line {line}"),
-            Self::Set => f.write_str("--set"),
-            Self::Default => f.write_str("the defaults"),
-            Self::Code => f.write_str("the configuration"),
-        }
-    }
-}
 
 #[derive(Clone)]
 struct Entry {

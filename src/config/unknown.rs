@@ -1,7 +1,7 @@
 //! Keys that do not exist, and the one that was probably meant.
 
+use super::place::Place;
 use super::schema::{ROWS, TABLES, names};
-use super::sheet::Place;
 use crate::fault::{Fault, Kind};
 
 /// Below this likeness a suggestion would mislead.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::sources::{Filter, Listing, add_folder};
+use super::listing::{Filter, Listing, add_folder};
 use super::walk::Passing;
 use crate::fault::{Fault, Kind, Result};
 

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::folder::{Moment, locate};
-use super::meta::{Dtype, Meta, Part, TOKENIZER_FILE, TRAIN_FILE, VALID_FILE};
+use super::folder::Moment;
+use super::meta::{Dtype, Meta, Part};
+use super::place::{TOKENIZER_FILE, TRAIN_FILE, VALID_FILE, locate};
 use super::token_file::TokenFile;
 use crate::fault::{Fault, Kind, Result};
 

@@ -12,16 +12,12 @@ use std::path::{Path, PathBuf};
 use same_file::Handle;
 use tempfile::TempDir;
 
-use super::meta::{META_FILE, Meta, TOKENIZER_FILE, TRAIN_FILE, VALID_FILE};
+use super::meta::Meta;
+use super::place::{COMMITTED, OURS, locate};
 use crate::fault::{Fault, Kind, Result};
 use crate::files::leftovers::{Leftover, halt_if_leaving};
 use crate::files::sync_folder;
 
-/// The files of a prepared folder; `meta.json` last, which says what the others hold.
-const OURS: [&str; 4] = [TOKENIZER_FILE, TRAIN_FILE, VALID_FILE, META_FILE];
-
-/// Whole new files that have not all moved up yet. It appears by one rename, and is no more once it is empty.
-const COMMITTED: &str = ".prepared";
 /// There is a process that prepares data in the folder.
 const LOCK: &str = ".prepare.lock";
 /// What is being written.
@@ -30,17 +26,6 @@ const SUFFIX: &str = ".part";
 
 /// What is wrong where another process has the folder.
 const IN_USE: &str = "the output folder is in use";
-
-/// Where a file of a prepared folder lies.
-pub fn locate(folder: &Path, name: &str) -> PathBuf {
-    let committed = folder.join(COMMITTED).join(name);
-    if committed.exists() { committed } else { folder.join(name) }
-}
-
-/// Where the tokenizer of a prepared folder lies.
-pub fn tokenizer_path(folder: &Path) -> PathBuf {
-    locate(folder, TOKENIZER_FILE)
-}
 
 /// Which files are the data of a folder at a moment; two that are equal say that nothing was replaced between them.
 #[derive(Debug, PartialEq)]

@@ -7,7 +7,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, Tokenizer};
 
 use super::merges::{self, Words};
-use super::prepare::{Progress, Report, Stage};
+use super::progress::{Progress, Report, Stage};
 use super::survey::{Pieces, Survey};
 use super::tokenizer_json::END_OF_TEXT;
 use crate::fault::{Fault, Kind, Result};

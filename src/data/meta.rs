@@ -4,13 +4,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::folder::locate;
+use super::place::{META_FILE, locate};
 use crate::fault::{Fault, Kind, Result};
-
-pub const META_FILE: &str = "meta.json";
-pub const TOKENIZER_FILE: &str = "tokenizer.json";
-pub const TRAIN_FILE: &str = "train.bin";
-pub const VALID_FILE: &str = "valid.bin";
 
 /// The version of the folder's layout this program writes and reads.
 pub const FORMAT: u32 = 1;

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::encoding::{self, BYTE_ORDER_MARK};
 use super::json_line;
-use super::sources::{Entry, Format};
+use super::listing::{Entry, Format};
 use crate::fault::{Fault, Kind, Result};
 
 /// No piece is longer than this many bytes.

@@ -1,13 +1,12 @@
 //! `prepare`: from sources of text to a folder of tokens.
 
-use std::fmt;
 use std::io::Write;
 use std::path::PathBuf;
 
 use super::folder::Owned;
-use super::meta::{
-    Dtype, FORMAT, META_FILE, Meta, SourceMeta, SplitBy, TOKENIZER_FILE, TRAIN_FILE, VALID_FILE,
-};
+use super::meta::{Dtype, FORMAT, Meta, SourceMeta, SplitBy};
+use super::place::{META_FILE, TOKENIZER_FILE, TRAIN_FILE, VALID_FILE};
+use super::progress::{Progress, Report, Stage};
 use super::sources::{Wanted, list};
 use super::survey::{Pieces, Survey, survey};
 use super::token_writer::ChunkWriter;
@@ -96,41 +95,6 @@ impl PrepareOptions {
         Ok(())
     }
 }
-
-/// What `prepare` is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// Reading every file once: what is text, and its hash.
-    Survey,
-    /// Counting words for the tokenizer.
-    Learn,
-    /// Merging pairs into tokens; its progress counts tokens.
-    Merge,
-    /// Encoding and writing.
-    Encode,
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Survey => "reading",
-            Self::Learn => "counting words",
-            Self::Merge => "learning the tokenizer",
-            Self::Encode => "encoding",
-        })
-    }
-}
-
-/// How far a stage has come, in bytes of text, or in tokens to learn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    pub stage: Stage,
-    pub done: u64,
-    pub total: u64,
-}
-
-/// Who is told of progress, once per file or piece of one; it may be called from another thread.
-pub type Report<'a> = &'a mut (dyn FnMut(Progress) + Send);
 
 /// Prepares a corpus: surveys the sources, learns (or reads) the tokenizer, encodes, and writes `train.bin`,
 /// `valid.bin`, `tokenizer.json` and `meta.json`, all of them or none.

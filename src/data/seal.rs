@@ -1,12 +1,11 @@
 //! What tells data from other data: digests of all of its bytes.
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::corpus::Corpus;
 use super::meta::Dtype;
 use crate::fault::Result;
-use crate::files::hex;
+use crate::files::sha256;
 
 /// What a run knows its data by: every byte that it trains on, how the bytes are read, and the tokenizer. Where the
 /// folder lies is no part of it.
@@ -60,9 +59,4 @@ impl DataSeal {
     pub fn same_tokens(&self, other: &Self) -> bool {
         Self { tokenizer: None, ..self.clone() } == Self { tokenizer: None, ..other.clone() }
     }
-}
-
-/// SHA-256 in hexadecimal digits.
-pub fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
 }

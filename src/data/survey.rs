@@ -2,10 +2,11 @@
 
 use sha2::{Digest, Sha256};
 
+use super::listing::{Entry, Listing};
 use super::meta::Skipped;
 use super::pieces::{Next, Piece, Reader};
-use super::prepare::{Progress, Report, Stage};
-use super::sources::{Entry, Listing, key};
+use super::progress::{Progress, Report, Stage};
+use super::sources::key;
 use crate::fault::{Fault, Kind, Result};
 
 /// A file that is text, and the hash of what was read of it.

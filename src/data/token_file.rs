@@ -7,8 +7,8 @@ use std::sync::Arc;
 use memmap2::Mmap;
 
 use super::meta::Dtype;
-use super::seal::sha256;
 use crate::fault::{Fault, Kind, Result};
+use crate::files::sha256;
 
 /// A mapped `.bin` file cut into sequences. A clone shares the mapping.
 #[derive(Clone, Debug)]

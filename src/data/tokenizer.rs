@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use tokenizers::Tokenizer;
 
 use super::learn;
-use super::prepare::Report;
+use super::progress::Report;
 use super::survey::Survey;
 use super::tokenizer_json::{Checked, END_OF_TEXT, LARGEST_VOCAB};
 use crate::fault::{Fault, Kind, Result, contain};

@@ -2,7 +2,6 @@
 //! lane, so that some kernels take an operand as an image (`Operand::InputImage`). This plans which image holds
 //! which tensor when, and where it must be copied anew. Pure arithmetic.
 
-use super::memory::{Pool, owner};
 use crate::ops::{Dispatch, Operand, Recipe, WINDOW_TEXELS, fits_image};
 use crate::tape::{DType, Tape, TensorId};
 use std::collections::HashMap;
@@ -50,9 +49,14 @@ pub struct ImagePlan {
 const PATIENCE: usize = 8;
 
 impl ImagePlan {
-    /// Plans the images that `recipes` ask for, into a pool of which none is in use but what is fixed.
-    pub(super) fn new(tape: &Tape, recipes: &[Recipe], pool: &mut Pool) -> Self {
-        let Pool { images: pool, fixed, .. } = pool;
+    /// Plans the images that `recipes` ask for, into a pool of which none is in use but what is fixed: that by the names of
+    /// its tensors.
+    pub(super) fn new(
+        tape: &Tape,
+        recipes: &[Recipe],
+        pool: &mut Vec<Extent>,
+        fixed: &mut HashMap<String, usize>,
+    ) -> Self {
         let wanted: Vec<Vec<(usize, TensorId)>> = tape
             .nodes()
             .iter()
@@ -103,7 +107,7 @@ impl ImagePlan {
                 free.entry(extent).or_default().push(image);
             }
             let rewritten =
-                |tensor: TensorId| node.outputs.iter().any(|&o| owner(tape, o) == owner(tape, tensor));
+                |tensor: TensorId| node.outputs.iter().any(|&o| tape.owner(o) == tape.owner(tensor));
             let soon = &wanted[i + 1..wanted.len().min(i + 1 + PATIENCE)];
             current.retain(|&tensor, &mut image| {
                 let keep = !rewritten(tensor) && soon.iter().flatten().any(|&(_, next)| next == tensor);

@@ -1,7 +1,7 @@
 //! What is alive when while a plan runs, for people to look at (`train --dry-run --memory`). Pure arithmetic.
 
 use super::images::image_bytes;
-use super::memory::{MemoryPlan, Pool, bytes_of, last_uses, owner, padded_bytes, pooled};
+use super::memory::{MemoryPlan, Pool, bytes_of, last_uses, padded_bytes, pooled};
 use crate::ops::Recipe;
 use crate::tape::{DType, Phase, Role, Tape, TensorId};
 use std::collections::HashSet;
@@ -105,7 +105,7 @@ impl Liveness {
                 death: i,
                 home: Home::Image(image),
             }));
-            for tensor in node.outputs.iter().map(|&output| owner(tape, output)) {
+            for tensor in node.outputs.iter().map(|&output| tape.owner(output)) {
                 if !pooled(tape, tensor) || !born.insert(tensor) {
                     continue;
                 }

@@ -91,7 +91,7 @@ impl MemoryPlan {
     fn new(tape: &Tape, device: &Traits, pool: &mut Pool) -> (Self, Vec<Recipe>) {
         let recipes: Vec<Recipe> =
             tape.nodes().iter().map(|node| node.op.recipe(&shapes(tape, node), device)).collect();
-        let images = ImagePlan::new(tape, &recipes, pool);
+        let images = ImagePlan::new(tape, &recipes, &mut pool.images, &mut pool.fixed);
         let scratch = recipes.iter().map(|recipe| vec![0; recipe.scratch.len()]).collect();
         let mut plan = Self { homes: HashMap::new(), scratch, images };
         // The largest first, each into the smallest buffer that is free all the while: so a large buffer serves small
@@ -128,7 +128,7 @@ fn stays(tape: &Tape, recipes: &[Recipe]) -> Vec<Stay> {
     let mut known = HashSet::new();
     let mut stays = Vec::new();
     for (i, node) in tape.nodes().iter().enumerate() {
-        for tensor in node.outputs.iter().map(|&output| owner(tape, output)) {
+        for tensor in node.outputs.iter().map(|&output| tape.owner(output)) {
             if pooled(tape, tensor) && known.insert(tensor) {
                 let bytes = bytes_of(tape, tensor);
                 stays.push(Stay { who: Who::Tensor(tensor), bytes, from: i, to: last[&tensor] });
@@ -142,11 +142,6 @@ fn stays(tape: &Tape, recipes: &[Recipe]) -> Vec<Stay> {
     stays
 }
 
-/// The tensor whose memory a slice shares; itself for others.
-pub(super) fn owner(tape: &Tape, tensor: TensorId) -> TensorId {
-    tape.info(tensor).parent.map_or(tensor, |(parent, _)| parent)
-}
-
 /// Whether a tensor lives only within a replay.
 pub(super) fn pooled(tape: &Tape, tensor: TensorId) -> bool {
     matches!(tape.info(tensor).role, Role::Activation | Role::Gradient)
@@ -157,7 +152,7 @@ pub(super) fn last_uses(tape: &Tape) -> HashMap<TensorId, usize> {
     let mut last = HashMap::new();
     for (i, node) in tape.nodes().iter().enumerate() {
         for &tensor in node.inputs.iter().chain(&node.outputs) {
-            last.insert(owner(tape, tensor), i);
+            last.insert(tape.owner(tensor), i);
         }
     }
     last

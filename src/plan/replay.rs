@@ -1,7 +1,7 @@
 //! Building a plan and recording it into command encoders.
 
 use super::limits::check_limits;
-use super::memory::{MemoryPlan, Pool, bytes_of, owner, padded_bytes, pooled};
+use super::memory::{MemoryPlan, Pool, bytes_of, padded_bytes, pooled};
 use super::store::{Span, Store, usage};
 use crate::fault::Result;
 use crate::gpu::{Gpu, Pipeline, Stage, Work, counted_seconds};
@@ -288,7 +288,7 @@ impl Plan {
 
     fn span(&self, tape: &Tape, store: &Store, tensor: TensorId) -> Span {
         let info = tape.info(tensor);
-        let home = owner(tape, tensor);
+        let home = tape.owner(tensor);
         let offset = info.parent.map_or(0, |(_, elements)| (elements * info.dtype.bytes()) as u64);
         let bytes = bytes_of(tape, tensor);
         if pooled(tape, home) {

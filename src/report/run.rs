@@ -64,6 +64,11 @@ struct KindOf {
 }
 
 impl RunData {
+    /// The reference M of the first run whose configuration names one, else the default.
+    pub fn reference_of(runs: &[Self]) -> Reference {
+        runs.iter().find_map(|run| run.reference).unwrap_or_default()
+    }
+
     /// Reads `metrics.jsonl`, and `config.toml` and `env.json` where they exist.
     ///
     /// A last line without its line end was cut by a crash and is left out. Records of unknown kinds are

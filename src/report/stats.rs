@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use super::run::RunData;
 use crate::fault::{Fault, Kind, Result};
 use crate::observe::entropy::causal_ceiling;
 
@@ -31,11 +30,6 @@ impl fmt::Display for Reference {
 }
 
 impl Reference {
-    /// The reference of the first run whose configuration names one, else the default.
-    pub fn of(runs: &[RunData]) -> Self {
-        runs.iter().find_map(|run| run.reference).unwrap_or_default()
-    }
-
     /// M in nats for one run: `observed` is the largest entropy over all runs compared, `n_positions` the
     /// context length T of this run.
     ///

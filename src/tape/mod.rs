@@ -98,6 +98,11 @@ impl Tape {
         &self.tensors
     }
 
+    /// The tensor whose memory a slice shares; itself for others.
+    pub fn owner(&self, tensor: TensorId) -> TensorId {
+        self.info(tensor).parent.map_or(tensor, |(parent, _)| parent)
+    }
+
     /// What is known of one tensor.
     pub fn info(&self, tensor: TensorId) -> &TensorInfo {
         &self.tensors[tensor.index()]

@@ -3,7 +3,7 @@
 //! boundaries instead of flags for each tensor.
 
 use super::checkpoint::{NamedTensor, Spec, TensorSource};
-use super::trace::first_broken;
+use super::finite::first_broken;
 use crate::fault::{Fault, Kind, Result};
 use crate::gpu::Gpu;
 use crate::model::Parameter;

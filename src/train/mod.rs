@@ -4,6 +4,7 @@ pub mod arena;
 pub mod checkpoint;
 pub mod engine;
 pub mod evaluate;
+mod finite;
 pub mod kernels;
 pub(crate) mod loader;
 pub mod memory;

@@ -4,6 +4,7 @@ use super::checkpoint::{self, Checkpoint};
 use super::run_folder::RunFolder;
 use crate::config::Config;
 use crate::fault::Result;
+use crate::files::{is_unfinished, names_in};
 use std::path::Path;
 
 /// How far a run has come.
@@ -34,8 +35,12 @@ impl Past {
 /// Those of [`RunFolder::open`] and of deleting files.
 pub fn settle(path: &Path, config: &Config) -> Result<()> {
     let keep = config.train.keep_checkpoints;
-    if checkpoint::is_settled(&RunFolder::read(path)?, keep)? {
+    let checkpoints = RunFolder::read(path)?.checkpoints();
+    let unfinished = names_in(path)?.iter().any(|name| is_unfinished(name));
+    if !unfinished && checkpoint::is_settled(&checkpoints, keep)? {
         return Ok(());
     }
-    checkpoint::prune(&RunFolder::open(path)?, config.train.steps, keep)
+    // The lock, and what opening a run clears away.
+    let _run = RunFolder::open(path)?;
+    checkpoint::prune(&checkpoints, config.train.steps, keep)
 }

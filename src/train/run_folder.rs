@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::fault::{Fault, Kind, Result};
 use crate::files::leftovers::{Leftover, halt_if_leaving};
-use crate::files::{self, UNFINISHED};
+use crate::files::{self, is_unfinished, names_in, remove};
 use crate::shell;
 
 const CONFIG: &str = "config.toml";
@@ -76,7 +76,7 @@ impl RunFolder {
         }
         let checkpoints = run.checkpoints();
         fs::create_dir_all(&checkpoints).map_err(|e| Fault::io("make the folder", &checkpoints, &e))?;
-        super::checkpoint::tidy(&run)?;
+        super::checkpoint::tidy(&checkpoints)?;
         Ok(run)
     }
 
@@ -203,28 +203,6 @@ impl RunFolder {
         }
         files::write_atomic(&self.tokenizer(), json)
     }
-}
-
-/// Names in `folder`, sorted; in those that are not UTF-8, which are never ours, the foreign bytes replaced.
-pub(super) fn names_in(folder: &Path) -> Result<Vec<String>> {
-    let failed = |e: io::Error| Fault::io("list the folder", folder, &e);
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
-    }
-    names.sort();
-    Ok(names)
-}
-
-/// Whether a name is that of a file or folder whose writer did not come to its end.
-pub(super) fn is_unfinished(name: &str) -> bool {
-    name.starts_with('.') && name.ends_with(UNFINISHED)
-}
-
-/// Deletes a file or a folder with all that is in it.
-pub(super) fn remove(path: &Path) -> Result<()> {
-    let done = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    done.map_err(|e| Fault::io("delete what an earlier run left", path, &e))
 }
 
 fn refuse_content(path: &Path) -> Result<()> {

@@ -2,6 +2,7 @@
 //! data, and every result is looked at as soon as it exists. Costs nothing until it is needed.
 
 use super::engine::Engine;
+use super::finite::first_broken;
 use crate::data::Batch;
 use crate::fault::Result;
 use crate::observe::record::Nonfinite;
@@ -73,10 +74,4 @@ fn broken_parameter(engine: &Engine, step: u64) -> Result<Option<Nonfinite>> {
         }
     }
     Ok(None)
-}
-
-/// The first element that is not finite, and its value.
-pub(super) fn first_broken(values: &[f32]) -> Option<(u64, f64)> {
-    let index = values.iter().position(|value| !value.is_finite())?;
-    Some((index as u64, f64::from(values[index])))
 }

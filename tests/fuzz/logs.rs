@@ -6,7 +6,7 @@ use normfree::report::comparison::Comparison;
 use normfree::report::export::write_parquet;
 use normfree::report::figures::Options;
 use normfree::report::page::page;
-use normfree::report::stats::Reference;
+use normfree::report::run::RunData;
 use normfree::report::write_comparison;
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ const CONFIG: &str = "[model]\nn_layer = 2\nn_head = 2\nnorm = \"none\"\nactivat
 /// Draws them as `plot` and `report` do.
 fn drawn(path: &Path, out: &Path) -> Result<Comparison, Fault> {
     let comparison = Comparison::load(&[path])?;
-    let options = Options { reference: Reference::of(&comparison.runs), ..Options::default() };
+    let options = Options { reference: RunData::reference_of(&comparison.runs), ..Options::default() };
     write_comparison(&comparison, out, &options)?;
     page(&comparison, &options)?;
     Ok(comparison)

@@ -15,7 +15,6 @@ use crate::report::figures::Options;
 use crate::report::outcome::outcomes;
 use crate::report::page::write_page;
 use crate::report::run::{RunData, paper_name};
-use crate::report::stats::Reference;
 use crate::report::write_comparison;
 use crate::shell;
 use crate::train::past::Past;
@@ -86,7 +85,7 @@ pub(super) fn run(arguments: Arguments, global: &Global) -> Result<()> {
     let runs = train(&configs, &out, (global, arguments.display))?;
 
     let comparison = Comparison { title: "The demo's four models".to_owned(), ..Comparison::new(runs, None) };
-    let options = Options { reference: Reference::of(&comparison.runs), ..Options::default() };
+    let options = Options { reference: RunData::reference_of(&comparison.runs), ..Options::default() };
     let files = write_comparison(&comparison, &out, &options)?;
     let found = findings(&comparison.runs, options.reference)?;
     let path = out.join("findings.txt");

@@ -7,14 +7,14 @@ mod colours;
 mod screen;
 mod view;
 
-use super::{duration, thousands};
+use super::terminal::{self, is_up};
 use crate::config::Config;
+use crate::numbers::{duration, thousands};
 use crate::observe::entropy::causal_ceiling;
 use crate::observe::record::nth;
 use crate::train::trainer::Event;
 use board::Board;
 use screen::Screen;
-pub(super) use screen::{is_up, lower, say};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -137,7 +137,7 @@ impl TrainProgress {
     /// One line for a person.
     pub fn say(&self, text: &str) {
         if !self.quiet {
-            screen::say(text);
+            terminal::say(text);
         }
     }
 

@@ -13,9 +13,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::super::run_folder::{RunFolder, is_unfinished, names_in, remove};
+use super::state::is_finite;
 use crate::fault::{Fault, Result};
-use crate::files::{self, UNFINISHED};
+use crate::files::{self, UNFINISHED, is_unfinished, names_in, remove};
 
 const REPLACED: &str = ".replaced";
 const REMOVING: &str = ".removing";
@@ -30,31 +30,30 @@ pub(super) fn step_of(path: &Path) -> Option<u64> {
     (path.file_name()?.to_str()? == folder_name(step)).then_some(step)
 }
 
-/// The checkpoints of `run`, oldest first, whole or not.
-pub(super) fn list(run: &RunFolder) -> Result<Vec<(u64, PathBuf)>> {
-    let folder = run.checkpoints();
+/// The checkpoints in `folder`, oldest first, whole or not; none where there is no such folder.
+pub(super) fn list(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
     if !folder.exists() {
         return Ok(Vec::new());
     }
-    let paths = names_in(&folder)?.into_iter().map(|name| folder.join(name));
+    let paths = names_in(folder)?.into_iter().map(|name| folder.join(name));
     let mut found: Vec<_> = paths.filter_map(|path| Some((step_of(&path)?, path))).collect();
     found.sort();
     Ok(found)
 }
 
 /// Makes the empty folder in which the checkpoint of `step` is written.
-pub(super) fn begin(run: &RunFolder, step: u64) -> Result<PathBuf> {
-    let path = hidden(run, step, UNFINISHED);
+pub(super) fn begin(folder: &Path, step: u64) -> Result<PathBuf> {
+    let path = hidden(folder, step, UNFINISHED);
     remove_if_there(&path)?;
     fs::create_dir_all(&path).map_err(|e| Fault::io("write the checkpoint", &path, &e))?;
     Ok(path)
 }
 
 /// Gives the written folder its name. A checkpoint of the same step is replaced.
-pub(super) fn commit(run: &RunFolder, step: u64, unfinished: &Path) -> Result<PathBuf> {
-    let path = run.checkpoints().join(folder_name(step));
+pub(super) fn commit(folder: &Path, step: u64, unfinished: &Path) -> Result<PathBuf> {
+    let path = folder.join(folder_name(step));
     let failed = |e: io::Error| Fault::io("write the checkpoint", &path, &e);
-    let replaced = hidden(run, step, REPLACED);
+    let replaced = hidden(folder, step, REPLACED);
     if path.exists() {
         remove_if_there(&replaced)?;
         fs::rename(&path, &replaced).map_err(failed)?;
@@ -63,18 +62,18 @@ pub(super) fn commit(run: &RunFolder, step: u64, unfinished: &Path) -> Result<Pa
         let _ = fs::rename(&replaced, &path);
         return Err(failed(e));
     }
-    files::sync_folder(&run.checkpoints()).map_err(failed)?;
+    files::sync_folder(folder).map_err(failed)?;
     remove_if_there(&replaced)?;
     Ok(path)
 }
 
 /// Deletes the [surplus](surplus) checkpoints up to `step`, the one just written. Later ones are left alone: they are
 /// there where the run went back to an older one, and are replaced in their turn.
-pub(in crate::train) fn prune(run: &RunFolder, step: u64, keep: usize) -> Result<()> {
-    let mut old = list(run)?;
+pub(in crate::train) fn prune(folder: &Path, step: u64, keep: usize) -> Result<()> {
+    let mut old = list(folder)?;
     old.retain(|(of, _)| *of <= step);
     for (of, path) in surplus(&old, keep) {
-        let removing = hidden(run, *of, REMOVING);
+        let removing = hidden(folder, *of, REMOVING);
         remove_if_there(&removing)?;
         fs::rename(path, &removing).map_err(|e| Fault::io("delete the old checkpoint", path, &e))?;
         remove(&removing)?;
@@ -85,7 +84,7 @@ pub(in crate::train) fn prune(run: &RunFolder, step: u64, keep: usize) -> Result
 /// Of checkpoints, oldest first, all but the newest `keep` and, where none of those is finite, the newest finite one.
 fn surplus(all: &[(u64, PathBuf)], keep: usize) -> impl Iterator<Item = &(u64, PathBuf)> {
     let (old, newest) = all.split_at(all.len().saturating_sub(keep.max(1)));
-    let finite = |(_, path): &&(u64, PathBuf)| super::is_finite(path);
+    let finite = |(_, path): &&(u64, PathBuf)| is_finite(path);
     let spared = if old.is_empty() || newest.iter().rev().any(|one| finite(&one)) {
         None
     } else {
@@ -94,15 +93,14 @@ fn surplus(all: &[(u64, PathBuf)], keep: usize) -> impl Iterator<Item = &(u64, P
     old.iter().filter(move |one| Some(*one) != spared)
 }
 
-/// Step and folder of the newest checkpoint of `run` whose numbers are all finite.
-pub(in crate::train) fn newest_finite(run: &RunFolder) -> Result<Option<(u64, PathBuf)>> {
-    Ok(list(run)?.into_iter().rfind(|(_, path)| super::is_finite(path)))
+/// Step and folder of the newest checkpoint in `folder` whose numbers are all finite.
+pub(in crate::train) fn newest_finite(folder: &Path) -> Result<Option<(u64, PathBuf)>> {
+    Ok(list(folder)?.into_iter().rfind(|(_, path)| is_finite(path)))
 }
 
-/// Clears away what a killed process left among the checkpoints of `run`, which must be locked.
-pub(in crate::train) fn tidy(run: &RunFolder) -> Result<()> {
-    let folder = run.checkpoints();
-    for name in names_in(&folder)? {
+/// Clears away what a killed process left among the checkpoints in `folder`, whose run must be locked.
+pub(in crate::train) fn tidy(folder: &Path) -> Result<()> {
+    for name in names_in(folder)? {
         let path = folder.join(&name);
         let replaced = name.strip_prefix('.').and_then(|name| name.strip_suffix(REPLACED));
         if let Some(step) = replaced
@@ -120,16 +118,14 @@ pub(in crate::train) fn tidy(run: &RunFolder) -> Result<()> {
     Ok(())
 }
 
-/// Whether nothing is left in `run` of a process that was killed, and no checkpoint is there that [`prune`] would delete.
-pub(in crate::train) fn is_settled(run: &RunFolder, keep: usize) -> Result<bool> {
-    let unfinished = names_in(run.path())?.iter().any(|name| is_unfinished(name));
-    let hidden = run.checkpoints().exists()
-        && names_in(&run.checkpoints())?.iter().any(|name| name.starts_with(".step-"));
-    Ok(!unfinished && !hidden && surplus(&list(run)?, keep).next().is_none())
+/// Whether nothing is left in `folder` of a process that was killed, and no checkpoint is there that [`prune`] would delete.
+pub(in crate::train) fn is_settled(folder: &Path, keep: usize) -> Result<bool> {
+    let hidden = folder.exists() && names_in(folder)?.iter().any(|name| name.starts_with(".step-"));
+    Ok(!hidden && surplus(&list(folder)?, keep).next().is_none())
 }
 
-fn hidden(run: &RunFolder, step: u64, suffix: &str) -> PathBuf {
-    run.checkpoints().join(format!(".{}{suffix}", folder_name(step)))
+fn hidden(folder: &Path, step: u64, suffix: &str) -> PathBuf {
+    folder.join(format!(".{}{suffix}", folder_name(step)))
 }
 
 fn remove_if_there(path: &Path) -> Result<()> {

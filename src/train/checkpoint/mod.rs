@@ -31,21 +31,17 @@ use tensors::Watched;
 
 pub(super) use keep::{is_settled, newest_finite, prune, tidy};
 pub use layout::{Entry, Form, ModelTensors};
-pub use state::TrainerState;
-use state::{Seal, Sealing, StateFile, Unread};
+pub use state::{FORMAT_VERSION, TrainerState};
+use state::{STATE, Seal, Sealing, StateFile, Unread};
 pub use tensors::{NamedTensor, Spec, TensorSource};
+use weights::MODEL;
 pub use weights::{WeightFile, export, import};
-
-/// The version of the layout above, in `trainer_state.json`.
-pub const FORMAT_VERSION: u32 = 3;
 
 /// How often a newer checkpoint is looked for where the one that was chosen is gone. A run that trains on writes one in
 /// more time than it takes to look.
 const PRUNED: usize = 100;
 
-const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
-const STATE: &str = "trainer_state.json";
 
 /// What a checkpoint is written from.
 pub struct Snapshot<'a> {
@@ -92,15 +88,15 @@ impl Checkpoint {
     /// and the errors of the sources. The older checkpoints then are as they were.
     pub fn write(run: &RunFolder, snapshot: Snapshot, keep: usize) -> Result<PathBuf> {
         assert!(run.is_locked(), "checkpoints are written into locked run folders alone");
-        let step = snapshot.state.step;
-        let unfinished = keep::begin(run, step)?;
+        let (step, folder) = (snapshot.state.step, run.checkpoints());
+        let unfinished = keep::begin(&folder, step)?;
         if let Err(fault) = write_files(&unfinished, snapshot) {
             // The first fault is the one to tell of; what is left behind the next open clears away.
             let _ = fs::remove_dir_all(&unfinished);
             return Err(fault);
         }
-        let path = keep::commit(run, step, &unfinished)?;
-        keep::prune(run, step, keep)?;
+        let path = keep::commit(&folder, step, &unfinished)?;
+        keep::prune(&folder, step, keep)?;
         Ok(path)
     }
 
@@ -119,10 +115,11 @@ impl Checkpoint {
     /// version; [`Kind::Io`] where they cannot be read.
     pub fn latest(run: &RunFolder) -> Result<Option<Latest>> {
         let mut passed_over = Vec::new();
-        let mut left = keep::list(run)?;
+        let folder = run.checkpoints();
+        let mut left = keep::list(&folder)?;
         if left.is_empty() {
             // A listing may miss the new one that just came and the old one that just went.
-            left = keep::list(run)?;
+            left = keep::list(&folder)?;
         }
         let mut again = 0;
         while let Some((_, path)) = left.pop() {
@@ -132,7 +129,7 @@ impl Checkpoint {
                 Err(_) if again < PRUNED && !path.exists() => {
                     again += 1;
                     passed_over.clear();
-                    left = keep::list(run)?;
+                    left = keep::list(&folder)?;
                 }
                 Err(Flaw::Damaged(fault)) => passed_over.push(fault),
                 Err(Flaw::Other(fault)) => return Err(fault),
@@ -143,7 +140,7 @@ impl Checkpoint {
         }
         let all: Vec<String> = passed_over.iter().map(|fault| format!("\n  {fault}")).collect();
         Err(Fault::new(Kind::Checkpoint, "no checkpoint of the run is whole")
-            .at(run.checkpoints().display())
+            .at(folder.display())
             .found(format!("{} damaged:{}", all.len(), all.concat())))
     }
 
@@ -261,12 +258,6 @@ impl Checkpoint {
         }
         Ok(Self { path: path.to_owned(), state })
     }
-}
-
-/// Whether the checkpoint in the folder `path` says that its numbers are all finite. Its files are not looked at.
-fn is_finite(path: &Path) -> bool {
-    let read = || -> Option<StateFile> { serde_json::from_slice(&fs::read(path.join(STATE)).ok()?).ok() };
-    read().is_some_and(|file| file.finite.unwrap_or(!file.state.recording))
 }
 
 /// Why a checkpoint will not do.

@@ -1,6 +1,6 @@
 //! `trainer_state.json`: where a trainer stands, and what all files of a checkpoint must be for it to be whole.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
@@ -8,11 +8,16 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::super::engine::LossScale;
-use super::{FORMAT_VERSION, STATE};
-use crate::data::{DataSeal, sha256};
+use crate::data::DataSeal;
 use crate::fault::{Fault, Kind};
-use crate::files::hex;
+use crate::files::{hex, sha256};
 use crate::ops::Choices;
+
+/// The file in a checkpoint's folder.
+pub(super) const STATE: &str = "trainer_state.json";
+
+/// The version of a checkpoint's layout, in its `trainer_state.json`.
+pub const FORMAT_VERSION: u32 = 3;
 
 /// The version before the state had a seal of its own: its numbers can only be checked against each other.
 const UNSEALED: u32 = 2;
@@ -211,4 +216,10 @@ impl Write for Sealing<'_> {
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
+}
+
+/// Whether the checkpoint in the folder `path` says that its numbers are all finite. Its files are not looked at.
+pub(super) fn is_finite(path: &Path) -> bool {
+    let read = || -> Option<StateFile> { serde_json::from_slice(&fs::read(path.join(STATE)).ok()?).ok() };
+    read().is_some_and(|file| file.finite.unwrap_or(!file.state.recording))
 }

@@ -9,13 +9,16 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use super::super::trace::first_broken;
+use super::super::finite::first_broken;
 use super::fit::{Parameter, fit};
 use super::layout::{Entry, Form, ModelTensors};
 use super::tensor_file::TensorFile;
 use super::tensors::{NamedTensor, Spec, TensorSource, write_header, write_values};
 use crate::fault::{Fault, Kind, Result};
 use crate::files;
+
+/// The file of the parameters in a checkpoint's folder, and in those of Hugging Face's models.
+pub(super) const MODEL: &str = "model.safetensors";
 
 /// Writes the parameters of `source` to the weight file `path`, replacing it whole.
 ///
@@ -118,7 +121,7 @@ impl WeightFile {
     /// # Errors
     /// As [`import`]; [`Kind::NonFinite`] where a number is not finite.
     pub fn open_to_start(path: &Path, layout: &ModelTensors) -> Result<Self> {
-        let within = path.join(super::MODEL);
+        let within = path.join(MODEL);
         let path = if within.is_file() { &within } else { path };
         let mut file = TensorFile::open(path)?;
         let parameters = fit(&mut file, layout, true)?;

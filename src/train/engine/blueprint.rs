@@ -1,6 +1,5 @@
 //! What a run needs of a device, as plain data: tapes, arenas, bytes.
 
-use super::{EVALUATION_BYTES, HYPER, POLICY, RING, VERDICT};
 use crate::config::{Config, Optimizer, Precision};
 use crate::model::{Parameter, Pass, Recorded, names, record};
 use crate::ops::Traits;
@@ -12,7 +11,21 @@ use crate::tape::{DType, Role, Tape, TensorId, TensorInfo};
 use crate::train::arena::Arenas;
 use std::collections::BTreeSet;
 
-/// What a run needs of a device; [`Engine::new`] allocates it, `train --dry-run` adds it up.
+/// Steps whose results may be under way while the next one is recorded.
+pub(super) const RING: usize = 3;
+
+/// Of the loss of one batch that is evaluated.
+pub(super) const EVALUATION_BYTES: u64 = 4;
+
+pub(super) const POLICY: &str = "policy";
+pub(super) const HYPER: &str = "hyper";
+pub(super) const VERDICT: &str = "verdict";
+/// Everything the host reads back after each step, in one stretch.
+pub(super) const OBSERVATIONS: &str = "observations";
+/// What it reads back beside that after steps whose layers are looked at.
+pub(super) const LAYERS: &str = "layers";
+
+/// What a run needs of a device; [`Engine::new`](super::Engine::new) allocates it, `train --dry-run` adds it up.
 pub struct Blueprint {
     pub micro: Recorded,
     pub update: Tape,

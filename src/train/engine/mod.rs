@@ -16,25 +16,11 @@ use crate::model::names;
 use crate::ops::adamw;
 use crate::plan::{Plan, Store};
 use crate::tape::{DType, Role, Tape, TensorInfo};
-use blueprint::parts;
-use reading::read_back;
+use blueprint::{EVALUATION_BYTES, HYPER, LAYERS, OBSERVATIONS, POLICY, RING, VERDICT, parts};
+use reading::{Places, read_back};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::VecDeque;
-
-/// Steps whose results may be under way while the next one is recorded.
-const RING: usize = 3;
-
-/// Of the loss of one batch that is evaluated.
-const EVALUATION_BYTES: u64 = 4;
-
-const POLICY: &str = "policy";
-const HYPER: &str = "hyper";
-const VERDICT: &str = "verdict";
-/// Everything the host reads back after each step, in one stretch.
-const OBSERVATIONS: &str = "observations";
-/// What it reads back beside that after steps whose layers are looked at.
-const LAYERS: &str = "layers";
 
 /// The loss scale of mixed precision between two steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -202,7 +188,8 @@ impl Engine {
         let Some(reading) = self.ring.take_oldest(&self.gpu, wait)? else { return Ok(None) };
         let targets = self.targets.pop_front().expect("every step under way has its count");
         let values: Vec<f32> = bytemuck::pod_collect_to_vec(&reading.bytes);
-        Ok(Some(self.read_step(reading.tag, targets, &values)))
+        let places = Places { store: &self.store, blueprint: &self.blueprint };
+        Ok(Some(places.read_step(reading.tag, targets, &values)))
     }
 
     /// Seconds that looking at the layers takes once; `None` where it is not done, or the device has no clock.

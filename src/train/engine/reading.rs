@@ -1,8 +1,9 @@
 //! What a step brings back, and where it lies in what was read.
 
-use super::{Blueprint, Engine, LAYERS, OBSERVATIONS, VERDICT};
+use super::blueprint::{Blueprint, LAYERS, OBSERVATIONS, VERDICT};
 use crate::model::names;
 use crate::ops::magnitudes::{WITH_MEDIAN, WITHOUT_MEDIAN};
+use crate::plan::Store;
 use crate::tape::Watched;
 use std::collections::BTreeMap;
 
@@ -48,7 +49,15 @@ pub struct LayerReading {
     pub residual: Vec<(f32, f32)>,
 }
 
-impl Engine {
+/// Where in memory the numbers lie that a step brings back.
+pub(super) struct Places<'a> {
+    pub store: &'a Store,
+    pub blueprint: &'a Blueprint,
+}
+
+impl Places<'_> {
+    /// What step `step` brought back, of whose targets `targets` count; `values` are the bytes read, in the order of
+    /// [`read_back`].
     pub(super) fn read_step(&self, step: u64, targets: u64, values: &[f32]) -> StepReading {
         let base = self.store.span(OBSERVATIONS);
         let at = |name: &str| (self.store.span(name).offset - base.offset) as usize / 4;

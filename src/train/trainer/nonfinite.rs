@@ -76,7 +76,7 @@ impl Trainer {
 
     /// What is left to go back to when a run begins to record broken numbers.
     fn kept_for_later(&self) -> Result<String> {
-        Ok(match newest_finite(&self.run)? {
+        Ok(match newest_finite(&self.run.checkpoints())? {
             Some((step, _)) => format!(
                 "from here on weights may not be finite; the checkpoint of step {step} is the last before that, and is \
                  kept"
@@ -122,7 +122,7 @@ impl Trainer {
                 latest.checkpoint.weights().display()
             ),
             Ok(Some(_)) => {
-                let from = match newest_finite(&self.run) {
+                let from = match newest_finite(&self.run.checkpoints()) {
                     Ok(Some((step, path))) => format!(
                         ", and train.init_from = \"{}\" (step {step}, the last checkpoint with finite numbers)",
                         path.display()

@@ -1,0 +1,106 @@
+//! The options that every subcommand takes, and what follows from them: the device that is opened, and notes.
+
+use super::terminal;
+use super::waiting::Waiting;
+use crate::cache::attempts::Tried;
+use crate::fault::Result;
+use crate::gpu::{Backend, Gpu, OpenOptions, this_program};
+use crate::shell;
+use crate::visible;
+use clap::ValueEnum;
+use clap::builder::NonEmptyStringValueParser;
+use std::fmt::Display;
+use std::path::Path;
+
+/// What every subcommand takes.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Global {
+    /// The adapter to use: its index, or a part of its name, as `normfree devices` lists them [default: the best]
+    #[arg(long, global = true, value_name = "INDEX|NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub device: Option<String>,
+    /// The only API to look for adapters through [default: WGPU_BACKEND, else all that the system has]
+    #[arg(long, global = true, value_enum)]
+    pub backend: Option<Backend>,
+    /// Leave matrix units alone, and ask no driver to open them; NORMFREE_NO_MATRIX_UNITS=1 does the same
+    #[arg(long, global = true)]
+    pub no_matrix_units: bool,
+    /// No progress and no notes, only results and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// What is said where only a software adapter is there.
+pub(super) const SOFTWARE_NOTE: &str =
+    "there is no GPU with a driver here; computing on the CPU through a software adapter";
+
+impl Global {
+    /// How the options say that a device is opened.
+    pub fn open_options(&self) -> OpenOptions {
+        let Self { device, backend, no_matrix_units, .. } = self.clone();
+        OpenOptions { device, backend, no_matrix_units, prober: this_program(), ..OpenOptions::default() }
+    }
+
+    /// Opens the device a command computes on; says so where it is a software one that nobody asked for.
+    pub fn open(&self) -> Result<Gpu> {
+        let gpu = Gpu::open(&self.open_options())?;
+        let description = gpu.description();
+        for remark in gpu.remarks() {
+            self.note(format!("{}: {remark}", description.name));
+        }
+        if description.software() && self.device.is_none() {
+            self.note(format!("{}: {}", SOFTWARE_NOTE, description.name));
+        }
+        Ok(gpu)
+    }
+
+    /// Opens it as [`Self::open`] does, and says what takes long there from then on, until the other is dropped.
+    pub fn open_for(&self, what: &str) -> Result<(Gpu, Waiting)> {
+        let gpu = self.open()?;
+        let waiting = Waiting::begin(what, self.quiet);
+        gpu.listen(Some(waiting.text().of_device()));
+        Ok((gpu, waiting))
+    }
+
+    /// The options that say which device is opened, for another process.
+    pub fn options(&self) -> Vec<String> {
+        let mut options = Vec::new();
+        let mut add = |option: &str, value: &str| options.extend([format!("--{option}"), value.to_owned()]);
+        if let Some(name) = &self.device {
+            add("device", name);
+        }
+        if let Some(backend) = self.backend.and_then(|backend| backend.to_possible_value()) {
+            add("backend", backend.get_name());
+        }
+        if self.no_matrix_units {
+            options.push("--no-matrix-units".to_owned());
+        }
+        options
+    }
+
+    /// The options as they are typed on another command line.
+    pub fn typed(&self) -> String {
+        let mut options = self.options();
+        if self.quiet {
+            options.push("--quiet".to_owned());
+        }
+        options.iter().map(|option| format!(" {}", shell::quoted(option.as_ref()))).collect()
+    }
+
+    /// Says which ways of kernels were passed over, and what to delete to have them tried again.
+    pub fn note_passed_over(&self, ways: &[Tried], again: Option<&Path>) {
+        let again = again.map(|file| format!("; delete {} to have it tried again", file.display()));
+        for Tried { what, how } in ways {
+            self.note(format!(
+                "an earlier start ended as this driver was given `{what}` computed with {how}, which is passed over{}",
+                again.as_deref().unwrap_or_default()
+            ));
+        }
+    }
+
+    /// One line on standard error, unless quiet.
+    pub fn note(&self, text: impl Display) {
+        if !self.quiet {
+            terminal::say(&format!("note: {}", visible::line(&text.to_string())));
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The options that say which kernels a command computes with, and the search that they ask for.
+
+use super::global::Global;
+use super::stop;
+use super::waiting::Waiting;
+use crate::cache;
+use crate::config::Config;
+use crate::fault::Result;
+use crate::gpu::Gpu;
+use crate::numbers::duration;
+use crate::ops::Choices;
+use crate::plan::Searched;
+use crate::train::kernels::{self, Prepared};
+use std::time::Instant;
+
+/// Which kernels a command computes with.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct Kernels {
+    /// Take the kernels favoured without measurement; neither search nor use what was found before
+    #[arg(long, conflicts_with = "retune")]
+    pub no_tune: bool,
+    /// Search the fastest kernels anew, also where that takes longer than the run could win by it, and
+    /// also among those that round otherwise: results may then differ in their last bits
+    #[arg(long)]
+    pub retune: bool,
+}
+
+impl Kernels {
+    /// Makes the device take the fastest kernels known or found, and tells of a search.
+    pub fn prepare(&self, gpu: &mut Gpu, config: &Config, global: &Global) -> Result<()> {
+        if self.no_tune {
+            // The device may have served another run.
+            gpu.set_choices(Choices::default());
+            return Ok(());
+        }
+        let start = Instant::now();
+        let waiting = Waiting::begin("timing kernels", global.quiet);
+        let mut progress = |searched| {
+            waiting.text().set(search_state(searched, start.elapsed().as_secs_f64()));
+        };
+        let Prepared { findings, passed_over, again } =
+            kernels::prepare(gpu, config, self.retune, &mut progress, |fault| stop::give_up(&fault))?;
+        drop(waiting);
+        global.note_passed_over(&passed_over, again.as_deref());
+        for finding in &findings {
+            for way in &finding.wrong {
+                global.note(format!(
+                    "this driver computes `{}` wrongly with {way}; it is left out",
+                    finding.key
+                ));
+            }
+        }
+        if !findings.is_empty() {
+            let faster = findings.iter().filter(|finding| finding.seconds < finding.unasked).count();
+            global.note(format!(
+                "timed the kernels of {} shapes in {}, {faster} of them now run faster{}",
+                findings.len(),
+                duration(start.elapsed().as_secs_f64()),
+                if cache::folder().is_some() && cache::failure().is_none() {
+                    "; kept for later runs"
+                } else {
+                    ""
+                },
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// How far a search of kernels is after so many seconds.
+fn search_state(Searched { key, keys, share }: Searched, seconds: f64) -> String {
+    // Less tells nothing of the rest.
+    let known = share > 0.02 && seconds > 1.0;
+    let left = known.then(|| format!(", about {} left", duration(seconds * (1.0 - share) / share)));
+    format!("timing kernels: shape {} of {keys}{}", key + 1, left.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_tells_what_is_left() {
+        let at = |key, share, seconds| search_state(Searched { key, keys: 40, share }, seconds);
+        assert_eq!(at(0, 0.001, 0.5), "timing kernels: shape 1 of 40");
+        assert_eq!(at(9, 0.25, 20.0), "timing kernels: shape 10 of 40, about 1 min 00 s left");
+    }
+}

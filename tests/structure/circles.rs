@@ -1,0 +1,353 @@
+//! No two files of a room know each other, directly or around a corner.
+//!
+//! What counts, by the text alone:
+//! - A file knows another where a `use` or a path in its code names something that the other defines: `crate::room::file::Item`,
+//!   `super::file::Item`, `super::Item` of what the parent's own file defines, `child::item` of a module it declares.
+//! - A name that a file only hands on (`pub use child::Item`) leads to the file that defines it: whoever asks for it knows
+//!   that file, and the file between knows it only where the name stands in its own code as well.
+//! - `mod child;` is a declaration and counts as nothing. So does a method of a type whose `impl` lies elsewhere:
+//!   nothing in the text says which file it comes from.
+//! - Comments, strings and `#[cfg(test)]` modules are left out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+type Module = Vec<String>;
+
+/// One file of `src`, as far as its circles ask.
+struct Source {
+    file: PathBuf,
+    code: String,
+    /// What `use` brings into its scope, by name, as absolute paths, and whether it is for others.
+    imports: BTreeMap<String, (Module, bool)>,
+}
+
+/// Rooms and ops in which there still are circles. The aim is none.
+const KNOWN: &[&str] = &["src/gpu", "src/model", "src/ops/attention", "src/ops/matmul", "src/tape"];
+
+#[test]
+fn no_files_know_each_other_in_a_circle() {
+    let sources = sources();
+    let edges = edges(&sources);
+    assert!(edges.values().map(BTreeSet::len).sum::<usize>() > 300, "the search finds nothing any more");
+    let file = |module: &Module| sources[module].file.display().to_string();
+    let is_known = |circle: &BTreeSet<Module>| {
+        KNOWN.iter().any(|known| circle.iter().all(|one| file(one).starts_with(known)))
+    };
+    let found: Vec<String> = circles(&edges)
+        .iter()
+        .filter(|circle| !is_known(circle))
+        .map(|circle| told(circle, &edges, &sources))
+        .collect();
+    assert!(found.is_empty(), "{} circles:\n{}", found.len(), found.join("\n"));
+}
+
+#[test]
+fn text_is_read_as_the_compiler_reads_it() {
+    let code = without_text(
+        "use a::b; // use c::d\nlet s = \"use e::f\"; let c = '\"'; let r = r#\"g::h\"#; fn i<'a>() {} /* j::k */ l::m",
+    );
+    for (word, there) in
+        [("a::b", true), ("c::d", false), ("e::f", false), ("g::h", false), ("j::k", false), ("l::m", true)]
+    {
+        assert_eq!(code.contains(word), there, "{word} in {code}");
+    }
+    let code = without_tests(
+        "fn a() {}\n#[cfg(test)]\nmod tests {\n    fn b() { {} }\n}\nfn c() {}\n#[cfg(test)]\nmod tests;\n",
+    );
+    assert!(code.contains("fn a") && code.contains("fn c") && !code.contains("fn b"), "{code}");
+    let mut paths = Vec::new();
+    leaves("super::{self, a::{B, C as D}, e}", &mut Vec::new(), &mut paths);
+    let texts: Vec<String> = paths.iter().map(|(path, name)| format!("{} {name}", path.join("::"))).collect();
+    assert_eq!(texts, ["super super", "super::a::B B", "super::a::C D", "super::e e"]);
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Every file of `src` by its module.
+fn sources() -> BTreeMap<Module, Source> {
+    let mut files = Vec::new();
+    let mut folders = vec![root().join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false if path.extension().is_some_and(|extension| extension == "rs") => files.push(path),
+                false => {}
+            }
+        }
+    }
+    let mut sources = BTreeMap::new();
+    for path in files {
+        let file = path.strip_prefix(root()).unwrap().to_path_buf();
+        let mut module: Module =
+            file.with_extension("").iter().skip(1).map(|part| part.to_str().unwrap().to_owned()).collect();
+        match module.last().map(String::as_str) {
+            Some("mod") => drop(module.pop()),
+            // The roots of the program and the library know every room.
+            Some("lib" | "main") if module.len() == 1 => continue,
+            _ => {}
+        }
+        let code = without_tests(&without_text(&fs::read_to_string(&path).unwrap()));
+        sources.insert(module, Source { file, code, imports: BTreeMap::new() });
+    }
+    let modules: BTreeSet<Module> = sources.keys().cloned().collect();
+    for (module, source) in &mut sources {
+        let (code, imports) = imports(&source.code, module, &modules);
+        (source.code, source.imports) = (code, imports);
+    }
+    sources
+}
+
+/// The text without comments and without what strings and characters hold.
+fn without_text(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let raw = rest.strip_prefix('r').map(|after| after.len() - after.trim_start_matches('#').len());
+        let skipped = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            rest.find("*/").map_or(rest.len(), |end| end + 2)
+        } else if let Some(hashes) = raw
+            && rest[1 + hashes..].starts_with('"')
+            && !out.ends_with(is_word)
+        {
+            let end = format!("\"{}", "#".repeat(hashes));
+            let body = 2 + hashes;
+            rest[body..].find(&end).map_or(rest.len(), |at| body + at + end.len())
+        } else if c == '"' {
+            let mut escaped = false;
+            let end = rest[1..].find(|c| {
+                let ends = c == '"' && !escaped;
+                escaped = c == '\\' && !escaped;
+                ends
+            });
+            end.map_or(rest.len(), |at| at + 2)
+        } else if c == '\'' {
+            // A character, unless it is a lifetime.
+            match rest[1..].chars().next() {
+                Some('\\') => rest[3..].find('\'').map_or(rest.len(), |at| at + 4),
+                Some(of) if rest[1 + of.len_utf8()..].starts_with('\'') => 2 + of.len_utf8(),
+                _ => 0,
+            }
+        } else {
+            0
+        };
+        if skipped == 0 {
+            out.push(c);
+            rest = &rest[c.len_utf8()..];
+        } else {
+            out.push(' ');
+            rest = &rest[skipped..];
+        }
+    }
+    out
+}
+
+/// The code without its `#[cfg(test)]` modules.
+fn without_tests(code: &str) -> String {
+    let mut out = String::new();
+    let mut rest = code;
+    while let Some(at) = rest.find("#[cfg(test)]").into_iter().chain(rest.find("#[cfg(all(test")).min() {
+        out.push_str(&rest[..at]);
+        let item = &rest[at..];
+        let (open, end) = (item.find('{'), item.find(';'));
+        let length = match (open, end) {
+            (Some(open), end) if end.is_none_or(|end| open < end) => {
+                let mut depth = 0;
+                let closes = item[open..].find(|c| {
+                    depth += i32::from(c == '{') - i32::from(c == '}');
+                    depth == 0
+                });
+                open + closes.expect("braces match") + 1
+            }
+            (_, end) => end.expect("an item ends") + 1,
+        };
+        rest = &item[length..];
+    }
+    out + rest
+}
+
+/// The paths of a `use`, each with the name that it brings.
+fn leaves(tree: &str, before: &mut Module, out: &mut Vec<(Module, String)>) {
+    let tree = tree.trim();
+    let length = before.len();
+    let (path, group) = match tree.split_once('{') {
+        Some((path, group)) => (path, group.strip_suffix('}')),
+        None => (tree, None),
+    };
+    let (path, name) = path.split_once(" as ").map_or((path, None), |(path, name)| (path, Some(name.trim())));
+    before.extend(
+        path.split("::").map(str::trim).filter(|part| !part.is_empty() && *part != "self").map(str::to_owned),
+    );
+    match group {
+        None if before.is_empty() => {}
+        None => out.push((before.clone(), name.unwrap_or(before.last().unwrap()).to_owned())),
+        Some(group) => {
+            let (mut depth, mut from) = (0, 0);
+            for (at, c) in group.char_indices().chain([(group.len(), ',')]) {
+                depth += i32::from(c == '{') - i32::from(c == '}');
+                if c == ',' && depth == 0 {
+                    if !group[from..at].trim().is_empty() {
+                        leaves(&group[from..at], before, out);
+                    }
+                    from = at + 1;
+                }
+            }
+        }
+    }
+    before.truncate(length);
+}
+
+/// A path as it stands in a module, from the root of the crate; `None` of another crate's.
+fn absolute(path: &[String], module: &Module, modules: &BTreeSet<Module>) -> Option<Module> {
+    let mut at = module.clone();
+    let mut rest = path;
+    match path.first()?.as_str() {
+        "crate" => {
+            at.clear();
+            rest = &rest[1..];
+        }
+        "self" => rest = &rest[1..],
+        "super" => {
+            while rest.first().is_some_and(|part| part == "super") {
+                at.pop();
+                rest = &rest[1..];
+            }
+        }
+        first => {
+            at.push(first.to_owned());
+            if !modules.contains(&at) {
+                return None;
+            }
+            at.pop();
+        }
+    }
+    at.extend(rest.iter().cloned());
+    Some(at)
+}
+
+type Imports = BTreeMap<String, (Module, bool)>;
+
+/// The code without its `use` lines, and what these bring.
+fn imports(code: &str, module: &Module, modules: &BTreeSet<Module>) -> (String, Imports) {
+    let (mut out, mut found) = (String::new(), BTreeMap::new());
+    let mut rest = code;
+    while let Some(at) = rest.find("use ") {
+        let end = rest[at..].find(';').map(|end| at + end);
+        let before = &rest[..at];
+        // Where a statement may begin.
+        let line = before.rsplit(['\n', ';', '{', '}']).next().unwrap().trim();
+        let starts = (line.is_empty() || line == "pub" || (line.starts_with("pub(") && line.ends_with(')')))
+            && !before.ends_with(is_word);
+        let Some(end) = end.filter(|_| starts) else {
+            out.push_str(&rest[..at + 4]);
+            rest = &rest[at + 4..];
+            continue;
+        };
+        out.push_str(before.strip_suffix(line).unwrap_or(before));
+        let mut paths = Vec::new();
+        leaves(&rest[at + 4..end], &mut Vec::new(), &mut paths);
+        for (path, name) in paths {
+            if let Some(path) = absolute(&path, module, modules) {
+                found.insert(name, (path, !line.is_empty()));
+            }
+        }
+        rest = &rest[end + 1..];
+    }
+    (out + rest, found)
+}
+
+/// The module whose file defines what an absolute path names, through files that hand it on; `None` where the path
+/// names a module itself.
+fn definer(path: &Module, sources: &BTreeMap<Module, Source>, steps: u32) -> Option<Module> {
+    let length = (1..=path.len()).rev().find(|&length| sources.contains_key(&path[..length].to_vec()))?;
+    let (module, inside) = path.split_at(length);
+    let module = module.to_vec();
+    let first = inside.first()?;
+    if let Some((handed, _)) = sources[&module].imports.get(first)
+        && steps > 0
+    {
+        let mut further = handed.clone();
+        further.extend(inside[1..].iter().cloned());
+        return definer(&further, sources, steps - 1);
+    }
+    Some(module)
+}
+
+/// Which files each file knows, within its room.
+fn edges(sources: &BTreeMap<Module, Source>) -> BTreeMap<Module, BTreeSet<Module>> {
+    let modules: BTreeSet<Module> = sources.keys().cloned().collect();
+    let mut edges = BTreeMap::new();
+    for (module, source) in sources {
+        let mut known = BTreeSet::new();
+        let mut know = |path: &Module| known.extend(definer(path, sources, 8));
+        let words: BTreeSet<&str> = source.code.split(|c| !is_word(c)).collect();
+        for (name, (path, for_others)) in &source.imports {
+            if !for_others || words.contains(name.as_str()) {
+                know(path);
+            }
+        }
+        for text in source.code.split(|c: char| !is_word(c) && c != ':') {
+            let path: Module = text.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect();
+            if path.len() < 2 || text.starts_with("::") {
+                continue;
+            }
+            if let Some((imported, _)) = source.imports.get(&path[0]) {
+                let mut further = imported.clone();
+                further.extend(path[1..].iter().cloned());
+                know(&further);
+            } else if let Some(path) = absolute(&path, module, &modules) {
+                know(&path);
+            }
+        }
+        known.retain(|other| other != module && other.first() == module.first());
+        edges.insert(module.clone(), known);
+    }
+    edges
+}
+
+/// Everything that can be reached from a module.
+fn reached(from: &Module, edges: &BTreeMap<Module, BTreeSet<Module>>) -> BTreeSet<Module> {
+    let (mut seen, mut left) = (BTreeSet::new(), vec![from.clone()]);
+    while let Some(module) = left.pop() {
+        left.extend(edges[&module].iter().filter(|next| seen.insert((*next).clone())).cloned());
+    }
+    seen
+}
+
+/// The groups of modules that all reach one another.
+fn circles(edges: &BTreeMap<Module, BTreeSet<Module>>) -> Vec<BTreeSet<Module>> {
+    let reach: BTreeMap<&Module, BTreeSet<Module>> =
+        edges.keys().map(|module| (module, reached(module, edges))).collect();
+    let mut found: Vec<BTreeSet<Module>> = Vec::new();
+    for (module, reachable) in &reach {
+        if reachable.contains(*module) && !found.iter().any(|circle| circle.contains(*module)) {
+            found.push(reachable.iter().filter(|other| reach[*other].contains(*module)).cloned().collect());
+        }
+    }
+    found
+}
+
+/// A circle and who knows whom in it.
+fn told(
+    circle: &BTreeSet<Module>,
+    edges: &BTreeMap<Module, BTreeSet<Module>>,
+    sources: &BTreeMap<Module, Source>,
+) -> String {
+    let name = |module: &Module| sources[module].file.display().to_string();
+    let lines = circle.iter().map(|module| {
+        let known: Vec<String> = edges[module].intersection(circle).map(name).collect();
+        format!("  {} knows {}", name(module), known.join(", "))
+    });
+    format!("a circle of {}:\n{}", circle.len(), lines.collect::<Vec<_>>().join("\n"))
+}
