@@ -1,23 +1,26 @@
-# The two commands: `make demo` and `make test`. Both bring what is missing first and say so.
-# macOS and Windows need no make: `cargo run --release -- demo` does the same, and `cargo test` all but what needs tools
-# that are no part of this project (the feature `outside-tools`).
+# The two commands are `make demo` and `make test`. Both first bring what is missing, and say so.
+# macOS and Windows need no make: `cargo run --release -- demo` does the same, and `cargo test` runs all tests but those
+# that need tools from outside this project (the feature `outside-tools`).
 
 CARGO ?= cargo
 
-.PHONY: help demo card test test-newer-mesa intel fuzz oldest build lint tools vulkan radv tint swiftshader newer-mesa \
+.PHONY: help demo card quick test soak test-newer-mesa intel fuzz oldest targets build lint tools vulkan radv tint swiftshader newer-mesa \
 	bring-intel chromium tensorboard
 
 help:
 	@echo 'make demo    train four small models on source code and draw their attention into runs/demo'
 	@echo 'make card    all that nine minutes tell of this GPU, into card; to look at and to send'
-	@echo 'make test    format, lints, the whole suite, and the kernels once more on SwiftShader'
+	@echo 'make quick   what can be tested without a device, in less than a minute once it is built'
+	@echo 'make test    format, lints, documentation, the whole suite, and the kernels once more on SwiftShader'
+	@echo 'make soak    the randomised tests and the damaged inputs from a new seed; SEED=7 repeats one'
 	@echo 'make test-newer-mesa  the kernels on a newer Mesa than the system has, which is brought; products also on'
 	@echo '             its matrix units'
 	@echo 'make intel   the kernels through Intel'\''s compiler, which is brought; twenty minutes, on Linux on x86-64'
 	@echo 'make fuzz    damaged inputs of every kind, ten minutes each; FUZZ_SECONDS=60 for a minute'
 	@echo 'make oldest  check that the oldest Rust of Cargo.toml builds it; CI does this after the tests'
+	@echo 'make targets check that it compiles for Windows and macOS; rustup brings what that needs'
 	@echo 'make build   target/release/normfree'
-	@echo 'make lint    format and lints alone'
+	@echo 'make lint    format, lints and documentation alone'
 
 demo: build
 	./target/release/normfree demo $(ARGS)
@@ -32,11 +35,24 @@ lint: tools
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
+	$(CARGO) doc --locked --no-deps
+
+# No device, no tool from outside: the library's own tests, and those of the suite that compute nothing on a device.
+QUICK = config:: coverage:: export:: layouts:: report:: shaders:: structure:: subjects:: study::files study::grid
+quick:
+	$(CARGO) test --locked --lib
+	$(CARGO) test --locked --test suite -- $(QUICK)
 
 test: vulkan radv tint swiftshader chromium tensorboard lint
 	$(CARGO) test --locked --all-features
 	NORMFREE_FUZZ_SECONDS=60 $(CARGO) test --locked --all-features --test fuzz
 	.ci/on-swiftshader $(CARGO) test --locked --all-features --test suite ops::
+
+# Every randomised test has a fixed seed and prints it; here it is a new one, and damaged inputs are met for longer.
+SEED ?= $(shell date +%s)
+soak: vulkan
+	NORMFREE_SEED=$(SEED) $(CARGO) test --locked
+	NORMFREE_SEED=$(SEED) NORMFREE_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --locked --test fuzz -- --nocapture
 
 # The ops on a newer Mesa, and once more on its matrix units, at the only width at which it can compile for them.
 ON_NEWER_MESA = --config 'target."cfg(unix)".runner=".ci/on-newer-mesa"'
@@ -52,10 +68,16 @@ intel: bring-intel
 oldest:
 	.ci/on-oldest-rust check --locked --all-targets
 
+# The systems that this one is not, as far as the compiler goes.
+TARGETS ?= x86_64-pc-windows-msvc x86_64-pc-windows-gnu aarch64-apple-darwin
+targets:
+	rustup target add $(TARGETS)
+	for target in $(TARGETS); do $(CARGO) check --locked --target $$target || exit 1; done
+
 # Damaged inputs of every kind, so many seconds each.
 FUZZ_SECONDS ?= 600
 fuzz:
-	NORMFREE_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --locked --test fuzz -- --nocapture
+	NORMFREE_SEED=$(SEED) NORMFREE_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --locked --test fuzz -- --nocapture
 
 # The formatter and the lints, which a minimal toolchain lacks.
 tools:

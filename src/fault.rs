@@ -133,6 +133,9 @@ thread_local! {
 /// Calls into a library that may panic on what a user gave it; a panic becomes an error with its message.
 ///
 /// Nothing that `call` has begun to change may be used after an error.
+///
+/// # Errors
+/// What the panic said.
 pub fn contain<T>(call: impl FnOnce() -> T) -> std::result::Result<T, String> {
     let before = CONTAINED.replace(true);
     let result = catch_unwind(AssertUnwindSafe(call));

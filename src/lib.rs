@@ -1,7 +1,79 @@
 //! normfree trains GPT-2-style decoder language models with and without normalization on the GPU of any
 //! vendor, and measures the entropy of every attention head while it trains.
 //!
-//! ARCHITECTURE.md is the map of these rooms; arrows between them point down only.
+//! It is a program first. What a program of your own may build on is this:
+//!
+//! | room | what it offers |
+//! | --- | --- |
+//! | [`config`] | a run's configuration, read and checked |
+//! | [`tape`], [`ops`], [`model`] | models and their gradients as plain data; the ops, and a tape's reference in f64 is [`reference`](mod@reference) |
+//! | [`gpu`], [`plan`] | a device, and a tape made ready to run on it |
+//! | [`data`] | from text to batches |
+//! | [`train`], [`generate`] | training, checkpoints and text from them |
+//! | [`observe`], [`report`] | logs, and what is drawn of them |
+//! | [`fault`] | how all of these fail |
+//!
+//! All other rooms are public for the tests and the program alone, and change without notice: [`cli`], [`card`],
+//! [`study`], [`bench`](mod@bench), [`verify`], [`draw`], [`cache`], [`process`], [`files`], [`shell`], [`numbers`], [`visible`]. No
+//! version before 1.0 promises that what it offers stays as it is.
+//!
+//! # A configuration
+//! Text and changes become one checked [`Config`](config::Config); every fault says where, what was found and what would do.
+//!
+//! ```
+//! use normfree::config::Config;
+//! use normfree::model::parameter_count;
+//!
+//! let text = include_str!("../configs/small/sm_g.toml");
+//! let config = Config::parse(text, "sm_g.toml", &["model.n_layer=2".to_owned()])?;
+//! assert_eq!(config.model.n_layer, 2);
+//! assert!(parameter_count(&config.model) > 100_000);
+//!
+//! let fault = Config::parse(text, "sm_g.toml", &["model.n_layers=2".to_owned()]).unwrap_err();
+//! assert!(fault.to_string().contains("did you mean model.n_layer?"));
+//! # Ok::<(), normfree::fault::Fault>(())
+//! ```
+//!
+//! # A tape and its gradient, on the reference
+//! A model is written forward only; each op knows its adjoint. The reference runs a tape in f64, without a device.
+//!
+//! ```
+//! use normfree::reference::Memory;
+//! use normfree::tape::{DType, Tape};
+//!
+//! let mut tape = Tape::new();
+//! let x = tape.input("x", &[1, 2], DType::F32);
+//! let w = tape.parameter("w", &[2, 2]);
+//! let y = tape.linear(x, w, None);
+//! let dy = tape.input("dy", &[1, 2], DType::F32);
+//! tape.backward_from(&[(y, dy)]);
+//! let dw = tape.known_gradient(w).expect("a parameter has a gradient");
+//!
+//! let mut memory = Memory::new(&tape);
+//! memory.set(&tape, x, &[1.0, 2.0]);
+//! memory.set(&tape, w, &[1.0, 0.0, 0.0, -1.0]);
+//! memory.set(&tape, dy, &[1.0, 10.0]);
+//! memory.run(&tape);
+//! assert_eq!(memory.get(&tape, y), [1.0, -2.0]);
+//! assert_eq!(memory.get(&tape, dw), [1.0, 10.0, 2.0, 20.0]);
+//! ```
+//!
+//! # What a run needs of a device
+//! A run's memory is arithmetic on its tapes, which needs no device either.
+//!
+//! ```
+//! use normfree::config::Config;
+//! use normfree::ops::Traits;
+//! use normfree::train::engine::Blueprint;
+//!
+//! let config = Config::parse(include_str!("../configs/demo/sm_r.toml"), "sm_r.toml", &[])?;
+//! let device = Traits::floor();
+//! let needs = Blueprint::new(&config, &device).demand(&device);
+//! assert!(needs.total() > needs.parameters + needs.moments);
+//! # Ok::<(), normfree::fault::Fault>(())
+//! ```
+//!
+//! ARCHITECTURE.md is the map of the rooms; arrows between them point down only.
 
 pub mod bench;
 pub mod cache;

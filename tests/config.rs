@@ -643,7 +643,7 @@ fn a_configuration_made_in_code_is_checked_alike() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::support::cases())]
 
     #[test]
     fn numbers_round_trip_to_the_last_bit(

@@ -588,6 +588,8 @@ fn targets_are_the_next_tokens() {
 }
 
 proptest! {
+    #![proptest_config(crate::support::cases())]
+
     #[test]
     fn a_permutation_is_one(len in 1u64..3000, seed: u64, epoch in 0u64..4) {
         let permutation = Permutation::new(len, seed, epoch);

@@ -1,6 +1,7 @@
 //! What tests share: the device, and a seed that is printed.
 
 use normfree::gpu::{Gpu, OpenOptions};
+use proptest::test_runner::{Config as ProptestConfig, RngSeed};
 
 /// The device of this thread; fails the test, with the remedy, where there is none.
 pub fn gpu() -> Gpu {
@@ -12,16 +13,20 @@ pub fn open(options: &OpenOptions) -> Gpu {
     Gpu::open(options).unwrap_or_else(|fault| panic!("{fault}"))
 }
 
-/// The seed of a randomised test: `NORMFREE_SEED`, else one from the clock. Printed, so that a failure can be
-/// had again.
+/// The seed of a randomised test: `NORMFREE_SEED`, else 1. It is printed, so that a failure can be repeated; `make soak`
+/// takes a new one each time.
 pub fn seed() -> u64 {
-    let seed = match std::env::var("NORMFREE_SEED") {
-        Ok(text) => text.parse().expect("NORMFREE_SEED is a whole number"),
-        Err(_) => {
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-            now.expect("the clock is after 1970").subsec_nanos().into()
-        }
-    };
+    let seed = std::env::var("NORMFREE_SEED")
+        .map_or(1, |text| text.parse().expect("NORMFREE_SEED is a whole number"));
     println!("seed: NORMFREE_SEED={seed}");
     seed
+}
+
+/// How proptest draws its cases: from that seed.
+pub fn cases() -> ProptestConfig {
+    ProptestConfig {
+        rng_seed: RngSeed::Fixed(seed()),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
 }

@@ -36,12 +36,18 @@ pub struct Copies {
 
 impl Ceilings {
     /// Measures a device; takes some seconds.
+    ///
+    /// # Errors
+    /// Those of compiling and running on the device.
     pub fn measure(gpu: &Gpu) -> Result<Self> {
         let (dispatch, submit, encode) = small_costs(gpu)?;
         Ok(Self { arithmetic: Self::arithmetic(gpu)?, copies: copies(gpu)?, dispatch, submit, encode })
     }
 
     /// Multiply-adds alone: in f32, in f16 where there is f16, and on matrix units where these take it.
+    ///
+    /// # Errors
+    /// Those of compiling and running on the device.
     pub fn arithmetic(gpu: &Gpu) -> Result<Vec<Arithmetic>> {
         let mut arithmetic = vec![Arithmetic { number: "f32", flops: best_arithmetic(gpu, false)? }];
         if gpu.traits().f16 {

@@ -19,6 +19,9 @@ pub(crate) struct Bench {
 
 impl Bench {
     /// Opens everything a configuration needs and makes one step, which compiles what drivers compile late.
+    ///
+    /// # Errors
+    /// Those of [`Engine::new`] and of a step.
     pub fn new(gpu: Gpu, config: &Config) -> Result<Self> {
         let engine = Engine::new(gpu, config)?;
         fresh_weights(&engine, config)?;
@@ -29,6 +32,9 @@ impl Bench {
     }
 
     /// Makes so many steps, as many at a time under way as training has, and waits for the last.
+    ///
+    /// # Errors
+    /// Those of [`Engine::submit`] and [`Engine::take`].
     pub fn run(&mut self, steps: u64) -> Result<()> {
         for _ in 0..steps {
             if !self.engine.ready() {

@@ -127,6 +127,7 @@ fn listen_to(answer: fn(Asked)) -> std::result::Result<(), ctrlc::Error> {
 
 /// Whether whoever started this process has it ignore a signal.
 #[cfg(unix)]
+#[allow(unsafe_code)]
 fn is_ignored(signal: i32) -> bool {
     // SAFETY: all zeros are a valid `sigaction`; with no new action the call changes nothing, and only writes the
     // present one there.

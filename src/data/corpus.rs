@@ -37,6 +37,9 @@ impl Corpus {
     /// padding), the files as long as it says, and the chunks a multiple of `sequence_length`. Without:
     /// `train.bin` and `val.bin` of `u16` as nanoGPT writes them, each one stream that is cut into
     /// consecutive sequences. Every token id is looked at once in either case.
+    ///
+    /// # Errors
+    /// [`Kind::Data`] where the folder is missing or its files do not fit; [`Kind::Io`].
     pub fn open(path: &Path, sequence_length: usize, vocab_size: usize) -> Result<Self> {
         if !path.is_dir() {
             return Err(Fault::new(Kind::Data, Self::MISSING)

@@ -185,6 +185,7 @@ fn in_order(merged: &[Pair]) -> impl Iterator<Item = Pair> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
     use tokenizers::models::bpe::{BPE, BpeTrainer};
 
     /// What the library learns of the same words.
@@ -214,7 +215,20 @@ mod tests {
         serde_json::to_value(model).unwrap()
     }
 
+    /// Cases are drawn from `NORMFREE_SEED`, else from 1.
+    fn cases() -> ProptestConfig {
+        let seed = std::env::var("NORMFREE_SEED").map_or(1, |text| text.parse().expect("a whole number"));
+        println!("seed: NORMFREE_SEED={seed}");
+        ProptestConfig {
+            rng_seed: RngSeed::Fixed(seed),
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        }
+    }
+
     proptest! {
+        #![proptest_config(cases())]
+
         #[test]
         fn merges_are_those_of_the_library(
             words in proptest::collection::btree_map("[abcd]{1,14}", 1u64..30, 1..40),

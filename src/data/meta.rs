@@ -133,6 +133,9 @@ pub struct Meta {
 
 impl Meta {
     /// Reads the `meta.json` of `folder`; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`Kind::Data`] where it cannot be understood; [`Kind::Io`].
     pub fn read(folder: &Path) -> Result<Option<Self>> {
         let (path, text) = loop {
             let path = locate(folder, META_FILE);

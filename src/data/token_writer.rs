@@ -126,7 +126,11 @@ impl ChunkWriter {
 
 /// Writes `tokens` to `path` as they are: a token file as nanoGPT or a test wants it.
 ///
-/// Panics where a token does not fit `dtype`.
+/// # Panics
+/// Where a token does not fit `dtype`.
+///
+/// # Errors
+/// [`Kind::Io`](crate::fault::Kind::Io).
 pub fn write_token_file(path: &Path, tokens: &[u32], dtype: Dtype) -> Result<()> {
     replace_with(path, |out| {
         for block in tokens.chunks(1 << 16) {

@@ -40,6 +40,9 @@ pub struct LoadedTokenizer {
 
 impl LoadedTokenizer {
     /// Learns a byte-level BPE of `vocab_size` tokens from the corpus, with GPT-2's pre-tokenizer.
+    ///
+    /// # Errors
+    /// Those of reading the corpus; [`Kind::Data`] where no tokenizer can be learned from it.
     pub fn learn(survey: &Survey, vocab_size: usize, report: Report) -> Result<Self> {
         Self::from_json(learn::learn(survey, vocab_size, report)?, Path::new("the learned tokenizer"))
     }
@@ -144,6 +147,9 @@ impl LoadedTokenizer {
     }
 
     /// Turns tokens into text one by one: a token that ends within a character gives nothing until the rest is there.
+    ///
+    /// # Errors
+    /// What it returns fails with [`Kind::Data`] where the tokenizer cannot decode a token.
     pub fn decoder(&self) -> impl FnMut(u32) -> Result<Option<String>> + '_ {
         let failed = |found: String| {
             Fault::new(Kind::Data, "the tokenizer cannot turn a token into text")

@@ -74,8 +74,11 @@ impl Reader {
         self.model.n_positions
     }
 
-    /// The logits [vocab_size] of the token after `text`, of which only what the reader has not just read is computed.
+    /// The logits `[vocab_size]` of the token after `text`, of which only what the reader has not just read is computed.
     /// Waits.
+    ///
+    /// # Errors
+    /// Those of [`Gpu::check`].
     ///
     /// # Panics
     /// Where the text is empty or longer than the context, or a token is none of the model's.

@@ -147,6 +147,7 @@ fn new_instance(backends: wgpu::Backends) -> wgpu::Instance {
 ///
 /// Mesa's device-selection layer complains on the terminal where there is no desktop session; we rank the adapters
 /// ourselves.
+#[allow(unsafe_code)]
 fn prepare_drivers(backends: wgpu::Backends, prober: Option<&Prober>) {
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() && std::env::var_os("NODEVICE_SELECT").is_none() {
         // SAFETY: the first thing that touches a driver; no thread of ours reads the environment meanwhile.

@@ -74,13 +74,20 @@ struct Failure {
 }
 
 impl Gpu {
-    /// Opens the device the options name. Faults: no adapter, none of that name, the driver refuses.
+    /// Opens the device the options name.
+    ///
+    /// # Errors
+    /// [`Kind::Device`] where there is no adapter, none of that name, or the driver refuses; [`Kind::Usage`] where the
+    /// environment names an unknown backend.
     pub fn open(options: &OpenOptions) -> Result<Self> {
         let all = candidates(options)?;
         Self::open_candidate(choose(all, options.device.as_deref())?, options)
     }
 
     /// Opens one adapter of the list, and looks at what of it can be used.
+    ///
+    /// # Errors
+    /// [`Kind::Device`] where the driver refuses.
     pub fn open_candidate(candidate: Candidate, options: &OpenOptions) -> Result<Self> {
         let prober = options.prober.as_ref();
         let watched =
@@ -100,6 +107,7 @@ impl Gpu {
 
     /// Opens one adapter without a look at its subgroups and matrix units, which are not used then; also returns the
     /// sides of the fragments that it lists.
+    #[allow(unsafe_code)]
     pub(super) fn open_closed_eyed(candidate: Candidate, options: &OpenOptions) -> Result<(Self, Vec<u32>)> {
         let features = candidate.adapter.features() & wanted_features(candidate.software(), options);
         let limits = candidate.adapter.limits();
@@ -284,6 +292,9 @@ impl Gpu {
     }
 
     /// Waits until everything submitted so far is done.
+    ///
+    /// # Errors
+    /// Those of [`Self::check`].
     pub fn wait(&self) -> Result<()> {
         self.wait_for(None)
     }
@@ -301,12 +312,18 @@ impl Gpu {
     }
 
     /// Sends off what was written to buffers so far and waits until its staging memory is free again.
+    ///
+    /// # Errors
+    /// Those of [`Self::check`].
     pub fn flush(&self) -> Result<()> {
         self.queue.submit([]);
         self.wait()
     }
 
     /// Lets finished readbacks report, without waiting.
+    ///
+    /// # Errors
+    /// Those of [`Self::check`].
     pub fn poll(&self) -> Result<()> {
         let polled = self.device.poll(wgpu::PollType::Poll);
         self.check()?;
@@ -314,6 +331,9 @@ impl Gpu {
     }
 
     /// The first failure that happened outside every error scope, if any.
+    ///
+    /// # Errors
+    /// [`Kind::Memory`] where the device ran out of memory, [`Kind::Device`] where it failed in another way.
     pub fn check(&self) -> Result<()> {
         match self.failure.lock().map(|f| f.clone()) {
             Ok(None) => Ok(()),

@@ -21,6 +21,7 @@ pub(super) struct Kept {
 
 impl Kept {
     /// Starts from the file in `folder`, if there is a whole one; `None` where the device keeps no pipelines.
+    #[allow(unsafe_code)]
     pub fn open(device: &wgpu::Device, info: &wgpu::AdapterInfo, folder: &Path) -> Option<Self> {
         if !device.features().contains(wgpu::Features::PIPELINE_CACHE) {
             return None;

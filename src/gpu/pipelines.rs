@@ -136,6 +136,7 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
+    #[allow(unsafe_code)]
     fn module(&self, kernel: &Kernel) -> Result<Module> {
         let (parsed, entries) = parse(&kernel.text).map_err(|message| shader_fault(kernel, &message))?;
         let checks = match self.checked {

@@ -34,6 +34,9 @@ struct Flight {
 
 impl ReadbackRing {
     /// `slots` buffers of `bytes` each.
+    ///
+    /// # Errors
+    /// [`Kind::Memory`] where the device has no room.
     pub fn new(gpu: &Gpu, slots: usize, bytes: u64) -> Result<Self> {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let free = (0..slots).map(|_| gpu.buffer("readback", bytes, usage)).collect::<Result<_>>()?;
@@ -90,6 +93,9 @@ impl ReadbackRing {
 
     /// The oldest reading if it has arrived; with `wait`, waits for it. `None` where nothing is under way
     /// (or, without `wait`, nothing has arrived).
+    ///
+    /// # Errors
+    /// Those of [`Gpu::check`]; [`Kind::Device`] where a result cannot be read back.
     pub fn take_oldest(&mut self, gpu: &Gpu, wait: bool) -> Result<Option<Reading>> {
         let Some(flight) = self.flying.front() else { return Ok(None) };
         if flight.state.load(Ordering::Acquire) == PENDING {

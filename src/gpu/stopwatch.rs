@@ -57,6 +57,9 @@ impl<'a> Stopwatch<'a> {
     }
 
     /// Submits what was recorded, waits, and returns the seconds of each lap; NaN where the clock began anew in between.
+    ///
+    /// # Errors
+    /// Those of [`Gpu::check`]; [`Kind::Device`] where the clock runs backwards.
     pub fn stop(self, mut encoder: wgpu::CommandEncoder) -> Result<Vec<f64>> {
         encoder.resolve_query_set(&self.set, 0..self.used, &self.resolved, 0);
         self.gpu.submit(encoder.finish(), 0.0);

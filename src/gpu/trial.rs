@@ -80,6 +80,9 @@ impl<'a> Trial<'a> {
 
     /// Device seconds of `repeats` dispatches, one after the other in one pass; of the whole submission where the
     /// device has no clock of its own.
+    ///
+    /// # Errors
+    /// Those of [`Gpu::check`].
     pub fn seconds(&self, repeats: usize) -> Result<f64> {
         if !self.gpu.has_clock() {
             return Ok(self.submit(repeats)?.whole);
@@ -94,6 +97,9 @@ impl<'a> Trial<'a> {
     }
 
     /// Host seconds of one submission with `repeats` dispatches.
+    ///
+    /// # Errors
+    /// Those of [`Gpu::check`].
     pub fn submit(&self, repeats: usize) -> Result<Submission> {
         let start = Instant::now();
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());

@@ -34,6 +34,7 @@ const FILE: &str = "vector-widths.json";
 ///
 /// # Safety
 /// No other thread reads the environment meanwhile.
+#[allow(unsafe_code)]
 pub(super) unsafe fn choose(list: impl Fn() -> Vec<Candidate>, prober: Option<&Prober>) {
     if std::env::var_os(VARIABLE).is_some() || !can_be_wide() {
         return;
@@ -221,6 +222,7 @@ fn product(gpu: &Gpu) -> Result<Option<f64>> {
 
 /// Seconds that this process has computed for, on all cores together: the driver computes within it, and what other
 /// processes do meanwhile counts little.
+#[allow(unsafe_code)]
 fn worked() -> f64 {
     #[cfg(unix)]
     {

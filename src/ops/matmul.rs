@@ -4,7 +4,7 @@
 //! the first P columns; addend `[M, N]`. Tensors of higher rank are seen as matrices: all extents but the last
 //! are rows. A and B are both f32 or both f16; C is either; bias, addend and all sums are f32.
 //! Adjoint: dA = dC · Bᵀ, dB = Aᵀ · dC in the layouts that read A, B and dC as they lie in memory; dbias is dC's
-//! [`ColumnSum`](super::column_sum::ColumnSum); daddend = dC.
+//! [`ColumnSum`]; daddend = dC.
 
 mod cases;
 mod kernels;

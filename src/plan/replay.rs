@@ -70,11 +70,18 @@ pub(super) struct Dispatched {
 impl Plan {
     /// Allocates, compiles and binds everything a tape needs. Parameters, gradients, inputs and observations
     /// are looked up in `store` by their tensors' names.
+    ///
+    /// # Errors
+    /// [`Kind::Device`](crate::fault::Kind::Device) where a kernel does not compile or a limit is too small;
+    /// [`Kind::Memory`](crate::fault::Kind::Memory) where the device has no room.
     pub fn build(gpu: &Gpu, tape: &Tape, store: &Store) -> Result<Self> {
         Self::build_all(gpu, [tape], store).map(|[plan]| plan)
     }
 
     /// The same for several tapes on one pool: they never run at the same time, and leave each other no intermediates.
+    ///
+    /// # Errors
+    /// As [`Plan::build`].
     pub fn build_all<const N: usize>(gpu: &Gpu, tapes: [&Tape; N], store: &Store) -> Result<[Self; N]> {
         let (pool, planned) = Pool::plan(tapes, gpu.traits());
         for (tape, (_, recipes)) in tapes.iter().zip(&planned) {
@@ -203,6 +210,9 @@ impl Plan {
 
     /// Has the driver bring every kernel of these plans to where it runs, by dispatches of no workgroup, which change
     /// nothing: some drivers compile at a kernel's first dispatch only, and the first steps would wait for that.
+    ///
+    /// # Errors
+    /// Those of [`Gpu::check`].
     pub fn load_kernels(gpu: &Gpu, plans: &[&Self]) -> Result<()> {
         /// So many at once: a submission each would be slow where nothing is left to compile.
         const AT_ONCE: usize = 4;
@@ -233,6 +243,9 @@ impl Plan {
 
     /// Lets the device make the images of fixed parameters, as they are now. Of plans that were built together each
     /// must do so before any of them runs.
+    ///
+    /// # Errors
+    /// Those of [`Gpu::check`].
     pub fn fix(&self, gpu: &Gpu) -> Result<()> {
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         for (from, to) in &self.fixed {
@@ -243,12 +256,18 @@ impl Plan {
     }
 
     /// Runs every node once and waits. For setup, checks and tests.
+    ///
+    /// # Errors
+    /// Those of [`Gpu::check`].
     pub fn run(&self, gpu: &Gpu) -> Result<()> {
         self.submit(gpu)?;
         gpu.wait()
     }
 
     /// Lets the device begin to run every node once, and returns.
+    ///
+    /// # Errors
+    /// Those of [`Gpu::check`].
     pub fn submit(&self, gpu: &Gpu) -> Result<()> {
         let mut work = Work::new(gpu);
         self.record(&mut work, true);
@@ -257,6 +276,9 @@ impl Plan {
     }
 
     /// Runs one node alone and waits.
+    ///
+    /// # Errors
+    /// Those of [`Gpu::check`].
     pub fn run_node(&self, gpu: &Gpu, node: usize) -> Result<()> {
         let mut work = Work::new(gpu);
         self.record_steps(&mut work, self.starts[node]..self.starts[node + 1], &mut None);
@@ -274,6 +296,9 @@ impl Plan {
 
     /// Reads a tensor as it is in memory now. An intermediate may have lost its place to another by the end
     /// of a replay; read it after [`Plan::run_node`] of the node that made it.
+    ///
+    /// # Errors
+    /// Those of [`Gpu::check`].
     pub fn read(&self, gpu: &Gpu, tape: &Tape, store: &Store, tensor: TensorId) -> Result<Vec<f32>> {
         let (span, info) = (self.span(tape, store, tensor), tape.info(tensor));
         let elements = info.shape.elements();

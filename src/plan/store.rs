@@ -37,6 +37,9 @@ impl Store {
     }
 
     /// Reserves a buffer of its own for so many elements.
+    ///
+    /// # Errors
+    /// [`Kind::Memory`](crate::fault::Kind::Memory) where the device has no room.
     pub fn allocate(&mut self, gpu: &Gpu, name: &str, elements: usize, dtype: DType) -> Result<()> {
         let bytes = padded_bytes(elements, dtype);
         let buffer = Rc::new(gpu.buffer(name, bytes, usage())?);
@@ -47,6 +50,9 @@ impl Store {
 
     /// Reserves one buffer, named `arena`, that holds all `parts` (name, bytes) back to back, each a multiple of
     /// 256 bytes.
+    ///
+    /// # Errors
+    /// [`Kind::Memory`](crate::fault::Kind::Memory) where the device has no room.
     pub fn allocate_arena(&mut self, gpu: &Gpu, arena: &str, parts: &[(String, u64)]) -> Result<()> {
         let bytes: u64 = parts.iter().map(|&(_, part)| part).sum();
         let buffer = Rc::new(gpu.buffer(arena, bytes, usage())?);
@@ -98,6 +104,9 @@ impl Store {
     }
 
     /// Reads the first `elements` of the named memory, and waits for them.
+    ///
+    /// # Errors
+    /// Those of [`Gpu::check`].
     pub fn read(&self, gpu: &Gpu, name: &str, elements: usize) -> Result<Vec<f32>> {
         let span = self.span(name);
         assert!(elements as u64 * 4 <= span.bytes, "`{name}` holds fewer than {elements} elements");

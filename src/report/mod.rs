@@ -36,7 +36,7 @@ use figures::{Options, figures};
 /// CSV and LaTeX into the folder `out`, which is made if need be, and returns the paths written.
 ///
 /// # Errors
-/// `Usage` when there is no run; those of [`figures`]; `Io` when a file cannot be written.
+/// `Usage` when there is no run; those of [`figures`](fn@figures); `Io` when a file cannot be written.
 pub fn write_comparison(comparison: &Comparison, out: &Path, options: &Options) -> Result<Vec<PathBuf>> {
     if comparison.runs.is_empty() {
         return Err(Fault::new(Kind::Usage, "there is no run to compare").remedy("name a run folder"));

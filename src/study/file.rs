@@ -51,6 +51,9 @@ pub(super) struct Variant {
 
 impl File {
     /// Reads the text of a study file; `name` stands for it in messages.
+    ///
+    /// # Errors
+    /// [`Kind::Config`](crate::fault::Kind::Config), with the line.
     pub fn parse(text: &str, name: &str) -> Result<Self> {
         let source = Source::new(text, name);
         let root = source.parse()?;

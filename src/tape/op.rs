@@ -96,7 +96,7 @@ impl Shapes<'_> {
         self.output_types[i] == DType::F16
     }
 
-    /// Whether input `i`, seen as a matrix, can be an [`Operand::InputImage`].
+    /// Whether input `i`, seen as a matrix, can be an [`Operand::InputImage`](super::recipe::Operand::InputImage).
     pub fn fits_image(&self, i: usize) -> bool {
         let (rows, columns) = self.inputs[i].as_matrix();
         fits_image(rows, columns, self.input_types[i])

@@ -78,6 +78,9 @@ impl Arenas {
     }
 
     /// Reserves the arenas. A parameter's memory has its own name, its gradient's `grad NAME`.
+    ///
+    /// # Errors
+    /// Those of [`Store::allocate_arena`].
     pub fn allocate(&self, gpu: &Gpu, store: &mut Store) -> Result<()> {
         let prefixes =
             [(Self::PARAMETERS, ""), (Self::GRADIENTS, "grad "), (Self::FIRST, "m "), (Self::SECOND, "v ")];

@@ -21,12 +21,18 @@ pub fn check_start(config: &Config) -> Result<()> {
 }
 
 /// Puts the tensors of a weight file on the device, one at a time, and makes their f16 copies.
+///
+/// # Errors
+/// Those of reading the file and of [`Gpu::check`].
 pub fn load_weights(engine: &Engine, file: WeightFile) -> Result<()> {
     load(&engine.gpu, &engine.store, file)?;
     engine.copy_weights()
 }
 
 /// Puts the tensors of a weight file into memory of their names, one at a time.
+///
+/// # Errors
+/// Those of reading the file and of [`Gpu::check`].
 pub fn load(gpu: &Gpu, store: &Store, mut file: WeightFile) -> Result<()> {
     let mut loader = Loader::new(gpu, store);
     for i in 0..file.len() {
@@ -37,6 +43,9 @@ pub fn load(gpu: &Gpu, store: &Store, mut file: WeightFile) -> Result<()> {
 }
 
 /// Puts the values a configuration starts from on the device, and makes their f16 copies.
+///
+/// # Errors
+/// Those of [`Gpu::check`].
 pub fn fresh_weights(engine: &Engine, config: &Config) -> Result<()> {
     let mut loader = Loader::new(&engine.gpu, &engine.store);
     for parameter in engine.blueprint.arenas.parameters() {

@@ -29,6 +29,9 @@ pub fn overflowing_norm(step: u64, norm: f64) -> Nonfinite {
 
 /// The first non-finite number of a step, in the order of execution. `None` where every tensor is finite and
 /// only the sum of squares overflowed.
+///
+/// # Errors
+/// Those of [`Gpu::check`](crate::gpu::Gpu::check).
 pub fn origin(engine: &Engine, step: u64, batches: &[Batch]) -> Result<Option<Nonfinite>> {
     if let Some(found) = broken_parameter(engine, step)? {
         return Ok(Some(found));

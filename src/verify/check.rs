@@ -37,6 +37,9 @@ const POISONS: [u32; 2] = [u32::MAX, 0x4b1d_2f3c];
 ///
 /// A tensor's magnitude is that of its largest element. A few elements can all come near zero by chance, as sums
 /// of terms that cancel; the cases draw values around one, so a tensor of few elements counts as one at least.
+///
+/// # Errors
+/// Those of compiling and running on the device.
 pub fn check(gpu: &Gpu, case: &Case) -> Result<Outcome> {
     let wanted = on_reference(case);
     let device = Prepared::new(gpu, case)?;
@@ -111,6 +114,9 @@ pub fn on_reference(case: &Case) -> HashMap<TensorId, Vec<f64>> {
 type Values = HashMap<TensorId, Vec<f32>>;
 
 /// What a device makes of every output, and of everything a case compares. All of its memory is poisoned with NaN before.
+///
+/// # Errors
+/// Those of compiling and running on the device.
 pub fn on_device(gpu: &Gpu, case: &Case) -> Result<HashMap<TensorId, Vec<f32>>> {
     Prepared::new(gpu, case)?.run(POISONS[0])
 }

@@ -21,6 +21,9 @@ pub fn all_cases(seed: u64) -> Vec<Case> {
 }
 
 /// Runs every case on a device that the device has the numbers for.
+///
+/// # Errors
+/// Those of [`check`].
 pub fn run(gpu: &Gpu, seed: u64, mut each: impl FnMut(&Outcome)) -> Result<Vec<Outcome>> {
     let mut outcomes = Vec::new();
     for case in all_cases(seed).iter().filter(|case| gpu.traits().f16 || !case.needs_f16()) {

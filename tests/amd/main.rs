@@ -1,6 +1,7 @@
 //! AMD's compiler holds every kernel that a GPU is given, in every variant that the tuner may try, against bounds: no
 //! register is spilled. Mesa offers the compiler without a card.
 #![cfg(target_os = "linux")]
+#![allow(unsafe_code)]
 
 #[path = "../mesa/mod.rs"]
 mod mesa;

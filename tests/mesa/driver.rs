@@ -1,5 +1,7 @@
 //! A Vulkan driver of Mesa's on a device that is not there: its compiler, without a card.
 
+#![allow(unsafe_code)]
+
 use ash::{khr, vk};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

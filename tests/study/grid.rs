@@ -101,6 +101,8 @@ fn what_is_written_down_reads_back() {
 }
 
 proptest! {
+    #![proptest_config(crate::support::cases())]
+
     #[test]
     fn shards_are_disjoint_complete_and_even(runs in 0_usize..200, count in 1_usize..40) {
         let shards: Vec<Shard> = (1..=count).map(|index| format!("{index}/{count}").parse().unwrap()).collect();

@@ -55,6 +55,9 @@ pub struct Engine {
 
 impl Engine {
     /// Allocates, compiles and binds all of a run.
+    ///
+    /// # Errors
+    /// Those of [`memory::check`](super::memory::check) and [`Plan::build`].
     pub fn new(gpu: Gpu, config: &Config) -> Result<Self> {
         let blueprint = Blueprint::new(config, gpu.traits());
         super::memory::check(&blueprint, gpu.traits(), gpu.description())?;
@@ -111,11 +114,17 @@ impl Engine {
 
     /// Makes the f16 copies of the parameters, where the precision is mixed: after weights were written from outside.
     /// Each update does it for its own.
+    ///
+    /// # Errors
+    /// Those of [`Gpu::check`].
     pub fn copy_weights(&self) -> Result<()> {
         self.copying.as_ref().map_or(Ok(()), |plan| plan.run(&self.gpu))
     }
 
     /// The loss scale after the last step submitted; `None` where the precision is not mixed. Waits.
+    ///
+    /// # Errors
+    /// Those of [`Gpu::check`].
     pub fn loss_scale(&self) -> Result<Option<LossScale>> {
         if !self.blueprint.mixed() {
             return Ok(None);
@@ -154,6 +163,9 @@ impl Engine {
     /// Records and submits one step, a submission or more a micro-batch, and returns at once.
     ///
     /// `updates` counts the updates made before it.
+    ///
+    /// # Errors
+    /// Those of [`Gpu::check`].
     pub fn submit(&mut self, step: u64, updates: u64, learning_rate: f64, batches: &[Batch]) -> Result<()> {
         let hyper = adamw::hyper(&settings(&self.blueprint.config), learning_rate, updates);
         let looks = self.blueprint.config.looks_at_layers(step);
@@ -184,6 +196,9 @@ impl Engine {
     }
 
     /// The oldest step's results, if they have come; with `wait`, waits for them.
+    ///
+    /// # Errors
+    /// Those of [`Gpu::check`].
     pub fn take(&mut self, wait: bool) -> Result<Option<StepReading>> {
         let Some(reading) = self.ring.take_oldest(&self.gpu, wait)? else { return Ok(None) };
         let targets = self.targets.pop_front().expect("every step under way has its count");
@@ -193,6 +208,9 @@ impl Engine {
     }
 
     /// Seconds that looking at the layers takes once; `None` where it is not done, or the device has no clock.
+    ///
+    /// # Errors
+    /// Those of [`Gpu::check`].
     pub fn looking_seconds(&self) -> Result<Option<f64>> {
         if !self.blueprint.config.observe.layers || !self.gpu.has_clock() {
             return Ok(None);
@@ -210,6 +228,9 @@ impl Engine {
 
     /// The summed loss over the targets of one batch, by the evaluation pass. Waits.
     ///
+    /// # Errors
+    /// Those of [`Gpu::check`].
+    ///
     /// # Panics
     /// Where losses that [`Self::begin_evaluation`] began have not been taken.
     pub fn evaluate(&self, batch: &Batch) -> Result<f64> {
@@ -224,6 +245,9 @@ impl Engine {
     }
 
     /// Lets the device begin to evaluate one batch, and returns at once.
+    ///
+    /// # Errors
+    /// Those of [`Gpu::check`].
     pub fn begin_evaluation(&self, batch: &Batch) -> Result<()> {
         self.write_batch(batch, 0, 0, 1.0);
         let mut work = Work::new(&self.gpu);
@@ -237,6 +261,9 @@ impl Engine {
     }
 
     /// The oldest summed loss of those begun, if it has come; with `wait`, waits for it. `None` where nothing is under way.
+    ///
+    /// # Errors
+    /// Those of [`Gpu::check`].
     pub fn take_evaluation(&self, wait: bool) -> Result<Option<f64>> {
         let reading = self.evaluations.borrow_mut().take_oldest(&self.gpu, wait)?;
         Ok(reading.map(|reading| f64::from(bytemuck::pod_read_unaligned::<f32>(&reading.bytes))))

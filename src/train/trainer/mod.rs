@@ -84,12 +84,18 @@ type Halted = Box<StepReading>;
 
 impl Trainer {
     /// Starts a run in a new, locked folder: fresh weights, or those of `train.init_from`.
+    ///
+    /// # Errors
+    /// [`Kind::Data`], [`Kind::Checkpoint`], [`Kind::Memory`], [`Kind::Device`] or [`Kind::Io`]: whatever keeps it from beginning.
     pub fn start(gpu: Gpu, config: &Config, run: RunFolder) -> Result<Self> {
         Self::start_on(|_| Ok(gpu), config, run)
     }
 
     /// The same on a device that `make_ready` hands out: it may take minutes over that, and is not asked before data and
     /// weights are known to be good.
+    ///
+    /// # Errors
+    /// As [`Self::start`], and those of `make_ready`.
     pub fn start_on(
         make_ready: impl FnOnce(&RunFolder) -> Result<Gpu>,
         config: &Config,
@@ -115,6 +121,9 @@ impl Trainer {
     }
 
     /// Goes on from the newest whole checkpoint of a locked folder; from the beginning where there is none.
+    ///
+    /// # Errors
+    /// As [`Self::start`]; [`Kind::Config`] where the configuration or the data are others than the checkpoint's.
     pub fn resume(
         mut gpu: Gpu,
         config: &Config,
@@ -250,6 +259,10 @@ impl Trainer {
 
     /// Trains to the last step. Where `stop` becomes true, finishes the step, writes a checkpoint and returns
     /// a fault of kind [`Kind::Interrupted`].
+    ///
+    /// # Errors
+    /// [`Kind::Interrupted`] where it was stopped, [`Kind::NonFinite`] where a number is not finite and the run is to stop
+    /// there; those of the device and of writing.
     pub fn train(&mut self, stop: &AtomicBool, watch: &mut dyn FnMut(Event)) -> Result<()> {
         self.run.keep();
         if self.owes_evaluation {
