@@ -1,6 +1,6 @@
 // C[M, N] = A · B, where A is stored as [M, K] or [K, M], and B as [K, N] or [N, K].
 //
-// src/ops/matmul/kernels.rs makes the inserted texts. Kernels read four elements at a time along the axis that is contiguous
+// src/ops/matmul/text.rs makes the inserted texts. Kernels read four elements at a time along the axis that is contiguous
 // in memory. A and B are stored in f32 or f16, and so is C; sums are f32.
 //# flags a_image b_image addend_image: read as images
 //# flags a_whole b_whole c_whole: rows are whole vec4s

@@ -144,9 +144,9 @@ fn fragments_of_16_agree_with_reference_as_arrays() {
     let d_output = case.input_of("d_output", &[rows, heads * width], DType::F16, Fill::Normal(1.0));
     let d_entropy = case.input("d_entropy", &per_row, Fill::Normal(1.0));
     let tape = &mut case.tape;
-    let output = tape.activation_of("output", &[rows, heads * width], DType::F16);
-    let [lse, entropy] = ["lse", "entropy"].map(|name| tape.activation(name, &per_row));
-    let d_qkv = tape.activation_of("d_qkv", &[rows, 3 * heads * width], DType::F16);
+    let output = tape.intermediate_of("output", &[rows, heads * width], DType::F16);
+    let [lse, entropy] = ["lse", "entropy"].map(|name| tape.intermediate(name, &per_row));
+    let d_qkv = tape.intermediate_of("d_qkv", &[rows, 3 * heads * width], DType::F16);
     let forward = Attention { n_head: heads, sequence, entropy: true };
     tape.record(Emulated(forward), &[qkv], &[output, lse, entropy]);
     let backward = AttentionBackward { n_head: heads, sequence, guided: true };

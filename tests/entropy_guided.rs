@@ -121,7 +121,7 @@ impl Whole {
             let values: Vec<f64> = values.iter().map(|&v| f64::from(v)).collect();
             memory.set(&tape, tape.find(name).unwrap(), &values);
         }
-        memory.set(&tape, tape.find(names::SCALE).unwrap(), &[1.0 / f64::from(batch.counted)]);
+        memory.set(&tape, tape.find(names::TARGET_WEIGHT).unwrap(), &[1.0 / f64::from(batch.counted)]);
         Self { tape, memory, config }
     }
 

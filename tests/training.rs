@@ -83,7 +83,7 @@ impl Reference {
         }
         let tensor = blueprint.update.find(Arenas::PARAMETERS).unwrap();
         update.set(&blueprint.update, tensor, &arena);
-        if let Some(scaling) = blueprint.update.find(names::SCALING) {
+        if let Some(scaling) = blueprint.update.find(names::LOSS_SCALE) {
             let start = f64::from(engine.loss_scale().unwrap().unwrap().scale);
             update.set(&blueprint.update, scaling, &[start, 0.0, start, 0.0]);
         }
@@ -105,8 +105,8 @@ impl Reference {
             memory.clear(tape, tape.find(&format!("grad {}", parameter.name)).unwrap());
         }
         memory.clear(tape, tape.find(names::LOSS).unwrap());
-        if let Some(scaling) = update.find(names::SCALING) {
-            set(memory, names::SCALING, self.update.get(update, scaling));
+        if let Some(scaling) = update.find(names::LOSS_SCALE) {
+            set(memory, names::LOSS_SCALE, self.update.get(update, scaling));
         }
         for layer in 0..config.model.n_layer {
             let summed = [names::head_entropy(layer), names::entropy_penalty(layer)];
@@ -124,7 +124,7 @@ impl Reference {
                 Accumulation::Mean => batches.iter().map(|batch| f64::from(batch.counted)).sum(),
                 Accumulation::MeanOfMeans => f64::from(batch.counted) * batches.len() as f64,
             };
-            set(memory, names::SCALE, &[1.0 / targets]);
+            set(memory, names::TARGET_WEIGHT, &[1.0 / targets]);
             let seed = config.train.seed;
             let counter = step * batches.len() as u64 + i as u64;
             let key = [seed as u32, (seed >> 32) as u32, counter as u32, (counter >> 32) as u32];

@@ -8,7 +8,7 @@ use crate::config::{Config, Norm};
 use crate::draw::picture::Picture;
 use crate::fault::{Fault, Kind, Result};
 use crate::report::roofline::{Ceiling, Point, rate_text, roofline};
-use crate::train::kernels::attempts;
+use crate::train::kernel_choice::attempts;
 use clap::ValueEnum;
 use std::path::PathBuf;
 

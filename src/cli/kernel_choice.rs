@@ -10,7 +10,7 @@ use crate::gpu::Gpu;
 use crate::numbers::duration;
 use crate::ops::Choices;
 use crate::plan::Searched;
-use crate::train::kernels::{self, Prepared};
+use crate::train::kernel_choice::{self, Prepared};
 use std::time::Instant;
 
 /// Which kernels a command computes with.
@@ -39,7 +39,7 @@ impl Kernels {
             waiting.text().set(search_state(searched, start.elapsed().as_secs_f64()));
         };
         let Prepared { findings, passed_over, again } =
-            kernels::prepare(gpu, config, self.retune, &mut progress, |fault| stop::give_up(&fault))?;
+            kernel_choice::prepare(gpu, config, self.retune, &mut progress, |fault| stop::give_up(&fault))?;
         drop(waiting);
         global.note_passed_over(&passed_over, again.as_deref());
         for finding in &findings {

@@ -17,7 +17,7 @@ use crate::train::engine::Blueprint;
 use crate::train::loader::check_start;
 use crate::train::run_folder::RunFolder;
 use crate::train::trainer::{Event, Trainer};
-use crate::train::{kernels, memory};
+use crate::train::{kernel_choice, memory};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -314,7 +314,7 @@ fn environment(config: &Config, gpu: &Gpu) -> Value {
             "max_invocations": traits.max_invocations,
             "workgroup_memory": traits.workgroup_memory,
             "max_binding": traits.max_binding,
-            "choices": kernels::used(&Blueprint::new(config, traits), gpu),
+            "choices": kernel_choice::used(&Blueprint::new(config, traits), gpu),
             "f16": traits.f16,
         },
         "precision": config.train.precision,

@@ -8,7 +8,7 @@ pub use sampler::{Sampler, Sampling};
 use crate::config::ModelConfig;
 use crate::fault::Result;
 use crate::gpu::Gpu;
-use crate::model::{Reading, names, parameters, record_reading};
+use crate::model::{CachedPass, names, parameters, record_reading};
 use crate::ops::gather::NO_ROW;
 use crate::plan::{Plan, Store};
 use crate::tape::{DType, Role, Tape};
@@ -38,7 +38,7 @@ impl Reader {
     /// # Errors
     /// [`crate::fault::Kind::Memory`] where the device has no room; those of reading the file.
     pub fn new(gpu: Gpu, model: &ModelConfig, weights: WeightFile) -> Result<Self> {
-        let reading = |rows, logits| Reading { rows, logits, piece_bytes: gpu.traits().max_binding };
+        let reading = |rows, logits| CachedPass { rows, logits, piece_bytes: gpu.traits().max_binding };
         let next = record_reading(model, &reading(1, true));
         let many = record_reading(model, &reading(Self::CHUNK, false));
         let mut store = Store::new();

@@ -20,7 +20,7 @@ pub use describe::{AdapterKind, Description, Survey, survey};
 pub use device::{Counters, Gpu, OpenOptions};
 pub use pipelines::{Listener, Pipeline, Stage};
 pub use probe::probes;
-pub use readback::{ReadbackRing, Reading};
+pub use readback::{Readback, ReadbackRing};
 pub(crate) use stopwatch::{Stopwatch, unwrapped};
 pub use submissions::LONGEST;
 pub(crate) use submissions::{Work, counted_seconds};

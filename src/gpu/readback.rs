@@ -12,7 +12,7 @@ const FAILED: u8 = 2;
 
 /// What one tag's copy brought back: its bytes in the order in which the sources were given.
 #[derive(Debug)]
-pub struct Reading {
+pub struct Readback {
     pub tag: u64,
     pub bytes: Vec<u8>,
 }
@@ -96,7 +96,7 @@ impl ReadbackRing {
     ///
     /// # Errors
     /// Those of [`Gpu::check`]; [`Kind::Device`] where a result cannot be read back.
-    pub fn take_oldest(&mut self, gpu: &Gpu, wait: bool) -> Result<Option<Reading>> {
+    pub fn take_oldest(&mut self, gpu: &Gpu, wait: bool) -> Result<Option<Readback>> {
         let Some(flight) = self.flying.front() else { return Ok(None) };
         if flight.state.load(Ordering::Acquire) == PENDING {
             if wait { gpu.wait_for(flight.submission)? } else { gpu.poll()? }
@@ -117,6 +117,6 @@ impl ReadbackRing {
         drop(view);
         flight.buffer.unmap();
         self.free.push(flight.buffer);
-        Ok(Some(Reading { tag: flight.tag, bytes }))
+        Ok(Some(Readback { tag: flight.tag, bytes }))
     }
 }

@@ -6,7 +6,7 @@ use super::block::{Block, Cached, Rows, remade_if};
 use super::config::ModelConfig;
 use super::family::{Head, Positions};
 use super::normalize::Normalize;
-use super::pass::{Pass, Precision, Reading, Recompute};
+use super::pass::{CachedPass, Pass, Precision, Recompute};
 use super::site::Site;
 use super::{Recorded, names};
 use crate::ops::cross_entropy::Targets;
@@ -76,7 +76,7 @@ impl Decoder {
     }
 
     /// Records what reads single rows for generation.
-    pub fn record_reading(&self, mut tape: Tape, config: &ModelConfig, reading: &Reading) -> Tape {
+    pub fn record_reading(&self, mut tape: Tape, config: &ModelConfig, reading: &CachedPass) -> Tape {
         tape.fix_parameters();
         let tokens = tape.input(names::TOKENS, &[reading.rows], DType::U32);
         let positions = tape.input(names::POSITIONS, &[reading.rows], DType::U32);
@@ -136,7 +136,7 @@ impl Decoder {
         tape.enter("head");
         let x = self.final_norm.apply(tape, x);
         let targets = tape.input(names::TARGETS, &[places], DType::U32);
-        let scale = tape.input(names::SCALE, &[1], DType::F32);
+        let scale = tape.input(names::TARGET_WEIGHT, &[1], DType::F32);
         let scaling = loss_scale(tape, pass.precision);
         let loss = tape.observation(names::LOSS, &[1]);
         tape.head_cross_entropy(x, self.head, Targets { targets, scale, loss, scaling }, pass.piece_bytes);

@@ -19,7 +19,7 @@ mod site;
 
 pub use config::ModelConfig;
 pub use initial::initial_values;
-pub use pass::{Pass, Reading};
+pub use pass::{CachedPass, Pass};
 
 use decoder::Decoder;
 use pass::Precision;
@@ -36,19 +36,19 @@ pub mod names {
     pub const SORTED: &str = "sorted";
     /// u32 [B·T + 1]: where each token's positions start in `sorted`.
     pub const SEGMENTS: &str = "segments";
-    /// f32 [1]: the weight of a position in the loss.
-    pub const SCALE: &str = "scale";
-    /// f32 [4]: the loss scale of mixed precision, and how it came about; see `ops::gradient_norm`.
-    pub const SCALING: &str = "loss scale";
-    /// u32 [4]: what dropout is drawn from.
+    /// f32 `[1]`: the weight of a position in the loss.
+    pub const TARGET_WEIGHT: &str = "scale";
+    /// f32 `[4]`: the loss scale of mixed precision, and how it came about; see `ops::gradient_norm`.
+    pub const LOSS_SCALE: &str = "loss scale";
+    /// u32 `[4]`: what dropout is drawn from.
     pub const DROPOUT_KEY: &str = "dropout key";
-    /// u32 [rows]: the place of each row in the text, in passes that read for generation.
+    /// u32 `[rows]`: the place of each row in the text, in passes that read for generation.
     pub const POSITIONS: &str = "positions";
     /// u32 [n_head, rows]: the place of each row's temperature in the table of every layer, in such passes.
     pub const TEMPERATURES: &str = "temperatures";
-    /// f32 [vocab_size]: what the row leads to, in such passes.
+    /// f32 `[vocab_size]`: what the row leads to, in such passes.
     pub const LOGITS: &str = "logits";
-    /// f32 [1].
+    /// f32 `[1]`.
     pub const LOSS: &str = "loss";
 
     /// What is read of parameters after each step: the slope that a layer uses, the entropy threshold of each head, and
@@ -58,27 +58,27 @@ pub mod names {
     pub const FFN_ALPHA: &str = "ffn_alpha";
     pub const FFN_BETA: &str = "ffn_beta";
 
-    /// f32 [n_head]: mean entropy of each head of a layer.
+    /// f32 `[n_head]`: mean entropy of each head of a layer.
     pub fn head_entropy(layer: usize) -> String {
         format!("head entropy {layer}")
     }
 
-    /// f32 [n_head]: what the entropies of a layer's heads cost, λ included.
+    /// f32 `[n_head]`: what the entropies of a layer's heads cost, λ included.
     pub fn entropy_penalty(layer: usize) -> String {
         format!("entropy penalty {layer}")
     }
 
-    /// f32 [n_inner]: tokens of a micro-batch for which each unit of a layer's feed-forward network is not zero.
+    /// f32 `[n_inner]`: tokens of a micro-batch for which each unit of a layer's feed-forward network is not zero.
     pub fn active_units(layer: usize) -> String {
         format!("active units {layer}")
     }
 
-    /// f32 [3]: norm, largest and median magnitude of the residual stream behind a layer.
+    /// f32 `[3]`: norm, largest and median magnitude of the residual stream behind a layer.
     pub fn residual(layer: usize) -> String {
         format!("residual stream {layer}")
     }
 
-    /// f32 [2]: norm and largest magnitude of the gradient of a layer's parameters.
+    /// f32 `[2]`: norm and largest magnitude of the gradient of a layer's parameters.
     pub fn layer_gradient(layer: usize) -> String {
         format!("layer gradient {layer}")
     }
@@ -88,7 +88,7 @@ pub mod names {
         format!("cache {layer}")
     }
 
-    /// f32 [n_head]: rows of each head whose probabilities are not finite.
+    /// f32 `[n_head]`: rows of each head whose probabilities are not finite.
     pub fn nonfinite(layer: usize) -> String {
         format!("nonfinite {layer}")
     }
@@ -108,7 +108,7 @@ pub fn record(config: &ModelConfig, pass: &Pass) -> Recorded {
 
 /// Records a model for a pass that reads tokens for generation. Inputs are [`names::TOKENS`] and [`names::POSITIONS`], observations
 /// [`names::LOGITS`] and each layer's [`names::cache`].
-pub fn record_reading(config: &ModelConfig, reading: &Reading) -> Tape {
+pub fn record_reading(config: &ModelConfig, reading: &CachedPass) -> Tape {
     let mut tape = Tape::new();
     Decoder::declare(&mut tape, config, Precision::F32).record_reading(tape, config, reading)
 }

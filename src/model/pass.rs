@@ -70,7 +70,7 @@ pub struct Pass {
 
 /// A pass that reads tokens for generation: over what each layer's cache holds, forward alone, in f32.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Reading {
+pub struct CachedPass {
     /// Tokens of one pass. Rows that are not needed have [`crate::ops::gather::NO_ROW`] as token and position.
     pub rows: usize,
     /// Work out what the row leads to; of a single row alone.

@@ -1,7 +1,7 @@
 //! `y = f(x, p)`, element by element: the feed-forward layer's activation function, one of [`FUNCTIONS`].
 //!
 //! Shapes: x, y alike, and stored alike. A learned p is one entry of a parameter vector; its gradient is
-//! dp[entry] += Σ dy·∂f/∂p, in two stages whose order of addition is fixed.
+//! dp`[entry]` += Σ dy·∂f/∂p, in two stages whose order of addition is fixed.
 
 mod functions;
 
@@ -64,7 +64,7 @@ impl Tape {
         vector: Option<TensorId>,
     ) -> TensorId {
         let dims = self.shape(x).dims().to_vec();
-        let y = self.activation_of("activation", &dims, self.info(x).dtype);
+        let y = self.intermediate_of("activation", &dims, self.info(x).dtype);
         let inputs: Vec<_> = [x].into_iter().chain(vector).collect();
         self.record(ActivationFunction { activation, given }, &inputs, &[y]);
         y

@@ -54,7 +54,7 @@ pub fn hyper(settings: &Settings, learning_rate: f64, count: u64) -> [f32; 8] {
     ]
 }
 
-/// The operands of [`Tape::adamw`]; all arenas are [P] of f32, the copies [C] of f16 with C ≤ P.
+/// The operands of [`Tape::adamw`]; all arenas are `[P]` of f32, the copies `[C]` of f16 with C ≤ P.
 #[derive(Clone, Copy, Debug)]
 pub struct Arenas {
     pub gradients: TensorId,

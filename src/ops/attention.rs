@@ -15,16 +15,20 @@
 
 mod backward;
 mod blocks;
+mod heads;
+mod pass;
 mod text;
 mod units;
 
 pub use backward::AttentionBackward;
 pub use units::{UnitProbe, WIDTHS, unit_probe};
 
-use super::{Op, Operand, Recipe, Shapes, Traits, Tuning, fits_image};
+use super::{Op, Operand, Recipe, Shapes, Traits, Tuning};
 use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
-use text::{Pass, Variant};
+use heads::Heads;
+use pass::Pass;
+use text::Variant;
 
 /// The op; see the module's documentation.
 #[derive(Clone, Debug)]
@@ -56,124 +60,16 @@ impl Tape {
     pub fn attention(&mut self, qkv: TensorId, n_head: usize, sequence: usize, entropy: bool) -> Attended {
         let (rows, columns) = self.shape(qkv).as_matrix();
         let dtype = self.info(qkv).dtype;
-        let layout = Layout::new(rows, columns, n_head, sequence);
+        let layout = Heads::new(rows, columns, n_head, sequence);
         let per_row = [layout.batch, n_head, sequence];
-        let output = self.activation_of("attention", &[rows, columns / 3], dtype);
-        let lse = self.activation("attention.lse", &per_row);
-        let entropy = entropy.then(|| self.activation("attention.entropy", &per_row));
+        let output = self.intermediate_of("attention", &[rows, columns / 3], dtype);
+        let lse = self.intermediate("attention.lse", &per_row);
+        let entropy = entropy.then(|| self.intermediate("attention.entropy", &per_row));
         let op = Attention { n_head, sequence, entropy: entropy.is_some() };
         let outputs: Vec<_> = [output, lse].into_iter().chain(entropy).collect();
         self.record(op, &[qkv], &outputs);
         Attended { output, lse, entropy }
     }
-}
-
-/// How heads lie in packed rows.
-#[derive(Clone, Copy, Debug)]
-struct Layout {
-    batch: usize,
-    n_head: usize,
-    sequence: usize,
-    /// Columns of one head.
-    width: usize,
-    /// qkv, output and their gradients are f16.
-    half: bool,
-}
-
-impl Layout {
-    /// Whether the packed rows, and those of the output, can be read as images.
-    fn fits_images(&self) -> bool {
-        let (rows, columns) = (self.batch * self.sequence, self.n_head * self.width);
-        let dtype = if self.half { DType::F16 } else { DType::F32 };
-        fits_image(rows, columns, dtype) && fits_image(rows, 3 * columns, dtype)
-    }
-
-    /// The widest head that has a kernel.
-    const MAX_WIDTH: usize = 256;
-
-    fn new(rows: usize, columns: usize, n_head: usize, sequence: usize) -> Self {
-        assert!(rows.is_multiple_of(sequence), "{rows} rows are not whole sequences of {sequence}");
-        assert!(columns.is_multiple_of(3 * n_head), "{columns} columns are not q | k | v of {n_head} heads");
-        let width = columns / (3 * n_head);
-        assert!(
-            width.is_multiple_of(4) && width <= Self::MAX_WIDTH,
-            "a head of {width} columns: a multiple of 4 up to {} would do",
-            Self::MAX_WIDTH
-        );
-        Self { batch: rows / sequence, n_head, sequence, width, half: false }
-    }
-
-    /// The layout of the packed rows that are a node's first input.
-    fn of(shapes: &Shapes<'_>, n_head: usize, sequence: usize) -> Self {
-        let (rows, columns) = shapes.inputs[0].as_matrix();
-        Self { half: shapes.half_input(0), ..Self::new(rows, columns, n_head, sequence) }
-    }
-
-    /// The key of a choice for this layout.
-    fn key(&self, op: &str) -> String {
-        let half = if self.half { " in f16" } else { "" };
-        format!("{op} {}x{} of {}x{}{half}", self.batch, self.n_head, self.sequence, self.width)
-    }
-
-    fn scale(&self) -> f64 {
-        1.0 / (self.width as f64).sqrt()
-    }
-
-    /// Turns of the loops of one lane, at most: over tiles, over loading them, over the keys in them.
-    fn iterations(&self) -> usize {
-        2 * self.sequence
-    }
-
-    /// Pairs of a query and a key it sees.
-    fn pairs(&self) -> u64 {
-        let sequence = self.sequence as u64;
-        (self.batch * self.n_head) as u64 * sequence * (sequence + 1) / 2
-    }
-
-    /// Every (batch element, head).
-    fn heads(self) -> impl Iterator<Item = Head> {
-        let heads = (0..self.batch).flat_map(move |b| (0..self.n_head).map(move |h| (b, h)));
-        heads.map(move |(b, h)| Head { layout: self, b, h })
-    }
-}
-
-/// Where the rows of one head of one batch element lie.
-#[derive(Clone, Copy)]
-struct Head {
-    layout: Layout,
-    b: usize,
-    h: usize,
-}
-
-impl Head {
-    /// Place of row `t` in lse and entropy.
-    fn line(&self, t: usize) -> usize {
-        (self.b * self.layout.n_head + self.h) * self.layout.sequence + t
-    }
-
-    /// Columns of row `t` in output.
-    fn out(&self, t: usize) -> std::ops::Range<usize> {
-        let Layout { n_head, sequence, width, .. } = self.layout;
-        let start = ((self.b * sequence + t) * n_head + self.h) * width;
-        start..start + width
-    }
-
-    /// Columns of row `t` in qkv; part 0 is q, 1 is k, 2 is v.
-    fn packed(&self, t: usize, part: usize) -> std::ops::Range<usize> {
-        let Layout { n_head, sequence, width, .. } = self.layout;
-        let start = (((self.b * sequence + t) * 3 + part) * n_head + self.h) * width;
-        start..start + width
-    }
-
-    /// Scores of query `i` against the keys it sees.
-    fn scores(&self, qkv: &[f64], i: usize) -> Vec<f64> {
-        let q = &qkv[self.packed(i, 0)];
-        (0..=i).map(|j| dot(q, &qkv[self.packed(j, 1)]) * self.layout.scale()).collect()
-    }
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 impl Op for Attention {
@@ -186,7 +82,7 @@ impl Op for Attention {
     }
 
     fn reference(&self, io: &mut Io<'_>) {
-        let layout = Layout::of(&io.shapes, self.n_head, self.sequence);
+        let layout = Heads::of(&io.shapes, self.n_head, self.sequence);
         let (inputs, outputs) = io.split();
         let qkv = inputs[0];
         for head in layout.heads() {
@@ -214,7 +110,7 @@ impl Op for Attention {
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
-        let layout = Layout::of(shapes, self.n_head, self.sequence);
+        let layout = Heads::of(shapes, self.n_head, self.sequence);
         let pass = Pass::Forward { entropy: self.entropy };
         let variant = Variant::chosen(&layout, device, &layout.key(self.name()));
         let mut bindings =
@@ -230,7 +126,7 @@ impl Op for Attention {
     }
 
     fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
-        let layout = Layout::of(shapes, self.n_head, self.sequence);
+        let layout = Heads::of(shapes, self.n_head, self.sequence);
         Some(Tuning::of(layout.key(self.name()), &Variant::all(&layout, device)))
     }
 
@@ -258,7 +154,7 @@ impl Op for Attention {
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {
-        let layout = Layout::of(shapes, self.n_head, self.sequence);
+        let layout = Heads::of(shapes, self.n_head, self.sequence);
         4 * layout.pairs() * layout.width as u64
     }
 }

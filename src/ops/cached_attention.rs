@@ -4,7 +4,7 @@
 //! s_j = q · k_j / √width, output = Σ_j softmax(s)_j v_j. The same numbers as [`super::attention`] gives for the last of p + 1
 //! rows.
 //!
-//! Shapes: qkv [R, 3·d] with columns q | k | v, head h at columns h·width of each; positions [R] of u32; cache [C, 2·d]
+//! Shapes: qkv [R, 3·d] with columns q | k | v, head h at columns h·width of each; positions `[R]` of u32; cache [C, 2·d]
 //! with columns k | v; output [R, d]. All rows are appended before the first attends, so that new rows see each other.
 //! A position past the cache, such as [`super::gather::NO_ROW`], stands for a missing row: its output is zero, and the cache
 //! keeps nothing of it. No adjoint.
@@ -24,7 +24,7 @@ pub struct CachedAttention {
 }
 
 impl Tape {
-    /// Records attention of `qkv` [R, 3·d] at `positions` [R] with `n_head` heads over `cache` [C, 2·d], which outlives
+    /// Records attention of `qkv` [R, 3·d] at `positions` `[R]` with `n_head` heads over `cache` [C, 2·d], which outlives
     /// a replay. The width of a head, d / n_head, is a multiple of 4.
     pub fn cached_attention(
         &mut self,
@@ -38,7 +38,7 @@ impl Tape {
         assert!(places == rows && dtype == DType::U32, "{places} positions of {dtype:?} for {rows} rows");
         assert!(columns.is_multiple_of(12 * n_head), "{columns} columns are not q | k | v of {n_head} heads");
         assert_eq!(self.shape(cache).as_matrix().1, columns / 3 * 2, "a cache of k | v");
-        let output = self.activation("attention", &[rows, columns / 3]);
+        let output = self.intermediate("attention", &[rows, columns / 3]);
         self.record(CachedAttention { n_head }, &[qkv, positions], &[output, cache]);
         output
     }

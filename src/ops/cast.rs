@@ -26,7 +26,7 @@ impl Tape {
             return node.outputs[0];
         }
         let dims = self.shape(x).dims().to_vec();
-        let y = self.activation_of("f16", &dims, DType::F16);
+        let y = self.intermediate_of("f16", &dims, DType::F16);
         self.widen_gradient(y);
         self.record(Cast, &[x], &[y]);
         y

@@ -17,12 +17,12 @@ use std::sync::Arc;
 pub struct ColumnSum {
     /// `out` is added to instead of overwritten.
     pub accumulate: bool,
-    pub of: Of,
+    pub of: Summand,
 }
 
 /// The part of an element that the op sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Of {
+pub enum Summand {
     Values,
     /// 1 where it is not zero, as NaN is not.
     NonZero,
@@ -31,15 +31,15 @@ pub enum Of {
 impl ColumnSum {
     /// The sum of values, added to what is there where `accumulate`.
     pub fn new(accumulate: bool) -> Self {
-        Self { accumulate, of: Of::Values }
+        Self { accumulate, of: Summand::Values }
     }
 }
 
 impl Tape {
-    /// Records how many rows of `x` [.., N] are not zero in each column into `out` [N].
+    /// Records how many rows of `x` [.., N] are not zero in each column into `out` `[N]`.
     pub fn count_nonzero(&mut self, x: TensorId, out: TensorId) {
         assert_eq!(self.shape(x).as_matrix().1, self.shape(out).elements(), "{}", self.info(out).name);
-        self.record(ColumnSum { accumulate: false, of: Of::NonZero }, &[x], &[out]);
+        self.record(ColumnSum { accumulate: false, of: Summand::NonZero }, &[x], &[out]);
     }
 }
 
@@ -53,7 +53,7 @@ impl ColumnSum {
     /// The key of a choice.
     fn key(&self, shapes: &Shapes<'_>) -> String {
         let (rows, width) = shapes.inputs[0].as_matrix();
-        let what = if self.of == Of::NonZero { "count_nonzero" } else { "column_sum" };
+        let what = if self.of == Summand::NonZero { "count_nonzero" } else { "column_sum" };
         format!("{what} {rows}x{} of {width}", shapes.output_elements(0))
     }
 }
@@ -72,8 +72,8 @@ impl Op for ColumnSum {
         let (inputs, outputs) = io.split();
         for (column, out) in outputs[0].iter_mut().enumerate() {
             let term = |value: f64| match self.of {
-                Of::Values => value,
-                Of::NonZero => f64::from(u8::from(value != 0.0)),
+                Summand::Values => value,
+                Summand::NonZero => f64::from(u8::from(value != 0.0)),
             };
             let sum: f64 = inputs[0].chunks_exact(width).map(|row| term(row[column])).sum();
             *out = if self.accumulate { *out + sum } else { sum };
@@ -92,7 +92,7 @@ impl Op for ColumnSum {
         // Software drivers read images many times faster than buffers.
         let (image, half) = (device.software && shapes.fits_image(0), shapes.half_input(0));
         let texts = [("element", element::scalar(half)), ("texel", element::texel(half))];
-        let flags = [("images", image), ("half", half), ("nonzero", self.of == Of::NonZero)];
+        let flags = [("images", image), ("half", half), ("nonzero", self.of == Summand::NonZero)];
         let text: Arc<str> = unroll(
             include_str!("../../shaders/column_sum.wgsl"),
             &[("lanes", element::LANES)],

@@ -1,6 +1,6 @@
 //! The head with its loss, over a vocabulary walked in pieces, so that the logits are never whole.
 //!
-//! For hidden rows x [N, d], a table W [V, d] (the tokens' own, where the head is tied), targets [N] and a weight s (the
+//! For hidden rows x [N, d], a table W [V, d] (the tokens' own, where the head is tied), targets `[N]` and a weight s (the
 //! reciprocal of the number of positions that count):
 //!
 //! logits = x·Wᵀ, lse_i = ln Σ_v exp(logits_iv), loss += s·Σ_i (lse_i − logits_i,target) over positions that count;
@@ -59,13 +59,13 @@ fn pieces(vocabulary: usize, most: usize) -> Vec<Piece> {
 /// What [`Tape::head_cross_entropy`] needs beside the model's own tensors.
 #[derive(Clone, Copy, Debug)]
 pub struct Targets {
-    /// u32 [N]; [`IGNORED`] where a position does not count.
+    /// u32 `[N]`; [`IGNORED`] where a position does not count.
     pub targets: TensorId,
-    /// f32 [1]; the weight of each position that counts.
+    /// f32 `[1]`; the weight of each position that counts.
     pub scale: TensorId,
-    /// f32 [1]; the loss is added to it.
+    /// f32 `[1]`; the loss is added to it.
     pub loss: TensorId,
-    /// f32 [4]; the first number multiplies the gradient, not the loss. It exists where x and the table are f16.
+    /// f32 `[4]`; the first number multiplies the gradient, not the loss. It exists where x and the table are f16.
     pub scaling: Option<TensorId>,
 }
 
@@ -80,8 +80,8 @@ impl Tape {
         let (rows, width) = self.shape(x).as_matrix();
         let vocabulary = self.shape(table).dims()[0];
         let pieces = pieces(vocabulary, (piece_bytes / (rows.max(width) as u64 * 4)) as usize);
-        let state = self.activation("softmax", &[rows, 4]);
-        let lse = self.activation("lse", &[rows]);
+        let state = self.intermediate("softmax", &[rows, 4]);
+        let lse = self.intermediate("lse", &[rows]);
         let mut kept = None;
         for (i, &piece) in pieces.iter().enumerate() {
             let slice = self.slice_rows(table, piece.first, piece.rows);
@@ -104,7 +104,7 @@ impl Tape {
 }
 
 impl Tape {
-    /// Records `logits` [V] = `table` [V, d] · `x` [1, d], those of one token. No piece of the table is larger than
+    /// Records `logits` `[V]` = `table` [V, d] · `x` [1, d], those of one token. No piece of the table is larger than
     /// `piece_bytes`, unless 64 rows of it are.
     pub fn head_logits(&mut self, x: TensorId, table: TensorId, logits: TensorId, piece_bytes: u64) {
         let (rows, width) = self.shape(x).as_matrix();
@@ -246,7 +246,7 @@ impl Op for Finish {
             let logits = self.kept.unwrap_or_else(|| tape.matmul_nt(x, slice));
             let gradient = match scaling {
                 Some(_) => {
-                    tape.activation_of("d logits", &[tape.shape(x).as_matrix().0, piece.rows], DType::F16)
+                    tape.intermediate_of("d logits", &[tape.shape(x).as_matrix().0, piece.rows], DType::F16)
                 }
                 None => logits,
             };

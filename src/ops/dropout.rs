@@ -1,6 +1,6 @@
 //! `y = x / (1 − p)` where an element is kept, 0 where it is dropped, which happens with probability p.
 //!
-//! Shapes: x, y alike; key [4] of u32: seed low, seed high, counter of the (micro-)batch, site in the model.
+//! Shapes: x, y alike; key `[4]` of u32: seed low, seed high, counter of the (micro-)batch, site in the model.
 //! Element i is dropped where word i of the key's stream (see `random.rs`) lies below p·2³²; p is rounded to a
 //! multiple of 2⁻³², and 1 − p below is that of the rounded p. Adjoint: the same op with the same key on dy.
 
@@ -41,7 +41,7 @@ impl Tape {
         let info = self.info(key);
         assert!(info.dtype == DType::U32 && info.shape.dims() == [4], "dropout: the key {}", info.name);
         let dims = self.shape(x).dims().to_vec();
-        let y = self.activation("dropout", &dims);
+        let y = self.intermediate("dropout", &dims);
         self.record(op, &[x, key], &[y]);
         y
     }

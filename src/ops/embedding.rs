@@ -2,7 +2,7 @@
 //!
 //! Shapes: tokens [B·T] of u32, wte [V, d], wpe [P ≥ T, d]; x [B·T, d]. Every token must lie below V: the rows of
 //! x for others are left as they were. wte may exceed one binding: it is walked in windows of rows.
-//! Adjoint: dwte[v] += Σ dx[i] over tokens[i] = v; dwpe[t] += Σ over sequences of dx[b·T + t]. No atomics:
+//! Adjoint: dwte`[v]` += Σ dx`[i]` over tokens`[i]` = v; dwpe`[t]` += Σ over sequences of dx[b·T + t]. No atomics:
 //! the host sorts the rows by token (see [`sort_by_token`]) and a row of lanes adds up one token's rows in order.
 
 use super::team::Vectors;
@@ -68,7 +68,7 @@ impl Tape {
             assert_eq!(width, position_width, "embedding: widths of tokens and positions");
         }
         assert!(sequence > 0 && count.is_multiple_of(sequence), "embedding: {count} tokens in {sequence}s");
-        let x = self.activation("embedding", &[count, width]);
+        let x = self.intermediate("embedding", &[count, width]);
         let inputs: Vec<_> = [tokens, sorted, segments, wte].into_iter().chain(wpe).collect();
         self.record(Embedding { sequence }, &inputs, &[x]);
         x

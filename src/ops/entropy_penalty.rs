@@ -3,7 +3,7 @@
 //!
 //! With E_max = ln T, a head's trained threshold θ_h, a margin γ, and f(δ) = δ² where |δ| > γ·E_max, else 0:
 //!
-//! | [`Of`] | penalty_h += |
+//! | [`Penalized`] | penalty_h += |
 //! | --- | --- |
 //! | `RowMean` | weight · mean over rows of f(H_row − θ_h·E_max) |
 //! | `RowSum` | weight · Σ over rows of the same |
@@ -12,7 +12,7 @@
 //! The paper's algorithm takes the mean of a head's entropies; its code squares each row's deviation and adds up all rows
 //! of a batch, whose size then is part of the weight.
 //!
-//! Shapes: entropy [B, H, T] in nats, threshold and penalty [H]; penalty is added to. f jumps by (γ·E_max)² at the
+//! Shapes: entropy [B, H, T] in nats, threshold and penalty `[H]`; penalty is added to. f jumps by (γ·E_max)² at the
 //! margin, and the gradient is that on either side. A row that is not finite makes the penalty so.
 //! Adjoint: [`EntropyPenaltyBackward`]; the gradient of each penalty_h is one. It carries the loss scale of mixed precision,
 //! where there is one, because the gradients it meets do.
@@ -24,7 +24,7 @@ use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 
 /// What is compared with the threshold, and how a head's rows make one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Of {
+pub enum Penalized {
     RowMean,
     RowSum,
     HeadMean,
@@ -33,7 +33,7 @@ pub enum Of {
 /// The op. Inputs entropy, threshold, and the loss scale where there is one; output penalty, added to.
 #[derive(Clone, Debug)]
 pub struct EntropyPenalty {
-    pub of: Of,
+    pub of: Penalized,
     /// γ.
     pub margin: f64,
     /// The weight of a head's penalty.
@@ -48,7 +48,7 @@ pub struct EntropyPenaltyBackward {
 }
 
 impl Tape {
-    /// Records `penalty` += the penalty on `entropy` [B, H, T] with `threshold` [H]. `scaling` is the loss scale's state in
+    /// Records `penalty` += the penalty on `entropy` [B, H, T] with `threshold` `[H]`. `scaling` is the loss scale's state in
     /// mixed precision; see [`super::gradient_norm`].
     pub fn entropy_penalty(
         &mut self,
@@ -86,7 +86,7 @@ impl EntropyPenalty {
 
     /// The weight of each row's f, or of the mean's.
     fn row_weight(&self, rows: usize) -> f64 {
-        if self.of == Of::RowMean { self.weight / rows as f64 } else { self.weight }
+        if self.of == Penalized::RowMean { self.weight / rows as f64 } else { self.weight }
     }
 
     /// The dispatch of one of the kernels.
@@ -107,7 +107,7 @@ impl EntropyPenalty {
             ("HEADS", heads as f64),
             ("SEQUENCE", sequence as f64),
             ("LANES", lanes as f64),
-            ("MEAN", f64::from(u8::from(self.of == Of::HeadMean))),
+            ("MEAN", f64::from(u8::from(self.of == Penalized::HeadMean))),
             ("MOST", most),
             ("MARGIN", self.margin * most),
             ("WEIGHT", self.row_weight(batch * sequence)),
@@ -148,8 +148,8 @@ impl Op for EntropyPenalty {
             let rows = rows(inputs[0], dims, h);
             outputs[0][h] += weight
                 * match self.of {
-                    Of::HeadMean => squared(rows.sum::<f64>() / count as f64),
-                    Of::RowMean | Of::RowSum => rows.map(squared).sum(),
+                    Penalized::HeadMean => squared(rows.sum::<f64>() / count as f64),
+                    Penalized::RowMean | Penalized::RowSum => rows.map(squared).sum(),
                 };
         }
     }
@@ -206,10 +206,10 @@ impl Op for EntropyPenaltyBackward {
             let slope = |nats: f64| factor * self.of.beyond(nats, inputs[1][h], sequence);
             let entropies: Vec<f64> = rows(inputs[0], dims, h).collect();
             let gradients: Vec<f64> = match self.of.of {
-                Of::HeadMean => {
+                Penalized::HeadMean => {
                     vec![slope(entropies.iter().sum::<f64>() / count as f64) / count as f64; count]
                 }
-                Of::RowMean | Of::RowSum => entropies.into_iter().map(slope).collect(),
+                Penalized::RowMean | Penalized::RowSum => entropies.into_iter().map(slope).collect(),
             };
             let pull = -EntropyPenalty::most(sequence) * gradients.iter().sum::<f64>();
             outputs[1][h] = if self.accumulate { outputs[1][h] + pull } else { pull };
@@ -245,7 +245,7 @@ impl Op for EntropyPenaltyBackward {
 /// at a distance from it, where f jumps; with a loss scale; with a row that is not finite.
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
-    for of in [Of::RowMean, Of::RowSum, Of::HeadMean] {
+    for of in [Penalized::RowMean, Penalized::RowSum, Penalized::HeadMean] {
         // The first contribution to a threshold's gradient, in a step of one micro-batch, overwrites.
         for (batch, heads, sequence, scaled, broken, overwrites) in [
             (1, 1, 2, false, false, false),
@@ -267,12 +267,12 @@ pub fn cases(seed: u64) -> Vec<Case> {
             // Odd shares of the margin: of each row, or, with less than their distance from it around them, of the mean.
             let (margin, most) = (0.2, EntropyPenalty::most(sequence));
             let share = |at: usize| [0.4, 1.6, -0.5, -1.7, 2.5][at % 5];
-            let noise = if of == Of::HeadMean { 0.3 } else { 0.2 };
+            let noise = if of == Penalized::HeadMean { 0.3 } else { 0.2 };
             let thresholds = case.values(threshold).to_vec();
             let mut values: Vec<f32> = case.values(entropy).to_vec();
             for (at, value) in values.iter_mut().enumerate() {
                 let head = at / sequence % heads;
-                let way = share(if of == Of::HeadMean { head } else { at + head });
+                let way = share(if of == Penalized::HeadMean { head } else { at + head });
                 let away = f64::from(value.clamp(-1.0, 1.0)) * noise;
                 *value = (f64::from(thresholds[head]) * most + (way + away) * margin * most) as f32;
             }
@@ -288,7 +288,7 @@ pub fn cases(seed: u64) -> Vec<Case> {
             // Differences of numbers up to five times as large as they: 6e-8 · 5, squared or not; sums of a few hundred terms,
             // in 64 lanes, whose signs may differ. A mean comes before its difference: the roundings of its 64 partial sums, up
             // to √64 · 6e-8 of it, count five times in δ, and twice as often in its square.
-            let mut case = case.finish_loss(penalty, if of == Of::HeadMean { 1e-5 } else { 2e-6 });
+            let mut case = case.finish_loss(penalty, if of == Penalized::HeadMean { 1e-5 } else { 2e-6 });
             if scaled || broken {
                 // The gradient is that of another loss, or of none.
                 case.leaves.clear();

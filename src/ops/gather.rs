@@ -1,7 +1,7 @@
 //! `out[i] = table[indices[i]]`: rows of a table by number. Generation embeds tokens and positions with it, and picks
 //! the row that the next token follows from.
 //!
-//! Shapes: indices [N] of u32, table [V, d], out [N, d]. An index past the table, such as [`NO_ROW`], makes zeros. The
+//! Shapes: indices `[N]` of u32, table [V, d], out [N, d]. An index past the table, such as [`NO_ROW`], makes zeros. The
 //! table may exceed one binding: it is walked in windows of rows. No adjoint: training embeds with
 //! [`super::embedding`].
 
@@ -25,12 +25,12 @@ pub struct Gather {
 }
 
 impl Tape {
-    /// Records the rows `indices` [N], of u32, of `table` [V, d].
+    /// Records the rows `indices` `[N]`, of u32, of `table` [V, d].
     pub fn gather(&mut self, indices: TensorId, table: TensorId) -> TensorId {
         let info = self.info(indices);
         assert_eq!(info.dtype, DType::U32, "gather: {}", info.name);
         let rows = info.shape.elements();
-        let out = self.activation("gather", &[rows, self.shape(table).as_matrix().1]);
+        let out = self.intermediate("gather", &[rows, self.shape(table).as_matrix().1]);
         self.record(Gather { elements: false }, &[indices, table], &[out]);
         out
     }
@@ -40,7 +40,7 @@ impl Tape {
         let info = self.info(indices);
         assert_eq!(info.dtype, DType::U32, "gather: {}", info.name);
         let dims = info.shape.dims().to_vec();
-        let out = self.activation("gather", &dims);
+        let out = self.intermediate("gather", &dims);
         self.record(Gather { elements: true }, &[indices, table], &[out]);
         out
     }

@@ -5,9 +5,9 @@
 //! the parameters keep their last good values though later steps are already under way. A policy of `record`
 //! keeps it open.
 //!
-//! Shapes: gradients [P], loss [1], policy [2] = (max_norm, record) → verdict [4] = (norm, clip, open, halted).
+//! Shapes: gradients `[P]`, loss `[1]`, policy `[2]` = (max_norm, record) → verdict `[4]` = (norm, clip, open, halted).
 //!
-//! In mixed precision the gradients come multiplied with a loss scale S, a power of two, and scaling [4] = (S, good
+//! In mixed precision the gradients come multiplied with a loss scale S, a power of two, and scaling `[4]` = (S, good
 //! steps since S changed, S of this step, overflowed) is kept here as well, on the device, so that no step waits for
 //! the host. norm is that of the true gradient; clip takes S out of it. A step whose loss is finite and whose gradient is
 //! not, at S > 1, overflowed f16: the gate closes for it alone and S halves. After `window` good steps S doubles, up to

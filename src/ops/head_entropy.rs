@@ -4,7 +4,7 @@
 //! mean_h += weight * (mean of the rows; NaN where one is not finite), nonfinite_h += rows not finite. A mean over the
 //! finite rows would look sound, and would be of other rows at every step.
 //!
-//! Shapes: mean, nonfinite [H]; both are added to, so that micro-batches of weight 1/accumulation make up a
+//! Shapes: mean, nonfinite `[H]`; both are added to, so that micro-batches of weight 1/accumulation make up a
 //! step. An observation: it has no adjoint. The order of addition is fixed.
 
 use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, axis};
@@ -19,7 +19,7 @@ pub struct HeadEntropy {
 }
 
 impl Tape {
-    /// Records the reduction of `entropy` [B, H, T] into `mean` and `nonfinite`, both [H], which it adds to.
+    /// Records the reduction of `entropy` [B, H, T] into `mean` and `nonfinite`, both `[H]`, which it adds to.
     pub fn head_entropy(&mut self, entropy: TensorId, mean: TensorId, nonfinite: TensorId, weight: f32) {
         let (_, heads, _) = extents(self.shape(entropy).dims());
         for to in [mean, nonfinite] {

@@ -1,6 +1,6 @@
 //! Layer normalization of rows of width d: `y = (x − μ) · r · γ + β`, r = 1/√(σ² + ε).
 //!
-//! Shapes: x [.., d]; y the same, in f32 or f16; γ, β [d]; μ, r [rows], kept for the adjoint. σ² is the mean of (x − μ)².
+//! Shapes: x [.., d]; y the same, in f32 or f16; γ, β `[d]`; μ, r `[rows]`, kept for the adjoint. σ² is the mean of (x − μ)².
 //! Adjoint, with x̂ = (x − μ)·r and g = dy∘γ: dx = r·(g − mean(g) − x̂·mean(g∘x̂)); dγ += Σ dy∘x̂ and
 //! dβ += Σ dy over rows, in two stages whose order of addition is fixed.
 
@@ -46,9 +46,9 @@ impl Tape {
             let info = self.info(vector);
             assert_eq!(info.shape.dims(), [width], "layer_norm: {} for rows of {width}", info.name);
         }
-        let y = self.activation_of("norm", &dims, result);
-        let mean = self.activation("norm.mean", &[rows]);
-        let rstd = self.activation("norm.rstd", &[rows]);
+        let y = self.intermediate_of("norm", &dims, result);
+        let mean = self.intermediate("norm.mean", &[rows]);
+        let rstd = self.intermediate("norm.rstd", &[rows]);
         self.record(LayerNorm { epsilon }, &[x, gamma, beta], &[y, mean, rstd]);
         y
     }

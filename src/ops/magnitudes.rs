@@ -1,7 +1,7 @@
 //! The L2 norm, the largest and the median of a tensor's magnitudes; or norm and largest of some stretches of an arena.
 //!
-//! Shapes: x of any shape, in f32; out [3] = (norm, largest, median), where the median is the element of rank
-//! ⌊(n − 1)/2⌋ of the n magnitudes in ascending order, exactly. Of stretches out [2] = (norm, largest), of all of them
+//! Shapes: x of any shape, in f32; out `[3]` = (norm, largest, median), where the median is the element of rank
+//! ⌊(n − 1)/2⌋ of the n magnitudes in ascending order, exactly. Of stretches out `[2]` = (norm, largest), of all of them
 //! together. NaN counts as the largest magnitude of all. An observation: no adjoint.
 
 use super::gradient_norm::arena_windows;
@@ -24,14 +24,14 @@ pub const WITH_MEDIAN: usize = 3;
 pub const WITHOUT_MEDIAN: usize = 2;
 
 impl Tape {
-    /// Records norm, largest and median magnitude of `x` into `out` [3].
+    /// Records norm, largest and median magnitude of `x` into `out` `[3]`.
     pub fn magnitudes(&mut self, x: TensorId, out: TensorId) {
         assert_eq!(self.shape(out).elements(), WITH_MEDIAN, "magnitudes: {}", self.info(out).name);
         self.record(Magnitudes { stretches: None }, &[x], &[out]);
     }
 
     /// Records norm and largest magnitude of stretches of `arena`, given by their first elements and lengths, into
-    /// `out` [2].
+    /// `out` `[2]`.
     pub fn magnitudes_of(&mut self, arena: TensorId, stretches: Vec<(usize, usize)>, out: TensorId) {
         assert_eq!(self.shape(out).elements(), WITHOUT_MEDIAN, "magnitudes: {}", self.info(out).name);
         self.record(Magnitudes { stretches: Some(stretches) }, &[arena], &[out]);

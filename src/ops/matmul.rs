@@ -7,62 +7,26 @@
 //! [`ColumnSum`]; daddend = dC.
 
 mod cases;
-mod kernels;
+mod probe;
+mod product;
 mod rows;
 #[cfg(test)]
 mod tests;
+mod text;
 mod tiled;
 mod units;
+mod variant;
 
 pub use cases::cases;
-pub use kernels::Variant;
-pub use units::{UnitProbe, unit_probes};
+pub use probe::{UnitProbe, unit_probes};
+pub use product::{Layout, MatMul, Sizes};
+pub use variant::Variant;
 
 use super::column_sum::ColumnSum;
 use super::{Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, axis, element};
 use crate::tape::{Adjoint, DType, Io, Role, Tape, TensorId};
 use std::rc::Rc;
 use std::sync::Arc;
-
-/// Which operand is stored transposed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Layout {
-    /// A `[M, K]`, B `[K, N]`.
-    NN,
-    /// A `[M, K]`, B `[N, K]`: C = A · Bᵀ.
-    NT,
-    /// A `[K, M]`, B `[K, N]`: C = Aᵀ · B.
-    TN,
-}
-
-/// The op; see the module's documentation. Inputs: A, B, then the bias and the addend, if any.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MatMul {
-    pub layout: Layout,
-    pub bias: bool,
-    pub addend: bool,
-    /// C is added to instead of overwritten.
-    pub accumulate: bool,
-}
-
-/// Extents of one product.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sizes {
-    pub m: usize,
-    pub n: usize,
-    pub k: usize,
-    /// Extents of A and B as stored.
-    pub a_rows: usize,
-    pub a_columns: usize,
-    pub b_rows: usize,
-    pub b_columns: usize,
-    /// Columns that have a bias.
-    pub bias_columns: usize,
-    /// How A and B are stored.
-    pub operands: DType,
-    /// How C is stored.
-    pub result: DType,
-}
 
 impl Tape {
     /// Records `x · w`, plus the bias on the first columns: x `[.., in]`, w `[in, out]`, bias `[≤ out]`;
@@ -108,7 +72,7 @@ impl Tape {
         let last = dims.last_mut().expect("a shape has at least one extent");
         assert_eq!(*last, inner, "product of {} and {}", self.info(x).name, self.info(w).name);
         *last = width;
-        let c = self.activation_of("product", &dims, result);
+        let c = self.intermediate_of("product", &dims, result);
         let mut inputs = vec![x, w];
         inputs.extend(bias);
         inputs.extend(addend);
@@ -119,11 +83,6 @@ impl Tape {
 }
 
 impl MatMul {
-    /// A plain product of one layout.
-    pub fn new(layout: Layout) -> Self {
-        Self { layout, bias: false, addend: false, accumulate: false }
-    }
-
     /// The place of the addend among the inputs, where there is one.
     fn addend_input(&self) -> usize {
         2 + usize::from(self.bias)
@@ -161,14 +120,14 @@ impl MatMul {
 
     /// The variants that a device has for these sizes; the first is the default.
     pub fn variants(&self, sizes: &Sizes, device: &Traits) -> Vec<Variant> {
-        let candidates = kernels::candidates(self.layout, sizes, device);
+        let candidates = text::candidates(self.layout, sizes, device);
         let groups = |variant: Variant| {
             let (rows, columns) = variant.tile();
             sizes.m.div_ceil(rows as usize) * sizes.n.div_ceil(columns as usize)
         };
         // The largest of the first tiles that still leaves work for every core.
         let enough = if device.software { 8 } else { 128 };
-        let ladder = &candidates[..candidates.len().min(kernels::LADDER)];
+        let ladder = &candidates[..candidates.len().min(variant::LADDER)];
         let first = ladder.iter().position(|&v| groups(v) >= enough).unwrap_or(ladder.len() - 1);
         let mut variants = candidates;
         variants[..=first].rotate_right(1);
@@ -197,7 +156,7 @@ impl MatMul {
         if let Variant::Rows { lanes, .. } = variant {
             constants.push(("LANES", f64::from(lanes)));
         }
-        let (a_image, b_image) = kernels::images(sizes, variant);
+        let (a_image, b_image) = text::images(sizes, variant);
         let operand = |image: bool, i| if image { Operand::InputImage(i) } else { Operand::Input(i) };
         let mut bindings: Vec<Binding> =
             vec![("a", operand(a_image, 0)), ("b", operand(b_image, 1)), ("c", Operand::Output(0))];
@@ -205,10 +164,10 @@ impl MatMul {
             bindings.push(("bias", Operand::Input(2)));
         }
         if self.addend {
-            let image = kernels::addend_image(sizes, variant);
+            let image = text::addend_image(sizes, variant);
             bindings.push(("addend", operand(image, self.addend_input())));
         }
-        let text: Arc<str> = kernels::text(self, sizes, variant).into();
+        let text: Arc<str> = text::text(self, sizes, variant).into();
         let kernel = |entry, constants| Kernel { text: text.clone(), entry, constants };
         let (rows, columns) = variant.tile();
         let groups = [sizes.m.div_ceil(rows as usize), sizes.n.div_ceil(columns as usize)];

@@ -42,7 +42,7 @@ impl Tape {
         self.turn(table, qkv, Rotary { n_head, sequence, columns, back: false, given: false });
     }
 
-    /// The same of rows at `positions` [R], of u32, below `context`: the columns of a missing row that it would turn become zero.
+    /// The same of rows at `positions` `[R]`, of u32, below `context`: the columns of a missing row that it would turn become zero.
     pub fn rotary_at(
         &mut self,
         qkv: TensorId,
@@ -75,7 +75,7 @@ impl Tape {
         );
         let info = self.info(qkv);
         assert!(
-            info.role == Role::Activation && info.parent.is_none(),
+            info.role == Role::Intermediate && info.parent.is_none(),
             "rotary changes {} in place",
             info.name
         );

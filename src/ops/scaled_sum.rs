@@ -21,7 +21,7 @@ pub struct ScaledSumBackward {
 }
 
 impl Tape {
-    /// Records β·x + y/α: `x` and `y` of one shape, `alpha` and `beta` [1].
+    /// Records β·x + y/α: `x` and `y` of one shape, `alpha` and `beta` `[1]`.
     pub fn scaled_sum(&mut self, x: TensorId, y: TensorId, alpha: TensorId, beta: TensorId) -> TensorId {
         assert_eq!(
             self.shape(x),
@@ -32,7 +32,7 @@ impl Tape {
         );
         assert!([alpha, beta].iter().all(|&scale| self.shape(scale).dims() == [1]), "one α and one β");
         let dims = self.shape(x).dims().to_vec();
-        let z = self.activation("scaled sum", &dims);
+        let z = self.intermediate("scaled sum", &dims);
         self.record(ScaledSum, &[x, y, alpha, beta], &[z]);
         z
     }

@@ -34,7 +34,7 @@ impl Tape {
     pub fn temperature(&mut self, qkv: TensorId, temperature: TensorId, sequence: usize) -> TensorId {
         let (rows, columns) = self.shape(qkv).as_matrix();
         Extents::new((rows, columns), self.shape(temperature).as_matrix(), sequence);
-        let y = self.activation_of("temperature", &[rows, columns], self.info(qkv).dtype);
+        let y = self.intermediate_of("temperature", &[rows, columns], self.info(qkv).dtype);
         self.record(Temperature { sequence }, &[qkv, temperature], &[y]);
         y
     }

@@ -144,7 +144,7 @@ fn stays(tape: &Tape, recipes: &[Recipe]) -> Vec<Stay> {
 
 /// Whether a tensor lives only within a replay.
 pub(super) fn pooled(tape: &Tape, tensor: TensorId) -> bool {
-    matches!(tape.info(tensor).role, Role::Activation | Role::Gradient)
+    matches!(tape.info(tensor).role, Role::Intermediate | Role::Gradient)
 }
 
 /// The last node that touches each owner.

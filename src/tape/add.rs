@@ -17,7 +17,7 @@ impl Tape {
     pub fn add(&mut self, a: TensorId, b: TensorId) -> TensorId {
         assert_eq!(self.shape(a), self.shape(b), "add: {} and {}", self.info(a).name, self.info(b).name);
         let dims = self.shape(a).dims().to_vec();
-        let c = self.activation("sum", &dims);
+        let c = self.intermediate("sum", &dims);
         self.record(Add, &[a, b], &[c]);
         c
     }

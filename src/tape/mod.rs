@@ -240,13 +240,13 @@ impl Tape {
     }
 
     /// Declares an intermediate result; its full name is the scope, a dot, and `name`.
-    pub fn activation(&mut self, name: &str, shape: &[usize]) -> TensorId {
-        self.activation_of(name, shape, DType::F32)
+    pub fn intermediate(&mut self, name: &str, shape: &[usize]) -> TensorId {
+        self.intermediate_of(name, shape, DType::F32)
     }
 
     /// The same of an element type.
-    pub fn activation_of(&mut self, name: &str, shape: &[usize], dtype: DType) -> TensorId {
-        let role = if self.phase == Phase::Forward { Role::Activation } else { Role::Gradient };
+    pub fn intermediate_of(&mut self, name: &str, shape: &[usize], dtype: DType) -> TensorId {
+        let role = if self.phase == Phase::Forward { Role::Intermediate } else { Role::Gradient };
         let full = if self.scope.is_empty() { name.to_owned() } else { format!("{}.{name}", self.scope) };
         self.declare(full, shape, dtype, role, None)
     }

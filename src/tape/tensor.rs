@@ -75,7 +75,7 @@ pub enum Role {
     /// Accumulates over the micro-batches of a step; lives in the gradient arena.
     ParameterGradient,
     /// An intermediate of the forward pass.
-    Activation,
+    Intermediate,
     /// An intermediate of the backward pass.
     Gradient,
     /// Kept after a replay and read back.

@@ -5,7 +5,7 @@ pub mod checkpoint;
 pub mod engine;
 pub mod evaluate;
 mod finite;
-pub mod kernels;
+pub mod kernel_choice;
 pub(crate) mod loader;
 pub mod memory;
 pub mod past;

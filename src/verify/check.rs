@@ -181,7 +181,7 @@ impl<'a> Prepared<'a> {
 fn stored(tape: &Tape) -> impl Iterator<Item = TensorId> {
     tape.ids().filter(|&id| {
         let info = tape.info(id);
-        !matches!(info.role, Role::Activation | Role::Gradient) && info.parent.is_none()
+        !matches!(info.role, Role::Intermediate | Role::Gradient) && info.parent.is_none()
     })
 }
 
@@ -230,7 +230,7 @@ mod tests {
         let outcome = |body| {
             let mut case = CaseBuilder::new("planted", body, 1);
             let x = case.input("x", &[64], Fill::Normal(1.0));
-            let y = case.tape.activation("y", &[64]);
+            let y = case.tape.intermediate("y", &[64]);
             case.tape.record(Planted(body), &[x], &[y]);
             check(&gpu, &case.finish(&[], &[y], 0.0)).unwrap()
         };

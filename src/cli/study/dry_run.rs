@@ -7,7 +7,7 @@ use crate::data::TokenFile;
 use crate::fault::{Fault, Result};
 use crate::gpu::Gpu;
 use crate::study::{Basis, Cost, Grid, Run, Speeds, State};
-use crate::train::kernels;
+use crate::train::kernel_choice;
 use crate::train::memory::Needs;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -142,7 +142,7 @@ fn time_steps(
         }
         global.note(format!("timing steps of {}", run.configuration));
         let mut gpu = held.take().map_or_else(|| global.open(), Ok)?;
-        gpu.set_choices(kernels::known(&gpu));
+        gpu.set_choices(kernel_choice::known(&gpu));
         speeds.add(&run.configuration, planned.cost.speed_of_step(step_seconds(gpu, &run.config)?));
         timed += 1;
     }

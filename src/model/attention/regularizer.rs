@@ -6,7 +6,7 @@ use crate::model::family::THRESHOLDS;
 use crate::model::names;
 use crate::model::pass::{Accumulation, Pass, Precision};
 use crate::model::site::Site;
-use crate::ops::entropy_penalty::{self, Of};
+use crate::ops::entropy_penalty::{self, Penalized};
 use crate::tape::{DType, Tape, TensorId};
 
 /// The thresholds [n_head] of one attention with what its entropies cost, or nothing.
@@ -54,9 +54,9 @@ impl Regularizer {
         let micro_batches = if sums { 1.0 } else { pass.micro_batches as f64 };
         let op = entropy_penalty::EntropyPenalty {
             of: match cost.penalty {
-                EntropyPenalty::RowSum => Of::RowSum,
-                EntropyPenalty::RowMean => Of::RowMean,
-                EntropyPenalty::HeadMean => Of::HeadMean,
+                EntropyPenalty::RowSum => Penalized::RowSum,
+                EntropyPenalty::RowMean => Penalized::RowMean,
+                EntropyPenalty::HeadMean => Penalized::HeadMean,
             },
             margin: cost.margin,
             weight: cost.weight / (cost.heads * micro_batches),
@@ -76,7 +76,7 @@ pub(in crate::model) fn losses(tape: &Tape, config: &ModelConfig, cross_entropy:
 
 /// The loss scale's state, in mixed precision.
 pub(in crate::model) fn loss_scale(tape: &mut Tape, precision: Precision) -> Option<TensorId> {
-    let declared = tape.find(names::SCALING);
+    let declared = tape.find(names::LOSS_SCALE);
     (precision == Precision::Mixed)
-        .then(|| declared.unwrap_or_else(|| tape.input(names::SCALING, &[4], DType::F32)))
+        .then(|| declared.unwrap_or_else(|| tape.input(names::LOSS_SCALE, &[4], DType::F32)))
 }

@@ -1,7 +1,8 @@
 //! The gradient of causal attention with respect to its packed rows.
 
-use super::text::{Pass, Variant};
-use super::{Layout, dot};
+use super::heads::{Heads, dot};
+use super::pass::Pass;
+use super::text::Variant;
 use crate::ops::{Op, Operand, Recipe, Shapes, Traits, Tuning};
 use crate::tape::Io;
 
@@ -34,7 +35,7 @@ impl Op for AttentionBackward {
     }
 
     fn reference(&self, io: &mut Io<'_>) {
-        let layout = Layout::of(&io.shapes, self.n_head, self.sequence);
+        let layout = Heads::of(&io.shapes, self.n_head, self.sequence);
         let (inputs, outputs) = io.split();
         let [qkv, output, lse, d_output, guide @ ..] = inputs else { panic!("four inputs, or six") };
         let d_qkv = &mut outputs[0];
@@ -65,7 +66,7 @@ impl Op for AttentionBackward {
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
-        let layout = Layout::of(shapes, self.n_head, self.sequence);
+        let layout = Heads::of(shapes, self.n_head, self.sequence);
         let mut shared = vec![
             ("qkv", Operand::Input(0)),
             ("lse", Operand::Input(2)),
@@ -90,12 +91,12 @@ impl Op for AttentionBackward {
     }
 
     fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
-        let layout = Layout::of(shapes, self.n_head, self.sequence);
+        let layout = Heads::of(shapes, self.n_head, self.sequence);
         Some(Tuning::of(layout.key(self.name()), &Variant::all(&layout, device)))
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {
-        let layout = Layout::of(shapes, self.n_head, self.sequence);
+        let layout = Heads::of(shapes, self.n_head, self.sequence);
         // Seven products: both dispatches compute scores, dP and the terms of the entropy's gradient.
         let guide = if self.guided { 4 } else { 0 };
         layout.pairs() * (14 * layout.width as u64 + guide)

@@ -1,7 +1,7 @@
 //! Attention on GPUs: products of blocks in workgroup memory, for heads of any width.
 
-use super::Layout;
-use super::text::Pass;
+use super::heads::Heads;
+use super::pass::Pass;
 use crate::ops::unroll::unroll;
 use crate::ops::{Binding, Dispatch, Kernel, Traits, Vendor, axis, element};
 use std::fmt;
@@ -33,7 +33,7 @@ const VECTOR: usize = 16;
 
 impl Blocks {
     /// The variants of a device; the first is the default.
-    pub fn all(layout: &Layout, device: &Traits) -> Vec<Self> {
+    pub fn all(layout: &Heads, device: &Traits) -> Vec<Self> {
         let blocks = |&[lanes, across, rows, keys, each]: &[usize; 5]| Self {
             lanes,
             across,
@@ -84,7 +84,7 @@ impl Blocks {
 
     /// Turns of the loops of one lane, at most: over blocks of the other side; in them over the chunks of the scores'
     /// columns, over the columns of a chunk, and for each section over its rows; and before them over columns.
-    pub fn iterations(&self, layout: &Layout) -> usize {
+    pub fn iterations(&self, layout: &Heads) -> usize {
         let columns = layout.width / 4;
         let keys = self.keys * self.across;
         let block = 2 * (columns.div_ceil(self.depth(columns)) + columns)
@@ -94,7 +94,7 @@ impl Blocks {
     }
 
     /// The dispatch over all rows of all heads.
-    pub fn dispatch(&self, pass: Pass, layout: &Layout, bindings: Vec<Binding>) -> Dispatch {
+    pub fn dispatch(&self, pass: Pass, layout: &Heads, bindings: Vec<Binding>) -> Dispatch {
         let columns = layout.width / 4;
         let blocks = self.fitted(pass, columns);
         let constants = [

@@ -1,47 +1,12 @@
 //! The variants of attention's kernels that a device has for a head's width, and the text for software drivers.
 
-use super::Layout;
 use super::blocks::Blocks;
+use super::heads::Heads;
+use super::pass::Pass;
 use super::units::Units;
 use crate::ops::unroll::unroll;
 use crate::ops::{Binding, Dispatch, Kernel, Operand, Traits, Tuning, axis, element};
 use std::fmt;
-
-/// One of the three walks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pass {
-    Forward { entropy: bool },
-    QueryGradient { guided: bool },
-    KeyGradient { guided: bool },
-}
-
-impl Pass {
-    pub fn entry(self) -> &'static str {
-        match self {
-            Self::Forward { .. } => "forward",
-            Self::QueryGradient { .. } => "query_gradient",
-            Self::KeyGradient { .. } => "key_gradient",
-        }
-    }
-
-    /// Rows of a head's width that a lane keeps for each row it works on: sums, and rows that it only reads.
-    fn kept(self) -> (usize, usize) {
-        match self {
-            Self::Forward { .. } => (1, 1),
-            Self::QueryGradient { .. } => (1, 2),
-            Self::KeyGradient { .. } => (2, 2),
-        }
-    }
-
-    pub fn is_key_gradient(self) -> bool {
-        matches!(self, Self::KeyGradient { .. })
-    }
-
-    /// Whether a gradient arrives at the entropy.
-    pub fn guided(self) -> bool {
-        matches!(self, Self::QueryGradient { guided: true } | Self::KeyGradient { guided: true })
-    }
-}
 
 /// How a device computes all three walks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +33,7 @@ pub(super) struct Rows {
 
 impl Variant {
     /// The variants of a device; the first is the default.
-    pub fn all(layout: &Layout, device: &Traits) -> Vec<Self> {
+    pub fn all(layout: &Heads, device: &Traits) -> Vec<Self> {
         if device.software {
             Rows::all(layout, device).into_iter().map(Self::Rows).collect()
         } else {
@@ -78,12 +43,12 @@ impl Variant {
     }
 
     /// The variant that was chosen under that key.
-    pub fn chosen(layout: &Layout, device: &Traits, key: &str) -> Self {
+    pub fn chosen(layout: &Heads, device: &Traits, key: &str) -> Self {
         Tuning::chosen(key, &Self::all(layout, device), device)
     }
 
     /// Turns of the loops of one lane, at most.
-    pub fn iterations(&self, layout: &Layout) -> usize {
+    pub fn iterations(&self, layout: &Heads) -> usize {
         match self {
             Self::Rows(_) => layout.iterations(),
             Self::Blocks(blocks) => blocks.iterations(layout),
@@ -92,7 +57,7 @@ impl Variant {
     }
 
     /// The dispatch over all rows of all heads.
-    pub fn dispatch(&self, pass: Pass, layout: &Layout, bindings: Vec<Binding>) -> Dispatch {
+    pub fn dispatch(&self, pass: Pass, layout: &Heads, bindings: Vec<Binding>) -> Dispatch {
         match self {
             Self::Rows(rows) => Text::of(pass, layout, rows).dispatch(layout, bindings),
             Self::Blocks(blocks) => blocks.dispatch(pass, layout, bindings),
@@ -112,7 +77,7 @@ impl fmt::Display for Variant {
 }
 
 impl Rows {
-    fn all(layout: &Layout, device: &Traits) -> Vec<Self> {
+    fn all(layout: &Heads, device: &Traits) -> Vec<Self> {
         // Two rows of a wide head do not fit into any device's registers.
         let narrow = layout.width <= 64;
         if device.lanes >= 4 {
@@ -166,7 +131,7 @@ const WORKGROUP_BYTES: usize = 16 << 10;
 const REGISTERS: usize = 160;
 
 impl Text {
-    fn of(pass: Pass, layout: &Layout, variant: &Rows) -> Self {
+    fn of(pass: Pass, layout: &Heads, variant: &Rows) -> Self {
         if variant.shuffle {
             Self::shuffle(pass, layout, variant)
         } else {
@@ -175,7 +140,7 @@ impl Text {
     }
 
     /// Rows in registers.
-    fn shuffle(pass: Pass, layout: &Layout, variant: &Rows) -> Self {
+    fn shuffle(pass: Pass, layout: &Heads, variant: &Rows) -> Self {
         let Rows { lanes, rows, .. } = *variant;
         let images = layout.fits_images();
         let half = layout.half;
@@ -183,7 +148,7 @@ impl Text {
     }
 
     /// Tiles in workgroup memory, where there are no subgroups.
-    fn tiled(pass: Pass, layout: &Layout, variant: &Rows) -> Self {
+    fn tiled(pass: Pass, layout: &Heads, variant: &Rows) -> Self {
         // Two rows of a head's width, lse and delta; the entropy's gradient.
         let bytes = 2 * layout.width * 4 + if pass.guided() { 12 } else { 8 };
         let fit = (WORKGROUP_BYTES / bytes).min(64);
@@ -195,7 +160,7 @@ impl Text {
     }
 
     /// The dispatch over all rows of all heads.
-    fn dispatch(&self, layout: &Layout, mut bindings: Vec<Binding>) -> Dispatch {
+    fn dispatch(&self, layout: &Heads, mut bindings: Vec<Binding>) -> Dispatch {
         /// Numbers of a row, which are no image.
         const NUMBERS: [&str; 3] = ["lse", "entropy", "d_entropy"];
         for (name, operand) in &mut bindings {

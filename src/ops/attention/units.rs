@@ -1,7 +1,7 @@
 //! Attention on matrix units: how subgroups share a workgroup's rows and columns, and the kernels' text.
 
-use super::Layout;
-use super::text::Pass;
+use super::heads::Heads;
+use super::pass::Pass;
 use crate::ops::unroll::unroll;
 use crate::ops::{Binding, Dispatch, Kernel, Operand, Traits, axis};
 use crate::tape::{DType, Tape, TensorId, shapes};
@@ -34,7 +34,7 @@ const GAP: usize = 8;
 impl Units {
     /// The variants of a device; the first is the default. There are none where the device has no matrix units, where
     /// rows are not f16, and where a head's fragments would be half as wide again as the head.
-    pub fn all(layout: &Layout, device: &Traits) -> Vec<Self> {
+    pub fn all(layout: &Heads, device: &Traits) -> Vec<Self> {
         let (side, lanes) = (device.cooperative as usize, device.lanes as usize);
         if side == 0 || lanes == 0 || !device.attention_units || !layout.half {
             return Vec::new();
@@ -119,7 +119,7 @@ impl Units {
 
     /// Turns of the loops of one lane, at most: over blocks, in them over subgroups and over what a lane has of sums that
     /// are multiplied; before and after them over fragments.
-    pub fn iterations(&self, layout: &Layout) -> usize {
+    pub fn iterations(&self, layout: &Heads) -> usize {
         let fragments = self.high * self.each;
         let turns = (self.side * self.side).div_ceil(self.lanes);
         let block = 1 + self.down * self.across + fragments * turns;
@@ -127,11 +127,11 @@ impl Units {
     }
 
     /// The dispatch over all rows of all heads.
-    pub fn dispatch(&self, pass: Pass, layout: &Layout, bindings: Vec<Binding>) -> Dispatch {
+    pub fn dispatch(&self, pass: Pass, layout: &Heads, bindings: Vec<Binding>) -> Dispatch {
         self.dispatch_of(&self.wgsl(pass, layout.width / 4, false), pass, layout, bindings)
     }
 
-    fn dispatch_of(&self, text: &str, pass: Pass, layout: &Layout, bindings: Vec<Binding>) -> Dispatch {
+    fn dispatch_of(&self, text: &str, pass: Pass, layout: &Heads, bindings: Vec<Binding>) -> Dispatch {
         let constants = [
             ("HEADS", layout.n_head as f64),
             ("SEQUENCE", layout.sequence as f64),
@@ -288,7 +288,7 @@ pub struct UnitProbe {
 pub fn unit_probe(side: u32, device: &Traits) -> Option<UnitProbe> {
     let device = Traits { cooperative: side, attention_units: true, ..device.clone() };
     let (batch, n_head, width) = (2, 2, 2 * side as usize + 4);
-    let of = |sequence| Layout { batch, n_head, sequence, width, half: true };
+    let of = |sequence| Heads { batch, n_head, sequence, width, half: true };
     let units = *Units::all(&of(1), &device).first()?;
     let layout = of(units.rows() + 9);
     let mut tape = Tape::new();

@@ -1,7 +1,7 @@
 //! Text of the kernel that uses registers alone.
 
-use super::kernels::{COMPONENTS, line};
-use super::{Layout, MatMul};
+use super::product::{Layout, MatMul};
+use super::variant::{COMPONENTS, line};
 use std::fmt::Write;
 
 /// The register kernel's parameters.

@@ -1,6 +1,6 @@
 //! Text of the kernel whose tiles lie in workgroup memory.
 
-use super::kernels::{COMPONENTS, line};
+use super::variant::{COMPONENTS, line};
 use std::fmt::Write;
 
 /// How many blocks of 4 x 4 a thread takes of both tiles.

@@ -1,12 +1,12 @@
 //! Text of the kernel on matrix units, and its tiles.
 
-use super::kernels::{LADDER, Variant, line, text_that_shows};
-use super::{Layout, MatMul, Sizes};
-use crate::ops::{Kernel, Traits, Vendor};
+use super::product::{Layout, Sizes};
+use super::variant::{Variant, line};
+use crate::ops::{Traits, Vendor};
 use crate::tape::DType;
 use std::fmt::Write;
 
-/// Tiles on matrix units, where the device has units and the operands are f16: first those of `kernels::LADDER`.
+/// Tiles on matrix units, where the device has units and the operands are f16: first those of `variant::LADDER`.
 pub(super) fn candidates(layout: Layout, sizes: &Sizes, device: &Traits) -> Vec<Variant> {
     let (side, lanes) = (device.cooperative, device.lanes);
     if side == 0 || lanes == 0 || sizes.operands != DType::F16 {
@@ -56,55 +56,6 @@ pub(super) fn candidates(layout: Layout, sizes: &Sizes, device: &Traits) -> Vec<
         all = if device.vendor == Vendor::Amd { [turned, all] } else { [all, turned] }.concat();
     }
     all
-}
-
-/// A product that shows whether matrix units compute correctly: a product's own kernel, over matrices that end within a tile,
-/// which also writes down at which width of subgroups each of its invocations ran.
-pub struct UnitProbe {
-    /// Variables: `a` and `b` in f16, `c` in f32, and `widths`, a u32 an invocation.
-    pub kernel: Kernel,
-    pub groups: [u32; 3],
-    pub layout: Layout,
-    pub sizes: Sizes,
-    pub invocations: usize,
-}
-
-/// The probes of fragments of `side` x `side` on a device of so many lanes: in every layout, the largest and the smallest
-/// workgroup among the defaults.
-pub fn unit_probes(side: u32, device: &Traits) -> Vec<UnitProbe> {
-    let device = Traits { cooperative: side, ..device.clone() };
-    let sizes = |layout, m, n, k| {
-        let (a_rows, a_columns) = if layout == Layout::TN { (k, m) } else { (m, k) };
-        let (b_rows, b_columns) = if layout == Layout::NT { (n, k) } else { (k, n) };
-        let (operands, result) = (DType::F16, DType::F32);
-        Sizes { m, n, k, a_rows, a_columns, b_rows, b_columns, bias_columns: 0, operands, result }
-    };
-    let mut probes = Vec::new();
-    for layout in [Layout::NN, Layout::NT, Layout::TN] {
-        let fitting = candidates(layout, &sizes(layout, 1, 1, 1), &device);
-        let ladder = &fitting[..fitting.len().min(LADDER)];
-        let mut ends: Vec<Variant> = ladder.first().into_iter().chain(ladder.last()).copied().collect();
-        ends.dedup();
-        for variant in ends {
-            let Variant::Cooperative { lanes, down, across, depth, .. } = variant else { continue };
-            let (rows, columns) = variant.tile();
-            // Two by two workgroups, and three turns over K, of which the last is not a whole one.
-            let sizes = sizes(layout, rows as usize + 12, columns as usize + 20, 2 * depth as usize + 4);
-            let op = MatMul::new(layout);
-            let recipe = op.recipe_of(&sizes, variant);
-            let text = text_that_shows(&op, &sizes, variant, true).into();
-            let dispatch = &recipe.dispatches[0];
-            let groups = dispatch.groups;
-            probes.push(UnitProbe {
-                kernel: Kernel { text, ..dispatch.kernel.clone() },
-                groups,
-                layout,
-                sizes,
-                invocations: (groups.iter().product::<u32>() * lanes * down * across) as usize,
-            });
-        }
-    }
-    probes
 }
 
 pub(super) fn fragments(side: u32, high: u32, wide: u32) -> String {

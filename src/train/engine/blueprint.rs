@@ -177,7 +177,7 @@ pub fn update_tape(config: &Config, arenas: &Arenas) -> Tape {
         [Arenas::GRADIENTS, Arenas::PARAMETERS, Arenas::FIRST, Arenas::SECOND]
             .map(|name| tape.observation(name, &all));
     let mixed = config.train.precision == Precision::Mixed;
-    let scaling = mixed.then(|| (tape.observation(names::SCALING, &[4]), config.train.loss_scale_window));
+    let scaling = mixed.then(|| (tape.observation(names::LOSS_SCALE, &[4]), config.train.loss_scale_window));
     let copies = mixed.then(|| copies(&mut tape, arenas));
     tape.gradient_norm(gradients, loss, policy, verdict, scaling);
     if config.observe.layers {

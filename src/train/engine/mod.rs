@@ -129,7 +129,7 @@ impl Engine {
         if !self.blueprint.mixed() {
             return Ok(None);
         }
-        let values = self.store.read(&self.gpu, names::SCALING, 2)?;
+        let values = self.store.read(&self.gpu, names::LOSS_SCALE, 2)?;
         Ok(Some(LossScale { scale: values[0] as u32, good_steps: values[1] as u32 }))
     }
 
@@ -137,7 +137,7 @@ impl Engine {
     pub fn set_loss_scale(&self, to: LossScale) {
         if self.blueprint.mixed() {
             let scale = to.scale as f32;
-            self.store.write(&self.gpu, names::SCALING, &[scale, to.good_steps as f32, scale, 0.0]);
+            self.store.write(&self.gpu, names::LOSS_SCALE, &[scale, to.good_steps as f32, scale, 0.0]);
         }
     }
 
@@ -296,7 +296,7 @@ impl Engine {
         store.write(&self.gpu, names::TARGETS, &batch.targets);
         store.write(&self.gpu, names::SORTED, &batch.sorted);
         store.write(&self.gpu, names::SEGMENTS, &batch.segments);
-        store.write(&self.gpu, names::SCALE, &[scale as f32]);
+        store.write(&self.gpu, names::TARGET_WEIGHT, &[scale as f32]);
         if store.contains(names::DROPOUT_KEY) {
             let config = &self.blueprint.config;
             let seed = config.train.seed;

@@ -21,13 +21,13 @@ pub struct StepReading {
     pub grad_norm: f32,
     /// Whether the update was held back: this step's loss or gradient is not finite, or an earlier one's was.
     pub halted: bool,
-    /// Mean entropy of each head, [layer][head]; empty where it is not measured.
+    /// Mean entropy of each head, `[layer][head]`; empty where it is not measured.
     pub head_entropy: Vec<Vec<f32>>,
     /// Rows of each layer whose attention probabilities are not finite, summed over heads.
     pub nonfinite_rows: Vec<u64>,
     /// The slope each layer uses; empty where none is learned.
     pub slopes: Vec<f32>,
-    /// The entropy threshold of each head, [layer][head]; empty without the regularizer.
+    /// The entropy threshold of each head, `[layer][head]`; empty without the regularizer.
     pub thresholds: Vec<Vec<f32>>,
     /// α and β of each layer's feed-forward network; empty where it is not scaled.
     pub ffn_scales: Vec<(f32, f32)>,
@@ -79,7 +79,7 @@ impl Places<'_> {
         rest += self.store.span(VERDICT).bytes as usize / 4;
         let scaling = self.blueprint.mixed().then(|| {
             let scaling = (values[rest + 2], values[rest + 3] != 0.0);
-            rest += self.store.span(names::SCALING).bytes as usize / 4;
+            rest += self.store.span(names::LOSS_SCALE).bytes as usize / 4;
             scaling
         });
         // By quantity, the numbers of each layer.
@@ -142,7 +142,7 @@ impl Places<'_> {
 
 /// Names of what the host reads after a step, in this order; of some steps what the layers held as well.
 pub(super) fn read_back(blueprint: &Blueprint, layers: bool) -> Vec<&str> {
-    let always = [OBSERVATIONS, VERDICT].into_iter().chain(blueprint.mixed().then_some(names::SCALING));
+    let always = [OBSERVATIONS, VERDICT].into_iter().chain(blueprint.mixed().then_some(names::LOSS_SCALE));
     let watched = blueprint.watched().map(|parameter| parameter.name.as_str());
     always.chain(watched).chain(layers.then_some(LAYERS)).collect()
 }

@@ -10,7 +10,7 @@ mod written;
 
 use super::checkpoint::{Checkpoint, ModelTensors, Snapshot, TrainerState, WeightFile};
 use super::engine::{Engine, StepReading};
-use super::kernels;
+use super::kernel_choice;
 use super::loader::{Loader, check_start, fresh_weights, load_weights};
 use super::places;
 use super::run_folder::RunFolder;
@@ -412,7 +412,7 @@ impl Trainer {
             data_fingerprint: self.data.1,
             data: Some(self.data.0.clone()),
             config: Some(self.config.lasting()),
-            kernels: Some(kernels::used(&self.engine.blueprint, &self.engine.gpu)),
+            kernels: Some(kernel_choice::used(&self.engine.blueprint, &self.engine.gpu)),
             loss_scale: self.engine.loss_scale()?,
             active_units: self.active_units.to_hex(),
         };

@@ -1,0 +1,112 @@
+//! Where heads lie in packed rows, for kernels and for the reference.
+
+use crate::ops::{Shapes, fits_image};
+use crate::tape::DType;
+
+/// How heads lie in packed rows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heads {
+    pub batch: usize,
+    pub n_head: usize,
+    pub sequence: usize,
+    /// Columns of one head.
+    pub width: usize,
+    /// qkv, output and their gradients are f16.
+    pub half: bool,
+}
+
+impl Heads {
+    /// Whether the packed rows, and those of the output, can be read as images.
+    pub fn fits_images(&self) -> bool {
+        let (rows, columns) = (self.batch * self.sequence, self.n_head * self.width);
+        let dtype = if self.half { DType::F16 } else { DType::F32 };
+        fits_image(rows, columns, dtype) && fits_image(rows, 3 * columns, dtype)
+    }
+
+    /// The widest head that has a kernel.
+    pub const MAX_WIDTH: usize = 256;
+
+    pub fn new(rows: usize, columns: usize, n_head: usize, sequence: usize) -> Self {
+        assert!(rows.is_multiple_of(sequence), "{rows} rows are not whole sequences of {sequence}");
+        assert!(columns.is_multiple_of(3 * n_head), "{columns} columns are not q | k | v of {n_head} heads");
+        let width = columns / (3 * n_head);
+        assert!(
+            width.is_multiple_of(4) && width <= Self::MAX_WIDTH,
+            "a head of {width} columns: a multiple of 4 up to {} would do",
+            Self::MAX_WIDTH
+        );
+        Self { batch: rows / sequence, n_head, sequence, width, half: false }
+    }
+
+    /// The layout of the packed rows that are a node's first input.
+    pub fn of(shapes: &Shapes<'_>, n_head: usize, sequence: usize) -> Self {
+        let (rows, columns) = shapes.inputs[0].as_matrix();
+        Self { half: shapes.half_input(0), ..Self::new(rows, columns, n_head, sequence) }
+    }
+
+    /// The key of a choice for this layout.
+    pub fn key(&self, op: &str) -> String {
+        let half = if self.half { " in f16" } else { "" };
+        format!("{op} {}x{} of {}x{}{half}", self.batch, self.n_head, self.sequence, self.width)
+    }
+
+    pub fn scale(&self) -> f64 {
+        1.0 / (self.width as f64).sqrt()
+    }
+
+    /// Turns of the loops of one lane, at most: over tiles, over loading them, over the keys in them.
+    pub fn iterations(&self) -> usize {
+        2 * self.sequence
+    }
+
+    /// Pairs of a query and a key it sees.
+    pub fn pairs(&self) -> u64 {
+        let sequence = self.sequence as u64;
+        (self.batch * self.n_head) as u64 * sequence * (sequence + 1) / 2
+    }
+
+    /// Every (batch element, head).
+    pub fn heads(self) -> impl Iterator<Item = Head> {
+        let heads = (0..self.batch).flat_map(move |b| (0..self.n_head).map(move |h| (b, h)));
+        heads.map(move |(b, h)| Head { layout: self, b, h })
+    }
+}
+
+/// Where the rows of one head of one batch element lie.
+#[derive(Clone, Copy)]
+pub(super) struct Head {
+    pub layout: Heads,
+    pub b: usize,
+    pub h: usize,
+}
+
+impl Head {
+    /// Place of row `t` in lse and entropy.
+    pub fn line(&self, t: usize) -> usize {
+        (self.b * self.layout.n_head + self.h) * self.layout.sequence + t
+    }
+
+    /// Columns of row `t` in output.
+    pub fn out(&self, t: usize) -> std::ops::Range<usize> {
+        let Heads { n_head, sequence, width, .. } = self.layout;
+        let start = ((self.b * sequence + t) * n_head + self.h) * width;
+        start..start + width
+    }
+
+    /// Columns of row `t` in qkv; part 0 is q, 1 is k, 2 is v.
+    pub fn packed(&self, t: usize, part: usize) -> std::ops::Range<usize> {
+        let Heads { n_head, sequence, width, .. } = self.layout;
+        let start = (((self.b * sequence + t) * 3 + part) * n_head + self.h) * width;
+        start..start + width
+    }
+
+    /// Scores of query `i` against the keys it sees.
+    pub fn scores(&self, qkv: &[f64], i: usize) -> Vec<f64> {
+        let q = &qkv[self.packed(i, 0)];
+        (0..=i).map(|j| dot(q, &qkv[self.packed(j, 1)]) * self.layout.scale()).collect()
+    }
+}
+
+pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
