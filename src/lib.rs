@@ -90,6 +90,7 @@ pub mod model;
 pub mod numbers;
 pub mod observe;
 pub mod ops;
+pub mod optimizer;
 pub mod plan;
 pub mod process;
 pub mod reference;

@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 use crate::layouts::gpt2 as layout;
 use normfree::data::{DataSeal, Dtype};
 use normfree::fault::Fault;
+use normfree::optimizer::State;
 use normfree::train::checkpoint::{
-    Checkpoint, ModelTensors, Moments, NamedTensor, Snapshot, Spec, TrainerState,
+    Checkpoint, ModelTensors, NamedTensor, Snapshot, Spec, TensorSource, TrainerState, WeightFile,
 };
 use normfree::train::engine::LossScale;
 use normfree::train::run_folder::RunFolder;
@@ -126,12 +127,17 @@ pub fn assert_same_bits(a: &[NamedTensor], b: &[NamedTensor]) {
     }
 }
 
+/// What AdamW keeps.
+pub const STATES: &[State] =
+    &[State { arena: "first moments", prefix: "m" }, State { arena: "second moments", prefix: "v" }];
+
 /// Everything of a checkpoint that a test writes, made from its step alone.
 pub struct Sample {
     pub layout: ModelTensors,
     pub state: TrainerState,
     pub model: Vec<NamedTensor>,
-    pub moments: Moments,
+    /// The first and the second moments.
+    pub moments: [Vec<NamedTensor>; 2],
 }
 
 impl Sample {
@@ -167,31 +173,35 @@ impl Sample {
                 active_units: if step % 4 == 2 { vec!["0f3".to_owned(); 2] } else { Vec::new() },
             },
             model: any_bits(&parameters, step),
-            moments: Moments {
-                first: any_bits(&parameters, step + (1 << 32)),
-                second: any_bits(&parameters, step + (2 << 32)),
-            },
+            moments: [1, 2].map(|which| any_bits(&parameters, step + (which << 32))),
         }
     }
 
     pub fn write(&self, run: &RunFolder, keep: usize) -> Result<PathBuf, Fault> {
+        let mut sources = self.moments.each_ref().map(Vec::as_slice);
+        let sources = sources.iter_mut().map(|source| source as &mut dyn TensorSource);
         let snapshot = Snapshot {
             state: self.state.clone(),
             layout: &self.layout,
             model: &mut self.model.as_slice(),
-            first_moments: &mut self.moments.first.as_slice(),
-            second_moments: &mut self.moments.second.as_slice(),
+            states: STATES.iter().copied().zip(sources).collect(),
         };
         Checkpoint::write(run, snapshot, keep)
     }
 
     #[track_caller]
     pub fn assert_is(&self, checkpoint: &Checkpoint) {
-        let (state, model, moments) = checkpoint.load(&self.layout).unwrap();
-        assert_eq!(state, self.state);
-        assert_same_bits(&model, &self.model);
-        assert_same_bits(&moments.first, &self.moments.first);
-        assert_same_bits(&moments.second, &self.moments.second);
+        let read_all = |mut file: WeightFile| -> Vec<NamedTensor> {
+            (0..file.len()).map(|index| file.read(index).unwrap()).collect()
+        };
+        assert_eq!(*checkpoint.state(), self.state);
+        assert_same_bits(&read_all(checkpoint.model(&self.layout).unwrap()), &self.model);
+        let prefixed = |(state, moments): (&State, &Vec<NamedTensor>)| -> Vec<NamedTensor> {
+            let name = |tensor: &NamedTensor| format!("{}.{}", state.prefix, tensor.name);
+            moments.iter().map(|tensor| NamedTensor { name: name(tensor), ..tensor.clone() }).collect()
+        };
+        let moments: Vec<NamedTensor> = STATES.iter().zip(&self.moments).flat_map(prefixed).collect();
+        assert_same_bits(&read_all(checkpoint.states(&self.layout, STATES).unwrap()), &moments);
     }
 }
 

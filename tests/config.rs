@@ -119,7 +119,7 @@ fn presets_are_the_experiments_their_names_say() {
             assert_eq!((config.model.norm, config.model.activation_function), (norm, activation), "{name}");
             assert!(scope.is_none_or(|scope| config.model.slope_scope == scope), "{name}");
             assert_eq!(config.train.sequence_length, 128, "{name}");
-            assert_eq!(config.train.optimizer, Optimizer::AdamwHf, "{name}");
+            assert_eq!(config.train.optimizer, Optimizer::ADAMW_HF, "{name}");
             assert!(config.model.final_norm && config.train.decay_slopes, "{name}");
         }
         let (model, train) = (&paper.model, &paper.train);
@@ -306,7 +306,7 @@ fn what_the_file_leaves_out_is_the_originals() {
     assert_eq!(train.accumulation, Accumulation::Mean);
     assert_eq!((train.final_learning_rate, train.warmup_ratio, train.weight_decay), (1e-7, 0.05, 0.1));
     assert_eq!((train.adam_beta1, train.adam_beta2, train.adam_epsilon), (0.9, 0.999, 1e-8));
-    assert_eq!((train.max_grad_norm, train.optimizer), (1.0, Optimizer::AdamwHf));
+    assert_eq!((train.max_grad_norm, train.optimizer), (1.0, Optimizer::ADAMW_HF));
     assert_eq!((train.keep_checkpoints, train.eval_chunks, train.seed), (2, 0, 0));
     assert_eq!((train.init_from, train.on_nonfinite), (None, OnNonfinite::Stop));
     assert_eq!(train.recompute, Recompute::None);

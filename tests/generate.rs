@@ -28,7 +28,7 @@ fn pair(gpus: [Gpu; 2], config: &Config, random: &mut ChaCha8Rng) -> (Engine, Re
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     let layout = ModelTensors::of(config.model.family, arenas.parameters());
-    export(&path, &layout, &mut arenas.source(&engine.gpu, &engine.store, "")).unwrap();
+    export(&path, &layout, &mut arenas.source(&engine.gpu, &engine.store, None)).unwrap();
     let weights = WeightFile::open(&path, &layout).unwrap();
     let reader = Reader::new(reading, &config.model, weights).unwrap();
     (engine, reader)

@@ -233,6 +233,7 @@ const ROOMS: &[&str] = &[
     "verify",
     "data",
     "config",
+    "optimizer",
     "model",
     "plan",
     "gpu",

@@ -7,12 +7,13 @@ use normfree::data::Batch;
 use normfree::fault::Kind;
 use normfree::gpu::{Gpu, OpenOptions};
 use normfree::model::{initial_values, names};
+use normfree::ops::Traits;
 use normfree::ops::embedding::sort_by_token;
-use normfree::ops::{Traits, adamw};
+use normfree::optimizer::Place;
 use normfree::reference::Memory;
 use normfree::tape::{Tape, TensorId};
 use normfree::train::arena::Arenas;
-use normfree::train::engine::{Blueprint, Engine, settings};
+use normfree::train::engine::{Blueprint, Engine};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
@@ -75,7 +76,7 @@ impl Reference {
         let blueprint = &engine.blueprint;
         let (mut micro, mut update) = (Memory::new(&blueprint.micro.tape), Memory::new(&blueprint.update));
         let mut arena = vec![0.0; blueprint.arenas.elements()];
-        for (parameter, offset) in blueprint.arenas.places() {
+        for Place { parameter, first: offset, .. } in blueprint.arenas.places() {
             let (_, values) = parameters.iter().find(|(name, _)| *name == parameter.name).unwrap();
             arena[offset..offset + values.len()].copy_from_slice(values);
             let tensor = blueprint.micro.tape.find(&parameter.name).unwrap();
@@ -138,11 +139,11 @@ impl Reference {
         }
         let loss = memory.get(tape, tape.find(names::LOSS).unwrap())[0];
         let mut gradients = vec![0.0; engine.blueprint.arenas.elements()];
-        for (parameter, offset) in engine.blueprint.arenas.places() {
+        for Place { parameter, first: offset, .. } in engine.blueprint.arenas.places() {
             let tensor = tape.find(&format!("grad {}", parameter.name)).unwrap();
             gradients[offset..offset + parameter.elements()].copy_from_slice(memory.get(tape, tensor));
         }
-        let hyper = adamw::hyper(&settings(config), config.train.learning_rate_at(step), step);
+        let hyper = config.train.hyper(config.train.learning_rate_at(step), step);
         let put = |memory: &mut Memory, name: &str, values: &[f64]| {
             memory.set(update, update.find(name).unwrap(), values);
         };
@@ -152,7 +153,7 @@ impl Reference {
         put(&mut self.update, names::LOSS, &[loss]);
         self.update.run(update);
         let arena = self.update.get(update, update.find(Arenas::PARAMETERS).unwrap()).to_vec();
-        for (parameter, offset) in engine.blueprint.arenas.places() {
+        for Place { parameter, first: offset, .. } in engine.blueprint.arenas.places() {
             let tensor = tape.find(&parameter.name).unwrap();
             self.micro.set(tape, tensor, &arena[offset..offset + parameter.elements()]);
         }

@@ -11,6 +11,7 @@ mod export;
 mod global;
 mod held;
 mod kernel_choice;
+mod keys;
 mod located;
 mod memory_plan;
 mod memory_table;
@@ -82,6 +83,8 @@ enum Command {
     Card(card::Arguments),
     /// Turn text into a tokenizer and token files
     Prepare(prepare::Arguments),
+    /// Every key of a configuration: its default, where it may change, what it is
+    Keys(keys::Arguments),
     /// Train one model and watch its attention
     Train(train::Arguments),
     /// Train a grid of models: what is missing, what stopped, nothing twice
@@ -109,6 +112,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Bench(arguments) => bench::run(&arguments, &global),
         Command::Card(arguments) => card::run(&arguments, &global),
         Command::Prepare(arguments) => prepare::run(arguments, &global),
+        Command::Keys(keys::Arguments {}) => keys::run(),
         Command::Train(arguments) => train::run(&arguments, &global),
         Command::Study(arguments) => study::run(&arguments, &global),
         Command::Eval(arguments) => eval::run(&arguments, &global),

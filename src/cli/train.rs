@@ -6,7 +6,7 @@ use super::picture::{check_place, picture_file, write_picture};
 use super::progress::{Display, TrainProgress};
 use super::waiting::Waiting;
 use super::{Global, Kernels, operations, say, stop, thousands};
-use crate::config::{Config, FREE};
+use crate::config::{Config, free_on_resume};
 use crate::data::{Corpus, TokenFile};
 use crate::fault::{Fault, Kind, Result};
 use crate::gpu::Gpu;
@@ -253,7 +253,7 @@ impl Wanted {
             Some(path) => Config::load(path, &arguments.set)?,
             None => Config::load_of_run(&folder.config(), &arguments.set)?,
         };
-        let differences = own.differences(&typed, &FREE);
+        let differences = own.differences(&typed, &free_on_resume());
         if differences.is_empty() {
             return Ok(typed);
         }

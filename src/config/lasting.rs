@@ -2,30 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{Config, TABLES};
+use super::{Config, TABLES, free_on_resume, schema};
 use crate::fault::{Fault, Kind, Result};
 
-/// Keys that change neither weights nor data, and so may change where a run goes on. Where the data lies is one of them:
-/// that it is the same data is seen from its bytes.
-pub const FREE: [&str; 14] = [
-    "data.path",
-    "train.on_nonfinite",
-    "train.recompute",
-    "train.checkpoint_every",
-    "train.keep_checkpoints",
-    "train.eval_every",
-    "train.eval_chunks",
-    "observe.entropy_every",
-    "observe.slopes_every",
-    "observe.layers",
-    "observe.layers_every",
-    "observe.sample_every",
-    "observe.tensorboard",
-    "observe.entropy_reference",
-];
-
 impl Config {
-    /// The keys that are not [`FREE`], by table, for a checkpoint.
+    /// The keys that a resumed run must keep, by table, for a checkpoint.
     pub fn lasting(&self) -> Value {
         let mut tables = json!(self);
         each_table(&mut tables, |table, keys| keys.retain(|key, _| !is_free(table, key)));
@@ -46,12 +27,12 @@ impl Config {
         let text = toml::to_string(&then).map_err(|error| {
             Fault::new(Kind::Config, "the configuration of a checkpoint cannot be read").found(error)
         })?;
-        Ok(Self::parse(&text, "the checkpoint's configuration", &[])?.differences(self, &FREE))
+        Ok(Self::parse(&text, "the checkpoint's configuration", &[])?.differences(self, &free_on_resume()))
     }
 }
 
 fn is_free(table: &str, key: &str) -> bool {
-    FREE.iter().any(|free| free.split_once('.') == Some((table, key)))
+    schema::find(&format!("{table}.{key}")).is_some_and(|row| row.changes.on_resume())
 }
 
 fn each_table(tables: &mut Value, mut change: impl FnMut(&str, &mut serde_json::Map<String, Value>)) {

@@ -1,10 +1,12 @@
 //! One validated [`Config`] out of a TOML file and `--set key=value`.
 //!
-//! `schema` says of every key what it accepts and what it is where the file is silent; `sheet` holds what was
-//! typed and where; the structs here are what the rest of the program reads.
+//! `rows` has a row for each key: what it accepts, its default, where it may change, its documentation. `sheet` holds what
+//! was typed and where; the structs are what the rest of the program reads.
 
+mod keys;
 mod lasting;
 mod place;
+mod rows;
 mod schedule;
 mod schema;
 mod sheet;
@@ -23,8 +25,9 @@ pub use crate::model::network::FeedForward;
 pub use crate::model::pass::{Accumulation, Precision, Recompute};
 pub use crate::ops::activation::Activation;
 pub use crate::ops::norms::Norm;
-pub use lasting::FREE;
-pub use train::{DataConfig, EntropyReference, ObserveConfig, OnNonfinite, Optimizer, Order, TrainConfig};
+pub use crate::optimizer::Optimizer;
+pub use keys::{free_in_comparison, free_on_resume, keys};
+pub use train::{DataConfig, EntropyReference, ObserveConfig, OnNonfinite, Order, TrainConfig};
 
 pub(crate) use schema::TABLES;
 pub(crate) use sheet::Sheet;
@@ -204,14 +207,19 @@ impl Config {
         }
         self.check_rotary(sheet)?;
         let ModelConfig { ffn, activation_function: activation, n_inner, .. } = self.model;
-        if !ffn.units && !activation.is_identity() {
+        if !(ffn.takes)(activation) {
+            let takes = |ffn: FeedForward| Activation::all().filter(move |&one| (ffn.takes)(one));
+            let quoted = |word: &str| format!("\"{word}\"");
+            let activations: Vec<String> = takes(ffn).map(|one| quoted(one.word)).collect();
+            let networks = FeedForward::all().filter(|other| (other.takes)(activation));
+            let networks: Vec<String> = networks.map(|one| quoted(one.word)).collect();
             let keys = ["model.ffn", "model.activation_function"];
-            return Err(fault(
-                &format!("a {ffn} feed-forward network is one matrix: it has no activation"),
-                &keys,
-            )
-            .found(format_args!("ffn = \"{ffn}\", activation_function = \"{activation}\""))
-            .remedy("activation_function = \"none\" would do, or ffn = \"standard\""));
+            let what = format!("a {ffn} feed-forward network does not take the activation {activation}");
+            return Err(fault(&what, &keys).remedy(format_args!(
+                "activation_function = {} would do, or ffn = {}",
+                activations.join(" or "),
+                networks.join(" or ")
+            )));
         }
         if !ffn.units && n_inner != 4 * n_embd {
             let keys = ["model.ffn", "model.n_inner"];

@@ -1,12 +1,9 @@
-//! Every key: what it accepts, and what it is where the file is silent.
+//! Every key: what it accepts, its default, where it may change, and its documentation.
 //!
-//! The same rows check a file, a `--set`, and a [`super::Config`] made in code.
+//! The same rows check a file, a `--set`, and a [`super::Config`] made in code; `normfree keys` prints them.
 
+pub(super) use super::rows::ROWS;
 use super::value::Value;
-use super::{
-    Accumulation, Activation, Bias, EntropyPenalty, EntropyReference, Family, FeedForward, Norm, OnNonfinite,
-    Optimizer, Order, Precision, Recompute, SlopeScope,
-};
 use crate::model::family::Setting;
 use crate::words::Word;
 
@@ -19,6 +16,33 @@ pub(super) struct Row {
     pub key: &'static str,
     pub accepts: Accepts,
     pub otherwise: Otherwise,
+    pub changes: Changes,
+    /// What the key is, in Markdown; its words bring their own documentation.
+    pub about: &'static str,
+}
+
+/// Where a key may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Changes {
+    Never,
+    /// Where a run is resumed: it changes neither weights nor data.
+    OnResume,
+    /// Between runs that count as one configuration.
+    InComparison,
+    /// In both.
+    Freely,
+}
+
+impl Changes {
+    /// Whether a run may be resumed with another value.
+    pub fn on_resume(self) -> bool {
+        matches!(self, Self::OnResume | Self::Freely)
+    }
+
+    /// Whether runs that differ in the key alone are one configuration.
+    pub fn in_comparison(self) -> bool {
+        matches!(self, Self::InComparison | Self::Freely)
+    }
 }
 
 /// Which values a key takes.
@@ -57,100 +81,6 @@ pub(super) enum Otherwise {
     /// A multiple of another key, required and an integer.
     Times(i128, &'static str),
 }
-
-const U32: u64 = u32::MAX as u64;
-
-use Accepts::{Flag, Integer, Number, PowerOfTwo, Text, Words};
-use Otherwise::{Absent, Required, Times};
-
-const fn count(number: i128) -> Otherwise {
-    Otherwise::Is(Setting::Integer(number))
-}
-
-const fn is(number: f64) -> Otherwise {
-    Otherwise::Is(Setting::Number(number))
-}
-
-const fn flag(flag: bool) -> Otherwise {
-    Otherwise::Is(Setting::Flag(flag))
-}
-
-const fn word(word: &'static str) -> Otherwise {
-    Otherwise::Is(Setting::Word(word))
-}
-
-const fn row(key: &'static str, accepts: Accepts, otherwise: Otherwise) -> Row {
-    Row { key, accepts, otherwise }
-}
-
-/// All keys, table by table. The largest sizes keep every product of them inside 64 bits.
-pub(super) const ROWS: &[Row] = &[
-    row("model.family", Words(Family::WORDS), word("gpt2")),
-    row("model.n_layer", Integer(1, 1000), Required),
-    row("model.n_head", Integer(1, 4096), Required),
-    row("model.n_embd", Integer(4, 65_536), Required),
-    // A single position has no next token to predict.
-    row("model.n_positions", Integer(2, 1 << 20), Required),
-    row("model.rotary_pct", Number(Span::Share), Absent),
-    row("model.vocab_size", Integer(2, 1 << 24), Required),
-    row("model.n_inner", Integer(1, 1 << 20), Times(4, "model.n_embd")),
-    row("model.norm", Words(Norm::WORDS), Required),
-    row("model.final_norm", Flag, flag(true)),
-    row("model.layer_norm_epsilon", Number(Span::Positive), is(1e-5)),
-    row("model.activation_function", Words(Activation::WORDS), Required),
-    row("model.leaky_slope", Number(Span::Any), is(0.01)),
-    row("model.slope_init", Number(Span::Any), is(0.01)),
-    row("model.slope_scope", Words(SlopeScope::WORDS), word("per_layer")),
-    row("model.ffn", Words(FeedForward::WORDS), word("standard")),
-    row("model.ffn_scaling", Flag, flag(false)),
-    row("model.learnable_temperature", Flag, flag(false)),
-    row("model.temperature_init", Number(Span::Positive), is(1.0)),
-    row("model.entropy_regularization", Number(Span::NotNegative), is(0.0)),
-    row("model.entropy_penalty", Words(EntropyPenalty::WORDS), word("row_sum")),
-    row("model.entropy_margin", Number(Span::NotNegative), is(0.2)),
-    row("model.entropy_threshold_init", Number(Span::Any), is(0.5)),
-    row("model.bias", Words(Bias::WORDS), word("query_key")),
-    row("model.embd_pdrop", Number(Span::BelowOne), is(0.1)),
-    row("model.initializer_range", Number(Span::Positive), is(0.02)),
-    row("model.scale_residual_projections", Flag, flag(false)),
-    row("data.path", Text, Required),
-    row("data.order", Words(Order::WORDS), word("shuffle")),
-    row("train.steps", Integer(1, U32), Required),
-    row("train.batch_size", Integer(1, 65_536), Required),
-    row("train.gradient_accumulation_steps", Integer(1, 65_536), count(1)),
-    row("train.accumulation", Words(Accumulation::WORDS), word("mean")),
-    row("train.sequence_length", Integer(2, 1 << 20), Times(1, "model.n_positions")),
-    row("train.learning_rate", Number(Span::Positive), Required),
-    row("train.final_learning_rate", Number(Span::NotNegative), is(1e-7)),
-    row("train.warmup_ratio", Number(Span::Share), is(0.05)),
-    row("train.weight_decay", Number(Span::NotNegative), is(0.1)),
-    row("train.decay_slopes", Flag, flag(true)),
-    row("train.max_grad_norm", Number(Span::NotNegative), is(1.0)),
-    row("train.optimizer", Words(Optimizer::WORDS), word("adamw_hf")),
-    row("train.adam_beta1", Number(Span::BelowOne), is(0.9)),
-    row("train.adam_beta2", Number(Span::BelowOne), is(0.999)),
-    row("train.adam_epsilon", Number(Span::Positive), is(1e-8)),
-    row("train.checkpoint_every", Integer(1, U32), Required),
-    row("train.keep_checkpoints", Integer(1, U32), count(2)),
-    row("train.eval_every", Integer(1, U32), Required),
-    row("train.eval_chunks", Integer(0, U32), count(0)),
-    row("train.init_from", Text, Absent),
-    row("train.seed", Integer(0, u64::MAX), count(0)),
-    row("train.on_nonfinite", Words(OnNonfinite::WORDS), word("stop")),
-    row("train.ignore_end_of_text", Flag, flag(true)),
-    row("train.precision", Words(Precision::WORDS), word("f32")),
-    row("train.recompute", Words(Recompute::WORDS), word("none")),
-    row("train.loss_scale", PowerOfTwo(24), count(1 << 16)),
-    row("train.loss_scale_window", Integer(1, 1 << 24), count(2000)),
-    row("observe.entropy", Flag, flag(true)),
-    row("observe.entropy_every", Integer(1, U32), count(100)),
-    row("observe.slopes_every", Integer(1, U32), count(100)),
-    row("observe.layers", Flag, flag(true)),
-    row("observe.layers_every", Integer(1, U32), count(100)),
-    row("observe.sample_every", Integer(1, U32), count(10)),
-    row("observe.tensorboard", Flag, flag(true)),
-    row("observe.entropy_reference", Words(EntropyReference::WORDS), word("observed_max")),
-];
 
 /// The row of a full key.
 pub(super) fn find(key: &str) -> Option<&'static Row> {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::pass::{Accumulation, Precision, Recompute};
+use crate::optimizer::{HYPER, Optimizer, Settings};
 use crate::words::choice;
 
 choice! {
@@ -12,16 +13,6 @@ choice! {
         Shuffle = "shuffle",
         /// as they stand in the file
         Sequential = "sequential",
-    }
-}
-
-choice! {
-    /// Which AdamW.
-    Optimizer {
-        /// transformers' AdamW: ε is not bias-corrected, and the decay acts on the already moved parameter
-        AdamwHf = "adamw_hf",
-        /// PyTorch's AdamW: ε beside the bias-corrected root, and the decay comes first
-        Adamw = "adamw",
     }
 }
 
@@ -112,6 +103,17 @@ pub struct TrainConfig {
 }
 
 impl TrainConfig {
+    /// The numbers that the optimizer's update takes of one step at a learning rate, after so many updates.
+    pub fn hyper(&self, learning_rate: f64, updates: u64) -> [f32; HYPER] {
+        let settings = Settings {
+            beta1: self.adam_beta1,
+            beta2: self.adam_beta2,
+            epsilon: self.adam_epsilon,
+            weight_decay: self.weight_decay,
+        };
+        (self.optimizer.hyper)(&settings, learning_rate, updates)
+    }
+
     /// Tokens in all micro-batches of a step.
     pub fn tokens_per_step(&self) -> u64 {
         (self.batch_size * self.gradient_accumulation_steps * self.sequence_length) as u64

@@ -8,9 +8,10 @@ use crate::tape::{Decays, Declaration, Start, Tape, TensorId};
 
 /// The activation, with the entry of a vector that it learns, if it learns anything.
 pub(super) struct Activate {
-    activation: Activation,
-    fixed: f32,
-    learned: Option<(TensorId, usize)>,
+    pub activation: Activation,
+    /// The p that it is given where it takes a fixed one.
+    pub fixed: f32,
+    pub learned: Option<(TensorId, usize)>,
 }
 
 /// A learned slope: how it starts and decays.

@@ -49,7 +49,7 @@ choice! {
     }
 }
 
-/// The decoder. Sizes are counts of elements.
+/// The decoder. Sizes are counts of elements. `normfree keys` documents every key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
@@ -88,18 +88,15 @@ pub struct ModelConfig {
     pub ffn_scaling: bool,
     /// Scores of attention are divided by a trained temperature for each head and position.
     pub learnable_temperature: bool,
-    /// Where the temperatures start: at 1 attention is what it is without. The paper says 1e-2, which its published code
-    /// does not show; scores then are a hundredfold, and steps of AdamW as large as the start take temperatures past zero.
+    /// Where the temperatures start.
     pub temperature_init: f64,
-    /// λ: what the entropy penalty, a mean over heads and layers, counts for beside the cross-entropy; 0 switches the
-    /// regularizer and its trained thresholds off. It stands here, as `router_aux_loss_coef` does in Hugging Face's
-    /// configurations, because the thresholds are parameters.
+    /// λ of the entropy regularizer; 0 switches it off. It stands here, as `router_aux_loss_coef` does in Hugging Face's
+    /// configurations, because its thresholds are parameters.
     pub entropy_regularization: f64,
     pub entropy_penalty: EntropyPenalty,
     /// γ: how far from its threshold an entropy may be at no cost, as a share of ln T.
     pub entropy_margin: f64,
-    /// Where the thresholds start, as a share of ln T: of which the paper says nothing. At the middle, with the margin, what
-    /// costs is an entropy above 0.7 or below 0.3 of ln T. They learn by AdamW whatever λ is, and do not decay.
+    /// Where the thresholds start, as a share of ln T.
     pub entropy_threshold_init: f64,
     pub bias: Bias,
     /// Dropout after the sum of the embeddings; there is none in the blocks.

@@ -180,40 +180,49 @@ impl Op for AdamW {
 }
 
 /// Both orders, the first step and a late one, an open and a closed gate, gradients down to 1e-9; with copies of none,
-/// some and all parameters.
+/// some and all parameters; arenas that are views of larger ones.
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
     const FEW: usize = 64 * 22;
-    for (order, count, spread, open, copied, elements) in [
-        (Order::Hf, 0, 1.0, 1.0, 0, FEW),
-        (Order::Hf, 1_000, 1e-9, 1.0, 0, FEW),
-        (Order::Torch, 0, 1e-9, 1.0, 0, FEW),
-        (Order::Torch, 1_000, 1.0, 1.0, 0, FEW),
-        (Order::Hf, 3, 1.0, 0.0, 0, FEW),
-        (Order::Hf, 0, 1.0, 1.0, 64 * 8, FEW),
-        (Order::Torch, 3, 1.0, 1.0, 64 * 22, FEW),
-        (Order::Hf, 3, 1.0, 0.0, 64 * 8, FEW),
+    for (order, count, spread, open, copied, elements, first) in [
+        (Order::Hf, 0, 1.0, 1.0, 0, FEW, 0),
+        (Order::Hf, 1_000, 1e-9, 1.0, 0, FEW, 0),
+        (Order::Torch, 0, 1e-9, 1.0, 0, FEW, 0),
+        (Order::Torch, 1_000, 1.0, 1.0, 0, FEW, 0),
+        (Order::Hf, 3, 1.0, 0.0, 0, FEW, 0),
+        (Order::Hf, 0, 1.0, 1.0, 64 * 8, FEW, 0),
+        (Order::Torch, 3, 1.0, 1.0, 64 * 22, FEW, 0),
+        (Order::Hf, 3, 1.0, 0.0, 64 * 8, FEW, 0),
         // Software drivers see an arena in windows: the second has no copies.
-        (Order::Hf, 3, 1.0, 1.0, 64 * 8, WINDOW_ELEMENTS + FEW),
+        (Order::Hf, 3, 1.0, 1.0, 64 * 8, WINDOW_ELEMENTS + FEW, 0),
+        (Order::Hf, 3, 1.0, 1.0, 0, FEW, 384),
+        (Order::Torch, 3, 1.0, 1.0, 64 * 8, FEW, 128),
     ] {
-        let label = format!("{order:?} after {count} steps, g ~ {spread:e}, open {open}, {copied} copies");
+        let label = format!(
+            "{order:?} after {count} steps, g ~ {spread:e}, open {open}, {copied} copies, from {first}"
+        );
         let mut case = CaseBuilder::new("adamw", label, seed);
-        let gradients = case.input("gradients", &[elements], Fill::Normal(spread));
+        let whole = first + elements;
+        let gradients = case.input("gradients", &[whole], Fill::Normal(spread));
         let settings = Settings { order, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.1 };
         let hyper = case.constant("hyper", &[8], DType::F32, hyper(&settings, 1e-3, count).to_vec());
         let verdict = case.constant("verdict", &[4], DType::F32, vec![2.0, 0.5, open, 0.0]);
-        let [parameters, first, second] =
-            ["parameters", "first", "second"].map(|name| case.observation(name, &[elements], 0.0));
-        let normal =
-            |case: &mut CaseBuilder, fill| (0..elements).map(|_| case.draw(fill)).collect::<Vec<f32>>();
+        let [parameters, moments, second] =
+            ["parameters", "first", "second"].map(|name| case.observation(name, &[whole], 0.0));
+        let normal = |case: &mut CaseBuilder, fill| (0..whole).map(|_| case.draw(fill)).collect::<Vec<f32>>();
         let values = normal(&mut case, Fill::Normal(1.0));
         case.set(parameters, values);
         let values = normal(&mut case, Fill::Normal(spread));
-        case.set(first, values);
+        case.set(moments, values);
         let values = normal(&mut case, Fill::Normal(spread)).iter().map(|v| v * v).collect();
         case.set(second, values);
         let copies = (copied > 0).then(|| case.observation_of("copies", &[copied], DType::F16, 0.5));
-        let arenas = Arenas { gradients, parameters, first, second, copies };
+        let mut arenas = Arenas { gradients, parameters, first: moments, second, copies };
+        if first > 0 {
+            let part = |of| case.tape.view(of, first, &[elements]);
+            let [gradients, parameters, moments, second] = [gradients, parameters, moments, second].map(part);
+            arenas = Arenas { gradients, parameters, first: moments, second, copies };
+        }
         case.tape.adamw(arenas, hyper, verdict, order, 64 * 13);
         // A handful of roundings; a driver's square root and division may be off by 2.5 units. A copy is one more.
         cases.push(case.finish(&[], &[], if copied > 0 { 1.0 / 1024.0 } else { 1e-6 }));

@@ -7,13 +7,11 @@ use super::gather::{Source, holds_others, sources};
 use super::published;
 use super::run::{RunData, distinct_names, folder_name};
 use super::study::Study;
+use crate::config::free_in_comparison;
 use crate::fault::{Fault, Kind, Result};
 
 /// What the paper compares with.
 const PAPERS_BASELINE: &str = "SM+LN+G";
-
-/// Settings of `[train]` that runs of one configuration may differ in: the seed, and what changes no number.
-pub(super) const FREE: [&str; 4] = ["seed", "checkpoint_every", "keep_checkpoints", "recompute"];
 
 /// Runs beside each other.
 #[derive(Clone, Debug, Default)]
@@ -252,6 +250,15 @@ fn load_study(
     Ok(())
 }
 
+/// Takes out the keys in which runs of one configuration may differ: the seed, and what changes no number.
+pub(super) fn remove_free(settings: &mut toml::Table) {
+    for (table, key) in free_in_comparison().iter().filter_map(|key| key.split_once('.')) {
+        if let Some(table) = settings.get_mut(table).and_then(toml::Value::as_table_mut) {
+            table.remove(key);
+        }
+    }
+}
+
 /// Whether two runs differ in their seed alone. What the data is goes before where it lies.
 fn same_configuration(one: &RunData, other: &RunData) -> bool {
     if one.name != other.name || one.published.is_some() || other.published.is_some() {
@@ -271,9 +278,7 @@ fn same_configuration(one: &RunData, other: &RunData) -> bool {
         {
             data.remove("path");
         }
-        if let Some(train) = settings.get_mut("train").and_then(toml::Value::as_table_mut) {
-            FREE.iter().for_each(|&key| drop(train.remove(key)));
-        }
+        remove_free(&mut settings);
         settings
     };
     !one.settings.is_empty() && fixed(one) == fixed(other)

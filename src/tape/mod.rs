@@ -10,6 +10,7 @@ mod op;
 mod parameter;
 pub mod recipe;
 mod remake;
+mod share;
 mod tensor;
 
 pub use add::{Add, AddInto};
@@ -256,28 +257,6 @@ impl Tape {
         self.tensors[tensor.index()].gradient = DType::F32;
     }
 
-    /// Rows `first .. first + rows` of a tensor's leading dimension, as a tensor that shares its memory.
-    ///
-    /// The gradient of a slice is the slice of the gradient.
-    pub fn slice_rows(&mut self, tensor: TensorId, first: usize, rows: usize) -> TensorId {
-        let info = self.info(tensor).clone();
-        assert!(info.parent.is_none(), "a slice of a slice is not supported");
-        assert!(first + rows <= info.shape.dims()[0], "rows {first}..{} of {}", first + rows, info.name);
-        if first == 0 && rows == info.shape.dims()[0] {
-            return tensor;
-        }
-        let mut dims = info.shape.dims().to_vec();
-        dims[0] = rows;
-        let width = info.shape.elements() / info.shape.dims()[0];
-        let name = format!("{}[{first}..{}]", info.name, first + rows);
-        if let Some(known) = self.find(&name) {
-            return known;
-        }
-        let slice = self.declare(name, &dims, info.dtype, info.role, Some((tensor, first * width)));
-        self.tensors[slice.index()].gradient = info.gradient;
-        slice
-    }
-
     /// Appends one node.
     pub fn record(&mut self, op: impl Op + 'static, inputs: &[TensorId], outputs: &[TensorId]) {
         self.record_shared(Rc::new(op), inputs, outputs);
@@ -332,9 +311,14 @@ impl Tape {
                 None,
             ),
             (None, Some((parent, offset))) => {
-                let width = info.shape.elements() / info.shape.dims()[0];
+                let dims = info.shape.dims();
+                let rows_of_parent = self.shape(parent).dims()[1..] == dims[1..];
                 let whole = self.gradient_of(parent);
-                self.slice_rows(whole, offset / width, info.shape.dims()[0])
+                if rows_of_parent {
+                    self.slice_rows(whole, offset / dims[1..].iter().product::<usize>(), dims[0])
+                } else {
+                    self.view(whole, offset, dims)
+                }
             }
         };
         self.gradients.insert(parameter, gradient);

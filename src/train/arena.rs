@@ -1,12 +1,13 @@
-//! The flat arenas of a run: parameters, gradients and both moments, in one order, and in mixed precision the f16
-//! copies of the parameters that have one. These come first, then what else decays, so that the update needs two
-//! boundaries instead of flags for each tensor.
+//! The flat arenas of a run, in one order: parameters, gradients, the states of the optimizer, and in mixed precision the
+//! f16 copies of the parameters that have one. Parameters with a copy come first, then what else decays, so that an update
+//! needs two boundaries instead of flags for each tensor.
 
 use super::checkpoint::{NamedTensor, Spec, TensorSource};
 use super::finite::first_broken;
 use crate::fault::{Fault, Kind, Result};
 use crate::gpu::Gpu;
 use crate::model::Parameter;
+use crate::optimizer::{Place, State};
 use crate::plan::{Store, padded_bytes};
 use crate::tape::{DType, HALF};
 use std::borrow::Cow;
@@ -16,17 +17,22 @@ use std::borrow::Cow;
 pub struct Arenas {
     /// In the order of the weight file.
     parameters: Vec<Parameter>,
+    /// What the optimizer keeps of each.
+    states: &'static [State],
 }
 
 impl Arenas {
     pub const PARAMETERS: &str = "parameters";
     pub const GRADIENTS: &str = "gradients";
-    pub const FIRST: &str = "first moments";
-    pub const SECOND: &str = "second moments";
     pub const COPIES: &str = "f16 copies";
 
-    pub fn new(parameters: Vec<Parameter>) -> Self {
-        Self { parameters }
+    pub fn new(parameters: Vec<Parameter>, states: &'static [State]) -> Self {
+        Self { parameters, states }
+    }
+
+    /// The optimizer's states, an arena each.
+    pub fn states(&self) -> &'static [State] {
+        self.states
     }
 
     /// The parameters, in the order of the weight file.
@@ -39,27 +45,22 @@ impl Arenas {
         self.parameters.iter().map(padded).sum()
     }
 
-    /// Elements from the start that decay.
-    pub fn decayed(&self) -> usize {
-        self.parameters.iter().filter(|p| p.decays).map(padded).sum()
-    }
-
     /// Elements from the start that have an f16 copy.
     pub fn copied(&self) -> usize {
         self.parameters.iter().filter(|p| p.copied).map(padded).sum()
     }
 
-    /// The parameters in the order of the arenas, each with its offset in elements.
-    pub fn places(&self) -> Vec<(&Parameter, usize)> {
+    /// The parameters in the order of the arenas, each with its place.
+    pub fn places(&self) -> Vec<Place<'_>> {
         let mut order: Vec<&Parameter> = self.parameters.iter().collect();
         order.sort_by_key(|parameter| (!parameter.copied, !parameter.decays));
         assert!(order.iter().all(|p| p.decays || !p.copied), "what has a copy decays");
-        let mut offset = 0;
+        let mut first = 0;
         order
             .into_iter()
             .map(|parameter| {
-                let place = (parameter, offset);
-                offset += padded(parameter);
+                let place = Place { parameter, first, padded: padded(parameter) };
+                first += place.padded;
                 place
             })
             .collect()
@@ -68,24 +69,25 @@ impl Arenas {
     /// The stretches, as offset and elements, that the parameters of block `layer` fill.
     pub fn layer(&self, layer: usize) -> Vec<(usize, usize)> {
         let mut stretches: Vec<(usize, usize)> = Vec::new();
-        for (parameter, first) in self.places().into_iter().filter(|(p, _)| p.declared.block == Some(layer)) {
+        let own = |place: &Place<'_>| place.parameter.declared.block == Some(layer);
+        for Place { first, padded, .. } in self.places().into_iter().filter(own) {
             match stretches.last_mut() {
-                Some((start, elements)) if *start + *elements == first => *elements += padded(parameter),
-                _ => stretches.push((first, padded(parameter))),
+                Some((start, elements)) if *start + *elements == first => *elements += padded,
+                _ => stretches.push((first, padded)),
             }
         }
         stretches
     }
 
-    /// Reserves the arenas. A parameter's memory has its own name, its gradient's `grad NAME`.
+    /// Reserves the arenas. A parameter's memory has its own name, its gradient's `grad NAME`, a state's `PREFIX NAME`.
     ///
     /// # Errors
     /// Those of [`Store::allocate_arena`].
     pub fn allocate(&self, gpu: &Gpu, store: &mut Store) -> Result<()> {
-        let prefixes =
-            [(Self::PARAMETERS, ""), (Self::GRADIENTS, "grad "), (Self::FIRST, "m "), (Self::SECOND, "v ")];
-        for (arena, prefix) in prefixes {
-            store.allocate_arena(gpu, arena, &self.parts(prefix, DType::F32, |_| true))?;
+        let own = [(Self::PARAMETERS, String::new()), (Self::GRADIENTS, "grad ".to_owned())];
+        let states = self.states.iter().map(|state| (state.arena, format!("{} ", state.prefix)));
+        for (arena, prefix) in own.into_iter().chain(states) {
+            store.allocate_arena(gpu, arena, &self.parts(&prefix, DType::F32, |_| true))?;
         }
         if self.copied() > 0 {
             store.allocate_arena(gpu, Self::COPIES, &self.parts(HALF, DType::F16, |p| p.copied))?;
@@ -95,12 +97,13 @@ impl Arenas {
 
     /// Names and bytes of an arena's tensors.
     fn parts(&self, prefix: &str, dtype: DType, has: impl Fn(&Parameter) -> bool) -> Vec<(String, u64)> {
-        let places = self.places().into_iter().filter(|(parameter, _)| has(parameter));
-        places.map(|(p, _)| (format!("{prefix}{}", p.name), (padded(p) * dtype.bytes()) as u64)).collect()
+        let places = self.places().into_iter().filter(|place| has(place.parameter));
+        places.map(|p| (format!("{prefix}{}", p.parameter.name), (p.padded * dtype.bytes()) as u64)).collect()
     }
 
-    /// Reads one arena's tensors from the device, one at a time.
-    pub fn source<'a>(&'a self, gpu: &'a Gpu, store: &'a Store, prefix: &'static str) -> ArenaSource<'a> {
+    /// Reads the tensors of one arena from the device, one at a time: the parameters, or one of the states.
+    pub fn source<'a>(&'a self, gpu: &'a Gpu, store: &'a Store, of: Option<&State>) -> ArenaSource<'a> {
+        let prefix = of.map_or(String::new(), |state| format!("{} ", state.prefix));
         ArenaSource { arenas: self, gpu, store, prefix, finite: false }
     }
 
@@ -127,7 +130,7 @@ pub struct ArenaSource<'a> {
     arenas: &'a Arenas,
     gpu: &'a Gpu,
     store: &'a Store,
-    prefix: &'static str,
+    prefix: String,
     finite: bool,
 }
 

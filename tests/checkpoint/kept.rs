@@ -8,7 +8,7 @@ use normfree::fault::Kind;
 use normfree::train::checkpoint::{Checkpoint, Entry, Latest};
 use normfree::train::run_folder::RunFolder;
 
-use super::{Bias, Sample, contents, new_run, parameters};
+use super::{Bias, STATES, Sample, contents, new_run, parameters};
 
 fn names(run: &RunFolder) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(run.checkpoints())
@@ -46,17 +46,13 @@ fn can_be_read_one_tensor_at_a_time() {
     let sample = Sample::of_step(3);
     let checkpoint = Checkpoint::open(&sample.write(&run, 1).unwrap()).unwrap();
     let mut model = checkpoint.model(&sample.layout).unwrap();
-    let mut moments = checkpoint.moments(&sample.layout).unwrap();
+    let mut moments = checkpoint.states(&sample.layout, STATES).unwrap();
     let last = model.len() - 1;
     super::assert_same_bits(&[model.read(last).unwrap()], &sample.model[last..]);
     let second = moments.read(model.len() + last).unwrap();
     assert_eq!((second.name.as_str(), moments.len()), ("v.transformer.ln_f.bias", 2 * model.len()));
     assert!(
-        second
-            .data
-            .iter()
-            .map(|v| v.to_bits())
-            .eq(sample.moments.second[last].data.iter().map(|v| v.to_bits()))
+        second.data.iter().map(|v| v.to_bits()).eq(sample.moments[1][last].data.iter().map(|v| v.to_bits()))
     );
 }
 
@@ -205,7 +201,7 @@ fn one_of_another_model_lists_what_differs() {
     let (_folder, run) = new_run();
     let checkpoint = Checkpoint::open(&Sample::of_step(1).write(&run, 2).unwrap()).unwrap();
     let other = layout(&parameters(false, Bias::QueryKey, true));
-    let message = checkpoint.load(&other).unwrap_err().to_string();
+    let message = checkpoint.model(&other).unwrap_err().to_string();
     assert!(message.contains("found 8 extra ("), "{message}");
     assert!(message.contains("\n  extra: transformer.h.1.ln_2.weight [6]"), "{message}");
 }
@@ -248,7 +244,7 @@ fn one_that_cannot_be_written_leaves_no_trace() {
     let before = contents(run.path());
     let mut sample = Sample::of_step(2);
     // The model is written by the time the moments are found wanting.
-    sample.moments.second.pop();
+    sample.moments[1].pop();
     let fault = sample.write(&run, 1).unwrap_err();
     assert!(fault.to_string().contains("v.transformer.ln_f.bias"), "{fault}");
     assert!(contents(run.path()) == before);

@@ -2,6 +2,7 @@
 
 use crate::layouts::gpt2;
 use crate::runner::run;
+use normfree::config::Optimizer;
 use normfree::fault::Kind;
 use normfree::train::checkpoint::{
     Checkpoint, NamedTensor, Snapshot, Spec, TrainerState, WeightFile, export, import,
@@ -92,8 +93,7 @@ fn trainer_states() {
         state: state.clone(),
         layout: &layout,
         model: &mut model,
-        first_moments: &mut first,
-        second_moments: &mut second,
+        states: Optimizer::ADAMW.states.iter().copied().zip([&mut first as _, &mut second as _]).collect(),
     };
     let path = Checkpoint::write(&run_folder, snapshot, 1).unwrap();
     let file = path.join("trainer_state.json");

@@ -7,6 +7,7 @@ pub(super) const FUSED: Form = Form {
     about: "one matrix `n_embd` × `n_embd`, where `activation_function` is `\"none\"`",
     label: "Fu",
     units: false,
+    takes: |activation| activation.is_identity(),
     declare: |_| Vec::new(),
     open: |_, _, x| x,
     close: |_, _, opened| opened,

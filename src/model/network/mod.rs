@@ -7,6 +7,7 @@ mod standard;
 use super::activate::Activate;
 use super::config::ModelConfig;
 use super::site::{Linear, Matrix, Site};
+use crate::ops::activation::Activation;
 use crate::tape::{Tape, TensorId};
 use crate::words::{Pick, table};
 
@@ -18,8 +19,10 @@ pub struct Form {
     pub about: &'static str,
     /// What it adds to a configuration's name before `FFN`; empty for the standard one, which adds nothing.
     pub label: &'static str,
-    /// Whether it has units: a width `model.n_inner` inside, and an activation before the last matrix.
+    /// Whether it has units: a width `model.n_inner` inside, before the last matrix.
     pub units: bool,
+    /// Whether it can be recorded with an activation.
+    pub takes: fn(Activation) -> bool,
     /// Declares the matrices before the last one.
     declare: fn(&mut Site<'_>) -> Vec<Linear>,
     /// Records what these make of the normalized residual stream. The backward pass keeps the result.

@@ -8,6 +8,7 @@ pub(super) const STANDARD: Form = Form {
     about: "two matrices with the activation between them",
     label: "",
     units: true,
+    takes: |_| true,
     declare: |site| {
         let (width, inner) = (site.config.n_embd, site.config.n_inner);
         vec![site.linear("mlp.expand", Matrix::new(width, inner))]

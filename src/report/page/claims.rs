@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::observe::entropy::bins;
-use crate::report::comparison::{Comparison, FREE, Group};
+use crate::report::comparison::{Comparison, Group, remove_free};
 use crate::report::outcome::{Outcome, Outcomes, compared, in_text, in_words};
 use crate::report::run::RunData;
 use crate::report::table::{decimal, percent};
@@ -37,8 +37,8 @@ impl Own<'_> {
     /// All settings but those asked for, and those that say nothing of the configuration.
     fn rest(&self) -> toml::Table {
         let mut rest = self.run.settings.clone();
-        let free = FREE.map(|key| ("train", key)).into_iter().chain([("data", "path")]);
-        for (section, key) in ASKED.into_iter().chain(free) {
+        remove_free(&mut rest);
+        for (section, key) in ASKED.into_iter().chain([("data", "path")]) {
             if let Some(table) = rest.get_mut(section).and_then(toml::Value::as_table_mut) {
                 table.remove(key);
             }

@@ -3,7 +3,7 @@
 //! ```text
 //! RUN/checkpoints/step-00000500/
 //!     model.safetensors        the parameters, under Hugging Face's names of the family
-//!     optimizer.safetensors    first and second moments, m.NAME and v.NAME, in the shapes of the model
+//!     optimizer.safetensors    the optimizer's states, PREFIX.NAME (m. and v. of AdamW), in the shapes of the model
 //!     trainer_state.json       step, data cursor, seed …; length and SHA-256 of the two files above, of the log, of the
 //!                              data, and of itself
 //! ```
@@ -27,6 +27,7 @@ use super::run_folder::RunFolder;
 use crate::config::Config;
 use crate::fault::{Fault, Kind, Result};
 use crate::files;
+use crate::optimizer::State;
 use tensors::Watched;
 
 pub(super) use keep::{is_settled, newest_finite, prune, tidy};
@@ -50,18 +51,8 @@ pub struct Snapshot<'a> {
     pub layout: &'a ModelTensors,
     /// The parameters: those the layout [holds](ModelTensors::held), in any order.
     pub model: &'a mut dyn TensorSource,
-    /// The first moments, under the names of the parameters and in their shapes.
-    pub first_moments: &'a mut dyn TensorSource,
-    /// The second moments, likewise.
-    pub second_moments: &'a mut dyn TensorSource,
-}
-
-/// The optimizer's moments, each in the order of the layout's [`held`](ModelTensors::held) and under the names
-/// of the parameters.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Moments {
-    pub first: Vec<NamedTensor>,
-    pub second: Vec<NamedTensor>,
+    /// The optimizer's states, each under the names of the parameters and in their shapes.
+    pub states: Vec<(State, &'a mut dyn TensorSource)>,
 }
 
 /// A checkpoint on the disk that was found whole.
@@ -199,30 +190,14 @@ impl Checkpoint {
         WeightFile::open(&self.weights(), layout)
     }
 
-    /// Opens the moments, to be read one at a time: all first moments in the order of the layout's
-    /// [`held`](ModelTensors::held), named `m.NAME`, then all second ones, `v.NAME`.
+    /// Opens the optimizer's states, to be read one at a time: all tensors of the first state in the order of the layout's
+    /// [`held`](ModelTensors::held), named `PREFIX.NAME`, then those of the next.
     ///
     /// # Errors
     /// As [`import`].
-    pub fn moments(&self, layout: &ModelTensors) -> Result<WeightFile> {
-        WeightFile::open(&self.path.join(OPTIMIZER), &moments_layout(&layout.held()))
-    }
-
-    /// Reads all of it into memory.
-    ///
-    /// # Errors
-    /// As [`import`].
-    pub fn load(&self, layout: &ModelTensors) -> Result<(TrainerState, Vec<NamedTensor>, Moments)> {
-        let read_all = |mut file: WeightFile| -> Result<Vec<NamedTensor>> {
-            (0..file.len()).map(|index| file.read(index)).collect()
-        };
-        let model = read_all(self.model(layout)?)?;
-        let mut first = read_all(self.moments(layout)?)?;
-        let mut second = first.split_off(model.len());
-        for tensor in first.iter_mut().chain(&mut second) {
-            tensor.name.drain(..FIRST.len());
-        }
-        Ok((self.state.clone(), model, Moments { first, second }))
+    pub fn states(&self, layout: &ModelTensors, states: &[State]) -> Result<WeightFile> {
+        let prefixes: Vec<&str> = states.iter().map(|state| state.prefix).collect();
+        WeightFile::open(&self.path.join(OPTIMIZER), &states_layout(&prefixes, &layout.held()))
     }
 
     fn examine(path: &Path) -> std::result::Result<Self, Flaw> {
@@ -277,15 +252,17 @@ impl Flaw {
 }
 
 fn write_files(folder: &Path, snapshot: Snapshot) -> Result<()> {
-    let Snapshot { state, layout, model, first_moments, second_moments } = snapshot;
+    let Snapshot { state, layout, model, states } = snapshot;
     let mut weights = Watched::new(model);
     let model = write_sealed(&folder.join(MODEL), layout, &mut weights)?;
     let parameters = layout.held();
-    let mut moments = BothMoments { first: first_moments, second: second_moments };
-    let mut moments = Watched::new(&mut moments);
-    let optimizer = write_sealed(&folder.join(OPTIMIZER), &moments_layout(&parameters), &mut moments)?;
+    let prefixes: Vec<&str> = states.iter().map(|(state, _)| state.prefix).collect();
+    let mut states = States(states);
+    let mut states = Watched::new(&mut states);
+    let optimizer =
+        write_sealed(&folder.join(OPTIMIZER), &states_layout(&prefixes, &parameters), &mut states)?;
 
-    let finite = Some(weights.is_finite() && moments.is_finite());
+    let finite = Some(weights.is_finite() && states.is_finite());
     let path = folder.join(STATE);
     let failed = |e: io::Error| Fault::io("write the checkpoint", &path, &e);
     let text = StateFile::new(state, finite, model, optimizer).to_text().map_err(failed)?;
@@ -304,33 +281,36 @@ fn write_sealed(path: &Path, layout: &ModelTensors, source: &mut dyn TensorSourc
     Ok(seal.expect("a file that was written has a seal"))
 }
 
-const FIRST: &str = "m.";
-const SECOND: &str = "v.";
-
-fn prefixed(prefix: &str, parameters: Vec<Spec>) -> impl Iterator<Item = Spec> {
-    parameters.into_iter().map(move |spec| Spec { name: format!("{prefix}{}", spec.name), ..spec })
+/// A parameter's name and shape as those of its state.
+fn prefixed(prefix: &str, spec: Spec) -> Spec {
+    Spec { name: format!("{prefix}.{}", spec.name), ..spec }
 }
 
-fn moments_layout(parameters: &[Spec]) -> ModelTensors {
-    let both = prefixed(FIRST, parameters.to_vec()).chain(prefixed(SECOND, parameters.to_vec()));
-    ModelTensors::new(both.map(|spec| Entry::whole(spec.name, spec.shape)).collect())
+fn states_layout(prefixes: &[&str], parameters: &[Spec]) -> ModelTensors {
+    let of = |prefix| parameters.iter().cloned().map(move |spec| prefixed(prefix, spec));
+    let specs = prefixes.iter().flat_map(|&prefix| of(prefix));
+    ModelTensors::new(specs.map(|spec| Entry::whole(spec.name, spec.shape)).collect())
 }
 
-/// Both moments as one source.
-struct BothMoments<'a> {
-    first: &'a mut dyn TensorSource,
-    second: &'a mut dyn TensorSource,
-}
+/// All states as one source.
+struct States<'a>(Vec<(State, &'a mut dyn TensorSource)>);
 
-impl TensorSource for BothMoments<'_> {
+impl TensorSource for States<'_> {
     fn specs(&self) -> Vec<Spec> {
-        prefixed(FIRST, self.first.specs()).chain(prefixed(SECOND, self.second.specs())).collect()
+        let of = |(state, source): &(State, &mut dyn TensorSource)| -> Vec<Spec> {
+            source.specs().into_iter().map(|spec| prefixed(state.prefix, spec)).collect()
+        };
+        self.0.iter().flat_map(of).collect()
     }
 
-    fn read(&mut self, index: usize) -> Result<Cow<'_, [f32]>> {
-        match index.checked_sub(self.first.specs().len()) {
-            None => self.first.read(index),
-            Some(index) => self.second.read(index),
+    fn read(&mut self, mut index: usize) -> Result<Cow<'_, [f32]>> {
+        for (_, source) in &mut self.0 {
+            let count = source.specs().len();
+            if index < count {
+                return source.read(index);
+            }
+            index -= count;
         }
+        unreachable!("only tensors of `specs` are read")
     }
 }

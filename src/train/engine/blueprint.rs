@@ -1,10 +1,10 @@
 //! What a run needs of a device, as plain data: tapes, arenas, bytes.
 
-use crate::config::{Config, Optimizer, Precision};
+use crate::config::{Config, Precision};
 use crate::model::{Parameter, Pass, Recorded, names, record};
 use crate::ops::Traits;
-use crate::ops::adamw::{self, Order, Settings};
 use crate::ops::magnitudes::WITHOUT_MEDIAN;
+use crate::optimizer::{self, Update};
 use crate::plan::{Pool, padded_bytes};
 use crate::tape::shapes;
 use crate::tape::{DType, Role, Tape, TensorId, TensorInfo};
@@ -43,6 +43,7 @@ pub struct Demand {
     /// f16 copies of parameters.
     pub copies: u64,
     pub gradients: u64,
+    /// What the optimizer keeps.
     pub moments: u64,
     /// Intermediates of training, update and evaluation, which share one pool.
     pub intermediates: u64,
@@ -75,8 +76,8 @@ impl Blueprint {
         let evaluation =
             record(&config.model, &Pass { training: false, entropy: false, layers: false, ..pass });
         let train = &config.train;
-        let arenas =
-            Arenas::new(crate::model::parameters(&config.model, train.decay_slopes, train.precision));
+        let parameters = crate::model::parameters(&config.model, train.decay_slopes, train.precision);
+        let arenas = Arenas::new(parameters, train.optimizer.states);
         let update = update_tape(config, &arenas);
         let copying = (arenas.copied() > 0).then(|| {
             let mut tape = Tape::new();
@@ -105,7 +106,7 @@ impl Blueprint {
             parameters: arena,
             copies: self.arenas.copied() as u64 * 2,
             gradients: arena,
-            moments: 2 * arena,
+            moments: self.arenas.states().len() as u64 * arena,
             intermediates: Pool::plan(self.tapes(), device).0.bytes()
                 + self.copying.as_ref().map_or(0, |tape| Pool::plan([tape], device).0.bytes()),
             other: small(&self.micro.tape, Role::Input) + observations + ring + 3 * numbers(8),
@@ -165,17 +166,17 @@ pub(super) fn parts(infos: Vec<&TensorInfo>) -> (Vec<(String, u64)>, u64) {
     (parts, bytes)
 }
 
-/// The optimizer's tape: the verdict on the gradient, then AdamW.
+/// The optimizer's tape: the verdict on the gradient, then the update.
 pub fn update_tape(config: &Config, arenas: &Arenas) -> Tape {
     let mut tape = Tape::new();
     let all = [arenas.elements()];
     let loss = tape.observation(names::LOSS, &[1]);
     let policy = tape.input(POLICY, &[2], DType::F32);
-    let hyper = tape.input(HYPER, &[8], DType::F32);
+    let hyper = tape.input(HYPER, &[optimizer::HYPER], DType::F32);
     let verdict = tape.observation(VERDICT, &[4]);
-    let [gradients, parameters, first, second] =
-        [Arenas::GRADIENTS, Arenas::PARAMETERS, Arenas::FIRST, Arenas::SECOND]
-            .map(|name| tape.observation(name, &all));
+    let [gradients, parameters] =
+        [Arenas::GRADIENTS, Arenas::PARAMETERS].map(|name| tape.observation(name, &all));
+    let states: Vec<_> = arenas.states().iter().map(|state| tape.observation(state.arena, &all)).collect();
     let mixed = config.train.precision == Precision::Mixed;
     let scaling = mixed.then(|| (tape.observation(names::LOSS_SCALE, &[4]), config.train.loss_scale_window));
     let copies = mixed.then(|| copies(&mut tape, arenas));
@@ -188,27 +189,13 @@ pub fn update_tape(config: &Config, arenas: &Arenas) -> Tape {
             }
         });
     }
-    let operands = adamw::Arenas { gradients, parameters, first, second, copies };
-    tape.adamw(operands, hyper, verdict, settings(config).order, arenas.decayed());
+    let (states, places) = (&states[..], &arenas.places()[..]);
+    let update = Update { gradients, parameters, states, copies, hyper, verdict, places };
+    (config.train.optimizer.record)(&mut tape, &update);
     tape
 }
 
 /// Declares the arena of the f16 copies.
 fn copies(tape: &mut Tape, arenas: &Arenas) -> TensorId {
     tape.observation_of(Arenas::COPIES, &[arenas.copied()], DType::F16)
-}
-
-/// The optimizer's constants.
-pub fn settings(config: &Config) -> Settings {
-    let train = &config.train;
-    Settings {
-        order: match train.optimizer {
-            Optimizer::AdamwHf => Order::Hf,
-            Optimizer::Adamw => Order::Torch,
-        },
-        beta1: train.adam_beta1,
-        beta2: train.adam_beta2,
-        epsilon: train.adam_epsilon,
-        weight_decay: train.weight_decay,
-    }
 }

@@ -4,7 +4,7 @@
 mod blueprint;
 mod reading;
 
-pub use blueprint::{Blueprint, Demand, settings, update_tape};
+pub use blueprint::{Blueprint, Demand, update_tape};
 pub use reading::{LayerReading, StepReading};
 
 use super::arena::Arenas;
@@ -13,7 +13,7 @@ use crate::data::Batch;
 use crate::fault::Result;
 use crate::gpu::{Gpu, ReadbackRing, Work};
 use crate::model::names;
-use crate::ops::adamw;
+use crate::optimizer;
 use crate::plan::{Plan, Store};
 use crate::tape::{DType, Role, Tape, TensorInfo};
 use blueprint::{EVALUATION_BYTES, HYPER, LAYERS, OBSERVATIONS, POLICY, RING, VERDICT, parts};
@@ -82,7 +82,7 @@ impl Engine {
         if !layers.is_empty() {
             store.allocate_arena(&gpu, LAYERS, &layers)?;
         }
-        for (name, elements) in [(POLICY, 2), (HYPER, 8), (VERDICT, 4)] {
+        for (name, elements) in [(POLICY, 2), (HYPER, optimizer::HYPER), (VERDICT, 4)] {
             store.allocate(&gpu, name, elements, DType::F32)?;
         }
         let [micro, update, evaluation] = Plan::build_all(&gpu, blueprint.tapes(), &store)?;
@@ -167,7 +167,7 @@ impl Engine {
     /// # Errors
     /// Those of [`Gpu::check`].
     pub fn submit(&mut self, step: u64, updates: u64, learning_rate: f64, batches: &[Batch]) -> Result<()> {
-        let hyper = adamw::hyper(&settings(&self.blueprint.config), learning_rate, updates);
+        let hyper = self.blueprint.config.train.hyper(learning_rate, updates);
         let looks = self.blueprint.config.looks_at_layers(step);
         for (i, batch) in batches.iter().enumerate() {
             self.write_batch(batch, step, i, self.target_weight(batches, i));

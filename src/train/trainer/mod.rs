@@ -8,7 +8,7 @@ mod nonfinite;
 mod origin;
 mod written;
 
-use super::checkpoint::{Checkpoint, ModelTensors, Snapshot, TrainerState, WeightFile};
+use super::checkpoint::{Checkpoint, ModelTensors, Snapshot, TensorSource, TrainerState, WeightFile};
 use super::engine::{Engine, StepReading};
 use super::kernel_choice;
 use super::loader::{Loader, check_start, fresh_weights, load_weights};
@@ -218,10 +218,10 @@ impl Trainer {
         load_weights(&self.engine, checkpoint.model(&self.layout)?)?;
         let Engine { gpu, store, .. } = &self.engine;
         let mut loader = Loader::new(gpu, store);
-        let mut moments = checkpoint.moments(&self.layout)?;
-        for i in 0..moments.len() {
-            let tensor = moments.read(i)?;
-            // The file names them `m.NAME` and `v.NAME`; the arenas `m NAME` and `v NAME`.
+        let mut states = checkpoint.states(&self.layout, self.engine.blueprint.arenas.states())?;
+        for i in 0..states.len() {
+            let tensor = states.read(i)?;
+            // The file names them `PREFIX.NAME`, the arenas `PREFIX NAME`.
             loader.write(&tensor.name.replacen('.', " ", 1), &tensor.data)?;
         }
         self.step = state.step;
@@ -418,17 +418,19 @@ impl Trainer {
         };
         let Engine { gpu, store, blueprint, .. } = &self.engine;
         let any = train.on_nonfinite == OnNonfinite::Record;
-        let source = |prefix| {
-            let source = blueprint.arenas.source(gpu, store, prefix);
+        let source = |of| {
+            let source = blueprint.arenas.source(gpu, store, of);
             if any { source } else { source.finite() }
         };
-        let (mut model, mut first, mut second) = (source(""), source("m "), source("v "));
+        let mut model = source(None);
+        let states = blueprint.arenas.states();
+        let mut sources: Vec<_> = states.iter().map(|state| source(Some(state))).collect();
+        let sources = sources.iter_mut().map(|source| source as &mut dyn TensorSource);
         let snapshot = Snapshot {
             state,
             layout: &self.layout,
             model: &mut model,
-            first_moments: &mut first,
-            second_moments: &mut second,
+            states: states.iter().copied().zip(sources).collect(),
         };
         let path =
             Checkpoint::write(&self.run, snapshot, train.keep_checkpoints).map_err(|fault| {

@@ -1,0 +1,82 @@
+//! The tables of keys, as `normfree keys` prints them and README shows them.
+
+use super::Family;
+use super::rows::ROWS;
+use super::schema::{Accepts, Changes, Otherwise, Row, TABLES};
+use crate::model::family::Setting;
+use crate::words::Word;
+
+/// All keys as Markdown, a table of them for each table of the file.
+pub fn keys() -> String {
+    TABLES.map(table).join("\n")
+}
+
+/// The full names of keys with which a run may be resumed whatever it was begun with.
+pub fn free_on_resume() -> Vec<&'static str> {
+    ROWS.iter().filter(|row| row.changes.on_resume()).map(|row| row.key).collect()
+}
+
+/// The full names of keys in which runs of one configuration may differ.
+pub fn free_in_comparison() -> Vec<&'static str> {
+    ROWS.iter().filter(|row| row.changes.in_comparison()).map(|row| row.key).collect()
+}
+
+fn table(table: &str) -> String {
+    let mut text = format!("| `[{table}]` | default | may change | |\n| --- | --- | --- | --- |\n");
+    for row in ROWS {
+        if let Some(name) = row.key.strip_prefix(table).and_then(|rest| rest.strip_prefix('.')) {
+            let (default, changes, about) = (defaults(row), changes(row.changes), about(row));
+            text.push_str(&format!("| `{name}` | {default} | {changes} | {about} |\n"));
+        }
+    }
+    text
+}
+
+/// The default, and those of families that have one of their own.
+fn defaults(row: &Row) -> String {
+    let own = Family::all().filter_map(|family| Some((family, family.default_of(row.key)?)));
+    let own = own.map(|(family, setting)| format!("in `{family}` {}", value(setting)));
+    [default(row.otherwise)]
+        .into_iter()
+        .filter(|text| !text.is_empty())
+        .chain(own)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn default(otherwise: Otherwise) -> String {
+    let short = |key: &str| key.rsplit('.').next().unwrap_or(key).to_owned();
+    match otherwise {
+        Otherwise::Required => "required".to_owned(),
+        Otherwise::Absent => String::new(),
+        Otherwise::Is(setting) => value(setting),
+        Otherwise::Times(1, of) => format!("`{}`", short(of)),
+        Otherwise::Times(factor, of) => format!("{factor}·`{}`", short(of)),
+    }
+}
+
+/// A value as TOML has it.
+fn value(setting: Setting) -> String {
+    match setting {
+        Setting::Integer(number) => format!("`{number}`"),
+        Setting::Number(number) => format!("`{number:?}`"),
+        Setting::Flag(flag) => format!("`{flag}`"),
+        Setting::Word(word) => format!("`\"{word}\"`"),
+    }
+}
+
+fn changes(changes: Changes) -> &'static str {
+    match changes {
+        Changes::Never => "",
+        Changes::OnResume => "on resume",
+        Changes::InComparison => "in a comparison",
+        Changes::Freely => "on resume, in a comparison",
+    }
+}
+
+fn about(row: &Row) -> String {
+    let words: &[Word] = if let Accepts::Words(words) = row.accepts { words } else { &[] };
+    let words: Vec<String> =
+        words.iter().map(|word| format!("`\"{}\"`: {}", word.word, word.about.trim())).collect();
+    if words.is_empty() { row.about.to_owned() } else { format!("{}. {}", row.about, words.join("; ")) }
+}

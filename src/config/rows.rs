@@ -1,0 +1,420 @@
+//! The table of keys.
+
+use super::schema::{Accepts, Changes, Otherwise, Row, Span};
+use super::{
+    Accumulation, Activation, Bias, EntropyPenalty, EntropyReference, Family, FeedForward, Norm, OnNonfinite,
+    Optimizer, Order, Precision, Recompute, SlopeScope,
+};
+use crate::model::family::Setting;
+
+const U32: u64 = u32::MAX as u64;
+
+use Accepts::{Flag, Integer, Number, PowerOfTwo, Text, Words};
+use Otherwise::{Absent, Required, Times};
+
+const fn count(number: i128) -> Otherwise {
+    Otherwise::Is(Setting::Integer(number))
+}
+
+const fn is(number: f64) -> Otherwise {
+    Otherwise::Is(Setting::Number(number))
+}
+
+const fn flag(flag: bool) -> Otherwise {
+    Otherwise::Is(Setting::Flag(flag))
+}
+
+const fn word(word: &'static str) -> Otherwise {
+    Otherwise::Is(Setting::Word(word))
+}
+
+const fn row(
+    key: &'static str,
+    accepts: Accepts,
+    otherwise: Otherwise,
+    changes: Changes,
+    about: &'static str,
+) -> Row {
+    Row { key, accepts, otherwise, changes, about }
+}
+
+/// All keys, table by table. The largest sizes keep every product of them inside 64 bits.
+pub(super) const ROWS: &[Row] = &[
+    row("model.family", Words(Family::WORDS), word("gpt2"), Changes::Never, "the architecture"),
+    row("model.n_layer", Integer(1, 1000), Required, Changes::Never, "blocks"),
+    row(
+        "model.n_head",
+        Integer(1, 4096),
+        Required,
+        Changes::Never,
+        "attention heads of a block; a head, `n_embd`/`n_head`, is a multiple of 4 wide, 256 at most",
+    ),
+    row("model.n_embd", Integer(4, 65_536), Required, Changes::Never, "width of the residual stream"),
+    // A single position has no next token to predict.
+    row(
+        "model.n_positions",
+        Integer(2, 1 << 20),
+        Required,
+        Changes::Never,
+        "rows of the position table; with rotary positions the longest context",
+    ),
+    row(
+        "model.rotary_pct",
+        Number(Span::Share),
+        Absent,
+        Changes::Never,
+        "share of a head's columns that rotary positions turn, rounded down; of families that have them",
+    ),
+    row(
+        "model.vocab_size",
+        Integer(2, 1 << 24),
+        Required,
+        Changes::Never,
+        "rows of the token table: the data's vocabulary, or up to 127 more",
+    ),
+    row(
+        "model.n_inner",
+        Integer(1, 1 << 20),
+        Times(4, "model.n_embd"),
+        Changes::Never,
+        "width inside the feed-forward network",
+    ),
+    row(
+        "model.norm",
+        Words(Norm::WORDS),
+        Required,
+        Changes::Never,
+        "the normalization inside the blocks, two in each",
+    ),
+    row(
+        "model.final_norm",
+        Flag,
+        flag(true),
+        Changes::Never,
+        "a norm before the head: that of the blocks, LayerNorm where they have none; the original keeps it in its norm-free models",
+    ),
+    row("model.layer_norm_epsilon", Number(Span::Positive), is(1e-5), Changes::Never, "ε of a norm"),
+    row(
+        "model.activation_function",
+        Words(Activation::WORDS),
+        Required,
+        Changes::Never,
+        "between the matrices of the feed-forward network",
+    ),
+    row(
+        "model.leaky_slope",
+        Number(Span::Any),
+        is(0.01),
+        Changes::Never,
+        "the p of an activation that takes a fixed one",
+    ),
+    row(
+        "model.slope_init",
+        Number(Span::Any),
+        is(0.01),
+        Changes::Never,
+        "where the p of an activation that learns it starts",
+    ),
+    row(
+        "model.slope_scope",
+        Words(SlopeScope::WORDS),
+        word("per_layer"),
+        Changes::Never,
+        "who shares a learned p",
+    ),
+    row(
+        "model.ffn",
+        Words(FeedForward::WORDS),
+        word("standard"),
+        Changes::Never,
+        "the feed-forward network of a block",
+    ),
+    row(
+        "model.ffn_scaling",
+        Flag,
+        flag(false),
+        Changes::Never,
+        "a block ends in β·x + FFN(x)/α in place of x + FFN(x), each with a learned α and β that start at 1",
+    ),
+    row(
+        "model.learnable_temperature",
+        Flag,
+        flag(false),
+        Changes::Never,
+        "attention's scores are divided by a learned temperature for each head and position",
+    ),
+    row(
+        "model.temperature_init",
+        Number(Span::Positive),
+        is(1.0),
+        Changes::Never,
+        "where the temperatures start; at 1 attention starts as it is without them. The paper says 0.01, which its published code does not show: that trains here, but AdamW's steps take a third of the temperatures past zero",
+    ),
+    row(
+        "model.entropy_regularization",
+        Number(Span::NotNegative),
+        is(0.0),
+        Changes::Never,
+        "λ: what the entropy penalty, a mean over heads and layers, counts for beside the cross-entropy; 0 switches the regularizer and its learned thresholds off",
+    ),
+    row(
+        "model.entropy_penalty",
+        Words(EntropyPenalty::WORDS),
+        word("row_sum"),
+        Changes::Never,
+        "what the regularizer compares with a head's threshold; deviations beyond the margin count squared",
+    ),
+    row(
+        "model.entropy_margin",
+        Number(Span::NotNegative),
+        is(0.2),
+        Changes::Never,
+        "γ: how far from its threshold an entropy may be at no cost, as a share of ln T",
+    ),
+    row(
+        "model.entropy_threshold_init",
+        Number(Span::Any),
+        is(0.5),
+        Changes::Never,
+        "where the learned thresholds start, as a share of ln T; the paper does not say. At the middle, with the margin, an entropy above 0.7 or below 0.3 of ln T costs",
+    ),
+    row(
+        "model.bias",
+        Words(Bias::WORDS),
+        word("query_key"),
+        Changes::Never,
+        "which matrices of a block have a trained bias",
+    ),
+    row(
+        "model.embd_pdrop",
+        Number(Span::BelowOne),
+        is(0.1),
+        Changes::Never,
+        "dropout after the sum of the embeddings; there is none in the blocks",
+    ),
+    row(
+        "model.initializer_range",
+        Number(Span::Positive),
+        is(0.02),
+        Changes::Never,
+        "standard deviation of the normal distribution that matrices and embeddings start from",
+    ),
+    row(
+        "model.scale_residual_projections",
+        Flag,
+        flag(false),
+        Changes::Never,
+        "start the two residual projections of each block at `initializer_range`/√(2·`n_layer`), as GPT-2 does",
+    ),
+    row(
+        "data.path",
+        Text,
+        Required,
+        Changes::OnResume,
+        "a folder made by `normfree prepare`, or one of nanoGPT's; relative to the working directory. A run may go on where its data was moved",
+    ),
+    row(
+        "data.order",
+        Words(Order::WORDS),
+        word("shuffle"),
+        Changes::Never,
+        "the order in which training chunks are taken",
+    ),
+    row("train.steps", Integer(1, U32), Required, Changes::Never, "updates of the weights"),
+    row("train.batch_size", Integer(1, 65_536), Required, Changes::Never, "sequences in a micro-batch"),
+    row(
+        "train.gradient_accumulation_steps",
+        Integer(1, 65_536),
+        count(1),
+        Changes::Never,
+        "micro-batches in a step",
+    ),
+    row(
+        "train.accumulation",
+        Words(Accumulation::WORDS),
+        word("mean"),
+        Changes::Never,
+        "the loss of a step with several micro-batches. The words differ where micro-batches have uneven counts of targets: with `ignore_end_of_text` on data that holds ends of text. `configs/paper` and `configs/study/paper.toml` take `\"mean_of_means\"`, and so do older runs with several micro-batches where they are resumed; no other preset has several. Dropout draws for each micro-batch anew either way",
+    ),
+    row(
+        "train.sequence_length",
+        Integer(2, 1 << 20),
+        Times(1, "model.n_positions"),
+        Changes::Never,
+        "tokens in a sequence, at most `n_positions`",
+    ),
+    row(
+        "train.learning_rate",
+        Number(Span::Positive),
+        Required,
+        Changes::Never,
+        "the peak, reached at the end of the warm-up",
+    ),
+    row(
+        "train.final_learning_rate",
+        Number(Span::NotNegative),
+        is(1e-7),
+        Changes::Never,
+        "where the linear decay arrives at step `steps`",
+    ),
+    row(
+        "train.warmup_ratio",
+        Number(Span::Share),
+        is(0.05),
+        Changes::Never,
+        "share of `steps` that the warm-up takes; the first step has rate 0",
+    ),
+    row(
+        "train.weight_decay",
+        Number(Span::NotNegative),
+        is(0.1),
+        Changes::Never,
+        "decoupled decay of matrices and embeddings; biases and norms do not decay",
+    ),
+    row(
+        "train.decay_slopes",
+        Flag,
+        flag(true),
+        Changes::Never,
+        "whether learned slopes decay as well; the original decays them, and so pulls them to zero",
+    ),
+    row(
+        "train.max_grad_norm",
+        Number(Span::NotNegative),
+        is(1.0),
+        Changes::Never,
+        "largest global norm of the gradient; 0 switches clipping off",
+    ),
+    row(
+        "train.optimizer",
+        Words(Optimizer::WORDS),
+        word("adamw_hf"),
+        Changes::Never,
+        "how the weights are updated",
+    ),
+    row("train.adam_beta1", Number(Span::BelowOne), is(0.9), Changes::Never, "AdamW's β₁"),
+    row("train.adam_beta2", Number(Span::BelowOne), is(0.999), Changes::Never, "AdamW's β₂"),
+    row("train.adam_epsilon", Number(Span::Positive), is(1e-8), Changes::Never, "AdamW's ε"),
+    row("train.checkpoint_every", Integer(1, U32), Required, Changes::Freely, "steps between checkpoints"),
+    row(
+        "train.keep_checkpoints",
+        Integer(1, U32),
+        count(2),
+        Changes::Freely,
+        "how many of the newest checkpoints stay",
+    ),
+    row(
+        "train.eval_every",
+        Integer(1, U32),
+        Required,
+        Changes::OnResume,
+        "steps between evaluations on the held-out chunks",
+    ),
+    row(
+        "train.eval_chunks",
+        Integer(0, U32),
+        count(0),
+        Changes::OnResume,
+        "held-out chunks in an evaluation; 0 takes all",
+    ),
+    row(
+        "train.init_from",
+        Text,
+        Absent,
+        Changes::Never,
+        "a safetensors file to start from, under Hugging Face's names of the family, or a folder with a `model.safetensors`; learned temperatures, entropy thresholds and `ffn_scaling`'s scales that it lacks start anew",
+    ),
+    row(
+        "train.seed",
+        Integer(0, u64::MAX),
+        count(0),
+        Changes::InComparison,
+        "of fresh weights, the order of the data, and dropout",
+    ),
+    row(
+        "train.on_nonfinite",
+        Words(OnNonfinite::WORDS),
+        word("stop"),
+        Changes::OnResume,
+        "what to do when the loss or a gradient is not finite",
+    ),
+    row(
+        "train.ignore_end_of_text",
+        Flag,
+        flag(true),
+        Changes::Never,
+        "no loss on the end-of-text token, as the original (it is its padding token); a step that has no other target is told, and has no `loss` in the log",
+    ),
+    row("train.precision", Words(Precision::WORDS), word("f32"), Changes::Never, "how numbers are stored"),
+    row(
+        "train.recompute",
+        Words(Recompute::WORDS),
+        word("none"),
+        Changes::Freely,
+        "what the backward pass makes again instead of keeping it, bit for bit: time for memory",
+    ),
+    row(
+        "train.loss_scale",
+        PowerOfTwo(24),
+        count(1 << 16),
+        Changes::Never,
+        "with `\"mixed\"`: what gradients are multiplied with at first on their way through f16, a power of two; it halves, and the update is left out, where they overflow",
+    ),
+    row(
+        "train.loss_scale_window",
+        Integer(1, 1 << 24),
+        count(2000),
+        Changes::Never,
+        "steps without overflow after which the loss scale doubles",
+    ),
+    row("observe.entropy", Flag, flag(true), Changes::Never, "measure every head at every step"),
+    row(
+        "observe.entropy_every",
+        Integer(1, U32),
+        count(100),
+        Changes::OnResume,
+        "steps between `attention` records in the log",
+    ),
+    row(
+        "observe.slopes_every",
+        Integer(1, U32),
+        count(100),
+        Changes::OnResume,
+        "steps between `slopes` records",
+    ),
+    row(
+        "observe.layers",
+        Flag,
+        flag(true),
+        Changes::OnResume,
+        "look at what the layers hold: gradients, units of the feed-forward network, the residual stream",
+    ),
+    row(
+        "observe.layers_every",
+        Integer(1, U32),
+        count(100),
+        Changes::OnResume,
+        "steps between `layers` records",
+    ),
+    row(
+        "observe.sample_every",
+        Integer(1, U32),
+        count(10),
+        Changes::OnResume,
+        "steps between looks at the layers; a unit is dead that was zero for every token of every look since the last record",
+    ),
+    row(
+        "observe.tensorboard",
+        Flag,
+        flag(true),
+        Changes::OnResume,
+        "write TensorBoard's event files beside the log",
+    ),
+    row(
+        "observe.entropy_reference",
+        Words(EntropyReference::WORDS),
+        word("observed_max"),
+        Changes::OnResume,
+        "the entropy that counts as the whole scale when heads are binned; `plot --reference` overrides it",
+    ),
+];

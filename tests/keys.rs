@@ -1,0 +1,36 @@
+//! The tables of keys are in README as the program prints them.
+
+use normfree::config::keys;
+
+#[test]
+fn readme_has_the_tables_that_the_program_prints() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = std::fs::read_to_string(path).unwrap();
+    let (before, rest) = readme.split_once("<!-- keys -->\n").expect("README marks where the tables begin");
+    let (shown, after) = rest.split_once("<!-- /keys -->").expect("README marks where they end");
+    let printed = keys();
+    if std::env::var_os("NORMFREE_RENEW").is_some_and(|value| value == "1") {
+        std::fs::write(path, format!("{before}<!-- keys -->\n{printed}<!-- /keys -->{after}")).unwrap();
+        return;
+    }
+    assert!(
+        shown == printed,
+        "README's tables of keys are not what `normfree keys` prints; \
+         NORMFREE_RENEW=1 cargo test --test suite keys:: renews them"
+    );
+}
+
+/// A cell that lacks its text, or a text that ends its cell, would be seen by readers alone.
+#[test]
+fn every_key_has_its_documentation_in_one_cell() {
+    let tables = keys();
+    let rows: Vec<&str> =
+        tables.lines().filter(|line| line.starts_with("| `") && !line.contains("`[")).collect();
+    assert!(rows.len() > 50, "the search finds nothing any more");
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        assert_eq!(cells.len(), 6, "{row}");
+        assert!(!cells[4].is_empty() && !cells[4].ends_with(": "), "{row}");
+        assert!(!row.contains(": ;") && !row.ends_with(":  |"), "{row}");
+    }
+}
