@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 
+use normfree::observe::quantities::*;
 use normfree::report::run::RunData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
@@ -48,10 +49,12 @@ fn logs_become_tables() {
     for name in ["slopes", "broken"] {
         let run = if name == "slopes" { "one/slopes" } else { "broken" };
         let run = RunData::load(&place.path(run)).unwrap();
-        let steps = run.steps.iter().map(|r| {
-            let (lr, norm, speed) = (r.lr, r.grad_norm, r.tokens_per_s);
-            let loss = r.loss.unwrap();
-            format!("{} {loss:?} {lr:?} {norm:?} {} {speed:?} null null false", r.step, r.tokens)
+        let log = &run.log;
+        let steps = (0..log.numbers(&LOSS).len()).map(|i| {
+            let [loss, lr, norm, speed] =
+                [&LOSS, &LEARNING_RATE, &GRAD_NORM, &TOKENS_PER_S].map(|of| log.numbers(of)[i].1);
+            let (step, tokens) = log.numbers(&TOKENS)[i];
+            format!("{step} {loss:?} {lr:?} {norm:?} {tokens} {speed:?} null null false")
         });
         let columns = [
             "step",
@@ -65,44 +68,45 @@ fn logs_become_tables() {
             "overflow",
         ];
         assert_eq!(told(&table(&folder, "steps"), name, &columns), steps.collect::<Vec<_>>());
-        let heads = run.attention.iter().flat_map(|r| {
+        let heads = log.heads(&HEAD_ENTROPY).iter().flat_map(|(step, grid)| {
             let layer = |(layer, heads): (usize, &Vec<f32>)| {
-                let head = |(head, entropy): (usize, &f32)| format!("{} {layer} {head} {entropy:?}", r.step);
+                let head = |(head, entropy): (usize, &f32)| format!("{step} {layer} {head} {entropy:?}");
                 heads.iter().enumerate().map(head).collect::<Vec<_>>()
             };
-            r.head_entropy.iter().enumerate().flat_map(layer).collect::<Vec<_>>()
+            grid.iter().enumerate().flat_map(layer).collect::<Vec<_>>()
         });
         assert_eq!(
             told(&table(&folder, "attention"), name, &["step", "layer", "head", "entropy"]),
             heads.collect::<Vec<_>>()
         );
-        let layers = run.attention.iter().flat_map(|r| {
-            let of = |i: usize| format!("{} {i} {:?} {}", r.step, r.layer_entropy[i], r.nonfinite[i]);
+        let broken = log.counts(&NONFINITE_ATTENTION).iter();
+        let layers = log.layers(&LAYER_ENTROPY).iter().zip(broken).flat_map(|((step, entropy), broken)| {
+            let of = |i: usize| format!("{step} {i} {:?} {}", entropy[i], broken.1[i]);
             (0..2).map(of).collect::<Vec<_>>()
         });
         assert_eq!(
             told(&table(&folder, "attention_layers"), name, &["step", "layer", "entropy", "nonfinite"]),
             layers.collect::<Vec<_>>()
         );
-        let slopes = run
-            .slopes
-            .iter()
-            .flat_map(|r| (0..2).map(|i| format!("{} {i} {:?}", r.step, r.slopes[i])).collect::<Vec<_>>());
+        let slopes = log.layers(&SLOPES).iter();
+        let slopes = slopes.flat_map(|(step, of)| (0..2).map(move |i| format!("{step} {i} {:?}", of[i])));
         assert_eq!(
             told(&table(&folder, "slopes"), name, &["step", "layer", "slope"]),
             slopes.collect::<Vec<_>>()
         );
-        let layers = run.layers.iter().flat_map(|r| {
-            let of = |i: usize| {
-                let values =
-                    [&r.grad_norm, &r.zeros, &r.dead, &r.residual_max, &r.residual_median].map(|v| v[i]);
-                format!("{} {i} {}", r.step, values.map(|v| format!("{v:?}")).join(" "))
+        let rows =
+            [&LAYER_GRAD_NORM, &ZEROS, &DEAD, &RESIDUAL_MAX, &RESIDUAL_MEDIAN].map(|of| log.layers(of));
+        let layers = (0..rows[0].len()).flat_map(|at| {
+            let of = move |i: usize| {
+                let values = rows.map(|row| format!("{:?}", row[at].1[i]));
+                format!("{} {i} {}", rows[0][at].0, values.join(" "))
             };
-            (0..2).map(of).collect::<Vec<_>>()
+            (0..2).map(of)
         });
         let columns = ["step", "layer", "grad_norm", "zeros", "dead", "residual_max", "residual_median"];
         assert_eq!(told(&table(&folder, "layers"), name, &columns), layers.collect::<Vec<_>>());
-        let evals = run.evals.iter().map(|r| format!("{} {:?} {:?}", r.step, r.loss, r.ppl));
+        let evals = log.numbers(&EVAL_LOSS).iter().zip(log.numbers(&EVAL_PPL));
+        let evals = evals.map(|((step, loss), (_, ppl))| format!("{step} {loss:?} {ppl:?}"));
         assert_eq!(told(&table(&folder, "evals"), name, &["step", "loss", "ppl"]), evals.collect::<Vec<_>>());
         let found = run.nonfinite.iter().map(|r| {
             let (at, value) = (r.index, r.value);
@@ -114,8 +118,8 @@ fn logs_become_tables() {
         let columns = ["step", "micro_batch", "phase", "scope", "op", "tensor", "index", "value"];
         assert_eq!(told(&table(&folder, "nonfinite"), name, &columns), found.collect::<Vec<_>>());
         assert_eq!(run.nonfinite.is_empty(), name == "slopes");
-        assert_eq!(run.slopes.is_empty(), name == "broken");
-        assert_eq!(run.steps.iter().all(|r| r.loss.unwrap().is_finite()), name == "slopes", "NaN is NaN");
+        assert_eq!(log.layers(&SLOPES).is_empty(), name == "broken");
+        assert_eq!(run.losses().all(|(_, loss)| loss.is_finite()), name == "slopes", "NaN is NaN");
     }
 
     // Runs in folders of one name are told apart by their paths; files are replaced.

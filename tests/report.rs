@@ -24,12 +24,13 @@ use normfree::draw::picture::{Mark, Picture};
 use normfree::draw::raster::DENSITY;
 use normfree::fault::Kind;
 use normfree::observe::entropy::{bins, causal_ceiling, observed_max};
-use normfree::observe::record::{Attention, Eval, Step};
+use normfree::observe::quantities::*;
+use normfree::observe::record::{Eval, Measured, Values};
 use normfree::report::comparison::Comparison;
 use normfree::report::curves::{loss_curves, smooth};
 use normfree::report::figures::{Options, entropy_panels, figures};
 use normfree::report::heatmap::{Panel, Scale, difference, heatmap};
-use normfree::report::layers::{Quantity, layer_curves};
+use normfree::report::layers::layer_curves;
 use normfree::report::liveness::{Alive, Layer, liveness};
 use normfree::report::outcome::outcomes;
 use normfree::report::paired::{Sample, paired, two_sided};
@@ -399,18 +400,14 @@ fn synthetic(name: &str, panel: &Panel, steps: u64, end: f64, breaks: u64) -> Ru
         let lost = step >= breaks;
         let loss = if lost { f64::NAN } else { end + (7.6 - end) * (-9.0 * t).exp() };
         let noise = 0.12 * (step as f64 * 12.9898).sin();
-        let (tokens, grad_norm) = ((step + 1) * 2048, 1.0);
-        run.steps.push(Step {
-            step: step + 1,
-            loss: Some(loss + noise),
-            lr: 1e-3,
-            grad_norm,
-            tokens,
-            tokens_per_s: 6e3,
-            loss_scale: None,
-            entropy_penalty: None,
-            overflow: false,
-        });
+        let values = Measured::from([
+            (&LOSS, Values::Step(loss + noise)),
+            (&LEARNING_RATE, Values::Step(1e-3)),
+            (&GRAD_NORM, Values::Step(1.0)),
+            (&TOKENS, Values::Step(((step + 1) * 2048) as f64)),
+            (&TOKENS_PER_S, Values::Step(6e3)),
+        ]);
+        run.log.push(&STEP, step + 1, &values);
         if step % 50 == 49 {
             let entropy = |value: f64| {
                 if lost { f32::NAN } else { (3.87 + (value - 3.87) * (t * 3.0).min(1.0)) as f32 }
@@ -419,15 +416,15 @@ fn synthetic(name: &str, panel: &Panel, steps: u64, end: f64, breaks: u64) -> Ru
                 panel.values.iter().map(|row| row.iter().map(|&value| entropy(value)).collect()).collect();
             let layers = grid.iter().map(|row| row.iter().sum::<f32>() / row.len() as f32).collect();
             let nonfinite = vec![u64::from(lost) * 128; grid.len()];
-            run.attention.push(Attention {
-                step: step + 1,
-                head_entropy: grid,
-                layer_entropy: layers,
-                nonfinite,
-            });
+            let values = Measured::from([
+                (&HEAD_ENTROPY, Values::Heads(grid)),
+                (&LAYER_ENTROPY, Values::Layers(layers)),
+                (&NONFINITE_ATTENTION, Values::Counts(nonfinite)),
+            ]);
+            run.log.push(&ATTENTION, step + 1, &values);
         }
         if step % 250 == 249 {
-            run.evals.push(Eval { step: step + 1, loss: loss + 0.05, ppl: (loss + 0.05).exp() });
+            run.log.push(&EVAL, step + 1, &Eval::new(step + 1, loss + 0.05).values());
         }
     }
     run
@@ -479,7 +476,7 @@ fn a_comparison_is_written_whole() {
     }
     // Written again over itself, without what moves; into a place that is a file: a fault.
     let mut still = four_runs();
-    still.iter_mut().for_each(|run| run.attention.truncate(1));
+    still.iter_mut().for_each(|run| run.log.cut(&ATTENTION, 51));
     let still = Comparison::new(still, None);
     write_comparison(&still, &out, &options).unwrap();
     let fault = write_comparison(&still, &out.join("table.md"), &options).unwrap_err();
@@ -517,7 +514,7 @@ fn curves_are_legible_and_mark_where_a_run_broke() {
     runs.push(synthetic("SM", &panels[2], 2600, 3.4, 1200));
     runs.extend((0..5).map(|k| synthetic(&format!("SM+LeakyR(0.{k})"), &panels[3], 400 * k, 3.6, 9999)));
     let of = |runs: &[RunData]| Comparison::new(runs.to_vec(), None);
-    let layer_entropy_curves = |runs: &[RunData]| layer_curves(&of(runs), Quantity::Entropy);
+    let layer_entropy_curves = |runs: &[RunData]| layer_curves(&of(runs), &LAYER_ENTROPY);
     let (loss, layers) = (loss_curves(&of(&runs), true).unwrap(), layer_entropy_curves(&runs[..5]).unwrap());
     for (picture, name) in [(&loss, "loss_many"), (&layers, "layer_entropy_many")] {
         assert_legible(picture);
@@ -555,8 +552,13 @@ fn curves_are_legible_and_mark_where_a_run_broke() {
     assert_eq!(layer_entropy_curves(&[RunData::default()]).unwrap_err().kind, Kind::Usage);
     // One record alone is a point.
     let mut one = four_runs().remove(0);
-    (one.steps, one.evals) = (one.steps.split_off(2599), vec![]);
-    one.attention.truncate(1);
+    let last = synthetic("", &panels[0], 2600, 3.27, 9999).log;
+    let values = [&LOSS, &LEARNING_RATE, &GRAD_NORM, &TOKENS, &TOKENS_PER_S]
+        .map(|row| (row, Values::Step(last.numbers(row)[2599].1)));
+    one.log.cut(&STEP, 0);
+    one.log.push(&STEP, 2600, &Measured::from(values));
+    one.log.cut(&EVAL, 0);
+    one.log.cut(&ATTENTION, 51);
     assert_legible(&loss_curves(&of(std::slice::from_ref(&one)), true).unwrap());
     let picture = layer_entropy_curves(std::slice::from_ref(&one)).unwrap();
     assert_eq!(picture.marks.iter().filter(|mark| matches!(mark, Mark::Disc { .. })).count(), 12);
@@ -711,13 +713,16 @@ fn the_published_heatmaps_give_the_published_shares() {
 /// In a study of several sizes each is compared with the baseline in its own.
 #[test]
 fn sizes_are_compared_with_their_own_baseline() {
-    let run = |name: &str, baseline: Option<&str>, ppl: f64| RunData {
-        name: name.to_owned(),
-        baseline: baseline.map(str::to_owned),
-        configuration: Some(name.to_owned()),
-        seed: Some(1),
-        evals: vec![Eval { step: 10, loss: ppl.ln(), ppl }],
-        ..RunData::default()
+    let run = |name: &str, baseline: Option<&str>, ppl: f64| {
+        let mut run = RunData {
+            name: name.to_owned(),
+            baseline: baseline.map(str::to_owned),
+            configuration: Some(name.to_owned()),
+            seed: Some(1),
+            ..RunData::default()
+        };
+        run.log.push(&EVAL, 10, &Eval { step: 10, loss: ppl.ln(), ppl }.values());
+        run
     };
     let large = Some("SM+LN+G, 18");
     let runs = vec![
@@ -897,7 +902,7 @@ fn the_animation_moves_and_ends_where_training_ended() {
     fs::write(gallery().join("animation.png"), bytes).unwrap();
     // Nothing moves in a single record.
     let mut still = four_runs();
-    still.iter_mut().for_each(|run| run.attention.truncate(1));
+    still.iter_mut().for_each(|run| run.log.cut(&ATTENTION, 51));
     let still = Comparison::new(still, None);
     assert!(normfree::report::heatmap_over_training(&still, &[0, 1], Colormap::Viridis).unwrap().is_none());
 }

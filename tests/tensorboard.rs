@@ -11,6 +11,7 @@ use normfree::config::Config;
 use normfree::draw::colormap::{Colormap, Rgb};
 use normfree::observe::entropy::causal_ceiling;
 use normfree::observe::event_file::is_event_file;
+use normfree::observe::quantities::HEAD_ENTROPY;
 use normfree::observe::record::Record;
 use normfree::train::run_folder::RunFolder;
 use normfree::train::trainer::{Event, Trainer};
@@ -57,6 +58,31 @@ fn values(told: &Value, tag: &str) -> Vec<(u64, u32)> {
     values.into_iter().map(|(step, value)| (step, bits(f32::from_bits(value)))).collect()
 }
 
+/// What TensorBoard calls what the log has: the kind of record, the key in it, the tag.
+const TAGS: [(&str, &str, &str); 21] = [
+    ("step", "loss", "train/loss"),
+    ("step", "lr", "train/lr"),
+    ("step", "grad_norm", "train/grad_norm"),
+    ("step", "tokens_per_s", "train/tokens_per_s"),
+    ("step", "entropy_penalty", "train/entropy_penalty"),
+    ("step", "loss_scale", "train/loss_scale"),
+    ("eval", "loss", "held_out/loss"),
+    ("eval", "ppl", "held_out/ppl"),
+    ("attention", "head_entropy", "head_entropy"),
+    ("attention", "layer_entropy", "layer_entropy"),
+    ("attention", "nonfinite", "nonfinite_attention"),
+    ("slopes", "slopes", "slopes"),
+    ("entropy_thresholds", "thresholds", "entropy_threshold"),
+    ("ffn_scales", "alpha", "ffn_alpha"),
+    ("ffn_scales", "beta", "ffn_beta"),
+    ("layers", "grad_norm", "grad_norm"),
+    ("layers", "zeros", "zeros"),
+    ("layers", "dead", "dead"),
+    ("layers", "residual_max", "residual_max"),
+    ("layers", "residual_median", "residual_median"),
+    ("nonfinite", "value", "nonfinite/value"),
+];
+
 /// Every scalar of these records, by tag and step, as the bits of an f32.
 fn scalars(records: &[Record]) -> BTreeMap<String, Vec<(u64, u32)>> {
     let mut found = BTreeMap::<String, Vec<(u64, u32)>>::new();
@@ -64,65 +90,42 @@ fn scalars(records: &[Record]) -> BTreeMap<String, Vec<(u64, u32)>> {
         found.entry(tag).or_default().push((step, bits(value)));
     };
     for record in records {
+        let line = serde_json::to_value(record).unwrap();
         let step = record.step();
-        let rows: Vec<(&str, Vec<f32>)> = match record {
-            Record::Step(of) => {
-                put("train/loss".into(), step, of.loss.unwrap() as f32);
-                put("train/lr".into(), step, of.lr as f32);
-                put("train/grad_norm".into(), step, of.grad_norm as f32);
-                put("train/tokens_per_s".into(), step, of.tokens_per_s as f32);
-                if let Some(penalty) = of.entropy_penalty {
-                    put("train/entropy_penalty".into(), step, penalty);
-                }
-                if let Some(scale) = of.loss_scale {
-                    put("train/loss_scale".into(), step, scale);
-                    put("train/overflow".into(), step, if of.overflow { 1.0 } else { 0.0 });
-                }
-                Vec::new()
-            }
-            Record::Eval(of) => {
-                put("held_out/loss".into(), step, of.loss as f32);
-                put("held_out/ppl".into(), step, of.ppl as f32);
-                Vec::new()
-            }
-            Record::Nonfinite(of) => {
-                put("nonfinite/value".into(), step, of.value as f32);
-                Vec::new()
-            }
-            Record::Attention(of) => {
-                for (layer, heads) in of.head_entropy.iter().enumerate() {
-                    for (head, &entropy) in heads.iter().enumerate() {
-                        put(format!("head_entropy/0{layer}.0{head}"), step, entropy);
+        for (_, key, tag) in TAGS.iter().filter(|(kind, ..)| line["kind"] == *kind) {
+            match &line[key] {
+                Value::Null => {}
+                Value::Array(layers) => {
+                    for (layer, of_layer) in layers.iter().enumerate() {
+                        let Value::Array(heads) = of_layer else {
+                            put(format!("{tag}/0{layer}"), step, number(of_layer));
+                            continue;
+                        };
+                        for (head, value) in heads.iter().enumerate() {
+                            put(format!("{tag}/0{layer}.0{head}"), step, number(value));
+                        }
                     }
                 }
-                let broken = of.nonfinite.iter().map(|&count| count as f32).collect();
-                vec![("layer_entropy", of.layer_entropy.clone()), ("nonfinite_attention", broken)]
+                value => put((*tag).into(), step, number(value)),
             }
-            Record::Slopes(of) => vec![("slopes", of.slopes.clone())],
-            Record::EntropyThresholds(of) => {
-                for (layer, heads) in of.thresholds.iter().enumerate() {
-                    for (head, &threshold) in heads.iter().enumerate() {
-                        put(format!("entropy_threshold/0{layer}.0{head}"), step, threshold);
-                    }
-                }
-                Vec::new()
-            }
-            Record::FfnScales(of) => vec![("ffn_alpha", of.alpha.clone()), ("ffn_beta", of.beta.clone())],
-            Record::Layers(of) => vec![
-                ("grad_norm", of.grad_norm.clone()),
-                ("zeros", of.zeros.clone()),
-                ("dead", of.dead.clone()),
-                ("residual_max", of.residual_max.clone()),
-                ("residual_median", of.residual_median.clone()),
-            ],
-        };
-        for (tag, row) in rows {
-            for (layer, value) in row.into_iter().enumerate() {
-                put(format!("{tag}/0{layer}"), step, value);
-            }
+        }
+        // The log has it only where it is so.
+        if line.get("loss_scale").is_some() {
+            put("train/overflow".into(), step, f32::from(u8::from(line["overflow"] == true)));
         }
     }
     found
+}
+
+/// A number of the log.
+fn number(value: &Value) -> f32 {
+    match value.as_str() {
+        None => value.as_f64().unwrap() as f32,
+        Some("nan") => f32::NAN,
+        Some("inf") => f32::INFINITY,
+        Some("-inf") => f32::NEG_INFINITY,
+        Some(other) => panic!("{other} is no number"),
+    }
 }
 
 /// Everything in the log is there, with the bits of the f32 nearest to it, and nothing else.
@@ -141,19 +144,21 @@ fn assert_told(told: &Value, records: &[Record]) {
     let wanted: Vec<_> = records
         .iter()
         .filter_map(|record| match record {
-            Record::Attention(of) => Some(of),
-            _ => None,
+            Record::Measured { step, values, .. } => {
+                Some((*step, values.heads(&HEAD_ENTROPY))).filter(|(_, heads)| !heads.is_empty())
+            }
+            Record::Nonfinite(_) => None,
         })
         .collect();
     let images = told["images"]["head_entropy"].as_array().unwrap();
     assert_eq!(images.len(), wanted.len());
     // Sequences of 16 tokens; see `crate::cli::MODEL`.
     let top = causal_ceiling(16);
-    for (image, of) in images.iter().zip(wanted) {
-        assert_eq!(image[0], of.step);
+    for (image, (step, heads)) in images.iter().zip(wanted) {
+        assert_eq!(image[0], step);
         let size = |name: &str| image[1][name].as_u64().unwrap() as usize;
         let (width, height) = (size("width"), size("height"));
-        let (across, down) = (width / of.head_entropy[0].len(), height / of.head_entropy.len());
+        let (across, down) = (width / heads[0].len(), height / heads.len());
         assert!(across == down && across >= 8, "{width} × {height}");
         let bytes = image[1]["rgb"].as_str().unwrap().as_bytes();
         let pixel =
@@ -161,7 +166,7 @@ fn assert_told(told: &Value, records: &[Record]) {
         for y in 0..height {
             for x in 0..width {
                 let at = (y * width + x) * 6;
-                let entropy = of.head_entropy[y / down][x / across];
+                let entropy = heads[y / down][x / across];
                 let colour = match entropy.is_finite() {
                     true => Colormap::Viridis.at(f64::from(entropy) / top),
                     false => Rgb(0xd4, 0xd4, 0xd4),
@@ -203,9 +208,9 @@ fn tells_tensorboard_what_the_log_says() {
     trainer
         .train(&AtomicBool::new(false), &mut |event| match event {
             // What was written longer than a second ago is with the system.
-            Event::Step(step) if step.step == 10 => std::thread::sleep(Duration::from_millis(1100)),
+            Event::Step { step: 10, .. } => std::thread::sleep(Duration::from_millis(1100)),
             // What a kill would leave just now.
-            Event::Step(step) if step.step == 11 => copy(&place.path("r"), &killed),
+            Event::Step { step: 11, .. } => copy(&place.path("r"), &killed),
             _ => {}
         })
         .unwrap();
@@ -225,8 +230,7 @@ fn tells_tensorboard_what_the_log_says() {
     assert!(steps.last().unwrap().0 > 7, "{steps:?}");
     place.succeeds(&["train", "--resume", "--run", "killed"]);
     let resumed = records(&killed);
-    let evals: Vec<u64> =
-        resumed.iter().filter(|record| matches!(record, Record::Eval(_))).map(Record::step).collect();
+    let evals: Vec<u64> = resumed.iter().filter(|record| record.is_eval()).map(Record::step).collect();
     assert_eq!(evals, [6, 12], "the evaluation at the checkpoint is in the log");
     assert_told(&read(&killed), &resumed);
     let [again, second] = event_files(&killed).try_into().unwrap();

@@ -6,6 +6,7 @@ use super::medians::step_seconds;
 use super::session::{Outcome, Session, Stop};
 use super::sizes::Sizes;
 use crate::data::Meta;
+use crate::observe::quantities::{EVAL_PPL, HEAD_ENTROPY, TOKENS_PER_S};
 use crate::process::{End, Finished};
 use crate::report::run::RunData;
 use rand::{Rng, SeedableRng};
@@ -286,7 +287,7 @@ fn model(session: &mut Session<'_>, card: &Card, wanted: &Wanted, (key, text): (
 
 /// What a card tells of a run.
 fn told(run: &RunData, steps: u64, batch: u64) -> Value {
-    let mut speeds: Vec<f64> = run.steps.iter().map(|step| step.tokens_per_s).collect();
+    let mut speeds: Vec<f64> = run.log.numbers(&TOKENS_PER_S).iter().map(|step| step.1).collect();
     speeds.sort_by(f64::total_cmp);
     let finite = |value: f64| value.is_finite().then_some(value);
     json!({
@@ -295,10 +296,10 @@ fn told(run: &RunData, steps: u64, batch: u64) -> Value {
         "done": run.steps_done(),
         "parameters": run.parameters,
         "loss": run.losses().last().and_then(|(_, loss)| finite(loss)),
-        "perplexity": run.evals.last().and_then(|eval| finite(eval.ppl)),
+        "perplexity": run.log.numbers(&EVAL_PPL).last().and_then(|eval| finite(eval.1)),
         "tokens_per_second": speeds.get(speeds.len() / 2),
         "diverged_at": run.diverged_at(),
-        "head_entropy": run.attention.last().map(|record| &record.head_entropy),
+        "head_entropy": run.log.heads(&HEAD_ENTROPY).last().map(|record| &record.1),
     })
 }
 

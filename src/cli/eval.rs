@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     };
     let loss = evaluate(gpu, &config, weights, corpus, chunks, &mut watch)?;
     bar.finish_and_clear();
-    let eval = Eval { step: checkpoint.state().step, loss, ppl: loss.exp() };
+    let eval = Eval::new(checkpoint.state().step, loss);
     if !same_data && arguments.data.is_none() {
         global.note(format!(
             "{data} is not the data that the run was begun with; --data DIR names another folder"
@@ -69,7 +69,8 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     if arguments.json {
         let path = checkpoint.path().display().to_string();
         // Numbers that are not finite become strings, as in the log.
-        let mut value = json!(eval);
+        let mut value = json!(eval.record());
+        value.as_object_mut().and_then(|line| line.shift_remove("kind"));
         value["checkpoint"] = json!(path);
         value["data"] = json!(data);
         say(value)?;

@@ -3,7 +3,8 @@
 use image::RgbImage;
 
 use super::event_file::Value;
-use super::record::{Attention, Nonfinite, Record};
+use super::quantities::HEAD_ENTROPY;
+use super::record::{Nonfinite, Record, Values};
 use crate::draw::colormap::{ABSENT, Colormap, Rgb};
 use crate::fault::{Fault, Kind, Result};
 
@@ -11,86 +12,54 @@ use crate::fault::{Fault, Kind, Result};
 const CELL: (u32, u32) = (8, 24);
 const WIDTH: u32 = 192;
 
-/// The scalars of a record, and of one of attention its heatmap too, in colours from 0 to `top` nats.
+/// The scalars of a record, and of head entropies a heatmap too, in colours from 0 to `top` nats.
 ///
 /// # Errors
 /// `Io` where the heatmap cannot be encoded.
 pub fn event_values(record: &Record, top: f64) -> Result<Vec<Value>> {
-    let mut values = Vec::new();
-    let mut scalar = |tag: &str, number: f64| values.push(Value::scalar(tag, number as f32));
+    let mut told = Vec::new();
     match record {
-        Record::Step(step) => {
-            if let Some(loss) = step.loss {
-                scalar("train/loss", loss);
+        Record::Measured { kind, values, .. } => {
+            for row in kind.rows() {
+                if let Some((tag, values)) = row.tag.zip(values.get(row)) {
+                    scalars(&mut told, tag, values);
+                }
             }
-            scalar("train/lr", step.lr);
-            scalar("train/grad_norm", step.grad_norm);
-            scalar("train/tokens_per_s", step.tokens_per_s);
-            if let Some(penalty) = step.entropy_penalty {
-                scalar("train/entropy_penalty", penalty.into());
+            let image = cells(values.heads(&HEAD_ENTROPY), top);
+            if image.width() > 0 && image.height() > 0 {
+                let png = encode(&image)
+                    .map_err(|error| Fault::new(Kind::Io, "cannot encode the heatmap as PNG").found(error))?;
+                told.push(Value::png(HEAD_ENTROPY.name, image.dimensions(), png));
             }
-            if let Some(scale) = step.loss_scale {
-                scalar("train/loss_scale", scale.into());
-                scalar("train/overflow", f64::from(u8::from(step.overflow)));
-            }
-        }
-        Record::Eval(eval) => {
-            scalar("held_out/loss", eval.loss);
-            scalar("held_out/ppl", eval.ppl);
-        }
-        Record::Attention(attention) => return of_attention(attention, top),
-        Record::Slopes(slopes) => of_layers(&mut values, "slopes", &slopes.slopes),
-        Record::EntropyThresholds(record) => of_heads(&mut values, "entropy_threshold", &record.thresholds),
-        Record::FfnScales(scales) => {
-            of_layers(&mut values, "ffn_alpha", &scales.alpha);
-            of_layers(&mut values, "ffn_beta", &scales.beta);
-        }
-        Record::Layers(layers) => {
-            of_layers(&mut values, "grad_norm", &layers.grad_norm);
-            of_layers(&mut values, "zeros", &layers.zeros);
-            of_layers(&mut values, "dead", &layers.dead);
-            of_layers(&mut values, "residual_max", &layers.residual_max);
-            of_layers(&mut values, "residual_median", &layers.residual_median);
         }
         Record::Nonfinite(found) => {
-            scalar("nonfinite/value", found.value);
-            values.push(Value::text("nonfinite/where", &origin(found)));
+            told.push(Value::scalar("nonfinite/value", found.value as f32));
+            told.push(Value::text("nonfinite/where", &origin(found)));
         }
     }
-    Ok(values)
+    Ok(told)
 }
 
-fn of_attention(record: &Attention, top: f64) -> Result<Vec<Value>> {
-    let mut values = Vec::new();
-    of_layers(&mut values, "layer_entropy", &record.layer_entropy);
-    of_heads(&mut values, "head_entropy", &record.head_entropy);
-    for (layer, &count) in record.nonfinite.iter().enumerate() {
-        values.push(Value::scalar(format!("nonfinite_attention/{layer:02}"), count as f32));
-    }
-    let image = cells(&record.head_entropy, top);
-    if image.width() > 0 && image.height() > 0 {
-        let png = encode(&image);
-        let png =
-            png.map_err(|error| Fault::new(Kind::Io, "cannot encode the heatmap as PNG").found(error))?;
-        values.push(Value::png("head_entropy", image.dimensions(), png));
-    }
-    Ok(values)
-}
-
-/// One number a layer.
-fn of_layers(values: &mut Vec<Value>, tag: &str, row: &[f32]) {
-    values.extend(row.iter().enumerate().map(|(layer, &number)| {
-        // Two digits sort as they count, up to a hundred layers.
-        Value::scalar(format!("{tag}/{layer:02}"), number)
-    }));
-}
-
-/// One number a head.
-fn of_heads(values: &mut Vec<Value>, tag: &str, grid: &[Vec<f32>]) {
-    for (layer, heads) in grid.iter().enumerate() {
-        let of =
-            |(head, &number): (usize, &f32)| Value::scalar(format!("{tag}/{layer:02}.{head:02}"), number);
-        values.extend(heads.iter().enumerate().map(of));
+/// One scalar of a step, or one for each layer or head.
+fn scalars(told: &mut Vec<Value>, tag: &str, values: &Values) {
+    // Two digits sort as they count, up to a hundred layers.
+    let of_layer = |(layer, number): (usize, f32)| Value::scalar(format!("{tag}/{layer:02}"), number);
+    match values {
+        Values::Step(number) => told.push(Value::scalar(tag, *number as f32)),
+        Values::Layers(layers) => told.extend(layers.iter().copied().enumerate().map(of_layer)),
+        Values::Counts(counts) => {
+            told.extend(counts.iter().map(|&count| count as f32).enumerate().map(of_layer));
+        }
+        Values::Heads(layers) => {
+            for (layer, heads) in layers.iter().enumerate() {
+                told.extend(
+                    heads
+                        .iter()
+                        .enumerate()
+                        .map(|(head, &number)| Value::scalar(format!("{tag}/{layer:02}.{head:02}"), number)),
+                );
+            }
+        }
     }
 }
 

@@ -1,9 +1,11 @@
-//! What a training step shows: typed records, the log they are written to, one JSON object a line in `metrics.jsonl`,
-//! and TensorBoard's event files beside it; and the arithmetic of entropies.
+//! What is measured over training: the table of quantities, the log of their records, one JSON object a line in
+//! `metrics.jsonl`, and TensorBoard's event files beside it; and the arithmetic of entropies.
 
 pub mod entropy;
 pub mod event_file;
 pub mod event_values;
+pub mod history;
 pub mod log;
+pub mod quantities;
 pub mod record;
 pub mod units;

@@ -1,122 +1,329 @@
 //! The records of `metrics.jsonl`: one JSON object a line, told apart by `kind`.
 //!
-//! JSON has no NaN and no infinity, and a training log must not hide them: non-finite numbers are the
-//! strings `"nan"`, `"inf"` and `"-inf"`. What the GPU measures in f32 is kept as f32, so that the shortest
-//! decimal that reads back to the same bits is written.
+//! JSON has no NaN and no infinity, and a training log must not hide them: numbers that are not finite are the strings
+//! `"nan"`, `"inf"` and `"-inf"`. What the GPU measures in f32 is kept as f32, so that the shortest decimal that reads back
+//! to the same bits is written.
+//!
+//! What a record of a kind holds is in the table of [`quantities`](super::quantities); only a number that is not finite has
+//! a record of its own form.
 //!
 //! The log counts steps from 0, and evaluations by the steps done. People are told of steps done everywhere: [`nth`].
 
+use super::quantities::{Cadence, EVAL, EVAL_LOSS, EVAL_PPL, Extent, Kind, Presence, Quantity, Stored};
+use serde::de::{Error, MapAccess};
+use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize};
+use serde_json::Map;
+
+/// The numbers of one quantity at one step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values {
+    /// Of the step.
+    Step(f64),
+    /// `[n_layer]`
+    Layers(Vec<f32>),
+    /// `[n_layer]`, of a quantity that is counted.
+    Counts(Vec<u64>),
+    /// `[n_layer][n_head]`
+    Heads(Vec<Vec<f32>>),
+}
+
+/// Some quantities with their numbers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Measured(Vec<(&'static Quantity, Values)>);
+
+impl Measured {
+    /// Adds a quantity, or replaces it.
+    ///
+    /// # Panics
+    /// Where the values are not of the quantity's extent.
+    pub fn set(&mut self, quantity: &'static Quantity, values: Values) {
+        let fits = match values {
+            Values::Step(_) => quantity.extent == Extent::Step,
+            Values::Layers(_) => quantity.extent == Extent::Layer && quantity.stored != Stored::Whole,
+            Values::Counts(_) => quantity.extent == Extent::Layer && quantity.stored == Stored::Whole,
+            Values::Heads(_) => quantity.extent == Extent::Head,
+        };
+        assert!(fits, "{} has other values than {values:?}", quantity.name);
+        match self.0.iter_mut().find(|(own, _)| *own == quantity) {
+            Some((_, own)) => *own = values,
+            None => self.0.push((quantity, values)),
+        }
+    }
+
+    pub fn get(&self, quantity: &Quantity) -> Option<&Values> {
+        self.0.iter().find(|(own, _)| *own == quantity).map(|(_, values)| values)
+    }
+
+    /// The number of a quantity of the step.
+    pub fn number(&self, quantity: &Quantity) -> Option<f64> {
+        match self.get(quantity)? {
+            Values::Step(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// `[n_layer]`; empty where it was not measured, as the next two.
+    pub fn layers(&self, quantity: &Quantity) -> &[f32] {
+        match self.get(quantity) {
+            Some(Values::Layers(layers)) => layers,
+            _ => &[],
+        }
+    }
+
+    /// `[n_layer]`
+    pub fn counts(&self, quantity: &Quantity) -> &[u64] {
+        match self.get(quantity) {
+            Some(Values::Counts(counts)) => counts,
+            _ => &[],
+        }
+    }
+
+    /// `[n_layer][n_head]`
+    pub fn heads(&self, quantity: &Quantity) -> &[Vec<f32>] {
+        match self.get(quantity) {
+            Some(Values::Heads(heads)) => heads,
+            _ => &[],
+        }
+    }
+
+    /// Takes over everything that `newer` has.
+    pub fn update(&mut self, newer: &Self) {
+        newer.0.iter().for_each(|(quantity, values)| self.set(quantity, values.clone()));
+    }
+
+    /// What a record of `kind` holds of it; `None` where something is lacking that every such record has.
+    pub fn of(&self, kind: &'static Kind) -> Option<Self> {
+        let lacks = |row: &Quantity| row.presence != Presence::Sometimes && self.get(row).is_none();
+        if kind.rows().any(lacks) {
+            return None;
+        }
+        Some(Self(kind.rows().filter_map(|row| Some((row, self.get(row)?.clone()))).collect()))
+    }
+}
+
+impl<const N: usize> From<[(&'static Quantity, Values); N]> for Measured {
+    fn from(all: [(&'static Quantity, Values); N]) -> Self {
+        let mut measured = Self::default();
+        all.into_iter().for_each(|(quantity, values)| measured.set(quantity, values));
+        measured
+    }
+}
+
+/// One pass over held-out text.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Eval {
+    /// Steps done.
+    pub step: u64,
+    /// Mean cross-entropy in nats per token.
+    pub loss: f64,
+    /// Perplexity, e^loss.
+    pub ppl: f64,
+}
+
+impl Eval {
+    pub fn new(step: u64, loss: f64) -> Self {
+        Self { step, loss, ppl: loss.exp() }
+    }
+
+    pub fn values(&self) -> Measured {
+        Measured::from([(&EVAL_LOSS, Values::Step(self.loss)), (&EVAL_PPL, Values::Step(self.ppl))])
+    }
+
+    pub fn record(&self) -> Record {
+        Record::Measured { kind: &EVAL, step: self.step, values: self.values() }
+    }
+}
 
 /// One line of `metrics.jsonl`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Record {
-    Step(Step),
-    Attention(Attention),
-    Slopes(Slopes),
-    EntropyThresholds(EntropyThresholds),
-    FfnScales(FfnScales),
-    Layers(Layers),
-    Eval(Eval),
+    Measured { kind: &'static Kind, step: u64, values: Measured },
     Nonfinite(Nonfinite),
 }
 
+/// The kind of a number that was not finite.
+const NONFINITE: &str = "nonfinite";
+
 impl Record {
-    /// The values of `kind` that this version knows.
-    pub const KINDS: [&'static str; 8] =
-        ["step", "attention", "slopes", "entropy_thresholds", "ffn_scales", "layers", "eval", "nonfinite"];
+    /// Whether this version knows this `kind`.
+    pub fn knows(kind: &str) -> bool {
+        kind == NONFINITE || Kind::find(kind).is_some()
+    }
+
+    pub fn is_eval(&self) -> bool {
+        matches!(self, Self::Measured { kind, .. } if *kind == &EVAL)
+    }
 
     /// The step it is of; of an evaluation, the steps that were done.
     pub fn step(&self) -> u64 {
         match self {
-            Self::Step(record) => record.step,
-            Self::Attention(record) => record.step,
-            Self::Slopes(record) => record.step,
-            Self::EntropyThresholds(record) => record.step,
-            Self::FfnScales(record) => record.step,
-            Self::Layers(record) => record.step,
-            Self::Eval(record) => record.step,
+            Self::Measured { step, .. } => *step,
             Self::Nonfinite(record) => record.step,
         }
     }
 
     /// The record with its step counted as steps done, as an evaluation's is already.
+    #[must_use]
     pub fn by_steps_done(mut self) -> Self {
-        let step = match &mut self {
-            Self::Step(record) => &mut record.step,
-            Self::Attention(record) => &mut record.step,
-            Self::Slopes(record) => &mut record.step,
-            Self::EntropyThresholds(record) => &mut record.step,
-            Self::FfnScales(record) => &mut record.step,
-            Self::Layers(record) => &mut record.step,
-            Self::Nonfinite(record) => &mut record.step,
-            Self::Eval(_) => return self,
-        };
-        *step = nth(*step);
+        match &mut self {
+            Self::Measured { kind, step, .. } if kind.cadence != Cadence::Evaluation => *step = nth(*step),
+            Self::Measured { .. } => {}
+            Self::Nonfinite(record) => record.step = nth(record.step),
+        }
         self
     }
+}
 
-    /// The lists with an entry for each layer, by their keys, with their lengths.
-    fn of_layers(&self) -> Vec<(&'static str, usize)> {
-        match self {
-            Self::Step(_) | Self::Eval(_) | Self::Nonfinite(_) => Vec::new(),
-            Self::Attention(record) => vec![
-                ("head_entropy", record.head_entropy.len()),
-                ("layer_entropy", record.layer_entropy.len()),
-                ("nonfinite", record.nonfinite.len()),
-            ],
-            Self::Slopes(record) => vec![("slopes", record.slopes.len())],
-            Self::EntropyThresholds(record) => vec![("thresholds", record.thresholds.len())],
-            Self::FfnScales(record) => vec![("alpha", record.alpha.len()), ("beta", record.beta.len())],
-            Self::Layers(record) => {
-                let share = |list: &[f32]| if list.is_empty() { record.grad_norm.len() } else { list.len() };
-                vec![
-                    ("grad_norm", record.grad_norm.len()),
-                    ("zeros", share(&record.zeros)),
-                    ("dead", share(&record.dead)),
-                    ("residual_max", record.residual_max.len()),
-                    ("residual_median", record.residual_median.len()),
-                ]
+impl Serialize for Record {
+    fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        let (kind, step, values) = match self {
+            Self::Measured { kind, step, values } => (*kind, step, values),
+            Self::Nonfinite(record) => {
+                #[derive(Serialize)]
+                struct Line<'a> {
+                    kind: &'a str,
+                    #[serde(flatten)]
+                    record: &'a Nonfinite,
+                }
+                return Line { kind: NONFINITE, record }.serialize(out);
+            }
+        };
+        let mut line = out.serialize_map(None)?;
+        line.serialize_entry("kind", kind.word)?;
+        line.serialize_entry("step", step)?;
+        for row in kind.rows() {
+            let Some(values) = values.get(row) else { continue };
+            match (values, row.stored) {
+                (Values::Step(number), Stored::F64) => line.serialize_entry(row.name, &Number(*number))?,
+                (Values::Step(number), Stored::F32) => {
+                    line.serialize_entry(row.name, &Number(*number as f32))?;
+                }
+                (Values::Step(number), Stored::Whole) => line.serialize_entry(row.name, &(*number as u64))?,
+                (Values::Step(number), Stored::Flag) if *number != 0.0 => {
+                    line.serialize_entry(row.name, &true)?;
+                }
+                (Values::Step(_), Stored::Flag) => {}
+                (Values::Counts(counts), _) => line.serialize_entry(row.name, counts)?,
+                (Values::Layers(layers), _) => line.serialize_entry(row.name, &numbers(layers))?,
+                (Values::Heads(heads), _) => {
+                    let rows: Vec<_> = heads.iter().map(|row| numbers(row)).collect();
+                    line.serialize_entry(row.name, &rows)?;
+                }
             }
         }
+        line.end()
     }
+}
 
-    /// The lists with an entry for each head of each layer, by their keys.
-    fn of_heads(&self) -> Option<(&'static str, &[Vec<f32>])> {
-        match self {
-            Self::Attention(record) => Some(("head_entropy", &record.head_entropy)),
-            Self::EntropyThresholds(record) => Some(("thresholds", &record.thresholds)),
-            _ => None,
+fn numbers(row: &[f32]) -> Vec<Number<f32>> {
+    row.iter().copied().map(Number).collect()
+}
+
+impl<'de> Deserialize<'de> for Record {
+    fn deserialize<D: serde::Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        struct Line;
+        impl<'de> serde::de::Visitor<'de> for Line {
+            type Value = Record;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a record")
+            }
+
+            // Faults are made in here, so that they get their place in the line.
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Record, A::Error> {
+                let mut line = Map::new();
+                while let Some((key, value)) = entries.next_entry::<String, serde_json::Value>()? {
+                    line.insert(key, value);
+                }
+                let word = line.remove("kind").ok_or_else(|| A::Error::missing_field("kind"))?;
+                if word == NONFINITE {
+                    let record = serde_json::from_value(line.into()).map_err(A::Error::custom)?;
+                    return Ok(Record::Nonfinite(record));
+                }
+                let kind = word.as_str().and_then(Kind::find);
+                let kind = kind.ok_or_else(|| A::Error::custom(format!("unknown kind {word}")))?;
+                let step = line.remove("step").ok_or_else(|| A::Error::missing_field("step"))?;
+                let step = serde_json::from_value(step).map_err(A::Error::custom)?;
+                let mut values = Measured::default();
+                for row in kind.rows() {
+                    match line.remove(row.name).filter(|value| !value.is_null()) {
+                        Some(value) => {
+                            let read = read(row, value);
+                            let read = read.map_err(|e| A::Error::custom(format!("{}: {e}", row.name)))?;
+                            values.0.push((row, read));
+                        }
+                        None if row.presence == Presence::Sometimes => {}
+                        None => return Err(A::Error::missing_field(row.name)),
+                    }
+                }
+                Ok(Record::Measured { kind, step, values })
+            }
         }
+        input.deserialize_map(Line)
     }
+}
+
+/// The values of a quantity, as JSON has them.
+fn read(row: &Quantity, value: serde_json::Value) -> serde_json::Result<Values> {
+    let plain = |row: Vec<Number<f32>>| row.into_iter().map(|number| number.0).collect();
+    Ok(match (row.extent, row.stored) {
+        (Extent::Step, Stored::F64) => Values::Step(serde_json::from_value::<Number<f64>>(value)?.0),
+        (Extent::Step, Stored::F32) => Values::Step(serde_json::from_value::<Number<f32>>(value)?.0.into()),
+        (Extent::Step, Stored::Whole) => Values::Step(serde_json::from_value::<u64>(value)? as f64),
+        (Extent::Step, Stored::Flag) => {
+            Values::Step(f64::from(u8::from(serde_json::from_value::<bool>(value)?)))
+        }
+        (Extent::Layer, Stored::Whole) => Values::Counts(serde_json::from_value(value)?),
+        (Extent::Layer, _) => Values::Layers(plain(serde_json::from_value(value)?)),
+        (Extent::Head, _) => {
+            let rows: Vec<Vec<Number<f32>>> = serde_json::from_value(value)?;
+            Values::Heads(rows.into_iter().map(plain).collect())
+        }
+    })
 }
 
 /// How many layers a log is about, and how many heads each of them has: what the configuration says, or else its first
 /// record.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Extent {
+pub struct Sizes {
     pub layers: Option<usize>,
     pub heads: Option<usize>,
 }
 
-impl Extent {
+impl Sizes {
     /// Whether every list of the record is as long as that.
     ///
     /// # Errors
     /// Which list is not, and how long it is.
     pub fn check(&mut self, record: &Record) -> Result<(), String> {
-        for (key, length) in record.of_layers() {
+        let Record::Measured { values, .. } = record else { return Ok(()) };
+        for (row, values) in &values.0 {
+            let length = match values {
+                Values::Step(_) => continue,
+                Values::Layers(layers) => layers.len(),
+                Values::Counts(counts) => counts.len(),
+                Values::Heads(heads) => heads.len(),
+            };
+            if length == 0 && row.presence == Presence::MayBeEmpty {
+                continue;
+            }
             let layers = *self.layers.get_or_insert(length);
             if length != layers {
-                return Err(format!("{key} for {length} of {layers} layers"));
+                return Err(format!("{} for {length} of {layers} layers", row.name));
             }
         }
-        let Some((key, rows)) = record.of_heads() else { return Ok(()) };
-        for (layer, row) in rows.iter().enumerate() {
-            let heads = *self.heads.get_or_insert(row.len());
-            if row.len() != heads {
-                return Err(format!("{key} for {} of {heads} heads in layer {layer}", row.len()));
+        for (row, values) in &values.0 {
+            let Values::Heads(of_layers) = values else { continue };
+            for (layer, of_layer) in of_layers.iter().enumerate() {
+                let heads = *self.heads.get_or_insert(of_layer.len());
+                if of_layer.len() != heads {
+                    return Err(format!(
+                        "{} for {} of {heads} heads in layer {layer}",
+                        row.name,
+                        of_layer.len()
+                    ));
+                }
             }
         }
         Ok(())
@@ -126,112 +333,6 @@ impl Extent {
 /// Which step that is, counted from 1, for a step that the log counts from 0: the steps done when it is.
 pub fn nth(step: u64) -> u64 {
     step.saturating_add(1)
-}
-
-/// One optimizer step.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Step {
-    pub step: u64,
-    /// Mean cross-entropy over the targets of the step, in nats per token. Absent where no target of the step counts.
-    #[serde(default, with = "perhaps", skip_serializing_if = "Option::is_none")]
-    pub loss: Option<f64>,
-    /// What attention entropy adds to the loss in what is trained for, λ included; with the regularizer alone.
-    #[serde(default, with = "perhaps", skip_serializing_if = "Option::is_none")]
-    pub entropy_penalty: Option<f32>,
-    #[serde(with = "number")]
-    pub lr: f64,
-    /// Global L2 norm of the gradient before clipping.
-    #[serde(with = "number")]
-    pub grad_norm: f64,
-    /// Tokens seen since the start of the run, this step included.
-    pub tokens: u64,
-    #[serde(with = "number")]
-    pub tokens_per_s: f64,
-    /// What the gradient was multiplied with on its way through f16; with mixed precision alone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub loss_scale: Option<f32>,
-    /// The gradient overflowed at that scale: the update was left out, and the scale halved.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub overflow: bool,
-}
-
-/// What attention did in one step.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Attention {
-    pub step: u64,
-    /// Mean entropy of each head in nats, `[n_layer][n_head]`.
-    #[serde(with = "grid")]
-    pub head_entropy: Vec<Vec<f32>>,
-    /// Mean over the heads of a layer in nats, `[n_layer]`.
-    #[serde(with = "numbers")]
-    pub layer_entropy: Vec<f32>,
-    /// Non-finite attention probabilities counted in each layer, `[n_layer]`: summed over heads, where the code
-    /// behind arXiv 2410.09637 takes the mean over them.
-    pub nonfinite: Vec<u64>,
-}
-
-/// The learnable slopes of the activation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Slopes {
-    pub step: u64,
-    /// `[n_layer]`; a global slope is repeated for every layer.
-    #[serde(with = "numbers")]
-    pub slopes: Vec<f32>,
-}
-
-/// The learned thresholds of the entropy regularizer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EntropyThresholds {
-    pub step: u64,
-    /// Of each head, as a share of ln T, `[n_layer][n_head]`.
-    #[serde(with = "grid")]
-    pub thresholds: Vec<Vec<f32>>,
-}
-
-/// The learned scales of the feed-forward networks: a block ends in β·x + FFN(x)/α.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct FfnScales {
-    pub step: u64,
-    /// `[n_layer]`
-    #[serde(with = "numbers")]
-    pub alpha: Vec<f32>,
-    /// `[n_layer]`
-    #[serde(with = "numbers")]
-    pub beta: Vec<f32>,
-}
-
-/// What the layers' tensors held in one step. Every list is `[n_layer]`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Layers {
-    pub step: u64,
-    /// L2 norm of the gradient of the block's parameters, before clipping.
-    #[serde(with = "numbers")]
-    pub grad_norm: Vec<f32>,
-    /// Share of the feed-forward network's activations that are exactly zero; it and the next are empty where the network
-    /// is one matrix, which has none.
-    #[serde(with = "numbers")]
-    pub zeros: Vec<f32>,
-    /// Share of its units that were zero for every token of every step observed since the last such record.
-    #[serde(with = "numbers")]
-    pub dead: Vec<f32>,
-    /// Largest magnitude in the residual stream behind the block.
-    #[serde(with = "numbers")]
-    pub residual_max: Vec<f32>,
-    /// Median magnitude there.
-    #[serde(with = "numbers")]
-    pub residual_median: Vec<f32>,
-}
-
-/// One pass over held-out text.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Eval {
-    pub step: u64,
-    /// Mean cross-entropy in nats per token.
-    #[serde(with = "number")]
-    pub loss: f64,
-    /// Perplexity, e^loss.
-    #[serde(with = "number")]
-    pub ppl: f64,
 }
 
 /// Where a number that is not finite first arose in a step.
@@ -327,50 +428,5 @@ mod number {
 
     pub fn deserialize<'de, D: serde::Deserializer<'de>>(input: D) -> Result<f64, D::Error> {
         Number::deserialize(input).map(|number| number.0)
-    }
-}
-
-/// `#[serde(with)]` for a float that may not be there.
-mod perhaps {
-    use super::*;
-
-    pub fn serialize<T, S>(value: &Option<T>, out: S) -> Result<S::Ok, S::Error>
-    where
-        T: Copy + Into<f64> + Serialize,
-        S: serde::Serializer,
-    {
-        value.map(Number).serialize(out)
-    }
-
-    pub fn deserialize<'de, T: Narrow, D: serde::Deserializer<'de>>(input: D) -> Result<Option<T>, D::Error> {
-        Ok(Option::<Number<T>>::deserialize(input)?.map(|number| number.0))
-    }
-}
-
-/// `#[serde(with)]` for a row of f32.
-mod numbers {
-    use super::*;
-
-    pub fn serialize<S: serde::Serializer>(row: &[f32], out: S) -> Result<S::Ok, S::Error> {
-        out.collect_seq(row.iter().map(|&value| Number(value)))
-    }
-
-    pub fn deserialize<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Vec<f32>, D::Error> {
-        let row = Vec::<Number<f32>>::deserialize(input)?;
-        Ok(row.into_iter().map(|number| number.0).collect())
-    }
-}
-
-/// `#[serde(with)]` for rows of f32.
-mod grid {
-    use super::*;
-
-    pub fn serialize<S: serde::Serializer>(rows: &[Vec<f32>], out: S) -> Result<S::Ok, S::Error> {
-        out.collect_seq(rows.iter().map(|row| row.iter().map(|&value| Number(value)).collect::<Vec<_>>()))
-    }
-
-    pub fn deserialize<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Vec<Vec<f32>>, D::Error> {
-        let rows = Vec::<Vec<Number<f32>>>::deserialize(input)?;
-        Ok(rows.into_iter().map(|row| row.into_iter().map(|number| number.0).collect()).collect())
     }
 }

@@ -11,6 +11,7 @@ use crate::draw::axes::tick_text;
 use crate::draw::colormap::Colormap;
 use crate::fault::{Fault, Kind, Result};
 use crate::observe::entropy::observed_max;
+use crate::observe::quantities::HEAD_ENTROPY;
 
 /// More frames than this make the file large and show nothing more.
 const MOST_FRAMES: usize = 32;
@@ -33,27 +34,29 @@ pub fn heatmap_over_training(
     let runs: Vec<_> = shown
         .iter()
         .map(|&index| (&comparison.runs[index], &comparison.names[index]))
-        .filter(|(run, _)| run.attention.len() > 1)
+        .filter(|(run, _)| run.log.heads(&HEAD_ENTROPY).len() > 1)
         .collect();
-    let steps: BTreeSet<u64> = runs.iter().flat_map(|(run, _)| &run.attention).map(|r| r.step).collect();
+    let steps: BTreeSet<u64> =
+        runs.iter().flat_map(|(run, _)| run.log.heads(&HEAD_ENTROPY)).map(|(step, _)| *step).collect();
     let steps = thinned(&steps.into_iter().collect::<Vec<_>>());
     let (Some(&last), true) = (steps.last(), steps.len() > 1) else { return Ok(None) };
     // One scale for all of training: the largest entropy there is, in a panel that every frame has.
     let grids: Vec<Vec<Vec<f64>>> =
-        runs.iter().flat_map(|(run, _)| &run.attention).map(|record| widen(&record.head_entropy)).collect();
+        runs.iter().flat_map(|(run, _)| run.log.heads(&HEAD_ENTROPY)).map(|(_, grid)| widen(grid)).collect();
     let most = observed_max(grids.iter().map(Vec::as_slice));
     let mut frames = Vec::new();
     for &step in &steps {
         let panels: Vec<Panel> = runs
             .iter()
             .filter_map(|(run, name)| {
-                let after = run.attention.partition_point(|record| record.step <= step);
-                let record = &run.attention[after.saturating_sub(1)];
+                let records = run.log.heads(&HEAD_ENTROPY);
+                let after = records.partition_point(|record| record.0 <= step);
+                let (own, grid) = &records[after.saturating_sub(1)];
                 let note = match run.diverged_at().filter(|&lost| step >= lost) {
                     Some(lost) => format!("diverged at step {}", tick_text(lost as f64, 1.0)),
-                    None => format!("step {}", tick_text(record.step as f64, 1.0)),
+                    None => format!("step {}", tick_text(*own as f64, 1.0)),
                 };
-                let values = widen(&record.head_entropy);
+                let values = widen(grid);
                 (!values.is_empty()).then(|| Panel { title: (*name).clone(), notes: vec![note], values })
             })
             .collect();

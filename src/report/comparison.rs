@@ -9,6 +9,7 @@ use super::run::{RunData, distinct_names, folder_name};
 use super::study::Study;
 use crate::config::free_in_comparison;
 use crate::fault::{Fault, Kind, Result};
+use crate::observe::quantities::HEAD_ENTROPY;
 
 /// What the paper compares with.
 const PAPERS_BASELINE: &str = "SM+LN+G";
@@ -143,7 +144,7 @@ impl Comparison {
     /// Indices of the runs that have a picture each, group by group: of a study, each configuration's first with
     /// attention records.
     pub fn shown(&self) -> Vec<usize> {
-        let seen = |&index: &usize| !self.runs[index].attention.is_empty();
+        let seen = |&index: &usize| !self.runs[index].log.heads(&HEAD_ENTROPY).is_empty();
         let of = |group: &Group| -> Vec<usize> {
             let runs = group.runs.iter().copied().filter(seen);
             if self.study { runs.take(1).collect() } else { runs.collect() }

@@ -9,6 +9,7 @@ use crate::draw::colormap::{OKABE_ITO, Rgb};
 use crate::draw::legend::{self, Entry, Swatch};
 use crate::draw::picture::{Anchor, Picture, Text};
 use crate::fault::{Fault, Kind, Result};
+use crate::observe::quantities::EVAL_LOSS;
 
 const MARGIN: f64 = 18.0;
 /// Room for ticks and label left of an axis, right of one, and below it.
@@ -129,7 +130,7 @@ fn curve(run: &RunData, shape: usize) -> Curve {
     let (color, dash) = style(shape);
     let losses: Vec<(f64, f64)> = run.losses().map(|(step, loss)| (step as f64, loss)).collect();
     let window = (losses.len() as f64 * WINDOW).round() as usize;
-    let held_out = run.evals.iter().map(|eval| (eval.step as f64, eval.loss)).collect();
+    let held_out = run.log.numbers(&EVAL_LOSS).iter().map(|&(step, loss)| (step as f64, loss)).collect();
     // Only what is drawn is averaged: the window grows with the run, as its points do.
     let train = kept(&losses).into_iter().map(|index| averaged(&losses, index, window)).collect();
     Curve { train, held_out, color, dash, shape, diverged: run.diverged_at() }

@@ -1,5 +1,5 @@
 //! The logs of runs as Parquet tables, for notebooks: a file for each kind of record, a row for each number's place, and
-//! the run in the first column.
+//! the run in the first column. Which columns there are follows from the table of quantities.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -18,134 +18,146 @@ use parquet::schema::parser::parse_message_type;
 use super::run::{RunData, folder_name};
 use crate::fault::{Fault, Kind, Result};
 use crate::files::{remove_leftovers, replace_with};
+use crate::observe::quantities::{Extent, KINDS, Kind as RecordKind, Presence, Quantity, Stored};
+use crate::observe::record::Nonfinite;
 
-/// One file: its stem, what is in its columns, and the rows that a run has in it, column by column.
+/// One file: its stem, and what is in its columns.
 struct Table {
-    stem: &'static str,
-    schema: &'static str,
-    columns: fn(&RunData) -> Vec<Column>,
+    stem: String,
+    content: Content,
 }
 
+enum Content {
+    /// Quantities of one extent in the records of a kind.
+    Measured(&'static RecordKind, Extent, Vec<&'static Quantity>),
+    /// Numbers that were not finite.
+    Nonfinite,
+}
+
+/// The rows that a run has in one column. `None` stands where a row has no value.
 enum Column {
-    Whole(Vec<i64>),
+    Whole(Vec<Option<i64>>),
     /// Of a layer or a head.
-    Index(Vec<i32>),
-    Single(Vec<f32>),
-    Double(Vec<f64>),
-    Flag(Vec<bool>),
-    Text(Vec<ByteArray>),
-    /// Numbers that not every row has.
-    Some(Vec<Option<f32>>),
-    SomeDouble(Vec<Option<f64>>),
+    Index(Vec<Option<i32>>),
+    Single(Vec<Option<f32>>),
+    Double(Vec<Option<f64>>),
+    Flag(Vec<Option<bool>>),
+    Text(Vec<Option<ByteArray>>),
 }
 
-const TABLES: [Table; 9] = [
-    Table {
-        stem: "steps",
-        schema: "required int64 step; optional double loss; required double lr; required double grad_norm; \
-                 required int64 tokens; required double tokens_per_s; optional float entropy_penalty; \
-                 optional float loss_scale; required boolean overflow;",
-        columns: |run| {
-            let steps = &run.steps;
-            vec![
-                Column::Whole(each(steps, |r| r.step.cast_signed())),
-                Column::SomeDouble(each(steps, |r| r.loss)),
-                Column::Double(each(steps, |r| r.lr)),
-                Column::Double(each(steps, |r| r.grad_norm)),
-                Column::Whole(each(steps, |r| r.tokens.cast_signed())),
-                Column::Double(each(steps, |r| r.tokens_per_s)),
-                Column::Some(each(steps, |r| r.entropy_penalty)),
-                Column::Some(each(steps, |r| r.loss_scale)),
-                Column::Flag(each(steps, |r| r.overflow)),
-            ]
-        },
-    },
-    Table {
-        stem: "attention",
-        schema: "required int64 step; required int32 layer; required int32 head; required float entropy;",
-        columns: |run| heads(&run.attention, |r| (r.step, &r.head_entropy)),
-    },
-    Table {
-        stem: "attention_layers",
-        schema: "required int64 step; required int32 layer; required float entropy; required int64 nonfinite;",
-        columns: |run| {
-            let records = &run.attention;
-            let [step, layer] = places(records, |r| (r.step, r.layer_entropy.len()));
-            let broken = records.iter().flat_map(|r| r.nonfinite.iter().map(|count| count.cast_signed()));
-            vec![step, layer, rows(records, |r| &r.layer_entropy), Column::Whole(broken.collect())]
-        },
-    },
-    Table {
-        stem: "slopes",
-        schema: "required int64 step; required int32 layer; required float slope;",
-        columns: |run| {
-            let [step, layer] = places(&run.slopes, |r| (r.step, r.slopes.len()));
-            vec![step, layer, rows(&run.slopes, |r| &r.slopes)]
-        },
-    },
-    Table {
-        stem: "entropy_thresholds",
-        schema: "required int64 step; required int32 layer; required int32 head; required float threshold;",
-        columns: |run| heads(&run.thresholds, |r| (r.step, &r.thresholds)),
-    },
-    Table {
-        stem: "ffn_scales",
-        schema: "required int64 step; required int32 layer; required float alpha; required float beta;",
-        columns: |run| {
-            let records = &run.ffn_scales;
-            let [step, layer] = places(records, |r| (r.step, r.alpha.len()));
-            vec![step, layer, rows(records, |r| &r.alpha), rows(records, |r| &r.beta)]
-        },
-    },
-    Table {
-        stem: "layers",
-        schema: "required int64 step; required int32 layer; required float grad_norm; optional float zeros; \
-                 optional float dead; required float residual_max; required float residual_median;",
-        columns: |run| {
-            let records = &run.layers;
-            let [step, layer] = places(records, |r| (r.step, r.grad_norm.len()));
-            vec![
-                step,
-                layer,
-                rows(records, |r| &r.grad_norm),
-                some_rows(records, |r| (r.grad_norm.len(), &r.zeros)),
-                some_rows(records, |r| (r.grad_norm.len(), &r.dead)),
-                rows(records, |r| &r.residual_max),
-                rows(records, |r| &r.residual_median),
-            ]
-        },
-    },
-    Table {
-        stem: "evals",
-        schema: "required int64 step; required double loss; required double ppl;",
-        columns: |run| {
-            vec![
-                Column::Whole(each(&run.evals, |r| r.step.cast_signed())),
-                Column::Double(each(&run.evals, |r| r.loss)),
-                Column::Double(each(&run.evals, |r| r.ppl)),
-            ]
-        },
-    },
-    Table {
-        stem: "nonfinite",
-        schema: "required int64 step; required int64 micro_batch; required binary phase (UTF8); \
-                 required binary scope (UTF8); required binary op (UTF8); required binary tensor (UTF8); \
-                 required int64 index; required double value;",
-        columns: |run| {
-            let records = &run.nonfinite;
-            vec![
-                Column::Whole(each(records, |r| r.step.cast_signed())),
-                Column::Whole(each(records, |r| r.micro_batch as i64)),
-                Column::Text(each(records, |r| r.phase.as_str().into())),
-                Column::Text(each(records, |r| r.scope.as_str().into())),
-                Column::Text(each(records, |r| r.op.as_str().into())),
-                Column::Text(each(records, |r| r.tensor.as_str().into())),
-                Column::Whole(each(records, |r| r.index.cast_signed())),
-                Column::Double(each(records, |r| r.value)),
-            ]
-        },
-    },
-];
+const NONFINITE: &str = "required int64 step; required int64 micro_batch; required binary phase (UTF8); \
+                         required binary scope (UTF8); required binary op (UTF8); required binary tensor (UTF8); \
+                         required int64 index; required double value;";
+
+/// A table for each kind of record, and one more for each other extent that quantities of the kind have.
+fn tables() -> Vec<Table> {
+    let mut tables = Vec::new();
+    for &kind in KINDS {
+        for (extent, word) in [(Extent::Step, "steps"), (Extent::Head, "heads"), (Extent::Layer, "layers")] {
+            let rows: Vec<_> = kind.rows().filter(|row| row.extent == extent).collect();
+            if !rows.is_empty() {
+                let stem = match extent == kind.extent {
+                    true => kind.table.to_owned(),
+                    false => format!("{}_{word}", kind.table),
+                };
+                tables.push(Table { stem, content: Content::Measured(kind, extent, rows) });
+            }
+        }
+    }
+    tables.push(Table { stem: "nonfinite".to_owned(), content: Content::Nonfinite });
+    tables
+}
+
+impl Content {
+    /// The columns beside the run's name, in Parquet's language.
+    fn schema(&self) -> String {
+        let Self::Measured(_, extent, rows) = self else { return NONFINITE.to_owned() };
+        let places = match extent {
+            Extent::Step => "",
+            Extent::Layer => " required int32 layer;",
+            Extent::Head => " required int32 layer; required int32 head;",
+        };
+        let column = |row: &&'static Quantity| {
+            let may = if is_required(row) { "required" } else { "optional" };
+            let kind = match row.stored {
+                Stored::F64 => "double",
+                Stored::F32 => "float",
+                Stored::Whole => "int64",
+                Stored::Flag => "boolean",
+            };
+            format!(" {may} {kind} {};", row.column)
+        };
+        format!("required int64 step;{places}{}", rows.iter().map(column).collect::<String>())
+    }
+
+    /// A run's rows, column by column.
+    fn columns(&self, run: &RunData) -> Vec<Column> {
+        match self {
+            Self::Measured(kind, extent, rows) => measured(run, kind, *extent, rows),
+            Self::Nonfinite => nonfinite(run),
+        }
+    }
+}
+
+/// Whether every row of the table has a value. A flag that is not in the log is false.
+fn is_required(row: &Quantity) -> bool {
+    row.presence == Presence::Always || row.stored == Stored::Flag
+}
+
+fn measured(
+    run: &RunData,
+    kind: &'static RecordKind,
+    extent: Extent,
+    rows: &[&'static Quantity],
+) -> Vec<Column> {
+    let (mut steps, mut layers, mut heads) = (Vec::new(), Vec::new(), Vec::new());
+    let mut numbers: Vec<Vec<Option<f64>>> = vec![Vec::new(); rows.len()];
+    for step in run.log.steps(kind) {
+        let cells: Vec<_> = rows.iter().map(|row| run.log.at(row, step)).collect();
+        let Some(places) = cells.iter().find(|cells| !cells.is_empty()) else { continue };
+        for &(layer, head, _) in places {
+            steps.push(Some(step.cast_signed()));
+            layers.push(Some(layer as i32));
+            heads.push(Some(head as i32));
+        }
+        for (numbers, cells) in numbers.iter_mut().zip(&cells) {
+            numbers.extend((0..places.len()).map(|place| cells.get(place).map(|cell| cell.2)));
+        }
+    }
+    let mut columns = vec![Column::Whole(steps)];
+    if extent != Extent::Step {
+        columns.push(Column::Index(layers));
+    }
+    if extent == Extent::Head {
+        columns.push(Column::Index(heads));
+    }
+    columns.extend(rows.iter().zip(numbers).map(|(row, numbers)| {
+        let numbers = numbers.into_iter();
+        match row.stored {
+            Stored::F64 => Column::Double(numbers.collect()),
+            Stored::F32 => Column::Single(numbers.map(|of| of.map(|number| number as f32)).collect()),
+            Stored::Whole => Column::Whole(numbers.map(|of| of.map(|number| number as i64)).collect()),
+            Stored::Flag => Column::Flag(numbers.map(|of| Some(of.is_some_and(|is| is != 0.0))).collect()),
+        }
+    }));
+    columns
+}
+
+fn nonfinite(run: &RunData) -> Vec<Column> {
+    fn each<T>(run: &RunData, of: impl Fn(&Nonfinite) -> T) -> Vec<Option<T>> {
+        run.nonfinite.iter().map(|record| Some(of(record))).collect()
+    }
+    vec![
+        Column::Whole(each(run, |r| r.step.cast_signed())),
+        Column::Whole(each(run, |r| r.micro_batch as i64)),
+        Column::Text(each(run, |r| r.phase.as_str().into())),
+        Column::Text(each(run, |r| r.scope.as_str().into())),
+        Column::Text(each(run, |r| r.op.as_str().into())),
+        Column::Text(each(run, |r| r.tensor.as_str().into())),
+        Column::Whole(each(run, |r| r.index.cast_signed())),
+        Column::Double(each(run, |r| r.value)),
+    ]
+}
 
 /// Writes a file for each kind of record into the folder `out`, which is made if need be, and returns the paths written.
 /// A kind that no run has gives a table without rows.
@@ -173,7 +185,7 @@ pub fn write_parquet(runs: &[RunData], out: &Path) -> Result<Vec<PathBuf>> {
         })?;
         Ok(path)
     };
-    TABLES.iter().map(write).collect()
+    tables().iter().map(write).collect()
 }
 
 /// A row group for each run that has rows.
@@ -183,20 +195,22 @@ fn write_table(
     names: &[String],
     file: impl Write + Send,
 ) -> std::result::Result<(), ParquetError> {
-    let schema = format!("message {} {{ required binary run (UTF8); {} }}", table.stem, table.schema);
+    let schema =
+        format!("message {} {{ required binary run (UTF8); {} }}", table.stem, table.content.schema());
     let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
     let schema = Arc::new(parse_message_type(&schema)?);
+    let optional: Vec<bool> = schema.get_fields().iter().map(|field| field.is_optional()).collect();
     let mut writer = SerializedFileWriter::new(file, schema, Arc::new(properties))?;
     for (run, name) in runs.iter().zip(names) {
-        let columns = (table.columns)(run);
+        let columns = table.content.columns(run);
         let rows = columns.first().map_or(0, Column::len);
         if rows == 0 {
             continue;
         }
         let mut group = writer.next_row_group()?;
-        Column::Text(vec![name.as_str().into(); rows]).write(&mut group)?;
-        for column in columns {
-            column.write(&mut group)?;
+        let name = Column::Text(vec![Some(name.as_str().into()); rows]);
+        for (column, &optional) in std::iter::once(name).chain(columns).zip(&optional) {
+            column.write(&mut group, optional)?;
         }
         group.close()?;
     }
@@ -212,8 +226,6 @@ impl Column {
             Self::Double(values) => values.len(),
             Self::Flag(values) => values.len(),
             Self::Text(values) => values.len(),
-            Self::Some(values) => values.len(),
-            Self::SomeDouble(values) => values.len(),
         }
     }
 
@@ -221,86 +233,32 @@ impl Column {
     fn write<W: Write + Send>(
         self,
         group: &mut SerializedRowGroupWriter<'_, W>,
+        optional: bool,
     ) -> std::result::Result<(), ParquetError> {
         match self {
-            Self::Whole(values) => put::<Int64Type, W>(group, &values, None),
-            Self::Index(values) => put::<Int32Type, W>(group, &values, None),
-            Self::Single(values) => put::<FloatType, W>(group, &values, None),
-            Self::Double(values) => put::<DoubleType, W>(group, &values, None),
-            Self::Flag(values) => put::<BoolType, W>(group, &values, None),
-            Self::Text(values) => put::<ByteArrayType, W>(group, &values, None),
-            Self::Some(values) => put_some::<FloatType, W>(group, values),
-            Self::SomeDouble(values) => put_some::<DoubleType, W>(group, values),
+            Self::Whole(values) => put::<Int64Type, W>(group, values, optional),
+            Self::Index(values) => put::<Int32Type, W>(group, values, optional),
+            Self::Single(values) => put::<FloatType, W>(group, values, optional),
+            Self::Double(values) => put::<DoubleType, W>(group, values, optional),
+            Self::Flag(values) => put::<BoolType, W>(group, values, optional),
+            Self::Text(values) => put::<ByteArrayType, W>(group, values, optional),
         }
     }
 }
 
-/// Writes a column; `levels` are 1 for each row that has a value, where not every one has.
+/// Writes a column; where it is `optional`, not every row has a value.
 fn put<T: DataType, W: Write + Send>(
     group: &mut SerializedRowGroupWriter<'_, W>,
-    values: &[T::T],
-    levels: Option<&[i16]>,
-) -> std::result::Result<(), ParquetError> {
-    let column = group.next_column()?;
-    let mut column =
-        column.ok_or_else(|| ParquetError::General("more columns than the schema has".into()))?;
-    column.typed::<T>().write_batch(values, levels, None)?;
-    column.close()
-}
-
-/// Writes a column of which not every row has a value.
-fn put_some<T: DataType, W: Write + Send>(
-    group: &mut SerializedRowGroupWriter<'_, W>,
     values: Vec<Option<T::T>>,
+    optional: bool,
 ) -> std::result::Result<(), ParquetError> {
     let levels: Vec<i16> = values.iter().map(|value| i16::from(value.is_some())).collect();
     let values: Vec<T::T> = values.into_iter().flatten().collect();
-    put::<T, W>(group, &values, Some(&levels))
-}
-
-/// Steps, layers, heads, and the number of each head.
-fn heads<R>(records: &[R], of: impl Fn(&R) -> (u64, &Vec<Vec<f32>>)) -> Vec<Column> {
-    let (mut steps, mut layers, mut heads, mut numbers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for record in records {
-        let (step, grid) = of(record);
-        for (layer, row) in grid.iter().enumerate() {
-            for (head, &number) in row.iter().enumerate() {
-                steps.push(step.cast_signed());
-                layers.push(layer as i32);
-                heads.push(head as i32);
-                numbers.push(number);
-            }
-        }
-    }
-    vec![Column::Whole(steps), Column::Index(layers), Column::Index(heads), Column::Single(numbers)]
-}
-
-/// A number a layer, or none where the record has none: as many as it says.
-fn some_rows<R>(records: &[R], of: impl Fn(&R) -> (usize, &Vec<f32>)) -> Column {
-    let row = |record| {
-        let (layers, row) = of(record);
-        (0..layers).map(move |layer| row.get(layer).copied()).collect::<Vec<_>>()
-    };
-    Column::Some(records.iter().flat_map(row).collect())
-}
-
-fn each<R, T>(records: &[R], of: impl Fn(&R) -> T) -> Vec<T> {
-    records.iter().map(of).collect()
-}
-
-/// Step and layer of each number of records that hold one a layer; `of` says the step and how many layers.
-fn places<R>(records: &[R], of: impl Fn(&R) -> (u64, usize)) -> [Column; 2] {
-    let all =
-        || records.iter().map(&of).flat_map(|(step, layers)| (0..layers).map(move |layer| (step, layer)));
-    [
-        Column::Whole(all().map(|(step, _)| step.cast_signed()).collect()),
-        Column::Index(all().map(|(_, layer)| layer as i32).collect()),
-    ]
-}
-
-/// The numbers of records that hold one a layer.
-fn rows<R>(records: &[R], of: impl Fn(&R) -> &Vec<f32>) -> Column {
-    Column::Single(records.iter().flat_map(of).copied().collect())
+    let column = group.next_column()?;
+    let mut column =
+        column.ok_or_else(|| ParquetError::General("more columns than the schema has".into()))?;
+    column.typed::<T>().write_batch(&values, optional.then_some(&levels), None)?;
+    column.close()
 }
 
 /// What runs are called: by their folder, and where two folders have one name, by their path.

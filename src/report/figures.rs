@@ -4,7 +4,7 @@ use super::comparison::Comparison;
 use super::curves::loss_curves;
 use super::diverged::Divergence;
 use super::heatmap::{Panel, Scale, columns, difference, heatmap_in};
-use super::layers::{Quantity, layer_curves, without_zeros};
+use super::layers::{layer_curves, series, without_zeros};
 use super::quarters::quarters;
 use super::run::RunData;
 use super::spread::spreads;
@@ -15,6 +15,7 @@ use crate::draw::axes::tick_text;
 use crate::draw::colormap::Colormap;
 use crate::draw::picture::Picture;
 use crate::fault::Result;
+use crate::observe::quantities::{EVAL_LOSS, EVAL_PPL, HEAD_ENTROPY, of_layers};
 
 /// How a comparison is drawn.
 #[derive(Clone, Debug)]
@@ -111,7 +112,7 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
         );
     }
     let has_loss = |run: &RunData| {
-        let held_out = run.evals.iter().map(|eval| eval.loss);
+        let held_out = run.log.numbers(&EVAL_LOSS).iter().map(|eval| eval.1);
         run.published.is_none() && run.losses().map(|step| step.1).chain(held_out).any(f64::is_finite)
     };
     if comparison.runs.iter().any(has_loss) {
@@ -122,15 +123,15 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
             loss_curves(comparison, options.perplexity)?,
         );
     }
-    for quantity in Quantity::ALL {
-        let has = |run: &RunData| run.published.is_none() && !quantity.series(run).is_empty();
+    for (quantity, drawn) in of_layers() {
+        let has = |run: &RunData| run.published.is_none() && !series(run, quantity).is_empty();
         if comparison.runs.iter().any(has) {
-            let mut caption = format!("{}. A cross: not finite from there on.", quantity.title());
-            let without = without_zeros(comparison, quantity);
+            let mut caption = format!("{}. A cross: not finite from there on.", drawn.title);
+            let without = without_zeros(comparison, quantity, drawn);
             if !without.is_empty() {
                 caption.push_str(&format!(" Not drawn, for nothing is zero there: {}.", without.join(", ")));
             }
-            add(quantity.stem(), &caption, layer_curves(comparison, quantity)?);
+            add(drawn.stem, &caption, layer_curves(comparison, quantity)?);
         }
     }
     if has_slopes(comparison) {
@@ -153,7 +154,7 @@ fn pair(comparison: &Comparison, options: &Options) -> Result<Option<(usize, usi
     // Heads that were last seen before a run diverged are compared with those of another run only where that is asked for.
     let shape = |index: usize| {
         let run = comparison.runs.get(index).filter(|run| run.diverged_at().is_none())?;
-        let grid = &run.attention.last()?.head_entropy;
+        let (_, grid) = run.log.heads(&HEAD_ENTROPY).last()?;
         Some((grid.len(), grid.first()?.len()))
     };
     match shown.as_slice() {
@@ -170,10 +171,10 @@ pub fn entropy_panels(comparison: &Comparison, reference: Reference) -> Result<V
     let spreads = spreads(&comparison.runs, reference)?;
     let shares = |index: usize| {
         let Some(spread) = spreads[index].as_ref() else {
-            let (run, record) = (&comparison.runs[index], comparison.runs[index].attention.last()?);
-            let lost = run.diverged_at().is_none_or(|lost| record.step >= lost);
-            return (!lost)
-                .then(|| format!("heads as they were at step {}", tick_text(record.step as f64, 1.0)));
+            let run = &comparison.runs[index];
+            let step = run.log.heads(&HEAD_ENTROPY).last()?.0;
+            let lost = run.diverged_at().is_none_or(|lost| step >= lost);
+            return (!lost).then(|| format!("heads as they were at step {}", tick_text(step as f64, 1.0)));
         };
         let (overload, collapse) = (percent(spread.overload()), percent(spread.collapse()));
         Some(match spread.nonfinite == spread.heads {
@@ -187,16 +188,16 @@ pub fn entropy_panels(comparison: &Comparison, reference: Reference) -> Result<V
 
 fn entropy_panel(comparison: &Comparison, index: usize, shares: Option<String>) -> Option<Panel> {
     let run = &comparison.runs[index];
-    let (values, record) = (run.entropies()?, run.attention.last()?);
+    let (values, (step, _)) = (run.entropies()?, run.log.heads(&HEAD_ENTROPY).last()?);
     let divergence = Divergence::of(std::iter::once(run));
     let mut reached = match (&run.published, divergence) {
         // Of published matrices little but the entropies is known.
         (Some(_), _) => format!("{} layers of {} heads", values.len(), values.first().map_or(0, Vec::len)),
         (None, Some(divergence)) => divergence.to_string(),
-        (None, None) => format!("{} steps", tick_text(record.step as f64, 1.0)),
+        (None, None) => format!("{} steps", tick_text(*step as f64, 1.0)),
     };
-    if let Some(eval) = run.evals.last().filter(|_| divergence.is_none()) {
-        reached.push_str(&format!(" · perplexity {}", decimal(eval.ppl, 2)));
+    if let Some((_, ppl)) = run.log.numbers(&EVAL_PPL).last().filter(|_| divergence.is_none()) {
+        reached.push_str(&format!(" · perplexity {}", decimal(*ppl, 2)));
     }
     let notes = std::iter::once(reached).chain(shares).collect();
     Some(Panel { title: comparison.names[index].clone(), notes, values })

@@ -1,4 +1,4 @@
-//! Something of every layer over training, one panel a configuration.
+//! A quantity of every layer over training, one panel a configuration.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::draw::picture::{Anchor, Picture, Text};
 use crate::draw::text;
 use crate::fault::{Fault, Kind, Result};
 use crate::observe::entropy::causal_ceiling;
-use crate::observe::record::{EntropyThresholds, Layers};
+use crate::observe::quantities::{Axis, Drawn, Quantity};
 
 const MARGIN: f64 = 18.0;
 /// Room for ticks and label left of an axis, and below it.
@@ -28,139 +28,37 @@ const GAP: f64 = 30.0;
 const KEY: f64 = 150.0;
 const COLOURS: Colormap = Colormap::Viridis;
 
-/// What is drawn of the layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Quantity {
-    /// Mean attention entropy, nats.
-    Entropy,
-    /// Learnable slope of the activation for negative inputs.
-    Slopes,
-    /// Share of the feed-forward network's activations that are zero.
-    Zeros,
-    /// Share of its units that are zero for every token.
-    Dead,
-    /// Largest magnitude in the residual stream.
-    ResidualMax,
-    /// Median magnitude there.
-    ResidualMedian,
-    /// L2 norm of the gradient of a block's parameters.
-    GradNorm,
-    /// Learned threshold of the entropy regularizer, a share of ln T; mean of the layer's heads.
-    Thresholds,
-    /// What the feed-forward network's result is divided by: learned, with `ffn_scaling`.
-    FfnAlpha,
-    /// What the residual stream is multiplied with there.
-    FfnBeta,
-}
-
 /// The values of each layer at some steps, in order.
 pub type Series = Vec<(u64, Vec<f32>)>;
 
-impl Quantity {
-    pub const ALL: [Self; 10] = [
-        Self::Entropy,
-        Self::Slopes,
-        Self::Zeros,
-        Self::Dead,
-        Self::ResidualMax,
-        Self::ResidualMedian,
-        Self::GradNorm,
-        Self::Thresholds,
-        Self::FfnAlpha,
-        Self::FfnBeta,
-    ];
+/// A run's numbers of a quantity, layer by layer: of heads the mean of each layer's, of what all layers share only the
+/// first layer's. Empty lists are left out.
+pub fn series(run: &RunData, quantity: &'static Quantity) -> Series {
+    let mean = |heads: &Vec<f32>| heads.iter().sum::<f32>() / heads.len().max(1) as f32;
+    let heads =
+        run.log.heads(quantity).iter().map(|(step, layers)| (*step, layers.iter().map(mean).collect()));
+    let counts = run.log.counts(quantity).iter();
+    let counts = counts.map(|(step, layers)| (*step, layers.iter().map(|&count| count as f32).collect()));
+    let layers = run.log.layers(quantity).iter().cloned();
+    let shared = quantity
+        .drawn
+        .as_ref()
+        .and_then(|drawn| drawn.shared)
+        .is_some_and(|(key, word)| run.setting("model", key).and_then(toml::Value::as_str) == Some(word));
+    let most = if shared { 1 } else { usize::MAX };
+    let all = layers.chain(counts).chain(heads).filter(|(_, layers): &(u64, Vec<f32>)| !layers.is_empty());
+    all.map(|(step, layers)| (step, layers.into_iter().take(most).collect())).collect()
+}
 
-    /// The name of the picture's file.
-    pub fn stem(self) -> &'static str {
-        match self {
-            Self::Entropy => "layer_entropy",
-            Self::Slopes => "slopes",
-            Self::Zeros => "activation_zeros",
-            Self::Dead => "dead_units",
-            Self::ResidualMax => "residual_max",
-            Self::ResidualMedian => "residual_median",
-            Self::GradNorm => "layer_grad_norm",
-            Self::Thresholds => "entropy_thresholds",
-            Self::FfnAlpha => "ffn_alpha",
-            Self::FfnBeta => "ffn_beta",
-        }
-    }
+/// Whether the axis has the logarithms of values.
+fn logarithmic(drawn: &Drawn) -> bool {
+    drawn.axis == Axis::Logarithmic
+}
 
-    /// What it is, in a line.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Entropy => "Mean attention entropy of each layer over training, nats",
-            Self::Slopes => "Learnable slope of the activation in each layer over training",
-            Self::Zeros => "Share of feed-forward activations that are zero, by layer, over training",
-            Self::Dead => {
-                "Share of feed-forward units that are zero for every token, by layer, over training"
-            }
-            Self::ResidualMax => "Largest magnitude in the residual stream behind each layer over training",
-            Self::ResidualMedian => "Median magnitude in the residual stream behind each layer over training",
-            Self::GradNorm => "L2 norm of the gradient of each layer's parameters over training",
-            Self::Thresholds => {
-                "Learned entropy threshold, mean of each layer's heads, as a share of ln T, over training"
-            }
-            Self::FfnAlpha => "Learned divisor α of each layer's feed-forward network over training",
-            Self::FfnBeta => "Learned factor β of the residual stream in each layer over training",
-        }
-    }
-
-    /// The label of its axis.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Entropy => "Entropy (nats)",
-            Self::Slopes => "Slope",
-            Self::Zeros => "Share of zeros",
-            Self::Dead => "Share of dead units",
-            Self::ResidualMax => "Largest magnitude",
-            Self::ResidualMedian => "Median magnitude",
-            Self::GradNorm => "Gradient norm",
-            Self::Thresholds => "Threshold (share of ln T)",
-            Self::FfnAlpha => "α",
-            Self::FfnBeta => "β",
-        }
-    }
-
-    /// Whether its values differ by orders of magnitude.
-    pub fn logarithmic(self) -> bool {
-        matches!(self, Self::ResidualMax | Self::ResidualMedian | Self::GradNorm)
-    }
-
-    /// A run's records of it; of a slope that all layers share, only the first layer's.
-    pub fn series(self, run: &RunData) -> Series {
-        let of_layers = |part: fn(&Layers) -> &Vec<f32>| -> Series {
-            let records = run.layers.iter().filter(|record| !part(record).is_empty());
-            records.map(|record| (record.step, part(record).clone())).collect()
-        };
-        match self {
-            Self::Entropy => run.attention.iter().map(|r| (r.step, r.layer_entropy.clone())).collect(),
-            Self::Slopes => {
-                let scope = run.setting("model", "slope_scope").and_then(toml::Value::as_str);
-                let most = if scope == Some("shared") { 1 } else { usize::MAX };
-                let cut = |slopes: &Vec<f32>| slopes.iter().take(most).copied().collect();
-                run.slopes.iter().map(|record| (record.step, cut(&record.slopes))).collect()
-            }
-            Self::Zeros => of_layers(|record| &record.zeros),
-            Self::Dead => of_layers(|record| &record.dead),
-            Self::ResidualMax => of_layers(|record| &record.residual_max),
-            Self::ResidualMedian => of_layers(|record| &record.residual_median),
-            Self::GradNorm => of_layers(|record| &record.grad_norm),
-            Self::Thresholds => {
-                let mean = |heads: &Vec<f32>| heads.iter().sum::<f32>() / heads.len().max(1) as f32;
-                let layers = |record: &EntropyThresholds| record.thresholds.iter().map(mean).collect();
-                run.thresholds.iter().map(|record| (record.step, layers(record))).collect()
-            }
-            Self::FfnAlpha => run.ffn_scales.iter().map(|r| (r.step, r.alpha.clone())).collect(),
-            Self::FfnBeta => run.ffn_scales.iter().map(|r| (r.step, r.beta.clone())).collect(),
-        }
-    }
-
-    /// A value as the axis has it.
-    fn on_axis(self, value: f32) -> f64 {
-        let value = f64::from(value);
-        if self.logarithmic() { value.log10() } else { value }
-    }
+/// A value as the axis has it.
+fn on_axis(drawn: &Drawn, value: f32) -> f64 {
+    let value = f64::from(value);
+    if logarithmic(drawn) { value.log10() } else { value }
 }
 
 /// One run's records, and the step at which it diverged.
@@ -184,13 +82,17 @@ struct Panel<'a> {
 ///
 /// # Errors
 /// `Usage` when no run has records of it.
-pub fn layer_curves(comparison: &Comparison, quantity: Quantity) -> Result<Picture> {
-    let (panels, _) = panels(comparison, quantity);
+///
+/// # Panics
+/// Where the quantity is not drawn.
+pub fn layer_curves(comparison: &Comparison, quantity: &'static Quantity) -> Result<Picture> {
+    let drawn = quantity.drawn.as_ref().expect("a quantity that is drawn");
+    let (panels, _) = panels(comparison, quantity, drawn);
     let seeds = || panels.iter().flat_map(|panel| &panel.seeds);
     let records = || seeds().flat_map(|seed| &seed.series);
     let depth = records().map(|(_, layers)| layers.len()).max().unwrap_or(0);
     if depth == 0 {
-        let what = quantity.title();
+        let what = drawn.title;
         return Err(Fault::new(Kind::Usage, format!("no run has records to draw: {what}")));
     }
     // What a run holds that learns no more would take the room of the others.
@@ -199,8 +101,8 @@ pub fn layer_curves(comparison: &Comparison, quantity: Quantity) -> Result<Pictu
     let told = seeds().flat_map(|seed| {
         seed.series.iter().filter(move |record| !any || learnt(seed, record.0)).flat_map(|record| &record.1)
     });
-    let values = told.map(|&value| quantity.on_axis(value));
-    let y = range(quantity, values.chain(panels.iter().filter_map(|panel| panel.ceiling)));
+    let values = told.map(|&value| on_axis(drawn, value));
+    let y = range(drawn.axis, values.chain(panels.iter().filter_map(|panel| panel.ceiling)));
 
     // More than three side by side are too small in print.
     let columns = columns(panels.len()).min(3);
@@ -213,7 +115,7 @@ pub fn layer_curves(comparison: &Comparison, quantity: Quantity) -> Result<Pictu
     let room = (LEFT + PLOT.0.max(title_width), ABOVE + PLOT.1 + BELOW);
     let width = MARGIN + columns as f64 * (room.0 + GAP) + KEY + MARGIN;
     let height = 2.0 * MARGIN + rows as f64 * (room.1 + GAP) - GAP;
-    let mut picture = Picture::new(width, height, quantity.title());
+    let mut picture = Picture::new(width, height, drawn.title);
     let color = |layer: usize| COLOURS.at(0.9 * layer as f64 / (depth.max(2) - 1) as f64);
     let last = records().map(|(step, _)| *step).max().unwrap_or(0);
     let x = (0.0, last.max(1) as f64);
@@ -221,11 +123,11 @@ pub fn layer_curves(comparison: &Comparison, quantity: Quantity) -> Result<Pictu
         let left = MARGIN + (index % columns) as f64 * (room.0 + GAP) + LEFT;
         let above = MARGIN + (index / columns) as f64 * (room.1 + GAP);
         let axes = Axes { left, top: above + ABOVE, width: PLOT.0, height: PLOT.1, x, y };
-        draw_panel(&mut picture, panel, quantity, &axes, &color);
+        draw_panel(&mut picture, panel, drawn, &axes, &color);
     }
     let several = panels.iter().any(|panel| panel.seeds.len() > 1);
-    let dashed = panels.iter().find_map(|panel| panel.ceiling).map(|_| match quantity {
-        Quantity::Slopes => "zero",
+    let dashed = panels.iter().find_map(|panel| panel.ceiling).map(|_| match drawn.axis {
+        Axis::Signed => "zero",
         _ => "causal ceiling",
     });
     layer_key(&mut picture, (width - MARGIN - KEY + 10.0, height), depth, (dashed, several), &color);
@@ -234,30 +136,37 @@ pub fn layer_curves(comparison: &Comparison, quantity: Quantity) -> Result<Pictu
 
 /// Configurations without a panel in a quantity's picture: where others have activations that are zero, those that never
 /// have one.
-pub fn without_zeros(comparison: &Comparison, quantity: Quantity) -> Vec<&str> {
-    panels(comparison, quantity).1
+pub fn without_zeros<'a>(
+    comparison: &'a Comparison,
+    quantity: &'static Quantity,
+    drawn: &Drawn,
+) -> Vec<&'a str> {
+    panels(comparison, quantity, drawn).1
 }
 
 /// The panels of a quantity, and the names of those left out.
-fn panels(comparison: &Comparison, quantity: Quantity) -> (Vec<Panel<'_>>, Vec<&str>) {
-    let has_zeros = |group: &Group| {
-        let mut zeros = comparison.of(group).flat_map(|run| &run.layers).flat_map(|record| &record.zeros);
-        zeros.any(|&share| share != 0.0)
+fn panels<'a>(
+    comparison: &'a Comparison,
+    quantity: &'static Quantity,
+    drawn: &Drawn,
+) -> (Vec<Panel<'a>>, Vec<&'a str>) {
+    let has_any = |group: &Group| {
+        let series = drawn.unless_zero.map(|zeros| comparison.of(group).flat_map(|run| series(run, zeros)));
+        series.is_some_and(|mut series| series.any(|(_, layers)| layers.iter().any(|&share| share != 0.0)))
     };
-    let of_zeros = matches!(quantity, Quantity::Zeros | Quantity::Dead);
-    let choosy = of_zeros && comparison.groups.iter().any(has_zeros);
+    let choosy = comparison.groups.iter().any(has_any);
     let (mut panels, mut left_out) = (Vec::new(), Vec::new());
     for group in &comparison.groups {
         let runs = comparison.of(group).filter(|run| run.published.is_none());
-        let seed = |run: &RunData| Seed { series: quantity.series(run), diverged: run.diverged_at() };
+        let seed = |run: &RunData| Seed { series: series(run, quantity), diverged: run.diverged_at() };
         let seeds: Vec<Seed> = runs.map(seed).filter(|seed| !seed.series.is_empty()).collect();
         let note = Divergence::of(comparison.of(group)).map(|divergence| divergence.to_string());
-        let ceiling = match quantity {
-            Quantity::Entropy => comparison.of(group).find_map(|run| run.context).map(causal_ceiling),
-            Quantity::Slopes => Some(0.0),
+        let ceiling = match drawn.axis {
+            Axis::Entropy => comparison.of(group).find_map(|run| run.context).map(causal_ceiling),
+            Axis::Signed => Some(0.0),
             _ => None,
         };
-        if !seeds.is_empty() && choosy && !has_zeros(group) {
+        if !seeds.is_empty() && choosy && !has_any(group) {
             left_out.push(group.name.as_str());
         } else if !seeds.is_empty() {
             panels.push(Panel { name: &group.name, note, seeds, ceiling });
@@ -267,29 +176,23 @@ fn panels(comparison: &Comparison, quantity: Quantity) -> (Vec<Panel<'_>>, Vec<&
 }
 
 /// The range of the vertical axis, in which all finite values lie.
-fn range(quantity: Quantity, values: impl Iterator<Item = f64>) -> (f64, f64) {
+fn range(axis: Axis, values: impl Iterator<Item = f64>) -> (f64, f64) {
     let ends = |(low, high): (f64, f64), value: f64| (low.min(value), high.max(value));
     let (low, high) = values.filter(|value| value.is_finite()).fold((f64::INFINITY, f64::NEG_INFINITY), ends);
-    match quantity {
+    match axis {
         _ if low > high => (0.0, 1.0),
-        Quantity::Slopes
-        | Quantity::ResidualMax
-        | Quantity::ResidualMedian
-        | Quantity::GradNorm
-        | Quantity::Thresholds
-        | Quantity::FfnAlpha
-        | Quantity::FfnBeta => {
+        Axis::Share | Axis::Entropy => (0.0, if high > 0.0 { high * 1.06 } else { 1.0 }),
+        _ => {
             let room = ((high - low) * 0.06).max(1e-3);
             (low - room, high + room)
         }
-        _ => (0.0, if high > 0.0 { high * 1.06 } else { 1.0 }),
     }
 }
 
 fn draw_panel(
     picture: &mut Picture,
     panel: &Panel<'_>,
-    quantity: Quantity,
+    drawn: &Drawn,
     axes: &Axes,
     color: &impl Fn(usize) -> Rgb,
 ) {
@@ -300,12 +203,12 @@ fn draw_panel(
         let note = Text::new(beside, axes.top - ABOVE + 14.0, SMALL, note);
         picture.text(note.anchor(Anchor::Start).color(QUIET));
     }
-    if quantity.logarithmic() {
+    if logarithmic(drawn) {
         axes.draw_x(picture, STEPS);
-        axes.draw_y_decades(picture, quantity.label());
+        axes.draw_y_decades(picture, drawn.label);
         axes.draw_frame(picture);
     } else {
-        axes.draw(picture, STEPS, quantity.label());
+        axes.draw(picture, STEPS, drawn.label);
     }
     if let Some(ceiling) = panel.ceiling {
         let ends = [(axes.x.0, ceiling), (axes.x.1, ceiling)].map(|end| axes.place(end));
@@ -313,7 +216,7 @@ fn draw_panel(
     }
     let several = panel.seeds.len() > 1;
     for seed in &panel.seeds {
-        for (layer, points) in lines(&seed.series, quantity).into_iter().enumerate() {
+        for (layer, points) in lines(&seed.series, drawn).into_iter().enumerate() {
             let (width, color) =
                 if several { (0.8, WHITE.mix(color(layer), 0.45)) } else { (1.8, color(layer)) };
             axes.curve(picture, &thin(&points), width, color, None);
@@ -323,17 +226,17 @@ fn draw_panel(
         }
     }
     if several {
-        for (layer, points) in lines(&mean(&panel.seeds), quantity).into_iter().enumerate() {
+        for (layer, points) in lines(&mean(&panel.seeds), drawn).into_iter().enumerate() {
             axes.curve(picture, &thin(&points), 2.0, color(layer), None);
         }
     }
 }
 
 /// A series layer by layer, as the axis has it. A logarithm of zero is no point at all, what is not finite a hole.
-fn lines(series: &Series, quantity: Quantity) -> Vec<Vec<(f64, f64)>> {
+fn lines(series: &Series, drawn: &Drawn) -> Vec<Vec<(f64, f64)>> {
     let depth = series.iter().map(|(_, layers)| layers.len()).max().unwrap_or(0);
     let point = |layer: usize, (step, layers): &(u64, Vec<f32>)| {
-        let value = layers.get(layer).map_or(f64::NAN, |&value| quantity.on_axis(value));
+        let value = layers.get(layer).map_or(f64::NAN, |&value| on_axis(drawn, value));
         (value != f64::NEG_INFINITY).then_some((*step as f64, value))
     };
     (0..depth).map(|layer| series.iter().filter_map(|record| point(layer, record)).collect()).collect()

@@ -12,7 +12,7 @@ use super::table::{Table, decimal, percent, signed_percent};
 use crate::draw::axes::tick_text;
 use crate::draw::escape;
 use crate::fault::Result;
-use crate::observe::record::Eval;
+use crate::observe::quantities::{EVAL_LOSS, EVAL_PPL};
 
 /// One configuration, over its seeds.
 #[derive(Clone, Debug)]
@@ -86,23 +86,22 @@ pub fn outcomes(comparison: &Comparison, reference: Reference) -> Result<Outcome
     for (index, group) in comparison.groups.iter().enumerate() {
         let against = comparison.baseline_of(index).map(|base| &comparison.groups[base]);
         let paired = against.map_or(Err(0), |base| compared(comparison, group, base));
-        let evals = || {
+        let newest = |quantity| {
             let learning = comparison.of(group).filter(|run| run.diverged_at().is_none());
-            learning.filter_map(|run| run.evals.last())
+            learning.filter_map(move |run| run.log.numbers(quantity).last()).map(|record| record.1)
         };
-        let finite = |part: fn(&Eval) -> f64| -> Vec<f64> {
-            evals().map(part).filter(|value| value.is_finite()).collect()
-        };
+        let finite = |quantity| -> Vec<f64> { newest(quantity).filter(|value| value.is_finite()).collect() };
         let of_group: Vec<Spread> = group.runs.iter().filter_map(|&index| spreads[index]).collect();
-        let steps = || comparison.of(group).filter_map(|run| run.evals.last()).map(|eval| eval.step);
+        let steps =
+            || comparison.of(group).filter_map(|run| run.log.numbers(&EVAL_LOSS).last()).map(|eval| eval.0);
         rows.push(Outcome {
             name: group.name.clone(),
             seeds: group.runs.len(),
             parameters: comparison.of(group).find_map(|run| run.parameters),
             steps: steps().min().zip(steps().max()).filter(|&(_, most)| most > 0),
-            loss: Sample::of(&finite(|eval| eval.loss)),
-            perplexity: Sample::of(&finite(|eval| eval.ppl)),
-            broken: evals().filter(|eval| !eval.ppl.is_finite()).count(),
+            loss: Sample::of(&finite(&EVAL_LOSS)),
+            perplexity: Sample::of(&finite(&EVAL_PPL)),
+            broken: newest(&EVAL_PPL).filter(|ppl| !ppl.is_finite()).count(),
             divergence: Divergence::of(comparison.of(group)),
             against: against.map(|group| group.name.clone()),
             change: None,
@@ -127,11 +126,11 @@ pub fn outcomes(comparison: &Comparison, reference: Reference) -> Result<Outcome
 /// The newest finite held-out loss of every seed of a group, and the step it is of.
 fn losses(comparison: &Comparison, group: &Group) -> BTreeMap<u64, (u64, f64)> {
     let loss = |run: &RunData| {
-        let eval = run.evals.last().filter(|eval| eval.loss.is_finite())?;
+        let &eval = run.log.numbers(&EVAL_LOSS).last().filter(|eval| eval.1.is_finite())?;
         if run.diverged_at().is_some() {
             return None;
         }
-        Some((run.seed?, (eval.step, eval.loss)))
+        Some((run.seed?, eval))
     };
     comparison.of(group).filter_map(loss).collect()
 }

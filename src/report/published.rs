@@ -5,7 +5,9 @@ use std::path::Path;
 
 use super::run::RunData;
 use crate::fault::{Fault, Kind, Result};
-use crate::observe::record::{Attention, Eval};
+use crate::observe::history::History;
+use crate::observe::quantities::{ATTENTION, EVAL, HEAD_ENTROPY, LAYER_ENTROPY, NONFINITE_ATTENTION};
+use crate::observe::record::{Eval, Measured, Values};
 
 /// Reads the matrices of a TOML file, each as a run of which little else is known. `source` says where they are from,
 /// `context` how long the sequences were, which some references M need; `[published_perplexity]` has a perplexity for some; other keys that hold no matrix are passed by.
@@ -49,16 +51,23 @@ pub fn load(path: &Path) -> Result<Vec<RunData>> {
         if heads == 0 || head_entropy.iter().any(|row| row.len() != heads) {
             return Err(damaged(format!("{key}: rows of different length, or none")));
         }
-        let layer_entropy = head_entropy.iter().map(|row| row.iter().sum::<f32>() / heads as f32).collect();
-        let nonfinite = vec![0; head_entropy.len()];
-        let eval = perplexity.get(&key).map(|&ppl| Eval { step: 0, loss: ppl.ln(), ppl });
+        let of_layers = head_entropy.iter().map(|row| row.iter().sum::<f32>() / heads as f32).collect();
+        let values = Measured::from([
+            (&LAYER_ENTROPY, Values::Layers(of_layers)),
+            (&NONFINITE_ATTENTION, Values::Counts(vec![0; head_entropy.len()])),
+            (&HEAD_ENTROPY, Values::Heads(head_entropy)),
+        ]);
+        let mut log = History::default();
+        log.push(&ATTENTION, 0, &values);
+        if let Some(&ppl) = perplexity.get(&key) {
+            log.push(&EVAL, 0, &Eval { step: 0, loss: ppl.ln(), ppl }.values());
+        }
         runs.push(RunData {
             dir: path.to_owned(),
             name: key.to_uppercase().replace('_', "+"),
             published: Some(source.clone()),
             context,
-            attention: vec![Attention { step: 0, head_entropy, layer_entropy, nonfinite }],
-            evals: eval.into_iter().collect(),
+            log,
             ..RunData::default()
         });
     }

@@ -13,6 +13,7 @@ use crate::draw::legend::{self, Entry, Swatch};
 use crate::draw::picture::{Anchor, Picture, Text};
 use crate::draw::text;
 use crate::fault::{Fault, Kind, Result};
+use crate::observe::quantities::{EVAL_LOSS, HEAD_ENTROPY};
 
 const MARGIN: f64 = 18.0;
 const ROW: f64 = 38.0;
@@ -52,8 +53,8 @@ pub fn quarters(comparison: &Comparison, reference: Reference) -> Result<Picture
     for group in &comparison.groups {
         let own: Vec<Spread> = group.runs.iter().filter_map(|&index| spreads[index]).collect();
         let learning = comparison.of(group).filter(|run| run.diverged_at().is_none());
-        let losses = learning.filter_map(|run| run.evals.last()).map(|eval| eval.loss);
-        if comparison.of(group).any(|run| !run.attention.is_empty()) {
+        let losses = learning.filter_map(|run| run.log.numbers(&EVAL_LOSS).last()).map(|eval| eval.1);
+        if comparison.of(group).any(|run| !run.log.heads(&HEAD_ENTROPY).is_empty()) {
             rows.push(Row {
                 name: &group.name,
                 spread: Spread::mean(&own),

@@ -11,9 +11,9 @@ use crate::config::{Accumulation, Config, FeedForward};
 use crate::data::DataSeal;
 use crate::fault::{Fault, Kind, Result};
 use crate::model::join;
-use crate::observe::record::{
-    Attention, EntropyThresholds, Eval, Extent, FfnScales, Layers, Nonfinite, Record, Slopes, Step,
-};
+use crate::observe::history::History;
+use crate::observe::quantities::{EVAL_LOSS, HEAD_ENTROPY, LOSS, NONFINITE_ATTENTION, TOKENS};
+use crate::observe::record::{Nonfinite, Record, Sizes};
 use crate::ops::activation::{Activation, Parameter};
 use crate::ops::norms::Norm;
 
@@ -47,13 +47,8 @@ pub struct RunData {
     pub environment: serde_json::Value,
     /// Where values come from that no run here has measured: a paper's number.
     pub published: Option<String>,
-    pub steps: Vec<Step>,
-    pub attention: Vec<Attention>,
-    pub slopes: Vec<Slopes>,
-    pub thresholds: Vec<EntropyThresholds>,
-    pub ffn_scales: Vec<FfnScales>,
-    pub layers: Vec<Layers>,
-    pub evals: Vec<Eval>,
+    /// What was measured.
+    pub log: History,
     pub nonfinite: Vec<Nonfinite>,
 }
 
@@ -134,7 +129,7 @@ impl RunData {
 
     fn read_log(&mut self, bytes: &[u8], path: &Path) -> Result<()> {
         let size = |key: &str| usize::try_from(self.setting("model", key)?.as_integer()?).ok();
-        let mut extent = Extent { layers: size("n_layer"), heads: size("n_head") };
+        let mut sizes = Sizes { layers: size("n_layer"), heads: size("n_head") };
         for (index, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
             if line.trim_ascii().is_empty() {
                 continue;
@@ -147,7 +142,7 @@ impl RunData {
             };
             match parse(line) {
                 Ok(Some(record)) => {
-                    extent.check(&record).map_err(|found| damaged(String::new(), &found))?;
+                    sizes.check(&record).map_err(|found| damaged(String::new(), &found))?;
                     self.take(record.by_steps_done());
                 }
                 Ok(None) => {}
@@ -165,38 +160,29 @@ impl RunData {
     }
 
     fn take(&mut self, record: Record) {
-        fn put<T>(records: &mut Vec<T>, new: T, step: impl Fn(&T) -> u64) {
-            while records.last().is_some_and(|last| step(last) >= step(&new)) {
-                records.pop();
-            }
-            records.push(new);
-        }
         match record {
-            Record::Step(new) => put(&mut self.steps, new, |r| r.step),
-            Record::Attention(new) => put(&mut self.attention, new, |r| r.step),
-            Record::Slopes(new) => put(&mut self.slopes, new, |r| r.step),
-            Record::EntropyThresholds(new) => put(&mut self.thresholds, new, |r| r.step),
-            Record::FfnScales(new) => put(&mut self.ffn_scales, new, |r| r.step),
-            Record::Layers(new) => put(&mut self.layers, new, |r| r.step),
-            Record::Eval(new) => put(&mut self.evals, new, |r| r.step),
-            Record::Nonfinite(new) => put(&mut self.nonfinite, new, |r| r.step),
+            Record::Measured { kind, step, values } => self.log.push(kind, step, &values),
+            Record::Nonfinite(new) => {
+                self.nonfinite.retain(|record| record.step < new.step);
+                self.nonfinite.push(new);
+            }
         }
     }
 
     /// The newest head entropies in nats, `[layer][head]`.
     pub fn entropies(&self) -> Option<Vec<Vec<f64>>> {
-        Some(widen(&self.attention.last()?.head_entropy))
+        Some(widen(&self.log.heads(&HEAD_ENTROPY).last()?.1))
     }
 
     /// Steps done, by the newest record of a step or of an evaluation.
     pub fn steps_done(&self) -> u64 {
-        let trained = self.steps.last().map_or(0, |step| step.step);
-        trained.max(self.evals.last().map_or(0, |eval| eval.step))
+        let newest = |quantity| self.log.numbers(quantity).last().map_or(0, |record| record.0);
+        newest(&TOKENS).max(newest(&EVAL_LOSS))
     }
 
     /// The training losses of the steps that have one, with the steps done.
-    pub fn losses(&self) -> impl Iterator<Item = (u64, f64)> + '_ {
-        self.steps.iter().filter_map(|step| Some((step.step, step.loss?)))
+    pub fn losses(&self) -> impl DoubleEndedIterator<Item = (u64, f64)> + '_ {
+        self.log.numbers(&LOSS).iter().copied()
     }
 
     /// A value of `config.toml`.
@@ -215,8 +201,9 @@ impl RunData {
     pub fn broke_at(&self) -> Option<u64> {
         let told = self.nonfinite.first().map(|record| record.step);
         let step = self.losses().find(|(_, loss)| !loss.is_finite()).map(|(step, _)| step);
-        let attention = self.attention.iter().find(|record| record.nonfinite.iter().any(|&count| count > 0));
-        [told, step, attention.map(|record| record.step)].into_iter().flatten().min()
+        let mut counts = self.log.counts(&NONFINITE_ATTENTION).iter();
+        let attention = counts.find(|(_, layers)| layers.iter().any(|&count| count > 0));
+        [told, step, attention.map(|record| record.0)].into_iter().flatten().min()
     }
 
     /// The step from which on the run learns no more: to the end of its log the loss is not finite or more than twice
@@ -227,16 +214,16 @@ impl RunData {
         let first = losses.iter().map(|step| step.1).find(|loss| loss.is_finite());
         let most = first.map_or(f64::INFINITY, |first| (first * DIVERGED.0).max(first + DIVERGED.1));
         let good = |loss: f64| loss.is_finite() && loss <= most;
-        let done = self.steps.last().map_or(0, |step| step.step);
-        let eval = self.evals.last().filter(|_| self.published.is_none());
-        if eval.is_some_and(|eval| eval.step >= done && good(eval.loss)) {
+        let done = self.log.numbers(&TOKENS).last().map_or(0, |step| step.0);
+        let eval = self.log.numbers(&EVAL_LOSS).last().filter(|_| self.published.is_none());
+        if eval.is_some_and(|&(step, loss)| step >= done && good(loss)) {
             return None;
         }
         let held = losses.iter().rposition(|step| good(step.1));
         let lost = losses.get(held.map_or(0, |at| at + 1)).map(|step| step.0);
         let learnt = held.map_or(0, |at| losses[at].0);
         let told = self.nonfinite.iter().map(|record| record.step).find(|&step| step >= learnt);
-        let evaluated = eval.filter(|eval| eval.step >= learnt && !good(eval.loss)).map(|eval| eval.step);
+        let evaluated = eval.filter(|eval| eval.0 >= learnt && !good(eval.1)).map(|eval| eval.0);
         [lost, told, evaluated].into_iter().flatten().min()
     }
 
@@ -288,7 +275,7 @@ fn number(value: &toml::Value) -> Option<f64> {
 
 fn parse(line: &[u8]) -> serde_json::Result<Option<Record>> {
     let of: KindOf = serde_json::from_slice(line)?;
-    if !Record::KINDS.contains(&of.kind.as_str()) {
+    if !Record::knows(&of.kind) {
         return Ok(None);
     }
     serde_json::from_slice(line).map(Some)

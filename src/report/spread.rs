@@ -4,6 +4,7 @@ use super::run::RunData;
 use super::stats::Reference;
 use crate::fault::Result;
 use crate::observe::entropy::{bins, observed_max};
+use crate::observe::quantities::HEAD_ENTROPY;
 
 /// What the newest attention record of one run shows, against its reference M.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,7 +59,7 @@ pub fn references(runs: &[RunData], reference: Reference) -> Result<Vec<Option<f
         most => most,
     };
     let of = |run: &RunData| {
-        let seen = !run.attention.is_empty();
+        let seen = !run.log.heads(&HEAD_ENTROPY).is_empty();
         seen.then(|| reference.nats(observed, run.context)).transpose()
     };
     runs.iter().map(of).collect()
@@ -71,7 +72,7 @@ pub fn references(runs: &[RunData], reference: Reference) -> Result<Vec<Option<f
 /// Those of [`Reference::nats`].
 pub fn spreads(runs: &[RunData], reference: Reference) -> Result<Vec<Option<Spread>>> {
     let spread = |(run, m): (&RunData, Option<f64>)| {
-        let (record, m) = (run.attention.last()?, m?);
+        let (step, m) = (run.log.heads(&HEAD_ENTROPY).last()?.0, m?);
         let grid = run.entropies().filter(|_| run.diverged_at().is_none())?;
         let heads = grid.iter().flatten();
         Some(Spread {
@@ -79,7 +80,7 @@ pub fn spreads(runs: &[RunData], reference: Reference) -> Result<Vec<Option<Spre
             bins: bins(&grid, m),
             heads: heads.clone().count(),
             nonfinite: heads.filter(|entropy| !entropy.is_finite()).count(),
-            step: record.step,
+            step,
         })
     };
     Ok(runs.iter().zip(references(runs, reference)?).map(spread).collect())

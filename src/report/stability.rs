@@ -13,6 +13,7 @@ use crate::draw::legend::{self, Entry, Swatch};
 use crate::draw::picture::{Anchor, Picture, Text};
 use crate::fault::{Fault, Kind, Result};
 use crate::observe::entropy::bins;
+use crate::observe::quantities::HEAD_ENTROPY;
 
 const MARGIN: f64 = 18.0;
 const LEFT: f64 = 72.0;
@@ -133,7 +134,7 @@ fn shape(normalized: bool) -> usize {
 /// Share of heads below M/4 in the newest record of which every entropy is finite.
 fn collapse(run: &RunData, m: f64) -> Option<f64> {
     let finite = |grid: &&Vec<Vec<f32>>| grid.iter().flatten().all(|entropy| entropy.is_finite());
-    let grid = run.attention.iter().rev().map(|record| &record.head_entropy).find(finite)?;
+    let grid = run.log.heads(&HEAD_ENTROPY).iter().rev().map(|(_, grid)| grid).find(finite)?;
     (m > 0.0).then(|| bins(&widen(grid), m)[0])
 }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{Cost, Grid, Run};
 use crate::config::Config;
+use crate::observe::quantities::TOKENS_PER_S;
 use crate::report::run::RunData;
 use crate::train::run_folder::RunFolder;
 
@@ -75,7 +76,8 @@ fn logged(run: &Run, path: &Path, adapter: &str) -> Option<f64> {
     {
         return None;
     }
-    let speeds: Vec<f64> = RunData::load(path).ok()?.steps.iter().map(|step| step.tokens_per_s).collect();
+    let speeds: Vec<f64> =
+        RunData::load(path).ok()?.log.numbers(&TOKENS_PER_S).iter().map(|step| step.1).collect();
     if speeds.len() < ENOUGH { None } else { median(speeds) }
 }
 

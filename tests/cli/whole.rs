@@ -378,8 +378,8 @@ fn an_evaluation_broken_off_is_made_up_for() {
     let mut trainer = Trainer::start(gpu(), &config, folder).unwrap();
     let stop = AtomicBool::new(false);
     let fault = trainer.train(&stop, &mut |event| {
-        if let Event::Step(step) = event {
-            stop.store(step.step == 11, Ordering::Relaxed);
+        if let Event::Step { step, .. } = event {
+            stop.store(step == 11, Ordering::Relaxed);
         }
     });
     assert_eq!(fault.unwrap_err().kind, Kind::Interrupted);

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use normfree::draw::axes::nice_ticks;
 use normfree::draw::picture::{Mark, Picture};
 use normfree::observe::entropy::causal_ceiling;
+use normfree::observe::quantities::LAYER_ENTROPY;
 use normfree::report::comparison::Comparison;
 use normfree::report::curves::loss_curves;
 use normfree::report::figures::{Options, figures};
-use normfree::report::layers::{Quantity, layer_curves};
+use normfree::report::layers::layer_curves;
 use normfree::report::outcome::outcomes;
 use normfree::report::page::page;
 use normfree::report::run::RunData;
@@ -202,7 +203,7 @@ fn runs_that_diverge_leave_the_others_readable_and_say_when() {
         labels.contains(&"SM+G (diverged at step 3)") && labels.contains(&"SM+R (diverged at step 3)"),
         "{labels:?}"
     );
-    let layers = layer_curves(&comparison, Quantity::Entropy).unwrap();
+    let layers = layer_curves(&comparison, &LAYER_ENTROPY).unwrap();
     assert_legible(&layers);
 
     // Tables, figures, page: never a share of heads that were last seen at step 1.

@@ -3,6 +3,7 @@
 use std::fs;
 
 use normfree::fault::{Fault, Kind};
+use normfree::observe::quantities::EVAL;
 use normfree::observe::record::Eval;
 use normfree::report::comparison::Comparison;
 use normfree::report::outcome::outcomes;
@@ -26,11 +27,11 @@ const NAMES: [&str; 8] = [
 ];
 
 fn named() -> Comparison {
-    let run = |(index, name): (usize, &&str)| RunData {
-        name: (*name).to_owned(),
-        dir: format!("runs/{index}").into(),
-        evals: vec![Eval { step: 9, loss: 2.0 - 0.1 * index as f64, ppl: (2.0 - 0.1 * index as f64).exp() }],
-        ..RunData::default()
+    let run = |(index, name): (usize, &&str)| {
+        let dir = format!("runs/{index}").into();
+        let mut run = RunData { name: (*name).to_owned(), dir, ..RunData::default() };
+        run.log.push(&EVAL, 9, &Eval::new(9, 2.0 - 0.1 * index as f64).values());
+        run
     };
     Comparison::new(NAMES.iter().enumerate().map(run).collect(), None)
 }

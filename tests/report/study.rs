@@ -1,11 +1,10 @@
 //! A study made up for the tests: run folders as `normfree train` leaves them.
 
+use normfree::observe::quantities::*;
 use std::fs;
 use std::path::Path;
 
-use normfree::observe::record::{
-    Attention, EntropyThresholds, Eval, FfnScales, Layers, Nonfinite, Record, Slopes, Step,
-};
+use normfree::observe::record::{Eval, Measured, Nonfinite, Record, Values};
 use normfree::report::study::{FILE, Study, StudyRun};
 
 /// One configuration: key, label, norm, activation, slope, and where the loss ends.
@@ -87,17 +86,15 @@ pub fn write_run(folder: &Path, made: &Made, seed: u64, size: Size) {
         let loss = end + 0.01 * seed as f64 + (7.6 - end) * (-9.0 * t).exp() + 0.06 * noise(draw, step);
         // One spike, which no thinning may lose.
         let loss = if key == "sm_g" && step == steps / 3 { loss + 1.5 } else { loss };
-        write(Record::Step(Step {
-            step,
-            loss: Some(number(loss)),
-            lr: 1e-3 * (1.0 - t),
-            grad_norm: number(1.0 + 0.3 * noise(draw, step + 7)),
-            tokens: (step + 1) * 2048,
-            tokens_per_s: 3000.0,
-            loss_scale: None,
-            entropy_penalty: None,
-            overflow: false,
-        }));
+        let measured = |kind, values| Record::Measured { kind, step, values };
+        let values = Measured::from([
+            (&LOSS, Values::Step(number(loss))),
+            (&LEARNING_RATE, Values::Step(1e-3 * (1.0 - t))),
+            (&GRAD_NORM, Values::Step(number(1.0 + 0.3 * noise(draw, step + 7)))),
+            (&TOKENS, Values::Step(((step + 1) * 2048) as f64)),
+            (&TOKENS_PER_S, Values::Step(3000.0)),
+        ]);
+        write(measured(&STEP, values));
         if step == breaks {
             let (scope, op, tensor) = ("h.3.attn".into(), "attention".into(), "h.3.attn.out".into());
             let (phase, value) = ("forward".into(), f64::NAN);
@@ -122,34 +119,43 @@ pub fn write_run(folder: &Path, made: &Made, seed: u64, size: Size) {
                 (0..layers).map(|layer| (0..heads).map(|h| head(layer, h)).collect()).collect();
             let layer_entropy = grid.iter().map(|row| row.iter().sum::<f32>() / heads as f32).collect();
             let nonfinite = vec![u64::from(lost) * 128; layers];
-            write(Record::Attention(Attention { step, head_entropy: grid, layer_entropy, nonfinite }));
+            let values = Measured::from([
+                (&HEAD_ENTROPY, Values::Heads(grid)),
+                (&LAYER_ENTROPY, Values::Layers(layer_entropy)),
+                (&NONFINITE_ATTENTION, Values::Counts(nonfinite)),
+            ]);
+            write(measured(&ATTENTION, values));
             let relu = if activation == "relu" { 1.0 } else { 0.0 };
-            write(Record::Layers(Layers {
-                step,
-                grad_norm: of_layers(lost, &|layer| (-2.0 - 0.3 * layer as f64).exp()),
-                zeros: of_layers(lost, &|layer| relu * (0.5 + 0.4 * t - 0.02 * layer as f64)),
-                dead: of_layers(lost, &|layer| relu * 0.02 * t * layer as f64),
-                residual_max: of_layers(lost, &|layer| 3.0 * (t * 3.0 + 0.2 * layer as f64).exp()),
-                residual_median: of_layers(lost, &|layer| 0.5 * (t * 0.5 + 0.1 * layer as f64).exp()),
-            }));
+            let of = |value: &dyn Fn(usize) -> f64| Values::Layers(of_layers(lost, value));
+            let values = Measured::from([
+                (&LAYER_GRAD_NORM, of(&|layer| (-2.0 - 0.3 * layer as f64).exp())),
+                (&ZEROS, of(&|layer| relu * (0.5 + 0.4 * t - 0.02 * layer as f64))),
+                (&DEAD, of(&|layer| relu * 0.02 * t * layer as f64)),
+                (&RESIDUAL_MAX, of(&|layer| 3.0 * (t * 3.0 + 0.2 * layer as f64).exp())),
+                (&RESIDUAL_MEDIAN, of(&|layer| 0.5 * (t * 0.5 + 0.1 * layer as f64).exp())),
+            ]);
+            write(measured(&LAYERS, values));
             if activation == "learnable_lrelu" {
                 let slopes = of_layers(lost, &|layer| 0.01 - 0.008 * t * layer as f64);
-                write(Record::Slopes(Slopes { step, slopes }));
+                write(measured(&ACTIVATION_SLOPES, Measured::from([(&SLOPES, Values::Layers(slopes))])));
             }
             // As if it were guided, with scaled feed-forward networks; some thresholds below zero.
             if key == "sm_r" {
                 let of = |layer: usize, head: usize| 0.5 - t * (0.1 * layer as f64 + 0.05 * head as f64);
                 let row = |layer| (0..heads).map(|head| of(layer, head) as f32).collect();
                 let thresholds = (0..layers).map(row).collect();
-                write(Record::EntropyThresholds(EntropyThresholds { step, thresholds }));
+                let values = Measured::from([(&THRESHOLDS, Values::Heads(thresholds))]);
+                write(measured(&ENTROPY_THRESHOLDS, values));
                 let [alpha, beta] =
                     [0.3, -0.4].map(|slope| of_layers(lost, &|layer| 1.0 + slope * t * layer as f64));
-                write(Record::FfnScales(FfnScales { step, alpha, beta }));
+                let values =
+                    Measured::from([(&FFN_ALPHA, Values::Layers(alpha)), (&FFN_BETA, Values::Layers(beta))]);
+                write(measured(&FFN_SCALES, values));
             }
         }
         if (step + 1) % (steps / 6).max(1) == 0 {
             let loss = number(loss + 0.05);
-            write(Record::Eval(Eval { step: step + 1, loss, ppl: loss.exp() }));
+            write(Eval::new(step + 1, loss).record());
         }
     }
     fs::write(folder.join("metrics.jsonl"), log).unwrap();

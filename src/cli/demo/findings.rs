@@ -1,6 +1,7 @@
 //! What four runs show, in words made from their numbers, beside what arXiv 2410.09637 reports at full size.
 
 use crate::fault::Result;
+use crate::observe::quantities::EVAL_PPL;
 use crate::report::diverged::Divergence;
 use crate::report::run::RunData;
 use crate::report::spread::spreads;
@@ -37,8 +38,8 @@ pub(super) fn findings(runs: &[RunData], reference: Reference) -> Result<Vec<Str
         if let Some((lost, divergence)) = [pair.0, pair.1].iter().find_map(|run| Some((run, diverged(run)?)))
         {
             lines.push(format!("- {question}: no comparison, for {} {divergence}.", lost.name));
-        } else if let (Some(a), Some(b)) = (pair.0.evals.last(), pair.1.evals.last()) {
-            lines.push(compare(question, (one, a.ppl), (other, b.ppl)));
+        } else if let (Some(a), Some(b)) = (perplexity(pair.0), perplexity(pair.1)) {
+            lines.push(compare(question, (one, a), (other, b)));
         }
     }
     for (run, spread) in runs.iter().zip(spreads(runs, reference)?) {
@@ -60,6 +61,11 @@ pub(super) fn findings(runs: &[RunData], reference: Reference) -> Result<Vec<Str
         }
     }
     Ok(lines)
+}
+
+/// The newest held-out perplexity.
+fn perplexity(run: &RunData) -> Option<f64> {
+    run.log.numbers(&EVAL_PPL).last().map(|eval| eval.1)
 }
 
 fn published(table: &[(&str, f64)], name: &str) -> Option<f64> {
@@ -100,14 +106,13 @@ fn in_words(change: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::quantities::EVAL;
     use crate::observe::record::Eval;
 
     fn run(name: &str, ppl: f64) -> RunData {
-        RunData {
-            name: name.to_owned(),
-            evals: vec![Eval { step: 1, loss: ppl.ln(), ppl }],
-            ..RunData::default()
-        }
+        let mut run = RunData { name: name.to_owned(), ..RunData::default() };
+        run.log.push(&EVAL, 1, &Eval { step: 1, loss: ppl.ln(), ppl }.values());
+        run
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::observe::record::Measured;
+
 /// How many notes are kept for the view.
 const NOTES: usize = 64;
 
@@ -22,19 +24,15 @@ pub(super) struct Board {
     /// Of all runs, in seconds.
     pub left: Option<f64>,
     pub tokens_per_s: Option<f64>,
-    pub learning_rate: Option<f64>,
-    pub grad_norm: Option<f64>,
     /// Smoothed; in nats per token.
     pub loss: Option<f64>,
-    pub loss_scale: Option<f32>,
     pub curve: Curve,
     /// Step, loss and perplexity on held-out text.
     pub held_out: Vec<(u64, f64, f64)>,
-    /// Nats, `[layer][head]`; empty where nobody measures it.
-    pub entropy: Vec<Vec<f32>>,
+    /// What the newest step measured.
+    pub measured: Measured,
     /// Nats of the upper end of the colours.
     pub top: f64,
-    pub slopes: Vec<f32>,
     /// The last ones, newest last.
     pub notes: VecDeque<String>,
     /// Those that stand in no scrollback yet.

@@ -11,6 +11,7 @@ use super::terminal::{self, is_up};
 use crate::config::Config;
 use crate::numbers::{duration, thousands};
 use crate::observe::entropy::causal_ceiling;
+use crate::observe::quantities::{LOSS, LOSS_SCALE, OVERFLOW};
 use crate::observe::record::nth;
 use crate::train::trainer::Event;
 use board::Board;
@@ -144,24 +145,14 @@ impl TrainProgress {
     /// What a trainer tells.
     pub fn watch(&mut self, event: &Event) {
         match event {
-            Event::Step(step) => {
-                if step.overflow {
-                    let scale = step.loss_scale.unwrap_or_default();
-                    let nth = nth(step.step);
-                    self.line(format!("step {nth}: the gradient overflowed at loss scale {scale}"));
+            Event::Step { step, values } => {
+                if values.number(&OVERFLOW).is_some_and(|overflow| overflow != 0.0) {
+                    let scale = values.number(&LOSS_SCALE).unwrap_or_default();
+                    self.line(format!("step {}: the gradient overflowed at loss scale {scale}", nth(*step)));
                 }
-                self.show(|board| {
-                    board.learning_rate = Some(step.lr);
-                    board.grad_norm = Some(step.grad_norm);
-                    board.loss_scale = step.loss_scale;
-                });
-                self.step(step.loss);
+                self.show(|board| board.measured.update(values));
+                self.step(values.number(&LOSS));
             }
-            Event::HeadEntropy(entropy) => self.show(|board| {
-                board.entropy.resize(entropy.len(), Vec::new());
-                board.entropy.iter_mut().zip(*entropy).for_each(|(row, new)| row.clone_from(new));
-            }),
-            Event::Slopes(slopes) => self.show(|board| (*slopes).clone_into(&mut board.slopes)),
             Event::Eval(eval) => {
                 self.show(|board| board.held_out.push((eval.step, eval.loss, eval.ppl)));
                 self.line(format!(

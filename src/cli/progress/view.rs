@@ -5,6 +5,7 @@ use super::colours::{Depth, digit};
 use crate::draw::axes::tick_text;
 use crate::draw::colormap::{OKABE_ITO, Rgb};
 use crate::numbers::{duration, thousands};
+use crate::observe::quantities::{ALL, HEAD_ENTROPY, Live};
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
 use ratatui::style::{Modifier, Style};
@@ -34,18 +35,19 @@ pub(super) fn draw(frame: &mut Frame, board: &Board, depth: Depth, stopping: boo
         frame.render_widget(Paragraph::new(head), area);
         return;
     }
-    let slopes = wrapped(&slopes(board), width);
+    let of_layers = wrapped(&of_layers(board), width);
     let (notes_least, notes_most) = NOTES;
     let notes = (area.height / 5).clamp(notes_least, notes_most);
     let [above, middle, between, below] = Layout::vertical([
         Constraint::Length(head.len() as u16),
         Constraint::Min(5),
-        Constraint::Length((slopes.len() as u16).min(4)),
+        Constraint::Length((of_layers.len() as u16).min(4)),
         Constraint::Length(notes),
     ])
     .areas(area);
     frame.render_widget(Paragraph::new(head), above);
-    let (heads, layers) = (board.entropy.iter().map(Vec::len).max().unwrap_or(0), board.entropy.len());
+    let entropy = board.measured.heads(&HEAD_ENTROPY);
+    let (heads, layers) = (entropy.iter().map(Vec::len).max().unwrap_or(0), entropy.len());
     if heads == 0 || layers == 0 {
         curves(frame, middle, board, depth);
     } else {
@@ -56,7 +58,7 @@ pub(super) fn draw(frame: &mut Frame, board: &Board, depth: Depth, stopping: boo
         curves(frame, left, board, depth);
         heatmap(frame, right, board, depth);
     }
-    frame.render_widget(Paragraph::new(slopes), between);
+    frame.render_widget(Paragraph::new(of_layers), between);
     let last = board.notes.len().saturating_sub(below.height as usize);
     let lines: Vec<Line> =
         board.notes.iter().skip(last).map(|note| Line::from(format!(" {note}")).style(quiet())).collect();
@@ -113,28 +115,31 @@ fn numbers(board: &Board) -> Vec<(&'static str, String)> {
     put("loss", board.loss.map(|loss| format!("{loss:.4}")));
     let held_out = board.held_out.last();
     put("held out", held_out.map(|(_, loss, ppl)| format!("{loss:.4} (perplexity {ppl:.2})")));
-    put("learning rate", board.learning_rate.map(|rate| format!("{rate:.3e}")));
-    put("gradient", board.grad_norm.map(|norm| format!("{norm:.3}")));
-    put("loss scale", board.loss_scale.map(|scale| scale.to_string()));
+    for row in ALL {
+        if let Some(Live::Number(name, written)) = &row.live {
+            put(*name, board.measured.number(row).map(written));
+        }
+    }
     put("tokens/s", board.tokens_per_s.map(|speed| thousands(speed as u64)));
     found
 }
 
-/// The slopes, layer by layer; a shared one once.
-fn slopes(board: &Board) -> Vec<(&'static str, String)> {
-    let Some(first) = board.slopes.first() else { return Vec::new() };
-    let shared =
-        board.slopes.len() > 1 && board.slopes.iter().all(|slope| slope.to_bits() == first.to_bits());
-    let each = if shared { &board.slopes[..1] } else { &board.slopes };
-    let named = |(layer, slope): (usize, &f32)| {
-        let name = match (layer, shared) {
-            (0, true) => "slope of every layer",
-            (0, false) => "slopes, layer by layer",
+/// Quantities of layers, layer by layer; one that all share once.
+fn of_layers(board: &Board) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    for row in ALL {
+        let Some(Live::Layers(of_all, of_each)) = &row.live else { continue };
+        let layers = board.measured.layers(row);
+        let shared = layers.len() > 1 && layers.iter().all(|value| value.to_bits() == layers[0].to_bits());
+        let shown = if shared { &layers[..1] } else { layers };
+        let name = |layer| match (layer, shared) {
+            (0, true) => *of_all,
+            (0, false) => *of_each,
             _ => "",
         };
-        (name, format!("{slope:.4}"))
-    };
-    each.iter().enumerate().map(named).collect()
+        found.extend(shown.iter().enumerate().map(|(layer, value)| (name(layer), format!("{value:.4}"))));
+    }
+    found
 }
 
 /// Names and values in lines that are not wider than `width`; no pair is torn apart.
@@ -221,7 +226,8 @@ fn heatmap(frame: &mut Frame, area: Rect, board: &Board, depth: Depth) {
     let block = Block::bordered().border_style(quiet()).title(" entropy of heads ");
     let inner = block.inner(area);
     frame.render_widget(block, area);
-    let (layers, heads) = (board.entropy.len(), board.entropy.iter().map(Vec::len).max().unwrap_or(0));
+    let entropy = board.measured.heads(&HEAD_ENTROPY);
+    let (layers, heads) = (entropy.len(), entropy.iter().map(Vec::len).max().unwrap_or(0));
     // A line for the heads' numbers and one for the scale.
     let rows = inner.height.saturating_sub(2) as usize;
     let columns = inner.width.saturating_sub(4) as usize;
@@ -234,7 +240,7 @@ fn heatmap(frame: &mut Frame, area: Rect, board: &Board, depth: Depth) {
     let in_line = if two { 2 } else { 1 };
     let high = (rows / layers.div_ceil(in_line)).clamp(1, (cell / 2).max(1));
     let mut lines = Vec::new();
-    for (index, pair) in board.entropy.chunks(in_line).enumerate() {
+    for (index, pair) in entropy.chunks(in_line).enumerate() {
         for part in 0..high {
             let name =
                 if part == (high - 1) / 2 { format!("{:>3} ", index * in_line) } else { " ".repeat(4) };
@@ -310,6 +316,8 @@ fn scale(top: f64, depth: Depth, columns: usize) -> Line<'static> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::quantities::{GRAD_NORM, LEARNING_RATE, LOSS_SCALE, SLOPES};
+    use crate::observe::record::Values;
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
     use ratatui::buffer::Buffer;
@@ -320,13 +328,17 @@ mod tests {
         let mut board = Board { title: "runs/study".to_owned(), ..Board::default() };
         board.begin("2/3 sm_g-seed2", (0, 2600), 2.0);
         (board.part, board.step, board.left) = (0.5, 1234, Some(3723.0));
-        (board.loss, board.learning_rate, board.grad_norm) = (Some(4.1234), Some(9.2e-4), Some(0.831));
-        (board.tokens_per_s, board.loss_scale) = (Some(3049.0), Some(65536.0));
-        board.slopes = (0..layers).map(|layer| 0.01 * layer as f32).collect();
+        (board.loss, board.tokens_per_s) = (Some(4.1234), Some(3049.0));
+        for (row, number) in [(&LEARNING_RATE, 9.2e-4), (&GRAD_NORM, 0.831), (&LOSS_SCALE, 65536.0)] {
+            board.measured.set(row, Values::Step(number));
+        }
+        let slopes = (0..layers).map(|layer| 0.01 * layer as f32).collect();
+        board.measured.set(&SLOPES, Values::Layers(slopes));
         (0..1234).for_each(|step| board.curve.push(f64::from(step), 8.0 / f64::from(step + 1) + 4.0));
         board.held_out = vec![(100, f64::NAN, f64::NAN), (500, 5.0, 5f64.exp()), (1000, 4.2, 4.2f64.exp())];
         let of = |layer, head| 2.0 * (layer * heads + head) as f32 / (layers * heads) as f32;
-        board.entropy = (0..layers).map(|layer| (0..heads).map(|head| of(layer, head)).collect()).collect();
+        let entropy = (0..layers).map(|layer| (0..heads).map(|head| of(layer, head)).collect()).collect();
+        board.measured.set(&HEAD_ENTROPY, Values::Heads(entropy));
         (0..30).for_each(|note| board.note(format!("note {note}")));
         board
     }
@@ -374,7 +386,7 @@ mod tests {
     #[test]
     fn a_head_has_the_report_s_colour() {
         let mut board = board(2, 2);
-        board.entropy = vec![vec![0.0, 2.0], vec![1.0, f32::NAN]];
+        board.measured.set(&HEAD_ENTROPY, Values::Heads(vec![vec![0.0, 2.0], vec![1.0, f32::NAN]]));
         let (buffer, text) = drawn(&board, (80, 24), Depth::True, false);
         let found = |rgb: Rgb| buffer.content().iter().any(|cell| cell.bg == Color::Rgb(rgb.0, rgb.1, rgb.2));
         for rgb in [Rgb::hex(0x440154), Rgb::hex(0xfde725), Rgb::hex(0xd4d4d4)] {
@@ -401,7 +413,7 @@ mod tests {
     fn one_run_has_one_bar_and_shared_slopes_are_one() {
         let mut board = board(3, 2);
         board.label.clear();
-        board.slopes = vec![0.25; 3];
+        board.measured.set(&SLOPES, Values::Layers(vec![0.25; 3]));
         let (_, text) = drawn(&board, (100, 30), Depth::Indexed, false);
         assert!(!text.contains("all runs") && text.contains("1 h 02 min left"), "{text}");
         assert!(text.contains("slope of every layer 0.2500 "), "{text}");

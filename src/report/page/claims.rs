@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::observe::entropy::bins;
+use crate::observe::quantities::SLOPES;
 use crate::report::comparison::{Comparison, Group, remove_free};
 use crate::report::outcome::{Outcome, Outcomes, compared, in_text, in_words};
 use crate::report::run::RunData;
@@ -139,7 +140,8 @@ fn early_layers(comparison: &Comparison, one: &Own<'_>) -> Option<String> {
 /// Claim: learned slopes fall to zero; with weight decay, or without as well.
 fn learned_slopes(comparison: &Comparison, one: &Own<'_>) -> Option<String> {
     let learning = comparison.of(one.group).filter(|run| run.diverged_at().is_none());
-    let of_runs: Vec<&Vec<f32>> = learning.filter_map(|run| Some(&run.slopes.last()?.slopes)).collect();
+    let of_runs: Vec<&Vec<f32>> =
+        learning.filter_map(|run| Some(&run.log.layers(&SLOPES).last()?.1)).collect();
     let shared = one.word("model", "slope_scope") == "shared";
     let layers = if shared { 1 } else { of_runs.first()?.len() };
     let mean = |layer: usize| {

@@ -1,10 +1,6 @@
 // Curves over training: of whole runs in one chart, of every layer in a chart for each run. All share one zoom.
 const showCurves = (() => {
-  const names = {
-    loss: "Training loss (nats per token)", held_out: "Held-out loss (nats per token)", perplexity: "Held-out perplexity",
-    grad_norm: "Gradient norm before clipping", lr: "Learning rate", tokens_per_s: "Tokens per second",
-    loss_scale: "Loss scale",
-  };
+  const curveOf = (key) => data.curves.find((of) => of.key === key);
   const chart = makeChart(byId("curve-chart"));
   const drawLayers = panels(byId("layer-grid"));
   let zoom = { start: 0, end: 100 }, layerPanels = new Map();
@@ -69,7 +65,7 @@ const showCurves = (() => {
     const series = runs.map((run) => {
       const line = {
         type: "line", name: run.name, data: points(run.curves[key], log), symbol: "circle", connectNulls: false,
-        showSymbol: key === "held_out" || key === "perplexity" || run.curves[key][0].length === 1,
+        showSymbol: curveOf(key).points || run.curves[key][0].length === 1,
         lineStyle: { color: colorOf(run), width: 1.5, type: run.dash ? "dashed" : "solid" }, itemStyle: { color: colorOf(run) },
         emphasis: { disabled: true },
       };
@@ -88,7 +84,7 @@ const showCurves = (() => {
     });
     byId("curve-note").textContent = outside.length === 0 ? "" :
       `Beyond the frame: ${outside.map(([name, value, step]) => `${name} with ${shown(value)} at step ${thousands(step)}`).join("; ")}.`;
-    const whole = base(names[key], log, false);
+    const whole = base(curveOf(key)?.title ?? "", log, false);
     Object.assign(whole.yAxis, range);
     chart.setOption(Object.assign(whole, {
       legend: { type: "scroll", top: 8, textStyle: { color: shade("--ink") }, pageTextStyle: { color: shade("--ink") }, data: runs.map((run) => run.name) },
@@ -179,15 +175,15 @@ const showCurves = (() => {
     if (kind === "all") zoomTo(0, 100);
   }
 
-  for (const key of Object.keys(names)) {
-    if (data.runs.some((run) => run.curves[key])) byId("curve").append(element("option", names[key], { value: key }));
+  for (const { key, title } of data.curves) {
+    if (data.runs.some((run) => run.curves[key])) byId("curve").append(element("option", title, { value: key }));
   }
   for (const quantity of data.quantities) {
     if (data.runs.some((run) => run.layers[quantity.key])) byId("quantity").append(element("option", quantity.title, { value: quantity.key }));
   }
   follow(chart);
   for (const button of document.querySelectorAll("[data-zoom]")) button.addEventListener("click", () => zoomBy(button.dataset.zoom));
-  byId("curve").addEventListener("change", () => { byId("curve-log").checked = byId("curve").value === "grad_norm"; drawWhole(); });
+  byId("curve").addEventListener("change", () => { byId("curve-log").checked = curveOf(byId("curve").value).log; drawWhole(); });
   byId("curve-log").addEventListener("change", drawWhole);
   byId("quantity").addEventListener("change", drawEveryLayer);
   return () => { drawWhole(); drawEveryLayer(); };

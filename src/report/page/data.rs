@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 use crate::draw::colormap::{OKABE_ITO, Rgb, diverging};
 use crate::fault::Result;
 use crate::observe::entropy::{bins, causal_ceiling, observed_max};
+use crate::observe::quantities::{self, Axis, Cadence, Drawn, EVAL_LOSS, HEAD_ENTROPY, Quantity};
 use crate::report::comparison::Comparison;
 use crate::report::curves::style;
 use crate::report::figures::Options;
 use crate::report::heatmap::rounded;
-use crate::report::layers::Quantity;
+use crate::report::layers::series;
 use crate::report::reach::{Reach, Track, of_losses, of_values};
 use crate::report::run::{RunData, widen};
 use crate::report::spread::references;
@@ -20,8 +21,6 @@ use crate::report::table::percent;
 const HEAD_NUMBERS: usize = 400_000;
 /// So many frames of one run at most, and at least.
 const FRAMES: (usize, usize) = (12, 80);
-/// Points of a curve of one run at most: two in each of so many stretches are more than a screen has columns.
-const POINTS: usize = 1200;
 /// About so many points of curves of layers may be in a page, and of one curve at most and at least.
 const LAYER_POINTS: usize = 250_000;
 const OF_LAYER: (usize, usize) = (60, 600);
@@ -32,16 +31,17 @@ const OF_LAYER: (usize, usize) = (60, 600);
 /// Those of [`Reference::nats`](crate::report::stats::Reference::nats).
 pub fn data(comparison: &Comparison, options: &Options) -> Result<Value> {
     let references = references(&comparison.runs, options.reference)?;
-    let cells =
-        |run: &RunData| run.attention.last().map_or(0, |record| record.head_entropy.iter().flatten().count());
+    let cells = |run: &RunData| {
+        run.log.heads(&HEAD_ENTROPY).last().map_or(0, |(_, grid)| grid.iter().flatten().count())
+    };
     let all_cells: usize = comparison.runs.iter().map(cells).sum();
     let frames = (HEAD_NUMBERS / all_cells.max(1)).clamp(FRAMES.0, FRAMES.1);
     let lines: usize = comparison
         .runs
         .iter()
         .map(|run| {
-            let depth = |quantity: &Quantity| quantity.series(run).first().map_or(0, |record| record.1.len());
-            Quantity::ALL.iter().map(depth).sum::<usize>()
+            let depth = |(quantity, _)| series(run, quantity).first().map_or(0, |record| record.1.len());
+            quantities::of_layers().into_iter().map(depth).sum::<usize>()
         })
         .sum();
     let of_layer = (LAYER_POINTS / lines.max(1)).clamp(OF_LAYER.0, OF_LAYER.1);
@@ -72,17 +72,25 @@ pub fn data(comparison: &Comparison, options: &Options) -> Result<Value> {
     let every: Vec<Vec<Vec<f64>>> = comparison
         .runs
         .iter()
-        .flat_map(|run| &run.attention)
-        .map(|record| widen(&record.head_entropy))
+        .flat_map(|run| run.log.heads(&HEAD_ENTROPY))
+        .map(|(_, grid)| widen(grid))
         .collect();
-    let quantity = |quantity: Quantity| {
+    let quantity = |(_, drawn): (_, &'static Drawn)| {
         json!({
-            "key": quantity.stem(),
-            "title": quantity.title(),
-            "label": quantity.label(),
-            "log": quantity.logarithmic(),
-            "zero": quantity == Quantity::Slopes,
-            "ceiling": quantity == Quantity::Entropy,
+            "key": drawn.stem,
+            "title": drawn.title,
+            "label": drawn.label,
+            "log": drawn.axis == Axis::Logarithmic,
+            "zero": drawn.axis == Axis::Signed,
+            "ceiling": drawn.axis == Axis::Entropy,
+        })
+    };
+    let curve = |(quantity, drawn): (&'static Quantity, &'static Drawn)| {
+        json!({
+            "key": drawn.stem,
+            "title": drawn.title,
+            "log": drawn.axis == Axis::Logarithmic,
+            "points": quantity.kind.cadence == Cadence::Evaluation,
         })
     };
     let sampled =
@@ -95,7 +103,8 @@ pub fn data(comparison: &Comparison, options: &Options) -> Result<Value> {
         "colors": sampled(&|t| options.colormap.at(t)),
         "diverging": sampled(&|t| diverging(2.0 * t - 1.0)),
         "layerColors": OKABE_ITO.map(hex),
-        "quantities": Quantity::ALL.map(quantity),
+        "quantities": quantities::of_layers().into_iter().map(quantity).collect::<Vec<_>>(),
+        "curves": quantities::of_steps().into_iter().map(curve).collect::<Vec<_>>(),
     }))
 }
 
@@ -112,8 +121,8 @@ fn hundredths(entropy: f64) -> i64 {
 /// of a nat, null where there is no finite one; and the shares of overloaded and of collapsed heads, as the table has
 /// them.
 fn heads(run: &RunData, m: f64, frames: usize) -> Value {
-    let records = &run.attention;
-    let Some(grid) = records.last().map(|record| &record.head_entropy) else { return Value::Null };
+    let records = run.log.heads(&HEAD_ENTROPY);
+    let Some((_, grid)) = records.last() else { return Value::Null };
     let (layers, heads) = (grid.len(), grid.first().map_or(0, Vec::len));
     let count = records.len().min(frames);
     let chosen = (0..count).map(|k| &records[k * (records.len() - 1) / (count - 1).max(1)]);
@@ -124,62 +133,56 @@ fn heads(run: &RunData, m: f64, frames: usize) -> Value {
     };
     let frame = |grid: &Vec<Vec<f32>>| grid.iter().flatten().map(number).collect::<Vec<Option<i64>>>();
     let (mut steps, mut values, mut told) = (Vec::new(), Vec::new(), Vec::new());
-    for record in chosen {
-        steps.push(record.step);
-        values.push(frame(&record.head_entropy));
-        told.push(shares(&record.head_entropy));
+    for (step, grid) in chosen {
+        steps.push(*step);
+        values.push(frame(grid));
+        told.push(shares(grid));
     }
     json!({ "layers": layers, "heads": heads, "steps": steps, "frames": values, "shares": told })
 }
 
-/// What the axis of a curve of whole runs has to show, so that a spike or a run that diverged hides no other run.
+/// What the axis of a curve of whole runs has to show, so that a spike or a run that diverged hides no other run; no key
+/// where it shows everything.
 fn reach(comparison: &Comparison) -> Value {
-    let here = || comparison.runs.iter().filter(|run| run.published.is_none());
-    let tracks = |part: &dyn Fn(&RunData) -> Vec<(f64, f64)>| -> Vec<Track> {
-        here().map(|run| Track { points: part(run), diverged: run.diverged_at() }).collect()
+    let tracks = |quantity: &'static Quantity| -> Vec<Track> {
+        let here = comparison.runs.iter().filter(|run| run.published.is_none());
+        let points = |run: &RunData| {
+            run.log.numbers(quantity).iter().map(|&(step, number)| (step as f64, number)).collect()
+        };
+        here.map(|run| Track { points: points(run), diverged: run.diverged_at() }).collect()
     };
-    let trained = tracks(&|run| run.losses().map(|(step, loss)| (step as f64, loss)).collect());
-    let norms = tracks(&|run| run.steps.iter().map(|step| (step.step as f64, step.grad_norm)).collect());
-    let held_out = tracks(&|run| run.evals.iter().map(|eval| (eval.step as f64, eval.loss)).collect());
-    let held_out = of_losses(&held_out, false);
-    let told = |reach: Option<Reach>| reach.map(|(low, high)| [short(low), short(high)]);
-    json!({
-        "loss": told(of_losses(&trained, false)),
-        "held_out": told(held_out),
-        "perplexity": told(held_out.map(|(low, high)| (low.exp(), high.exp()))),
-        "grad_norm": told(of_values(&norms)),
-    })
+    let mut reaches = serde_json::Map::new();
+    for (quantity, drawn) in quantities::of_steps() {
+        let reach: Option<Reach> = match drawn.axis {
+            Axis::Loss => of_losses(&tracks(quantity), false),
+            Axis::Perplexity => {
+                of_losses(&tracks(&EVAL_LOSS), false).map(|(low, high)| (low.exp(), high.exp()))
+            }
+            Axis::Logarithmic => of_values(&tracks(quantity)),
+            _ => continue,
+        };
+        reaches.insert(drawn.stem.to_owned(), json!(reach.map(|(low, high)| [short(low), short(high)])));
+    }
+    reaches.into()
 }
 
-/// The curves of a whole run; a key without records is left out. Held-out losses are all there.
+/// The curves of a whole run; a key without records is left out.
 fn curves(run: &RunData) -> Value {
-    let steps = |part: fn(&crate::observe::record::Step) -> f64| -> Vec<(u64, f64)> {
-        run.steps.iter().map(|step| (step.step, part(step))).collect()
-    };
-    let evals = |part: fn(&crate::observe::record::Eval) -> f64| -> Vec<(u64, f64)> {
-        let own = run.evals.iter().filter(|_| run.published.is_none());
-        own.map(|eval| (eval.step, part(eval))).collect()
-    };
-    let losses: Vec<_> = run.losses().collect();
-    let scale = run.steps.iter().filter_map(|step| Some((step.step, f64::from(step.loss_scale?))));
-    let all = [
-        ("loss", thin(&losses, POINTS)),
-        ("held_out", evals(|eval| eval.loss)),
-        ("perplexity", evals(|eval| eval.ppl)),
-        ("grad_norm", thin(&steps(|step| step.grad_norm), POINTS)),
-        ("lr", thin(&steps(|step| step.lr), POINTS / 4)),
-        ("tokens_per_s", thin(&steps(|step| step.tokens_per_s), POINTS / 2)),
-        ("loss_scale", thin(&scale.collect::<Vec<_>>(), POINTS / 4)),
-    ];
-    let some = all.into_iter().filter(|(_, points)| !points.is_empty());
-    some.map(|(key, points)| (key.to_owned(), line(&points))).collect::<serde_json::Map<_, _>>().into()
+    let mut curves = serde_json::Map::new();
+    for (quantity, drawn) in quantities::of_steps().into_iter().filter(|_| run.published.is_none()) {
+        let points = thin(run.log.numbers(quantity), drawn.points);
+        if !points.is_empty() {
+            curves.insert(drawn.stem.to_owned(), line(&points));
+        }
+    }
+    curves.into()
 }
 
 /// The curves of every layer, by quantity.
 fn layers(run: &RunData, most: usize) -> Value {
     let mut out = serde_json::Map::new();
-    for quantity in Quantity::ALL.into_iter().filter(|_| run.published.is_none()) {
-        let series = quantity.series(run);
+    for (quantity, drawn) in quantities::of_layers().into_iter().filter(|_| run.published.is_none()) {
+        let series = series(run, quantity);
         let depth = series.iter().map(|(_, layers)| layers.len()).max().unwrap_or(0);
         let of = |layer: usize| -> Vec<(u64, f64)> {
             let value = |layers: &Vec<f32>| layers.get(layer).map_or(f64::NAN, |&value| f64::from(value));
@@ -187,7 +190,7 @@ fn layers(run: &RunData, most: usize) -> Value {
         };
         if depth > 0 {
             let lines: Vec<Value> = (0..depth).map(|layer| line(&thin(&of(layer), most))).collect();
-            out.insert(quantity.stem().to_owned(), lines.into());
+            out.insert(drawn.stem.to_owned(), lines.into());
         }
     }
     out.into()

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::html::{escape, table};
 use crate::draw::axes::tick_text;
+use crate::observe::quantities::TOKENS;
 use crate::report::comparison::{Comparison, Group};
 use crate::report::run::RunData;
 use crate::report::table::Table;
@@ -73,7 +74,7 @@ pub fn environment(comparison: &Comparison) -> String {
         vec![
             name.clone(),
             tick_text(run.steps_done() as f64, 1.0),
-            run.steps.last().map_or_else(|| "–".to_owned(), |step| tick_text(step.tokens as f64, 1.0)),
+            run.log.numbers(&TOKENS).last().map_or_else(|| "–".to_owned(), |step| tick_text(step.1, 1.0)),
             text(&["version"]),
             text(&["system"]),
             text(&["adapter", "name"]),

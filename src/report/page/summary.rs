@@ -3,6 +3,7 @@
 use super::claims::claims;
 use super::html::escape;
 use crate::draw::axes::tick_text;
+use crate::observe::quantities::TOKENS;
 use crate::report::comparison::Comparison;
 use crate::report::diverged::Divergence;
 use crate::report::outcome::{Outcome, Outcomes, in_text, in_words};
@@ -180,7 +181,7 @@ fn broken(comparison: &Comparison) -> Vec<String> {
             group.name
         ));
     }
-    let trained = comparison.runs.iter().any(|run| !run.steps.is_empty());
+    let trained = comparison.runs.iter().any(|run| !run.log.numbers(&TOKENS).is_empty());
     if lines.is_empty() && trained {
         lines.push("Every number that was recorded is finite.".to_owned());
     }

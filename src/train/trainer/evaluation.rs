@@ -3,7 +3,7 @@
 use super::{Event, Trainer};
 use crate::config::OnNonfinite;
 use crate::fault::{Fault, Kind, Result};
-use crate::observe::record::{Eval, Record};
+use crate::observe::record::Eval;
 use crate::train::evaluate::{NO_TARGETS, mean_loss};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,10 +21,10 @@ impl Trainer {
                 self.step
             ))),
             Some(Some(loss)) => {
-                let eval = Eval { step: self.step, loss, ppl: loss.exp() };
-                watch(Event::Eval(&eval));
-                self.broken_evaluation = (!eval.ppl.is_finite()).then(|| eval.clone());
-                self.journal.append(&Record::Eval(eval))?;
+                let eval = Eval::new(self.step, loss);
+                watch(Event::Eval(eval));
+                self.broken_evaluation = (!eval.ppl.is_finite()).then_some(eval);
+                self.journal.append(&eval.record())?;
             }
         }
         Ok(())

@@ -35,7 +35,7 @@ impl Journal {
     pub fn begin(log: MetricsLog, run: &RunFolder, config: &Config, step: u64) -> Self {
         let again = || {
             let record: Record = serde_json::from_slice(&log.last_line().ok()??).ok()?;
-            matches!(&record, Record::Eval(eval) if eval.step == step).then_some(record)
+            (record.is_eval() && record.step() == step).then_some(record)
         };
         let events = config.observe.tensorboard.then(|| Events {
             folder: run.path().to_owned(),
@@ -115,7 +115,7 @@ mod tests {
         let file = Some(EventFile::over("/dev/full".into(), full, 0).unwrap());
         let events = Events { folder: folder.path().to_owned(), step: 0, file, again: None, top: 1.0 };
         let mut journal = Journal { log, events: Some(events), trouble: None };
-        let record = |step| Record::Eval(Eval { step, loss: 1.0, ppl: 1.0_f64.exp() });
+        let record = |step| Eval::new(step, 1.0).record();
         journal.append(&record(1)).unwrap();
         journal.sync().unwrap();
         let trouble = journal.take_trouble().unwrap();

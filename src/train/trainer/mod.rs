@@ -19,7 +19,7 @@ use crate::data::{Batch, Batches, DataSeal};
 use crate::fault::{Fault, Kind, Result};
 use crate::gpu::Gpu;
 use crate::observe::log::FoundLog;
-use crate::observe::record::{Eval, Nonfinite, Step};
+use crate::observe::record::{Eval, Measured, Nonfinite};
 use crate::observe::units::ActiveUnits;
 use crate::shell;
 use journal::Journal;
@@ -32,12 +32,13 @@ use std::time::Instant;
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
     /// A step's results arrived.
-    Step(&'a Step),
-    /// Mean entropy of each head in nats, `[layer][head]`, of every step in which it is measured.
-    HeadEntropy(&'a [Vec<f32>]),
-    /// The learnable slopes, one a layer, of every step that has any.
-    Slopes(&'a [f32]),
-    Eval(&'a Eval),
+    Step {
+        /// Counted from 0.
+        step: u64,
+        /// Everything that was measured, whether the log has it or not.
+        values: &'a Measured,
+    },
+    Eval(Eval),
     Checkpoint(&'a Path),
     /// A non-finite number arose, and training goes on.
     Nonfinite(&'a Nonfinite),

@@ -2,7 +2,8 @@
 
 use super::{Event, Trainer};
 use crate::fault::Result;
-use crate::observe::record::{Attention, EntropyThresholds, FfnScales, Layers, Record, Slopes, Step, nth};
+use crate::observe::quantities::*;
+use crate::observe::record::{Measured, Record, Values, nth};
 use crate::train::engine::{LayerReading, StepReading};
 use std::time::Instant;
 
@@ -24,51 +25,36 @@ impl Trainer {
         self.tell_trouble(watch);
         let train = &self.config.train;
         let each = train.tokens_per_step();
-        let record = Step {
-            step,
-            loss: (reading.targets > 0).then_some(f64::from(reading.loss)),
-            entropy_penalty: reading.entropy_penalty,
-            lr: train.learning_rate_at(step),
-            grad_norm: f64::from(reading.grad_norm),
-            tokens: (step + 1) * each,
-            tokens_per_s: each as f64 / seconds.max(1e-9),
-            loss_scale: reading.scaling.map(|(scale, _)| scale),
-            overflow: reading.scaling.is_some_and(|(_, overflow)| overflow),
-        };
-        if !reading.head_entropy.is_empty() {
-            watch(Event::HeadEntropy(&reading.head_entropy));
-        }
-        if !reading.slopes.is_empty() {
-            watch(Event::Slopes(&reading.slopes));
-        }
-        watch(Event::Step(&record));
-        self.journal.append(&Record::Step(record))?;
+        let mut values = measured(&reading, train.sequence_length);
+        values.set(&LEARNING_RATE, Values::Step(train.learning_rate_at(step)));
+        values.set(&TOKENS, Values::Step(((step + 1) * each) as f64));
+        values.set(&TOKENS_PER_S, Values::Step(each as f64 / seconds.max(1e-9)));
         let due = |every: u64| step.is_multiple_of(every) || step + 1 == train.steps;
-        if !reading.head_entropy.is_empty() && due(self.config.observe.entropy_every) {
-            self.journal.append(&Record::Attention(attention_record(&reading, train.sequence_length)))?;
-        }
-        if !reading.slopes.is_empty() && due(self.config.observe.slopes_every) {
-            self.journal.append(&Record::Slopes(Slopes { step, slopes: reading.slopes }))?;
-        }
-        if !reading.thresholds.is_empty() && due(self.config.observe.slopes_every) {
-            let thresholds = reading.thresholds;
-            self.journal.append(&Record::EntropyThresholds(EntropyThresholds { step, thresholds }))?;
-        }
-        if !reading.ffn_scales.is_empty() && due(self.config.observe.slopes_every) {
-            let (alpha, beta) = reading.ffn_scales.into_iter().unzip();
-            self.journal.append(&Record::FfnScales(FfnScales { step, alpha, beta }))?;
-        }
-        if let Some(layers) = reading.layers {
+        let observe = &self.config.observe;
+        let looked = reading.layers.is_some() && due(observe.layers_every);
+        if let Some(layers) = &reading.layers {
             self.active_units.note(&layers.active);
-            if due(self.config.observe.layers_every) {
-                let dead = self.active_units.take_dead();
-                let tokens = train.batch_size * train.sequence_length;
-                self.journal.append(&Record::Layers(layers_record(step, &layers, dead, tokens)))?;
-                // The first step compiles, and says nothing of the others.
-                if step > 0 {
-                    self.tell_cost(seconds, watch)?;
-                }
+            if looked {
+                values.set(&DEAD, Values::Layers(self.active_units.take_dead()));
             }
+            set_layers(&mut values, layers, train.batch_size * train.sequence_length);
+        }
+        watch(Event::Step { step, values: &values });
+        for kind in KINDS {
+            let due = match kind.cadence {
+                Cadence::EveryStep => true,
+                Cadence::Entropy => due(observe.entropy_every),
+                Cadence::Slopes => due(observe.slopes_every),
+                Cadence::Layers => looked,
+                Cadence::Evaluation => false,
+            };
+            if let Some(values) = values.of(kind).filter(|_| due) {
+                self.journal.append(&Record::Measured { kind, step, values })?;
+            }
+        }
+        // The first step compiles, and says nothing of the others.
+        if looked && step > 0 {
+            self.tell_cost(seconds, watch)?;
         }
         Ok(())
     }
@@ -114,28 +100,51 @@ impl Trainer {
     }
 }
 
-fn layers_record(step: u64, layers: &LayerReading, dead: Vec<f32>, tokens: usize) -> Layers {
+/// What the device brought back of a step, as quantities.
+fn measured(reading: &StepReading, sequence: usize) -> Measured {
+    let mut values = Measured::default();
+    if reading.targets > 0 {
+        values.set(&LOSS, Values::Step(reading.loss.into()));
+    }
+    values.set(&GRAD_NORM, Values::Step(reading.grad_norm.into()));
+    if let Some(penalty) = reading.entropy_penalty {
+        values.set(&ENTROPY_PENALTY, Values::Step(penalty.into()));
+    }
+    if let Some((scale, overflow)) = reading.scaling {
+        values.set(&LOSS_SCALE, Values::Step(scale.into()));
+        values.set(&OVERFLOW, Values::Step(u8::from(overflow).into()));
+    }
+    if !reading.head_entropy.is_empty() {
+        let mean = |heads: &Vec<f32>| heads.iter().sum::<f32>() / heads.len() as f32;
+        values.set(&LAYER_ENTROPY, Values::Layers(reading.head_entropy.iter().map(mean).collect()));
+        values.set(&HEAD_ENTROPY, Values::Heads(reading.head_entropy.clone()));
+        // A broken score breaks the whole row of probabilities.
+        let counts = reading.nonfinite_rows.iter().map(|rows| rows * sequence as u64).collect();
+        values.set(&NONFINITE_ATTENTION, Values::Counts(counts));
+    }
+    if !reading.slopes.is_empty() {
+        values.set(&SLOPES, Values::Layers(reading.slopes.clone()));
+    }
+    if !reading.thresholds.is_empty() {
+        values.set(&THRESHOLDS, Values::Heads(reading.thresholds.clone()));
+    }
+    if !reading.ffn_scales.is_empty() {
+        let (alpha, beta) = reading.ffn_scales.iter().copied().unzip();
+        values.set(&FFN_ALPHA, Values::Layers(alpha));
+        values.set(&FFN_BETA, Values::Layers(beta));
+    }
+    values
+}
+
+/// What the layers held; `tokens` of a micro-batch were looked at.
+fn set_layers(values: &mut Measured, layers: &LayerReading, tokens: usize) {
     let zeros = |counts: &Vec<f32>| {
         let active: f64 = counts.iter().map(|&count| f64::from(count)).sum();
         (1.0 - active / (tokens * counts.len()) as f64) as f32
     };
-    Layers {
-        step,
-        grad_norm: layers.grad_norm.clone(),
-        zeros: layers.active.iter().map(zeros).collect(),
-        dead,
-        residual_max: layers.residual.iter().map(|&(largest, _)| largest).collect(),
-        residual_median: layers.residual.iter().map(|&(_, median)| median).collect(),
-    }
-}
-
-fn attention_record(reading: &StepReading, sequence: usize) -> Attention {
-    let mean = |heads: &Vec<f32>| heads.iter().sum::<f32>() / heads.len() as f32;
-    Attention {
-        step: reading.step,
-        layer_entropy: reading.head_entropy.iter().map(mean).collect(),
-        head_entropy: reading.head_entropy.clone(),
-        // A broken score breaks the whole row of probabilities.
-        nonfinite: reading.nonfinite_rows.iter().map(|rows| rows * sequence as u64).collect(),
-    }
+    let residual = |part: fn(&(f32, f32)) -> f32| Values::Layers(layers.residual.iter().map(part).collect());
+    values.set(&LAYER_GRAD_NORM, Values::Layers(layers.grad_norm.clone()));
+    values.set(&ZEROS, Values::Layers(layers.active.iter().map(zeros).collect()));
+    values.set(&RESIDUAL_MAX, residual(|of| of.0));
+    values.set(&RESIDUAL_MEDIAN, residual(|of| of.1));
 }

@@ -1,0 +1,107 @@
+//! A log as its readers want it: the numbers of each quantity, in the order of their steps.
+
+use super::quantities::{ALL, Kind, Presence, Quantity};
+use super::record::{Measured, Values};
+
+/// The numbers of every quantity, each with its step.
+#[derive(Clone, Debug)]
+pub struct History(Vec<Column>);
+
+/// The numbers of one quantity: the list of its extent is filled, the others are empty.
+#[derive(Clone, Debug, Default)]
+struct Column {
+    numbers: Vec<(u64, f64)>,
+    layers: Vec<(u64, Vec<f32>)>,
+    counts: Vec<(u64, Vec<u64>)>,
+    heads: Vec<(u64, Vec<Vec<f32>>)>,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self(vec![Column::default(); ALL.len()])
+    }
+}
+
+impl History {
+    /// Adds a record of `kind`. It replaces those of its step and of later ones: a resumed run has written them again.
+    pub fn push(&mut self, kind: &'static Kind, step: u64, values: &Measured) {
+        self.cut(kind, step);
+        for row in kind.rows() {
+            let column = &mut self.0[row.index()];
+            match values.get(row).cloned() {
+                None => {}
+                Some(Values::Step(number)) => column.numbers.push((step, number)),
+                Some(Values::Layers(layers)) => column.layers.push((step, layers)),
+                Some(Values::Counts(counts)) => column.counts.push((step, counts)),
+                Some(Values::Heads(heads)) => column.heads.push((step, heads)),
+            }
+        }
+    }
+
+    /// Drops the records of `kind` from `step` on.
+    pub fn cut(&mut self, kind: &'static Kind, step: u64) {
+        fn cut<T>(list: &mut Vec<(u64, T)>, step: u64) {
+            while list.last().is_some_and(|last| last.0 >= step) {
+                list.pop();
+            }
+        }
+        for row in kind.rows() {
+            let column = &mut self.0[row.index()];
+            cut(&mut column.numbers, step);
+            cut(&mut column.layers, step);
+            cut(&mut column.counts, step);
+            cut(&mut column.heads, step);
+        }
+    }
+
+    /// Steps and numbers of a quantity of steps.
+    pub fn numbers(&self, quantity: &'static Quantity) -> &[(u64, f64)] {
+        &self.0[quantity.index()].numbers
+    }
+
+    /// Steps and numbers of a quantity of layers.
+    pub fn layers(&self, quantity: &'static Quantity) -> &[(u64, Vec<f32>)] {
+        &self.0[quantity.index()].layers
+    }
+
+    /// Steps and numbers of a quantity of layers that is counted.
+    pub fn counts(&self, quantity: &'static Quantity) -> &[(u64, Vec<u64>)] {
+        &self.0[quantity.index()].counts
+    }
+
+    /// Steps and numbers of a quantity of heads.
+    pub fn heads(&self, quantity: &'static Quantity) -> &[(u64, Vec<Vec<f32>>)] {
+        &self.0[quantity.index()].heads
+    }
+
+    /// The steps that have a record of `kind`.
+    pub fn steps(&self, kind: &'static Kind) -> Vec<u64> {
+        let steady = kind.rows().find(|row| row.presence == Presence::Always);
+        let column = &self.0[steady.expect("every kind has a quantity that is always there").index()];
+        let Column { numbers, layers, counts, heads } = column;
+        let steps = numbers.iter().map(|of| of.0).chain(layers.iter().map(|of| of.0));
+        steps.chain(counts.iter().map(|of| of.0)).chain(heads.iter().map(|of| of.0)).collect()
+    }
+
+    /// The numbers of a quantity at one step, each with its layer and head, 0 where it has none; empty without a record.
+    pub fn at(&self, quantity: &'static Quantity, step: u64) -> Vec<(usize, usize, f64)> {
+        fn find<T>(list: &[(u64, T)], step: u64) -> Option<&T> {
+            list.binary_search_by_key(&step, |of| of.0).ok().map(|at| &list[at].1)
+        }
+        let column = &self.0[quantity.index()];
+        if let Some(&number) = find(&column.numbers, step) {
+            return vec![(0, 0, number)];
+        }
+        if let Some(layers) = find(&column.layers, step) {
+            return layers.iter().enumerate().map(|(layer, &number)| (layer, 0, number.into())).collect();
+        }
+        if let Some(counts) = find(&column.counts, step) {
+            return counts.iter().enumerate().map(|(layer, &count)| (layer, 0, count as f64)).collect();
+        }
+        let of_layer = |(layer, heads): (usize, &Vec<f32>)| {
+            let heads = heads.iter().enumerate();
+            heads.map(|(head, &number)| (layer, head, f64::from(number))).collect::<Vec<_>>()
+        };
+        find(&column.heads, step).into_iter().flatten().enumerate().flat_map(of_layer).collect()
+    }
+}
