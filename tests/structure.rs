@@ -34,7 +34,7 @@ fn an_op_is_three_files_of_one_stem() {
     assert_eq!(stems.len(), CASES.len(), "a stem stands twice in the list");
     for (folder, extension, others) in [
         ("shaders", "wgsl", &[][..]),
-        ("src/ops", "rs", &["mod", "case", "element", "norms", "team", "random", "unroll"]),
+        ("src/ops", "rs", &["mod", "case", "element", "norms", "packed", "team", "random", "unroll"]),
         ("tests/ops", "rs", &["mod", "check"]),
     ] {
         let files = files(folder, extension, false);
@@ -228,8 +228,6 @@ const ROOMS: &[&str] = &[
     "bench",
     "generate",
     "train",
-    "observe",
-    "draw",
     "verify",
     "data",
     "config",
@@ -240,6 +238,8 @@ const ROOMS: &[&str] = &[
     "reference",
     "ops",
     "tape",
+    "observe",
+    "draw",
     "cache",
     "process",
     "files",

@@ -25,6 +25,7 @@ pub use units::{UnitProbe, WIDTHS, unit_probe};
 
 use super::{Op, Operand, Recipe, Shapes, Traits, Tuning};
 use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
+use crate::ops::packed::Part;
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 use heads::Heads;
 use pass::Pass;
@@ -62,7 +63,7 @@ impl Tape {
         let dtype = self.info(qkv).dtype;
         let layout = Heads::new(rows, columns, n_head, sequence);
         let per_row = [layout.batch, n_head, sequence];
-        let output = self.intermediate_of("attention", &[rows, columns / 3], dtype);
+        let output = self.intermediate_of("attention", &[rows, layout.packed().part()], dtype);
         let lse = self.intermediate("attention.lse", &per_row);
         let entropy = entropy.then(|| self.intermediate("attention.entropy", &per_row));
         let op = Attention { n_head, sequence, entropy: entropy.is_some() };
@@ -95,7 +96,7 @@ impl Op for Attention {
                 let output = &mut outputs[0][head.out(i)];
                 output.fill(0.0);
                 for (j, p) in p.iter().enumerate() {
-                    for (o, v) in output.iter_mut().zip(&qkv[head.packed(j, 2)]) {
+                    for (o, v) in output.iter_mut().zip(&qkv[head.packed(j, Part::Value)]) {
                         *o += p * v;
                     }
                 }

@@ -13,6 +13,7 @@ use super::team::Team;
 use super::unroll::unroll;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, axis, element};
 use crate::ops::case::{Case, CaseBuilder, Fill};
+use crate::ops::packed::Packed;
 use crate::tape::{DType, Io, Tape, TensorId};
 use std::sync::Arc;
 
@@ -36,9 +37,9 @@ impl Tape {
         let (rows, columns) = self.shape(qkv).as_matrix();
         let (places, dtype) = (self.shape(positions).elements(), self.info(positions).dtype);
         assert!(places == rows && dtype == DType::U32, "{places} positions of {dtype:?} for {rows} rows");
-        assert!(columns.is_multiple_of(12 * n_head), "{columns} columns are not q | k | v of {n_head} heads");
-        assert_eq!(self.shape(cache).as_matrix().1, columns / 3 * 2, "a cache of k | v");
-        let output = self.intermediate("attention", &[rows, columns / 3]);
+        let packed = Packed::of(columns, n_head, 4);
+        assert_eq!(self.shape(cache).as_matrix().1, packed.kept().len(), "a cache of k | v");
+        let output = self.intermediate("attention", &[rows, packed.part()]);
         self.record(CachedAttention { n_head }, &[qkv, positions], &[output, cache]);
         output
     }
@@ -73,11 +74,12 @@ impl Op for CachedAttention {
         let (inputs, outputs) = io.split();
         let (outputs, cache) = outputs.split_at_mut(1);
         let cache = &mut cache[0];
-        let rows = || inputs[0].chunks(3 * width).zip(inputs[1]).map(|(row, &p)| (row, p as usize));
+        let packed = Packed { heads: self.n_head, width: width / self.n_head };
+        let rows = || inputs[0].chunks(packed.columns()).zip(inputs[1]).map(|(row, &p)| (row, p as usize));
         for (row, position) in rows().filter(|&(_, position)| position < capacity) {
-            cache[position * 2 * width..][..2 * width].copy_from_slice(&row[width..]);
+            cache[position * 2 * width..][..2 * width].copy_from_slice(&row[packed.kept()]);
         }
-        let head = width / self.n_head;
+        let head = packed.width;
         for ((row, position), output) in rows().zip(outputs[0].chunks_mut(width)) {
             output.fill(0.0);
             let keys = if position < capacity { position + 1 } else { 0 };

@@ -5,6 +5,7 @@
 pub mod case;
 mod element;
 pub mod norms;
+pub mod packed;
 mod random;
 mod team;
 mod unroll;

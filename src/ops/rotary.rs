@@ -14,6 +14,7 @@ use super::team::Vectors;
 use super::unroll::unroll;
 use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, element};
 use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
+use crate::ops::packed::Packed;
 use crate::tape::{Adjoint, DType, Io, Role, Tape, TensorId};
 
 /// The base of the pairs' angles.
@@ -67,11 +68,10 @@ impl Tape {
         let Rotary { n_head, sequence, columns, .. } = op;
         let (rows, width) = self.shape(qkv).as_matrix();
         assert!(rows.is_multiple_of(sequence), "rotary: {rows} rows in sequences of {sequence}");
-        assert!(width.is_multiple_of(3 * n_head), "rotary: {width} columns for {n_head} heads");
+        let head = Packed::of(width, n_head, 1).width;
         assert!(
-            columns > 0 && columns.is_multiple_of(2) && columns <= width / (3 * n_head),
-            "rotary: {columns} columns of a head of {}",
-            width / (3 * n_head)
+            columns > 0 && columns.is_multiple_of(2) && columns <= head,
+            "rotary: {columns} columns of a head of {head}"
         );
         let info = self.info(qkv);
         assert!(
@@ -111,14 +111,14 @@ impl Op for Rotary {
     /// By the formula, not by the table, unless that is given, so that a wrong table shows.
     fn reference(&self, io: &mut Io<'_>) {
         let (_, width) = io.output_shape(0).as_matrix();
-        let (head, half) = (width / (3 * self.n_head), self.columns / 2);
+        let (packed, half) = (Packed::of(width, self.n_head, 1), self.columns / 2);
         let (inputs, outputs) = io.split();
         let turn = |row: usize, i: usize| match self.given {
             true => (inputs[0][row * self.columns + half + i], inputs[0][row * self.columns + i]),
             false => angle(row % self.sequence, i, self.columns).sin_cos(),
         };
         for (row, qkv) in outputs[0].chunks_mut(width).enumerate() {
-            for head in qkv[..width / 3 * 2].chunks_mut(head) {
+            for head in qkv[packed.turned()].chunks_mut(packed.width) {
                 let (first, rest) = head.split_at_mut(half);
                 for (i, (a, b)) in first.iter_mut().zip(rest).enumerate() {
                     let (sin, cos) = turn(row, i);
@@ -147,7 +147,7 @@ impl Op for Rotary {
             ("COUNT", count as f64),
             ("PAIRS", half.width as f64),
             ("HEADS", (2 * self.n_head) as f64),
-            ("HEAD", (width / (3 * self.n_head) / half.size) as f64),
+            ("HEAD", (Packed::of(width, self.n_head, 1).width / half.size) as f64),
             ("ROW", (width / half.size) as f64),
             ("SEQUENCE", self.sequence as f64),
             ("SIDE", if self.back { -1.0 } else { 1.0 }),

@@ -13,6 +13,7 @@
 use super::element::Elements;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element};
 use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
+use crate::ops::packed::Packed;
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 
 /// The op. Inputs x, temperature; output y.
@@ -45,9 +46,7 @@ impl Tape {
 struct Extents {
     batch: usize,
     sequence: usize,
-    heads: usize,
-    /// Columns of one head.
-    width: usize,
+    packed: Packed,
     positions: usize,
 }
 
@@ -55,8 +54,7 @@ impl Extents {
     fn new((rows, columns): (usize, usize), (heads, positions): (usize, usize), sequence: usize) -> Self {
         assert!(rows.is_multiple_of(sequence), "{rows} rows are not whole sequences of {sequence}");
         assert!(sequence <= positions, "temperature: {sequence} positions of {positions}");
-        assert!(columns.is_multiple_of(12 * heads), "temperature: {columns} columns of {heads} heads");
-        Self { batch: rows / sequence, sequence, heads, width: columns / (3 * heads), positions }
+        Self { batch: rows / sequence, sequence, packed: Packed::of(columns, heads, 4), positions }
     }
 
     fn of(shapes: &Shapes<'_>, sequence: usize) -> Self {
@@ -65,10 +63,9 @@ impl Extents {
 
     /// The place in the table of the temperature of element `i` of the packed rows; `None` of keys and values.
     fn place(&self, i: usize) -> Option<usize> {
-        let columns = 3 * self.heads * self.width;
+        let columns = self.packed.columns();
         let (row, column) = (i / columns, i % columns);
-        let head = column / self.width;
-        (head < self.heads).then(|| head * self.positions + row % self.sequence)
+        self.packed.query_head(column).map(|head| head * self.positions + row % self.sequence)
     }
 
     /// A kernel of `temperature.wgsl`, with the constants that it uses.
@@ -76,8 +73,8 @@ impl Extents {
         let text = elements.text(include_str!("../../shaders/temperature.wgsl"), &[], &[]);
         let mut constants = vec![
             ("SEQUENCE", self.sequence as f64),
-            ("HEADS", self.heads as f64),
-            ("COLUMNS", (self.width / 4) as f64),
+            ("HEADS", self.packed.heads as f64),
+            ("COLUMNS", (self.packed.width / 4) as f64),
             ("POSITIONS", self.positions as f64),
         ];
         constants.extend(own);
@@ -176,11 +173,11 @@ impl Op for TemperatureBackward {
                 ("dy", elements.read(2)),
                 ("d_temperature", Operand::Output(1)),
             ],
-            groups: element::lanes(extents.heads * extents.positions),
+            groups: element::lanes(extents.packed.heads * extents.positions),
         };
         Recipe {
             dispatches: vec![extents.divide(&elements, 2), gradient],
-            iterations: extents.batch * (1 + extents.width / 4),
+            iterations: extents.batch * (1 + extents.packed.width / 4),
             ..Recipe::default()
         }
     }

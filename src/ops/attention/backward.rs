@@ -3,6 +3,7 @@
 use super::heads::{Heads, dot};
 use super::pass::Pass;
 use super::text::Variant;
+use crate::ops::packed::Part;
 use crate::ops::{Op, Operand, Recipe, Shapes, Traits, Tuning};
 use crate::tape::Io;
 
@@ -52,14 +53,14 @@ impl Op for AttentionBackward {
                 for (j, s) in head.scores(qkv, i).into_iter().enumerate() {
                     let log_p = s - lse[head.line(i)];
                     let p = log_p.exp();
-                    let mut d_p = dot(d_out, &qkv[head.packed(j, 2)]) - delta;
+                    let mut d_p = dot(d_out, &qkv[head.packed(j, Part::Value)]) - delta;
                     if let [entropy, d_entropy] = guide {
                         d_p -= d_entropy[head.line(i)] * (log_p + entropy[head.line(i)]);
                     }
                     let d_score = p * d_p * layout.scale();
-                    add(head.packed(i, 0), d_score, &qkv[head.packed(j, 1)]);
-                    add(head.packed(j, 1), d_score, &qkv[head.packed(i, 0)]);
-                    add(head.packed(j, 2), p, d_out);
+                    add(head.packed(i, Part::Query), d_score, &qkv[head.packed(j, Part::Key)]);
+                    add(head.packed(j, Part::Key), d_score, &qkv[head.packed(i, Part::Query)]);
+                    add(head.packed(j, Part::Value), p, d_out);
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! Where heads lie in packed rows, for kernels and for the reference.
 
+use crate::ops::packed::{Packed, Part};
 use crate::ops::{Shapes, fits_image};
 use crate::tape::DType;
 
@@ -18,9 +19,9 @@ pub(super) struct Heads {
 impl Heads {
     /// Whether the packed rows, and those of the output, can be read as images.
     pub fn fits_images(&self) -> bool {
-        let (rows, columns) = (self.batch * self.sequence, self.n_head * self.width);
+        let (rows, packed) = (self.batch * self.sequence, self.packed());
         let dtype = if self.half { DType::F16 } else { DType::F32 };
-        fits_image(rows, columns, dtype) && fits_image(rows, 3 * columns, dtype)
+        fits_image(rows, packed.part(), dtype) && fits_image(rows, packed.columns(), dtype)
     }
 
     /// The widest head that has a kernel.
@@ -28,13 +29,8 @@ impl Heads {
 
     pub fn new(rows: usize, columns: usize, n_head: usize, sequence: usize) -> Self {
         assert!(rows.is_multiple_of(sequence), "{rows} rows are not whole sequences of {sequence}");
-        assert!(columns.is_multiple_of(3 * n_head), "{columns} columns are not q | k | v of {n_head} heads");
-        let width = columns / (3 * n_head);
-        assert!(
-            width.is_multiple_of(4) && width <= Self::MAX_WIDTH,
-            "a head of {width} columns: a multiple of 4 up to {} would do",
-            Self::MAX_WIDTH
-        );
+        let Packed { width, .. } = Packed::of(columns, n_head, 4);
+        assert!(width <= Self::MAX_WIDTH, "a head of {width} columns: up to {} would do", Self::MAX_WIDTH);
         Self { batch: rows / sequence, n_head, sequence, width, half: false }
     }
 
@@ -48,6 +44,10 @@ impl Heads {
     pub fn key(&self, op: &str) -> String {
         let half = if self.half { " in f16" } else { "" };
         format!("{op} {}x{} of {}x{}{half}", self.batch, self.n_head, self.sequence, self.width)
+    }
+
+    pub fn packed(&self) -> Packed {
+        Packed { heads: self.n_head, width: self.width }
     }
 
     pub fn scale(&self) -> f64 {
@@ -93,17 +93,18 @@ impl Head {
         start..start + width
     }
 
-    /// Columns of row `t` in qkv; part 0 is q, 1 is k, 2 is v.
-    pub fn packed(&self, t: usize, part: usize) -> std::ops::Range<usize> {
-        let Heads { n_head, sequence, width, .. } = self.layout;
-        let start = (((self.b * sequence + t) * 3 + part) * n_head + self.h) * width;
-        start..start + width
+    /// Columns of row `t` in qkv.
+    pub fn packed(&self, t: usize, part: Part) -> std::ops::Range<usize> {
+        let packed = self.layout.packed();
+        let row = (self.b * self.layout.sequence + t) * packed.columns();
+        let own = packed.head(part, self.h);
+        row + own.start..row + own.end
     }
 
     /// Scores of query `i` against the keys it sees.
     pub fn scores(&self, qkv: &[f64], i: usize) -> Vec<f64> {
-        let q = &qkv[self.packed(i, 0)];
-        (0..=i).map(|j| dot(q, &qkv[self.packed(j, 1)]) * self.layout.scale()).collect()
+        let q = &qkv[self.packed(i, Part::Query)];
+        (0..=i).map(|j| dot(q, &qkv[self.packed(j, Part::Key)]) * self.layout.scale()).collect()
     }
 }
 

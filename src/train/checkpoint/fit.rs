@@ -6,6 +6,7 @@ use super::layout::{Entry, Form, ModelTensors};
 use super::tensor_file::TensorFile;
 use crate::fault::{Fault, Kind, Result};
 use crate::model::family::{Family, Head, Positions, THRESHOLDS};
+use crate::ops::packed::Packed;
 
 /// One parameter of the model, and the tensors of the file whose columns, side by side, make it up: one, where the
 /// entry's form is not the model's. The file can have columns more than the parameter: they are zeros.
@@ -112,7 +113,8 @@ fn take_parts(
     let is_apart =
         qk != key && !there.contains_key(key) && (there.contains_key(&qk) || there.contains_key(&v));
     let wanted = if is_apart {
-        vec![(qk, columns / 3 * 2), (v, columns / 3)]
+        let packed = Packed::of(columns, 1, 1);
+        vec![(qk, packed.turned().len()), (v, packed.part())]
     } else {
         vec![(key.to_owned(), columns)]
     };

@@ -9,6 +9,7 @@
 use super::tensors::Spec;
 use crate::model::Parameter;
 use crate::model::family::{Family, Matrices};
+use crate::ops::packed::Packed;
 use crate::tape::Filed;
 
 /// How a tensor lies in the file.
@@ -75,9 +76,7 @@ impl Entry {
             Form::Plain => (element / columns, element % columns),
             Form::Linear => (element % rows, element / rows),
             Form::Heads(heads) => {
-                let (row, column, width) = (element % rows, element / rows, columns / (3 * heads));
-                let (head, part, rest) = (column / (3 * width), column / width % 3, column % width);
-                (row, (part * heads + head) * width + rest)
+                (element % rows, Packed::of(columns, heads, 1).from_head_by_head(element / rows))
             }
         }
     }
