@@ -5,6 +5,7 @@ use crate::training::{agrees, config, engine, has_f16};
 use normfree::config::Config;
 use normfree::data::Batch;
 use normfree::fault::Kind;
+use normfree::observe::quantities::{ENTROPY_PENALTY, HEAD_ENTROPY};
 use normfree::train::arena::Arenas;
 use normfree::train::engine::StepReading;
 use rand::{Rng, SeedableRng};
@@ -67,11 +68,11 @@ fn same_step(changes: &[&str], numbers: f32, gradient: f32) {
     let whole = step(SEQUENCES, &drawn, changes);
     let all = |reading: &StepReading| {
         let mut all = vec![reading.loss, reading.grad_norm];
-        all.extend(reading.head_entropy.iter().flatten());
-        all.extend(reading.entropy_penalty);
+        all.extend(reading.values.heads(&HEAD_ENTROPY).iter().flatten());
+        all.extend(reading.values.number(&ENTROPY_PENALTY).map(|penalty| penalty as f32));
         all
     };
-    assert!(whole.0.loss > 0.0 && whole.0.head_entropy.len() == 2);
+    assert!(whole.0.loss > 0.0 && whole.0.values.heads(&HEAD_ENTROPY).len() == 2);
     for size in [1, 2, 4] {
         let parts = step(size, &drawn, changes);
         let place = format!("seed {seed}, {changes:?}: {}×{size} against 1×8", SEQUENCES / size);

@@ -7,6 +7,7 @@ use crate::support::seed;
 use crate::training::{Reference, agrees_within, batches, config, engine, has_f16, within_f32};
 use normfree::config::{Config, EntropyPenalty};
 use normfree::model::{initial_values, names};
+use normfree::observe::quantities::{ENTROPY_PENALTY, FFN_ALPHA, FFN_BETA, HEAD_ENTROPY, THRESHOLDS};
 use normfree::ops::Traits;
 use normfree::ops::embedding::sort_by_token;
 use normfree::reference::Memory;
@@ -271,20 +272,25 @@ fn a_step_tells_its_penalty() {
         }
         let [one, reading] = [&mut one, &mut other].map(|engine| engine.take(true).unwrap().unwrap());
         assert_eq!(one.loss.to_bits(), reading.loss.to_bits(), "the loss is the cross-entropy");
-        assert_eq!(one.head_entropy, reading.head_entropy);
-        assert!(one.entropy_penalty.is_none() && one.thresholds.is_empty());
+        assert_eq!(one.values.heads(&HEAD_ENTROPY), reading.values.heads(&HEAD_ENTROPY));
+        assert!(one.values.get(&ENTROPY_PENALTY).is_none() && one.values.get(&THRESHOLDS).is_none());
         let mut reference = Reference::new(&other, &parameters);
         reference.step(&other, &guided, 0, &batches);
         let tape = &other.blueprint.micro.tape;
         let penalty = |layer| tape.find(&names::entropy_penalty(layer)).unwrap();
         let want: f64 = (0..2).flat_map(|layer| reference.micro.get(tape, penalty(layer))).sum();
-        let got = f64::from(reading.entropy_penalty.unwrap());
+        let got = reading.values.number(&ENTROPY_PENALTY).unwrap();
         assert!(want > 0.01 && (got - want).abs() < 1e-5 * want, "{got} against {want}");
         // The update came before: AdamW moved each by up to the learning rate.
-        assert_eq!(reading.thresholds.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2]);
-        assert!(reading.thresholds.iter().flatten().all(|t| (t - 0.5).abs() < 0.011), "{reading:?}");
-        assert!(reading.ffn_scales.iter().all(|(a, b)| (a - 1.0).abs() < 0.011 && (b - 1.0).abs() < 0.011));
-        assert_eq!(reading.ffn_scales.len(), 2);
+        let thresholds = reading.values.heads(&THRESHOLDS);
+        assert_eq!(thresholds.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2]);
+        assert!(thresholds.iter().flatten().all(|t| (t - 0.5).abs() < 0.011), "{reading:?}");
+        for scales in [&FFN_ALPHA, &FFN_BETA].map(|scales| reading.values.layers(scales)) {
+            assert!(
+                scales.len() == 2 && scales.iter().all(|scale| (scale - 1.0).abs() < 0.011),
+                "{reading:?}"
+            );
+        }
     }
 }
 

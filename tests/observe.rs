@@ -4,19 +4,21 @@ use crate::support::{gpu, seed};
 use crate::training::{Reference, batches, config, engine, has_f16};
 use normfree::config::Config;
 use normfree::model::names;
-use normfree::train::engine::{Engine, LayerReading};
+use normfree::observe::quantities::{LAYER_GRAD_NORM, RESIDUAL_MAX, RESIDUAL_MEDIAN};
+use normfree::train::engine::{Engine, StepReading};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 /// The last look at the layers in so many steps, and the parameters after them, as bits.
-fn after(config: &Config, steps: u64, seed: u64) -> (Option<LayerReading>, Vec<(String, Vec<u32>)>) {
+fn after(config: &Config, steps: u64, seed: u64) -> (Option<StepReading>, Vec<(String, Vec<u32>)>) {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let (mut engine, _) = engine(config);
     let mut layers = None;
     for step in 0..steps {
         let batches = batches(config, &mut random);
         engine.submit(step, step, 1e-2, &batches).unwrap();
-        layers = engine.take(true).unwrap().unwrap().layers.or(layers);
+        let reading = engine.take(true).unwrap().unwrap();
+        layers = Some(reading).filter(|reading| reading.active.is_some()).or(layers);
     }
     let read = |name: &str, elements| engine.store.read(&engine.gpu, name, elements).unwrap();
     let parameters = engine.blueprint.arenas.parameters().iter();
@@ -72,7 +74,9 @@ fn what_layers_hold_agrees_with_f64() {
         let mut reference = Reference::new(&engine, &parameters);
         let batches = batches(&config, &mut random);
         engine.submit(0, 0, 1e-2, &batches).unwrap();
-        let layers = engine.take(true).unwrap().unwrap().layers.expect("the first step is looked at");
+        let reading = engine.take(true).unwrap().unwrap();
+        let active = reading.active.as_ref().expect("the first step is looked at");
+        let of_layers = |quantity| reading.values.layers(quantity);
         reference.step(&engine, &config, 0, &batches);
         let (micro, update) = (&engine.blueprint.micro.tape, &engine.blueprint.update);
         for layer in 0..config.model.n_layer {
@@ -83,20 +87,24 @@ fn what_layers_hold_agrees_with_f64() {
                 assert!((f64::from(got) - want).abs() < 2e-5 * want, "{place}: {what} {got} against {want}");
             };
             let residual = of(names::residual(layer));
-            near(layers.residual[layer].0, residual[1], "largest");
-            near(layers.residual[layer].1, residual[2], "median");
+            near(of_layers(&RESIDUAL_MAX)[layer], residual[1], "largest");
+            near(of_layers(&RESIDUAL_MEDIAN)[layer], residual[2], "median");
             let want = of(names::active_units(layer));
-            let got: Vec<f64> = layers.active[layer].iter().map(|&count| f64::from(count)).collect();
+            let got: Vec<f64> = active[layer].iter().map(|&count| f64::from(count)).collect();
             // A sum within rounding of zero may be on the other side of it.
             let apart: f64 = got.iter().zip(&want).map(|(g, w)| (g - w).abs()).sum();
             assert!(apart <= 1.0, "{place}: {got:?} against {want:?}");
             let gradient = update.find(&names::layer_gradient(layer)).unwrap();
-            near(layers.grad_norm[layer], reference.update.get(update, gradient)[0], "gradient");
+            near(of_layers(&LAYER_GRAD_NORM)[layer], reference.update.get(update, gradient)[0], "gradient");
             // The block's own parameters and no others.
             let prefix = config.model.family.naming.in_block(layer, "");
             let own = engine.blueprint.arenas.parameters().iter().filter(|p| p.name.starts_with(&prefix));
             let squares = own.map(|p| of(format!("grad {}", p.name)).iter().map(|g| g * g).sum::<f64>());
-            near(layers.grad_norm[layer], squares.sum::<f64>().sqrt(), "gradient of its parameters");
+            near(
+                of_layers(&LAYER_GRAD_NORM)[layer],
+                squares.sum::<f64>().sqrt(),
+                "gradient of its parameters",
+            );
         }
     }
 }
@@ -111,7 +119,8 @@ fn the_loss_scale_is_taken_out_of_gradients() {
     let seed = seed();
     let (scaled, _) = after(&mixed, 1, seed);
     let (plain, _) = after(&config(&["model.n_embd=128"]), 1, seed);
-    let [scaled, plain] = [scaled, plain].map(|layers| layers.unwrap().grad_norm);
+    let [scaled, plain] =
+        [scaled, plain].map(|reading| reading.unwrap().values.layers(&LAYER_GRAD_NORM).to_vec());
     for (scaled, plain) in scaled.iter().zip(plain) {
         // Some roundings to eleven bits on the way.
         assert!((scaled - plain).abs() < 0.02 * plain, "{scaled} against {plain}");

@@ -11,7 +11,7 @@ use normfree::config::Config;
 use normfree::draw::colormap::{Colormap, Rgb};
 use normfree::observe::entropy::causal_ceiling;
 use normfree::observe::event_file::is_event_file;
-use normfree::observe::quantities::HEAD_ENTROPY;
+use normfree::observe::quantities::{ALL, HEAD_ENTROPY, OVERFLOW};
 use normfree::observe::record::Record;
 use normfree::train::run_folder::RunFolder;
 use normfree::train::trainer::{Event, Trainer};
@@ -83,6 +83,13 @@ const TAGS: [(&str, &str, &str); 21] = [
     ("nonfinite", "value", "nonfinite/value"),
 ];
 
+/// The tag of a key in a kind of record: that of the list, or of a quantity that came later.
+fn tag_of(kind: &str, key: &str) -> Option<&'static str> {
+    let listed = TAGS.iter().find(|of| (of.0, of.1) == (kind, key)).map(|of| of.2);
+    let row = ALL.iter().find(|row| (row.kind.word, row.name) == (kind, key));
+    listed.or_else(|| row.filter(|row| **row != &OVERFLOW).and_then(|row| row.tag))
+}
+
 /// Every scalar of these records, by tag and step, as the bits of an f32.
 fn scalars(records: &[Record]) -> BTreeMap<String, Vec<(u64, u32)>> {
     let mut found = BTreeMap::<String, Vec<(u64, u32)>>::new();
@@ -92,9 +99,10 @@ fn scalars(records: &[Record]) -> BTreeMap<String, Vec<(u64, u32)>> {
     for record in records {
         let line = serde_json::to_value(record).unwrap();
         let step = record.step();
-        for (_, key, tag) in TAGS.iter().filter(|(kind, ..)| line["kind"] == *kind) {
-            match &line[key] {
-                Value::Null => {}
+        let kind = line["kind"].as_str().unwrap();
+        for (key, value) in line.as_object().unwrap() {
+            let Some(tag) = tag_of(kind, key) else { continue };
+            match value {
                 Value::Array(layers) => {
                     for (layer, of_layer) in layers.iter().enumerate() {
                         let Value::Array(heads) = of_layer else {
@@ -106,7 +114,7 @@ fn scalars(records: &[Record]) -> BTreeMap<String, Vec<(u64, u32)>> {
                         }
                     }
                 }
-                value => put((*tag).into(), step, number(value)),
+                value => put(tag.into(), step, number(value)),
             }
         }
         // The log has it only where it is so.

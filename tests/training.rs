@@ -7,6 +7,7 @@ use normfree::data::Batch;
 use normfree::fault::Kind;
 use normfree::gpu::{Gpu, OpenOptions};
 use normfree::model::{initial_values, names};
+use normfree::observe::quantities::{HEAD_ENTROPY, NONFINITE_ATTENTION};
 use normfree::ops::Traits;
 use normfree::ops::embedding::sort_by_token;
 use normfree::optimizer::Place;
@@ -463,8 +464,10 @@ pub fn stays_with_f64(family: &str) {
                 assert!((f64::from(reading.loss) - loss).abs() < 3e-4, "{place}: {} {loss}", reading.loss);
                 let off = (f64::from(reading.grad_norm) - norm).abs() / norm;
                 assert!(off < 0.01, "{place}: norm {} {norm}", reading.grad_norm);
-                assert_eq!(reading.nonfinite_rows, [0, 0]);
-                for (layer, heads) in reading.head_entropy.iter().enumerate().filter(|_| step < 5) {
+                assert_eq!(reading.values.counts(&NONFINITE_ATTENTION), [0, 0]);
+                for (layer, heads) in
+                    reading.values.heads(&HEAD_ENTROPY).iter().enumerate().filter(|_| step < 5)
+                {
                     let tape = &engine.blueprint.micro.tape;
                     let want = reference.micro.get(tape, tape.find(&names::head_entropy(layer)).unwrap());
                     for (got, want) in heads.iter().zip(want) {

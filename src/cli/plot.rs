@@ -3,6 +3,7 @@
 use super::{Global, say};
 use crate::draw::colormap::Colormap;
 use crate::fault::Result;
+use crate::observe::quantities::of_layers;
 use crate::report::comparison::Comparison;
 use crate::report::figures::Options;
 use crate::report::heatmap::Scale;
@@ -12,17 +13,15 @@ use crate::report::stats::Reference;
 use crate::report::write_comparison;
 use std::path::PathBuf;
 
-const AFTER_HELP: &str = "\
+const FIGURES: &str = "\
 Writes, as PNG and SVG, what there are records for:
   heatmap              entropy of every head, the runs side by side
   heatmap_difference   of two runs, head by head
   quarters             share of heads per entropy quarter, and evaluation loss
   loss                 training and held-out loss
-  layer_entropy        entropy of each layer, one panel a configuration
-  slopes               learnable slopes of each layer, or the shared one
-  activation_zeros, dead_units, residual_max, residual_median, layer_grad_norm,
-  entropy_thresholds, ffn_alpha, ffn_beta    each layer over training
-  slope_stability      fixed slopes: first NaN, and collapsed heads
+";
+
+const AFTER_HELP: &str = "  slope_stability      fixed slopes: first NaN, and collapsed heads
 and heatmap_over_training.png, which moves, and the table as table.md, .csv and
 .tex. Runs of one configuration that differ in their seed are taken together:
 mean, standard deviation, paired t-test. A run may still be training.
@@ -42,7 +41,7 @@ Examples:
   normfree plot runs/sm_g --reference causal_ceiling --colormap cividis";
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(after_help = after_help())]
 pub(super) struct Arguments {
     /// Run folders, studies' folders, folders of these, and TOML files of entropies
     #[arg(required = true, value_name = "RUN|STUDY|FOLDER|FILE.toml")]
@@ -64,6 +63,20 @@ pub(super) struct Arguments {
     /// configuration's, or its folder [default: of just two runs, the second minus the first]
     #[arg(long, num_args = 2, value_names = ["RUN", "RUN"])]
     difference: Option<Vec<String>>,
+}
+
+/// What is written: figures of whole runs, of each layer by the table of quantities, and what goes with them.
+fn after_help() -> String {
+    let mut lines = vec![String::from("  of each layer over training, one panel a configuration:")];
+    for (_, drawn) in of_layers() {
+        match lines.last_mut() {
+            Some(line) if line.starts_with("    ") && line.len() + 2 + drawn.stem.len() < 78 => {
+                line.push_str(&format!(", {}", drawn.stem));
+            }
+            _ => lines.push(format!("    {}", drawn.stem)),
+        }
+    }
+    format!("{FIGURES}{}\n{AFTER_HELP}", lines.join("\n"))
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {

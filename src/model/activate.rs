@@ -1,8 +1,8 @@
 //! The activation of a feed-forward network, with the slope that it may learn.
 
 use super::config::{ModelConfig, SlopeScope};
-use super::names;
 use super::site::Site;
+use crate::observe::quantities::SLOPES;
 use crate::ops::activation::Activation;
 use crate::tape::{Decays, Declaration, Start, Tape, TensorId};
 
@@ -24,7 +24,7 @@ pub(super) fn declare_shared(site: &mut Site<'_>) -> Option<TensorId> {
     let config = site.config;
     let one = config.activation_function.learns() && config.slope_scope == SlopeScope::Shared;
     one.then(|| {
-        let slope = slope(config).watched(names::SLOPES, 0..1, 0..config.n_layer);
+        let slope = slope(config).watched(&SLOPES, 0..1, 0..config.n_layer);
         site.declare(config.family.naming.shared_slope, &[1], slope)
     })
 }
@@ -38,7 +38,7 @@ impl Activate {
         let name = site.name("mlp.act.slopes");
         // Of how many entries the layer's own slope is, and which one the layer uses.
         let mut own = |entries: usize, used: usize| {
-            let slope = slope(config).watched(names::SLOPES, used..used + 1, layer..layer + 1);
+            let slope = slope(config).watched(&SLOPES, used..used + 1, layer..layer + 1);
             (site.declare(&name, &[entries], slope), used)
         };
         let learned = match (activation.learns(), config.slope_scope) {

@@ -9,6 +9,7 @@ use super::normalize::Normalize;
 use super::pass::{CachedPass, Pass, Precision, Recompute};
 use super::site::Site;
 use super::{Recorded, names};
+use crate::observe::quantities::{RESIDUAL_MAX, RESIDUAL_MEDIAN};
 use crate::ops::cross_entropy::Targets;
 use crate::ops::magnitudes::WITH_MEDIAN;
 use crate::ops::norms::Norm;
@@ -123,6 +124,8 @@ impl Decoder {
             if pass.layers {
                 tape.observing(|tape| {
                     let residual = tape.observation(&names::residual(layer), &[WITH_MEDIAN]);
+                    tape.watch(residual, &RESIDUAL_MAX, layer, 1..2);
+                    tape.watch(residual, &RESIDUAL_MEDIAN, layer, 2..3);
                     tape.magnitudes(x, residual);
                 });
             }

@@ -1,8 +1,8 @@
 //! The table of joins: how what a branch of a block makes meets the residual stream.
 
 use super::config::ModelConfig;
-use super::names;
 use super::site::{Linear, Site};
+use crate::observe::quantities::{FFN_ALPHA, FFN_BETA, Quantity};
 use crate::tape::{Declaration, Start, Tape, TensorId};
 
 /// All that the program knows of a join.
@@ -10,7 +10,7 @@ pub struct Join {
     /// What it adds to a configuration's name before `FFN`.
     pub label: &'static str,
     /// The numbers that it learns: each one's name behind the branch's, where it starts, and as which quantity it is read.
-    pub parameters: &'static [(&'static str, f64, &'static str)],
+    pub parameters: &'static [(&'static str, f64, &'static Quantity)],
     /// Records the residual stream behind the branch. Takes the stream, the branch's last matrix, what that reads, and the
     /// parameters.
     record: fn(&mut Tape, TensorId, &Linear, TensorId, &[TensorId]) -> TensorId,
@@ -23,7 +23,7 @@ pub static PLAIN: Join =
 /// β·x + branch(x)/α, with α and β that are learned (arXiv 2501.03489).
 pub static SCALED: Join = Join {
     label: "Sc",
-    parameters: &[("alpha", 1.0, names::FFN_ALPHA), ("beta", 1.0, names::FFN_BETA)],
+    parameters: &[("alpha", 1.0, &FFN_ALPHA), ("beta", 1.0, &FFN_BETA)],
     record: |tape, x, last, f, scales| {
         let y = last.apply(tape, f);
         tape.scaled_sum(x, y, scales[0], scales[1])
@@ -47,7 +47,7 @@ impl Joined {
     /// Declares the parameters of a join behind the branch `branch`, a part of the block.
     pub fn declare(site: &mut Site<'_>, join: &'static Join, branch: &'static str) -> Self {
         let (name, layer) = (site.name(branch), site.block());
-        let declare = |&(part, start, quantity): &(&str, f64, &'static str)| {
+        let declare = |&(part, start, quantity): &(&str, f64, &'static Quantity)| {
             let scale = Declaration::new(Start::Constant(start)).undecayed().added();
             let scale = scale.watched(quantity, 0..1, layer..layer + 1);
             site.declare(&format!("{name}.{part}"), &[1], scale)

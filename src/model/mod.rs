@@ -51,13 +51,6 @@ pub mod names {
     /// f32 `[1]`.
     pub const LOSS: &str = "loss";
 
-    /// What is read of parameters after each step: the slope that a layer uses, the entropy threshold of each head, and
-    /// the two scales of a feed-forward network.
-    pub const SLOPES: &str = "slopes";
-    pub const ENTROPY_THRESHOLDS: &str = "entropy_thresholds";
-    pub const FFN_ALPHA: &str = "ffn_alpha";
-    pub const FFN_BETA: &str = "ffn_beta";
-
     /// f32 `[n_head]`: mean entropy of each head of a layer.
     pub fn head_entropy(layer: usize) -> String {
         format!("head entropy {layer}")

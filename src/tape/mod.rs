@@ -19,6 +19,7 @@ pub use op::{Io, Op, Shapes, shapes};
 pub use parameter::{Decays, Declaration, Filed, Start, Watched};
 pub use tensor::{DType, Role, Shape, TensorId, TensorInfo};
 
+use crate::observe::quantities::Quantity;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::rc::Rc;
@@ -235,6 +236,31 @@ impl Tape {
         self.observation_of(name, shape, DType::F32)
     }
 
+    /// Says that these `entries` of an observation are the numbers of a quantity in `layer`: the host reads them after each
+    /// step, or where only nodes of [`Tape::observing`] make them, of the steps that are looked at.
+    pub fn watch(
+        &mut self,
+        observation: TensorId,
+        quantity: &'static Quantity,
+        layer: usize,
+        entries: Range<usize>,
+    ) {
+        let watched = Watched { quantity, entries, layers: layer..layer + 1, of_gradient: false };
+        self.tensors[observation.index()].watched.push(watched);
+    }
+
+    /// The same of numbers that grow with the loss scale of mixed precision, as a gradient does.
+    pub fn watch_gradient(
+        &mut self,
+        observation: TensorId,
+        quantity: &'static Quantity,
+        layer: usize,
+        entries: Range<usize>,
+    ) {
+        let watched = Watched { quantity, entries, layers: layer..layer + 1, of_gradient: true };
+        self.tensors[observation.index()].watched.push(watched);
+    }
+
     /// The same of an element type.
     pub fn observation_of(&mut self, name: &str, shape: &[usize], dtype: DType) -> TensorId {
         self.declare(name.to_owned(), shape, dtype, Role::Observation, None)
@@ -352,6 +378,7 @@ impl Tape {
             gradient,
             constant: None,
             declaration: None,
+            watched: Vec::new(),
         });
         id
     }

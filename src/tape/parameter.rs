@@ -1,6 +1,7 @@
 //! What a parameter is beside its name and its shape. A model says it once, where it declares the parameter; first
 //! values, weight decay, weight files and readings after a step all follow from it.
 
+use crate::observe::quantities::Quantity;
 use std::ops::Range;
 
 /// A parameter's declaration.
@@ -36,15 +37,16 @@ pub enum Decays {
     AsSlopes,
 }
 
-/// Numbers of a parameter that are read after each step.
+/// Numbers of a parameter or an observation that are read after a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watched {
-    /// The quantity's name.
-    pub quantity: &'static str,
-    /// Which of the parameter's elements.
+    pub quantity: &'static Quantity,
+    /// Which of the tensor's elements. Of a quantity of layers or steps the sum is what counts.
     pub entries: Range<usize>,
-    /// The layers that use them.
+    /// The layers that they are of.
     pub layers: Range<usize>,
+    /// They grow with the loss scale of mixed precision, which is taken out of them.
+    pub of_gradient: bool,
 }
 
 /// How a parameter lies in the weight files of its family.
@@ -76,8 +78,8 @@ impl Declaration {
     }
 
     /// One whose `entries`, which `layers` use, are read after each step.
-    pub fn watched(self, quantity: &'static str, entries: Range<usize>, layers: Range<usize>) -> Self {
-        Self { watched: Some(Watched { quantity, entries, layers }), ..self }
+    pub fn watched(self, quantity: &'static Quantity, entries: Range<usize>, layers: Range<usize>) -> Self {
+        Self { watched: Some(Watched { quantity, entries, layers, of_gradient: false }), ..self }
     }
 
     /// One that a weight file may lack.

@@ -1,6 +1,6 @@
 //! What a tape knows of a tensor: name, shape, element type, role.
 
-use super::Declaration;
+use super::{Declaration, Watched};
 use std::fmt;
 use std::rc::Rc;
 
@@ -101,4 +101,6 @@ pub struct TensorInfo {
     pub constant: Option<Rc<[f32]>>,
     /// Of a parameter that is neither a slice nor an f16 copy.
     pub declaration: Option<Rc<Declaration>>,
+    /// Of an observation: the quantities that it holds numbers of.
+    pub watched: Vec<Watched>,
 }

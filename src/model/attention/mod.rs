@@ -10,6 +10,8 @@ use super::block::Rows;
 use super::family::Positions;
 use super::names;
 use super::site::{Linear, Matrix, Site};
+use crate::observe::quantities::{HEAD_ENTROPY, NONFINITE_ATTENTION};
+use crate::ops::packed::Packed;
 use crate::tape::{Declaration, Start, Tape, TensorId};
 use regularizer::Regularizer;
 use temperature::Temperature;
@@ -71,13 +73,16 @@ impl Attention {
                 if let (true, Some(entropy)) = (pass.entropy, heads.entropy) {
                     let mean = tape.observation(&names::head_entropy(layer), &[self.heads]);
                     let nonfinite = tape.observation(&names::nonfinite(layer), &[self.heads]);
+                    tape.watch(mean, &HEAD_ENTROPY, layer, 0..self.heads);
+                    tape.watch(nonfinite, &NONFINITE_ATTENTION, layer, 0..self.heads);
                     tape.head_entropy(entropy, mean, nonfinite, 1.0 / pass.micro_batches as f32);
                 }
                 heads.output
             }
             Rows::Cached(cached) => {
-                let (_, packed) = tape.shape(qkv).as_matrix();
-                let cache = tape.observation(&names::cache(layer), &[cached.context, packed / 3 * 2]);
+                let (_, columns) = tape.shape(qkv).as_matrix();
+                let kept = Packed::of(columns, self.heads, 4).kept().len();
+                let cache = tape.observation(&names::cache(layer), &[cached.context, kept]);
                 tape.cached_attention(qkv, cached.positions, cache, self.heads)
             }
         }

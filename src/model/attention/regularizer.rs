@@ -6,6 +6,7 @@ use crate::model::family::THRESHOLDS;
 use crate::model::names;
 use crate::model::pass::{Accumulation, Pass, Precision};
 use crate::model::site::Site;
+use crate::observe::quantities;
 use crate::ops::entropy_penalty::{self, Penalized};
 use crate::tape::{DType, Tape, TensorId};
 
@@ -28,7 +29,7 @@ impl Regularizer {
         let name = format!("{}.{THRESHOLDS}", site.name("attention"));
         Self(config.regularizes_entropy().then(|| {
             let threshold = guiding(config.entropy_threshold_init);
-            let threshold = threshold.watched(names::ENTROPY_THRESHOLDS, 0..config.n_head, layer..layer + 1);
+            let threshold = threshold.watched(&quantities::THRESHOLDS, 0..config.n_head, layer..layer + 1);
             let cost = Cost {
                 penalty: config.entropy_penalty,
                 margin: config.entropy_margin,
@@ -63,6 +64,7 @@ impl Regularizer {
         };
         let heads = tape.shape(*threshold).elements();
         let penalty = tape.observation(&names::entropy_penalty(layer), &[heads]);
+        tape.watch(penalty, &quantities::ENTROPY_PENALTY, layer, 0..heads);
         let scaling = loss_scale(tape, pass.precision);
         tape.entropy_penalty(op, (entropy, *threshold), penalty, scaling);
     }

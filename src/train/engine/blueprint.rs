@@ -2,6 +2,7 @@
 
 use crate::config::{Config, Precision};
 use crate::model::{Parameter, Pass, Recorded, names, record};
+use crate::observe::quantities::LAYER_GRAD_NORM;
 use crate::ops::Traits;
 use crate::ops::magnitudes::WITHOUT_MEDIAN;
 use crate::optimizer::{self, Update};
@@ -185,6 +186,7 @@ pub fn update_tape(config: &Config, arenas: &Arenas) -> Tape {
         tape.observing(|tape| {
             for layer in 0..config.model.n_layer {
                 let out = tape.observation(&names::layer_gradient(layer), &[WITHOUT_MEDIAN]);
+                tape.watch_gradient(out, &LAYER_GRAD_NORM, layer, 0..1);
                 tape.magnitudes_of(gradients, arenas.layer(layer), out);
             }
         });

@@ -5,7 +5,7 @@ mod blueprint;
 mod reading;
 
 pub use blueprint::{Blueprint, Demand, update_tape};
-pub use reading::{LayerReading, StepReading};
+pub use reading::StepReading;
 
 use super::arena::Arenas;
 use crate::config::{Accumulation, Config};
@@ -17,7 +17,7 @@ use crate::optimizer;
 use crate::plan::{Plan, Store};
 use crate::tape::{DType, Role, Tape, TensorInfo};
 use blueprint::{EVALUATION_BYTES, HYPER, LAYERS, OBSERVATIONS, POLICY, RING, VERDICT, parts};
-use reading::{Places, read_back};
+use reading::ReadBack;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -46,6 +46,7 @@ pub struct Engine {
     copying: Option<Plan>,
     evaluation: Plan,
     ring: ReadbackRing,
+    read_back: ReadBack,
     /// The summed losses of batches that are evaluated.
     evaluations: RefCell<ReadbackRing>,
     /// Targets of each step under way, oldest first.
@@ -90,9 +91,8 @@ impl Engine {
         let plans = [&micro, &update, &evaluation].into_iter().chain(&copying);
         Plan::load_kernels(&gpu, &plans.collect::<Vec<_>>())?;
         gpu.keep_pipelines();
-        let bytes =
-            read_back(&blueprint, config.observe.layers).iter().map(|name| store.span(name).bytes).sum();
-        let ring = ReadbackRing::new(&gpu, RING, bytes)?;
+        let read_back = ReadBack::new(&blueprint, &store);
+        let ring = ReadbackRing::new(&gpu, RING, read_back.bytes())?;
         let evaluations = RefCell::new(ReadbackRing::new(&gpu, RING, EVALUATION_BYTES)?);
         let mut engine = Self {
             gpu,
@@ -103,6 +103,7 @@ impl Engine {
             copying,
             evaluation,
             ring,
+            read_back,
             evaluations,
             targets: VecDeque::new(),
             record: false,
@@ -181,8 +182,7 @@ impl Engine {
             if last {
                 self.store.write(&self.gpu, HYPER, &hyper);
                 self.update.record(&mut work, looks);
-                let names = read_back(&self.blueprint, looks);
-                let spans = names.into_iter().map(|name| self.store.span(name));
+                let spans = self.read_back.copied(looks).map(|name| self.store.span(name));
                 let sources: Vec<_> = spans.map(|span| (&*span.buffer, span.offset, span.bytes)).collect();
                 self.ring.record(work.encoder(), step, &sources);
             }
@@ -203,8 +203,7 @@ impl Engine {
         let Some(reading) = self.ring.take_oldest(&self.gpu, wait)? else { return Ok(None) };
         let targets = self.targets.pop_front().expect("every step under way has its count");
         let values: Vec<f32> = bytemuck::pod_collect_to_vec(&reading.bytes);
-        let places = Places { store: &self.store, blueprint: &self.blueprint };
-        Ok(Some(places.read_step(reading.tag, targets, &values)))
+        Ok(Some(self.read_back.read(&self.blueprint.config, reading.tag, targets, &values)))
     }
 
     /// Seconds that looking at the layers takes once; `None` where it is not done, or the device has no clock.

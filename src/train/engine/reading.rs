@@ -1,11 +1,16 @@
-//! What a step brings back, and where it lies in what was read.
+//! What a step brings back, and where it lies in what is read.
 
 use super::blueprint::{Blueprint, LAYERS, OBSERVATIONS, VERDICT};
+use crate::config::Config;
 use crate::model::names;
-use crate::ops::magnitudes::{WITH_MEDIAN, WITHOUT_MEDIAN};
+use crate::observe::quantities::{
+    ALL, Extent, GRAD_NORM, LOSS, LOSS_SCALE, NONFINITE_ATTENTION, OVERFLOW, Quantity, Stored,
+};
+use crate::observe::record::{Measured, Values};
 use crate::plan::Store;
-use crate::tape::Watched;
+use crate::tape::{Role, TensorInfo, Watched};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// What one step brought back.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,134 +20,148 @@ pub struct StepReading {
     pub targets: u64,
     /// 0 where there is no target.
     pub loss: f32,
-    /// What attention entropy adds to that in what is trained for, λ included; there with the regularizer alone.
-    pub entropy_penalty: Option<f32>,
     /// Global gradient norm before clipping.
     pub grad_norm: f32,
     /// Whether the update was held back: this step's loss or gradient is not finite, or an earlier one's was.
     pub halted: bool,
-    /// Mean entropy of each head, `[layer][head]`; empty where it is not measured.
-    pub head_entropy: Vec<Vec<f32>>,
-    /// Rows of each layer whose attention probabilities are not finite, summed over heads.
-    pub nonfinite_rows: Vec<u64>,
-    /// The slope each layer uses; empty where none is learned.
-    pub slopes: Vec<f32>,
-    /// The entropy threshold of each head, `[layer][head]`; empty without the regularizer.
-    pub thresholds: Vec<Vec<f32>>,
-    /// α and β of each layer's feed-forward network; empty where it is not scaled.
-    pub ffn_scales: Vec<(f32, f32)>,
     /// With mixed precision, the loss scale of the step, and whether the gradient overflowed with it, so that the
     /// update was left out.
     pub scaling: Option<(f32, bool)>,
-    /// What the layers held, where this step was looked at.
-    pub layers: Option<LayerReading>,
+    /// The quantities that the device measured; those of layers that are looked at in some steps only where this is one.
+    pub values: Measured,
+    /// Where the layers were looked at: tokens of the last micro-batch for which each unit of the feed-forward network is
+    /// not zero, `[layer][unit]`; empty where it has no units.
+    pub active: Option<Vec<Vec<f32>>>,
 }
 
-/// What the layers held in the last micro-batch of a step.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LayerReading {
-    /// L2 norm of the gradient of each block's parameters, of the whole step.
-    pub grad_norm: Vec<f32>,
-    /// Tokens for which each unit of the feed-forward network is not zero, [layer][unit]; empty where it has no units.
-    pub active: Vec<Vec<f32>>,
-    /// Largest and median magnitude of the residual stream behind each block.
-    pub residual: Vec<(f32, f32)>,
+/// Where everything lies in what the host reads after a step: ranges of f32, made once.
+pub(super) struct ReadBack {
+    /// What is copied, in this order. Behind it, of steps whose layers are looked at, lies the arena of these.
+    copied: Vec<String>,
+    ranges: BTreeMap<String, Range<usize>>,
+    watched: Vec<Place>,
+    /// f32 that are read of a step whose layers are looked at.
+    end: usize,
 }
 
-/// Where in memory the numbers lie that a step brings back.
-pub(super) struct Places<'a> {
-    pub store: &'a Store,
-    pub blueprint: &'a Blueprint,
+/// Numbers of a quantity.
+struct Place {
+    watched: Watched,
+    range: Range<usize>,
+    /// Only there where the layers are looked at.
+    looked: bool,
 }
 
-impl Places<'_> {
-    /// What step `step` brought back, of whose targets `targets` count; `values` are the bytes read, in the order of
-    /// [`read_back`].
-    pub(super) fn read_step(&self, step: u64, targets: u64, values: &[f32]) -> StepReading {
-        let base = self.store.span(OBSERVATIONS);
-        let at = |name: &str| (self.store.span(name).offset - base.offset) as usize / 4;
-        let model = &self.blueprint.config.model;
-        let mut head_entropy = Vec::new();
-        let mut nonfinite_rows = Vec::new();
-        if self.blueprint.config.observe.entropy {
-            for layer in 0..model.n_layer {
-                let heads = |name: String| values[at(&name)..][..model.n_head].to_vec();
-                head_entropy.push(heads(names::head_entropy(layer)));
-                nonfinite_rows.push(heads(names::nonfinite(layer)).iter().map(|&rows| rows as u64).sum());
-            }
+impl ReadBack {
+    pub fn new(blueprint: &Blueprint, store: &Store) -> Self {
+        let looked: Vec<String> = blueprint.layer_parts().into_iter().map(|part| part.0).collect();
+        let mut copied = vec![OBSERVATIONS.to_owned(), VERDICT.to_owned()];
+        copied.extend(blueprint.mixed().then(|| names::LOSS_SCALE.to_owned()));
+        copied.extend(blueprint.watched().map(|parameter| parameter.name.clone()));
+        let (mut ranges, mut end) = (BTreeMap::new(), 0);
+        let arena = (!looked.is_empty()).then(|| LAYERS.to_owned());
+        for name in copied.iter().chain(&arena) {
+            let first = end;
+            end += store.span(name).bytes as usize / 4;
+            ranges.insert(name.clone(), first..end);
         }
-        let penalty =
-            |layer| values[at(&names::entropy_penalty(layer))..][..model.n_head].iter().sum::<f32>();
-        let entropy_penalty = model.regularizes_entropy().then(|| (0..model.n_layer).map(penalty).sum());
-        let mut rest = base.bytes as usize / 4;
-        let verdict = &values[rest..rest + 4];
-        rest += self.store.span(VERDICT).bytes as usize / 4;
-        let scaling = self.blueprint.mixed().then(|| {
-            let scaling = (values[rest + 2], values[rest + 3] != 0.0);
-            rest += self.store.span(names::LOSS_SCALE).bytes as usize / 4;
-            scaling
+        let mut watched = Vec::new();
+        let micro = blueprint.micro.tape.tensors().iter();
+        let micro = micro.filter(|info| info.role == Role::Observation && info.parent.is_none());
+        for info in micro.chain(blueprint.update.observed()) {
+            let looked = looked.contains(&info.name);
+            let arena = if looked { LAYERS } else { OBSERVATIONS };
+            let inside = (store.span(&info.name).offset - store.span(arena).offset) as usize / 4;
+            let first = ranges[arena].start + inside;
+            ranges.insert(info.name.clone(), first..first + info.shape.elements());
+            let TensorInfo { watched: all, .. } = info;
+            watched.extend(all.iter().map(|watched| Place::of(watched, first, looked)));
+        }
+        for parameter in blueprint.watched() {
+            let first = ranges[&parameter.name].start;
+            watched.extend(parameter.declared.watched.iter().map(|of| Place::of(of, first, false)));
+        }
+        Self { copied, ranges, watched, end }
+    }
+
+    /// Names of what is copied after a step.
+    pub fn copied(&self, looks: bool) -> impl Iterator<Item = &str> {
+        self.copied.iter().map(String::as_str).chain(looks.then_some(LAYERS))
+    }
+
+    /// Bytes that the largest copy has.
+    pub fn bytes(&self) -> u64 {
+        self.end as u64 * 4
+    }
+
+    /// Reads what was copied after `step`, in which so many `targets` counted.
+    pub fn read(&self, config: &Config, step: u64, targets: u64, copied: &[f32]) -> StepReading {
+        let of = |name: &str| &copied[self.ranges[name].clone()];
+        let verdict = of(VERDICT);
+        let scaling = self.ranges.get(names::LOSS_SCALE).map(|range| {
+            let scaling = &copied[range.clone()];
+            (scaling[2], scaling[3] != 0.0)
         });
-        // By quantity, the numbers of each layer.
-        let mut watched: BTreeMap<&str, Vec<&[f32]>> = BTreeMap::new();
-        for parameter in self.blueprint.watched() {
-            if let Some(Watched { quantity, entries, layers }) = &parameter.declared.watched {
-                let numbers = &values[rest..][entries.clone()];
-                watched.entry(quantity).or_default().extend(layers.clone().map(|_| numbers));
-            }
-            rest += self.store.span(&parameter.name).bytes as usize / 4;
+        let (loss, grad_norm) = (of(names::LOSS)[0], verdict[0]);
+        let looks = config.looks_at_layers(step);
+        let mut values = self.values(copied, looks, scaling.map_or(1.0, |(scale, _)| scale));
+        if targets > 0 {
+            values.set(&LOSS, Values::Step(loss.into()));
         }
-        let mut of = |quantity: &str| watched.remove(quantity).unwrap_or_default();
-        let slopes = of(names::SLOPES).into_iter().map(|numbers| numbers[0]).collect();
-        let thresholds = of(names::ENTROPY_THRESHOLDS).into_iter().map(<[f32]>::to_vec).collect();
-        let scales = of(names::FFN_ALPHA).into_iter().zip(of(names::FFN_BETA));
-        let ffn_scales = scales.map(|(alpha, beta)| (alpha[0], beta[0])).collect();
-        let looked = self.blueprint.config.looks_at_layers(step);
-        let layers =
-            looked.then(|| self.read_layers(&values[rest..], scaling.map_or(1.0, |(scale, _)| scale)));
-        StepReading {
-            step,
-            targets,
-            loss: values[at(names::LOSS)],
-            entropy_penalty,
-            grad_norm: verdict[0],
-            halted: verdict[3] != 0.0,
-            head_entropy,
-            nonfinite_rows,
-            slopes,
-            thresholds,
-            ffn_scales,
-            scaling,
-            layers,
+        values.set(&GRAD_NORM, Values::Step(grad_norm.into()));
+        if let Some((scale, overflow)) = scaling {
+            values.set(&LOSS_SCALE, Values::Step(scale.into()));
+            values.set(&OVERFLOW, Values::Step(u8::from(overflow).into()));
         }
+        // A broken score breaks the whole row of probabilities.
+        let length = config.train.sequence_length as u64;
+        let rows = values.counts(&NONFINITE_ATTENTION);
+        let probabilities: Vec<u64> = rows.iter().map(|rows| rows * length).collect();
+        if !probabilities.is_empty() {
+            values.set(&NONFINITE_ATTENTION, Values::Counts(probabilities));
+        }
+        let units = |layer| Some(copied[self.ranges.get(&names::active_units(layer))?.clone()].to_vec());
+        let active = looks.then(|| (0..config.model.n_layer).filter_map(units).collect());
+        StepReading { step, targets, loss, grad_norm, halted: verdict[3] != 0.0, scaling, values, active }
     }
 
-    /// What the layers held, of a step whose gradients are `scale` times as large.
-    fn read_layers(&self, values: &[f32], scale: f32) -> LayerReading {
-        let base = self.store.span(LAYERS).offset;
-        let model = &self.blueprint.config.model;
-        let of = |name: String, count| {
-            let first = (self.store.span(&name).offset - base) as usize / 4;
-            &values[first..first + count]
-        };
-        let grad_norm = |layer| of(names::layer_gradient(layer), WITHOUT_MEDIAN)[0] / scale;
-        let residual = |layer| match of(names::residual(layer), WITH_MEDIAN) {
-            [_, largest, median] => (*largest, *median),
-            _ => unreachable!("three numbers"),
-        };
-        LayerReading {
-            grad_norm: (0..model.n_layer).map(grad_norm).collect(),
-            active: match model.units() {
-                0 => Vec::new(),
-                units => (0..model.n_layer).map(|l| of(names::active_units(l), units).to_vec()).collect(),
-            },
-            residual: (0..model.n_layer).map(residual).collect(),
+    /// The quantities that tensors say they hold, of a step whose gradients are `scale` times as large.
+    fn values(&self, copied: &[f32], looks: bool, scale: f32) -> Measured {
+        let mut found: BTreeMap<usize, BTreeMap<usize, Vec<f32>>> = BTreeMap::new();
+        for place in self.watched.iter().filter(|place| looks || !place.looked) {
+            let numbers = copied[place.range.clone()].iter();
+            let scale = if place.watched.of_gradient { scale } else { 1.0 };
+            let numbers: Vec<f32> = numbers.map(|number| number / scale).collect();
+            let layers = found.entry(place.watched.quantity.index()).or_default();
+            layers.extend(place.watched.layers.clone().map(|layer| (layer, numbers.clone())));
         }
+        let mut values = Measured::default();
+        for (index, layers) in found {
+            values.set(ALL[index], folded(ALL[index], layers.into_values().collect()));
+        }
+        values
     }
 }
 
-/// Names of what the host reads after a step, in this order; of some steps what the layers held as well.
-pub(super) fn read_back(blueprint: &Blueprint, layers: bool) -> Vec<&str> {
-    let always = [OBSERVATIONS, VERDICT].into_iter().chain(blueprint.mixed().then_some(names::LOSS_SCALE));
-    let watched = blueprint.watched().map(|parameter| parameter.name.as_str());
-    always.chain(watched).chain(layers.then_some(LAYERS)).collect()
+impl Place {
+    /// Where `watched` lies of a tensor whose first element is `first`.
+    fn of(watched: &Watched, first: usize, looked: bool) -> Self {
+        let Range { start, end } = watched.entries;
+        Self { watched: watched.clone(), range: first + start..first + end, looked }
+    }
+}
+
+/// A quantity of the numbers that each layer has: of heads they are its numbers, of layers and steps their sums are.
+fn folded(quantity: &Quantity, layers: Vec<Vec<f32>>) -> Values {
+    let sum = |numbers: &[f32]| numbers.iter().copied().reduce(|sum, number| sum + number).unwrap_or(0.0);
+    let sums = || layers.iter().map(|numbers| sum(numbers)).collect::<Vec<f32>>();
+    match (quantity.extent, quantity.stored) {
+        (Extent::Head, _) => Values::Heads(layers),
+        (Extent::Layer, Stored::Whole) => {
+            let whole = |numbers: &Vec<f32>| numbers.iter().map(|&count| count as u64).sum();
+            Values::Counts(layers.iter().map(whole).collect())
+        }
+        (Extent::Layer, _) => Values::Layers(sums()),
+        (Extent::Step, _) => Values::Step(sum(&sums()).into()),
+    }
 }

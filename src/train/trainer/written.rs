@@ -2,9 +2,11 @@
 
 use super::{Event, Trainer};
 use crate::fault::Result;
-use crate::observe::quantities::*;
-use crate::observe::record::{Measured, Record, Values, nth};
-use crate::train::engine::{LayerReading, StepReading};
+use crate::observe::quantities::{
+    Cadence, DEAD, HEAD_ENTROPY, KINDS, LAYER_ENTROPY, LEARNING_RATE, TOKENS, TOKENS_PER_S, ZEROS,
+};
+use crate::observe::record::{Record, Values, nth};
+use crate::train::engine::StepReading;
 use std::time::Instant;
 
 impl Trainer {
@@ -25,19 +27,26 @@ impl Trainer {
         self.tell_trouble(watch);
         let train = &self.config.train;
         let each = train.tokens_per_step();
-        let mut values = measured(&reading, train.sequence_length);
+        let mut values = reading.values;
         values.set(&LEARNING_RATE, Values::Step(train.learning_rate_at(step)));
         values.set(&TOKENS, Values::Step(((step + 1) * each) as f64));
         values.set(&TOKENS_PER_S, Values::Step(each as f64 / seconds.max(1e-9)));
+        let entropies = values.heads(&HEAD_ENTROPY);
+        if !entropies.is_empty() {
+            let mean = |heads: &Vec<f32>| heads.iter().sum::<f32>() / heads.len() as f32;
+            let means = entropies.iter().map(mean).collect();
+            values.set(&LAYER_ENTROPY, Values::Layers(means));
+        }
         let due = |every: u64| step.is_multiple_of(every) || step + 1 == train.steps;
         let observe = &self.config.observe;
-        let looked = reading.layers.is_some() && due(observe.layers_every);
-        if let Some(layers) = &reading.layers {
-            self.active_units.note(&layers.active);
+        let looked = reading.active.is_some() && due(observe.layers_every);
+        if let Some(active) = &reading.active {
+            self.active_units.note(active);
+            let zeros = zeros(active, train.batch_size * train.sequence_length);
+            values.set(&ZEROS, Values::Layers(zeros));
             if looked {
                 values.set(&DEAD, Values::Layers(self.active_units.take_dead()));
             }
-            set_layers(&mut values, layers, train.batch_size * train.sequence_length);
         }
         watch(Event::Step { step, values: &values });
         for kind in KINDS {
@@ -100,51 +109,11 @@ impl Trainer {
     }
 }
 
-/// What the device brought back of a step, as quantities.
-fn measured(reading: &StepReading, sequence: usize) -> Measured {
-    let mut values = Measured::default();
-    if reading.targets > 0 {
-        values.set(&LOSS, Values::Step(reading.loss.into()));
-    }
-    values.set(&GRAD_NORM, Values::Step(reading.grad_norm.into()));
-    if let Some(penalty) = reading.entropy_penalty {
-        values.set(&ENTROPY_PENALTY, Values::Step(penalty.into()));
-    }
-    if let Some((scale, overflow)) = reading.scaling {
-        values.set(&LOSS_SCALE, Values::Step(scale.into()));
-        values.set(&OVERFLOW, Values::Step(u8::from(overflow).into()));
-    }
-    if !reading.head_entropy.is_empty() {
-        let mean = |heads: &Vec<f32>| heads.iter().sum::<f32>() / heads.len() as f32;
-        values.set(&LAYER_ENTROPY, Values::Layers(reading.head_entropy.iter().map(mean).collect()));
-        values.set(&HEAD_ENTROPY, Values::Heads(reading.head_entropy.clone()));
-        // A broken score breaks the whole row of probabilities.
-        let counts = reading.nonfinite_rows.iter().map(|rows| rows * sequence as u64).collect();
-        values.set(&NONFINITE_ATTENTION, Values::Counts(counts));
-    }
-    if !reading.slopes.is_empty() {
-        values.set(&SLOPES, Values::Layers(reading.slopes.clone()));
-    }
-    if !reading.thresholds.is_empty() {
-        values.set(&THRESHOLDS, Values::Heads(reading.thresholds.clone()));
-    }
-    if !reading.ffn_scales.is_empty() {
-        let (alpha, beta) = reading.ffn_scales.iter().copied().unzip();
-        values.set(&FFN_ALPHA, Values::Layers(alpha));
-        values.set(&FFN_BETA, Values::Layers(beta));
-    }
-    values
-}
-
-/// What the layers held; `tokens` of a micro-batch were looked at.
-fn set_layers(values: &mut Measured, layers: &LayerReading, tokens: usize) {
-    let zeros = |counts: &Vec<f32>| {
+/// The share of each layer's activations that are zero, where each unit was not zero for so many of the `tokens`.
+fn zeros(active: &[Vec<f32>], tokens: usize) -> Vec<f32> {
+    let share = |counts: &Vec<f32>| {
         let active: f64 = counts.iter().map(|&count| f64::from(count)).sum();
         (1.0 - active / (tokens * counts.len()) as f64) as f32
     };
-    let residual = |part: fn(&(f32, f32)) -> f32| Values::Layers(layers.residual.iter().map(part).collect());
-    values.set(&LAYER_GRAD_NORM, Values::Layers(layers.grad_norm.clone()));
-    values.set(&ZEROS, Values::Layers(layers.active.iter().map(zeros).collect()));
-    values.set(&RESIDUAL_MAX, residual(|of| of.0));
-    values.set(&RESIDUAL_MEDIAN, residual(|of| of.1));
+    active.iter().map(share).collect()
 }
