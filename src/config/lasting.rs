@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Config, TABLES, free_on_resume, schema};
+use super::{Config, TABLES, free_on_resume, rows};
 use crate::fault::{Fault, Kind, Result};
 
 impl Config {
@@ -32,7 +32,7 @@ impl Config {
 }
 
 fn is_free(table: &str, key: &str) -> bool {
-    schema::find(&format!("{table}.{key}")).is_some_and(|row| row.changes.on_resume())
+    rows::find(&format!("{table}.{key}")).is_some_and(|row| row.changes.on_resume())
 }
 
 fn each_table(tables: &mut Value, mut change: impl FnMut(&str, &mut serde_json::Map<String, Value>)) {

@@ -418,3 +418,13 @@ pub(super) const ROWS: &[Row] = &[
         "the entropy that counts as the whole scale when heads are binned; `plot --reference` overrides it",
     ),
 ];
+
+/// The row of a full key.
+pub(super) fn find(key: &str) -> Option<&'static Row> {
+    ROWS.iter().find(|row| row.key == key)
+}
+
+/// The names of a table's keys, without the table.
+pub(super) fn names(table: &str) -> impl Iterator<Item = &'static str> {
+    ROWS.iter().filter_map(move |row| row.key.strip_prefix(table)?.strip_prefix('.'))
+}

@@ -2,7 +2,6 @@
 //!
 //! The same rows check a file, a `--set`, and a [`super::Config`] made in code; `normfree keys` prints them.
 
-pub(super) use super::rows::ROWS;
 use super::value::Value;
 use crate::model::family::Setting;
 use crate::words::Word;
@@ -80,16 +79,6 @@ pub(super) enum Otherwise {
     Is(Setting),
     /// A multiple of another key, required and an integer.
     Times(i128, &'static str),
-}
-
-/// The row of a full key.
-pub(super) fn find(key: &str) -> Option<&'static Row> {
-    ROWS.iter().find(|row| row.key == key)
-}
-
-/// The names of a table's keys, without the table.
-pub(super) fn names(table: &str) -> impl Iterator<Item = &'static str> {
-    ROWS.iter().filter_map(move |row| row.key.strip_prefix(table)?.strip_prefix('.'))
 }
 
 impl Accepts {

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use toml::de::{DeTable, DeValue};
 
 use super::place::Place;
-use super::schema::{self, Accepts, Otherwise, ROWS, Row, TABLES};
+use super::rows::{self, ROWS};
+use super::schema::{Accepts, Otherwise, Row, TABLES};
 use super::source::Source;
 use super::unknown;
 use super::value::Value;
@@ -68,7 +69,7 @@ impl Sheet {
                     for (key, value) in content {
                         let at = place(key.span().start);
                         let key = format!("{table}.{}", key.get_ref());
-                        let row = schema::find(&key).ok_or_else(|| unknown::key(&key, &at))?;
+                        let row = rows::find(&key).ok_or_else(|| unknown::key(&key, &at))?;
                         entries.push(Entry { key: row.key, value: value.get_ref().into(), place: at });
                     }
                 }
@@ -121,7 +122,7 @@ impl Sheet {
                 .remedy("write it as in --set model.n_layer=3"));
         };
         let (key, typed) = (key.trim(), typed.trim());
-        let row = schema::find(key).ok_or_else(|| unknown::key(key, &Place::Set))?;
+        let row = rows::find(key).ok_or_else(|| unknown::key(key, &Place::Set))?;
         let value = match (Value::read(typed), &row.accepts) {
             // A folder may be called 2024 or true.
             (Some(value), Accepts::Text) if !matches!(value, Value::Text(_)) => Value::Text(typed.to_owned()),
@@ -136,7 +137,7 @@ impl Sheet {
     /// Checks every value alone, and fills in what was left to its default.
     pub fn check(&mut self) -> Result<()> {
         for Entry { key, value, place } in &self.entries {
-            let Some(Row { accepts, .. }) = schema::find(key) else { continue };
+            let Some(Row { accepts, .. }) = rows::find(key) else { continue };
             accepts.check(value).map_err(|what| {
                 let near = match (accepts, value) {
                     (Accepts::Words(words), Value::Text(word)) => {

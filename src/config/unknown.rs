@@ -1,7 +1,8 @@
 //! Keys that do not exist, and the one that was probably meant.
 
 use super::place::Place;
-use super::schema::{ROWS, TABLES, names};
+use super::rows::{ROWS, names};
+use super::schema::TABLES;
 use crate::fault::{Fault, Kind};
 
 /// Below this likeness a suggestion would mislead.

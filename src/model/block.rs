@@ -8,25 +8,10 @@ use super::join::{self, Joined};
 use super::names;
 use super::network::Network;
 use super::normalize::Normalize;
-use super::pass::{Pass, Recompute};
+use super::pass::Recompute;
+use super::rows::Rows;
 use super::site::Site;
 use crate::tape::{Tape, TensorId};
-
-/// Which rows a block works on.
-pub(super) enum Rows<'a> {
-    /// Whole sequences, as training and evaluation have them.
-    Sequences(&'a Pass),
-    /// Single rows that look at a cache of those before: generation.
-    Cached(&'a Cached),
-}
-
-/// What the blocks of such a pass share.
-pub(super) struct Cached {
-    /// u32 [rows].
-    pub positions: TensorId,
-    /// Rows of a cache.
-    pub context: usize,
-}
 
 /// A declared block.
 pub(super) struct Block {

@@ -2,18 +2,25 @@
 
 use super::activate::declare_shared;
 use super::attention::{loss_scale, losses};
-use super::block::{Block, Cached, Rows, remade_if};
+use super::block::{Block, remade_if};
 use super::config::ModelConfig;
 use super::family::{Head, Positions};
+use super::names;
 use super::normalize::Normalize;
 use super::pass::{CachedPass, Pass, Precision, Recompute};
+use super::rows::{Cached, Rows};
 use super::site::Site;
-use super::{Recorded, names};
 use crate::observe::quantities::{RESIDUAL_MAX, RESIDUAL_MEDIAN};
 use crate::ops::cross_entropy::Targets;
 use crate::ops::magnitudes::WITH_MEDIAN;
 use crate::ops::norms::Norm;
 use crate::tape::{DType, Tape, TensorId};
+
+/// A model on a tape.
+pub struct Recorded {
+    pub tape: Tape,
+    pub loss: TensorId,
+}
 
 /// A declared model.
 pub(super) struct Decoder {

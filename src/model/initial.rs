@@ -1,6 +1,6 @@
 //! First values of parameters, as they are declared.
 
-use super::Parameter;
+use super::parameter::Parameter;
 use crate::tape::Start;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;

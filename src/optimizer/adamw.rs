@@ -1,6 +1,6 @@
 //! AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) in its two variants: see [`crate::ops::adamw`].
 
-use super::{HYPER, Rule, Settings, State, Update};
+use super::rule::{HYPER, Rule, Settings, State, Update};
 use crate::ops::adamw::{Arenas, Order, Settings as Constants, hyper};
 use crate::tape::Tape;
 

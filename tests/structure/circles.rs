@@ -23,8 +23,30 @@ struct Source {
     imports: BTreeMap<String, (Module, bool)>,
 }
 
-/// Rooms in which there still are circles. The aim is none.
-const KNOWN: &[&str] = &["src/gpu", "src/model", "src/tape"];
+/// Circles that are left, each as its files, with the reason. The aim is none.
+const KNOWN: &[&[&str]] = &[
+    // A device is opened by adapters, canary and width, which open devices to try them.
+    &[
+        "src/gpu/adapters.rs",
+        "src/gpu/canary.rs",
+        "src/gpu/describe.rs",
+        "src/gpu/device.rs",
+        "src/gpu/pipelines.rs",
+        "src/gpu/submissions.rs",
+        "src/gpu/width.rs",
+    ],
+    // A configuration picks a network, whose row declares its matrices by the configuration.
+    &[
+        "src/model/activate.rs",
+        "src/model/config.rs",
+        "src/model/network/fused.rs",
+        "src/model/network/mod.rs",
+        "src/model/network/standard.rs",
+        "src/model/site.rs",
+    ],
+    // A tape holds ops, whose adjoints record on a tape.
+    &["src/tape/backward.rs", "src/tape/mod.rs", "src/tape/op.rs", "src/tape/remake.rs"],
+];
 
 #[test]
 fn no_files_know_each_other_in_a_circle() {
@@ -32,14 +54,14 @@ fn no_files_know_each_other_in_a_circle() {
     let edges = edges(&sources);
     assert!(edges.values().map(BTreeSet::len).sum::<usize>() > 300, "the search finds nothing any more");
     let file = |module: &Module| sources[module].file.display().to_string();
-    let is_known = |circle: &BTreeSet<Module>| {
-        KNOWN.iter().any(|known| circle.iter().all(|one| file(one).starts_with(known)))
-    };
-    let found: Vec<String> = circles(&edges)
-        .iter()
-        .filter(|circle| !is_known(circle))
-        .map(|circle| told(circle, &edges, &sources))
-        .collect();
+    let circles = circles(&edges);
+    let files = |circle: &BTreeSet<Module>| circle.iter().map(file).collect::<BTreeSet<String>>();
+    let is = |circle: &BTreeSet<Module>, known: &[&str]| files(circle).iter().eq(known);
+    for known in KNOWN {
+        assert!(circles.iter().any(|circle| is(circle, known)), "{known:?} is no circle any more: strike it");
+    }
+    let new = circles.iter().filter(|circle| !KNOWN.iter().any(|known| is(circle, known)));
+    let found: Vec<String> = new.map(|circle| told(circle, &edges, &sources)).collect();
     assert!(found.is_empty(), "{} circles:\n{}", found.len(), found.join("\n"));
 }
 

@@ -1,18 +1,19 @@
 //! Attention of a block: queries, keys and values of the normalized residual stream, their positions and temperatures,
 //! the attention itself, and what is read or trained of its entropy.
 
+mod guided;
 mod regularizer;
 mod temperature;
 
 pub(super) use regularizer::{loss_scale, losses};
 
-use super::block::Rows;
 use super::family::Positions;
 use super::names;
+use super::rows::Rows;
 use super::site::{Linear, Matrix, Site};
 use crate::observe::quantities::{HEAD_ENTROPY, NONFINITE_ATTENTION};
 use crate::ops::packed::Packed;
-use crate::tape::{Declaration, Start, Tape, TensorId};
+use crate::tape::{Tape, TensorId};
 use regularizer::Regularizer;
 use temperature::Temperature;
 
@@ -26,12 +27,6 @@ pub(super) struct Attention {
     regularizer: Regularizer,
     /// The matrix that ends in the residual stream.
     pub last: Linear,
-}
-
-/// What entropy-guided training adds to a block: weight decay leaves it alone, as in the code behind arXiv 2501.03489, and
-/// a weight file may lack it.
-fn guiding(start: f64) -> Declaration {
-    Declaration::new(Start::Constant(start)).undecayed().added()
 }
 
 impl Attention {

@@ -1,6 +1,6 @@
 //! The entropy regularizer of attention (arXiv 2501.03489), and what it adds to the loss of a whole model.
 
-use super::guiding;
+use super::guided::guiding;
 use crate::model::config::{EntropyPenalty, ModelConfig};
 use crate::model::family::THRESHOLDS;
 use crate::model::names;

@@ -1,8 +1,8 @@
 //! A learned temperature of attention for each head and position (arXiv 2501.03489).
 
-use super::guiding;
-use crate::model::block::Rows;
+use super::guided::guiding;
 use crate::model::names;
+use crate::model::rows::Rows;
 use crate::model::site::Site;
 use crate::tape::{DType, Filed, Tape, TensorId};
 

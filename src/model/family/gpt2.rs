@@ -3,7 +3,7 @@
 //! x = dropout(wte[token] + wpe[position]); per block x ← x + attention(norm₁ x), x ← x + ffn(norm₂ x);
 //! logits = final_norm(x) · wteᵀ. The norm-free models of arXiv 2410.09637 keep the final norm.
 
-use super::{Architecture, Arrangement, Files, Head, Matrices, Naming, Positions};
+use super::architecture::{Architecture, Arrangement, Files, Head, Matrices, Naming, Positions};
 
 pub(super) const GPT2: Architecture = Architecture {
     word: "gpt2",

@@ -4,7 +4,7 @@
 //! x = dropout(embed_in[token]); per block x ← x + attention(norm₁ x) + ffn(norm₂ x), where the first `rotary_pct` of
 //! every query and key head is turned by its position; logits = final_norm(x) · embed_outᵀ.
 
-use super::{Architecture, Arrangement, Files, Head, Matrices, Naming, Positions, Setting};
+use super::architecture::{Architecture, Arrangement, Files, Head, Matrices, Naming, Positions, Setting};
 
 pub(super) const GPT_NEOX: Architecture = Architecture {
     word: "gpt_neox",

@@ -1,0 +1,59 @@
+//! Names of the tensors that the host fills and reads. Every tape of a run shares them.
+
+/// u32 [B·T].
+pub const TOKENS: &str = "tokens";
+/// u32 [B·T]; `u32::MAX` where a position does not count.
+pub const TARGETS: &str = "targets";
+/// u32 [B·T]: positions sorted by token.
+pub const SORTED: &str = "sorted";
+/// u32 [B·T + 1]: where each token's positions start in `sorted`.
+pub const SEGMENTS: &str = "segments";
+/// f32 `[1]`: the weight of a position in the loss.
+pub const TARGET_WEIGHT: &str = "scale";
+/// f32 `[4]`: the loss scale of mixed precision, and how it came about; see `ops::gradient_norm`.
+pub const LOSS_SCALE: &str = "loss scale";
+/// u32 `[4]`: what dropout is drawn from.
+pub const DROPOUT_KEY: &str = "dropout key";
+/// u32 `[rows]`: the place of each row in the text, in passes that read for generation.
+pub const POSITIONS: &str = "positions";
+/// u32 [n_head, rows]: the place of each row's temperature in the table of every layer, in such passes.
+pub const TEMPERATURES: &str = "temperatures";
+/// f32 `[vocab_size]`: what the row leads to, in such passes.
+pub const LOGITS: &str = "logits";
+/// f32 `[1]`.
+pub const LOSS: &str = "loss";
+
+/// f32 `[n_head]`: mean entropy of each head of a layer.
+pub fn head_entropy(layer: usize) -> String {
+    format!("head entropy {layer}")
+}
+
+/// f32 `[n_head]`: what the entropies of a layer's heads cost, λ included.
+pub fn entropy_penalty(layer: usize) -> String {
+    format!("entropy penalty {layer}")
+}
+
+/// f32 `[n_inner]`: tokens of a micro-batch for which each unit of a layer's feed-forward network is not zero.
+pub fn active_units(layer: usize) -> String {
+    format!("active units {layer}")
+}
+
+/// f32 `[3]`: norm, largest and median magnitude of the residual stream behind a layer.
+pub fn residual(layer: usize) -> String {
+    format!("residual stream {layer}")
+}
+
+/// f32 `[2]`: norm and largest magnitude of the gradient of a layer's parameters.
+pub fn layer_gradient(layer: usize) -> String {
+    format!("layer gradient {layer}")
+}
+
+/// f32 [n_positions, 2·n_embd]: keys and values of what was read so far, in passes that read for generation.
+pub fn cache(layer: usize) -> String {
+    format!("cache {layer}")
+}
+
+/// f32 `[n_head]`: rows of each head whose probabilities are not finite.
+pub fn nonfinite(layer: usize) -> String {
+    format!("nonfinite {layer}")
+}

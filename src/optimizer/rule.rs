@@ -1,0 +1,65 @@
+//! What the row of an optimizer says, and what an update is given.
+
+use crate::model::Parameter;
+use crate::tape::{Tape, TensorId};
+
+/// All that the program knows of an optimizer.
+pub struct Rule {
+    /// What `train.optimizer` calls it.
+    pub word: &'static str,
+    /// What it is, in one line of Markdown.
+    pub about: &'static str,
+    /// What it keeps of each parameter beside its value, in the order of the checkpoint's file.
+    pub states: &'static [State],
+    /// The numbers of one step, of a learning rate and the count of updates made before.
+    pub hyper: fn(&Settings, f64, u64) -> [f32; HYPER],
+    /// Records one update.
+    pub record: fn(&mut Tape, &Update<'_>),
+}
+
+/// How many numbers the host gives the device for each step.
+pub const HYPER: usize = 8;
+
+/// One number of each parameter's element that an optimizer keeps from step to step. It starts at zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    /// The arena that holds it.
+    pub arena: &'static str,
+    /// What stands before a parameter's name in that of its state: `m NAME` on the device, `m.NAME` in a checkpoint.
+    pub prefix: &'static str,
+}
+
+/// The constants of a run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    pub beta1: f64,
+    pub beta2: f64,
+    pub epsilon: f64,
+    pub weight_decay: f64,
+}
+
+/// What an update works on. Arenas are f32 [P], in one order.
+pub struct Update<'a> {
+    pub gradients: TensorId,
+    pub parameters: TensorId,
+    /// The arenas of the rule's states, in their order.
+    pub states: &'a [TensorId],
+    /// The first parameters in f16, in mixed precision: an update writes them with the parameters.
+    pub copies: Option<TensorId>,
+    /// f32 [[`HYPER`]].
+    pub hyper: TensorId,
+    /// What `gradient_norm` found: the factor that clips, and whether the gate is open.
+    pub verdict: TensorId,
+    /// Where each parameter lies in the arenas, in their order.
+    pub places: &'a [Place<'a>],
+}
+
+/// A parameter in the arenas.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    pub parameter: &'a Parameter,
+    /// Its first element.
+    pub first: usize,
+    /// Its elements with the padding behind it; a multiple of 128.
+    pub padded: usize,
+}
