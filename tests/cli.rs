@@ -175,7 +175,7 @@ fn without(path: &Path, key: &str) -> Vec<u8> {
     let text = std::fs::read_to_string(path).unwrap();
     let line = |line: &str| {
         let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
-        value.as_object_mut().unwrap().remove(key);
+        value.as_object_mut().unwrap().shift_remove(key);
         value.to_string() + "\n"
     };
     text.lines().map(line).collect::<String>().into_bytes()
@@ -187,11 +187,18 @@ pub fn assert_same(one: &Path, other: &Path) {
     let names = |list: &[(String, Vec<u8>)]| list.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&a), names(&b));
     for ((name, a), (_, b)) in a.iter().zip(&b) {
-        let shown = |bytes: &[u8]| match name.ends_with("state") {
-            true => format!("\n{}", String::from_utf8_lossy(bytes)),
-            false => String::new(),
+        let shown = |bytes: &[u8], other: &[u8]| {
+            let (text, other) = (String::from_utf8_lossy(bytes), String::from_utf8_lossy(other));
+            let at = text.lines().zip(other.lines()).take_while(|(a, b)| a == b).count();
+            match name.as_str() {
+                name if name.ends_with("state") => format!("\n{text}"),
+                "metrics.jsonl" => {
+                    format!("\nline {} of {}: {:?}", at + 1, text.lines().count(), text.lines().nth(at))
+                }
+                _ => String::new(),
+            }
         };
         let place = format!("{name} differs between {} and {}", one.display(), other.display());
-        assert!(a == b, "{place}{}{}", shown(a), shown(b));
+        assert!(a == b, "{place}{}{}", shown(a, b), shown(b, a));
     }
 }
