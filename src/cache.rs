@@ -1,5 +1,5 @@
-//! The user's cache folder: what a later run would only have to make again. Nothing in it is needed: where there is
-//! no folder, or it cannot be read or written, the work is done anew. That it cannot be written is told, once.
+//! The user's cache folder, which holds only what a later run could recompute. If there is no folder, or it cannot be
+//! read or written, the work is redone. A failure to write is reported once.
 
 pub mod attempts;
 
@@ -9,21 +9,21 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// Names another folder; empty, none at all.
+/// Names another folder; empty disables the cache.
 const VARIABLE: &str = "NORMFREE_CACHE";
 
-/// The folder, which need not be there yet: what `NORMFREE_CACHE` names, else `normfree` where the system keeps a user's
-/// caches (`XDG_CACHE_HOME` or `~/.cache`; `~/Library/Caches` on macOS; `LOCALAPPDATA` on Windows). `None` where there
-/// is no such place.
+/// The folder, which need not exist yet: `NORMFREE_CACHE` if set, else `normfree` in the system's place for a user's
+/// caches (`XDG_CACHE_HOME` or `~/.cache`; `~/Library/Caches` on macOS; `LOCALAPPDATA` on Windows). `None` if there is
+/// no such place.
 pub fn folder() -> Option<PathBuf> {
     place(|name| std::env::var_os(name))
 }
 
-/// Why a file could not be kept: of the first that could not.
+/// Why the first file that could not be written failed.
 static FAILURE: OnceLock<Fault> = OnceLock::new();
 
-/// Replaces a file of the folder, which is made where it is missing. Where that cannot be done the next run works anew,
-/// and [`failure`] tells why.
+/// Replaces a file in the folder, creating the folder if needed. If that fails, the next run redoes the work and
+/// [`failure`] says why.
 pub fn keep(path: &Path, bytes: &[u8]) {
     let folder = folder_of(path);
     let made = std::fs::create_dir_all(folder).map_err(|e| Fault::io("make the cache folder", folder, &e));
@@ -32,12 +32,12 @@ pub fn keep(path: &Path, bytes: &[u8]) {
     }
 }
 
-/// Why something could not be kept by this process, if so.
+/// Why this process failed to write to the cache, if it did.
 pub fn failure() -> Option<&'static Fault> {
     FAILURE.get()
 }
 
-/// A text as a part of a file's name: small letters, digits and hyphens.
+/// Turns a text into part of a file name: lower-case letters, digits and hyphens.
 pub fn words(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect()
 }
@@ -46,7 +46,7 @@ fn place(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     if let Some(named) = variable(VARIABLE) {
         return (!named.is_empty()).then(|| PathBuf::from(named));
     }
-    // A relative path would be another folder in each working directory.
+    // A relative path would mean a different folder in each working directory.
     let path = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let caches = if cfg!(windows) {
         path("LOCALAPPDATA")

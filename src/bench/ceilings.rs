@@ -1,4 +1,4 @@
-//! What a device can do at most, measured on the spot.
+//! The ceilings of a device, measured on the spot.
 
 use crate::fault::Result;
 use crate::gpu::{Gpu, Trial, copy_seconds};
@@ -8,13 +8,13 @@ use serde::Serialize;
 /// A device's limits. Rates are the best of several kernels, each the median of several runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Ceilings {
-    /// Multiply-adds of each type of number, in FLOP/s: a multiplication and an addition count one each.
+    /// Multiply-adds for each number type, in FLOP/s: a multiplication and an addition count as one each.
     pub arithmetic: Vec<Arithmetic>,
     /// Copies of buffers, smallest first.
     pub copies: Vec<Copies>,
-    /// Seconds of a dispatch that does next to nothing, after one it must wait for.
+    /// Seconds of a dispatch that does next to nothing and waits for the one before it.
     pub dispatch: f64,
-    /// Host seconds from submitting such a dispatch to having waited for it.
+    /// Host seconds from submitting such a dispatch until the wait for it returns.
     pub submit: f64,
     /// Host seconds to record one dispatch.
     pub encode: f64,
@@ -28,26 +28,26 @@ pub struct Arithmetic {
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Copies {
-    /// Read and written in one copy.
+    /// Bytes read plus bytes written in one copy.
     pub bytes: u64,
-    /// Bytes a second, those read and those written.
+    /// Bytes per second, reads and writes together.
     pub rate: f64,
 }
 
 impl Ceilings {
-    /// Measures a device; takes some seconds.
+    /// Measures a device. Takes a few seconds.
     ///
     /// # Errors
-    /// Those of compiling and running on the device.
+    /// Errors of compiling and running on the device.
     pub fn measure(gpu: &Gpu) -> Result<Self> {
         let (dispatch, submit, encode) = small_costs(gpu)?;
         Ok(Self { arithmetic: Self::arithmetic(gpu)?, copies: copies(gpu)?, dispatch, submit, encode })
     }
 
-    /// Multiply-adds alone: in f32, in f16 where there is f16, and on matrix units where these take it.
+    /// Multiply-adds alone: in f32, in f16 where the device has it, and on matrix units where it has them.
     ///
     /// # Errors
-    /// Those of compiling and running on the device.
+    /// Errors of compiling and running on the device.
     pub fn arithmetic(gpu: &Gpu) -> Result<Vec<Arithmetic>> {
         let mut arithmetic = vec![Arithmetic { number: "f32", flops: best_arithmetic(gpu, false)? }];
         if gpu.traits().f16 {
@@ -65,13 +65,13 @@ impl Ceilings {
         self.arithmetic[0].flops
     }
 
-    /// FLOP/s in f16, by whatever the device has for it; in f32 where it has no f16.
+    /// FLOP/s in f16 by the device's fastest means; in f32 where the device has no f16.
     pub fn half_flops(&self) -> f64 {
         fastest(&self.arithmetic)
     }
 
-    /// Bytes a second of a kernel that moves so many bytes: small ones stay in caches. Between the sizes measured
-    /// it goes in a straight line over the logarithm of the size.
+    /// Bytes per second of a kernel that moves `bytes`: small transfers stay in caches. Interpolates linearly over the
+    /// logarithm of the size between measured sizes.
     pub fn bandwidth(&self, bytes: u64) -> f64 {
         let place = |copies: &Copies| (copies.bytes as f64).ln();
         let at = (bytes.max(1) as f64).ln();
@@ -88,31 +88,31 @@ impl Ceilings {
     }
 }
 
-/// FLOP/s of the type of number a device is fastest at: kernels read f16 and may compute in either.
+/// FLOP/s of the device's fastest number type: kernels read f16 and may compute in either.
 pub(super) fn fastest(arithmetic: &[Arithmetic]) -> f64 {
     arithmetic.iter().map(|arithmetic| arithmetic.flops).fold(0.0, f64::max)
 }
 
-/// Runs of each kernel, of which the median counts.
+/// Runs of each kernel; the median counts.
 const RUNS: usize = 5;
-/// A run is repeated until it takes so long: beyond the resolution of clocks and the cost of starting.
+/// A run is repeated until it takes this long, well beyond clock resolution and start-up cost.
 const LONG: f64 = 10e-3;
 
-/// The median seconds of one dispatch, measured over so many in a row that they take [`LONG`].
+/// The median seconds of one dispatch, measured over enough dispatches in a row to take [`LONG`].
 fn seconds(trial: &Trial<'_>) -> Result<f64> {
     repeated(&|repeats| trial.seconds(repeats))
 }
 
-/// The same of anything that can be repeated.
+/// The same for anything that can be repeated.
 fn repeated(run: &dyn Fn(usize) -> Result<f64>) -> Result<f64> {
-    // The first one is compiled while it runs.
+    // The first run includes compilation.
     run(1)?;
     let repeats = ((LONG / run(1)?.max(1e-7)).ceil() as usize).clamp(1, 2_000);
     let runs = (0..RUNS).map(|_| Ok(run(repeats)? / repeats as f64)).collect::<Result<Vec<_>>>()?;
     Ok(super::Spread::of(&runs).median)
 }
 
-/// The kernel of so many independent chains of vec4, and the operations of one of its turns.
+/// The kernel with `chains` independent chains of vec4, and the operations of one turn.
 pub fn arithmetic_kernel(half: bool, chains: usize, turns: usize) -> (Kernel, usize) {
     const UNROLLED: usize = 8;
     let text = unrolled(
@@ -124,7 +124,7 @@ pub fn arithmetic_kernel(half: bool, chains: usize, turns: usize) -> (Kernel, us
 }
 
 fn best_arithmetic(gpu: &Gpu, half: bool) -> Result<f64> {
-    /// Far below what software drivers allow a loop.
+    /// Far below the loop limits of software drivers.
     const TURNS: usize = 256;
     const LANES: usize = 64;
     // Enough for every lane of a large card, and not too much for two cores.
@@ -139,7 +139,7 @@ fn best_arithmetic(gpu: &Gpu, half: bool) -> Result<f64> {
     Ok(best)
 }
 
-/// The kernel of so many independent chains of fragments, and the operations of one of its turns in a subgroup.
+/// The kernel with `chains` independent chains of fragments, and the operations of one turn in a subgroup.
 pub fn cooperative_kernel(side: usize, lanes: usize, chains: usize, turns: usize) -> (Kernel, usize) {
     let text = include_str!("../../shaders/bench/cooperative.wgsl");
     let text = unrolled(text, &[("chains", chains), ("side", side), ("lanes", lanes)], &[]);
@@ -161,7 +161,7 @@ fn best_cooperative(gpu: &Gpu) -> Result<f64> {
     Ok(best)
 }
 
-/// The kernel that copies so many vectors, `each` of them by one invocation, and its workgroups.
+/// The kernel that copies `vectors` vectors, `each` per invocation, and its workgroups.
 pub fn copy_kernel(vectors: usize, each: usize) -> (Kernel, usize) {
     const LANES: usize = 64;
     let constants = [("VECTORS", vectors as f64), ("EACH", each as f64)];
@@ -174,7 +174,7 @@ fn copies(gpu: &Gpu) -> Result<Vec<Copies>> {
     let sizes = [64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20, 256 << 20];
     let mut list = Vec::new();
     for bytes in sizes.into_iter().filter(|&bytes| bytes <= most) {
-        // Software drivers copy by the command far faster than a shader can read a buffer.
+        // Software drivers run the copy command far faster than a shader reads a buffer.
         let mut best = repeated(&|repeats| copy_seconds(gpu, bytes, repeats))?;
         for each in [1, 4] {
             let (kernel, groups) = copy_kernel(bytes as usize / 16, each);

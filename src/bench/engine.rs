@@ -1,4 +1,4 @@
-//! An engine that makes steps to be timed.
+//! An engine whose steps are timed.
 
 use crate::config::Config;
 use crate::data::Batch;
@@ -9,7 +9,7 @@ use crate::train::loader::fresh_weights;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// An engine with fresh weights, and random tokens for it.
+/// An engine with fresh weights and random tokens.
 pub(crate) struct Bench {
     pub engine: Engine,
     pub batches: Vec<Batch>,
@@ -18,10 +18,10 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// Opens everything a configuration needs and makes one step, which compiles what drivers compile late.
+    /// Opens everything a configuration needs and runs one step, which triggers drivers' late compilation.
     ///
     /// # Errors
-    /// Those of [`Engine::new`] and of a step.
+    /// Errors of [`Engine::new`] and of a step.
     pub fn new(gpu: Gpu, config: &Config) -> Result<Self> {
         let engine = Engine::new(gpu, config)?;
         fresh_weights(&engine, config)?;
@@ -31,16 +31,16 @@ impl Bench {
         Ok(bench)
     }
 
-    /// Makes so many steps, as many at a time under way as training has, and waits for the last.
+    /// Runs `steps` steps, with as many in flight as in training, and waits for the last.
     ///
     /// # Errors
-    /// Those of [`Engine::submit`] and [`Engine::take`].
+    /// Errors of [`Engine::submit`] and [`Engine::take`].
     pub fn run(&mut self, steps: u64) -> Result<()> {
         for _ in 0..steps {
             if !self.engine.ready() {
                 self.engine.take(true)?;
             }
-            // Small enough that the weights hardly move, large enough that no path is left out.
+            // Small enough that the weights hardly move, large enough to exercise every path.
             self.engine.submit(self.done, self.done, 1e-5, &self.batches)?;
             self.done += 1;
         }
@@ -51,7 +51,7 @@ impl Bench {
     }
 }
 
-/// The micro-batches of one step, of tokens drawn evenly from the vocabulary.
+/// The micro-batches of one step, with tokens drawn uniformly from the vocabulary.
 pub(crate) fn random_batches(config: &Config) -> Vec<Batch> {
     let train = &config.train;
     let mut random = ChaCha8Rng::seed_from_u64(train.seed);

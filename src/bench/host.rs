@@ -1,4 +1,4 @@
-//! What a step costs the host, beside the device.
+//! What a step costs the host, apart from the device.
 
 use super::engine::{Bench, random_batches};
 use super::spread::Spread;
@@ -13,17 +13,17 @@ use std::time::Instant;
 pub struct Host {
     /// Writing a step's inputs, recording its commands and submitting them.
     pub record: Spread,
-    /// A whole step, the device's work included.
+    /// A whole step, including the device's work.
     pub step: Spread,
     /// Preparing a step's micro-batches: targets, and positions sorted by token.
     pub batches: Spread,
-    /// Recording the tapes of a run, and planning them; once a run.
+    /// Recording and planning the tapes of a run; once per run.
     pub tapes: Spread,
-    /// From an open device to the end of the first step, drivers' compilation included; once a run.
+    /// From an open device to the end of the first step, including drivers' compilation; once per run.
     pub start: f64,
 }
 
-/// Times the host's part of so many steps.
+/// Times the host's part of a step, `rounds` times.
 pub(crate) fn host(bench: &mut Bench, config: &Config, rounds: usize, start: f64) -> Result<Host> {
     let time = |work: &mut dyn FnMut() -> Result<()>| -> Result<f64> {
         let start = Instant::now();

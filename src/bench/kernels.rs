@@ -1,4 +1,4 @@
-//! Every kernel of a step at its shapes: time, work, and the ceiling that binds.
+//! Every kernel of a step at its shapes: time, work, and the binding ceiling.
 
 use super::{Bench, Ceilings, Spread};
 use crate::fault::Result;
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub struct KernelRow {
     /// `matmul.nt`, or `image copies`.
     pub op: String,
-    /// Extents of the output; M×N×K of a product.
+    /// Extents of the output; M×N×K for a product.
     pub extents: String,
     /// Executions in a step.
     pub times: usize,
@@ -23,12 +23,12 @@ pub struct KernelRow {
     /// Floating-point operations and bytes of all executions, by the op's own count.
     pub flops: u64,
     pub bytes: u64,
-    /// The least time the device's ceilings allow them.
+    /// The least time that the device's ceilings allow.
     pub floor: f64,
     pub bound: Bound,
 }
 
-/// Which ceiling says how fast something can be.
+/// Which ceiling limits the speed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Bound {
@@ -36,30 +36,31 @@ pub enum Bound {
     Memory,
 }
 
-/// The least seconds that so many operations at such a rate, and so many bytes, take; and why.
+/// The least seconds for `flops` operations at `rate` and `bytes` bytes, and the ceiling that binds.
 fn floor(ceilings: &Ceilings, (flops, rate): (u64, f64), bytes: u64) -> (f64, Bound) {
     let arithmetic = flops as f64 / rate;
     let memory = bytes as f64 / ceilings.bandwidth(bytes);
     if arithmetic >= memory { (arithmetic, Bound::Arithmetic) } else { (memory, Bound::Memory) }
 }
 
-/// The floor of everything on a tape.
+/// The floor of a whole tape.
 pub fn tape_floor(ceilings: &Ceilings, tape: &Tape) -> f64 {
     tape.acting().map(|node| node_floor(ceilings, tape, node).0).sum()
 }
 
 fn node_floor(ceilings: &Ceilings, tape: &Tape, node: &Node) -> (f64, Bound) {
     let shapes = shapes(tape, node);
-    // Only products compute in f16 where their operands are; all else is f32 whatever it is stored as.
+    // Only products compute in f16, if their operands are f16; everything else computes in f32 whatever the storage
+    // type.
     let half = node.op.stem() == "matmul" && shapes.half_input(0);
     let rate = if half { ceilings.half_flops() } else { ceilings.flops() };
     floor(ceilings, (node.op.flops(&shapes), rate), node.op.bytes(&shapes))
 }
 
-/// Profiles a micro-batch and the update `rounds` times; the slowest row first.
+/// Profiles a micro-batch and the update `rounds` times. Rows are sorted slowest first.
 ///
 /// # Errors
-/// [`crate::fault::Kind::Device`] where the device has no timestamp queries.
+/// [`crate::fault::Kind::Device`] if the device has no timestamp queries.
 pub(crate) fn kernels(bench: &Bench, ceilings: &Ceilings, rounds: usize) -> Result<Vec<KernelRow>> {
     let engine = &bench.engine;
     let micro_batches = bench.batches.len();
@@ -102,7 +103,7 @@ pub(crate) fn kernels(bench: &Bench, ceilings: &Ceilings, rounds: usize) -> Resu
     Ok(rows)
 }
 
-/// The row a command belongs to. Copies into images have one of their own: they are not asked for by the tape.
+/// The row a command belongs to. Image copies have their own row because the tape does not contain them.
 fn entry<'a>(
     rows: &'a mut BTreeMap<(String, String), (KernelRow, Vec<f64>)>,
     ceilings: &Ceilings,

@@ -1,7 +1,7 @@
-//! What a device can do, what a training step asks of it, and how far apart the two are.
+//! What a device can do, what a training step demands of it, and how far apart the two are.
 //!
 //! Everything is measured in one run: ceilings first, then every kernel at the shapes of a configuration, then whole
-//! steps, always in turns with what they are compared to. Numbers are medians; what is not measured is not said.
+//! steps, always in turns with what they are compared with. Numbers are medians. Anything not measured is omitted.
 
 pub mod ceilings;
 mod engine;
@@ -51,26 +51,26 @@ impl fmt::Display for Part {
     }
 }
 
-/// How it is measured.
+/// How to measure.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub device: OpenOptions,
-    /// The kernels to take.
+    /// The kernels to use.
     pub choices: Choices,
     pub parts: Vec<Part>,
-    /// What whole steps are compared in; all of it where this is empty.
+    /// What to compare whole steps in; everything if empty.
     pub differences: Vec<Difference>,
     /// Turns of each measurement.
     pub rounds: usize,
 }
 
-/// What was measured; parts that were not wanted are absent.
+/// The measurements; parts that were not requested are absent.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Measured {
     pub version: &'static str,
     pub adapter: Description,
     pub config: Config,
-    /// The kernels that were chosen by measurement, of all that this device has.
+    /// The kernels chosen by measurement, among all that this device has.
     pub choices: Choices,
     pub parameters: u64,
     /// Tokens of one step.
@@ -85,11 +85,11 @@ pub struct Measured {
     pub host: Option<Host>,
 }
 
-/// Measures `config` on a device, part by part; `begin` is told which.
+/// Measures `config` on a device, part by part; `begin` is called with each part.
 ///
 /// # Errors
-/// What opening the device and the configuration's plans can end with; [`crate::fault::Kind::Device`] where kernels
-/// are wanted and the device has no timestamp queries.
+/// Errors of opening the device and building the configuration's plans; [`crate::fault::Kind::Device`] if kernels are
+/// requested and the device has no timestamp queries.
 pub fn measure(options: &Options, config: &Config, begin: &mut dyn FnMut(Part)) -> Result<Measured> {
     let open = || {
         let mut gpu = Gpu::open(&options.device)?;
@@ -109,7 +109,7 @@ pub fn measure(options: &Options, config: &Config, begin: &mut dyn FnMut(Part)) 
         host: None,
     };
     let wanted = |part: Part| options.parts.contains(&part);
-    // Kernels are held against the ceilings.
+    // Kernels are compared with the ceilings.
     if wanted(Part::Ceilings) || wanted(Part::Kernels) {
         begin(Part::Ceilings);
         measured.ceilings = Some(Ceilings::measure(&open()?)?);
@@ -136,10 +136,10 @@ pub fn measure(options: &Options, config: &Config, begin: &mut dyn FnMut(Part)) 
     Ok(measured)
 }
 
-/// Seconds of one step of a configuration, the median of a few; the one that compiles is not counted.
+/// Seconds of one step of a configuration: the median of a few, not counting the one that compiles.
 ///
 /// # Errors
-/// Those of building and running the configuration's plans.
+/// Errors of building and running the configuration's plans.
 pub fn step_seconds(gpu: Gpu, config: &Config) -> Result<f64> {
     const STEPS: usize = 5;
     let mut bench = Bench::new(gpu, config)?;

@@ -1,4 +1,4 @@
-//! One matrix product at any size, in every layout and every way a device has: how far from the ceiling, and which way.
+//! One matrix product at any size, in every layout and every variant a device has: each compared with the ceiling.
 
 use super::ceilings::fastest;
 use super::{Ceilings, Spread};
@@ -19,53 +19,53 @@ pub struct Extents {
     pub k: usize,
 }
 
-/// What to time beside the ways of the device itself in f32.
+/// What to time besides the device's own f32 variants.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wanted {
     /// f16 operands and results instead.
     pub half: bool,
-    /// On a software device, the ways a GPU has as well.
+    /// On a software device, also time the variants meant for GPUs.
     pub every_way: bool,
 }
 
-/// All that was measured of one product.
+/// All measurements of one product.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Products {
     pub version: &'static str,
     pub adapter: Description,
     pub extents: Extents,
-    /// Multiply-adds in f32, in FLOP/s; of f16 operands those of the type of number the device is fastest at.
+    /// Multiply-adds in f32, in FLOP/s; for f16 operands, those of the device's fastest number type.
     pub ceiling: f64,
     pub ways: Vec<Way>,
-    /// Ways that were left out because the driver took long to compile those before.
+    /// Variants skipped because the driver took too long to compile earlier ones.
     pub untried: usize,
 }
 
-/// One way in one layout; the fastest of a layout first.
+/// One variant in one layout; the fastest of each layout first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Way {
-    /// `C = A · B`, as in the forward pass, `A · Bᵀ`, as in the gradient of A, `Aᵀ · B`, as in that of B.
+    /// `C = A · B` as in the forward pass, `A · Bᵀ` as in the gradient of A, or `Aᵀ · B` as in the gradient of B.
     pub layout: &'static str,
     pub way: String,
-    /// Of one product, copies of its operands included.
+    /// Time of one product, including copies of its operands.
     pub seconds: Spread,
-    /// Operations a second at the median.
+    /// Operations per second at the median.
     pub flops: f64,
     /// Whether the result agrees with f64.
     pub agrees: bool,
 }
 
-/// In each layout no further way is compiled after that. Mesa's software driver of 2026 takes ten seconds for some, and had not
-/// compiled all of a product in f16 after some minutes.
+/// After this time, no further variant of a layout is compiled. Mesa's software driver of 2026 takes ten seconds for
+/// some, and had not compiled all f16 variants of a product after several minutes.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 const LAYOUTS: [(Layout, &str); 3] = [(Layout::NN, "A · B"), (Layout::NT, "A · Bᵀ"), (Layout::TN, "Aᵀ · B")];
 
-/// Measures the ceiling of arithmetic, then a product in the ways that `attempts` do not pass over.
+/// Measures the arithmetic ceiling, then a product in every variant that `attempts` does not skip.
 ///
 /// # Errors
-/// [`crate::fault::Kind::Memory`] where the operands do not fit;
-/// [`crate::fault::Kind::Device`] where it has no timestamp queries, or no f16 where these are wanted.
+/// [`crate::fault::Kind::Memory`] if the operands do not fit; [`crate::fault::Kind::Device`] if the device has no
+/// timestamp queries, or no f16 when f16 is requested.
 pub fn products(
     gpu: &mut Gpu,
     rounds: usize,

@@ -1,4 +1,4 @@
-//! Samples of a time as a median and what lies around it.
+//! Samples of a time as a median and a spread.
 
 use serde::Serialize;
 
@@ -6,17 +6,17 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Spread {
     pub median: f64,
-    /// A quarter of the samples lies below.
+    /// A quarter of the samples lies below this.
     pub low: f64,
-    /// A quarter lies above.
+    /// A quarter of the samples lies above this.
     pub high: f64,
 }
 
 impl Spread {
-    /// Of at least one sample.
+    /// The spread of at least one sample.
     ///
     /// # Panics
-    /// Where there is none.
+    /// If `samples` is empty.
     pub fn of(samples: &[f64]) -> Self {
         let mut sorted = samples.to_vec();
         sorted.sort_by(f64::total_cmp);

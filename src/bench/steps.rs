@@ -1,5 +1,5 @@
-//! Whole training steps: with and without normalization, with and without entropy, and where the configuration has the
-//! entropy regularizer, with and without that; always in turns.
+//! Whole training steps: with and without normalization, with and without entropy, and with and without the entropy
+//! regularizer if the configuration has it. Variants are always timed in turns.
 
 use super::kernels::tape_floor;
 use super::{Bench, Ceilings, Spread};
@@ -9,26 +9,27 @@ use crate::gpu::Gpu;
 use serde::Serialize;
 use std::time::Instant;
 
-/// Steps of one kind.
+/// Steps of one variant.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StepRow {
     pub norm: Norm,
     pub activation: String,
     pub entropy: bool,
-    /// Whether entropy is trained for: [`crate::config::ModelConfig::entropy_regularization`].
+    /// Whether the loss includes the regularizer: [`crate::config::ModelConfig::entropy_regularization`].
     pub regularizer: bool,
     pub tokens_per_second: f64,
     /// Seconds of one step.
     pub seconds: Spread,
-    /// The least time the device's ceilings allow the step's operations and bytes; absent where none were measured.
+    /// The least time that the device's ceilings allow for the step's operations and bytes; absent if none were
+    /// measured.
     pub floor: Option<f64>,
 }
 
-/// Two kinds of step that were run in turns.
+/// Two variants of a step, run in turns.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Pair {
     pub what: &'static str,
-    /// Seconds of the first over those of the second, turn by turn.
+    /// Seconds of the first over seconds of the second, turn by turn.
     pub ratio: Spread,
 }
 
@@ -39,7 +40,7 @@ pub struct Steps {
     pub pairs: Vec<Pair>,
 }
 
-/// What a kind of step has.
+/// The features of a variant.
 #[derive(Clone, Copy)]
 struct Variant {
     norm: Norm,
@@ -58,8 +59,8 @@ pub enum Difference {
     Regularizer,
 }
 
-/// The kinds of step that are timed, and which two of them are run in turns: `differences` alone, or where none is named
-/// all of them, and entropy with either normalization.
+/// The step variants to time, and the pairs of them to run in turns: those in `differences`, or, if it is empty, all of
+/// them, with entropy compared under either normalization.
 fn turns(config: &Config, differences: &[Difference]) -> (Vec<Variant>, Vec<(&'static str, usize, usize)>) {
     let regularizer = config.model.entropy_regularization > 0.0;
     let of = |norm, entropy| Variant { norm, entropy, regularizer };
@@ -85,8 +86,8 @@ fn turns(config: &Config, differences: &[Difference]) -> (Vec<Variant>, Vec<(&'s
     (kinds, turns)
 }
 
-/// Times the configuration's step with and without entropy, normalization and, if it has one, regularizer, or in what
-/// `differences` names of that, two at a time.
+/// Times the configuration's step with and without entropy, normalization and, if configured, the regularizer, or only
+/// the comparisons in `differences`, two variants at a time.
 pub fn steps(
     open_device: &dyn Fn() -> Result<Gpu>,
     config: &Config,
@@ -109,7 +110,7 @@ pub fn steps(
         let mut ratios = Vec::new();
         for round in 0..rounds {
             let mut seconds = [0.0; 2];
-            // The second goes first every other time: what follows a pause is slower.
+            // The order alternates because whatever follows a pause is slower.
             for turn in [round % 2, 1 - round % 2] {
                 let start = Instant::now();
                 benches[turn].run(steps)?;
@@ -148,7 +149,7 @@ fn variant(config: &Config, kind: Variant) -> Config {
     config
 }
 
-/// Steps that together take long enough to be timed.
+/// How many steps take long enough to be timed.
 fn steps_a_turn(bench: &mut Bench) -> Result<u64> {
     const LONG: f64 = 0.3;
     let start = Instant::now();

@@ -1,8 +1,8 @@
-//! Notes of what a driver is tried with. A note is written and synced before, and erased after: where the driver ends the
-//! process in between, or the whole machine, the next start finds the note and passes over what it names.
+//! Notes of what a driver is tried with. A note is written and synced before each attempt and erased after it. If the
+//! driver kills the process or the whole machine in between, the next start finds the note and skips what it names.
 //!
-//! Each process has a note of its own and holds a lock on it, which the system gives back however the process ends: so a
-//! note that can be locked is of one that is gone.
+//! Each process has its own note and holds a lock on it, which the system releases however the process ends. A note
+//! that can be locked therefore belongs to a dead process.
 
 use super::keep;
 use crate::files::{leftovers::Leftover, sync_folder};
@@ -14,29 +14,29 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Something that was tried: what is computed, and how.
+/// One thing that was tried: what is computed, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tried {
     pub what: String,
     pub how: String,
 }
 
-/// What one process tries on one device.
+/// The attempts of one process on one device.
 pub struct Attempts {
     lasting: Option<Lasting>,
     passed_over: Vec<Tried>,
-    /// Of those what this process found in a note, or was asked for.
+    /// Skipped attempts that this process found in a note or was asked for.
     met: Vec<Tried>,
     note: Option<Note>,
     watchdog: Option<Arc<Watchdog>>,
 }
 
-/// Called, from a thread of its own, with what was not done in time.
+/// Called from its own thread with an attempt that exceeded the limit.
 pub type Overdue = Box<dyn Fn(&Tried) + Send>;
 
 impl Attempts {
-    /// Notes about a device of that name in `folder`; where there is none, nothing lasts longer than the process. What
-    /// processes that are gone left in their notes is passed over from now on.
+    /// Opens the notes for the device `name` in `folder`; without a folder, nothing outlives the process. Attempts that
+    /// dead processes left in their notes are skipped from now on.
     pub fn open(folder: Option<&Path>, device: &str) -> Self {
         let lasting = folder.map(|folder| Lasting { folder: folder.to_owned(), device: device.to_owned() });
         let (passed_over, met) = lasting.as_ref().map_or_else(Default::default, |lasting| {
@@ -46,8 +46,8 @@ impl Attempts {
         Self { lasting, passed_over, met, note: None, watchdog: None }
     }
 
-    /// From now on nothing may take longer than `limit`. What does is passed over by later starts, and `overdue` hears of
-    /// it once: whatever it is that hangs, nobody can make it go on.
+    /// Sets a limit on every attempt from now on. Later starts skip an attempt that exceeds `limit`, and `overdue` is
+    /// called once: nothing can unblock a hung driver.
     pub fn limit(&mut self, limit: Duration, overdue: Overdue) {
         let watchdog = Arc::new(Watchdog { limit, state: Mutex::default(), changed: Condvar::new() });
         let (watching, lasting) = (watchdog.clone(), self.lasting.clone());
@@ -61,7 +61,7 @@ impl Attempts {
         self.watchdog = Some(watchdog);
     }
 
-    /// Whether that is passed over.
+    /// Whether the attempt is skipped.
     pub fn passes_over(&mut self, what: &str, how: &str) -> bool {
         let found = self.passed_over.iter().find(|tried| tried.what == what && tried.how == how);
         if let Some(found) = found.filter(|found| !self.met.contains(found)) {
@@ -70,17 +70,17 @@ impl Attempts {
         found.is_some()
     }
 
-    /// What this process passed over, or found to be passed over from now on.
+    /// What this process skipped, or found that should be skipped from now on.
     pub fn met(&self) -> &[Tried] {
         &self.met
     }
 
-    /// The file that must be deleted to have everything tried again; `None` where nothing lasts.
+    /// The file to delete to have everything tried again; `None` if nothing is stored.
     pub fn file(&self) -> Option<PathBuf> {
         self.lasting.as_ref().map(Lasting::path)
     }
 
-    /// Notes that this is tried now. Where it cannot be noted it is tried all the same.
+    /// Notes that an attempt starts. If the note cannot be written, the attempt goes ahead all the same.
     pub fn begin(&mut self, what: &str, how: &str) {
         let tried = Tried { what: what.to_owned(), how: how.to_owned() };
         if self.note.is_none() {
@@ -92,7 +92,7 @@ impl Attempts {
         self.tell(State::Running(Instant::now(), tried));
     }
 
-    /// The driver came back from it.
+    /// Notes that the driver came back from the attempt.
     pub fn end(&mut self) {
         self.tell(State::Idle);
         if let Some(note) = &mut self.note {
@@ -100,7 +100,7 @@ impl Attempts {
         }
     }
 
-    /// The driver came back, but has failed: later starts pass over what was begun last.
+    /// Notes that the driver came back but failed: later starts skip the latest attempt.
     pub fn blame(&mut self, what: &str, how: &str) {
         let tried = Tried { what: what.to_owned(), how: how.to_owned() };
         if let Some(lasting) = &self.lasting {
@@ -127,7 +127,7 @@ impl Drop for Attempts {
     }
 }
 
-/// Where the notes of a device lie.
+/// The folder of a device's notes.
 #[derive(Clone, Debug)]
 struct Lasting {
     folder: PathBuf,
@@ -135,12 +135,12 @@ struct Lasting {
 }
 
 impl Lasting {
-    /// The list of what is passed over.
+    /// The list of skipped attempts.
     fn path(&self) -> PathBuf {
         self.folder.join(format!("passed-over-{}.json", self.device))
     }
 
-    /// A file that cannot be read is as good as none.
+    /// An unreadable file counts as empty.
     fn list(&self) -> Vec<Tried> {
         let read = || serde_json::from_slice(&std::fs::read(self.path()).ok()?).ok();
         read().unwrap_or_default()
@@ -161,7 +161,7 @@ impl Lasting {
         format!("trying-{}.", self.device)
     }
 
-    /// Takes over what processes that are gone were trying.
+    /// Takes over the attempts that dead processes left in their notes.
     fn gather(&self) -> Vec<Tried> {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
@@ -184,7 +184,7 @@ impl Lasting {
         found
     }
 
-    /// This process's note, empty and locked before anybody can find it.
+    /// This process's note, created empty and locked before any other process can find it.
     fn note(&self) -> io::Result<Note> {
         std::fs::create_dir_all(&self.folder)?;
         let (file, beside) =
@@ -235,7 +235,7 @@ impl Watchdog {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was not done in time; `None` where everything was.
+    /// The attempt that exceeded the limit, if any.
     fn watch(&self) -> Option<Tried> {
         let mut state = self.state();
         loop {
@@ -247,7 +247,7 @@ impl Watchdog {
                     _ => return Some(tried.clone()),
                 },
             };
-            // The longest wait that every system takes.
+            // The longest wait that every system accepts.
             let left = left.min(Duration::from_secs(3600));
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -275,10 +275,10 @@ mod tests {
         crashed.begin("product", "tiles");
         crashed.end();
         crashed.begin("product", "units");
-        // A living process's note is its own.
+        // A living process's note is left alone.
         let mut other = open();
         assert!(!other.passes_over("product", "units"));
-        // As where the process ends by itself: nothing is dropped, the lock alone is gone.
+        // As when the process dies: nothing is dropped, only the lock is released.
         let path = crashed.note.as_ref().unwrap().path.clone();
         crashed.note.as_ref().unwrap().file.unlock().unwrap();
         std::mem::forget(crashed);
@@ -287,7 +287,7 @@ mod tests {
         let tried = Tried { what: "product".to_owned(), how: "units".to_owned() };
         assert_eq!(next.met(), [tried]);
         assert!(!path.exists(), "the note is taken over");
-        // Later starts pass it over as well, other devices do not.
+        // Later starts skip it as well; other devices do not.
         assert!(open().passes_over("product", "units"));
         assert!(!Attempts::open(Some(folder.path()), "other").passes_over("product", "units"));
         std::fs::remove_file(next.file().unwrap()).unwrap();
@@ -303,7 +303,7 @@ mod tests {
         drop(attempts);
         assert_eq!(notes(folder.path()), 0);
         assert!(!Attempts::open(Some(folder.path()), "card").passes_over("product", "tiles"));
-        // A note that is not whole names nothing.
+        // An incomplete note names nothing.
         std::fs::write(folder.path().join("trying-card.x"), "{\"what\":\"pro").unwrap();
         assert_eq!(Attempts::open(Some(folder.path()), "card").met(), []);
         assert_eq!(notes(folder.path()), 0);
@@ -325,7 +325,7 @@ mod tests {
         attempts.begin("product", "units");
         assert_eq!(told.recv_timeout(Duration::from_secs(20)).as_deref(), Ok("units"));
         assert!(Attempts::open(Some(folder.path()), "card").passes_over("product", "units"));
-        // Without a folder it is told all the same.
+        // Without a folder, overdue attempts are still reported.
         let mut attempts = Attempts::open(None, "card");
         let (tell, told) = channel();
         attempts.limit(Duration::ZERO, Box::new(move |tried| tell.send(tried.how.clone()).unwrap()));

@@ -1,16 +1,16 @@
-//! What a part of a card is while it is still to come, and what all parts are made with.
+//! A pending part of a card, and the inputs that all parts share.
 
 use super::record::Card;
 use super::session::{Named, Outcome, Session};
 use super::sizes::Sizes;
 use std::path::PathBuf;
 
-/// What a card is made with.
+/// The inputs of a card.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     pub sizes: Sizes,
     pub minutes: f64,
-    /// The card's folder, which is there and empty.
+    /// The card's folder, which exists and is empty.
     pub folder: PathBuf,
     /// A folder made by `normfree prepare`.
     pub data: Option<PathBuf>,
@@ -20,15 +20,15 @@ pub struct Wanted {
     pub program: PathBuf,
     /// The options of every command: which device.
     pub options: Vec<String>,
-    /// Paths that the card does not tell.
+    /// Paths that the card does not reveal.
     pub hidden: Vec<Named>,
 }
 
-/// A part that is still to come.
+/// A pending part.
 pub(super) struct Job {
     pub key: String,
     pub title: String,
-    /// Its share of the time; what a part leaves over goes to those after it.
+    /// Its share of the time. Later parts get what a part leaves over.
     pub weight: f64,
     pub work: Work,
 }
@@ -36,7 +36,7 @@ pub(super) struct Job {
 pub(super) type Work = Box<dyn Fn(&mut Session<'_>, &Card, &Wanted) -> Outcome>;
 
 impl Job {
-    /// A part by its key, title and weight, and what it does.
+    /// A part with its key, title, weight and action.
     pub fn new(
         (key, title, weight): (&str, &str, f64),
         work: impl Fn(&mut Session<'_>, &Card, &Wanted) -> Outcome + 'static,
@@ -45,15 +45,15 @@ impl Job {
     }
 }
 
-/// Numbers that a part is computed in: `f32`, or f16 with sums in f32.
+/// The precision of a part: `f32`, or f16 with sums in f32.
 pub(super) const PRECISIONS: [&str; 2] = ["f32", "mixed"];
 
-/// The key of whole steps.
+/// The key of the whole-step part.
 pub(super) fn steps_key(tokens: usize, precision: &str) -> String {
     format!("steps_{tokens}_{precision}")
 }
 
-/// What a precision is called.
+/// The name of a precision.
 pub(super) fn numbers(precision: &str) -> &str {
     if precision == "mixed" { "mixed precision" } else { precision }
 }

@@ -1,14 +1,14 @@
-//! The medians that a card shows of a part's samples.
+//! The medians that a card shows.
 
 use serde_json::Value;
 
-/// The step with entropy on, or off: its seconds.
+/// Seconds of the step with entropy on or off.
 pub(super) fn step_seconds(results: &Value, entropy: bool) -> Option<f64> {
     let row = results["steps"].as_array()?.iter().find(|row| row["entropy"] == entropy)?;
     row["seconds"]["median"].as_f64()
 }
 
-/// Seconds of PyTorch's step, the median of its windows.
+/// Seconds of PyTorch's step: the median of its windows.
 pub(super) fn torch_seconds(results: &Value) -> Option<f64> {
     median(&results["seconds_per_step"])
 }

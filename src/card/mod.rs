@@ -1,8 +1,8 @@
-//! What is known of a device after some minutes: whether its kernels are right, how fast they are, whether runs can be
-//! stopped and go on there, and what four models make of text. A card is `card.json`, its sheet `card.md`, and pictures.
+//! What a few minutes reveal about a device: whether its kernels are correct, how fast they are, whether runs can be
+//! stopped and resumed, and how well four models learn text. A card is `card.json`, its sheet `card.md`, and pictures.
 //!
-//! Every part is a command of this program, or a script, in a process of its own under a limit: a driver that hangs or
-//! crashes costs one part. The card is written as parts end, so that what was done stays.
+//! Every part is a command of this program, or a script, in its own process under a time limit: a driver that hangs or
+//! crashes costs one part. The card is written after each part, so finished work survives.
 
 mod job;
 mod medians;

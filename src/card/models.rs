@@ -1,4 +1,4 @@
-//! What a card trains: a run that is killed and goes on, and the paper's four configurations; and the text for them.
+//! What a card trains: a run that is killed and resumed, and the paper's four configurations; and their text.
 
 use super::Card;
 use super::job::{Job, Wanted, steps_key};
@@ -14,11 +14,11 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-/// The folder of what takes room, and is removed at the end.
+/// The folder for large files, removed at the end.
 const WORK: &str = "work";
 const DATA: &str = "work/data";
 
-/// The paper's four models: the part's key, the name, and the configuration.
+/// The paper's four models: part key, name and configuration.
 pub(super) const EXPERIMENTS: [(&str, &str, &str); 4] = [
     ("sm_ln_g", "SM+LN+G", include_str!("../../configs/paper/sm_ln_g.toml")),
     ("sm_ln_r", "SM+LN+R", include_str!("../../configs/paper/sm_ln_r.toml")),
@@ -44,12 +44,12 @@ pub(super) fn jobs() -> Vec<Job> {
     jobs
 }
 
-/// Removes what takes room, and is nothing to send to others: data and weights.
+/// Removes large files that nobody sends to others: data and weights.
 pub(super) fn tidy(wanted: &Wanted) {
     let _ = std::fs::remove_dir_all(wanted.folder.join(WORK));
 }
 
-/// The folder of tokens: the one given, one made of the source code of this machine, or one of text that is made up.
+/// The folder of tokens: the given one, or one made from this machine's source code, or from synthetic text.
 fn data(session: &mut Session<'_>, wanted: &Wanted) -> Outcome {
     let sizes = &wanted.sizes;
     let described = |path: &Path, source: &str| -> Outcome {
@@ -92,7 +92,7 @@ fn data(session: &mut Session<'_>, wanted: &Wanted) -> Outcome {
     }
 }
 
-/// Documents of so many bytes in all, of made-up words, each of which goes before some others.
+/// Synthetic documents of `bytes` bytes in all. Each made-up word has its own likely successors.
 fn made_up(bytes: u64) -> Vec<String> {
     const WORDS: usize = 2_000;
     const FOLLOWERS: usize = 8;
@@ -112,7 +112,7 @@ fn made_up(bytes: u64) -> Vec<String> {
     for _ in 0..bytes.div_ceil(DOCUMENT as u64) {
         let mut text = String::new();
         while text.len() < DOCUMENT {
-            // The first of those that follow is likelier than the second, and so on.
+            // Each successor is likelier than the next.
             let rank = (0..FOLLOWERS - 1).take_while(|_| random.random_bool(0.5)).count();
             at = followers[at][rank];
             text.push_str(&words[at]);
@@ -123,7 +123,7 @@ fn made_up(bytes: u64) -> Vec<String> {
     documents
 }
 
-/// What a model needs of the data; a part that lacks it is left out.
+/// What a model needs from the data; a part without it is left out.
 fn of_data(card: &Card, wanted: &Wanted) -> Result<[String; 4], Stop> {
     let Some(vocabulary) = card.results("data")["vocabulary"].as_u64() else {
         return Err(Stop::left_out("there is no text to train on"));
@@ -152,7 +152,7 @@ fn newest_checkpoint(run: &Path) -> Option<PathBuf> {
         .max()
 }
 
-/// Trains a small model, once undisturbed and once killed behind a checkpoint and taken up again, and compares bytes.
+/// Trains a small model twice, once undisturbed and once killed after a checkpoint and resumed, and compares the bytes.
 fn resume(session: &mut Session<'_>, card: &Card, wanted: &Wanted) -> Outcome {
     let sizes = &wanted.sizes;
     let (whole, killed) = ("work/whole", "work/killed");
@@ -185,7 +185,7 @@ fn resume(session: &mut Session<'_>, card: &Card, wanted: &Wanted) -> Outcome {
         if finished.end == End::Enough {
             break seen;
         }
-        // It was too fast to be killed on its way.
+        // The run finished before it could be killed.
         session.remove(killed);
         (steps, every) = (steps * 8, every * 8);
     };
@@ -219,7 +219,7 @@ fn resume(session: &mut Session<'_>, card: &Card, wanted: &Wanted) -> Outcome {
     }
 }
 
-/// The log of a run, without what a clock says.
+/// The log of a run without anything a clock measures.
 fn log_without_speeds(run: &Path) -> Option<Vec<Value>> {
     let text = std::fs::read_to_string(run.join("metrics.jsonl")).ok()?;
     let record = |line: &str| {
@@ -230,9 +230,9 @@ fn log_without_speeds(run: &Path) -> Option<Vec<Value>> {
     text.lines().map(record).collect()
 }
 
-/// Steps that all four models make: as many as fit, by what a step of the largest took.
+/// Steps for each of the four models: as many as fit, judging by a step of the largest.
 fn steps_of(card: &Card, session: &Session<'_>, sizes: &Sizes) -> Result<(u64, u64), Stop> {
-    /// Of the time that is left, with room for evaluation, and for a model that is slower.
+    /// Share of the remaining time, leaving room for evaluation and for a slower model.
     const TRAINING: f64 = 0.7;
     let measured = card.results(&steps_key(sizes.lengths[0].tokens, "f32"));
     let (Some(seconds), Some(batch)) =
@@ -285,7 +285,7 @@ fn model(session: &mut Session<'_>, card: &Card, wanted: &Wanted, (key, text): (
     }
 }
 
-/// What a card tells of a run.
+/// What a card reports about a run.
 fn told(run: &RunData, steps: u64, batch: u64) -> Value {
     let mut speeds: Vec<f64> = run.log.numbers(&TOKENS_PER_S).iter().map(|step| step.1).collect();
     speeds.sort_by(f64::total_cmp);

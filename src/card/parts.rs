@@ -1,4 +1,4 @@
-//! The parts of a card, in their order, and the time that each may take.
+//! The parts of a card, in order, and their time limits.
 
 use super::job::{Job, PRECISIONS, Wanted, numbers, steps_key};
 use super::record::{Card, FILE, Part, SHEET, State, System};
@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// What is told while a card is made.
+/// Events while a card is made.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// The part of this number, from 0, begins, and may take so many seconds.
+    /// Part `number`, counted from 0, begins, with `limit` seconds.
     Begins {
         title: &'a str,
         number: usize,
@@ -52,13 +52,13 @@ fn jobs(wanted: &Wanted) -> Vec<Job> {
     jobs
 }
 
-/// Seconds that listing the devices may take in any case.
+/// Seconds that listing the devices may always take.
 const DEVICES: f64 = 20.0;
 
-/// Makes a card, part by part, and writes it as each ends.
+/// Makes a card part by part, and writes it after each.
 ///
 /// # Errors
-/// `Io` where the card cannot be written. What goes wrong in a part is told by the card.
+/// `Io` if the card cannot be written. The card itself reports failures of its parts.
 pub fn make(wanted: &Wanted, told: &mut dyn FnMut(Event<'_>)) -> Result<Card> {
     let began = Instant::now();
     let end = began + Duration::from_secs_f64(wanted.minutes * 60.0);
@@ -78,7 +78,7 @@ pub fn make(wanted: &Wanted, told: &mut dyn FnMut(Event<'_>)) -> Result<Card> {
         let start = Instant::now();
         let to_come: f64 = jobs[number..].iter().map(|job| job.weight).sum();
         let share = end.saturating_duration_since(start).as_secs_f64() * job.weight / to_come.max(job.weight);
-        // Without a device there is nothing.
+        // Nothing works without a device.
         let limit = if number == 0 { share.max(DEVICES) } else { share };
         told(Event::Begins { title: &job.title, number, of: jobs.len(), limit });
         card.parts.push(Part {
@@ -105,7 +105,7 @@ pub fn make(wanted: &Wanted, told: &mut dyn FnMut(Event<'_>)) -> Result<Card> {
             true => Err(Stop::left_out("there is no device")),
             false => (job.work)(&mut session, &card, wanted),
         };
-        // Messages name files, and what a message names is nobody's business either.
+        // Messages name files, whose paths are private too.
         let outcome = outcome.map_err(|stop| Stop { why: session.without_paths(&stop.why), ..stop });
         let commands = session.commands;
         let part = card.parts.last_mut().expect("it was begun");
@@ -137,7 +137,7 @@ fn write(card: &Card, folder: &Path) -> Result<()> {
     write_atomic(&folder.join(SHEET), sheet(card).as_bytes())
 }
 
-/// Every adapter, and which one is taken.
+/// Every adapter, and the chosen one.
 fn devices(session: &mut Session<'_>) -> Outcome {
     let finished = session.normfree(&["devices", "--json"])?;
     let all: Vec<Value> = finished.lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
@@ -147,7 +147,7 @@ fn devices(session: &mut Session<'_>) -> Outcome {
     }
 }
 
-/// Every case, as far as they came.
+/// Every case that was reached in time.
 fn verify(session: &mut Session<'_>) -> Outcome {
     let finished = session.normfree(&["verify", "--json"])?;
     let lines: Vec<Value> =
@@ -158,7 +158,7 @@ fn verify(session: &mut Session<'_>) -> Outcome {
     let results = json!({
         "cases": cases().count(),
         "failed": failed,
-        // Of a device without 16-bit floats.
+        // Cases left out on a device without 16-bit floats.
         "left_out": last.map_or(&Value::Null, |last| &last["left_out"]),
         "last": cases().next_back().map(|case| json!([case["op"], case["case"]])),
     });
@@ -173,7 +173,7 @@ fn ceilings(session: &mut Session<'_>) -> Outcome {
     session.answer(&finished).map(|answer| answer["ceilings"].clone())
 }
 
-/// Whole steps, then every kernel, with the largest batch that the device has room and the part has time for.
+/// Whole steps, then every kernel, with the largest batch that fits the device's memory and the part's time.
 fn steps(
     session: &mut Session<'_>,
     card: &Card,
@@ -197,17 +197,16 @@ fn steps(
             options.extend(["--set".to_owned(), change]);
         }
         match steps_of(session, &options, sizes.rounds, card.adapter["timestamps"] == true) {
-            // It may be too large for the device's memory.
+            // The batch may be too large for the device's memory.
             Err(stop) if batch > 1 && stop.state == State::Failed && stop.results.is_null() => batch /= 2,
             outcome => return outcome,
         }
     }
 }
 
-/// The kernels that are fastest here are searched, then steps and kernels are timed. What was measured before something
-/// went wrong is kept.
+/// Searches the fastest kernels, then times steps and kernels. Measurements made before a failure are kept.
 fn steps_of(session: &mut Session<'_>, options: &[String], rounds: &str, timestamps: bool) -> Outcome {
-    /// Of the part's time, what the search of kernels may take.
+    /// The share of the part's time for the kernel search.
     const SEARCH: f64 = 0.4;
     let run = |session: &mut Session<'_>, more: &[&str]| {
         let all: Vec<&str> =
@@ -219,7 +218,7 @@ fn steps_of(session: &mut Session<'_>, options: &[String], rounds: &str, timesta
     session.until = Instant::now() + Duration::from_secs_f64(session.left() * SEARCH);
     let searched = run(session, &["--only", "host", "--rounds", "1"]);
     session.until = until;
-    // What was found until then is kept; of what was not, everyone takes the default.
+    // Kernels found so far are kept; the rest use the default.
     let (tuned, host) = match searched {
         Ok(answer) => (true, answer["host"].clone()),
         Err(stop) if stop.state == State::Cut => (false, Value::Null),

@@ -1,4 +1,4 @@
-//! The same products and steps in PyTorch, on the same device, where an interpreter that has it is named.
+//! The same products and steps in PyTorch on the same device, if an interpreter that has it is given.
 
 use super::job::{Job, Wanted, steps_key};
 use super::session::{Outcome, Session, Stop};
@@ -8,7 +8,7 @@ use serde_json::Value;
 const PRODUCT: &str = include_str!("../../benches/peers/torch_product.py");
 const STEP: &str = include_str!("../../benches/peers/torch_step.py");
 
-/// What PyTorch runs beside steps of ours: the key's end, a title, the precision of ours, and its options.
+/// PyTorch's counterparts of our steps: key suffix, title, our precision, and options.
 pub(super) const MODES: [(&str, &str, &str, &[&str]); 3] = [
     ("eager", "eager, f32", "f32", &["--precision", "f32", "--attention", "eager"]),
     (
@@ -25,7 +25,7 @@ pub(super) const MODES: [(&str, &str, &str, &[&str]); 3] = [
     ),
 ];
 
-/// The key of a step of PyTorch's.
+/// The key of a PyTorch step.
 pub(super) fn key(tokens: usize, mode: &str) -> String {
     format!("torch_{tokens}_{mode}")
 }
@@ -45,7 +45,7 @@ pub(super) fn jobs(wanted: &Wanted) -> Vec<Job> {
     for length in wanted.sizes.lengths {
         for (end, title, precision, options) in MODES {
             let title = format!("PyTorch's step, T = {}, {title}", length.tokens);
-            // What compiles takes its time.
+            // Compiling takes longer.
             let weight = if end == "compiled" { 60.0 } else { 25.0 };
             let step = move |session: &mut Session<'_>, card: &Card, wanted: &Wanted| {
                 step(session, card, wanted, length, precision, options)
@@ -71,7 +71,7 @@ fn product(session: &mut Session<'_>, wanted: &Wanted, number: &str) -> Outcome 
     python(session, wanted, ("scripts/torch_product.py", PRODUCT), &arguments)
 }
 
-/// A step with the batch that ours was measured with.
+/// A step with the batch size of our measurement.
 fn step(
     session: &mut Session<'_>,
     card: &Card,

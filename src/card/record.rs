@@ -1,27 +1,27 @@
-//! What a card holds.
+//! The contents of a card.
 
 use crate::fault::{Fault, Kind, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
 
-/// The file of a card that programs read.
+/// The machine-readable file of a card.
 pub const FILE: &str = "card.json";
-/// The file of a card that people read.
+/// The human-readable file of a card.
 pub const SHEET: &str = "card.md";
 
-/// All that was found out about one device.
+/// All findings about one device.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Card {
     /// This program's version.
     pub version: String,
     /// The day, in UTC.
     pub day: String,
-    /// In the small sizes that a test of the card itself takes.
+    /// Whether it was made with the small sizes for testing the card itself.
     pub quick: bool,
-    /// What it was given.
+    /// Minutes allowed.
     pub minutes: f64,
-    /// What it took, up to when it was last written.
+    /// Seconds taken, up to the last write.
     pub seconds: f64,
     /// Whether every part has had its turn.
     pub whole: bool,
@@ -36,7 +36,7 @@ pub struct Card {
 pub struct System {
     pub os: String,
     pub architecture: String,
-    /// What the processor calls itself, where the system tells.
+    /// The processor's name, if the system reports it.
     pub processor: Option<String>,
     pub threads: usize,
 }
@@ -47,14 +47,14 @@ pub struct Part {
     pub key: String,
     pub title: String,
     pub state: State,
-    /// Why it is not done, or not well.
+    /// Why it did not finish, or did not succeed.
     pub why: Option<String>,
     pub seconds: f64,
-    /// Seconds it was given.
+    /// Its limit in seconds.
     pub limit: f64,
-    /// The command lines that were run, to be run again by hand in the card's folder.
+    /// The command lines that were run; they can be repeated by hand in the card's folder.
     pub commands: Vec<String>,
-    /// What was measured, also by a part that was cut or failed.
+    /// Measurements, including those of a part that was cut or failed.
     pub results: Value,
 }
 
@@ -62,19 +62,19 @@ pub struct Part {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// At work as the card was last written.
+    /// In progress when the card was last written.
     Running,
     Done,
-    /// It crashed, or what it measured is wrong.
+    /// It crashed, or its results are wrong.
     Failed,
     /// It ran out of time.
     Cut,
-    /// It was not begun.
+    /// It was not started.
     LeftOut,
 }
 
 impl State {
-    /// In a sentence.
+    /// The state as a phrase.
     pub fn word(self) -> &'static str {
         match self {
             Self::Running => "cut with the card",
@@ -90,7 +90,7 @@ impl Card {
     /// Reads the card in a folder.
     ///
     /// # Errors
-    /// `Io` where the file cannot be read; `Data` where it is no card.
+    /// `Io` if the file cannot be read; `Data` if it is not a card.
     pub fn load(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE);
         let bytes = std::fs::read(&path).map_err(|error| Fault::io("read the card", &path, &error))?;
@@ -99,17 +99,17 @@ impl Card {
         })
     }
 
-    /// A part, where it was begun.
+    /// A part, if it was started.
     pub fn part(&self, key: &str) -> Option<&Part> {
         self.parts.iter().find(|part| part.key == key)
     }
 
-    /// What a part measured; null where there is nothing.
+    /// What a part measured; null if nothing.
     pub fn results(&self, key: &str) -> &Value {
         self.part(key).map_or(&Value::Null, |part| &part.results)
     }
 
-    /// What the adapter is called.
+    /// The adapter's name.
     pub fn name(&self) -> &str {
         self.adapter["name"].as_str().unwrap_or("a device that was not found")
     }
@@ -127,7 +127,7 @@ impl System {
     }
 }
 
-/// What the processor calls itself.
+/// The processor's name.
 fn processor() -> Option<String> {
     let name = match std::env::consts::OS {
         "macos" => {

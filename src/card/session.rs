@@ -1,4 +1,4 @@
-//! The time and the commands of one part of a card.
+//! The time and commands of one part of a card.
 
 use super::State;
 use crate::fault::Fault;
@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// A path that a card does not tell, and what stands in its place.
+/// A path that a card does not reveal, and its replacement.
 #[derive(Clone, Debug)]
 pub struct Named {
     pub path: PathBuf,
     pub word: &'static str,
 }
 
-/// Why a part is not done, and what it measured all the same.
+/// Why a part did not finish, and what it measured before.
 #[derive(Clone, Debug)]
 pub struct Stop {
     pub state: State,
@@ -37,7 +37,7 @@ impl Stop {
         Self { state: State::LeftOut, ..Self::failed(why) }
     }
 
-    /// It has measured this before it stopped.
+    /// Adds what was measured before the stop.
     pub fn with(self, results: Value) -> Self {
         Self { results, ..self }
     }
@@ -49,13 +49,13 @@ impl From<Fault> for Stop {
     }
 }
 
-/// What a part may use: the folder of the card, time, and this program's own commands.
+/// What a part may use: the card's folder, time, and this program's own commands.
 pub struct Session<'a> {
     /// This program.
     pub program: &'a Path,
     /// The options of every command: which device.
     pub options: &'a [String],
-    /// The card's folder, in which everything runs.
+    /// The card's folder and everything's working directory.
     pub folder: &'a Path,
     pub hidden: &'a [Named],
     pub until: Instant,
@@ -64,17 +64,17 @@ pub struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Seconds that are left.
+    /// Seconds left.
     pub fn left(&self) -> f64 {
         self.until.saturating_duration_since(Instant::now()).as_secs_f64()
     }
 
-    /// Runs a command of this program on the device, to its end.
+    /// Runs a command of this program on the device to completion.
     pub fn normfree(&mut self, arguments: &[&str]) -> Result<Finished, Stop> {
         self.normfree_until(arguments, &mut || false)
     }
 
-    /// The same until `enough` says so.
+    /// The same, until `enough` returns true.
     pub fn normfree_until(
         &mut self,
         arguments: &[&str],
@@ -85,7 +85,7 @@ impl Session<'_> {
         self.start(self.program, "normfree", &arguments, enough)
     }
 
-    /// Runs a script of Python, whose interpreter the card does not name.
+    /// Runs a Python script; the card does not reveal the interpreter's path.
     pub fn python(&mut self, interpreter: &Path, arguments: &[String]) -> Result<Finished, Stop> {
         self.start(interpreter, "python", arguments, &mut || false)
     }
@@ -102,12 +102,12 @@ impl Session<'_> {
         self.commands.push(self.without_paths(&line));
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.folder);
-        // The limit may be over by now.
+        // The limit may have passed by now.
         let until = self.until.max(Instant::now() + Duration::from_millis(1));
         Ok(run(&mut command, until, enough)?)
     }
 
-    /// Why a program's end is no good end; `None` where it is.
+    /// Why a program's end counts as a failure; `None` if it does not.
     pub fn trouble(&self, finished: &Finished) -> Option<Stop> {
         let (state, what) = match finished.end {
             End::Code(0) | End::Enough => return None,
@@ -115,14 +115,14 @@ impl Session<'_> {
             End::Signal(signal) => (State::Failed, format!("it crashed: signal {signal}")),
             End::Late => (State::Cut, "its time was over".to_owned()),
         };
-        // The message stands in the last line, and a signal leaves none.
+        // The message is the last line; a signal leaves none.
         let said = finished.complaint.lines().map(str::trim).rfind(|line| !line.is_empty());
         let said = said.filter(|_| !matches!(finished.end, End::Late));
         let why = said.map_or(what.clone(), |said| format!("{what}: {said}"));
         Some(Stop { state, why, results: Value::Null })
     }
 
-    /// The one JSON object that a command has printed.
+    /// The one JSON object that a command printed.
     pub fn answer(&self, finished: &Finished) -> Outcome {
         if let Some(stop) = self.trouble(finished) {
             return Err(stop);
@@ -132,12 +132,12 @@ impl Session<'_> {
         value.ok_or_else(|| Stop::failed("it ended well, but its answer is no JSON"))
     }
 
-    /// The text without names of folders that are nobody's business.
+    /// The text without private folder names.
     pub fn without_paths(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for Named { path, word } in self.hidden {
             let path = path.display().to_string();
-            // The root would be in every path.
+            // The root would match every path.
             if path.len() > 1 {
                 text = text.replace(&path, word);
             }
@@ -145,7 +145,7 @@ impl Session<'_> {
         text
     }
 
-    /// Writes a file of the card's folder, whose own folder is made.
+    /// Writes a file in the card's folder, creating its parent folder.
     pub fn write(&self, name: &str, text: &str) -> Result<(), Stop> {
         let path = self.folder.join(name);
         let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
@@ -153,7 +153,7 @@ impl Session<'_> {
         written.map_err(|error| Fault::io("write", &path, &error).into())
     }
 
-    /// Removes what takes room and is nothing to send to others.
+    /// Removes large files that nobody sends to others.
     pub fn remove(&self, name: &str) {
         let _ = std::fs::remove_dir_all(self.folder.join(name));
     }

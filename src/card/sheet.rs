@@ -1,4 +1,4 @@
-//! `card.md`: a card as people read it.
+//! `card.md`: the human-readable card.
 
 use super::job::{PRECISIONS, numbers, steps_key};
 use super::medians::{median, step_seconds, torch_seconds};
@@ -30,7 +30,7 @@ pub fn sheet(card: &Card) -> String {
     sections.join("\n")
 }
 
-/// A table, of which columns of numbers stand to the right.
+/// A table with numeric columns aligned right.
 fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let line = |cells: &[String]| {
         let cells: Vec<String> = cells.iter().map(|cell| escape::markdown(cell)).collect();
@@ -235,7 +235,7 @@ fn products(card: &Card) -> Option<String> {
         size = extents.map(|size| size.to_string()).join("×");
         let torch = card.results(&format!("torch_product_{number}"));
         for layout in ["A · B", "A · Bᵀ", "Aᵀ · B"] {
-            // The fastest of a layout comes first.
+            // The fastest variant of each layout comes first.
             let Some(best) = ways.iter().find(|way| way["layout"] == layout && way["agrees"] == true) else {
                 continue;
             };
@@ -313,7 +313,7 @@ fn models(card: &Card) -> Option<String> {
     Some(out)
 }
 
-/// What is not there, and why.
+/// What is missing, and why.
 fn missing(card: &Card) -> Option<String> {
     let incomplete = card.parts.iter().filter(|part| part.state != State::Done);
     let rows: Vec<Vec<String>> = incomplete

@@ -1,27 +1,27 @@
-//! How large the models of a card are.
+//! The sizes of a card's models.
 
 use serde_json::Value;
 
-/// The sizes of a card, and of what it trains on.
+/// The sizes of a card and its training data.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
     pub quick: bool,
-    /// Changes to the configurations, which are of GPT-2's size.
+    /// Changes to the configurations, which have GPT-2's size.
     changes: &'static [&'static str],
-    /// Sequence lengths, with the largest batches that are tried.
+    /// Sequence lengths, each with the largest batch to try.
     pub lengths: [Length; 2],
     /// Turns of each measurement.
     pub rounds: &'static str,
-    /// M×N×K of the product that is timed alone.
+    /// M×N×K of the separately timed product.
     pub product: [usize; 3],
-    /// Parameters, about.
+    /// Approximate number of parameters.
     parameters: f64,
-    /// Tokens to learn from text, and bytes of it.
+    /// Vocabulary to learn, and bytes of text.
     pub vocabulary: usize,
     pub text: u64,
-    /// Steps of the run that is killed, and how many of them lie between its checkpoints.
+    /// Steps of the run that is killed, and the steps between its checkpoints.
     pub resumed: (u64, u64),
-    /// The fewest steps of a model that say anything, and the most that are made where there is time.
+    /// The fewest steps that make a model meaningful, and the most to run if time allows.
     pub steps: (u64, u64),
 }
 
@@ -29,7 +29,7 @@ pub struct Sizes {
 #[derive(Clone, Copy, Debug)]
 pub struct Length {
     pub tokens: usize,
-    /// Sequences of the largest batch that is tried.
+    /// Sequences in the largest batch to try.
     pub batch: usize,
 }
 
@@ -62,23 +62,23 @@ impl Sizes {
         steps: (4, 60),
     };
 
-    /// The options that make a configuration of this size.
+    /// The options for a configuration of this size.
     pub fn options(&self) -> Vec<String> {
         self.changes.iter().flat_map(|&change| ["--set".to_owned(), change.to_owned()]).collect()
     }
 
-    /// A product as it is typed.
+    /// A product in command-line form.
     pub fn product_text(&self) -> String {
         let [m, n, k] = self.product;
         format!("{m}x{n}x{k}")
     }
 
-    /// A batch whose steps are not too long for `seconds` of measurement, by what the device was seen to do: kernels
-    /// reach a part of its arithmetic.
+    /// A batch size whose steps fit in `seconds` of measurement, judging by the device's ceilings: kernels reach a
+    /// fraction of its arithmetic.
     pub fn batch(&self, length: Length, ceilings: &Value, seconds: f64) -> usize {
-        /// Of the multiply-adds in f32.
+        /// Fraction of the f32 multiply-add ceiling.
         const REACHED: f64 = 0.2;
-        /// Steps that a measurement takes, all in all.
+        /// Total steps in a measurement.
         const STEPS: f64 = 40.0;
         let Some(flops) = ceilings["arithmetic"][0]["flops"].as_f64() else { return length.batch };
         let step = |batch: usize| 6.0 * self.parameters * (batch * length.tokens) as f64 / (REACHED * flops);
@@ -101,7 +101,7 @@ mod tests {
             let ceilings = json!({ "arithmetic": [{ "number": "f32", "flops": flops }] });
             Sizes::FULL.batch(Sizes::FULL.lengths[length], &ceilings, 40.0)
         };
-        // A large card, an integrated one, two cores.
+        // A large card, an integrated GPU, two cores.
         assert_eq!([of(5e13, 0), of(2e12, 0), of(5e10, 0)], [64, 4, 1]);
         assert_eq!([of(5e13, 1), of(2e12, 1), of(5e10, 1)], [8, 1, 1]);
         assert_eq!(Sizes::FULL.batch(Sizes::FULL.lengths[0], &Value::Null, 40.0), 64);

@@ -1,4 +1,4 @@
-//! Many cards in one table: the devices that were seen.
+//! Many cards in one table of devices.
 
 use super::job::{numbers, steps_key};
 use super::medians::{step_seconds, torch_seconds};
@@ -9,13 +9,13 @@ use crate::report::roofline::rate_text;
 use crate::report::table::Table;
 use std::path::{Path, PathBuf};
 
-/// What a step of GPT-2's size is measured at.
+/// The sequence lengths of the GPT-2-size steps.
 const LENGTHS: [usize; 2] = [128, 1024];
 
-/// The cards in the folders inside `folder`, a row each.
+/// One row for each card in the folders inside `folder`.
 ///
 /// # Errors
-/// `Io` where the folder cannot be read; `Data` where a card in it is none, or there is none.
+/// `Io` if the folder cannot be read; `Data` if it holds no card or an invalid one.
 pub fn table(folder: &Path) -> Result<Table> {
     let entries = std::fs::read_dir(folder).map_err(|error| Fault::io("read the folder", folder, &error))?;
     let mut folders: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -62,7 +62,7 @@ fn row(card: &Card) -> Vec<String> {
         resumed,
         flops.map_or_else(none, |flops| rate_text(flops, "")),
     ];
-    // Of tiny models, speeds say nothing.
+    // Speeds of tiny models say nothing.
     let seconds = |length: usize, precision: &str| {
         let results = card.results(&steps_key(length, precision));
         let batch = results["config"]["train"]["batch_size"].as_u64().filter(|_| !card.quick)?;
