@@ -68,7 +68,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     }
     if arguments.json {
         let path = checkpoint.path().display().to_string();
-        // Numbers that are not finite become strings, as in the log.
+        // Non-finite numbers become strings, as in the log.
         let mut value = json!(eval.record());
         value.as_object_mut().and_then(|line| line.shift_remove("kind"));
         value["checkpoint"] = json!(path);

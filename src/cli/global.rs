@@ -1,4 +1,4 @@
-//! The options that every subcommand takes, and what follows from them: the device that is opened, and notes.
+//! The options of every subcommand and what follows from them: the device to open, and notes.
 
 use super::terminal;
 use super::waiting::Waiting;
@@ -29,18 +29,18 @@ pub(super) struct Global {
     pub quiet: bool,
 }
 
-/// What is said where only a software adapter is there.
+/// The note for when only a software adapter is available.
 pub(super) const SOFTWARE_NOTE: &str =
     "there is no GPU with a driver here; computing on the CPU through a software adapter";
 
 impl Global {
-    /// How the options say that a device is opened.
+    /// The options for opening a device.
     pub fn open_options(&self) -> OpenOptions {
         let Self { device, backend, no_matrix_units, .. } = self.clone();
         OpenOptions { device, backend, no_matrix_units, prober: this_program(), ..OpenOptions::default() }
     }
 
-    /// Opens the device a command computes on; says so where it is a software one that nobody asked for.
+    /// Opens the device that a command computes on. Prints a note if it is a software device that nobody asked for.
     pub fn open(&self) -> Result<Gpu> {
         let gpu = Gpu::open(&self.open_options())?;
         let description = gpu.description();
@@ -53,7 +53,7 @@ impl Global {
         Ok(gpu)
     }
 
-    /// Opens it as [`Self::open`] does, and says what takes long there from then on, until the other is dropped.
+    /// Opens the device like [`Self::open`], and reports slow work on it until the returned waiting line is dropped.
     pub fn open_for(&self, what: &str) -> Result<(Gpu, Waiting)> {
         let gpu = self.open()?;
         let waiting = Waiting::begin(what, self.quiet);
@@ -61,7 +61,7 @@ impl Global {
         Ok((gpu, waiting))
     }
 
-    /// The options that say which device is opened, for another process.
+    /// The options that select the device, for another process.
     pub fn options(&self) -> Vec<String> {
         let mut options = Vec::new();
         let mut add = |option: &str, value: &str| options.extend([format!("--{option}"), value.to_owned()]);
@@ -77,7 +77,7 @@ impl Global {
         options
     }
 
-    /// The options as they are typed on another command line.
+    /// The options as typed on another command line.
     pub fn typed(&self) -> String {
         let mut options = self.options();
         if self.quiet {
@@ -86,7 +86,7 @@ impl Global {
         options.iter().map(|option| format!(" {}", shell::quoted(option.as_ref()))).collect()
     }
 
-    /// Says which ways of kernels were passed over, and what to delete to have them tried again.
+    /// Reports skipped kernel variants, and what to delete to have them tried again.
     pub fn note_passed_over(&self, ways: &[Tried], again: Option<&Path>) {
         let again = again.map(|file| format!("; delete {} to have it tried again", file.display()));
         for Tried { what, how } in ways {
@@ -97,7 +97,7 @@ impl Global {
         }
     }
 
-    /// One line on standard error, unless quiet.
+    /// Prints one line on standard error, unless quiet.
     pub fn note(&self, text: impl Display) {
         if !self.quiet {
             terminal::say(&format!("note: {}", visible::line(&text.to_string())));

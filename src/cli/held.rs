@@ -1,20 +1,20 @@
-//! One device for several runs, one after another: kernels are compiled for the first that needs them.
+//! One device for several consecutive runs: kernels are compiled for the first run that needs them.
 
 use super::Global;
 use crate::fault::{Kind, Result};
 use crate::gpu::Gpu;
 use crate::train::trainer::Trainer;
 
-/// The device that a command opened, while no run has it.
+/// A command's device while no run is using it.
 pub(super) struct Held<'a> {
     global: &'a Global,
     gpu: Option<Gpu>,
-    /// It was open before: one note about a software adapter is enough.
+    /// Whether it was opened before: one note about a software adapter is enough.
     known: bool,
 }
 
 impl<'a> Held<'a> {
-    /// Opens nothing yet.
+    /// Does not open the device yet.
     pub fn new(global: &'a Global) -> Self {
         Self { global, gpu: None, known: false }
     }
@@ -28,13 +28,13 @@ impl<'a> Held<'a> {
         self.gpu.as_ref()
     }
 
-    /// Hands the device out; opens it where it is not.
+    /// Hands out the device, opening it if necessary.
     pub fn take(&mut self) -> Result<Gpu> {
         let quiet = self.global.quiet || std::mem::replace(&mut self.known, true);
         self.gpu.take().map_or_else(|| Global { quiet, ..self.global.clone() }.open(), Ok)
     }
 
-    /// Takes it back from a run that ended. One that failed itself is opened anew when it is needed next.
+    /// Takes the device back from a finished run. A device that failed is reopened when next needed.
     pub fn give_back(&mut self, trainer: Trainer, trained: &Result<()>) {
         let broken = matches!(trained, Err(fault) if matches!(fault.kind, Kind::Device | Kind::Memory));
         self.gpu = (!broken).then(|| trainer.into_gpu());

@@ -1,4 +1,4 @@
-//! The options that say which kernels a command computes with, and the search that they ask for.
+//! The options that select a command's kernels, and the search they request.
 
 use super::global::Global;
 use super::stop;
@@ -26,10 +26,10 @@ pub(super) struct Kernels {
 }
 
 impl Kernels {
-    /// Makes the device take the fastest kernels known or found, and tells of a search.
+    /// Makes the device use the fastest kernels known or found, and reports a search.
     pub fn prepare(&self, gpu: &mut Gpu, config: &Config, global: &Global) -> Result<()> {
         if self.no_tune {
-            // The device may have served another run.
+            // The device may have served another run before.
             gpu.set_choices(Choices::default());
             return Ok(());
         }
@@ -67,9 +67,9 @@ impl Kernels {
     }
 }
 
-/// How far a search of kernels is after so many seconds.
+/// The progress of a kernel search after `seconds`.
 fn search_state(Searched { key, keys, share }: Searched, seconds: f64) -> String {
-    // Less tells nothing of the rest.
+    // Too little progress predicts nothing.
     let known = share > 0.02 && seconds > 1.0;
     let left = known.then(|| format!(", about {} left", duration(seconds * (1.0 - share) / share)));
     format!("timing kernels: shape {} of {keys}{}", key + 1, left.unwrap_or_default())

@@ -7,7 +7,7 @@ use crate::train::checkpoint::{Checkpoint, ModelTensors, WeightFile};
 use crate::train::run_folder::RunFolder;
 use std::path::Path;
 
-/// A checkpoint, its run, and its weights, opened.
+/// An opened checkpoint with its run and weights.
 pub(super) struct Located {
     pub run: RunFolder,
     pub config: Config,
@@ -15,7 +15,7 @@ pub(super) struct Located {
     pub weights: WeightFile,
 }
 
-/// The run and the checkpoint that `path` means.
+/// The run and checkpoint that `path` names.
 pub(super) fn locate(path: &Path, global: &Global) -> Result<Located> {
     if path.join("trainer_state.json").is_file() {
         let whole = path.canonicalize().map_err(|e| Fault::io("open the checkpoint", path, &e))?;
@@ -40,14 +40,14 @@ pub(super) fn locate(path: &Path, global: &Global) -> Result<Located> {
 }
 
 impl Located {
-    /// A model is what its configuration says: another number of heads has the same weights.
+    /// The configuration defines the model: weights with another number of heads look the same.
     fn checked(self) -> Result<Self> {
         self.checkpoint.check_configuration(&self.config)?;
         Ok(self)
     }
 }
 
-/// How a model's weights lie in its files.
+/// The layout of a model's weights in its files.
 fn layout(config: &Config) -> ModelTensors {
     let parameters =
         crate::model::parameters(&config.model, config.train.decay_slopes, config.train.precision);

@@ -1,4 +1,4 @@
-//! The plan of intermediates that `train --dry-run --memory` prints, and the picture of it.
+//! The plan of intermediates that `train --dry-run --memory` prints, and its picture.
 
 use super::{bytes, columns, operations, thousands};
 use crate::config::{Config, Recompute};
@@ -14,13 +14,13 @@ use std::collections::BTreeMap;
 /// How many of the largest tensors are listed.
 const LARGEST: usize = 12;
 
-/// What the pool of a run is made of.
+/// The contents of a run's pool.
 pub(super) struct Planned<'a> {
     tape: &'a Tape,
     pool: Pool,
-    /// Of the training pass.
+    /// Liveness in the training pass.
     alive: Liveness,
-    /// Of all three passes.
+    /// Lifetimes in all three passes.
     lives: Vec<Life>,
 }
 
@@ -48,7 +48,7 @@ impl<'a> Planned<'a> {
     }
 
     fn buffers(&self) -> String {
-        // (image?, bytes) → how many, and the tensors that live in them.
+        // Maps (is an image, bytes) to the number of buffers and of tensors that live in them.
         let mut sizes: BTreeMap<(bool, u64), (usize, usize)> = BTreeMap::new();
         let images = self.pool.image_sizes();
         let all =
@@ -158,7 +158,7 @@ impl<'a> Planned<'a> {
     }
 }
 
-/// A place's name for the picture: the number of a block, else what it is called.
+/// A short name for the picture: the block's number, or the scope's own name.
 fn short(scope: &str) -> &str {
     let mut parts = scope.split('.');
     match (parts.next(), parts.next()) {
@@ -171,7 +171,7 @@ fn headings(names: &[&str]) -> Vec<String> {
     names.iter().map(|&name| name.to_owned()).collect()
 }
 
-/// What each kind of recomputation would take, planned in the place of the one that is configured.
+/// What each kind of recomputation would take, planned in place of the configured one.
 pub(super) fn choices(config: &Config, device: &Traits, data: u64) -> String {
     let mut rows =
         vec![headings(&["  recompute", "intermediates", "device memory", "process", "work a step", ""])];

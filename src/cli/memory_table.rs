@@ -1,10 +1,10 @@
-//! The table of memory that `train --dry-run` prints.
+//! The memory table that `train --dry-run` prints.
 
 use super::{bytes, columns};
 use crate::gpu::Description;
 use crate::train::memory::Needs;
 
-/// What a run takes, by purpose, and what there is.
+/// The memory a run takes, by purpose, and the memory available.
 pub(super) fn memory_table(needs: &Needs, device: &Description, available: Option<u64>) -> String {
     let demand = &needs.device;
     let parts = [

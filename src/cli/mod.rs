@@ -101,7 +101,7 @@ enum Command {
     Report(report::Arguments),
 }
 
-/// Does what was asked.
+/// Runs the command.
 fn run(cli: Cli) -> Result<()> {
     let Cli { command, global } = cli;
     let done = match command {
@@ -127,7 +127,7 @@ fn run(cli: Cli) -> Result<()> {
     done
 }
 
-/// The whole program: reads the command line, does what was asked, and says how it ended.
+/// The whole program: reads the command line, runs the command, and reports how it ended.
 pub fn main() -> ExitCode {
     explain_panics();
     let ended = match Cli::try_parse() {
@@ -140,24 +140,24 @@ pub fn main() -> ExitCode {
     let code = match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            // A stop that was asked for is no error.
+            // A requested stop is not an error.
             let kind = if fault.kind == Kind::Interrupted { "" } else { "error: " };
             output::tell(format_args!("{kind}{fault}"));
             ExitCode::from(fault.exit_code())
         }
     };
-    // Nothing is at stake any more: who reads takes the time that it takes, and a signal ends the wait.
+    // Nothing is at stake any more: the reader may take as long as it likes, and a signal ends the wait.
     output::flush(None);
     code
 }
 
-/// Prints what the command line gets for an answer: help and version are results, what is wrong with it a diagnostic.
+/// Prints the command line's answer: help and version are results, mistakes in it are diagnostics.
 fn answer(refused: &clap::Error) -> Result<()> {
     let printed = refused.print();
     if refused.use_stderr() { Ok(()) } else { output::written(printed).map(|_| ()) }
 }
 
-/// Makes a panic, which is always a defect of this program, read as one.
+/// Presents every panic as what it is: a defect of this program.
 fn explain_panics() {
     std::panic::set_hook(Box::new(|info| {
         if fault::is_contained() {
@@ -177,7 +177,7 @@ fn explain_panics() {
     }));
 }
 
-/// How long a panic waits for its message to be read.
+/// How long a panic waits until its message has been read.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

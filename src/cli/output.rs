@@ -1,8 +1,8 @@
-//! The one place that writes to standard output and standard error.
+//! The only place that writes to standard output and standard error.
 //!
-//! Results go to standard output, and a result that cannot be written is a failure. Everything else is a diagnostic: it
-//! goes to standard error through a queue that a thread of its own empties, so that a terminal that is gone, a full disk
-//! or a pipe that nobody reads neither ends nor stops what the program is doing.
+//! Results go to standard output, and failing to write one is an error. Everything else is a diagnostic: it goes to
+//! standard error through a queue that has its own thread, so a closed terminal, a full disk or an unread pipe neither
+//! ends nor blocks the program.
 
 mod queue;
 
@@ -17,29 +17,30 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// How long diagnostics may take to reach their reader before a result is printed behind them.
+/// How long a result waits for earlier diagnostics to be read.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// Pictures of a bar in a second, at most.
+/// Maximum redraws of a bar per second.
 const BAR_RATE: u8 = 10;
 
-/// Nobody read the diagnostics before the last result in time.
+/// Whether the diagnostics before an earlier result were not read in time.
 static STALLED: AtomicBool = AtomicBool::new(false);
 
-/// A result, a line on standard output, with what names hold for a terminal written out. The reader may leave early, as `head` does.
+/// Prints a result as one line on standard output, with control characters in names escaped. The reader may leave
+/// early, as `head` does.
 ///
 /// # Errors
-/// [`Kind::Io`](crate::fault::Kind::Io) where it cannot be written.
+/// [`Kind::Io`](crate::fault::Kind::Io) if it cannot be written.
 pub(super) fn say(text: impl Display) -> Result<()> {
     write_result(&format!("{}\n", visible::lines(&text.to_string()))).map(|_| ())
 }
 
-/// A part of a result, on standard output at once; whether somebody still reads it.
+/// Prints part of a result on standard output at once. Returns whether anybody still reads it.
 ///
 /// # Errors
-/// [`Kind::Io`](crate::fault::Kind::Io) where it cannot be written.
+/// [`Kind::Io`](crate::fault::Kind::Io) if it cannot be written.
 pub(super) fn write_result(text: &str) -> Result<bool> {
-    // On a terminal the notes stand before the result that they belong to.
-    // Once: who does not read the first time holds up no second result.
+    // On a terminal, notes appear before the result they belong to. After a reader has once timed out, later results do
+    // not wait.
     if is_idle() || !STALLED.load(Ordering::Relaxed) {
         STALLED.store(!flush(Some(PATIENCE)), Ordering::Relaxed);
     }
@@ -47,7 +48,7 @@ pub(super) fn write_result(text: &str) -> Result<bool> {
     written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
 
-/// What became of a result; whether somebody still reads.
+/// Turns the outcome of a write into whether anybody still reads.
 pub(super) fn written(outcome: io::Result<()>) -> Result<bool> {
     match outcome {
         Ok(()) => Ok(true),
@@ -56,31 +57,32 @@ pub(super) fn written(outcome: io::Result<()>) -> Result<bool> {
     }
 }
 
-/// A diagnostic, a line on standard error, with what names hold for a terminal written out. Returns at once and never fails.
+/// Prints a diagnostic as one line on standard error, with control characters in names escaped. Returns at once and
+/// never fails.
 pub(super) fn tell(text: impl Display) {
     let clear = if LINE_BEGUN.swap(false, Ordering::Relaxed) { CLEAR } else { "" };
     queue::put(format!("{clear}{}\n", visible::lines(&text.to_string())).into_bytes());
 }
 
-/// Draws a line on the terminal behind standard error that is drawn anew later; a diagnostic takes its place. Text that
-/// ends in [`CLEAR`] leaves none.
+/// Draws a line that will be redrawn on the terminal behind standard error; a diagnostic replaces it. Text that ends in
+/// [`CLEAR`] leaves no line.
 pub(super) fn draw_line(text: String) {
     LINE_BEGUN.store(!text.ends_with(CLEAR) && !text.ends_with('\n'), Ordering::Relaxed);
     queue::put(text.into_bytes());
 }
 
-/// What empties the line of a terminal.
+/// Clears the terminal's current line.
 pub(super) const CLEAR: &str = "\r\x1b[2K";
 
-/// The cursor stands in a line that [`draw_line`] has drawn.
+/// Whether the cursor is in a line that [`draw_line`] has drawn.
 static LINE_BEGUN: AtomicBool = AtomicBool::new(false);
 
-/// Bytes for the terminal behind standard error, such as pictures and what moves its cursor.
+/// Sends bytes to the terminal behind standard error, such as pictures and cursor movements.
 pub(super) fn emit(bytes: Vec<u8>) {
     queue::put(bytes);
 }
 
-/// A bar on standard error; hidden with `quiet`, and where that is no terminal.
+/// A bar on standard error; hidden with `quiet`, or if standard error is no terminal.
 pub(super) fn bar(quiet: bool, template: &str) -> ProgressBar {
     let bar = if quiet || !io::stderr().is_terminal() {
         ProgressBar::hidden()
@@ -93,7 +95,7 @@ pub(super) fn bar(quiet: bool, template: &str) -> ProgressBar {
     bar
 }
 
-/// The terminal as a bar sees it: a picture is collected, and goes out where the one before has arrived.
+/// The terminal as a bar sees it: a picture is collected, and sent once the one before has arrived.
 #[derive(Debug, Default)]
 struct BarTerminal(Mutex<String>);
 

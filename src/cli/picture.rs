@@ -1,4 +1,4 @@
-//! Options that name a file for a picture.
+//! Options that name a picture file.
 
 use crate::draw::picture::Picture;
 use crate::fault::{Fault, Result};
@@ -6,7 +6,7 @@ use crate::files::{folder_of, write_atomic};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A file for a picture, whose name tells the format.
+/// A picture file; its extension selects the format.
 pub(super) fn picture_file(text: &str) -> std::result::Result<PathBuf, &'static str> {
     let path = PathBuf::from(text);
     match ends_in(&path, "svg") || ends_in(&path, "png") {
@@ -15,7 +15,7 @@ pub(super) fn picture_file(text: &str) -> std::result::Result<PathBuf, &'static 
     }
 }
 
-/// Whether a picture can be written there: asked before what it shows is measured, which takes minutes.
+/// Checks that a picture can be written, before spending minutes on measuring what it shows.
 ///
 /// # Errors
 /// [`crate::fault::Kind::Io`].
@@ -27,7 +27,7 @@ pub(super) fn check_place(path: &Path) -> Result<()> {
     tempfile::tempfile_in(folder_of(path)).map(drop).map_err(|e| refused(&e))
 }
 
-/// Writes a picture in the format that the file's name asks for.
+/// Writes a picture in the format that the file name selects.
 pub(super) fn write_picture(picture: &Picture, path: &Path) -> Result<()> {
     let bytes = match ends_in(path, "png") {
         true => picture.png()?,

@@ -25,7 +25,7 @@ Examples:
   normfree prepare 'notes/**/*.md' --out data/notes
   normfree prepare corpus.jsonl --out data/big --tokenizer tokenizer.json --pack";
 
-/// Where there is no terminal, how long a stage goes on without a line.
+/// Without a terminal: how long a stage may run without printing a line.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
@@ -95,7 +95,7 @@ pub(super) fn run(arguments: Arguments, global: &Global) -> Result<()> {
     Ok(())
 }
 
-/// Prepares with a bar on a terminal, a line per stage elsewhere.
+/// Prepares data, with a bar on a terminal and one line per stage elsewhere.
 pub(super) fn with_progress(options: &PrepareOptions, quiet: bool) -> Result<Meta> {
     let bar = output::bar(quiet, "{msg:24} {bar:30} {percent:>3}%  {elapsed} gone, {eta} left");
     bar.enable_steady_tick(Duration::from_millis(200));
@@ -133,7 +133,7 @@ fn counted(number: u64, thing: &str) -> String {
     format!("{} {thing}{}", thousands(number), if number == 1 { "" } else { "s" })
 }
 
-/// What a folder holds, for a person.
+/// A folder's contents for a person.
 pub(super) fn summary(meta: &Meta, out: &Path) -> String {
     let mut lines = vec![
         format!("{}: {}", out.display(), meta.source.description.join(", ")),

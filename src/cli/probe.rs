@@ -1,5 +1,5 @@
-//! `normfree probe`: what another process of this program starts before it opens a device, so that a driver which crashes
-//! or hangs ends this one.
+//! `normfree probe`: another process of this program starts it before opening a device, so that a driver that crashes
+//! or hangs ends only the probe.
 
 use super::{Global, output};
 use crate::fault::Result;

@@ -43,7 +43,7 @@ pub(super) struct Arguments {
     colormap: Colormap,
 }
 
-/// A file for the page: a run's log is never written over by a slip of the hand.
+/// A file for the page. The required extension keeps a typing slip from overwriting a run's log.
 fn page_file(text: &str) -> std::result::Result<PathBuf, &'static str> {
     let path = PathBuf::from(text);
     match path.extension().is_some_and(|of| of.eq_ignore_ascii_case("html") || of.eq_ignore_ascii_case("htm"))

@@ -107,7 +107,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         }
         let logits = reader.logits(window(&text, reader.context()))?;
         let token = sampler.pick(&logits[..tokenizer.vocab_size.min(logits.len())])?;
-        // What the first token takes longer is the prompt's, and the compiler's.
+        // The first token's extra time belongs to the prompt and the compiler.
         clock.get_or_insert_with(Instant::now);
         if Some(token) == tokenizer.end_of_text && !arguments.ignore_end_of_text {
             break;
@@ -138,8 +138,8 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     Ok(())
 }
 
-/// The tokenizer that the run's data was prepared with: the one that is named, else the run's own copy, else that of the
-/// data's folder.
+/// The tokenizer that the run's data was prepared with: the named one, else the run's own copy, else the one in the
+/// data folder.
 fn tokenizer(arguments: &Arguments, located: &Located, global: &Global) -> Result<LoadedTokenizer> {
     let Located { run, config, checkpoint, .. } = located;
     let known = checkpoint.state().data.as_ref().and_then(|data| data.tokenizer.as_ref());
@@ -194,11 +194,11 @@ fn prompt(arguments: &Arguments) -> Result<String> {
     })
 }
 
-/// The text, written to stdout as it comes, or kept to its end.
+/// The text, written to stdout as it comes or kept until the end.
 struct Stream {
     text: String,
     kept: bool,
-    /// Who reads left, as `head` does.
+    /// The reader has left, as `head` does.
     left: bool,
 }
 
@@ -222,7 +222,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Ends the last line, and gives what was made.
+    /// Ends the last line and returns the output.
     fn end(mut self) -> Result<String> {
         self.put("\n")?;
         Ok(self.text)

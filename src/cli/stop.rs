@@ -1,6 +1,6 @@
-//! Ctrl-C and termination signals. While a run trains, the first asks for an orderly end with a checkpoint, and a second
-//! Ctrl-C ends the process. At any other time there is nothing to save: the process ends at once, and takes back what it
-//! has begun.
+//! Ctrl-C and termination signals. While a run trains, the first signal requests an orderly stop with a checkpoint, and
+//! a second Ctrl-C ends the process. At any other time there is nothing to save: the process ends at once and undoes
+//! what it has begun.
 
 use super::{output, terminal};
 use crate::fault::{Fault, Kind, Result};
@@ -13,34 +13,34 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What a training answers.
+/// The reply to a request to stop a training.
 const SAVING: &str =
     "finishing this step and writing a checkpoint; press it once more to leave at once, without one";
-/// `timeout`, `make` and others pass on a signal that the system has delivered already: a second one so early is no
-/// second wish.
+/// `timeout`, `make` and others forward a signal that the system has already delivered: a second one this early is not
+/// a second request.
 const ECHO: Duration = Duration::from_millis(500);
-/// How long files may take to be removed, and the last words to be read, before the process ends without.
+/// How long removing files and reading the last messages may take before the process ends anyway.
 const PATIENCE: Duration = Duration::from_millis(400);
 
-/// Who asks.
+/// The source of a request.
 #[cfg_attr(not(unix), allow(dead_code))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
-    /// Ctrl-C, or a program that ends another.
+    /// Ctrl-C, or another program's termination request.
     Wish,
-    /// The terminal is gone; shell and system both say so, one after the other.
+    /// The terminal is gone. Shell and system both report it, one after the other.
     Hangup,
 }
 
-/// Set once somebody has asked a training to stop.
+/// Set once a training has been asked to stop.
 static ASKED: AtomicBool = AtomicBool::new(false);
 
 struct State {
-    /// A run trains, which has something to save.
+    /// Whether a run is training and has something to save.
     training: bool,
     /// When it was asked to stop.
     asked: Option<Instant>,
-    /// What goes on with it; empty where this process's own command line does.
+    /// The command line that resumes it; empty if this process's own does.
     go_on: String,
 }
 
@@ -50,36 +50,36 @@ fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The flag that becomes true when a training is to stop.
+/// The flag that becomes true when a training should stop.
 pub(super) fn flag() -> &'static AtomicBool {
     &ASKED
 }
 
-/// From here on a run trains; `go_on` is the command line that goes on with it.
+/// Marks that a run is training; `go_on` is the command line that resumes it.
 pub(super) fn training_begins(go_on: String) {
     let mut state = state();
     state.training = true;
     state.go_on = go_on;
 }
 
-/// Nothing has to be saved any more, or everything has been.
+/// Marks that nothing is left to save.
 pub(super) fn training_ends() {
     state().training = false;
 }
 
-/// The command line that goes on where this process stops.
+/// The command line that continues if this process stops.
 pub(super) fn go_on() -> String {
     let go_on = state().go_on.clone();
     if go_on.is_empty() { shell::same_command() } else { go_on }
 }
 
-/// The same for a thread that panics, which may wait for nobody: where a run trains.
+/// The same for a panicking thread, which must not block; only while a run trains.
 pub(super) fn go_on_after_defect() -> Option<String> {
     let state = STATE.try_lock().ok()?;
     (state.training && !state.go_on.is_empty()).then(|| state.go_on.clone())
 }
 
-/// Ends a command that trains several runs, where it was asked to stop as one of them ended.
+/// Interrupts a command that trains several runs, if a stop was requested as one of them ended.
 ///
 /// # Errors
 /// [`Kind::Interrupted`].
@@ -91,18 +91,18 @@ pub(super) fn between_runs() -> Result<()> {
         .remedy(format!("go on with: {}", go_on())))
 }
 
-/// What `--resume` says where nothing was begun.
+/// The fault of `--resume` when nothing was begun.
 pub(super) fn nothing_to_resume(folder: &Path) -> Fault {
     Fault::new(Kind::RunFolder, "there is nothing to go on with")
         .at(folder.display())
         .remedy("name the folder that it was begun in with --out, or leave --resume out to begin")
 }
 
-/// Answers signals from now on, in a thread of its own; those that this process was told to ignore stay ignored, as
-/// `nohup` wants it. Call once.
+/// Answers signals from now on, in a thread of its own. Signals that this process was told to ignore stay ignored, as
+/// `nohup` requires. Call once.
 ///
 /// # Errors
-/// [`Kind::Usage`] where the system refuses.
+/// [`Kind::Usage`] if the system refuses.
 pub(super) fn listen() -> Result<()> {
     listen_to(signalled).map_err(|e| Fault::new(Kind::Usage, "termination signals cannot be caught").found(e))
 }
@@ -125,12 +125,12 @@ fn listen_to(answer: fn(Asked)) -> std::result::Result<(), ctrlc::Error> {
     ctrlc::set_handler(move || answer(Asked::Wish))
 }
 
-/// Whether whoever started this process has it ignore a signal.
+/// Whether this process's parent has it ignore a signal.
 #[cfg(unix)]
 #[allow(unsafe_code)]
 fn is_ignored(signal: i32) -> bool {
-    // SAFETY: all zeros are a valid `sigaction`; with no new action the call changes nothing, and only writes the
-    // present one there.
+    // SAFETY: all zeros are a valid `sigaction`; without a new action the call changes nothing and only writes the
+    // current one there.
     unsafe {
         let mut present: libc::sigaction = std::mem::zeroed();
         libc::sigaction(signal, std::ptr::null(), &raw mut present) == 0
@@ -138,7 +138,7 @@ fn is_ignored(signal: i32) -> bool {
     }
 }
 
-/// What a signal does, and Ctrl-C where a view reads the keys. A view shows by itself that the flag is set.
+/// Handles a signal, and Ctrl-C if a view reads the keys. A view itself shows that the flag is set.
 pub(super) fn signalled(who: Asked) {
     let mut state = state();
     if !state.training {
@@ -162,7 +162,7 @@ pub(super) fn signalled(who: Asked) {
     }
 }
 
-/// Ends the process with a fault that another thread will never come back from.
+/// Ends the process with a fault that blocks another thread forever.
 pub(super) fn give_up(fault: &Fault) -> ! {
     end(format!("error: {fault}"), i32::from(fault.exit_code()))
 }
@@ -171,9 +171,9 @@ fn leave(what: &str) -> ! {
     end(format!("{what}; go on with: {}", go_on()), Kind::Interrupted as i32)
 }
 
-/// Ends the process: without waiting for any other thread, whatever it is just doing.
+/// Ends the process without waiting for any other thread, whatever it is doing.
 fn end(last_words: String, code: i32) -> ! {
-    // A disk that does not answer may hold one thread, not this one.
+    // A disk that does not answer may block that thread, but not this one.
     let (done, is_done) = channel();
     let tidying = thread::Builder::new().spawn(move || {
         leftovers::take_back();
@@ -186,7 +186,7 @@ fn end(last_words: String, code: i32) -> ! {
     terminal::lower();
     output::tell(last_words);
     output::flush(Some(PATIENCE));
-    // Without what drivers have put down for the end of a process: their threads are still at work.
+    // Skips the exit handlers that drivers have registered: their threads are still running.
     #[cfg(unix)]
     signal_hook::low_level::exit(code);
     #[cfg(not(unix))]

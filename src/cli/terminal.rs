@@ -1,5 +1,5 @@
-//! Who has the terminal: a live view, a line that is drawn anew, or nobody; and the way back from there, whatever ends
-//! them. What draws (`progress/screen.rs`, `waiting.rs`) and what ends the process (`stop.rs`) both stand on this.
+//! Who has the terminal: a live view, a line that is redrawn, or nobody; and how it is restored, however they end. The
+//! drawing code (`progress/screen.rs`, `waiting.rs`) and the code that ends the process (`stop.rs`) both build on this.
 
 use super::output;
 use ratatui::crossterm::cursor::{Hide, Show};
@@ -12,17 +12,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// What has the whole terminal, as far as others must know it.
+/// The owner of the whole terminal, as others see it.
 pub(super) trait View: Send + Sync {
     /// Shows one line for a person.
     fn note(&self, text: &str);
 
-    /// Takes the notes that no scrollback has yet; `None` while another thread holds them.
+    /// Takes the notes not yet in the scrollback; `None` while another thread holds them.
     fn take_pending(&self) -> Option<Vec<String>>;
 }
 
-/// The view that has the terminal. Whoever sends something to the terminal meanwhile holds this, so that nothing is drawn
-/// after the way back; nothing is written under it.
+/// The view that has the terminal. Whoever sends to the terminal meanwhile holds this lock, so that nothing is drawn
+/// after the terminal is restored. Nothing is written under the lock.
 static VIEW: Mutex<Option<Arc<dyn View>>> = Mutex::new(None);
 
 fn view() -> MutexGuard<'static, Option<Arc<dyn View>>> {
@@ -34,7 +34,7 @@ pub(super) fn is_up() -> bool {
     view().is_some()
 }
 
-/// Gives the terminal to a view: another screen, without cursor or echo. Whether the terminal took it.
+/// Gives the terminal to a view: the alternate screen, without cursor or echo. Returns whether the terminal accepted.
 pub(super) fn raise(new: Arc<dyn View>) -> bool {
     if enable_raw_mode().is_err() {
         return false;
@@ -52,7 +52,7 @@ pub(super) fn raise(new: Arc<dyn View>) -> bool {
     drawn.is_ok()
 }
 
-/// Sends bytes to the terminal while a view has it.
+/// Sends bytes to the terminal if a view has it.
 pub(super) fn draw(bytes: Vec<u8>) {
     let view = view();
     if view.is_some() && !bytes.is_empty() {
@@ -60,7 +60,7 @@ pub(super) fn draw(bytes: Vec<u8>) {
     }
 }
 
-/// One line for a person: a note in the view where one has the terminal, else a line on standard error.
+/// Shows one line: as a note if a view has the terminal, else on standard error.
 pub(super) fn say(text: &str) {
     match &*view() {
         Some(view) => view.note(text),
@@ -68,8 +68,8 @@ pub(super) fn say(text: &str) {
     }
 }
 
-/// Gives the terminal back as it was, and then prints the notes that the view has shown. Does nothing where no view has
-/// the terminal, and may be called from any thread, also from one that panics.
+/// Restores the terminal, then prints the notes that the view has shown. Does nothing if no view has the terminal. May
+/// be called from any thread, even from a panicking one.
 pub(super) fn lower() {
     let Some(view) = ({
         let mut view = view();
@@ -83,9 +83,9 @@ pub(super) fn lower() {
     }) else {
         return;
     };
-    // A terminal that is gone needs nothing any more.
+    // A closed terminal needs nothing any more.
     let _ = disable_raw_mode();
-    // Who panics may hold the notes; whoever else does lets go of them at once.
+    // A panicking thread may hold the notes; any other holder releases them at once.
     for _ in 0..100 {
         match view.take_pending() {
             Some(notes) => return notes.into_iter().for_each(output::tell),
@@ -94,19 +94,19 @@ pub(super) fn lower() {
     }
 }
 
-/// A line stands on the terminal that is to be drawn anew.
+/// Whether a line that will be redrawn is on the terminal.
 static LINE: AtomicBool = AtomicBool::new(false);
 
-/// What takes such a line away.
+/// Erases such a line.
 pub(super) const WIPE: &str = "\r\x1b[2K";
 
-/// Sends a line; whether it stands on a terminal, to be taken away again.
+/// Sends a line; `stands` says whether it is on a terminal, to be erased later.
 pub(super) fn show_line(bytes: String, stands: bool) {
     LINE.store(stands, Ordering::Relaxed);
     output::emit(bytes.into_bytes());
 }
 
-/// Takes the line away for what is said next.
+/// Erases the line before the next output.
 pub(super) fn wipe() {
     if LINE.swap(false, Ordering::Relaxed) {
         output::emit(WIPE.into());
@@ -133,7 +133,7 @@ mod tests {
         }
     }
 
-    /// What the hook of panics does, from a thread that panics with the notes in its hand: it must come back.
+    /// What the panic hook does in a thread that panics while holding the notes: it must return.
     #[test]
     fn the_way_back_waits_for_nobody() {
         let notes = Arc::new(Mutex::new(Vec::new()));
@@ -147,7 +147,7 @@ mod tests {
             panic!("on purpose, with the notes held");
         });
         assert!(thread.join().is_err());
-        // Nobody shows them any more, and they can be had all the same.
+        // Nobody shows the notes any more, yet they can still be taken.
         assert_eq!(notes.take_pending().map(|notes| notes.len()), Some(1));
         notes.note("another");
         *view() = Some(notes.clone());

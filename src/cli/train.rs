@@ -100,9 +100,9 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     say(format!("{}: {} steps done; draw it with `normfree plot {0}`", path.display(), thousands(steps)))
 }
 
-/// Opens a run's trainer on a device, which is `Err` where it could not be opened; without `kernels` the run is
-/// resumed, with those it was begun with. What a new run has written is taken back where that fails. From its return on
-/// a signal asks the training for its end, and `go_on` is the command line that goes on with it.
+/// Opens a run's trainer on a device, passing on the error if the device could not be opened. Without `kernels`, the
+/// run is resumed with the kernels it was begun with. If opening fails, what a new run has written is removed. Once it
+/// returns, a signal asks the training to stop, and `go_on` is the command line that resumes it.
 pub(super) fn open(
     config: &Config,
     folder: RunFolder,
@@ -132,7 +132,7 @@ pub(super) fn open(
         let make_ready = |folder: &RunFolder| {
             waiting.end();
             kernels.prepare(&mut gpu, config, global)?;
-            // First of all: with it, the folder can be resumed, and without it it can be begun anew.
+            // Written first: with it the folder can be resumed, and without it the run can be begun again.
             folder.write_config(&config.to_toml())?;
             folder.write_environment(&environment(config, &gpu))?;
             waiting = Waiting::begin("preparing the run", global.quiet);
@@ -149,14 +149,14 @@ pub(super) fn open(
     opened
 }
 
-/// Trains to the end, or until somebody asks to stop, and tells `progress`.
+/// Trains to the end or until asked to stop, and reports to `progress`.
 pub(super) fn drive(trainer: &mut Trainer, progress: &mut TrainProgress) -> Result<()> {
     let trained = trainer.train(stop::flag(), &mut |event| progress.watch(&event));
     stop::training_ends();
     trained
 }
 
-/// A fault of a run's folder that lies in one which `--out` names: that flag chooses another.
+/// Adds a remedy to a run folder's fault: `--out` chooses another folder.
 pub(super) fn inside_out(fault: Fault) -> Fault {
     match fault.kind {
         Kind::RunFolder => fault.remedy("choose another folder with --out"),
@@ -164,18 +164,18 @@ pub(super) fn inside_out(fault: Fault) -> Fault {
     }
 }
 
-/// The fault of a run that has begun, with the command line that goes on with it.
+/// The fault of a run that has begun, with the command line that resumes it.
 pub(super) fn with_command(fault: Fault) -> Fault {
     let command = format!("go on with: {}", stop::go_on());
     match fault.kind {
         Kind::Interrupted => fault.remedy(command),
-        // What would do differs, and is told already.
+        // The remedy differs and is already given.
         Kind::NonFinite => fault,
         _ => fault.also(command),
     }
 }
 
-/// What the paths of the command line stand for: with `--resume` a run may be named in three places.
+/// The meaning of the paths on the command line: with `--resume`, a run may be named in three places.
 struct Wanted {
     config: Option<PathBuf>,
     run: Option<PathBuf>,
@@ -192,7 +192,7 @@ impl Wanted {
         Ok(wanted)
     }
 
-    /// Takes a path that is a run's folder or a configuration.
+    /// Assigns a path that is a run's folder or a configuration.
     fn place(&mut self, path: &Path) -> Result<()> {
         let is_config = path.is_file() || path.extension().is_some_and(|of| of == "toml");
         let (place, what) = match (self.resume && (path.is_dir() || !is_config), path.is_dir()) {
@@ -220,7 +220,7 @@ impl Wanted {
         }
     }
 
-    /// The configuration of a new run, whose weights to start from are checked.
+    /// The configuration of a new run, with its initial weights checked.
     fn new_config(&self, arguments: &Arguments) -> Result<Config> {
         match &self.config {
             Some(path) => {
@@ -246,7 +246,7 @@ impl Wanted {
         })
     }
 
-    /// The run's configuration, with what was typed where that may change it.
+    /// The run's configuration, with the typed values where changes are allowed.
     fn config_to_resume(&self, arguments: &Arguments, folder: &RunFolder) -> Result<Config> {
         let own = Config::load_of_run(&folder.config(), &[])?;
         let typed = match &self.config {
@@ -274,7 +274,7 @@ fn choices_of(folder: &RunFolder) -> Choices {
     choices.and_then(|choices| serde_json::from_value(choices).ok()).unwrap_or_default()
 }
 
-/// Says where a run goes on elsewhere than it was begun: its bits are those of one program on one device.
+/// Notes that a run resumes in a different environment: its bits are those of one program on one device.
 fn compare_environments(folder: &RunFolder, config: &Config, gpu: &Gpu, global: &Global) -> Result<()> {
     let now = environment(config, gpu);
     let Some(before) =
@@ -299,7 +299,7 @@ fn compare_environments(folder: &RunFolder, config: &Config, gpu: &Gpu, global: 
     Ok(())
 }
 
-/// What a run runs on, for `env.json`.
+/// A run's environment, for `env.json`.
 fn environment(config: &Config, gpu: &Gpu) -> Value {
     let traits = gpu.traits();
     json!({
@@ -321,7 +321,7 @@ fn environment(config: &Config, gpu: &Gpu) -> Value {
     })
 }
 
-/// Says what a run would take. Makes nothing but pictures, and allocates nothing on the device.
+/// Prints what a run would take. Writes only pictures, and allocates nothing on the device.
 fn dry_run(config: &Config, arguments: &Arguments, global: &Global) -> Result<()> {
     arguments.memory_picture.iter().try_for_each(|path| check_place(path))?;
     let gpu = global.open()?;
@@ -354,7 +354,7 @@ fn dry_run(config: &Config, arguments: &Arguments, global: &Global) -> Result<()
     memory::check(&blueprint, gpu.traits(), gpu.description())
 }
 
-/// Which experiment a picture is of.
+/// The experiment that a picture belongs to.
 fn picture_title(config: &Config, arguments: &Arguments) -> String {
     let name = arguments.config.as_deref().and_then(Path::file_stem).unwrap_or_default().to_string_lossy();
     let (model, train) = (&config.model, &config.train);
@@ -364,7 +364,7 @@ fn picture_title(config: &Config, arguments: &Arguments) -> String {
     )
 }
 
-/// Bytes of the token files, which training maps into memory. Where they are there they are checked.
+/// Bytes of the token files, which training maps into memory. Existing files are checked.
 fn data_bytes(config: &Config, global: &Global) -> Result<u64> {
     let folder = Path::new(&config.data.path);
     if !folder.exists() {

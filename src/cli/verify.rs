@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
             say(json!({
                 "op": outcome.stem,
                 "case": outcome.label,
-                // JSON has no infinity, which is the error of a number that should not be finite, or should.
+                // JSON has no infinity: the error of a value that should be finite and is not, or the reverse.
                 "worst": outcome.worst.is_finite().then_some(outcome.worst),
                 "bound": outcome.bound,
                 "agrees": outcome.passed(),

@@ -1,5 +1,5 @@
-//! One line about what takes long: nothing in the first second; then, on a terminal, a line that is drawn anew, and
-//! elsewhere a line now and then.
+//! A line about slow work: nothing in the first second; then, on a terminal, a line that is redrawn, and elsewhere a
+//! line now and then.
 
 use super::terminal;
 use crate::gpu::Stage;
@@ -10,21 +10,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// What is over by then is not worth a word.
+/// Faster work is not worth a word.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Between two pictures on a terminal, and between two lines elsewhere.
+/// Time between two redraws on a terminal, and between two lines elsewhere.
 const TICK: Duration = Duration::from_millis(100);
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Says what is being waited for, until it is dropped.
+/// Shows what is being waited for, until dropped.
 pub(super) struct Waiting {
     text: Text,
     quiet: bool,
-    /// The thread that tells, and what ends it; nothing where it is quiet.
+    /// The thread that shows the line, and the channel that ends it; nothing if quiet.
     teller: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
-/// What is said, as those who do the work change it.
+/// The text, which the working code updates.
 #[derive(Clone)]
 pub(super) struct Text(Arc<Mutex<String>>);
 
@@ -37,7 +37,7 @@ impl Text {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A listener that puts into words what a device does.
+    /// A listener that describes what a device is doing.
     pub fn of_device(&self) -> Box<dyn Fn(Stage, usize, usize)> {
         let text = self.clone();
         Box::new(move |stage, done, all| {
@@ -51,7 +51,7 @@ impl Text {
 }
 
 impl Waiting {
-    /// Begins to wait for `what`; says nothing where it is `quiet`.
+    /// Starts waiting for `what`; prints nothing if `quiet`.
     pub fn begin(what: &str, quiet: bool) -> Self {
         let text = Text(Arc::new(Mutex::new(what.to_owned())));
         let mut waiting = Self { text, quiet, teller: None };
@@ -59,7 +59,7 @@ impl Waiting {
         waiting
     }
 
-    /// Takes the line away, and waits another second before there is one again.
+    /// Erases the line, and waits another second before showing one again.
     pub fn make_way(&mut self) {
         self.end();
         if self.quiet {
@@ -79,11 +79,11 @@ impl Waiting {
         self.teller = teller.ok().map(|teller| (end, teller));
     }
 
-    /// Says nothing any more.
+    /// Stops showing anything.
     pub fn end(&mut self) {
         if let Some((end, teller)) = self.teller.take() {
             drop(end);
-            // What is printed next must not be wiped away.
+            // What is printed next must not be erased.
             let _ = teller.join();
         }
     }
@@ -99,7 +99,7 @@ impl Drop for Waiting {
     }
 }
 
-/// When which bytes go out.
+/// Decides when to write which bytes.
 struct Line {
     begun: Instant,
     terminal: bool,

@@ -1,4 +1,4 @@
-//! What four runs show, in words made from their numbers, beside what arXiv 2410.09637 reports at full size.
+//! What four runs show, stated from their numbers and compared with what arXiv 2410.09637 reports at full size.
 
 use crate::fault::Result;
 use crate::observe::quantities::EVAL_PPL;
@@ -15,13 +15,13 @@ const PUBLISHED: [(&str, f64); 4] =
 const PUBLISHED_OVERLOAD: [(&str, f64); 4] =
     [("SM+LN+G", 0.08), ("SM+LN+R", 0.03), ("SM+G", 0.58), ("SM+R", 0.24)];
 
-/// Perplexities closer than this are called equal: one seed does not tell them apart.
+/// Perplexities closer than this count as equal: one seed cannot tell them apart.
 const EQUAL: f64 = 0.005;
 
 /// One line for each comparison that these runs allow.
 ///
 /// # Errors
-/// Those of [`Reference::nats`].
+/// Errors of [`Reference::nats`].
 pub(super) fn findings(runs: &[RunData], reference: Reference) -> Result<Vec<String>> {
     let run = |name: &str| runs.iter().find(|run| run.name == name);
     let diverged = |run: &RunData| Divergence::of(std::iter::once(run));
@@ -72,7 +72,7 @@ fn published(table: &[(&str, f64)], name: &str) -> Option<f64> {
     table.iter().find(|(of, _)| *of == name).map(|(_, value)| *value)
 }
 
-/// One comparison of perplexities, with the paper's and whether both point the same way.
+/// One comparison of perplexities, with the paper's values and whether both point the same way.
 fn compare(question: &str, (one, a): (&str, f64), (other, b): (&str, f64)) -> String {
     let change = a / b - 1.0;
     let mut line = format!("- {question}: perplexity {} ({one} {a:.2}, {other} {b:.2})", in_words(change));

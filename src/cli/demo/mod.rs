@@ -1,4 +1,4 @@
-//! `normfree demo`: source code, four small models, the paper's picture.
+//! `normfree demo`: source code, four small models, and the paper's picture.
 
 mod findings;
 
@@ -42,7 +42,7 @@ const EXPERIMENTS: [(&str, &str); 4] = [
     ("sm_r", include_str!("../../../configs/demo/sm_r.toml")),
 ];
 
-/// More text than this would only take longer to prepare.
+/// More text would only take longer to prepare.
 const TEXT: u64 = 12 << 20;
 
 #[derive(Debug, clap::Args)]
@@ -76,7 +76,7 @@ pub(super) fn run(arguments: Arguments, global: &Global) -> Result<()> {
         return Err(stop::nothing_to_resume(&out));
     }
     let plain = configs(&arguments, None)?;
-    // Before data that belongs to other runs could be replaced; what depends on the data comes later.
+    // Checked before data that belongs to other runs could be replaced; checks that depend on the data come later.
     for ((stem, _), config) in EXPERIMENTS.iter().zip(&plain) {
         refuse_other_settings(&out.join(stem), config, &["data.path", "model.vocab_size"])?;
     }
@@ -97,14 +97,14 @@ pub(super) fn run(arguments: Arguments, global: &Global) -> Result<()> {
     let page = out.join("report.html");
     write_page(&comparison, &page, &options)?;
     say("")?;
-    // What to open stands last.
+    // The file to open comes last.
     for file in files.iter().chain([&path, &page]) {
         say(file.display())?;
     }
     Ok(())
 }
 
-/// The four configurations, as asked for; with `data` and the vocabulary it really has, once that is known.
+/// The four configurations as requested, with `data` and its actual vocabulary once these are known.
 fn configs(arguments: &Arguments, data: Option<(&Path, Option<&Meta>)>) -> Result<Vec<Config>> {
     let mut overrides = vec![format!("train.seed={}", arguments.seed)];
     overrides.extend(arguments.set.iter().cloned());
@@ -114,7 +114,7 @@ fn configs(arguments: &Arguments, data: Option<(&Path, Option<&Meta>)>) -> Resul
             let mut config = Config::parse(text, &format!("configs/demo/{stem}.toml"), &overrides)?;
             if let Some((path, meta)) = data {
                 config.data.path = path.display().to_string();
-                // A small corpus gives fewer tokens than were asked for.
+                // A small corpus yields fewer tokens than requested.
                 if let Some(meta) = meta {
                     config.model.vocab_size = meta.vocab_size;
                 }
@@ -125,7 +125,7 @@ fn configs(arguments: &Arguments, data: Option<(&Path, Option<&Meta>)>) -> Resul
         .collect()
 }
 
-/// The folder of tokens: the one given, one made before, or a new one.
+/// The folder of tokens: the given one, an earlier one, or a new one.
 fn data(
     arguments: &Arguments,
     out: &Path,
@@ -141,7 +141,7 @@ fn data(
         vocab_size: config.model.vocab_size,
         chunk: config.train.sequence_length,
         max_bytes: Some(TEXT),
-        // What an interrupted preparation left.
+        // Left by an interrupted preparation.
         replace: true,
         ..PrepareOptions::new(vec!["auto".to_owned()], folder.clone())
     };
@@ -172,7 +172,7 @@ fn data(
     Ok((folder, Some(meta)))
 }
 
-/// Trains what is not trained yet, and reads all of it.
+/// Trains the runs that are not finished yet, and reads them all.
 fn train(configs: &[Config], out: &Path, (global, display): (&Global, Display)) -> Result<Vec<RunData>> {
     let mut open_runs = Vec::new();
     let mut done = 0;
@@ -204,7 +204,7 @@ fn train_one(
     stop::between_runs()?;
     let folder = if *resume { RunFolder::open(path) } else { RunFolder::create(path) }.map_err(inside_out)?;
     let kernels = Kernels::default();
-    // Opening a run may say something: meanwhile there is no view.
+    // Opening a run may print notes, so the view is down meanwhile.
     progress.leave();
     let gpu = held.take();
     let mut trainer =
@@ -220,7 +220,7 @@ fn train_one(
     })
 }
 
-/// A run at `path`, where there is one, must be of `config` but for the keys that are `free` to differ.
+/// Refuses a run at `path` whose settings differ from `config`, except in the keys of `free`.
 fn refuse_other_settings(path: &Path, config: &Config, free: &[&str]) -> Result<()> {
     if !RunFolder::is_at(path) {
         return Ok(());
@@ -236,7 +236,7 @@ fn refuse_other_settings(path: &Path, config: &Config, free: &[&str]) -> Result<
         .remedy("choose another folder with --out, or delete that one"))
 }
 
-/// What the run at `path` has behind it; `None` where there is no run.
+/// What the run at `path` has done so far; `None` if there is no run.
 fn past(path: &Path, config: &Config) -> Result<Option<Past>> {
     if !RunFolder::is_at(path) {
         return Ok(None);

@@ -1,5 +1,5 @@
-//! Diagnostics on their way to standard error. Nobody who has something to say waits for its reader, and the lock here
-//! is never held while anything is written: so a hook of panics and the thread of signals may always take it.
+//! The queue of diagnostics for standard error. Nobody who prints waits for the reader, and the lock is never held
+//! during a write, so the panic hook and the signal thread can always take it.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -7,19 +7,19 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Bytes that wait at most; what is told beyond them is counted and left out.
+/// The most bytes that wait; messages beyond them are counted and dropped.
 const ROOM: usize = 1 << 20;
-/// Time until a reader that has no room just now is tried again.
+/// How long to wait before retrying a reader that has no room.
 const RETRY: Duration = Duration::from_millis(10);
 
 struct Queue {
     waiting: VecDeque<Vec<u8>>,
     bytes: usize,
-    /// Messages that found no room.
+    /// Messages dropped for lack of room.
     lost: u64,
-    /// The thread is writing what it has taken.
+    /// Whether the thread is writing what it has taken.
     writing: bool,
-    /// There is a thread.
+    /// Whether the thread exists.
     begun: bool,
 }
 
@@ -31,7 +31,7 @@ fn queue() -> MutexGuard<'static, Queue> {
     QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Says it as soon as its reader takes it.
+/// Queues a message, to be written as soon as the reader accepts it.
 pub fn put(message: Vec<u8>) {
     let mut queue = queue();
     if !queue.begun {
@@ -52,7 +52,7 @@ pub fn is_idle() -> bool {
     queue().is_idle()
 }
 
-/// Waits until everything has been written, at most so long; without an end where none is named. Whether it was.
+/// Waits until everything has been written, for at most `patience`, or forever if `None`. Returns whether it was.
 pub fn flush(patience: Option<Duration>) -> bool {
     let until = patience.map(|patience| Instant::now() + patience);
     let mut queue = queue();
@@ -61,7 +61,7 @@ pub fn flush(patience: Option<Duration>) -> bool {
         if left.is_zero() {
             return false;
         }
-        // Without an end: looked at again now and then all the same.
+        // A wait without limit still wakes up now and then.
         let step = left.min(Duration::from_secs(1));
         queue = CHANGED.wait_timeout(queue, step).unwrap_or_else(PoisonError::into_inner).0;
     }
@@ -74,7 +74,7 @@ impl Queue {
     }
 }
 
-/// Writes what comes, as long as the process lives.
+/// Writes queued messages for the life of the process.
 fn write_all() {
     loop {
         let mut queue = queue();
@@ -100,7 +100,7 @@ fn write_all() {
     }
 }
 
-/// Writes one message; what cannot be written is dropped.
+/// Writes one message; whatever cannot be written is dropped.
 fn write(mut bytes: &[u8]) {
     while !bytes.is_empty() {
         match io::stderr().write(bytes) {

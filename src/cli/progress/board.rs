@@ -1,27 +1,27 @@
-//! What the live view shows, as the training tells it and as the drawing thread reads it.
+//! What the live view shows: the training writes it, the drawing thread reads it.
 
 use std::collections::VecDeque;
 
 use crate::observe::record::Measured;
 
-/// How many notes are kept for the view.
+/// How many notes the view keeps.
 const NOTES: usize = 64;
 
-/// How many points of a curve are kept: more than any terminal has columns of dots.
+/// How many points a curve keeps: more than any terminal has columns of dots.
 const POINTS: usize = 1024;
 
-/// How far all runs are, and all that is known of the one under way.
+/// The progress of all runs, and everything known about the current one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Board {
-    /// What one run, or all, are called.
+    /// The title of the run, or of all runs.
     pub title: String,
-    /// Which run, where there are several.
+    /// The current run, if there are several.
     pub label: String,
-    /// How far all runs are, from 0 to 1.
+    /// The progress of all runs, from 0 to 1.
     pub part: f64,
     pub step: u64,
     pub steps: u64,
-    /// Of all runs, in seconds.
+    /// Seconds left for all runs.
     pub left: Option<f64>,
     pub tokens_per_s: Option<f64>,
     /// Smoothed; in nats per token.
@@ -31,16 +31,16 @@ pub(super) struct Board {
     pub held_out: Vec<(u64, f64, f64)>,
     /// What the newest step measured.
     pub measured: Measured,
-    /// Nats of the upper end of the colours.
+    /// The entropy in nats at the upper end of the colours.
     pub top: f64,
-    /// The last ones, newest last.
+    /// The latest notes, newest last.
     pub notes: VecDeque<String>,
-    /// Those that stand in no scrollback yet.
+    /// Notes not yet in the scrollback.
     pub pending: Vec<String>,
 }
 
 impl Board {
-    /// One line for a person.
+    /// Adds a note for a person.
     pub fn note(&mut self, text: String) {
         if self.notes.len() == NOTES {
             self.notes.pop_front();
@@ -49,20 +49,20 @@ impl Board {
         self.pending.push(text);
     }
 
-    /// A run begins: what was known of the one before goes, but for the notes.
+    /// Starts a run: clears everything about the previous one except the notes.
     pub fn begin(&mut self, label: &str, (step, steps): (u64, u64), top: f64) {
         let Self { title, notes, pending, .. } = std::mem::take(self);
         *self = Self { title, label: label.to_owned(), step, steps, top, notes, pending, ..Self::default() };
     }
 }
 
-/// A curve that keeps its shape in a bounded number of points: where there are too many, neighbours become one.
+/// A curve that keeps its shape in a bounded number of points: when there are too many, neighbours merge.
 #[derive(Clone, Debug)]
 pub(super) struct Curve {
     points: Vec<(f64, f64)>,
-    /// Readings in a point.
+    /// Readings per point.
     stride: usize,
-    /// Sums of those that are no point yet, and how many they are.
+    /// Sums and number of the readings that do not form a point yet.
     sums: (f64, f64),
     count: usize,
 }
@@ -74,7 +74,7 @@ impl Default for Curve {
 }
 
 impl Curve {
-    /// Adds a reading; one that is not finite has no place in a picture.
+    /// Adds a reading; non-finite readings are not drawn.
     pub fn push(&mut self, x: f64, y: f64) {
         if !y.is_finite() {
             return;
@@ -94,7 +94,7 @@ impl Curve {
         }
     }
 
-    /// In the order of x.
+    /// Points in order of x.
     pub fn points(&self) -> &[(f64, f64)] {
         &self.points
     }

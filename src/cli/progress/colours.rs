@@ -1,21 +1,21 @@
-//! What colours a terminal has, and how entropies look in them.
+//! The colours of a terminal, and how entropies look in them.
 
 use crate::draw::colormap::{Colormap, Rgb};
 use ratatui::style::Color;
 
-/// How many colours may be used.
+/// How many colours the terminal allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Depth {
-    /// Any red, green and blue.
+    /// Any RGB colour.
     True,
-    /// The 256 of xterm.
+    /// The 256 colours of xterm.
     Indexed,
-    /// None: the user wants none, or the terminal has too few to tell entropies apart.
+    /// No colours: the user wants none, or the terminal has too few to tell entropies apart.
     None,
 }
 
 impl Depth {
-    /// As `NO_COLOR`, `COLORTERM` and `TERM` say.
+    /// Reads `NO_COLOR`, `COLORTERM` and `TERM`.
     pub fn of_terminal() -> Self {
         let text = |name: &str| std::env::var(name).unwrap_or_default();
         Self::of(&text("NO_COLOR"), &text("COLORTERM"), &text("TERM"))
@@ -33,7 +33,7 @@ impl Depth {
         }
     }
 
-    /// The colour nearest to `rgb`, where there is any.
+    /// The available colour nearest to `rgb`.
     pub fn colour(self, rgb: Rgb) -> Option<Color> {
         match self {
             Self::True => Some(Color::Rgb(rgb.0, rgb.1, rgb.2)),
@@ -42,7 +42,7 @@ impl Depth {
         }
     }
 
-    /// The colour of an entropy of `top` nats at most; grey where it is not finite.
+    /// The colour of an entropy on a scale up to `top` nats; grey if it is not finite.
     pub fn entropy(self, entropy: f32, top: f64) -> Option<Color> {
         let rgb = match entropy.is_finite() {
             true => Colormap::default().at(f64::from(entropy) / top),
@@ -52,7 +52,7 @@ impl Depth {
     }
 }
 
-/// An entropy as a digit, in tenths of `top`: where there are no colours.
+/// An entropy as a digit, in tenths of `top`, for terminals without colours.
 pub(super) fn digit(entropy: f32, top: f64) -> char {
     let tenth = f64::from(entropy) / top * 10.0;
     match entropy.is_finite() {

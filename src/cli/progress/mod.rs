@@ -1,6 +1,6 @@
-//! How far training has come: a live view where a person sits at a terminal, a line now and then elsewhere.
+//! Training progress: a live view for a person at a terminal, an occasional line elsewhere.
 //!
-//! `board` is what is known, `view` its picture, `colours` those of entropies, `screen` the terminal meanwhile.
+//! `board` holds what is known, `view` draws it, `colours` colours entropies, and `screen` owns the terminal meanwhile.
 
 mod board;
 mod colours;
@@ -20,11 +20,11 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Weight of the newest loss in the smoothed one.
+/// Weight of the newest loss in the smoothed loss.
 const NEWEST: f64 = 0.05;
-/// Speed is that of the last so many readings.
+/// Speed is averaged over this many readings.
 const WINDOW: usize = 50;
-/// Without a view: a line at least this often, and one for each such share of the steps.
+/// Without a view: print a line at least this often, and one for each such share of the steps.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 const LINE_SHARE: u64 = 20;
 
@@ -37,28 +37,28 @@ pub(super) struct Display {
 }
 
 impl Display {
-    /// The options that ask for it.
+    /// The options that select this display.
     pub fn options(self) -> &'static str {
         if self.plain { " --plain" } else { "" }
     }
 }
 
-/// Shows one or more trainings, one after another. How far they are is counted in work, of which a step is as much as
-/// its run says: for one run a step, for runs of several sizes the operations of a step.
+/// Shows one or more trainings, one after another. Progress is counted in work, and each run defines the work of its
+/// steps: 1 for a single run, the operations of a step for runs of several sizes.
 pub(super) struct TrainProgress {
     quiet: bool,
-    /// There may be a view; it is up while a run trains.
+    /// Whether a view is allowed; it is up while a run trains.
     live: bool,
     screen: Option<Screen>,
     board: Arc<Mutex<Board>>,
-    /// Work of all runs, what of it is done, and what was when the clock began.
+    /// The work of all runs, the work done, and the work done before the clock started.
     total: f64,
     done: f64,
     done_before: f64,
     clock: Option<Instant>,
-    /// What it counted while runs before this one trained: between runs kernels are compiled and timed.
+    /// Time counted while earlier runs trained: between runs, kernels are compiled and timed.
     counted: Duration,
-    /// The run under way, for the start of a line; its steps, those done, and the work of one.
+    /// The current run: its label, steps, completed steps, and work per step.
     label: String,
     steps: u64,
     step: u64,
@@ -68,12 +68,12 @@ pub(super) struct TrainProgress {
     arrivals: VecDeque<Instant>,
     last_line: Instant,
     lines: u64,
-    /// Twentieths of the way.
+    /// Completed twentieths of the way.
     share: u64,
 }
 
 impl TrainProgress {
-    /// A display of `total` work, of which `done` is past; of one run, which the view is to call `title`, or of several.
+    /// A display of `total` work with `done` completed, for one run or several, titled `title` in the view.
     pub fn new((quiet, display): (bool, Display), title: &str, (total, done): (f64, f64)) -> Self {
         let mut progress = Self {
             quiet,
@@ -100,7 +100,7 @@ impl TrainProgress {
         progress
     }
 
-    /// The next run begins, or goes on, at `step`; `work` is that of one of its steps.
+    /// The next run starts or resumes at `step`; `work` is the work of one of its steps.
     pub fn begin(&mut self, label: &str, config: &Config, step: u64, work: f64) {
         self.label = label.to_owned();
         (self.steps, self.step, self.work) = (config.train.steps, step, work);
@@ -115,12 +115,12 @@ impl TrainProgress {
             board.part = self.part();
             drop(board);
             self.screen = Screen::raise(&self.board);
-            // A terminal that cannot be drawn on has lines.
+            // A terminal that cannot be drawn on gets lines.
             self.live = self.screen.is_some();
         }
     }
 
-    /// The view leaves the terminal to others, until the next run begins.
+    /// Takes the view off the terminal until the next run starts.
     pub fn leave(&mut self) {
         if is_up() && self.step > 0 {
             self.line(self.state());
@@ -130,19 +130,19 @@ impl TrainProgress {
         self.screen = None;
     }
 
-    /// So much work will not be done here after all.
+    /// Removes work that will not be done here after all.
     pub fn leave_out(&mut self, work: f64) {
         self.total -= work;
     }
 
-    /// One line for a person.
+    /// Prints one line for a person.
     pub fn say(&self, text: &str) {
         if !self.quiet {
             terminal::say(text);
         }
     }
 
-    /// What a trainer tells.
+    /// Handles a trainer's event.
     pub fn watch(&mut self, event: &Event) {
         match event {
             Event::Step { step, values } => {
@@ -173,14 +173,14 @@ impl TrainProgress {
         }
     }
 
-    /// Changes what the view shows, where there is one.
+    /// Updates the view, if there is one.
     fn show(&self, change: impl FnOnce(&mut Board)) {
         if self.live {
             change(&mut screen::lock(&self.board));
         }
     }
 
-    /// Counts a step, whose loss is absent where none of its targets counts.
+    /// Counts a step; its loss is absent if none of its targets counts.
     fn step(&mut self, loss: Option<f64>) {
         self.step += 1;
         self.done += self.work;
@@ -199,7 +199,7 @@ impl TrainProgress {
             (board.loss, board.tokens_per_s) = (self.loss, self.speed());
             board.curve.push(self.step as f64, self.loss.unwrap_or(f64::NAN));
         });
-        // The first step, the last, each twentieth of the way, and at least one every few seconds.
+        // Print the first step, the last, each twentieth of the way, and at least one every few seconds.
         let share = self.twentieths();
         let due = self.lines == 0 || share > self.share || self.last_line.elapsed() >= LINE_EVERY;
         if due && !is_up() {
@@ -210,7 +210,7 @@ impl TrainProgress {
         self.share = share;
     }
 
-    /// How far all runs are, from 0 to 1.
+    /// The progress of all runs, from 0 to 1.
     fn part(&self) -> f64 {
         if self.total > 0.0 { (self.done / self.total).min(1.0) } else { 1.0 }
     }
@@ -219,7 +219,7 @@ impl TrainProgress {
         (self.part() * LINE_SHARE as f64) as u64
     }
 
-    /// Tokens a second, by the last steps.
+    /// Tokens per second over the latest steps.
     fn speed(&self) -> Option<f64> {
         let (first, last) = (self.arrivals.front()?, self.arrivals.back()?);
         let steps = (self.arrivals.len() - 1) as f64;
@@ -227,18 +227,18 @@ impl TrainProgress {
             .then(|| self.tokens_per_step as f64 * steps / last.duration_since(*first).as_secs_f64())
     }
 
-    /// How long this process has trained.
+    /// How long this process has trained so far.
     fn time(&self) -> Duration {
         self.counted + self.clock.map_or(Duration::ZERO, |clock| clock.elapsed())
     }
 
-    /// Seconds that are left for all runs: by what this process did so far, with everything between steps.
+    /// Seconds left for all runs, extrapolated from this process's speed including everything between steps.
     fn left(&self) -> Option<f64> {
         let here = self.done - self.done_before;
         (here > 0.0).then(|| (self.total - self.done).max(0.0) * self.time().as_secs_f64() / here)
     }
 
-    /// Steps, loss, speed and the time that is left.
+    /// Steps, loss, speed and remaining time.
     fn state(&self) -> String {
         let mut parts = vec![format!("{}/{}", self.step, self.steps)];
         parts.extend(self.loss.map(|loss| format!("loss {loss:.4}")));

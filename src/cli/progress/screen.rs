@@ -1,4 +1,4 @@
-//! The live view on the terminal: a thread that draws the board and reads keys, until the view ends.
+//! The live view on the terminal: a thread that draws the board and reads keys until the view ends.
 
 use super::board::Board;
 use super::colours::Depth;
@@ -17,14 +17,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Time between two pictures.
+/// Time between two redraws.
 const FRAME: Duration = Duration::from_millis(250);
-/// Time in which a key, a change of the window's size and the view's end are answered.
+/// The response time to a key, a resized window and the view's end.
 const TICK: Duration = Duration::from_millis(50);
-/// How long the view's end waits for its thread, which a terminal that is gone may hold for ever.
+/// How long the view's end waits for its thread, which a closed terminal may block forever.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The board, also where a thread panicked that held it.
+/// The board, even after a thread panicked while holding it.
 pub(super) fn lock(board: &Mutex<Board>) -> MutexGuard<'_, Board> {
     board.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -44,7 +44,7 @@ impl terminal::View for Mutex<Board> {
     }
 }
 
-/// The view as long as it has the terminal; it is given back when this is dropped.
+/// The view while it has the terminal. Dropping it gives the terminal back.
 #[derive(Debug)]
 pub(super) struct Screen {
     ending: Arc<AtomicBool>,
@@ -52,13 +52,13 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    /// Whether this process may have a view: it talks with a person at a terminal that can do more than print lines.
+    /// Whether this process may show a view: it needs a person at a terminal that can do more than print lines.
     pub fn is_possible() -> bool {
         let terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
         terminal && can_draw() && is_in_foreground()
     }
 
-    /// Takes the terminal and shows the board on it; `None` where the terminal refuses. Keys ask to stop.
+    /// Takes the terminal and shows the board; `None` if the terminal refuses. Keys ask to stop.
     pub fn raise(board: &Arc<Mutex<Board>>) -> Option<Self> {
         if !terminal::raise(board.clone()) {
             return None;
@@ -81,13 +81,13 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         self.ending.store(true, Ordering::Relaxed);
-        // First: the thread reads keys that are for others afterwards.
+        // First wait for the thread: it would read keys meant for others.
         let _ = self.ended.recv_timeout(PATIENCE);
         terminal::lower();
     }
 }
 
-/// Whether what this terminal is called is one that can draw.
+/// Whether the terminal's name is one that supports drawing.
 fn can_draw() -> bool {
     let name = std::env::var_os("TERM");
     match name {
@@ -96,7 +96,7 @@ fn can_draw() -> bool {
     }
 }
 
-/// A process in the background that touched its terminal would be halted.
+/// A background process that touches its terminal is stopped.
 #[cfg(unix)]
 fn is_in_foreground() -> bool {
     rustix::termios::tcgetpgrp(io::stdin()).is_ok_and(|group| group == rustix::process::getpgrp())
@@ -107,7 +107,7 @@ fn is_in_foreground() -> bool {
     true
 }
 
-/// Bytes on their way to the terminal.
+/// Bytes waiting to be sent to the terminal.
 #[derive(Clone, Default)]
 struct Frame(Rc<RefCell<Vec<u8>>>);
 
@@ -123,7 +123,7 @@ impl Write for Frame {
 }
 
 impl Frame {
-    /// Sends a whole picture to the terminal at once, while the view has it.
+    /// Sends a whole picture to the terminal at once, if the view has it.
     fn emit(&self) {
         terminal::draw(std::mem::take(&mut *self.0.borrow_mut()));
     }
@@ -137,9 +137,9 @@ fn show(board: &Mutex<Board>, ending: &AtomicBool) {
     let mut due = Instant::now();
     while !ending.load(Ordering::Relaxed) && terminal::is_up() {
         let now = Instant::now();
-        // A picture is what changed since the one before, which must have arrived.
+        // A picture is a difference from the previous one, which must have arrived.
         if now >= due && output::is_idle() {
-            // Whoever trains does not wait for the drawing.
+            // Training does not wait for the drawing.
             let copy = lock(board).clone();
             let stopping = stop::flag().load(Ordering::Relaxed);
             if terminal.draw(|picture| view::draw(picture, &copy, depth, stopping)).is_ok() {
@@ -163,7 +163,7 @@ fn show(board: &Mutex<Board>, ending: &AtomicBool) {
     }
 }
 
-/// Ctrl-C is what it is without a view; q asks alike, but never ends the process at once.
+/// Ctrl-C works as it does without a view; q asks to stop too, but never ends the process at once.
 fn press(key: KeyEvent) {
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     match key.code {

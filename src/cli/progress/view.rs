@@ -1,4 +1,4 @@
-//! The picture of a training under way, for a terminal of any size.
+//! The picture of a training in progress, for a terminal of any size.
 
 use super::board::Board;
 use super::colours::{Depth, digit};
@@ -13,12 +13,12 @@ use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, Paragraph};
 
-/// A terminal smaller than this has the first lines alone.
+/// A smaller terminal gets only the first lines.
 const LEAST: (u16, u16) = (36, 12);
-/// Lines for notes: the least and the most.
+/// Minimum and maximum number of lines for notes.
 const NOTES: (u16, u16) = (3, 10);
 
-/// Draws all of it. `stopping`: the training was asked to end.
+/// Draws everything. `stopping`: the training was asked to stop.
 pub(super) fn draw(frame: &mut Frame, board: &Board, depth: Depth, stopping: bool) {
     let area = frame.area();
     let width = area.width as usize;
@@ -51,7 +51,7 @@ pub(super) fn draw(frame: &mut Frame, board: &Board, depth: Depth, stopping: boo
     if heads == 0 || layers == 0 {
         curves(frame, middle, board, depth);
     } else {
-        // Half of the width at most, so that heads of a very wide model leave room for the curve.
+        // At most half of the width, so that the heads of a very wide model leave room for the curve.
         let cell = (area.width * 2 / 5 / heads as u16).clamp(1, 6).max(if heads <= 12 { 2 } else { 1 });
         let wide = (heads as u16 * cell + 6).clamp(26, (area.width / 2).max(26));
         let [left, right] = Layout::horizontal([Constraint::Min(10), Constraint::Length(wide)]).areas(middle);
@@ -73,7 +73,7 @@ fn in_colour(depth: Depth, rgb: Rgb) -> Style {
     depth.colour(rgb).map_or_else(Style::new, |colour| Style::new().fg(colour))
 }
 
-/// What is trained, and what keys do.
+/// What is being trained, and what the keys do.
 fn title(board: &Board, stopping: bool, width: usize) -> Line<'static> {
     let name = [board.title.as_str(), &board.label].join("  ");
     let name = Span::styled(format!(" {} ", name.trim_end()), Style::new().add_modifier(Modifier::BOLD));
@@ -85,7 +85,7 @@ fn title(board: &Board, stopping: bool, width: usize) -> Line<'static> {
         ),
     };
     let gap = width.saturating_sub(name.width() + told.width());
-    // Where both do not fit, what is said just now goes before.
+    // If both do not fit, the stopping message takes precedence.
     if gap == 0 && stopping {
         Line::from(told)
     } else {
@@ -93,7 +93,7 @@ fn title(board: &Board, stopping: bool, width: usize) -> Line<'static> {
     }
 }
 
-/// A name, a bar, and how far it is.
+/// A name, a progress bar, and the progress.
 fn bar(name: &str, part: f64, left: Option<f64>, width: usize, depth: Depth) -> Line<'static> {
     let left = left.map_or(String::new(), |seconds| format!("   {} left", duration(seconds)));
     let told = format!(" {:>3.0}%{left} ", (part * 100.0).floor());
@@ -124,7 +124,7 @@ fn numbers(board: &Board) -> Vec<(&'static str, String)> {
     found
 }
 
-/// Quantities of layers, layer by layer; one that all share once.
+/// Quantities of layers, layer by layer; a value that all layers share appears once.
 fn of_layers(board: &Board) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     for row in ALL {
@@ -142,7 +142,7 @@ fn of_layers(board: &Board) -> Vec<(&'static str, String)> {
     found
 }
 
-/// Names and values in lines that are not wider than `width`; no pair is torn apart.
+/// Names and values in lines no wider than `width`; pairs are never split.
 fn wrapped(pairs: &[(&'static str, String)], width: usize) -> Vec<Line<'static>> {
     let mut lines: Vec<Line> = Vec::new();
     for (name, value) in pairs {
@@ -188,7 +188,7 @@ fn curves(frame: &mut Frame, area: Rect, board: &Board, depth: Depth) {
     let margin = ((high - low) * 0.05).max(1e-3);
     let (low, high) = (low - margin, high + margin);
     let middle = (low + high) / 2.0;
-    // As many decimals as tell the labels apart.
+    // Enough decimals to tell the labels apart.
     let label = |value: f64| tick_text(value, ((high - low) / 20.0).max(1e-4));
     let step = |value: f64| thousands(value.round() as u64);
     let x = Axis::default()
@@ -215,13 +215,13 @@ fn curves(frame: &mut Frame, area: Rect, board: &Board, depth: Depth) {
                 .data(&held_out),
         );
     }
-    // A loss falls, and leaves room above its end.
+    // A loss falls, so there is room above its end.
     let room = (Constraint::Percentage(60), Constraint::Percentage(60));
     let chart = Chart::new(sets).block(block).x_axis(x).y_axis(y).hidden_legend_constraints(room);
     frame.render_widget(chart, area);
 }
 
-/// Heads across, layers down; as high and wide as there is room. With colours two layers may share a line.
+/// Heads across, layers down, as large as fits. With colours, two layers may share a line.
 fn heatmap(frame: &mut Frame, area: Rect, board: &Board, depth: Depth) {
     let block = Block::bordered().border_style(quiet()).title(" entropy of heads ");
     let inner = block.inner(area);
@@ -265,7 +265,7 @@ fn heatmap(frame: &mut Frame, area: Rect, board: &Board, depth: Depth) {
     frame.render_widget(Paragraph::new(lines), inner);
 }
 
-/// One head, or the heads of two layers, the upper one above.
+/// One head, or the same head of two layers, one above the other.
 fn cell_span(
     upper: Option<f32>,
     lower: Option<f32>,
@@ -287,7 +287,7 @@ fn cell_span(
         (Some(value), _) => {
             let mut style = Style::new();
             style.bg = colour(Some(value));
-            // Black is read on the grey of what has no number.
+            // Black is readable on the grey of non-finite values.
             style.fg = depth.colour(Rgb(0, 0, 0)).filter(|_| !value.is_finite());
             let text = if value.is_finite() { " ".repeat(cell) } else { format!("{:^cell$}", '!') };
             Span::styled(text, style)
@@ -295,7 +295,7 @@ fn cell_span(
     }
 }
 
-/// What colours or digits mean.
+/// The legend of colours or digits.
 fn scale(top: f64, depth: Depth, columns: usize) -> Line<'static> {
     let end = format!(" {top:.2} nats");
     if depth == Depth::None {
@@ -419,7 +419,7 @@ mod tests {
         assert!(text.contains("slope of every layer 0.2500 "), "{text}");
     }
 
-    /// Also before the first step, and with more layers and heads than there are lines and columns.
+    /// Includes the time before the first step, and more layers and heads than lines and columns.
     #[test]
     fn no_size_is_too_small() {
         let mut empty = Board::default();

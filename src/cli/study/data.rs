@@ -1,4 +1,4 @@
-//! The data of a study, before its first run: there, prepared, or refused.
+//! The data of a study, before its first run: present, prepared, or refused.
 
 use super::super::{Global, prepare, say};
 use crate::config::Config;
@@ -11,11 +11,11 @@ use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
-/// Held while a process prepares data.
+/// A lock held while a process prepares data.
 const LOCK: &str = "study.lock";
 
-/// Makes sure that the data of all `runs` is there: prepares what is not where the study says from what, and opens
-/// each once, so that what is wrong with it ends the study and not each of its runs.
+/// Ensures that the data of all `runs` exists: prepares missing data if the study names its sources, and opens each
+/// once, so that bad data ends the study instead of each of its runs.
 pub(super) fn make_ready(grid: &Grid, runs: &[&Run], global: &Global) -> Result<()> {
     std::fs::create_dir_all(&grid.out).map_err(|e| Fault::io("make the study's folder", &grid.out, &e))?;
     for config in distinct(runs) {
@@ -27,7 +27,7 @@ pub(super) fn make_ready(grid: &Grid, runs: &[&Run], global: &Global) -> Result<
     check_weights(grid, runs)
 }
 
-/// Opens the weights that runs which are yet to begin start from, each once for each model.
+/// Opens the initial weights of runs that have not started yet, once for each model.
 fn check_weights(grid: &Grid, runs: &[&Run]) -> Result<()> {
     let mut seen = BTreeSet::new();
     let starting = runs.iter().filter(|run| run.config.train.init_from.is_some());
@@ -55,14 +55,14 @@ fn distinct<'a>(runs: &[&'a Run]) -> Vec<&'a Config> {
         .collect()
 }
 
-/// Whether nothing was prepared at `data.path` yet, or not to the end.
+/// Whether `data.path` is missing or only partly prepared.
 pub(super) fn is_missing(config: &Config) -> bool {
     let folder = Path::new(&config.data.path);
     let nanogpt = folder.join("val.bin").is_file();
     !folder.is_dir() || (!nanogpt && matches!(Meta::read(folder), Ok(None)))
 }
 
-/// Prepares the data of a configuration, unless another process is just doing that.
+/// Prepares the data of a configuration, unless another process is already doing so.
 fn prepare_data(grid: &Grid, config: &Config, global: &Global) -> Result<()> {
     let folder = Path::new(&config.data.path);
     let Some(sources) = &grid.prepare else {
@@ -84,7 +84,7 @@ fn prepare_data(grid: &Grid, config: &Config, global: &Global) -> Result<()> {
     let options = PrepareOptions {
         vocab_size: config.model.vocab_size,
         chunk: config.train.sequence_length,
-        // What an interrupted preparation left.
+        // Left by an interrupted preparation.
         replace: true,
         ..PrepareOptions::new(sources.clone(), folder.to_owned())
     };

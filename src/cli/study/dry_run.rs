@@ -1,4 +1,4 @@
-//! `normfree study --dry-run`: every run with what it takes, how far it is, and how long the rest will be.
+//! `normfree study --dry-run`: every run with its needs, its progress, and the estimated time for the rest.
 
 use super::super::{Global, bytes, columns, duration, operations, say, thousands};
 use super::data;
@@ -11,15 +11,15 @@ use crate::train::kernel_choice;
 use crate::train::memory::Needs;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the plan says of one configuration.
+/// The plan for one configuration.
 struct Planned {
     cost: Cost,
     needs: Needs,
-    /// Why the device will not do.
+    /// Why the device is not sufficient.
     refused: Option<Fault>,
 }
 
-/// Prints the plan. Makes nothing; with `measure` it times steps on the device.
+/// Prints the plan and creates nothing; with `measure` it times steps on the device.
 pub(super) fn print(grid: &Grid, runs: &[&Run], measure: bool, global: &Global) -> Result<()> {
     let gpu = global.open()?;
     let planned = plan(runs, &gpu, global)?;
@@ -95,7 +95,7 @@ pub(super) fn print(grid: &Grid, runs: &[&Run], measure: bool, global: &Global) 
     tell_refusals(&planned)
 }
 
-/// Counts each configuration once.
+/// Computes the cost of each configuration once.
 fn plan(runs: &[&Run], gpu: &Gpu, global: &Global) -> Result<BTreeMap<String, Planned>> {
     let mut planned = BTreeMap::new();
     let mut absent = BTreeSet::new();
@@ -119,8 +119,8 @@ fn plan(runs: &[&Run], gpu: &Gpu, global: &Global) -> Result<BTreeMap<String, Pl
     Ok(planned)
 }
 
-/// Times some steps of the first configuration of each size that no log tells of, if the device will take it.
-/// Returns how many were timed.
+/// Times a few steps of the first configuration of each size that has no log, if the device suffices. Returns how many
+/// were timed.
 fn time_steps(
     runs: &[&Run],
     planned: &BTreeMap<String, Planned>,
@@ -135,7 +135,7 @@ fn time_steps(
         let (model, train) = (&run.config.model, &run.config.train);
         let size = (model.n_layer, model.n_embd, model.vocab_size, train.batch_size, train.sequence_length);
         let planned = &planned[&run.configuration];
-        // A size that one configuration tells of needs no other.
+        // One measured configuration is enough for its size.
         let known = speeds.seconds(&run.configuration, 1.0).is_some_and(|(_, basis)| basis == Basis::Own);
         if planned.refused.is_some() || !sizes.insert(size) || known {
             continue;
@@ -149,7 +149,7 @@ fn time_steps(
     Ok(timed)
 }
 
-/// Where the times come from.
+/// The source of the times.
 fn basis(logged: usize, measured: usize, bases: &BTreeSet<Basis>) -> String {
     let counted =
         |number: usize, thing: &str| format!("{number} {thing}{}", if number == 1 { "" } else { "s" });
@@ -172,7 +172,7 @@ fn basis(logged: usize, measured: usize, bases: &BTreeSet<Basis>) -> String {
     format!("time: from {}{scaled}", from.join(" and "))
 }
 
-/// One line for each reason why the device will not take some configurations.
+/// One line for each reason why the device cannot train some configurations.
 fn tell_refusals(planned: &BTreeMap<String, Planned>) -> Result<()> {
     let mut reasons: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (name, planned) in planned {

@@ -89,7 +89,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
 #[derive(Default)]
 struct Ended {
     done: usize,
-    /// Left to the process that has it.
+    /// Left to the process that is using it.
     in_use: Vec<String>,
     failed: Vec<(String, Fault)>,
 }
@@ -98,20 +98,20 @@ struct Ended {
 struct Job<'a> {
     run: &'a Run,
     path: PathBuf,
-    /// For the display: its place among all and its folder.
+    /// The label in the display: its place among all and its folder.
     label: String,
-    /// What one of its steps weighs there, and how much of it was counted as done.
+    /// The work of one step in the display, and the work counted as done.
     work: f64,
     counted: f64,
 }
 
-/// Trains what there is to train, run by run.
+/// Trains the remaining runs one by one.
 fn train<'a>(grid: &Grid, runs: &[&'a Run], arguments: &Arguments, global: &Global) -> Result<Ended> {
     let work = work(runs);
     let job = |(place, run): (usize, &&'a Run)| {
         let path = grid.path(run);
         let work = work[&run.configuration];
-        // What is wrong with a folder is told when it is that run's turn.
+        // A bad folder is reported when its run's turn comes.
         let state = State::of_content(run, &path).unwrap_or(State::Missing);
         let counted = state.steps_done(run.config.train.steps) as f64 * work;
         let label = format!("{}/{} {}", place + 1, runs.len(), run.folder.display());
@@ -151,7 +151,7 @@ fn train<'a>(grid: &Grid, runs: &[&'a Run], arguments: &Arguments, global: &Glob
     Ok(ended)
 }
 
-/// Operations of a step of each configuration: what its steps weigh in the display.
+/// Operations of a step of each configuration: the work of a step in the display.
 fn work(runs: &[&Run]) -> BTreeMap<String, f64> {
     let mut work = BTreeMap::new();
     for run in runs {
@@ -162,26 +162,26 @@ fn work(runs: &[&Run]) -> BTreeMap<String, f64> {
     work
 }
 
-/// What runs share.
+/// State shared by the runs.
 struct Session<'a> {
     progress: TrainProgress,
     held: Held<'a>,
     kernels: &'a Kernels,
-    /// Shapes whose kernels were searched anew for a run before.
+    /// Shapes whose kernels were searched again for an earlier run.
     searched: BTreeSet<String>,
 }
 
 impl Session<'_> {
-    /// Trains one run to its end, whatever it has behind it.
+    /// Trains one run to its end, wherever it starts.
     fn train(&mut self, job: &Job) -> Result<()> {
         stop::between_runs()?;
         let config = &job.run.config;
         let all = config.train.steps as f64 * job.work;
-        // Opening a run may say something: meanwhile there is no view.
+        // Opening a run may print notes, so the view is down meanwhile.
         self.progress.leave();
         let opened = self.open(job);
         let Ok(Some(mut trainer)) = opened else {
-            // It failed, or another process did it meanwhile.
+            // It failed, or another process finished it meanwhile.
             self.progress.leave_out(all - job.counted);
             return opened.map(|_| ());
         };
@@ -194,11 +194,11 @@ impl Session<'_> {
         trained.map_err(reworded)
     }
 
-    /// Begins a run or goes on with it; `None` where nothing is left to do.
+    /// Starts or resumes a run; `None` if nothing is left to do.
     fn open(&mut self, job: &Job) -> Result<Option<Trainer>> {
         let Job { run, path, .. } = job;
         let state = State::of_content(run, path).or_else(|fault| match RunFolder::holder(path)? {
-            // Whoever trains there replaces checkpoints while they are read.
+            // The training process replaces checkpoints while they are read.
             Some(holder) => Ok(State::InUse(holder)),
             None => Err(fault),
         })?;
@@ -218,7 +218,7 @@ impl Session<'_> {
         };
         let opened = if resume { RunFolder::open(path) } else { RunFolder::create(path) };
         let folder = match opened {
-            // Another process was quicker by a moment.
+            // Another process was a moment quicker.
             Err(_) if !resume && RunFolder::is_at(path) => return self.open(job),
             folder => folder.map_err(inside_out)?,
         };
@@ -238,7 +238,7 @@ impl Session<'_> {
         Ok(Some(trainer))
     }
 
-    /// With `--retune` each shape is searched once, not for every run, if what was found can be kept.
+    /// With `--retune`, each shape is searched once instead of for every run, if the results can be cached.
     fn kernels_for(&self, run: &Run) -> Kernels {
         let known = || {
             let traits = self.held.gpu()?.traits();
@@ -249,7 +249,8 @@ impl Session<'_> {
     }
 }
 
-/// A run's fault as one of the study: going on means calling the study again, which is said once for all that failed.
+/// Turns a run's fault into one of the study: the way to resume is to call the study again, which is printed once for
+/// all failed runs.
 fn reworded(fault: Fault) -> Fault {
     match fault.kind {
         Kind::Interrupted => with_command(fault),
@@ -262,7 +263,7 @@ fn reworded(fault: Fault) -> Fault {
 }
 
 impl Ended {
-    /// The last word, and the exit code: that of the first failure.
+    /// The final message and the exit code: that of the first failure.
     fn tell(self, grid: &Grid, study: &Path, shard: Shard, global: &Global) -> Result<()> {
         let all = self.done + self.in_use.len() + self.failed.len();
         let share = if shard == Shard::WHOLE { String::new() } else { format!(" of shard {shard}") };
