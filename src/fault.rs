@@ -1,8 +1,8 @@
 //! What can go wrong, as one sentence for a person and one exit code for a script.
 //!
-//! Every failure a user can cause or meet is a [`Fault`]: what happened, where, what was found there
-//! and what would do. There is one type for the whole program because every one of them ends the same
-//! way: printed once by `main`, with the exit code of its [`Kind`].
+//! Every failure a user can cause or meet is a [`Fault`]: what happened, where, what was found there, and a remedy.
+//! There is one type for the whole program because every failure ends the same way: printed once by `main`, with the
+//! exit code of its [`Kind`].
 
 use std::cell::Cell;
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::visible;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// The command line asks for something that cannot be. (clap's own errors also exit with 2.)
+    /// The command line asks for something impossible. (clap's own errors also exit with 2.)
     Usage = 2,
     /// A configuration file or a `--set` is wrong.
     Config = 3,
@@ -23,11 +23,12 @@ pub enum Kind {
     Data = 4,
     /// A checkpoint or a weight file is damaged, foreign, or of another shape.
     Checkpoint = 5,
-    /// The run folder exists already, is in use, or is not a run folder; or data are being prepared in a folder.
+    /// The run folder already exists, is in use, or is not a run folder; or another process is preparing data in a
+    /// folder.
     RunFolder = 6,
     /// No adapter, a lost device, or a driver that fails.
     Device = 7,
-    /// The model needs more memory than there is, or one line of text more than is given to it.
+    /// The model needs more memory than there is, or one line of text needs more than its limit.
     Memory = 8,
     /// Reading or writing a file failed: disk full, no permission.
     Io = 9,
@@ -39,7 +40,7 @@ pub enum Kind {
     Interrupted = 130,
 }
 
-/// One failure: `what`, and, where they help, the place, what was found, and the remedy.
+/// One failure: what happened and, where they help, the place, what was found, and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     pub kind: Kind,
@@ -63,7 +64,7 @@ impl Fault {
         Self { kind, what: what.into(), place: None, found: None, remedy: None }
     }
 
-    /// Where: a file, a line, a key.
+    /// The place: a file, a line, a key.
     pub fn at(mut self, place: impl fmt::Display) -> Self {
         self.place = Some(place.to_string());
         self
@@ -75,13 +76,13 @@ impl Fault {
         self
     }
 
-    /// What would do.
+    /// The remedy.
     pub fn remedy(mut self, remedy: impl fmt::Display) -> Self {
         self.remedy = Some(remedy.to_string());
         self
     }
 
-    /// One more thing that would do.
+    /// Another remedy.
     pub fn also(mut self, remedy: impl fmt::Display) -> Self {
         self.remedy =
             Some(self.remedy.map_or_else(|| remedy.to_string(), |first| format!("{first}; {remedy}")));
@@ -89,7 +90,7 @@ impl Fault {
     }
 
     /// An input/output failure at `path`, worded for a person; `doing` is a verb phrase such as "write the checkpoint".
-    /// Whatever it is that writes, it is done whole or not at all, and so can be done again.
+    /// All writes are atomic, so they can be repeated.
     pub fn io(doing: &str, path: &Path, error: &std::io::Error) -> Self {
         let fault = Self::new(Kind::Io, format!("cannot {doing}")).at(path.display()).found(error);
         match error.kind() {
@@ -101,7 +102,7 @@ impl Fault {
         }
     }
 
-    /// The exit code of the process that ends with this fault.
+    /// The exit code of a process that ends with this fault.
     pub fn exit_code(&self) -> u8 {
         self.kind as u8
     }
@@ -109,7 +110,7 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Any part may hold a name from a file.
+        // Any part may contain a name from a file.
         f.write_str(&visible::lines(&self.what))?;
         if let Some(place) = &self.place {
             write!(f, ", at {}", visible::line(place))?;
@@ -130,12 +131,12 @@ thread_local! {
     static CONTAINED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Calls into a library that may panic on what a user gave it; a panic becomes an error with its message.
+/// Calls into a library that may panic on user input; a panic becomes an error with its message.
 ///
-/// Nothing that `call` has begun to change may be used after an error.
+/// After an error, nothing that `call` has begun to change may be used.
 ///
 /// # Errors
-/// What the panic said.
+/// The panic's message.
 pub fn contain<T>(call: impl FnOnce() -> T) -> std::result::Result<T, String> {
     let before = CONTAINED.replace(true);
     let result = catch_unwind(AssertUnwindSafe(call));
@@ -148,7 +149,7 @@ pub fn contain<T>(call: impl FnOnce() -> T) -> std::result::Result<T, String> {
     })
 }
 
-/// Whether a panic of this thread would become an error, and so is nothing to report.
+/// Whether a panic in this thread would become an error and so need not be reported.
 pub fn is_contained() -> bool {
     CONTAINED.get()
 }

@@ -1,7 +1,7 @@
-//! Files that are replaced whole or not at all.
+//! Files that are replaced completely or not at all.
 //!
-//! A reader, or a process that is killed, sees the old file or the new one and never a part of either: the
-//! new content is written beside the old, brought to the disk, and renamed over it.
+//! A reader, or a process that is killed, sees the old file or the new one, never a part of either: the new content is
+//! written beside the old file, synced to disk, and renamed over it.
 
 pub mod leftovers;
 
@@ -14,25 +14,25 @@ use sha2::{Digest, Sha256};
 use crate::fault::{Fault, Result};
 use leftovers::{Leftover, halt_if_leaving};
 
-/// How a file that is still being written ends; whoever owns the folder may delete what is left of one.
+/// The suffix of a file that is still being written; the folder's owner may delete leftovers.
 pub const UNFINISHED: &str = ".writing";
 
-/// Room for the writers here: large enough that a tensor goes out in few calls.
+/// Buffer size for the writers here: large enough to write a tensor in few calls.
 const BUFFER: usize = 1 << 18;
 
-/// Replaces the file at `path` by `bytes`.
+/// Replaces the file at `path` with `bytes`.
 ///
 /// # Errors
-/// An [`Io`](crate::fault::Kind::Io) fault; the file then is as it was before.
+/// An [`Io`](crate::fault::Kind::Io) fault; the file is then unchanged.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     replace_with(path, |out| out.write_all(bytes).map_err(|e| Fault::io("write the file", path, &e)))
 }
 
-/// Replaces the file at `path` by what `fill` writes.
+/// Replaces the file at `path` with what `fill` writes.
 ///
 /// # Errors
-/// Those of `fill`, and an [`Io`](crate::fault::Kind::Io) fault where the file cannot be written; the file then
-/// is as it was before, and nothing is left beside it.
+/// Errors of `fill`, and an [`Io`](crate::fault::Kind::Io) fault if the file cannot be written. The file is then
+/// unchanged, and nothing is left beside it.
 pub fn replace_with(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
     let failed = |e: io::Error| Fault::io("write the file", path, &e);
     let folder = folder_of(path);
@@ -50,7 +50,8 @@ pub fn replace_with(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Resu
     halt_if_leaving();
     let (file, beside) = builder.tempfile_in(folder).map_err(failed)?.into_parts();
     let _unfinished = Leftover::file(&beside);
-    // Held to the end: so nobody takes the file for a leftover. Where files cannot be locked nobody removes any.
+    // Locked until the end, so that nobody takes the file for a leftover. Where files cannot be locked, nobody removes
+    // any.
     let held = file.try_clone().and_then(|held| Ok(held.try_lock().map(|()| held)?));
     // From here on every early return drops `beside`, which deletes the unfinished file.
     finish(file, path, fill)?;
@@ -59,13 +60,13 @@ pub fn replace_with(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Resu
     sync_folder(folder).map_err(failed)
 }
 
-/// Removes from `folder` what killed processes left of files, by their names, that `is_ours` accepts. What a process is
-/// still writing stays, and so does what cannot be removed: it is in nobody's way.
+/// Removes from `folder` what killed processes left of the files whose names `is_ours` accepts. Files still being
+/// written stay, and so do files that cannot be removed: they do no harm.
 pub fn remove_leftovers(folder: &Path, is_ours: impl Fn(&str) -> bool) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let target = name.to_str().and_then(|name| name.strip_prefix('.')?.strip_suffix(UNFINISHED));
-        // Between the two are the file's own name and some random letters.
+        // Between the prefix and the suffix are the file's own name and some random letters.
         let ours = target.and_then(|name| name.rsplit_once('.')).is_some_and(|(name, _)| is_ours(name));
         if ours && !is_being_written(&entry.path()) {
             let _ = fs::remove_file(entry.path());
@@ -81,21 +82,21 @@ pub fn is_being_written(path: &Path) -> bool {
     }
 }
 
-/// Makes the new file `path`, lets `fill` write it and brings it to the disk. For files inside a folder that
-/// is itself renamed into place when it is whole.
+/// Creates the file `path`, lets `fill` write it, and syncs it to disk. For files in a folder that is itself renamed
+/// into place once complete.
 ///
 /// # Errors
-/// Those of `fill`, and an [`Io`](crate::fault::Kind::Io) fault where the file exists or cannot be written.
+/// Errors of `fill`, and an [`Io`](crate::fault::Kind::Io) fault if the file exists or cannot be written.
 pub fn write_new(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
     halt_if_leaving();
     let file = File::create_new(path).map_err(|e| Fault::io("write the file", path, &e))?;
     finish(file, path, fill)
 }
 
-/// Names in `folder`, sorted; in those that are not UTF-8, which are never ours, the foreign bytes replaced.
+/// Names in `folder`, sorted. Names that are not UTF-8, which are never ours, have their invalid bytes replaced.
 ///
 /// # Errors
-/// An [`Io`](crate::fault::Kind::Io) fault where the folder cannot be listed.
+/// An [`Io`](crate::fault::Kind::Io) fault if the folder cannot be listed.
 pub fn names_in(folder: &Path) -> Result<Vec<String>> {
     let failed = |e: io::Error| Fault::io("list the folder", folder, &e);
     let mut names = Vec::new();
@@ -106,12 +107,12 @@ pub fn names_in(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Whether a name is that of a file or folder whose writer did not come to its end.
+/// Whether a name is that of a file or folder whose writer did not finish.
 pub fn is_unfinished(name: &str) -> bool {
     name.starts_with('.') && name.ends_with(UNFINISHED)
 }
 
-/// Deletes a file or a folder with all that is in it: what an earlier process left.
+/// Deletes a file, or a folder with everything in it, that an earlier process left.
 ///
 /// # Errors
 /// An [`Io`](crate::fault::Kind::Io) fault.
@@ -120,10 +121,10 @@ pub fn remove(path: &Path) -> Result<()> {
     done.map_err(|e| Fault::io("delete what an earlier run left", path, &e))
 }
 
-/// Brings the names in `folder` to the disk: a rename is only lasting after this.
+/// Syncs the names in `folder` to disk: a rename is durable only after this.
 ///
 /// # Errors
-/// Those of the system. Where folders cannot be synced (Windows, some network drives) nothing is done.
+/// Errors of the system. Does nothing where folders cannot be synced (Windows, some network drives).
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
     match File::open(folder)?.sync_all() {
@@ -147,7 +148,7 @@ pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// The folder `path` lies in; `.` for a bare name.
+/// The folder that contains `path`; `.` for a bare name.
 pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -159,7 +160,7 @@ fn finish(file: File, path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Re
     let failed = |e: io::Error| Fault::io("write the file", path, &e);
     let mut out = BufWriter::with_capacity(BUFFER, file);
     if let Err(fault) = fill(&mut out) {
-        // Without this the writer would try once more to write what it holds, for nothing.
+        // Otherwise the writer would try once more, in vain, to write its buffer.
         let _ = out.into_parts();
         return Err(fault);
     }

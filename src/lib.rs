@@ -1,24 +1,25 @@
-//! normfree trains GPT-2-style decoder language models with and without normalization on the GPU of any
-//! vendor, and measures the entropy of every attention head while it trains.
+//! normfree trains GPT-2-style decoder language models with and without normalization on any vendor's GPU, and measures
+//! the entropy of every attention head during training.
 //!
-//! It is a program first. What a program of your own may build on is this:
+//! It is primarily a program. Your own programs may build on these modules:
 //!
-//! | room | what it offers |
+//! | module | what it offers |
 //! | --- | --- |
 //! | [`config`] | a run's configuration, read and checked |
 //! | [`tape`], [`ops`], [`model`] | models and their gradients as plain data; the ops, and a tape's reference in f64 is [`reference`](mod@reference) |
 //! | [`gpu`], [`plan`] | a device, and a tape made ready to run on it |
 //! | [`data`] | from text to batches |
 //! | [`train`], [`generate`] | training, checkpoints and text from them |
-//! | [`observe`], [`report`] | logs, and what is drawn of them |
-//! | [`fault`] | how all of these fail |
+//! | [`observe`], [`report`] | logs, and figures drawn from them |
+//! | [`fault`] | how all of these report failures |
 //!
-//! All other rooms are public for the tests and the program alone, and change without notice: [`cli`], [`card`],
-//! [`study`], [`bench`](mod@bench), [`verify`], [`draw`], [`cache`], [`process`], [`files`], [`shell`], [`numbers`], [`visible`]. No
-//! version before 1.0 promises that what it offers stays as it is.
+//! All other modules are public only for the tests and the program, and change without notice: [`cli`], [`card`],
+//! [`study`], [`bench`](mod@bench), [`verify`], [`draw`], [`cache`], [`process`], [`files`], [`shell`], [`numbers`],
+//! [`visible`]. No version before 1.0 promises a stable interface.
 //!
 //! # A configuration
-//! Text and changes become one checked [`Config`](config::Config); every fault says where, what was found and what would do.
+//! A text and overrides become one checked [`Config`](config::Config); every fault gives the place, what was found and
+//! a remedy.
 //!
 //! ```
 //! use normfree::config::Config;
@@ -35,7 +36,8 @@
 //! ```
 //!
 //! # A tape and its gradient, on the reference
-//! A model is written forward only; each op knows its adjoint. The reference runs a tape in f64, without a device.
+//! A model only defines its forward pass; each op knows its adjoint. The reference runs a tape in f64, without a
+//! device.
 //!
 //! ```
 //! use normfree::reference::Memory;
@@ -58,8 +60,8 @@
 //! assert_eq!(memory.get(&tape, dw), [1.0, 10.0, 2.0, 20.0]);
 //! ```
 //!
-//! # What a run needs of a device
-//! A run's memory is arithmetic on its tapes, which needs no device either.
+//! # What a run needs from a device
+//! A run's memory needs are computed from its tapes, again without a device.
 //!
 //! ```
 //! use normfree::config::Config;
@@ -73,7 +75,7 @@
 //! # Ok::<(), normfree::fault::Fault>(())
 //! ```
 //!
-//! ARCHITECTURE.md is the map of the rooms; arrows between them point down only.
+//! ARCHITECTURE.md is the map of the modules; arrows between them point only downwards.
 
 pub mod bench;
 pub mod cache;

@@ -1,6 +1,6 @@
-//! Numbers as people read them.
+//! Numbers formatted for people.
 
-/// Large counts for a person: 5,324,800.
+/// Large counts: 5,324,800.
 pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
@@ -13,7 +13,7 @@ pub fn thousands(number: u64) -> String {
     out
 }
 
-/// A count of floating-point operations, for a person.
+/// A count of floating-point operations.
 pub fn operations(count: f64) -> String {
     const UNITS: [(&str, f64); 5] =
         [("EFLOP", 1e18), ("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6)];
@@ -21,7 +21,7 @@ pub fn operations(count: f64) -> String {
     format!("{:.1} {unit}", count / size)
 }
 
-/// Bytes for a person.
+/// Bytes.
 pub fn bytes(number: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = number as f64;
@@ -33,7 +33,7 @@ pub fn bytes(number: u64) -> String {
     if unit == 0 { format!("{number} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
-/// A duration for a person: 1 h 02 min, 3 min 05 s, 12 s.
+/// A duration: 1 h 02 min, 3 min 05 s, 12 s.
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
     match (whole / 3600, whole / 60 % 60, whole % 60) {
@@ -43,7 +43,7 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// Seconds with three digits and a prefix.
+/// Seconds with three digits and an SI prefix.
 pub fn short(seconds: f64) -> String {
     match seconds {
         s if s >= 100.0 => duration(s),

@@ -1,4 +1,4 @@
-//! A program that this one starts: in a group of its own, under a limit, read line by line as it writes.
+//! A child program: in its own process group, under a time limit, read line by line as it writes.
 
 use crate::fault::{Fault, Result};
 use crate::files::leftovers::Leftover;
@@ -10,26 +10,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often the limit is looked at where the program writes nothing.
+/// How often the limit is checked while the program writes nothing.
 const TICK: Duration = Duration::from_millis(50);
-/// How long what a program has started may hold its output open after it.
+/// How long the program's own children may keep its output open after it ends.
 const AFTERWARDS: Duration = Duration::from_secs(1);
-/// Of what a program complains, the end is kept.
+/// Bytes kept of the end of standard error.
 const COMPLAINT: usize = 8 << 10;
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     Code(i32),
-    /// A signal ended it, of this number: a crash.
+    /// A signal with this number ended it: a crash.
     Signal(i32),
-    /// It was ended because its time was over.
+    /// It ran out of time.
     Late,
-    /// It was ended because whoever watched it had seen enough.
+    /// The watcher had seen enough.
     Enough,
 }
 
-/// What is left of a program.
+/// A finished program.
 #[derive(Clone, Debug)]
 pub struct Finished {
     pub end: End,
@@ -39,11 +39,11 @@ pub struct Finished {
     pub complaint: String,
 }
 
-/// Runs a program until it ends, `until` is there, or `enough` says so of the lines so far. Whatever it has started ends
-/// with it, and all of it with this process.
+/// Runs a program until it ends, until the time `until`, or until `enough` returns true for the lines so far.
+/// Everything it started ends with it, and all of it ends with this process.
 ///
 /// # Errors
-/// `Io` where it cannot be started.
+/// `Io` if it cannot be started.
 pub fn run(command: &mut Command, until: Instant, enough: &mut dyn FnMut() -> bool) -> Result<Finished> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     #[cfg(unix)]
@@ -92,7 +92,7 @@ fn ending(status: ExitStatus) -> End {
     End::Code(status.code().unwrap_or(-1))
 }
 
-/// Ends a program and what it has started, and waits for it.
+/// Ends a program and everything it started, and waits for it.
 fn stop(child: &mut Child) {
     end_group(child.id());
     let _ = child.kill();
@@ -129,7 +129,7 @@ fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
     receive
 }
 
-/// The end of a stream, as far as it has come.
+/// The end of a stream, as far as it has arrived.
 fn tail(mut stream: impl Read + Send + 'static) -> Arc<Mutex<Vec<u8>>> {
     let kept: Arc<Mutex<Vec<u8>>> = Arc::default();
     let keeping = Arc::clone(&kept);
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!((said.lines, said.complaint.as_str()), (vec!["one".to_owned(), "three".into()], "two\n"));
     }
 
-    /// With what it has started, of which nobody else would know.
+    /// Including what it started, which nobody else knows about.
     #[test]
     fn a_program_that_hangs_is_ended() {
         let folder = tempfile::tempdir().unwrap();
@@ -177,7 +177,7 @@ mod tests {
         assert!(began.elapsed() < Duration::from_secs(10));
         let started: i32 = std::fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
         let started = rustix::process::Pid::from_raw(started).unwrap();
-        // Whoever takes orphans may need a moment to let go of it.
+        // The process that adopts orphans may need a moment to reap it.
         let gone = || rustix::process::test_kill_process(started).is_err() || is_zombie(started);
         while !gone() {
             assert!(began.elapsed() < Duration::from_secs(20), "it lives on");

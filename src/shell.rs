@@ -1,4 +1,4 @@
-//! Command lines that a person can paste: this process's own, and those that a message offers.
+//! Command lines that a person can paste: this process's own, and those offered in messages.
 
 use crate::visible;
 use std::ffi::{OsStr, OsString};
@@ -18,12 +18,12 @@ pub fn same_command() -> String {
     std::iter::once(program()).chain(arguments).collect::<Vec<_>>().join(" ")
 }
 
-/// What goes on with the run at `path`, or begins it again where it has no checkpoint yet.
+/// The command that resumes the run at `path`, or begins it again if it has no checkpoint yet.
 pub fn resume(path: &Path) -> String {
     format!("{} train --resume {}", program(), operand(path))
 }
 
-/// A path as an argument that no program takes for an option.
+/// A path as an argument that no program mistakes for an option.
 pub fn operand(path: &Path) -> String {
     let text = path.as_os_str();
     if text.as_encoded_bytes().starts_with(b"-") {
@@ -34,7 +34,7 @@ pub fn operand(path: &Path) -> String {
     quoted(text)
 }
 
-/// An argument as a shell reads it back: as it is where every letter of it is harmless, else in quotation marks.
+/// An argument quoted for a shell: unchanged if every character is harmless, else in quotation marks.
 pub fn quoted(argument: &OsStr) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c);
     match argument.to_str() {
@@ -45,7 +45,7 @@ pub fn quoted(argument: &OsStr) -> String {
     }
 }
 
-/// Letters that act on a terminal and what is not UTF-8, in the form that POSIX calls dollar-single-quotes.
+/// Control characters and non-UTF-8 bytes, in what POSIX calls dollar-single-quotes.
 fn escaped(bytes: &[u8]) -> String {
     let letter = |&byte: &u8| match byte {
         b'\'' | b'\\' => format!("\\{}", char::from(byte)),
@@ -61,10 +61,10 @@ mod tests {
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
     use std::process::Command;
 
-    /// A shell gives back what was quoted, whatever it is.
+    /// A shell restores any quoted argument.
     #[test]
     fn a_shell_reads_it_back() {
-        // Every byte that an argument may have, and names of people.
+        // Every byte that an argument may contain, and human names.
         let every: Vec<u8> = (1..=255).collect();
         for argument in [
             "plain/a-b_c.toml",
@@ -81,7 +81,7 @@ mod tests {
         .chain([every])
         {
             let typed = quoted(OsStr::from_bytes(&argument));
-            // Dollar-single-quotes are older in bash than in POSIX.
+            // bash had dollar-single-quotes before POSIX.
             let output = Command::new("bash").args(["-c", &format!("printf %s {typed}")]).output().unwrap();
             assert_eq!(output.stdout, argument, "{typed}");
             assert!(!typed.chars().any(visible::acts), "{typed}");

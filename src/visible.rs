@@ -1,21 +1,21 @@
-//! Text for a terminal: what comes from a file, a name above all, may show itself there and nothing more.
+//! Text for a terminal: text from files, above all names, may be displayed but must not control the terminal.
 
 use std::borrow::Cow;
 
-/// Text of one line. What would move the cursor, change colours, end the line or turn the direction of what follows is
-/// written out: `\x1b`, `\n`, `\u{202e}`.
+/// Text of one line. Characters that would move the cursor, change colours, end the line or reverse the direction of
+/// the text after them are escaped: `\x1b`, `\n`, `\u{202e}`.
 pub fn line(text: &str) -> Cow<'_, str> {
     written_out(text, acts)
 }
 
-/// Text of any number of lines, as [`line()`].
+/// Text of any number of lines, treated like [`line()`].
 pub fn lines(text: &str) -> Cow<'_, str> {
     written_out(text, |c| acts(c) && c != '\n')
 }
 
-/// Whether a character does something to what shows it, rather than being shown.
+/// Whether a character controls the display instead of being shown.
 pub fn acts(c: char) -> bool {
-    // Marks and overrides of direction, and the two separators of Unicode.
+    // Direction marks and overrides, and the two Unicode separators.
     let directs =
         matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     c.is_control() || directs

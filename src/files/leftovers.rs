@@ -1,7 +1,7 @@
-//! What a process takes back that is told to leave at once: files and folders that are not whole yet.
+//! What a process removes when told to leave at once: unfinished files and folders.
 //!
-//! Whoever makes such a thing holds a [`Leftover`] of it until it is whole, or gone. A signal then needs no answer from
-//! the thread that is just computing, reading or compiling.
+//! Code that creates one holds a [`Leftover`] for it until it is finished or gone. A signal handler therefore needs no
+//! response from a thread that is busy computing, reading or compiling.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,37 +9,37 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// Time in which a thread that was just making a file has made it.
+/// Long enough for a thread to finish creating a file.
 const MOMENT: Duration = Duration::from_millis(20);
 
 type Undo = Arc<dyn Fn() + Send + Sync>;
 
 struct Registry {
     next: u64,
-    /// By age.
+    /// In order of age.
     undos: BTreeMap<u64, Undo>,
     leaving: bool,
 }
 
-/// Nothing is done under this lock but to look.
+/// This lock is held only for looking things up, never for work.
 static REGISTRY: Mutex<Registry> = Mutex::new(Registry { next: 0, undos: BTreeMap::new(), leaving: false });
 
 fn registry() -> MutexGuard<'static, Registry> {
     REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Something unfinished, as long as this is held.
+/// Something unfinished, for as long as this is held.
 #[derive(Debug)]
 #[must_use = "what is dropped counts as whole"]
 pub struct Leftover(u64);
 
 impl Leftover {
-    /// It is whole, and stays.
+    /// Marks it as finished; it stays.
     pub fn keep(&self) {
         registry().undos.remove(&self.0);
     }
 
-    /// Something that `undo` takes back. That may be called twice, and where it fails nobody is told.
+    /// Something that `undo` removes. `undo` may be called twice, and its failures are not reported.
     pub fn new(undo: impl Fn() + Send + Sync + 'static) -> Self {
         let undo: Undo = Arc::new(undo);
         let mut registry = registry();
@@ -54,7 +54,7 @@ impl Leftover {
         Self(number)
     }
 
-    /// A file that is being written.
+    /// A file being written.
     pub fn file(path: &Path) -> Self {
         let path = path.to_owned();
         Self::new(move || {
@@ -62,7 +62,7 @@ impl Leftover {
         })
     }
 
-    /// A folder that is being filled.
+    /// A folder being filled.
     pub fn folder(path: &Path) -> Self {
         let path = path.to_owned();
         Self::new(move || {
@@ -77,7 +77,8 @@ impl Drop for Leftover {
     }
 }
 
-/// Takes back what is unfinished, the newest first, for a process that ends right afterwards: threads that begin
+/// Removes everything unfinished, newest first, for a process that ends right afterwards. Threads that begin something
+/// new are halted.
 /// something new are halted.
 pub fn take_back() {
     let undos: Vec<Undo> = {
@@ -94,7 +95,7 @@ pub fn take_back() {
     undos.iter().for_each(|undo| undo());
 }
 
-/// Returns at once, but where the process is leaving: there it never does.
+/// Returns at once unless the process is leaving; then it never returns.
 pub fn halt_if_leaving() {
     if registry().leaving {
         wait_for_the_end();

@@ -1,4 +1,4 @@
-//! What a run takes: operations, tokens, memory.
+//! The cost of a run: operations, tokens, memory.
 
 use crate::config::Config;
 use crate::fault::{Fault, Result};
@@ -8,7 +8,7 @@ use crate::ops::Traits;
 use crate::train::engine::Blueprint;
 use crate::train::memory::{self, Needs};
 
-/// What one configuration takes, whatever its seed.
+/// The cost of one configuration, which does not depend on the seed.
 #[derive(Clone, Debug)]
 pub struct Cost {
     /// Floating-point operations of one step, and of one evaluation.
@@ -21,7 +21,7 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// Counts a configuration's work on a device; `held_out` are the chunks there are to evaluate on.
+    /// Counts a configuration's work on a device; `held_out` is the number of chunks available for evaluation.
     pub fn new(config: &Config, device: &Traits, held_out: usize) -> Self {
         Self::of(config, &Blueprint::new(config, device), held_out)
     }
@@ -40,8 +40,8 @@ impl Cost {
         }
     }
 
-    /// The same with the memory it takes, and why the device will not do, if it will not. `data` are the bytes of the
-    /// token files.
+    /// The same with the memory it needs and, if the device is not sufficient, the reason. `data` is the size of the
+    /// token files in bytes.
     pub fn with_memory(
         config: &Config,
         gpu: &Gpu,
@@ -65,7 +65,7 @@ impl Cost {
         self.steps as f64 * self.step
     }
 
-    /// Operations that are left after so many steps, evaluations included.
+    /// Operations left after `done` steps, including evaluations.
     pub fn left(&self, done: u64) -> f64 {
         let evaluations = |steps: u64| steps / self.eval_every;
         let last = u64::from(!self.steps.is_multiple_of(self.eval_every) && done < self.steps);
@@ -73,17 +73,17 @@ impl Cost {
         (self.steps - done.min(self.steps)) as f64 * self.step + evaluations as f64 * self.evaluation
     }
 
-    /// Operations a second, where a step takes so many tokens a second.
+    /// Operations per second at a given number of tokens per second.
     pub fn speed(&self, tokens_per_second: f64) -> f64 {
         self.step * tokens_per_second / self.tokens_per_step as f64
     }
 
-    /// Operations a second, where a step takes so many seconds.
+    /// Operations per second at a given number of seconds per step.
     pub fn speed_of_step(&self, seconds: f64) -> f64 {
         self.step / seconds
     }
 
-    /// Operations of one step: what a step weighs beside those of other configurations.
+    /// Operations of one step: its weight among steps of other configurations.
     pub fn step(&self) -> f64 {
         self.step
     }

@@ -1,4 +1,4 @@
-//! STUDY.toml as it was typed: a base that all runs share, sizes, configurations, seeds.
+//! STUDY.toml as typed: a base that all runs share, sizes, configurations and seeds.
 
 use std::path::{Path, PathBuf};
 
@@ -9,42 +9,42 @@ use super::table::Table;
 use crate::config::{Sheet, Source, TABLES, Value, nearest};
 use crate::fault::{Fault, Kind, Result};
 
-/// Tables beside those of a configuration.
+/// Tables in addition to those of a configuration.
 const OWN: [&str; 3] = ["study", "size", "configuration"];
 
-/// Where a study goes that does not say.
+/// The default output folder.
 const RUNS: &str = "runs/study";
 
-/// A study file; values of configurations are unchecked yet.
+/// A study file; values of configurations are not checked yet.
 pub(super) struct File {
-    /// The file, for messages.
+    /// The file's name, for messages.
     pub source: String,
     pub name: String,
     /// The folder of the runs.
     pub out: PathBuf,
     pub baseline: Entry,
-    /// Sources for `normfree prepare`, where `data.path` is not there yet.
+    /// Sources for `normfree prepare`, used if `data.path` does not exist yet.
     pub prepare: Option<Vec<String>>,
     /// What all runs share.
     pub base: Sheet,
-    /// Empty where the study has one size.
+    /// Empty if the study has one size.
     pub sizes: Vec<Variant>,
     pub configurations: Vec<Variant>,
 }
 
-/// A text and where it stands.
+/// A text and its place in the file.
 pub(super) struct Entry {
     pub text: String,
     pub place: String,
 }
 
-/// One `[[size]]` or `[[configuration]]`: what it changes of the base.
+/// One `[[size]]` or `[[configuration]]`: its changes to the base.
 pub(super) struct Variant {
     pub name: String,
-    /// Where its name stands.
+    /// The place of its name.
     pub place: String,
     pub label: Option<String>,
-    /// Of a configuration; of a size, none.
+    /// Seeds of a configuration; a size has none.
     pub seeds: Vec<u64>,
     pub changes: Sheet,
 }
@@ -84,7 +84,7 @@ impl File {
     }
 }
 
-/// Refuses what is no table of a study; keys inside are checked where they are read.
+/// Refuses unknown tables; keys inside tables are checked where they are read.
 fn refuse_unknown(root: &DeTable, source: &Source) -> Result<()> {
     let known: Vec<&str> = OWN.into_iter().chain(TABLES).collect();
     for (key, value) in root {
@@ -106,7 +106,7 @@ fn refuse_unknown(root: &DeTable, source: &Source) -> Result<()> {
     Ok(())
 }
 
-/// The entries of an array of tables; none where it is not there.
+/// The entries of an array of tables; empty if it is missing.
 fn variants(
     root: &DeTable,
     source: &Source,

@@ -1,4 +1,4 @@
-//! The runs of a study, multiplied out.
+//! The grid of a study's runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,15 +10,15 @@ use crate::files::write_atomic;
 use crate::report::run::paper_name;
 use crate::report::study::{FILE, Study, StudyRun};
 
-/// A study: every run that belongs to it.
+/// A study and all its runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grid {
     pub name: String,
     /// The folder of the runs and of `study.json`.
     pub out: PathBuf,
-    /// The configuration that others are compared with; with several sizes, in the first of them.
+    /// The configuration that others are compared with; with several sizes, the one of the first size.
     pub baseline: String,
-    /// Sources for `normfree prepare`, where a run's `data.path` is not there yet.
+    /// Sources for `normfree prepare`, used if a run's `data.path` does not exist yet.
     pub prepare: Option<Vec<String>>,
     /// Size by size, configuration by configuration, seed by seed.
     pub runs: Vec<Run>,
@@ -27,23 +27,23 @@ pub struct Grid {
 /// One run of a study.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
-    /// What is trained, whatever the seed: `sm_r`, and with several sizes `sm_r-12`.
+    /// The configuration's name without the seed: `sm_r`, or `sm_r-12` with several sizes.
     pub configuration: String,
-    /// How figures and tables call that: `SM+R`.
+    /// Its label in figures and tables: `SM+R`.
     pub label: String,
     pub seed: u64,
     /// Its folder inside the study's: `sm_r-seed1`.
     pub folder: PathBuf,
-    /// The configuration that it is compared with: the study's baseline in the same size.
+    /// The configuration that it is compared with: the study's baseline of the same size.
     pub baseline: String,
     pub config: Config,
 }
 
 impl Grid {
-    /// Reads a study file; `overrides` are `key=value` each and count in every run.
+    /// Reads a study file; `overrides` are `key=value` each and apply to every run.
     ///
     /// # Errors
-    /// [`Kind::Io`] where the file cannot be read; [`Kind::Config`] for everything [`Grid::parse`] refuses.
+    /// [`Kind::Io`] if the file cannot be read; [`Kind::Config`] for everything [`Grid::parse`] refuses.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
         Self::parse(&read_text(path)?, &path.display().to_string(), overrides)
     }
@@ -51,14 +51,14 @@ impl Grid {
     /// The same from text; `name` stands for the file in messages.
     ///
     /// # Errors
-    /// [`Kind::Config`]: what is no study, a configuration that is refused, names or labels that meet.
+    /// [`Kind::Config`]: not a study, a refused configuration, or conflicting names or labels.
     pub fn parse(text: &str, name: &str, overrides: &[String]) -> Result<Self> {
         let file = File::parse(text, name)?;
         check_baseline(&file)?;
         let mut runs = Vec::new();
         let sizes: Vec<Option<&Variant>> =
             if file.sizes.is_empty() { vec![None] } else { file.sizes.iter().map(Some).collect() };
-        // Every folder, and of which configuration each label is.
+        // Every folder, and the configuration of each label.
         let mut folders = BTreeSet::new();
         let mut labels: BTreeMap<String, String> = BTreeMap::new();
         for size in sizes {
@@ -80,7 +80,7 @@ impl Grid {
                 }
                 for &seed in &variant.seeds {
                     let folder = format!("{configuration}-seed{seed}");
-                    // Some file systems do not tell a from A.
+                    // Some file systems ignore case.
                     if !folders.insert(folder.to_lowercase()) {
                         return Err(Fault::new(Kind::Config, "two runs would have one folder")
                             .at(&variant.place)
@@ -104,12 +104,12 @@ impl Grid {
         Ok(Self { name: file.name, out: file.out, baseline, prepare: file.prepare, runs })
     }
 
-    /// Where a run lies.
+    /// The path of a run.
     pub fn path(&self, run: &Run) -> PathBuf {
         self.out.join(&run.folder)
     }
 
-    /// What `study.json` says.
+    /// The contents of `study.json`.
     pub fn record(&self) -> Study {
         let run = |run: &Run| StudyRun {
             configuration: run.configuration.clone(),
@@ -125,7 +125,7 @@ impl Grid {
         }
     }
 
-    /// Whether `study.json` is there.
+    /// Whether `study.json` exists.
     pub fn is_begun(&self) -> bool {
         self.out.join(FILE).is_file()
     }
@@ -141,7 +141,7 @@ impl Grid {
     }
 }
 
-/// One configuration, whatever its seed: the base, the size over it, its own changes over both, `--set` over all.
+/// One configuration without its seed: the base, then its size, then its own changes, then `--set`; later ones win.
 fn configuration(
     file: &File,
     size: Option<&Variant>,

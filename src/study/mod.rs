@@ -1,7 +1,7 @@
-//! A study: a grid of runs (configurations × sizes × seeds) from one file, and how far each of them has come.
+//! A study: a grid of runs (configurations × sizes × seeds) from one file, and the progress of each run.
 //!
-//! `file` reads STUDY.toml and `grid` multiplies it out; `shard` splits the runs; `state` asks their folders; `cost` and
-//! `speed` say what they take and how fast this device was at it. Training them is `cli`'s, as for a single run.
+//! `file` reads STUDY.toml and `grid` expands it; `shard` splits the runs; `state` inspects their folders; `cost` and
+//! `speed` say what they cost and how fast this device ran them. `cli` trains them, as it does a single run.
 
 mod cost;
 mod file;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The part `index` of `count`, counted from 1, as `--shard 2/4` names it.
+/// Part `index` of `count`, counted from 1, as in `--shard 2/4`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
     index: usize,
@@ -11,7 +11,7 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// All of it.
+    /// All runs.
     pub const WHOLE: Self = Self { index: 1, count: 1 };
 
     /// Whether the run at `place`, counted from 0, belongs to it. Runs are dealt out in turn, so that each shard gets

@@ -1,4 +1,4 @@
-//! How fast this device was at a study's runs, by their logs, and how long the rest will take.
+//! How fast this device ran a study's runs, according to their logs, and how long the rest will take.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,26 +11,26 @@ use crate::observe::quantities::TOKENS_PER_S;
 use crate::report::run::RunData;
 use crate::train::run_folder::RunFolder;
 
-/// Fewer steps than this say nothing: the first wait for kernels to be compiled.
+/// Fewer steps than this say nothing: the first ones wait for kernels to be compiled.
 const ENOUGH: usize = 10;
 
-/// Measured speeds, in floating-point operations a second by the tapes' own count.
+/// Measured speeds, in floating-point operations per second as counted by the tapes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Speeds {
     by_configuration: BTreeMap<String, Vec<f64>>,
 }
 
-/// Where an estimate comes from.
+/// The basis of an estimate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Basis {
-    /// Steps of this very configuration.
+    /// Steps of the same configuration.
     Own,
     /// Steps of other configurations, scaled by operations.
     Others,
 }
 
 impl Speeds {
-    /// Reads the logs of a study's runs, those alone that were trained on the adapter of this name.
+    /// Reads the logs of those of a study's runs that were trained on the adapter of this name.
     pub fn of(grid: &Grid, costs: &BTreeMap<String, Cost>, adapter: &str) -> Self {
         let mut speeds = Self::default();
         for run in &grid.runs {
@@ -43,18 +43,17 @@ impl Speeds {
         speeds
     }
 
-    /// Adds what was measured of a configuration, in operations a second.
+    /// Adds a measured speed of a configuration, in operations per second.
     pub fn add(&mut self, configuration: &str, speed: f64) {
         self.by_configuration.entry(configuration.to_owned()).or_default().push(speed);
     }
 
-    /// How many runs were measured.
+    /// The number of runs measured.
     pub fn count(&self) -> usize {
         self.by_configuration.values().map(Vec::len).sum()
     }
 
-    /// Seconds for so many operations of a configuration, and what that is taken from; `None` where nothing was
-    /// measured.
+    /// Seconds for `operations` of a configuration, and the basis of that estimate; `None` if nothing was measured.
     pub fn seconds(&self, configuration: &str, operations: f64) -> Option<(f64, Basis)> {
         if let Some(own) = self.by_configuration.get(configuration) {
             return median(own.clone()).map(|speed| (operations / speed, Basis::Own));
@@ -64,13 +63,13 @@ impl Speeds {
     }
 }
 
-/// The median speed of a run's steps in tokens a second; `None` where there is none worth the name, or none to be read:
-/// what is wrong with a run's folder its [`State`](super::State) tells.
+/// The median speed of a run's steps in tokens per second; `None` if it is unreadable or has too few steps.
+/// [`State`](super::State) reports what is wrong with a run's folder.
 fn logged(run: &Run, path: &Path, adapter: &str) -> Option<f64> {
     let folder = RunFolder::read(path).ok()?;
     let environment: Value = serde_json::from_slice(&std::fs::read(folder.environment()).ok()?).ok()?;
     let own = Config::load_of_run(&folder.config(), &[]).ok()?;
-    // A run of other sizes, or of another device, was not as fast.
+    // A run of another size or on another device tells nothing about this speed.
     if environment["adapter"]["name"].as_str() != Some(adapter)
         || !own.differences(&run.config, &[]).is_empty()
     {
@@ -81,7 +80,7 @@ fn logged(run: &Run, path: &Path, adapter: &str) -> Option<f64> {
     if speeds.len() < ENOUGH { None } else { median(speeds) }
 }
 
-/// The middle of some numbers; `None` of none.
+/// The median of some numbers; `None` if there are none.
 fn median(mut numbers: Vec<f64>) -> Option<f64> {
     numbers.retain(|number| number.is_finite() && *number > 0.0);
     numbers.sort_by(f64::total_cmp);

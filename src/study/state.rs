@@ -1,4 +1,4 @@
-//! How far a run of a study has come, by what lies in its folder.
+//! The progress of a study's run, judging by its folder.
 
 use std::path::Path;
 
@@ -8,34 +8,34 @@ use crate::fault::Result;
 use crate::train::past::Past;
 use crate::train::run_folder::RunFolder;
 
-/// What is known of a run before it is touched.
+/// The state of a run before it is touched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Nothing is there.
+    /// Its folder does not exist.
     Missing,
-    /// It stopped after so many steps, and can go on.
+    /// It stopped after this many steps and can be resumed.
     Stopped(u64),
     Done,
-    /// Another process has it.
+    /// Another process is using it.
     InUse(String),
-    /// The folder holds a run of another configuration: keys that differ, with both values.
+    /// The folder holds a run of another configuration: the differing keys, with both values.
     Different(Vec<String>),
 }
 
 impl State {
-    /// Looks into the folder at `path`, which is that of `run`.
+    /// Inspects the folder at `path`, which belongs to `run`.
     ///
     /// # Errors
-    /// Those of reading the run's configuration and its checkpoints.
+    /// Errors of reading the run's configuration and its checkpoints.
     pub fn of(run: &Run, path: &Path) -> Result<Self> {
         match RunFolder::holder(path)? {
-            // Its files may be changing just now.
+            // Its files may be changing right now.
             Some(holder) => Ok(Self::InUse(holder)),
             None => Self::of_content(run, path),
         }
     }
 
-    /// The same without asking whether another process has it, which opening the folder tells anyway.
+    /// The same without asking whether another process is using it; opening the folder reveals that anyway.
     ///
     /// # Errors
     /// As [`State::of`].
@@ -53,7 +53,7 @@ impl State {
         Ok(if past.whole { Self::Done } else { Self::Stopped(past.steps) })
     }
 
-    /// Steps that are done, of `steps`.
+    /// Completed steps, out of `steps`.
     pub fn steps_done(&self, steps: u64) -> u64 {
         match self {
             Self::Stopped(done) => *done,

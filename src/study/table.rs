@@ -1,4 +1,4 @@
-//! One table of a study file, read key by key, with messages that name file, line and key.
+//! One table of a study file, read key by key, with messages that give file, line and key.
 
 use std::borrow::Cow;
 
@@ -8,18 +8,18 @@ use toml::de::{DeTable, DeValue};
 use crate::config::{Source, TABLES, Value, nearest, nearest_key};
 use crate::fault::{Fault, Kind, Result};
 
-/// A table of a study's own: `[study]`, one of `[[size]]`, one of `[[configuration]]`.
+/// One of the study's own tables: `[study]`, a `[[size]]`, or a `[[configuration]]`.
 pub(super) struct Table<'a> {
     pub content: &'a DeTable<'a>,
     source: &'a Source<'a>,
-    /// How the file writes it: `[study]`.
+    /// Its heading in the file: `[study]`.
     heading: &'static str,
-    /// Where it begins.
+    /// The line where it begins.
     line: usize,
 }
 
 impl<'a> Table<'a> {
-    /// Takes `value` as the table `heading`.
+    /// Reads `value` as the table `heading`.
     pub fn new(
         value: &'a Spanned<DeValue<'a>>,
         source: &'a Source<'a>,
@@ -35,7 +35,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Refuses keys other than `own` and, if it may hold them, the tables of a configuration.
+    /// Refuses keys other than `own` and, if `tables`, the tables of a configuration.
     pub fn check_keys(&self, own: &[&str], tables: bool) -> Result<()> {
         let known: Vec<&str> = own.iter().copied().chain(TABLES.into_iter().filter(|_| tables)).collect();
         for key in self.content.keys() {
@@ -60,7 +60,7 @@ impl<'a> Table<'a> {
         Ok(())
     }
 
-    /// A text that is not empty; `None` where the key is not there.
+    /// A non-empty text; `None` if the key is missing.
     pub fn text(&self, key: &str) -> Result<Option<String>> {
         let Some((at, value)) = self.content.get_key_value(key) else { return Ok(None) };
         match value.get_ref() {
@@ -69,7 +69,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// The same of a key that must be there.
+    /// The same for a required key.
     pub fn required_text(&self, key: &str) -> Result<String> {
         self.text(key)?.ok_or_else(|| {
             Fault::new(Kind::Config, format!("the key {key} is missing"))
@@ -78,7 +78,7 @@ impl<'a> Table<'a> {
         })
     }
 
-    /// A name that can be part of a folder's.
+    /// A name that can be part of a folder's name.
     pub fn name(&self) -> Result<String> {
         let name = self.required_text("name")?;
         let fits = |c: char| c.is_ascii_alphanumeric() || "_-.+".contains(c);
@@ -94,7 +94,7 @@ impl<'a> Table<'a> {
             ))
     }
 
-    /// A list of texts; `None` where the key is not there.
+    /// A list of texts; `None` if the key is missing.
     pub fn texts(&self, key: &str) -> Result<Option<Vec<String>>> {
         let text = |value: &DeValue| match value {
             DeValue::String(text) if !text.trim().is_empty() => Some(text.to_string()),
@@ -103,7 +103,7 @@ impl<'a> Table<'a> {
         self.list(key, "texts that are not empty", &text)
     }
 
-    /// Seeds, each of them once; `None` where the key is not there.
+    /// Distinct seeds; `None` if the key is missing.
     pub fn seeds(&self) -> Result<Option<Vec<u64>>> {
         let seed = |value: &DeValue| match Value::from(value) {
             Value::Integer(number) => u64::try_from(number).ok(),
@@ -121,7 +121,7 @@ impl<'a> Table<'a> {
         Ok(seeds)
     }
 
-    /// A list with at least one item, each as `read` takes it.
+    /// A list with at least one item, each read by `read`.
     fn list<T>(
         &self,
         key: &str,
@@ -156,7 +156,7 @@ impl<'a> Table<'a> {
         format!("{} line {line}, key {}", self.source.name, key.get_ref())
     }
 
-    /// The place of a key, or of the table where it has none.
+    /// The place of a key, or of the table if the key is missing.
     pub fn place_of(&self, key: &str) -> String {
         match self.content.get_key_value(key) {
             Some((at, _)) => self.place(at),

@@ -1,4 +1,4 @@
-//! Runs a case on both readers of its tape and compares.
+//! Runs a case on the device and on the reference, and compares the results.
 
 use super::Case;
 use crate::fault::Result;
@@ -8,7 +8,7 @@ use crate::reference::{Memory, values_of};
 use crate::tape::{Role, Tape, TensorId};
 use std::collections::HashMap;
 
-/// How one case went.
+/// The outcome of one case.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     pub stem: &'static str,
@@ -27,19 +27,19 @@ impl Outcome {
     }
 }
 
-/// What fills all of a device's memory before a run: NaN of every element type, and then numbers of every element type,
-/// because a maximum, a comparison or a selection may drop a NaN without a trace.
+/// Fill patterns for all of a device's memory before a run: NaN of every element type, then numbers of every element
+/// type, because a maximum, a comparison or a selection may drop a NaN without a trace.
 const POISONS: [u32; 2] = [u32::MAX, 0x4b1d_2f3c];
 
-/// Runs a case on a device and on the reference, on the device twice: over memory full of NaN, and over memory full of
-/// numbers. What either run computes must be within the bound, and every output of every node must have the same bits in
-/// both; one that has not is infinitely wrong.
+/// Runs a case on the reference and twice on the device: over memory full of NaN, and over memory full of numbers. Both
+/// device runs must be within the bound, and every output of every node must have the same bits in both; otherwise its
+/// error is infinite.
 ///
-/// A tensor's magnitude is that of its largest element. A few elements can all come near zero by chance, as sums
-/// of terms that cancel; the cases draw values around one, so a tensor of few elements counts as one at least.
+/// A tensor's magnitude is that of its largest element. A few elements can all be near zero by chance, as sums of
+/// cancelling terms. The cases draw values around one, so the magnitude of a tensor of few elements is at least one.
 ///
 /// # Errors
-/// Those of compiling and running on the device.
+/// Errors of compiling and running on the device.
 pub fn check(gpu: &Gpu, case: &Case) -> Result<Outcome> {
     let wanted = on_reference(case);
     let device = Prepared::new(gpu, case)?;
@@ -74,7 +74,7 @@ pub fn check(gpu: &Gpu, case: &Case) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// Where the bits of two runs differ first.
+/// The first place where the bits of two runs differ.
 fn difference(case: &Case, got: &Values, again: &Values) -> Option<String> {
     let mut tensors: Vec<&TensorId> = got.keys().collect();
     tensors.sort_unstable();
@@ -91,16 +91,16 @@ fn difference(case: &Case, got: &Values, again: &Values) -> Option<String> {
     })
 }
 
-/// What the errors of a tensor are held against. Where all is zero, any other value is an error.
+/// The magnitude that a tensor's errors are relative to. If all values are zero, any other value is an error.
 fn magnitude(values: &[f64]) -> f64 {
-    /// Of so many values around one, the largest is nowhere near zero: P(all below 0.1) = 0.08¹² ≈ 1e-13.
+    /// Among this many values around one, the largest is nowhere near zero: P(all below 0.1) = 0.08¹² ≈ 1e-13.
     const ENOUGH: usize = 12;
     let largest = values.iter().filter(|v| v.is_finite()).fold(f64::MIN_POSITIVE, |m, v| m.max(v.abs()));
     let few = values.len() < ENOUGH && largest > f64::MIN_POSITIVE;
     if few { largest.max(1.0) } else { largest }
 }
 
-/// What the reference makes of everything a case compares.
+/// The reference's results for everything a case compares.
 pub fn on_reference(case: &Case) -> HashMap<TensorId, Vec<f64>> {
     let mut memory = Memory::new(&case.tape);
     for (tensor, values) in &case.values {
@@ -113,10 +113,11 @@ pub fn on_reference(case: &Case) -> HashMap<TensorId, Vec<f64>> {
 /// Values by tensor.
 type Values = HashMap<TensorId, Vec<f32>>;
 
-/// What a device makes of every output, and of everything a case compares. All of its memory is poisoned with NaN before.
+/// The device's results for every output and everything a case compares, with all of its memory poisoned with NaN
+/// first.
 ///
 /// # Errors
-/// Those of compiling and running on the device.
+/// Errors of compiling and running on the device.
 pub fn on_device(gpu: &Gpu, case: &Case) -> Result<HashMap<TensorId, Vec<f32>>> {
     Prepared::new(gpu, case)?.run(POISONS[0])
 }
@@ -141,7 +142,7 @@ impl<'a> Prepared<'a> {
         Ok(Self { gpu, case, store, plan })
     }
 
-    /// Runs every node once, over memory that holds `poison` wherever the case sets nothing.
+    /// Runs every node once, over memory that holds `poison` except where the case sets values.
     fn run(&self, poison: u32) -> Result<Values> {
         let Self { gpu, case, store, plan } = self;
         let tape = &case.tape;
@@ -161,7 +162,7 @@ impl<'a> Prepared<'a> {
         }
         plan.poison(gpu, poison);
         let mut got = HashMap::new();
-        // Node by node, so that each result can be read before its memory is handed on.
+        // Node by node, so that each result can be read before its memory is reused.
         for (i, node) in tape.nodes().iter().enumerate() {
             plan.run_node(gpu, i)?;
             for &output in &node.outputs {
@@ -177,7 +178,7 @@ impl<'a> Prepared<'a> {
     }
 }
 
-/// The tensors that have memory of their own, outside the plan.
+/// The tensors that have their own memory, outside the plan.
 fn stored(tape: &Tape) -> impl Iterator<Item = TensorId> {
     tape.ids().filter(|&id| {
         let info = tape.info(id);
@@ -193,7 +194,7 @@ mod tests {
     use crate::tape::Io;
     use crate::verify::{CaseBuilder, Fill};
 
-    /// y = x, by a kernel that forgets nothing, leaves an element, or has a look at what was in memory before.
+    /// y = x, by a kernel that is correct, skips an element, or reads what was in memory before.
     #[derive(Debug)]
     struct Planted(&'static str);
 
@@ -238,7 +239,7 @@ mod tests {
         assert!(right.passed() && right.worst == 0.0, "{right:?}");
         let forgets = outcome("if i != 63u { y[i] = x[i]; }");
         assert!(!forgets.passed() && forgets.place.contains("y[63]"), "{forgets:?}");
-        // Where the element was NaN it is right: only the second run shows it.
+        // Where the element was NaN the result is right: only the second run reveals the fault.
         let body =
             "let number = bitcast<u32>(y[i]) == 0x4b1d2f3cu; y[i] = select(x[i], 0.0, i == 7u && number);";
         let looks = outcome(body);

@@ -1,4 +1,4 @@
-//! Holds an op's f64 adjoint against central differences of its f64 forward.
+//! Compares an op's f64 adjoint with central differences of its f64 forward.
 
 use super::{Case, Target};
 use crate::reference::{Memory, values_of};
@@ -7,14 +7,15 @@ use rand::seq::index::sample;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// The largest disagreement between adjoint and central differences over a sample of each leaf's elements,
-/// relative to the largest magnitude of that leaf's gradient.
+/// The largest difference between the adjoint and central differences over a sample of each leaf's elements, relative
+/// to the largest magnitude in that leaf's gradient.
 pub fn adjoint_error(case: &Case, seed: u64) -> f64 {
-    /// Elements looked at per leaf: every one of a small leaf.
+    /// Elements sampled per leaf; small leaves are checked in full.
     const SAMPLE: usize = 12;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut memory = filled(case);
-    // A parameter's gradient is added to what was there, but on a tape that overwrites it; an intermediate's is written.
+    // A parameter's gradient is added to its old value, except on a tape that overwrites it; an intermediate's is
+    // written.
     let adds = !case.tape.overwrites_gradients();
     let start = |gradient: TensorId| match case.tape.info(gradient).role {
         Role::ParameterGradient if adds => memory.get(&case.tape, gradient).to_vec(),
@@ -40,7 +41,7 @@ pub fn adjoint_error(case: &Case, seed: u64) -> f64 {
     worst
 }
 
-/// (L(x + h) − L(x − h)) / 2h for element `i` of a leaf, by Richardson's rule over two steps.
+/// (L(x + h) − L(x − h)) / 2h for element `i` of a leaf, with Richardson extrapolation over two steps.
 fn central(case: &Case, leaf: TensorId, i: usize) -> f64 {
     let slope = |h: f64| (loss(case, leaf, i, h) - loss(case, leaf, i, -h)) / (2.0 * h);
     let h = 2e-4;

@@ -1,5 +1,5 @@
-//! Holds the device against the f64 reference, case by case. `normfree verify` and the test suite run the
-//! same cases: every op, forward and adjoint, over random and awkward shapes, with poisoned outputs.
+//! Compares the device with the f64 reference, case by case. `normfree verify` and the test suite run the same cases:
+//! every op, forward and adjoint, over random and awkward shapes, with poisoned outputs.
 
 mod check;
 mod differences;
@@ -20,10 +20,10 @@ pub fn all_cases(seed: u64) -> Vec<Case> {
     cases
 }
 
-/// Runs every case on a device that the device has the numbers for.
+/// Runs every case whose number types the device supports.
 ///
 /// # Errors
-/// Those of [`check`].
+/// Errors of [`check`].
 pub fn run(gpu: &Gpu, seed: u64, mut each: impl FnMut(&Outcome)) -> Result<Vec<Outcome>> {
     let mut outcomes = Vec::new();
     for case in all_cases(seed).iter().filter(|case| gpu.traits().f16 || !case.needs_f16()) {
