@@ -104,7 +104,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         }
     }
     arguments.picture.as_deref().map_or(Ok(()), check_place)?;
-    // Says that it is a software one; every part opens its own.
+    // Opening prints a note for a software device; every part opens its own.
     let mut gpu = global.open()?;
     arguments.kernels.prepare(&mut gpu, &config, global)?;
     let choices = gpu.traits().choices.clone();
@@ -172,7 +172,7 @@ fn tell_product(measured: &Products, wanted: Wanted, json: bool) -> Result<()> {
     }
 }
 
-/// `1024x3072x768`.
+/// Parses extents such as `1024x3072x768`.
 fn extents(text: &str) -> std::result::Result<Extents, String> {
     let numbers: Option<Vec<usize>> = text.split('x').map(|number| number.parse().ok()).collect();
     match numbers.as_deref() {
@@ -183,7 +183,7 @@ fn extents(text: &str) -> std::result::Result<Extents, String> {
     }
 }
 
-/// The kernels under the ceilings; `None` where they were not measured.
+/// The kernels under the ceilings; `None` if they were not measured.
 fn draw(measured: &Measured) -> Option<Picture> {
     let (ceilings, kernels) = (measured.ceilings.as_ref()?, measured.kernels.as_ref()?);
     let title = format!("One training step's kernels on {}", measured.adapter.name);

@@ -49,7 +49,7 @@ pub(super) struct Arguments {
     table: Option<PathBuf>,
 }
 
-/// Minutes, of which each part takes its share.
+/// Parses the minutes that the parts share.
 fn minutes(text: &str) -> std::result::Result<f64, String> {
     match text.parse::<f64>() {
         Ok(minutes) if (0.1..=600.0).contains(&minutes) => Ok(minutes),
@@ -90,7 +90,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     ending(&card, &arguments.out)
 }
 
-/// A card that could be made, of a device on which all is well.
+/// Succeeds if the card was made and all is well on the device.
 fn ending(card: &Card, folder: &Path) -> Result<()> {
     let wrong = |key: &str| card.part(key).filter(|part| part.state == State::Failed);
     if let Some(part) = card.part("devices").filter(|_| card.adapter.is_null()) {
@@ -112,7 +112,7 @@ fn wanted(arguments: &Arguments, global: &Global) -> Result<Wanted> {
     let absolute =
         |path: &Path| std::path::absolute(path).map_err(|error| Fault::io("find the folder", path, &error));
     let python = arguments.python.as_ref().map(|path| match path.components().count() {
-        // A bare name is looked for where programs are.
+        // A bare name is searched for on the PATH.
         1 => Ok(path.clone()),
         _ => absolute(path),
     });
@@ -141,7 +141,7 @@ fn wanted(arguments: &Arguments, global: &Global) -> Result<Wanted> {
     Ok(Wanted { sizes, minutes: arguments.minutes, folder, data, python, program, options, hidden })
 }
 
-/// Makes the folder, which may hold a card that was cut, and nothing else.
+/// Creates the folder. An existing one may only hold an interrupted card.
 fn clear(folder: &Path) -> Result<()> {
     let io = |doing: &'static str| move |error: std::io::Error| Fault::io(doing, folder, &error);
     std::fs::create_dir_all(folder).map_err(io("make the folder"))?;
@@ -158,7 +158,7 @@ fn clear(folder: &Path) -> Result<()> {
     if Card::load(folder)?.whole {
         return Err(fault.found("a card"));
     }
-    // Its own folders alone: whatever else lies there is somebody's.
+    // Removes only its own folders: other contents belong to somebody else.
     for made in ["work", "configs", "scripts", "pictures"] {
         let _ = std::fs::remove_dir_all(folder.join(made));
     }

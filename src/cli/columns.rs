@@ -2,7 +2,7 @@
 
 use crate::visible;
 
-/// Text in columns: the first to the left, the others as `right` says.
+/// Text in columns: the first aligned left, the others as `right` says.
 pub(super) fn columns(rows: &[Vec<String>], right: &[bool]) -> String {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| visible::line(cell).into_owned()).collect()).collect();

@@ -63,7 +63,7 @@ impl Speeds {
     }
 }
 
-/// The median speed of a run's steps in tokens per second; `None` if it is unreadable or has too few steps.
+/// The median speed of a run's steps in tokens per second; `None` if none is usable.
 /// [`State`](super::State) reports what is wrong with a run's folder.
 fn logged(run: &Run, path: &Path, adapter: &str) -> Option<f64> {
     let folder = RunFolder::read(path).ok()?;

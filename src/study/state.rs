@@ -11,7 +11,7 @@ use crate::train::run_folder::RunFolder;
 /// The state of a run before it is touched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Its folder does not exist.
+    /// There is no run yet.
     Missing,
     /// It stopped after this many steps and can be resumed.
     Stopped(u64),
