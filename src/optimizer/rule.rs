@@ -38,7 +38,7 @@ pub struct Settings {
     pub weight_decay: f64,
 }
 
-/// What an update works on. Arenas are f32 [P], in one order.
+/// What an update works on. Arenas are f32 `[P]`, in one order.
 pub struct Update<'a> {
     pub gradients: TensorId,
     pub parameters: TensorId,
