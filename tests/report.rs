@@ -5,6 +5,7 @@ mod browser;
 #[cfg(feature = "outside-tools")]
 mod diverged;
 mod folders;
+mod golden;
 #[cfg(feature = "outside-tools")]
 mod heads;
 mod log;
@@ -474,6 +475,7 @@ fn a_comparison_is_written_whole() {
         }
         fs::copy(path, gallery().join(path.file_name().unwrap())).unwrap();
     }
+    golden::hold(&written);
     // Written again over itself, without what moves; into a place that is a file: a fault.
     let mut still = four_runs();
     still.iter_mut().for_each(|run| run.log.cut(&ATTENTION, 51));

@@ -1,0 +1,37 @@
+//! Figures and tables that are text, compared with committed ones: what a change of the drawing changes shows in review.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Where the committed ones lie.
+const FOLDER: &str = "tests/report/golden";
+/// What renews them.
+const RENEW: &str = "NORMFREE_RENEW=1 cargo test --test suite report::a_comparison";
+
+/// Compares every file of text with the committed one of its name.
+pub fn hold(written: &[PathBuf]) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(FOLDER);
+    let mut held = 0;
+    for path in written {
+        let Ok(text) = fs::read_to_string(path) else { continue };
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let golden = folder.join(name);
+        if std::env::var_os("NORMFREE_RENEW").is_some_and(|value| value == "1") {
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(&golden, &text).unwrap();
+        }
+        let wanted = fs::read_to_string(&golden)
+            .unwrap_or_else(|error| panic!("{FOLDER}/{name}: {error}; `{RENEW}` makes it"));
+        // A checkout on Windows may have other ends of lines.
+        let at = text.lines().zip(wanted.lines()).take_while(|(now, before)| now == before).count();
+        let [now, before] = [&text, &wanted].map(|text| text.lines().nth(at));
+        assert_eq!(
+            now,
+            before,
+            "{name} differs from {FOLDER}/{name} at line {}; `{RENEW}` takes it over, if that is meant",
+            at + 1
+        );
+        held += 1;
+    }
+    assert!(held >= 6, "only {held} files of text among {written:?}");
+}
