@@ -15,7 +15,7 @@ help:
 	@echo 'make soak    the randomised tests and the damaged inputs from a new seed; SEED=7 repeats one'
 	@echo 'make test-newer-mesa  the kernels on a newer Mesa than the system has, which is brought; products also on'
 	@echo '             its matrix units'
-	@echo 'make intel   the kernels through Intel'\''s compiler, which is brought; twenty minutes, on Linux on x86-64'
+	@echo 'make intel   the kernels through Intel'\''s compiler, which is brought; some minutes, on Linux on x86-64'
 	@echo 'make fuzz    damaged inputs of every kind, ten minutes each; FUZZ_SECONDS=60 for a minute'
 	@echo 'make oldest  check that the oldest Rust of Cargo.toml builds it; CI does this after the tests'
 	@echo 'make targets check that it compiles for Windows and macOS; rustup brings what that needs'
