@@ -7,19 +7,19 @@ use normfree::tape::{DType, Node, Tape};
 use normfree::train::engine::Blueprint;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What tells a kernel from others of its op, sizes aside.
+/// What distinguishes a kernel from others of its op, sizes aside.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Form {
     op: &'static str,
     entry: &'static str,
     /// Of the node's inputs and outputs.
     types: String,
-    /// Names, and what is bound to them.
+    /// Names, and what is bound to each.
     operands: Vec<String>,
-    /// Switches among the constants.
+    /// The constants that are switches.
     switches: Vec<String>,
-    /// The different lines of the text, without numbers: unrolled registers and tiles of any size are alike, and what a
-    /// flag puts in is not.
+    /// The distinct lines of the text, without numbers: unrolled registers and tiles of any size are alike, but text that a
+    /// flag adds is not.
     lines: BTreeSet<String>,
 }
 
@@ -43,7 +43,7 @@ impl Form {
         }
     }
 
-    /// How the text differs from that of the nearest of `covered` that is bound alike.
+    /// How the text differs from that of the nearest of `covered` with the same bindings.
     fn nearest(&self, covered: &BTreeSet<Self>) -> String {
         let alike = covered.iter().filter(|other| {
             (self.op, self.entry, &self.types, &self.operands, &self.switches)
@@ -57,7 +57,7 @@ impl Form {
         nearest.map_or_else(|| "    no case is bound so\n".to_owned(), |lines| lines.concat())
     }
 
-    /// Of all kernels of a tape on a device.
+    /// Adds all kernels of a tape on a device.
     fn all(tape: &Tape, device: &Traits) -> Vec<Self> {
         let of = |node: &Node| {
             let shapes = shapes(tape, node);

@@ -1,4 +1,4 @@
-//! Drivers that crash, hang or lie: the program goes on without what they cannot do.
+//! Drivers that crash, hang or lie: the program continues without the features that they break.
 
 #[cfg(unix)]
 mod opening;

@@ -1,4 +1,4 @@
-//! The GPT-NeoX family: everything that is held of a GPT-2, and what it has of its own.
+//! The GPT-NeoX family: everything that GPT-2's tests check, and what is particular to it.
 
 use crate::memory::{again, made_again_has_the_same_bits};
 use crate::support::seed;
@@ -28,7 +28,7 @@ fn each_switch_agrees_with_f64() {
     agrees(&[FAMILY, "model.bias=none", "model.final_norm=false", "model.norm=none"]);
     agrees(&[FAMILY, slopes, "model.slope_scope=shared", "model.norm=none", "train.recompute=block"]);
     agrees(&[FAMILY, "train.optimizer=adamw", "train.gradient_accumulation_steps=1", "train.recompute=ffn"]);
-    // Heads of 12 columns of which 6 are turned: pairs that fill no vector.
+    // Heads of 12 columns, 6 of them rotated: the pairs fill no vector.
     let odd = ["model.n_embd=24", "model.n_inner=36", "model.rotary_pct=0.5", "model.vocab_size=100"];
     agrees(&[&[FAMILY, "model.scale_residual_projections=true", "train.recompute=block"], &odd[..]].concat());
 }
@@ -43,7 +43,7 @@ fn what_is_made_again_has_the_same_bits() {
     made_again_has_the_same_bits("gpt_neox");
 }
 
-/// What turned query and key in place does so again, in its place.
+/// The op that rotated query and key in place does so again, in its place.
 #[test]
 fn a_block_is_made_again_with_its_rotation() {
     for norm in ["model.norm=none", "model.norm=layer_norm"] {
@@ -60,7 +60,7 @@ fn a_block_is_made_again_with_its_rotation() {
     }
 }
 
-/// The residual stream's gradient rides along with what makes the other two: a block costs no addition.
+/// The residual stream's gradient is added by the ops that make the other two: a block needs no separate addition.
 #[test]
 fn no_gradient_is_added_alone() {
     for changes in [&[FAMILY][..], &[FAMILY, "model.norm=none"], &[FAMILY, "model.final_norm=false"]] {
@@ -70,7 +70,7 @@ fn no_gradient_is_added_alone() {
     }
 }
 
-/// The head is a matrix of its own: its gradient goes to it, and of the token table only rows in use have one.
+/// The head is a separate matrix and gets its own gradient; in the token table only rows in use have one.
 #[test]
 fn the_head_is_not_the_token_table() {
     let config = config(&[FAMILY]);
@@ -88,7 +88,7 @@ fn the_head_is_not_the_token_table() {
     let used = |token: u32| batches.iter().any(|batch| batch.tokens.contains(&token));
     let unused = (0..97).filter(|&token| !used(token)).count();
     assert!(unused > 20, "{unused} of 97 tokens are not in the batches");
-    // At the end of a sequence nothing comes of a token any more; at the start something does.
+    // At the end of a sequence a token no longer affects anything; at the start it does.
     let length = config.train.sequence_length;
     let opens =
         |token: u32| batches.iter().any(|batch| batch.tokens.chunks(length).any(|row| row[0] == token));
@@ -102,7 +102,7 @@ fn the_head_is_not_the_token_table() {
     assert!(copied("embed_out.weight") && !copied("gpt_neox.embed_in.weight"));
 }
 
-/// Names of the parameters, and whether each has an f16 copy.
+/// The names of the parameters, and whether each has an f16 copy.
 fn config_parameters(changes: &[&str]) -> Vec<(String, bool)> {
     let config = config(&[&[FAMILY], changes].concat());
     let train = &config.train;

@@ -1,11 +1,11 @@
-//! Layouts of weight files, for tests that make up parameters without a model.
+//! Layouts of weight files, for tests that use parameters without a model.
 
 use normfree::config::Family;
 use normfree::model::Parameter;
 use normfree::tape::{Declaration, Filed, Start};
 use normfree::train::checkpoint::{ModelTensors, Spec};
 
-/// The layout of a GPT-2 with these parameters, which says of each what the model would.
+/// The layout of a GPT-2 with these parameters, which says about each what the model would.
 pub fn gpt2(parameters: &[Spec]) -> ModelTensors {
     let columns = |module: &str| {
         let weight = parameters.iter().find(|spec| spec.name == format!("{module}.weight"));

@@ -1,4 +1,4 @@
-//! What `make test-newer-mesa` runs beside the tests of all ops: products and attention on the matrix units that a newer
+//! Run by `make test-newer-mesa` in addition to the tests of all ops: products and attention on the matrix units that a newer
 //! Mesa's software driver lists.
 
 use crate::ops::attention::{of_made_gradients, of_width};
@@ -24,8 +24,9 @@ fn on_units(case: &Case, device: &Traits) -> BTreeSet<String> {
     found
 }
 
-/// A device that makes the `at`-th choice of a case's ops that have so many. Of attention's on matrix units, the one with the
-/// least text but for the first choice: this driver compiles the others of a wide head for minutes.
+/// A device that makes the `at`-th choice of a case's ops that have so many. For attention on matrix units it takes the
+/// variant with the shortest text instead, except for the first choice: this driver compiles the others of a wide head for
+/// minutes.
 fn chosen(case: &Case, device: &Traits, at: usize) -> (Choices, Vec<String>) {
     let (mut choices, mut names) = (Choices::default(), Vec::new());
     for node in case.tape.nodes() {
@@ -48,7 +49,7 @@ fn opened() -> Gpu {
     gpu
 }
 
-/// Checks a case in the variants that its ops have at `at`; tells which kernels ran on matrix units.
+/// Checks a case in the variants that its ops have at `at`; returns which kernels ran on matrix units.
 fn checked(gpu: &mut Gpu, case: &Case, at: usize) -> BTreeSet<String> {
     gpu.set_choices(Choices::default());
     let (choices, names) = chosen(case, gpu.traits(), at);
@@ -62,9 +63,9 @@ fn checked(gpu: &mut Gpu, case: &Case, at: usize) -> BTreeSet<String> {
     kernels
 }
 
-/// Every case of which a kernel is one on matrix units. Products in the default variant and in one more, which differs from
-/// case to case; attention in the default variant once. Then heads whose fragments are shared by subgroups, or wider than the
-/// head; and gradients far below the smallest f16.
+/// Every case with a kernel on matrix units. Products run in the default variant and in one more, which differs from case to
+/// case; attention once, in the default variant. Then heads whose fragments are shared by subgroups, or wider than the head;
+/// and gradients far below the smallest f16.
 #[test]
 #[ignore = "takes a driver with matrix units; make test-newer-mesa brings it"]
 fn ops_agree_with_reference_on_matrix_units() {

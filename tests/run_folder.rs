@@ -43,7 +43,7 @@ fn is_made_where_nothing_is() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     drop(RunFolder::create(path).unwrap());
-    // A run that was killed before it had written anything is nothing.
+    // A run that was killed before it wrote anything does not count as one.
     fs::write(path.join(".config.toml.abc.writing"), "half").unwrap();
     let run = RunFolder::create(path).unwrap();
     run.write_config("").unwrap();
@@ -86,7 +86,7 @@ fn is_not_made_where_something_else_is() {
         &file,
         "the run folder cannot be made, at PATH: found a file of that name; choose another folder with --run",
     );
-    // A folder of checkpoints alone may be all that is left of a run: it is not nothing.
+    // A folder with only checkpoints may be all that is left of a run: it counts.
     let rest = folder.path().join("rest");
     fs::create_dir_all(rest.join("checkpoints/step-00000500")).unwrap();
     assert_eq!(RunFolder::create(&rest).unwrap_err().kind, Kind::RunFolder);
@@ -160,7 +160,7 @@ fn is_locked_against_other_processes_until_they_end() {
     refused(RunFolder::open(&path), &path, &expected);
     holder.kill().unwrap();
     holder.wait().unwrap();
-    // The lock's file is still there; the lock is not.
+    // The lock's file still exists; the lock does not.
     assert!(path.join("run.lock").exists());
     RunFolder::open(&path).unwrap();
 }
@@ -263,7 +263,7 @@ fn files_are_replaced_whole_or_not_at_all() {
     );
 }
 
-/// A file of the user is readable by whom the user's umask says, not private as a temporary file is.
+/// A file for the user has the permissions that the user's umask gives, and is not private as a temporary file is.
 #[cfg(unix)]
 #[test]
 fn files_have_the_mode_any_new_file_has() {

@@ -1,5 +1,5 @@
-//! Every kernel that any device could be given, without a device: it parses, takes exactly the constants and
-//! bindings of its recipe, keeps to what WebGPU promises everywhere, and becomes SPIR-V, MSL, HLSL and GLSL.
+//! Every kernel that any device could be given, without a device: it parses, takes exactly the constants and bindings of its
+//! recipe, stays within WebGPU's limits for all devices, and becomes SPIR-V, MSL, HLSL and GLSL.
 
 use crate::subjects::{
     Checked, Subject, Subjects, configs, devices, parse, specialized, uses_f16, uses_matrix_units,
@@ -17,7 +17,7 @@ use normfree::tape::DType;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// Names and slots: every variable used is bound, nothing else is, and inputs are only read.
+/// Names and slots: every variable in use is bound, nothing else is, and inputs are only read.
 fn binds_what_it_names((module, info): &(Module, ModuleInfo), bindings: &[Binding]) -> Result<(), String> {
     let uses = info.get_entry_point(0);
     let mut slots = BTreeSet::new();
@@ -77,7 +77,7 @@ fn scalars(module: &Module, of: Handle<Type>) -> Vec<Scalar> {
     }
 }
 
-/// The text declares every tensor with the elements that it has.
+/// The text declares every tensor with the element type that it has.
 fn declares_the_tensors_types(
     (module, info): &(Module, ModuleInfo),
     bindings: &[Binding],
@@ -102,8 +102,8 @@ fn declares_the_tensors_types(
     Ok(())
 }
 
-/// What WebGPU promises of every device: <https://www.w3.org/TR/webgpu/#limits>. Only who asks for matrix units may take the
-/// workgroup memory that the traits of a device with such units have here, which is the least of any that there is: Metal's.
+/// WebGPU's limits for every device: <https://www.w3.org/TR/webgpu/#limits>. Only a kernel that uses matrix units may take the
+/// workgroup memory that the traits of a device with such units have here, which is the smallest that exists: Metal's.
 fn keeps_to_the_floor((module, info): &(Module, ModuleInfo)) -> Result<(), String> {
     let uses = info.get_entry_point(0);
     let mut layouter = Layouter::default();
@@ -160,7 +160,7 @@ fn direct3d((module, info): &(Module, ModuleInfo), entry: &str) -> Result<(), St
     written(&text, made.entry_point_names)
 }
 
-/// The one entry point is there, under the name the translation gives it.
+/// The one entry point exists, under the name that the translation gives it.
 fn written<E: std::fmt::Display>(text: &str, names: Vec<Result<String, E>>) -> Result<(), String> {
     match names.as_slice() {
         [Ok(name)] if text.contains(&format!("{name}(")) => Ok(()),
@@ -180,7 +180,7 @@ fn opengl((module, info): &(Module, ModuleInfo), entry: &str) -> Result<(), Stri
     let policies = BoundsCheckPolicies::default();
     let writer = glsl::Writer::new(&mut text, module, info, &options, &pipeline, policies);
     writer.and_then(|mut writer| writer.write()).map_err(|error| error.to_string())?;
-    // Subgroup operations are an extension there; all else is in the language itself.
+    // Subgroup operations are an extension there; everything else is in the language itself.
     let extended = text.contains("#extension GL_KHR_shader_subgroup");
     if extended != uses_subgroups(module) {
         return Err(format!("subgroup extensions: {extended}"));
@@ -188,10 +188,10 @@ fn opengl((module, info): &(Module, ModuleInfo), entry: &str) -> Result<(), Stri
     if text.contains("void main()") { Ok(()) } else { Err("there is no main".to_owned()) }
 }
 
-/// Everything about one kernel.
+/// Checks everything about one kernel.
 fn examine(subject: &Subject, checked: &Checked) -> Result<(), String> {
     let kernel = &subject.kernel;
-    // naga takes the operations without it.
+    // naga accepts the operations without the directive.
     if uses_subgroups(&checked.0) != kernel.text.contains("enable subgroups;") {
         return Err(
             "WGSL wants `enable subgroups;` where there are subgroup operations, and nowhere else".to_owned()
@@ -210,12 +210,12 @@ fn examine(subject: &Subject, checked: &Checked) -> Result<(), String> {
         ("HLSL", direct3d),
         ("GLSL ES", opengl),
     ] {
-        // Vulkan and Metal have matrix units; wgpu offers them nowhere else, and Metal's are 8 wide.
+        // Vulkan and Metal have matrix units; wgpu offers them only there, and Metal's are 8 wide.
         let units = uses_matrix_units(&checked.0);
         if units && (language == "HLSL" || language == "MSL" && kernel.text.contains("coop_mat16x16")) {
             continue;
         }
-        // GLSL ES has no 16-bit floats; wgpu offers SHADER_F16 nowhere through OpenGL.
+        // GLSL ES has no 16-bit floats; wgpu does not offer SHADER_F16 through OpenGL.
         if language == "GLSL ES" && uses_f16(&checked.0) {
             continue;
         }

@@ -1,4 +1,4 @@
-//! What ARCHITECTURE.md says of files and layers, checked.
+//! What ARCHITECTURE.md says about files and layers, checked.
 
 mod circles;
 
@@ -11,7 +11,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The files of a folder that end in `extension`, with those of its folders if `deep`, relative to the root.
+/// The files in a folder that end in `extension`, including subfolders if `deep`, relative to the root.
 fn files(folder: &str, extension: &str, deep: bool) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in walkdir::WalkDir::new(root().join(folder)).max_depth(if deep { usize::MAX } else { 1 }) {
@@ -42,7 +42,7 @@ fn an_op_is_three_files_of_one_stem() {
         let wanted: BTreeSet<&str> = stems.iter().chain(others).copied().collect();
         assert_eq!(found, wanted, "{folder}");
     }
-    // Parts of a shader lie in a folder of its stem.
+    // Parts of a shader are in a folder named after its stem.
     for path in files("shaders", "wgsl", true) {
         let Some(folder) = path.parent().and_then(|parent| parent.iter().nth(1)) else { continue };
         let folder = folder.to_str().unwrap();
@@ -86,14 +86,14 @@ fn only_the_rooms_of_the_device_know_wgpu() {
     assert!(users.len() > 2, "the search finds nothing any more: {users:?}");
 }
 
-/// What fails where nobody reads: a terminal that is gone, a full disk.
+/// Macros that fail if nobody reads: the terminal is gone, the disk is full.
 #[test]
 fn one_place_writes_to_the_terminal() {
     let place = Path::new("src/cli/output");
     let mut within = 0;
     for path in files("src", "rs", true) {
         let own = path.with_extension("").starts_with(place);
-        // What tests print, cargo shows.
+        // cargo shows what tests print.
         let text = text(&path);
         for (number, line) in text.lines().take_while(|line| *line != "mod tests {").enumerate() {
             let code = line
@@ -123,7 +123,7 @@ fn one_place_writes_to_the_terminal() {
     assert!(within >= 4, "the search finds nothing any more");
 }
 
-/// `Cargo.toml` denies unsafe code but for what stands under `allow`.
+/// `Cargo.toml` denies unsafe code, except below an `allow`.
 #[test]
 fn unsafe_code_stands_in_named_places() {
     let places = ["cli/stop.rs", "data/token_file.rs", "gpu/adapters.rs", "gpu/device.rs", "gpu/kept.rs"];
@@ -174,7 +174,7 @@ fn override_constants_have_no_defaults() {
     assert!(overrides > 20, "the search finds nothing any more");
 }
 
-/// The command that cargo's tests are run with, or whichever is on the path.
+/// The cargo that runs these tests, or the one on the path.
 fn cargo() -> std::process::Command {
     let mut command = std::process::Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     command.current_dir(root());
@@ -187,8 +187,8 @@ fn version(text: &str) -> [u32; 3] {
     [(); 3].map(|()| parts.next().unwrap_or(0))
 }
 
-/// Of the packages that a build on this machine takes; with the feature `outside-tools` of all that Cargo.lock has for
-/// any system, for which cargo may ask the index.
+/// Covers the packages that a build on this machine uses; with the feature `outside-tools` all that Cargo.lock has for any
+/// system, for which cargo may ask the index.
 #[test]
 fn no_locked_package_asks_for_a_newer_rust() {
     let host = {
@@ -219,7 +219,7 @@ fn no_locked_package_asks_for_a_newer_rust() {
     assert!(readme.contains(&format!("Rust {} or newer", env!("CARGO_PKG_RUST_VERSION"))));
 }
 
-/// Rooms of `src`, those that know others first.
+/// The rooms of `src`; each comes before those it uses.
 const ROOMS: &[&str] = &[
     "cli",
     "card",
@@ -250,11 +250,11 @@ const ROOMS: &[&str] = &[
     "words",
 ];
 
-/// Rooms that build and run without a device, although some of them stand above rooms that need one.
+/// Rooms that build and run without a device, although some of them are above rooms that need one.
 const WITHOUT_DEVICE: [&str; 6] = ["report", "observe", "draw", "model", "data", "config"];
 const WITH_DEVICE: [&str; 6] = ["bench", "generate", "train", "verify", "plan", "gpu"];
 
-/// The room of a source file, unless it is a root of the program or of the library, which know every room.
+/// The room of a source file, unless it is a root of the program or of the library, which use every room.
 fn room(path: &Path) -> Option<String> {
     let first = path.components().nth(1).unwrap().as_os_str().to_str().unwrap();
     let room = first.trim_end_matches(".rs");

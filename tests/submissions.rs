@@ -1,4 +1,4 @@
-//! Work in many submissions is the same work; evaluations do not wait for one another.
+//! Work split into many submissions is the same work; evaluations do not wait for one another.
 
 use crate::support::seed;
 use crate::training::{batches, config, engine};
@@ -8,7 +8,7 @@ use normfree::train::engine::{Engine, StepReading};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-/// Readings, weights, a held-out loss, as bits, and how many submissions three steps took.
+/// Readings, weights and a held-out loss, as bits, and how many submissions three steps took.
 fn trained(seed: u64, longest: f64) -> (Vec<StepReading>, Vec<u32>, u64, u64) {
     let config = config(&["observe.layers_every=2"]);
     let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -17,7 +17,7 @@ fn trained(seed: u64, longest: f64) -> (Vec<StepReading>, Vec<u32>, u64, u64) {
     engine.micro.poison(&engine.gpu, u32::MAX);
     let before = engine.gpu.submissions();
     let mut readings = Vec::new();
-    // All under way at once: nothing waits for the end of a submission.
+    // All in flight at once: nothing waits for the end of a submission.
     for step in 0..3 {
         engine.submit(step, step, 1e-2, &batches(&config, &mut random)).unwrap();
     }
@@ -41,15 +41,15 @@ fn a_step_in_many_submissions_has_the_bits_of_one_in_few() {
     let seed = seed();
     let (whole, cut) = (trained(seed, f64::INFINITY), trained(seed, 0.0));
     assert_eq!(whole.3, 6, "one for each of three steps' two micro-batches");
-    // Every command in one of its own.
+    // Every command in its own submission.
     assert!(cut.3 > 300, "{} submissions", cut.3);
     assert_eq!((&whole.0, &whole.2), (&cut.0, &cut.2));
     assert!(whole.1 == cut.1, "weights differ");
-    // A small step is not cut before anything was measured.
+    // A small step is not cut before anything has been measured.
     assert_eq!(trained(seed, LONGEST).3, whole.3);
 }
 
-/// Losses of batches one by one, and the same with as many under way as there may be.
+/// Losses of batches one by one, and the same with as many in flight as allowed.
 #[test]
 fn evaluations_in_flight_give_the_losses_of_each_alone() {
     let config = config(&[]);

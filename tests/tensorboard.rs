@@ -1,4 +1,4 @@
-//! The event files of a run, read by TensorBoard itself and held against its log.
+//! The event files of a run, read by TensorBoard itself and compared with its log.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,7 +23,7 @@ use crate::support::gpu;
 const MISSING: &str = "event files are tested with TensorBoard: run .ci/bring-tensorboard, or name a Python that has it \
                        in NORMFREE_TENSORBOARD_PYTHON";
 
-/// What TensorBoard takes from a folder or a file.
+/// What TensorBoard reads from a folder or a file.
 fn read(path: &Path) -> Value {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = std::env::var_os("NORMFREE_TENSORBOARD_PYTHON")
@@ -47,7 +47,7 @@ fn event_files(run: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Of all NaN one, whose sign the log does not tell.
+/// One NaN for all: the log does not record the sign.
 fn bits(value: f32) -> u32 {
     if value.is_nan() { f32::NAN.to_bits() } else { value.to_bits() }
 }
@@ -58,7 +58,7 @@ fn values(told: &Value, tag: &str) -> Vec<(u64, u32)> {
     values.into_iter().map(|(step, value)| (step, bits(f32::from_bits(value)))).collect()
 }
 
-/// What TensorBoard calls what the log has: the kind of record, the key in it, the tag.
+/// TensorBoard's tags for the log's numbers: the kind of record, the key in it, the tag.
 const TAGS: [(&str, &str, &str); 21] = [
     ("step", "loss", "train/loss"),
     ("step", "lr", "train/lr"),
@@ -83,7 +83,7 @@ const TAGS: [(&str, &str, &str); 21] = [
     ("nonfinite", "value", "nonfinite/value"),
 ];
 
-/// The tag of a key in a kind of record: that of the list, or of a quantity that came later.
+/// The tag of a key in a kind of record: from the list, or from a quantity added later.
 fn tag_of(kind: &str, key: &str) -> Option<&'static str> {
     let listed = TAGS.iter().find(|of| (of.0, of.1) == (kind, key)).map(|of| of.2);
     let row = ALL.iter().find(|row| (row.kind.word, row.name) == (kind, key));
@@ -117,7 +117,7 @@ fn scalars(records: &[Record]) -> BTreeMap<String, Vec<(u64, u32)>> {
                 value => put(tag.into(), step, number(value)),
             }
         }
-        // The log has it only where it is so.
+        // The log has it only if it is true.
         if line.get("loss_scale").is_some() {
             put("train/overflow".into(), step, f32::from(u8::from(line["overflow"] == true)));
         }
@@ -136,7 +136,7 @@ fn number(value: &Value) -> f32 {
     }
 }
 
-/// Everything in the log is there, with the bits of the f32 nearest to it, and nothing else.
+/// The event files hold everything in the log, with the bits of the nearest f32, and nothing else.
 fn assert_told(told: &Value, records: &[Record]) {
     let wanted = scalars(records);
     let told_tags: Vec<&String> = told["scalars"].as_object().unwrap().keys().collect();
@@ -189,8 +189,8 @@ fn assert_told(told: &Value, records: &[Record]) {
     }
 }
 
-/// A run that is killed five steps after its checkpoint, in the middle of a record, and goes on: every kind of record
-/// but that of a broken number.
+/// A run that is killed five steps after its checkpoint, in the middle of a record, and then resumes: every kind of record
+/// except that of a broken number.
 #[test]
 fn tells_tensorboard_what_the_log_says() {
     let place = Place::with_data();
@@ -215,9 +215,9 @@ fn tells_tensorboard_what_the_log_says() {
     let killed = place.path("killed");
     trainer
         .train(&AtomicBool::new(false), &mut |event| match event {
-            // What was written longer than a second ago is with the system.
+            // What was written more than a second ago has reached the system.
             Event::Step { step: 10, .. } => std::thread::sleep(Duration::from_millis(1100)),
-            // What a kill would leave just now.
+            // What a kill at this moment would leave.
             Event::Step { step: 11, .. } => copy(&place.path("r"), &killed),
             _ => {}
         })
@@ -229,7 +229,7 @@ fn tells_tensorboard_what_the_log_says() {
     assert_eq!(event_files(&place.path("r")).len(), 1);
     assert_eq!(whole["scalars"].get("train/loss_scale").is_some(), mixed);
 
-    // The last record is torn, and those whole before it are of steps behind the checkpoint.
+    // The last record is torn, and the whole ones before it are of steps after the checkpoint.
     let [first] = event_files(&killed).try_into().unwrap();
     let bytes = fs::read(&first).unwrap();
     fs::write(&first, &bytes[..bytes.len() - 3]).unwrap();
@@ -243,7 +243,7 @@ fn tells_tensorboard_what_the_log_says() {
     assert_told(&read(&killed), &resumed);
     let [again, second] = event_files(&killed).try_into().unwrap();
     assert!(again == first && second > first);
-    // Where nothing is left to do, nothing is begun.
+    // If nothing is left to do, no file is begun.
     place.succeeds(&["train", "--resume", "--run", "killed"]);
     assert_eq!(event_files(&killed).len(), 2);
     place.succeeds(&["train", "tiny.toml", "--run", "none", "--set", "observe.tensorboard=false"]);
@@ -270,7 +270,7 @@ fn tells_tensorboard_of_numbers_that_are_not_finite() {
     assert!(text.contains(&format!("element {} of `{}`", found.index, found.tensor)), "{text}");
 }
 
-/// A folder with what lies in it.
+/// A folder with its contents.
 fn copy(from: &Path, to: &Path) {
     for entry in walkdir::WalkDir::new(from).into_iter().map(Result::unwrap) {
         let path = to.join(entry.path().strip_prefix(from).unwrap());

@@ -1,5 +1,5 @@
-//! AMD's compiler holds every kernel that a GPU is given, in every variant that the tuner may try, against bounds: no
-//! register is spilled. Mesa offers the compiler without a card.
+//! AMD's compiler checks every kernel for GPUs, in every variant that the tuner may try, against bounds: no register is
+//! spilled. Mesa offers the compiler without a card.
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code)]
 
@@ -18,13 +18,13 @@ use subjects::{Subjects, configs, devices, gpt2};
 const FAMILIES: [&str; 5] = ["polaris10", "vega10", "navi10", "navi23", "gfx1100"];
 /// The committed figures.
 const TABLE: &str = "benches/amd.md";
-/// What renews them.
+/// The command that updates them.
 const RENEW: &str = "NORMFREE_RENEW=1 cargo test --all-features --test amd";
 
-/// The drivers of families, opened one after the other.
+/// The drivers of families, opened one at a time.
 fn drivers<'a>(families: impl IntoIterator<Item = &'a str>) -> Vec<Driver> {
     let open = |family| {
-        // SAFETY: no thread is started yet, and nothing else here reads the environment meanwhile.
+        // SAFETY: no thread has been started yet, and nothing else here reads the environment meanwhile.
         unsafe { std::env::set_var("RADV_FORCE_FAMILY", family) };
         Driver::open(ash::vk::DriverId::MESA_RADV).unwrap_or_else(|error| {
             panic!(
@@ -85,7 +85,7 @@ fn table(drivers: &[Driver], looked_at: usize) -> String {
             let precision = if kernels[*kernel].f16 { "f16" } else { "f32" };
             let who = kernels[*kernel].who.split(" in ").next().unwrap_or_default();
             let row = row(&format!("{who}, {precision}"), f);
-            // The windows of an arena and the vocabulary's pieces are alike.
+            // The windows of an arena are alike, and so are the vocabulary's pieces.
             if !rows.contains(&row) {
                 rows.push(row);
             }
@@ -127,7 +127,7 @@ fn no_kernel_spills_and_the_table_is_as_committed() {
     mesa::hold(TABLE, RENEW, &drivers[0].version, &table(&drivers, kernels.len()));
 }
 
-/// What a newer Mesa's compiler says of the kernels on matrix units, variants included; the system's is too old for them.
+/// A newer Mesa's compiler on the kernels that use matrix units, variants included; the system's is too old for them.
 #[test]
 #[ignore = "needs RADV of Mesa 25, named by VK_DRIVER_FILES"]
 fn matrix_units_do_not_spill() {
@@ -136,7 +136,7 @@ fn matrix_units_do_not_spill() {
     let drivers = drivers(families.iter().copied());
     let with_units = || devices().into_iter().filter(|(_, device)| device.cooperative == 16);
     let mut subjects = Subjects::default();
-    // This driver runs whatever uses matrix units at 64 lanes.
+    // This driver runs everything that uses matrix units at 64 lanes.
     for (_, device) in with_units() {
         let (name, device) = ("64 lanes", Traits { lanes: 64, vendor: Vendor::Amd, ..device });
         gpt2().iter().for_each(|config| subjects.take_model(config, name, &device, true));

@@ -1,5 +1,5 @@
-//! A device is tried in a process of its own before it is opened. The process is planted here: a script that ends as a
-//! driver may end it.
+//! A device is tried in a separate process before it is opened. Here that process is planted: a script that ends as a driver
+//! may end it.
 
 use crate::cli::Place;
 use crate::ops::check::check_case;
@@ -14,7 +14,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// A folder with a program that ends so, and what it leaves.
+/// A folder with a program that ends this way, and what it leaves.
 struct Planted {
     folder: TempDir,
     options: OpenOptions,
@@ -45,7 +45,7 @@ impl Planted {
     }
 }
 
-/// What was kept of the attempts in a cache folder.
+/// The attempts recorded in a cache folder.
 fn kept(folder: &Path) -> PathBuf {
     let mut found = fs::read_dir(folder)
         .unwrap()
@@ -56,7 +56,7 @@ fn kept(folder: &Path) -> PathBuf {
     path
 }
 
-/// The device computes as it should, by its plain kernels.
+/// The device computes correctly with its plain kernels.
 fn computes_without_subgroups(gpu: &Gpu) {
     assert_eq!((gpu.traits().lanes, gpu.traits().cooperative), (0, 0));
     assert_eq!(gpu.description().lanes, Some(0));
@@ -88,7 +88,7 @@ fn a_driver_that_crashes_hangs_or_lies_is_used_without_its_subgroups() {
             assert!(remark.contains(part), "`{part}` is missing in {remark}");
         }
         computes_without_subgroups(&gpu);
-        // The next start knows it, and tries nothing.
+        // The next start knows this, and tries nothing.
         let gpu = planted.open();
         assert_eq!((gpu.remarks().join("; "), planted.starts()), (remark, 1));
         computes_without_subgroups(&gpu);
@@ -118,7 +118,7 @@ fn a_device_that_cannot_be_opened_is_refused() {
     }
 }
 
-/// The same as without one: nothing is known to be wrong, and nothing is said to have been tried.
+/// The same as without a probe: nothing is known to be wrong, and nothing is reported as tried.
 #[test]
 fn a_prober_that_cannot_be_started_changes_nothing() {
     let mut planted = Planted::new("", 20.0);
@@ -127,7 +127,7 @@ fn a_prober_that_cannot_be_started_changes_nothing() {
     let gpu = planted.open();
     assert_eq!((gpu.remarks().len(), gpu.traits()), (0, open(&OpenOptions::default()).traits()));
     assert!(!planted.folder.path().join("cache").exists());
-    // Another program: a loader of programs, as which the system may name this one.
+    // Another program: a program loader, which the system may name in place of this one.
     for script in ["exit 127", "kill -SEGV $$", "echo opened; exit 1"] {
         let planted = Planted::new(script, 20.0);
         assert_eq!((planted.open().remarks().len(), planted.starts()), (0, 1));
@@ -135,7 +135,7 @@ fn a_prober_that_cannot_be_started_changes_nothing() {
     }
 }
 
-/// The program itself is what it starts, once for each device.
+/// The program starts itself, once for each device.
 #[test]
 fn the_program_tries_a_device_by_itself() {
     let place = Place::new();
@@ -145,7 +145,7 @@ fn the_program_tries_a_device_by_itself() {
     let file = kept(&place.path("cache"));
     let mut text: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
     assert_eq!(text["stumble"], serde_json::Value::Null, "{text}");
-    // As if it had not come back.
+    // As if it had not returned.
     text["stumble"] = serde_json::json!({ "at": "subgroups", "how": "crashed (signal 6)" });
     fs::write(&file, text.to_string()).unwrap();
     let output = place.command(&["verify", "--op", "cast"]).output().unwrap();
@@ -154,18 +154,18 @@ fn the_program_tries_a_device_by_itself() {
     assert!(told.contains(&format!("delete {}", file.display())), "{told}");
     let seen = place.succeeds(&["devices"]);
     assert!(seen.contains("left alone") && !seen.contains("lanes seen"), "{seen}");
-    // Of another driver nothing is known.
+    // Nothing is known about another driver.
     text["driver"] = "another".into();
     fs::write(&file, text.to_string()).unwrap();
     assert!(place.succeeds(&["devices"]).contains(&format!("{lanes} lanes seen")));
 }
 
-/// What the process prints that is started for the next test, of the width that it computes with.
+/// Printed by the process that the next test starts, before the width that it computes with.
 const COMPUTES: &str = "computes with ";
-/// The width is chosen as the first instance of a process is made, so each choice takes a process: this test once more.
+/// The width is chosen when a process creates its first instance, so each choice takes a process: this test once more.
 const WIDTH: &str = "LP_NATIVE_VECTOR_WIDTH";
 
-/// Not only the attempt to open a device: the width of Mesa's software driver is timed before that.
+/// This covers more than the attempt to open a device: the width of Mesa's software driver is timed before that.
 #[test]
 fn a_driver_that_crashes_at_a_width_is_used_at_the_other() {
     const PROBER: &str = "NORMFREE_TEST_PROBER";
@@ -201,7 +201,7 @@ fn a_driver_that_crashes_at_a_width_is_used_at_the_other() {
             output.status.success() && said.contains(&format!("{COMPUTES}{taken}")),
             "{crashing}: {output:?}"
         );
-        // Two more times at the other, and the look at the device.
+        // Two more timings at the other width, and the probe of the device.
         assert_eq!(planted.starts(), if crashing == "none" { 7 } else { 5 }, "{crashing}");
         let kept = fs::read_to_string(planted.folder.path().join("vector-widths.json")).unwrap();
         assert!(kept.contains(taken), "{kept}");

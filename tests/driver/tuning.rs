@@ -1,5 +1,5 @@
-//! Ways of an op that end the process, hang or compute something else, as a driver may: planted here as an op whose recipe
-//! does so. The op is searched in a process of its own, this test once more.
+//! Variants of an op that end the process, hang or compute something else, as a driver may: planted here as an op whose recipe
+//! does so. The op is tuned in a separate process, which runs this test again.
 
 use crate::support::open;
 use normfree::cache::attempts::Attempts;
@@ -23,10 +23,10 @@ override FACTOR: f32;
 @compute @workgroup_size(64)
 fn twice(@builtin(local_invocation_index) i: u32) { c[i] = FACTOR * a[i]; }
 ";
-/// What an overdue way ends the process with.
+/// The exit code of a process whose variant is overdue.
 const OVERDUE: i32 = 7;
 
-/// Twice its input, in ways that do what they are called.
+/// Twice its input, in variants that do what their names say.
 #[derive(Debug)]
 struct Twice(Vec<String>);
 
@@ -60,16 +60,16 @@ impl Op for Twice {
             _ => 2.0,
         };
         let kernel = Kernel::new(TEXT, "twice", &[("FACTOR", factor)]);
-        // What is read and written at once is an error that no scope catches: it comes as the loss of a device does.
+        // Reading and writing one buffer at once is an error that no scope catches: it arrives as the loss of a device does.
         let failing = Tuning::chosen(KEY, &self.0, device) == "fail";
         let a = if failing { Operand::Output(0) } else { Operand::Input(0) };
         Recipe::one(kernel, &[("a", a), ("c", Operand::Output(0))], [1; 3])
     }
 }
 
-/// A search in a process of its own.
+/// A search in a separate process.
 struct Start<'a> {
-    /// The test that runs there once more.
+    /// The test that runs there again.
     test: &'a str,
     ways: &'a [&'a str],
     folder: &'a Path,
@@ -92,7 +92,7 @@ impl Start<'_> {
         output
     }
 
-    /// What a search that comes to its end says: the way it takes, then what it passes over.
+    /// The output of a search that finishes: the variant it chooses, then the variants it skips.
     #[track_caller]
     fn ends(&self) -> String {
         let output = self.run();
@@ -102,7 +102,7 @@ impl Start<'_> {
     }
 }
 
-/// The search, where this process is the one that was started for it.
+/// The search, if this process is the one that was started for it.
 fn searched_here() -> bool {
     let Ok(ways) = env::var(WAYS) else { return false };
     let ways: Vec<String> = ways.split(',').map(str::to_owned).collect();
@@ -159,7 +159,7 @@ fn a_way_that_ends_the_process_is_passed_over_by_the_next_start() {
     assert!(!start.run().status.success(), "it is tried again");
 }
 
-/// Also where no search would pay.
+/// Also if no search would pay.
 #[test]
 fn a_default_that_ends_the_process_is_replaced() {
     if searched_here() {
@@ -208,7 +208,7 @@ fn a_way_that_computes_something_else_is_not_taken() {
         thorough: true,
     };
     assert_eq!(start.ends(), "takes [\"plain\"], wrong [\"wrong\"], passed over []");
-    // Where it is the one taken unasked any other is better.
+    // If it is the default, any other is better.
     let start = Start { ways: &["wrong", "plain"], ..start };
     assert_eq!(start.ends(), "takes [\"plain\"], wrong [\"wrong\"], passed over []");
 }

@@ -24,7 +24,7 @@ fn every_way_agrees_with_reference() {
     check_ways("activation");
 }
 
-/// What is not finite must not come out as a number: the count of such values would miss it.
+/// A value that is not finite must not come out as a number: the count of such values would miss it.
 #[test]
 fn nan_stays_nan() {
     let gpu = open(&OpenOptions::default());

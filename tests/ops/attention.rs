@@ -35,7 +35,7 @@ fn adjoint_agrees_with_central_differences() {
     check_adjoint("attention");
 }
 
-/// One head of a width.
+/// One head of the given width.
 pub fn of_width(seed: u64, dtype: DType, width: usize, sequence: usize, guided: bool) -> Case {
     let label = format!("{dtype:?} T={sequence} d={width} guided {guided}");
     let mut case = CaseBuilder::new("attention", label, seed);
@@ -49,9 +49,9 @@ pub fn of_width(seed: u64, dtype: DType, width: usize, sequence: usize, guided: 
     case.finish(losses, &[&watched[..], &[attended.lse]].concat(), bound)
 }
 
-/// In f16, gradients that are made small: what arrives at the output is around 1e-6, where f16 are 6e-8 apart, and
-/// gradients of scores are smaller still. The keys are so large that those of queries are not, and queries so small that
-/// scores are as ever.
+/// In f16, with gradients that are made small: the output's gradient is around 1e-6, where f16 values are 6e-8 apart, and
+/// gradients of scores are smaller still. The keys are so large that the queries' gradients are not small, and the queries so
+/// small that scores are as usual.
 pub fn of_made_gradients(seed: u64) -> Case {
     let (sequence, width, factor) = (70, 16, 64.0);
     let mut case = CaseBuilder::new("attention", "f16, small gradients", seed);
@@ -63,7 +63,7 @@ pub fn of_made_gradients(seed: u64) -> Case {
     }
     case.set(qkv, values);
     let attended = case.tape.attention(qkv, 1, sequence, false);
-    // Beside the roundings of other cases, half a step of the smallest f16: the largest gradient is above 6e-5.
+    // In addition to the roundings of other cases, half a step of the smallest f16: the largest gradient is above 6e-5.
     let mut case = case.finish(&[attended.output], &[attended.lse], HALF_BOUND + 3e-8 / 6e-5);
     let Target::Seeds(seeds) = &case.target else { unreachable!("it was given seeds") };
     let (_, values) = (case.values.iter_mut().find(|(id, _)| *id == seeds[0].1)).expect("a seed has values");
@@ -76,8 +76,8 @@ fn small_gradients_are_not_lost_in_f16() {
     check_made(of_made_gradients);
 }
 
-/// Heads of all widths on a GPU: with lanes that have no column, several sections of columns, chunks that are not full,
-/// and rows of a few blocks, the last not full.
+/// Heads of all widths on a GPU: with lanes without a column, several sections of columns, chunks that are not full, and rows
+/// of a few blocks, the last not full.
 #[test]
 fn blocks_of_every_width_agree_with_reference() {
     let seed = seed();
@@ -100,7 +100,7 @@ fn blocks_of_every_width_agree_with_reference() {
 /// Columns of a head; the scores' factor 1/4 is exact.
 const WIDTH: usize = 16;
 
-/// Attention of made values, with what is looked at: output, lse, entropy, and head_entropy's two sums.
+/// Attention of made-up values, with everything that is checked: output, lse, entropy, and head_entropy's two sums.
 struct Made {
     case: Case,
     output: TensorId,
@@ -123,7 +123,7 @@ impl Extents {
         (((b * self.sequence + t) * 3 + part) * self.heads + h) * WIDTH
     }
 
-    /// The place of a row in lse and entropy.
+    /// The index of a row in lse and entropy.
     fn line(self, b: usize, h: usize, t: usize) -> usize {
         (b * self.heads + h) * self.sequence + t
     }
@@ -154,14 +154,14 @@ impl Extents {
 }
 
 impl Made {
-    /// What the device makes of it: output, lse, entropy, mean, nonfinite.
+    /// The device's results: output, lse, entropy, mean, nonfinite.
     fn run(&self, gpu: &Gpu) -> [Vec<f32>; 5] {
         let mut got = on_device(gpu, &self.case).unwrap();
         [self.output, self.lse, self.entropy, self.mean, self.nonfinite].map(|id| got.remove(&id).unwrap())
     }
 }
 
-/// The entropy of row `t` where all it sees weighs the same.
+/// The entropy of row `t` if everything it sees has the same weight.
 fn uniform(t: usize) -> f64 {
     ((t + 1) as f64).ln()
 }
@@ -176,7 +176,7 @@ fn near(got: f32, want: f64, bound: f64, what: &str, gpu: &Gpu) {
 fn equal_scores_give_the_causal_ceiling() {
     let extents = Extents { batch: 2, heads: 3, sequence: 128 };
     let ceiling = (0..128).map(uniform).sum::<f64>() / 128.0;
-    // Either no query, or all keys the same, of which each row's score is one number.
+    // Either the query is zero, or all keys are the same, and each row's score is one number.
     for zeros in [true, false] {
         let made = extents.made(seed(), 2e-6, |_, qkv| {
             for (b, h, t) in extents.rows() {
@@ -203,8 +203,8 @@ fn equal_scores_give_the_causal_ceiling() {
     }
 }
 
-/// Makes the score of each key, in every row, the number `score` names for it: q = 4 e, k = score e, and
-/// 1/√16 · 4 = 1, all exact.
+/// Makes the score of each key, in every row, the number that `score` returns for it: q = 4 e, k = score e, and 1/√16 · 4 = 1,
+/// all exact.
 fn set_scores(extents: Extents, qkv: &mut [f32], mut score: impl FnMut(usize) -> f32) {
     for (b, h, t) in extents.rows() {
         let (q, k) = (extents.packed(b, h, t, 0), extents.packed(b, h, t, 1));
@@ -281,7 +281,7 @@ fn entropy_is_that_of_the_probabilities() {
     });
 }
 
-/// A row that is not finite shows in exactly the rows that see it; all others keep their bits.
+/// A row that is not finite affects exactly the rows that see it; all others keep their bits.
 #[test]
 fn what_is_not_finite_stays_where_it_is() {
     let extents = Extents { batch: 2, heads: 2, sequence: 70 };

@@ -17,7 +17,7 @@ fn adjoint_agrees_with_central_differences() {
     check_adjoint("cast");
 }
 
-/// What f16 cannot hold becomes infinite, and nothing else does, whichever way the device rounds; NaN stays NaN.
+/// Values that f16 cannot hold become infinite, and no others do, whichever way the device rounds; NaN stays NaN.
 #[test]
 fn what_is_too_large_becomes_infinite() {
     let fits = [0.0, 1.0, -65_504.0, 65_504.0, 65_519.0, 1e-8];

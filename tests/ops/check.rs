@@ -1,5 +1,5 @@
-//! The one helper of all op tests: forward and adjoint on the device against the f64 reference, with and
-//! without subgroups, and the f64 adjoint against central differences.
+//! The helper of all op tests: forward and adjoint on the device compared with the f64 reference, with and without subgroups,
+//! and the f64 adjoint compared with central differences.
 
 use crate::support::{open, seed};
 use normfree::fault::Kind;
@@ -17,7 +17,7 @@ pub fn check_op(stem: &str) {
     }
 }
 
-/// The same with the kernels a GPU gets, whatever the device of the test is.
+/// The same with the kernels for a GPU, whatever the device of the test is.
 pub fn check_as_gpu(stem: &str) {
     check_with(stem, |traits| traits.software = false, |_| true);
 }
@@ -40,7 +40,7 @@ fn check_on(gpu: &Gpu, stem: &str, seed: u64, wanted: impl Fn(&Case) -> bool) {
     }
 }
 
-/// Whether a device has the numbers a case takes. Where it has no f16, it must say so.
+/// Whether a device has the element types a case needs. If it has no f16, it must say so.
 pub fn applies(gpu: &Gpu, case: &Case) -> bool {
     if gpu.traits().f16 || !case.needs_f16() {
         return true;
@@ -67,7 +67,7 @@ pub fn check_case(gpu: &Gpu, case: &Case) {
     );
 }
 
-/// A device for every kind of kernel: what this one gets, the same without subgroups, and what a GPU gets.
+/// A device for every kind of kernel: those for this device, the same without subgroups, and those for a GPU.
 pub fn each_device(mut look: impl FnMut(&Gpu)) {
     look(&open(&OpenOptions::default()));
     look(&open(&OpenOptions { plain: true, ..OpenOptions::default() }));
@@ -86,13 +86,13 @@ pub fn check_made(make: impl FnOnce(u64) -> Case) {
     });
 }
 
-/// Every way of the op `stem` that a device has beside the one taken unasked, each on a few of the cases.
+/// Every variant of the op `stem` that a device has besides the default, each on a few of the cases.
 pub fn check_ways(stem: &str) {
     let (_, cases) = CASES.iter().find(|(name, _)| *name == stem).expect("the op is in the list");
     let cases = cases(seed());
     let mut checked = BTreeSet::new();
     let mut look = |gpu: &mut Gpu| {
-        // Where there is no f16 the refusal is seen in `check_op`.
+        // Without f16, `check_op` checks the refusal.
         let able = |case: &Case| gpu.traits().f16 || !case.needs_f16();
         let tunings = |case: &Case| -> Vec<Tuning> {
             let nodes = case.tape.nodes().iter();
@@ -101,7 +101,7 @@ pub fn check_ways(stem: &str) {
         };
         let possible = cases.iter().filter(|case| able(case)).map(|case| (case, tunings(case)));
         let possible: Vec<_> = possible.filter(|(_, tunings)| !tunings.is_empty()).collect();
-        // Every one is compiled anew: four cases a way keep that to minutes.
+        // Every variant is compiled anew: four cases each keep that to minutes.
         let apart = (possible.len() / 4).clamp(1, 9);
         for (i, (case, tunings)) in possible.into_iter().enumerate() {
             let most = tunings.iter().map(|tuning| tuning.ways.len()).max().unwrap_or(0);
@@ -126,14 +126,14 @@ pub fn check_ways(stem: &str) {
     assert!(checked.len() > 2, "{stem} has hardly any ways: {checked:?}");
 }
 
-/// The adjoint of the op `stem`, in f64, against central differences.
+/// The adjoint of the op `stem`, in f64, compared with central differences.
 pub fn check_adjoint(stem: &str) {
     let seed = seed();
     let (_, cases) = CASES.iter().find(|(name, _)| *name == stem).expect("the op is in the list");
     let mut looked_at = 0;
     for case in cases(seed).iter().filter(|case| !case.leaves.is_empty()) {
         let error = adjoint_error(case, seed);
-        // Truncation is O(h⁴) ≈ 1e-15 of a smooth function; rounding is 1e-16 / h ≈ 1e-12 of the loss.
+        // For a smooth function truncation is O(h⁴) ≈ 1e-15; rounding is 1e-16 / h ≈ 1e-12 of the loss.
         assert!(error < 1e-6, "{stem} {}: adjoint and central differences differ by {error:e}", case.label);
         looked_at += 1;
     }

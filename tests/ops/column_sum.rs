@@ -17,7 +17,7 @@ fn every_way_agrees_with_reference() {
     check_ways("column_sum");
 }
 
-/// Rows beyond what one loop may walk on every driver.
+/// More rows than one loop may walk on every driver.
 #[test]
 fn more_rows_than_one_loop_may_walk() {
     check_made(|seed| {

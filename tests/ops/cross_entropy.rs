@@ -27,7 +27,7 @@ fn adjoint_agrees_with_central_differences() {
     check_adjoint("cross_entropy");
 }
 
-/// The gradient, and not the loss, is multiplied with the loss scale.
+/// The gradient, but not the loss, is multiplied by the loss scale.
 #[test]
 fn the_loss_scale_is_in_the_gradient() {
     check_made(|seed| {
@@ -44,7 +44,7 @@ fn the_loss_scale_is_in_the_gradient() {
     });
 }
 
-/// A driver compiles for a size of pieces once, wherever in the vocabulary they lie.
+/// A driver compiles once for each size of pieces, wherever they are in the vocabulary.
 #[test]
 fn pieces_of_a_size_share_their_kernels() {
     let mut case = CaseBuilder::new("cross_entropy", "GPT-2's vocabulary", seed());
@@ -70,7 +70,7 @@ fn pieces_of_a_size_share_their_kernels() {
     }
 }
 
-/// Rows beyond what one loop may walk on every driver: the loss is summed over all of them.
+/// More rows than one loop may walk on every driver: the loss is summed over all of them.
 #[test]
 fn more_rows_than_one_loop_may_walk() {
     let seed = seed();
@@ -89,8 +89,8 @@ fn more_rows_than_one_loop_may_walk() {
         if whole { case.finish_loss(loss, bound) } else { case.finish(&[], &[], bound) }
     };
     check_case(&gpu(), &make(true));
-    // The gradient's product over all rows is for GPUs in tiles, one turn for each row: too many for a CPU driver
-    // that only pretends to be one.
+    // On GPUs the gradient's product over all rows is tiled, with one turn for each row: too many for a CPU driver that only
+    // pretends to be a GPU.
     let forward = make(false);
     each_device(|gpu| check_case(gpu, &forward));
 }

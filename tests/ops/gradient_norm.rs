@@ -17,7 +17,7 @@ fn every_way_agrees_with_reference() {
     check_ways("gradient_norm");
 }
 
-/// Vectors beyond what one loop, or one subgroup of eight lanes, may walk on every driver.
+/// More vectors than one loop, or one subgroup of eight lanes, may walk on every driver.
 #[test]
 fn more_elements_than_one_loop_may_walk() {
     check_made(|seed| {

@@ -11,7 +11,7 @@ fn gpu_variant_agrees_with_reference() {
     check_as_gpu("head_entropy");
 }
 
-/// Rows beyond what one loop may walk on every driver.
+/// More rows than one loop may walk on every driver.
 #[test]
 fn more_rows_than_one_loop_may_walk() {
     check_made(|seed| {

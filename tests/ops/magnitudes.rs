@@ -12,7 +12,7 @@ fn gpu_variant_agrees_with_reference() {
     check_as_gpu("magnitudes");
 }
 
-/// Elements beyond what one loop may walk on every driver, and more parts than a workgroup has lanes.
+/// More elements than one loop may walk on every driver, and more parts than a workgroup has lanes.
 #[test]
 fn more_elements_than_one_loop_may_walk() {
     check_made(|seed| {

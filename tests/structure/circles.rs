@@ -1,13 +1,13 @@
-//! No two files of a room know each other, directly or around a corner.
+//! No two files of a room use each other, directly or through others.
 //!
-//! What counts, by the text alone:
-//! - A file knows another where a `use` or a path in its code names something that the other defines: `crate::room::file::Item`,
-//!   `super::file::Item`, `super::Item` of what the parent's own file defines, `child::item` of a module it declares.
-//! - A name that a file only hands on (`pub use child::Item`) leads to the file that defines it: whoever asks for it knows
-//!   that file, and the file between knows it only where the name stands in its own code as well.
-//! - `mod child;` is a declaration and counts as nothing. So does a method of a type whose `impl` lies elsewhere:
-//!   nothing in the text says which file it comes from.
-//! - Comments, strings and `#[cfg(test)]` modules are left out.
+//! What counts, judged by the text alone:
+//! - A file uses another if a `use` or a path in its code names something that the other defines: `crate::room::file::Item`,
+//! `super::file::Item`, `super::Item` defined in the parent's own file, `child::item` of a module it declares.
+//! - A name that a file only re-exports (`pub use child::Item`) leads to the file that defines it. Whoever asks for the name
+//! uses that file; the file between uses it only if the name also appears in its own code.
+//! - `mod child;` is a declaration and does not count. Nor does a method of a type whose `impl` is elsewhere: nothing in the
+//! text says which file it comes from.
+//! - Comments, strings and `#[cfg(test)]` modules are ignored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,15 +15,15 @@ use std::path::{Path, PathBuf};
 
 type Module = Vec<String>;
 
-/// One file of `src`, as far as its circles ask.
+/// One file of `src`, with what its circles depend on.
 struct Source {
     file: PathBuf,
     code: String,
-    /// What `use` brings into its scope, by name, as absolute paths, and whether it is for others.
+    /// What `use` brings into its scope, by name, as absolute paths, and whether it is re-exported.
     imports: BTreeMap<String, (Module, bool)>,
 }
 
-/// Circles that are left, each as its files, with the reason. The aim is none.
+/// The remaining circles, each as its files, with the reason. The aim is none.
 const KNOWN: &[&[&str]] = &[
     // A device is opened by adapters, canary and width, which open devices to try them.
     &[
@@ -35,7 +35,7 @@ const KNOWN: &[&[&str]] = &[
         "src/gpu/submissions.rs",
         "src/gpu/width.rs",
     ],
-    // A configuration picks a network, whose row declares its matrices by the configuration.
+    // A configuration picks a network, whose row declares its matrices from the configuration.
     &[
         "src/model/activate.rs",
         "src/model/config.rs",
@@ -44,7 +44,7 @@ const KNOWN: &[&[&str]] = &[
         "src/model/network/standard.rs",
         "src/model/site.rs",
     ],
-    // A tape holds ops, whose adjoints record on a tape.
+    // A tape holds ops, and their adjoints record on a tape.
     &["src/tape/backward.rs", "src/tape/mod.rs", "src/tape/op.rs", "src/tape/remake.rs"],
 ];
 
@@ -114,7 +114,7 @@ fn sources() -> BTreeMap<Module, Source> {
             file.with_extension("").iter().skip(1).map(|part| part.to_str().unwrap().to_owned()).collect();
         match module.last().map(String::as_str) {
             Some("mod") => drop(module.pop()),
-            // The roots of the program and the library know every room.
+            // The roots of the program and the library use every room.
             Some("lib" | "main") if module.len() == 1 => continue,
             _ => {}
         }
@@ -129,7 +129,7 @@ fn sources() -> BTreeMap<Module, Source> {
     sources
 }
 
-/// The text without comments and without what strings and characters hold.
+/// The text without comments and without the contents of strings and characters.
 fn without_text(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -199,7 +199,7 @@ fn without_tests(code: &str) -> String {
     out + rest
 }
 
-/// The paths of a `use`, each with the name that it brings.
+/// The paths of a `use`, each with the name that it introduces.
 fn leaves(tree: &str, before: &mut Module, out: &mut Vec<(Module, String)>) {
     let tree = tree.trim();
     let length = before.len();
@@ -230,7 +230,7 @@ fn leaves(tree: &str, before: &mut Module, out: &mut Vec<(Module, String)>) {
     before.truncate(length);
 }
 
-/// A path as it stands in a module, from the root of the crate; `None` of another crate's.
+/// A path as written in a module, from the root of the crate; `None` if it is another crate's.
 fn absolute(path: &[String], module: &Module, modules: &BTreeSet<Module>) -> Option<Module> {
     let mut at = module.clone();
     let mut rest = path;
@@ -289,8 +289,8 @@ fn imports(code: &str, module: &Module, modules: &BTreeSet<Module>) -> (String, 
     (out + rest, found)
 }
 
-/// The module whose file defines what an absolute path names, through files that hand it on; `None` where the path
-/// names a module itself.
+/// The module whose file defines what an absolute path names, through files that re-export it; `None` if the path names a
+/// module itself.
 fn definer(path: &Module, sources: &BTreeMap<Module, Source>, steps: u32) -> Option<Module> {
     let length = (1..=path.len()).rev().find(|&length| sources.contains_key(&path[..length].to_vec()))?;
     let (module, inside) = path.split_at(length);
@@ -306,7 +306,7 @@ fn definer(path: &Module, sources: &BTreeMap<Module, Source>, steps: u32) -> Opt
     Some(module)
 }
 
-/// Which files each file knows, within its room.
+/// The files that each file uses within its room.
 fn edges(sources: &BTreeMap<Module, Source>) -> BTreeMap<Module, BTreeSet<Module>> {
     let modules: BTreeSet<Module> = sources.keys().cloned().collect();
     let mut edges = BTreeMap::new();
@@ -360,7 +360,7 @@ fn circles(edges: &BTreeMap<Module, BTreeSet<Module>>) -> Vec<BTreeSet<Module>> 
     found
 }
 
-/// A circle and who knows whom in it.
+/// A circle, and who uses whom in it.
 fn told(
     circle: &BTreeSet<Module>,
     edges: &BTreeMap<Module, BTreeSet<Module>>,
