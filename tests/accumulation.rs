@@ -1,4 +1,4 @@
-//! Gradient accumulation: micro-batches of a step are the larger batch, also where their targets are of uneven number.
+//! Gradient accumulation: the micro-batches of a step equal the larger batch, even if their numbers of targets differ.
 
 use crate::support::seed;
 use crate::training::{agrees, config, engine, has_f16};
@@ -15,7 +15,7 @@ const SEQUENCES: usize = 8;
 /// Does not count as a target.
 const END_OF_TEXT: u32 = 0;
 
-/// Eight sequences; the end of text is rare in the first and nearly all there is in the last.
+/// Eight sequences; the end of text is rare in the first, and the last is nearly nothing else.
 fn sequences(config: &Config, random: &mut ChaCha8Rng) -> Vec<Vec<u32>> {
     let length = config.train.sequence_length;
     (0..SEQUENCES)
@@ -60,7 +60,7 @@ fn apart(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).fold(0.0_f32, |worst, (x, y)| worst.max((x - y).abs())) / scale
 }
 
-/// Whatever the micro-batches, a step comes to the same numbers within these bounds: of numbers of the step, and of the
+/// Whatever the micro-batches, a step gives the same numbers within these bounds: one for the step's numbers, one for the
 /// gradient.
 fn same_step(changes: &[&str], numbers: f32, gradient: f32) {
     let seed = seed();
@@ -111,7 +111,7 @@ fn micro_batches_are_the_larger_batch_in_mixed_precision() {
     }
 }
 
-/// As the original's trainer does it: each micro-batch's own mean, of which the mean.
+/// The original trainer's arithmetic: the mean over micro-batches of each one's own mean.
 #[test]
 fn means_of_means_are_kept_for_parity() {
     let seed = seed();
@@ -120,7 +120,7 @@ fn means_of_means_are_kept_for_parity() {
     let alone: Vec<(f32, u64)> = drawn
         .iter()
         .map(|sequence| {
-            // A micro-batch of eight times the same sequence has its mean.
+            // A micro-batch of eight copies of a sequence has that sequence's mean.
             let (reading, _) = step(SEQUENCES, &vec![sequence.clone(); SEQUENCES], &[]);
             (reading.loss, reading.targets)
         })
@@ -133,7 +133,7 @@ fn means_of_means_are_kept_for_parity() {
     assert!((means - whole).abs() > 1e-5 * whole, "seed {seed}: both are {whole}");
 }
 
-/// The mean of means agrees with f64 as well; the mean does in the tests of whole models.
+/// The mean of means agrees with f64 as well; the tests of whole models check the plain mean.
 #[test]
 fn means_of_means_agree_with_f64() {
     agrees(&["train.accumulation=mean_of_means", "model.activation_function=gelu"]);

@@ -1,4 +1,4 @@
-//! `normfree card`, in its small sizes: whole, cut, and beside programs that crash.
+//! `normfree card`, in its small sizes: whole, cut short, and beside programs that crash.
 
 use normfree::card::{Card, FILE, SHEET, State, table};
 use std::fs;
@@ -42,7 +42,7 @@ esac
 fn a_quick_card_is_whole() {
     let place = tempfile::tempdir().unwrap();
     let python = interpreter(place.path());
-    // Far more than it takes, also on a machine that is busy with other tests.
+    // Far more than it takes, even on a machine that is busy with other tests.
     let output = card(place.path(), &["--minutes", "60", "--python", &python]);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let folder = place.path().join("card");
@@ -61,7 +61,7 @@ fn a_quick_card_is_whole() {
             }
             _ => State::Done,
         };
-        // Without 16-bit floats there is no step that a compiled one would stand beside.
+        // Without 16-bit floats there is no step to compare with a compiled one.
         if part.key.ends_with("compiled") && part.state == State::LeftOut {
             continue;
         }
@@ -99,18 +99,18 @@ fn a_quick_card_is_whole() {
     assert!(sheet.contains("![Entropy of every head](pictures/heatmap.png)"), "{sheet}");
     assert!(folder.join("pictures/heatmap.png").is_file());
     assert!(!folder.join("work").exists(), "data and weights are nothing to send");
-    // No path of the person's.
+    // It contains no path of the person's.
     let path = place.path().display().to_string();
     for text in [sheet, fs::read_to_string(folder.join(FILE)).unwrap()] {
         assert!(!text.contains(&path), "{path} in {text}");
         assert!(std::env::home_dir().is_none_or(|home| !text.contains(&home.display().to_string())));
     }
 
-    // A whole card is not written over.
+    // A complete card is not overwritten.
     let again = card(place.path(), &[]);
     assert_eq!(again.status.code(), Some(6), "{}", said(&again));
     assert_eq!(Card::load(&folder).unwrap(), card_made);
-    // Nor of data that are given.
+    // Nor is data that was given.
     let mine = place.path().join("mine");
     let mut prepare = Command::new(env!("CARGO_BIN_EXE_normfree"));
     prepare.args([
@@ -138,7 +138,7 @@ fn a_quick_card_is_whole() {
     assert!(rows[0].contains(&"equal bytes".to_owned()), "{rows:?}");
 }
 
-/// What was done stays, what was begun ends with it, and the same command begins anew.
+/// Finished parts stay, the part under way ends with the process, and the same command begins anew.
 #[cfg(unix)]
 #[test]
 fn a_card_that_is_cut_keeps_what_was_done() {
@@ -151,7 +151,7 @@ fn a_card_that_is_cut_keeps_what_was_done() {
     let mut made = made.stdout(Stdio::null()).spawn().unwrap();
     let folder = place.path().join("card");
     let began = Instant::now();
-    // In the middle of the part behind the kernels.
+    // In the middle of the part after the kernels.
     let at_work = || {
         let card = Card::load(&folder).ok()?;
         let done = card.part("verify")?.state == State::Done;
@@ -168,14 +168,14 @@ fn a_card_that_is_cut_keeps_what_was_done() {
     assert!(!cut.whole && cut.part("verify").unwrap().state == State::Done, "{cut:?}");
     let sheet = fs::read_to_string(folder.join(SHEET)).unwrap();
     assert!(sheet.contains("This card is not whole") && sheet.contains("cut with the card"), "{sheet}");
-    // Nothing of it is still at work.
+    // None of its processes is still running.
     #[cfg(target_os = "linux")]
     while let Some(process) = within(&folder) {
         assert!(began.elapsed() < Duration::from_secs(300), "{process} lives on");
         std::thread::sleep(Duration::from_millis(50));
     }
 
-    // With next to no time, every part is cut or left out, and the card is whole.
+    // With next to no time, every part is cut or left out, and the card is still complete.
     let output = card(place.path(), &["--minutes", "0.1"]);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let short = Card::load(&folder).unwrap();
@@ -184,7 +184,7 @@ fn a_card_that_is_cut_keeps_what_was_done() {
     assert!(began.elapsed() < Duration::from_secs(400));
 }
 
-/// A process that works in a folder.
+/// A process whose working folder is the given one.
 #[cfg(target_os = "linux")]
 fn within(folder: &Path) -> Option<String> {
     let folder = folder.canonicalize().unwrap();
@@ -205,7 +205,7 @@ fn what_cannot_be_made_is_refused_before_anything_is_written() {
     refused(&["--data", "nothing"], 4, "there is no such folder of data");
     refused(&["--minutes", "0"], 2, "0.1 to 600");
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
-    // Somebody's folder stays as it is.
+    // A user's folder stays as it is.
     fs::write(place.path().join("mine"), "text").unwrap();
     refused(&["--out", "."], 6, "the folder is not empty");
     fs::write(place.path().join(FILE), "{}").unwrap();

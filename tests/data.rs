@@ -22,7 +22,7 @@ use tokenizers::models::wordlevel::WordLevel;
 use tokenizers::pre_tokenizers::whitespace::Whitespace;
 use tokenizers::{AddedToken, Tokenizer};
 
-/// What a test changes in something that is right.
+/// A change that a test makes to something valid.
 type Change<'a, T> = &'a dyn Fn(&mut T);
 
 /// A folder of `files` Python files of different sizes, some of them in subfolders.
@@ -112,7 +112,7 @@ fn each_document_gives_its_chunks_and_loses_its_tail() {
     assert_eq!(meta.end_of_text, tokenizer.token_to_id("<|endoftext|>"));
     assert_eq!((meta.train.documents + meta.valid.documents, meta.source.files), (9, 9));
 
-    // What each document must give, encoded whole and by itself.
+    // What each document must give, encoded as a whole on its own.
     let mut expected: Vec<Vec<Vec<u32>>> = Vec::new();
     let mut dropped = 0;
     for file in 0..9 {
@@ -125,7 +125,7 @@ fn each_document_gives_its_chunks_and_loses_its_tail() {
     }
     assert_eq!(meta.dropped_tokens, dropped);
 
-    // Every document is whole in one part: the split is by document, and disjoint.
+    // Every document is whole in one part: the split is by document, and the parts are disjoint.
     let (train, valid) = (chunks(&options, "train.bin"), chunks(&options, "valid.bin"));
     let is_in =
         |part: &[Vec<u32>], document: &[Vec<u32>]| part.windows(document.len()).any(|w| w == document);
@@ -144,7 +144,7 @@ fn the_same_source_gives_the_same_bytes() {
     run(&options(&source, &out_b)).unwrap();
     let first = folder_bytes(&out_a.path().join("out"));
     assert_eq!(first, folder_bytes(&out_b.path().join("out")));
-    // Again into the same folder: replaced, and what a killed run left there is gone.
+    // Again into the same folder: the data is replaced, and what a killed run left there is gone.
     write(&out_a.path().join("out"), ".prepare-Ab3.part", "half");
     run(&options(&source, &out_a)).unwrap();
     assert_eq!(first, folder_bytes(&out_a.path().join("out")));
@@ -197,7 +197,7 @@ fn packing_runs_across_documents() {
     assert!(meta.packed);
     let end = meta.end_of_text.unwrap();
     let all: Vec<u32> = chunks(&options, "train.bin").concat();
-    // The literal in the text is text: only the tokens between documents are the end of one.
+    // The literal in the text is ordinary text: only the tokens between documents end one.
     let decoded = tokenizer(&options).decode(&all, false).unwrap();
     let ends = all.iter().filter(|&&token| token == end).count();
     assert_eq!(decoded.matches("<|endoftext|>").count(), ends + decoded.matches(" <|endoftext|>").count());
@@ -277,7 +277,7 @@ fn folders_globs_and_extensions_choose_files() {
     options.extensions.clear();
     options.sources = vec![format!("{}/**/m*.py", source.path().display())];
     assert_eq!(files(&options), 6);
-    // The same file by two ways is one file.
+    // The same file by two paths is one file.
     options.sources.push(source.path().join("m01.py").display().to_string());
     assert_eq!(files(&options), 6);
     options.sources = vec![format!("{}/*.rs", source.path().display())];
@@ -285,7 +285,7 @@ fn folders_globs_and_extensions_choose_files() {
     options.sources = vec!["/no/such/place".to_owned()];
     assert_fault(run(&options), Kind::Data, &["/no/such/place"]);
 
-    // The output folder is no source, even inside one.
+    // The output folder is not a source, even inside one.
     let mut inside = self::options(&source, &out);
     inside.out = source.path().join("prepared");
     assert_eq!((files(&inside), files(&inside)), (7, 7));
@@ -379,7 +379,7 @@ fn an_existing_tokenizer_with_a_large_vocabulary_makes_u32() {
     options.pack = true;
     assert_fault(run(&options), Kind::Data, &["packing", "<|endoftext|>"]);
     options.pack = false;
-    // At 65,536 tokens every id still fits 16 bits, but the type goes by the size of the vocabulary.
+    // At 65,536 tokens every id still fits 16 bits, but the type depends on the size of the vocabulary.
     assert_eq!(Dtype::for_vocab(65_535), Dtype::U16);
     assert_eq!(Dtype::for_vocab(65_536), Dtype::U32);
     fs::write(&path, "{}").unwrap();

@@ -1,5 +1,5 @@
-//! Entropy-guided training: the regularizer, learned temperatures, scaled and fused feed-forward networks, in whole
-//! models; and that nothing of it is there where it is off.
+//! Entropy-guided training: the regularizer, learned temperatures, scaled and fused feed-forward networks, in whole models;
+//! and none of it remains when it is off.
 
 use crate::cli::{Place, assert_same, sets};
 use crate::mixed::SMOOTH;
@@ -30,7 +30,7 @@ const SOFTMAX_ONLY: [&str; 6] = [
     "model.learnable_temperature=true",
 ];
 
-/// The regularizer, strong enough for its part of a gradient to be as large as the cross-entropy's.
+/// The regularizer, so strong that its part of a gradient is as large as the cross-entropy's.
 fn regularized(reading: &str) -> [String; 3] {
     // A sum has 27 rows.
     let strength = if reading == "row_sum" { "0.02" } else { "0.5" };
@@ -126,7 +126,7 @@ impl Whole {
         Self { tape, memory, config }
     }
 
-    /// Runs it: the cross-entropy, the penalty, and which rows or means lie beyond the margin.
+    /// Runs it: the cross-entropy, the penalty, and which rows or means are beyond the margin.
     fn run(&mut self) -> (f64, f64, Vec<bool>) {
         let tape = &self.tape;
         let model = &self.config.model;
@@ -165,8 +165,8 @@ impl Whole {
     }
 }
 
-/// The gradient of the whole sum, L + λ·penalty, in f64 against central differences of it: of thresholds, temperatures,
-/// scales, and of what is before attention; with rows inside the margin and beyond it on either side.
+/// The gradient of the whole sum, L + λ·penalty, in f64 compared with its central differences: for thresholds, temperatures,
+/// scales, and parameters before attention; with rows inside the margin and beyond it on either side.
 #[test]
 fn the_gradient_is_that_of_the_sum() {
     for reading in EntropyPenalty::WORDS.iter().map(|word| word.word) {
@@ -184,7 +184,7 @@ fn the_gradient_is_that_of_the_sum() {
         for layer in 0..2 {
             let name = format!("transformer.h.{layer}.attn.reg_threshold_weights");
             let tensor = whole.tape.find(&name).unwrap();
-            // ln T is 2.2, and means lie at 1.4: they, and rows, are below one head's threshold by more than the margin, and
+            // ln T is 2.2, and means are about 1.4: means and rows are below one head's threshold by more than the margin, and
             // above the other's, or within.
             whole.memory.set(&whole.tape, tensor, &[0.95, if layer == 0 { 0.3 } else { 0.6 }]);
         }
@@ -219,7 +219,7 @@ fn the_gradient_is_that_of_the_sum() {
             let largest = gradient.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
             let sequence = whole.config.train.sequence_length;
             for at in sample(&mut random, values.len(), values.len().min(4)) {
-                // A table's positions past the sequence have no gradient, and no effect.
+                // A table's positions past the sequence have no gradient and no effect.
                 let unused = name.contains("temperature") && at % whole.config.model.n_positions >= sequence;
                 let mut kinds = Vec::new();
                 let mut sum = |step: f64| {
@@ -234,7 +234,7 @@ fn the_gradient_is_that_of_the_sum() {
                 let mut slope = |h: f64| (sum(h) - sum(-h)) / (2.0 * h);
                 let central = (4.0 * slope(h / 2.0) - slope(h)) / 3.0;
                 whole.memory.set(&whole.tape, parameter, &values);
-                // Where a row crosses the margin in between, the penalty jumps.
+                // If a row crosses the margin in between, the penalty jumps.
                 if kinds.iter().any(|kind| *kind != beyond) {
                     crossed += 1;
                     continue;
@@ -256,7 +256,7 @@ fn the_gradient_is_that_of_the_sum() {
     }
 }
 
-/// What the host reads of a step: the cross-entropy alone as the loss, the penalty beside it, thresholds and scales.
+/// What the host reads after a step: the cross-entropy alone as the loss, the penalty beside it, thresholds and scales.
 #[test]
 fn a_step_tells_its_penalty() {
     let mut random = ChaCha8Rng::seed_from_u64(seed());
@@ -281,7 +281,7 @@ fn a_step_tells_its_penalty() {
         let want: f64 = (0..2).flat_map(|layer| reference.micro.get(tape, penalty(layer))).sum();
         let got = reading.values.number(&ENTROPY_PENALTY).unwrap();
         assert!(want > 0.01 && (got - want).abs() < 1e-5 * want, "{got} against {want}");
-        // The update came before: AdamW moved each by up to the learning rate.
+        // The update came before: AdamW moved each by at most the learning rate.
         let thresholds = reading.values.heads(&THRESHOLDS);
         assert_eq!(thresholds.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2]);
         assert!(thresholds.iter().flatten().all(|t| (t - 0.5).abs() < 0.011), "{reading:?}");
@@ -294,8 +294,8 @@ fn a_step_tells_its_penalty() {
     }
 }
 
-/// Everything that decides a run's bits: the kernels in their order, with their constants, bindings and grids, what is
-/// trained and how it decays.
+/// Everything that decides a run's bits: the kernels in their order, with their constants, bindings and grids; what is trained
+/// and how it decays.
 fn work(config: &Config, device: &Traits) -> String {
     let blueprint = Blueprint::new(config, device);
     let mut work = format!("{:?}", blueprint.arenas.parameters());
@@ -310,7 +310,7 @@ fn work(config: &Config, device: &Traits) -> String {
     work
 }
 
-/// Off, none of it is there, whatever its other keys say.
+/// When it is off, none of it exists, whatever its other keys say.
 #[test]
 fn off_is_off() {
     let off = [
@@ -352,8 +352,8 @@ const ALL: [&str; 6] = [
     "model.ffn=fused",
 ];
 
-/// A run may start from a model without what guides entropy, which then starts anew; one without the regularizer from a
-/// model with thresholds; and none from temperatures that it has no place for.
+/// A run may start from a model without the tensors that guide entropy, which then start fresh; one without the regularizer
+/// may start from a model with thresholds; none may start from temperatures that it has no place for.
 #[test]
 fn runs_start_from_other_models() {
     let place = Place::with_data();
@@ -372,7 +372,7 @@ fn runs_start_from_other_models() {
         |run: &str, step: u32| format!("train.init_from={run}/checkpoints/step-{step:08}/model.safetensors");
     let [plain, guided, warm] = [("plain", 2), ("guided", 1), ("warm", 1)].map(|(run, step)| from(run, step));
     let regularizer = "model.entropy_regularization=0.1";
-    // The first step has rate 0: what is saved after it is what it began with.
+    // The first step has rate 0: what is saved after it is the starting point.
     succeeds(run(
         "guided",
         &[
@@ -405,7 +405,7 @@ fn runs_start_from_other_models() {
     place.fails(&refused, 5, &["extra", "attn.temperature"]);
 }
 
-/// A run of the whole model, in two pieces: the same bytes as in one; its log, its checkpoint, and its evaluation.
+/// A run of the whole model in two pieces has the same bytes as in one: its log, its checkpoint, and its evaluation.
 #[test]
 fn runs_are_logged_saved_and_resumed() {
     let place = Place::with_data();
@@ -458,8 +458,8 @@ fn runs_are_logged_saved_and_resumed() {
     assert!(!header.contains("c_fc"), "{header}");
 }
 
-/// The kernels of attention without guidance on software drivers are to the letter those from before there was any, so
-/// that no bit of a run without it has changed. Who changes them on purpose writes the new digest here.
+/// On software drivers attention's kernels without guidance are identical to those from before it existed, so no bit of a run
+/// without it has changed. Whoever changes them on purpose writes the new digest here.
 #[test]
 fn unguided_attention_is_what_it_was() {
     const DIGEST: &str = "c5e1dc3cfff5e02959d87ae174f1f257b4a59ae838bca6d1ddc5b3ed3e320d3b";

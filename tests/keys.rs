@@ -1,4 +1,4 @@
-//! The tables of keys are in README as the program prints them.
+//! The tables of keys in README are what the program prints.
 
 use normfree::config::keys;
 
@@ -20,7 +20,7 @@ fn readme_has_the_tables_that_the_program_prints() {
     );
 }
 
-/// A cell that lacks its text, or a text that ends its cell, would be seen by readers alone.
+/// Only readers would notice a cell without its text, or a text that ends its cell.
 #[test]
 fn every_key_has_its_documentation_in_one_cell() {
     let tables = keys();

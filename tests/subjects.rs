@@ -10,7 +10,7 @@ use normfree::train::engine::Blueprint;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Traits of devices that there are, by name.
+/// Traits of existing devices, by name.
 pub fn devices() -> Vec<(&'static str, Traits)> {
     let floor = Traits::floor();
     let software = |lanes| Traits { lanes, software: true, f16: true, ..Traits::floor() };
@@ -51,16 +51,16 @@ pub fn configs() -> Vec<Config> {
     let fused = ["model.ffn=fused", "model.activation_function=none"];
     list.push(base(&[&guided[..], &["model.norm=none", "model.entropy_penalty=head_mean"]].concat()));
     list.push(base(&[&guided[..], &fused, &["train.precision=mixed", "model.n_embd=128"]].concat()));
-    // Widths that are no multiple of 64, and the widest head.
+    // Widths that are not multiples of 64, and the widest head.
     list.push(base(&["model.n_embd=20", "model.n_head=1", "model.vocab_size=97"]));
     list.push(base(&["model.n_embd=512"]));
-    // Mixed precision, also where f16 rows fit an image.
+    // Mixed precision, also with f16 rows that fit an image.
     for width in ["model.n_embd=64", "model.n_embd=128", "model.n_embd=20"] {
         let mixed = ["train.precision=mixed", width, "model.n_head=1", "model.bias=all"];
         list.push(base(&[&mixed[..], &["model.norm=none"]].concat()));
         list.push(base(&[&mixed[..], &[slopes]].concat()));
     }
-    // Rotary positions by vectors and by scalars, and a head of its own.
+    // Rotary positions by vectors and by scalars, and a separate head.
     for family in [&["model.n_embd=64"][..], &["model.n_embd=20", "model.n_head=1", "model.rotary_pct=0.5"]] {
         let family = [&["model.family=gpt_neox"], family].concat();
         list.push(base(&[&family[..], &["model.activation_function=learnable_lrelu"]].concat()));
@@ -107,17 +107,17 @@ fn base(changes: &[&str]) -> Config {
 pub struct Subject {
     pub kernel: Kernel,
     pub bindings: Vec<Binding>,
-    /// Element types of the tensors that are bound; of scratch memory there is none.
+    /// Element types of the bound tensors; scratch memory has none.
     pub types: Vec<Option<DType>>,
-    /// For a person: entry point, op, case, device, and the variant where it is no default.
+    /// For a person: entry point, op, case, device, and the variant if it is not the default.
     pub who: String,
-    /// Some device without subgroups is given it.
+    /// Some device without subgroups gets it.
     pub plain: bool,
-    /// Some device is given it without having measured anything.
+    /// Some device gets it before anything is measured.
     pub default: bool,
 }
 
-/// Every different kernel of some tapes and devices, and complaints about grids.
+/// Every distinct kernel of some tapes and devices, and complaints about grids.
 #[derive(Default)]
 pub struct Subjects {
     pub list: Vec<Subject>,
@@ -125,10 +125,10 @@ pub struct Subjects {
     known: HashMap<Identity, usize>,
 }
 
-/// Text, entry point, constants, and what is bound, with its types.
+/// Text, entry point, constants, and the bindings with their types.
 type Identity = (Arc<str>, &'static str, Vec<(&'static str, u64)>, String);
 
-/// The element type of the tensor that is bound.
+/// The element type of the bound tensor.
 fn element_type(operand: Operand, shapes: &Shapes<'_>) -> Option<DType> {
     match operand {
         Operand::Input(input)
@@ -143,7 +143,7 @@ fn element_type(operand: Operand, shapes: &Shapes<'_>) -> Option<DType> {
 }
 
 impl Subjects {
-    /// Those of all cases and models on some devices; with `variants` also those that the tuner may try there.
+    /// The kernels of all cases and models on some devices; with `variants` also those that the tuner may try there.
     pub fn of(devices: &[(&str, Traits)], configs: &[Config], variants: bool) -> Self {
         let mut subjects = Self::default();
         subjects.take_all(devices, configs, variants);
@@ -219,7 +219,7 @@ impl Subjects {
 /// A kernel's text, parsed and validated.
 pub type Checked = Arc<(Module, ModuleInfo)>;
 
-/// Parses and validates a text for devices with all that kernels may use.
+/// Parses and validates a text for devices with every feature that kernels may use.
 pub fn parse(text: &str) -> Result<Checked, String> {
     let module = ops::parse(text)?;
     let capabilities =
@@ -239,19 +239,19 @@ pub fn specialized(checked: &Checked, kernel: &Kernel) -> Result<Checked, String
     Ok(Arc::new((module.into_owned(), info.into_owned())))
 }
 
-/// Whether a module takes matrix units.
+/// Whether a module uses matrix units.
 pub fn uses_matrix_units(module: &Module) -> bool {
     let others = Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP;
     Validator::new(ValidationFlags::all(), others).validate(module).is_err()
 }
 
-/// Whether a module takes 16-bit floats.
+/// Whether a module uses 16-bit floats.
 pub fn uses_f16(module: &Module) -> bool {
     let others = Capabilities::SUBGROUP | Capabilities::COOPERATIVE_MATRIX;
     Validator::new(ValidationFlags::all(), others).validate(module).is_err()
 }
 
-/// Whether a module takes subgroup operations.
+/// Whether a module uses subgroup operations.
 pub fn uses_subgroups(module: &Module) -> bool {
     let others = Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX;
     Validator::new(ValidationFlags::all(), others).validate(module).is_err()

@@ -1,9 +1,9 @@
-//! What tests share: the device, and a seed that is printed.
+//! Shared by tests: the device, and a seed that is printed.
 
 use normfree::gpu::{Gpu, OpenOptions};
 use proptest::test_runner::{Config as ProptestConfig, RngSeed};
 
-/// The device of this thread; fails the test, with the remedy, where there is none.
+/// The device of this thread; without one the test fails, with the remedy.
 pub fn gpu() -> Gpu {
     open(&OpenOptions::default())
 }
@@ -13,8 +13,8 @@ pub fn open(options: &OpenOptions) -> Gpu {
     Gpu::open(options).unwrap_or_else(|fault| panic!("{fault}"))
 }
 
-/// The seed of a randomised test: `NORMFREE_SEED`, else 1. It is printed, so that a failure can be repeated; `make soak`
-/// takes a new one each time.
+/// The seed of a randomised test: `NORMFREE_SEED`, else 1. It is printed, so that a failure can be repeated; `make soak` uses
+/// a new one each time.
 pub fn seed() -> u64 {
     let seed = std::env::var("NORMFREE_SEED")
         .map_or(1, |text| text.parse().expect("NORMFREE_SEED is a whole number"));
@@ -22,7 +22,7 @@ pub fn seed() -> u64 {
     seed
 }
 
-/// How proptest draws its cases: from that seed.
+/// proptest's configuration: it draws its cases from that seed.
 pub fn cases() -> ProptestConfig {
     ProptestConfig {
         rng_seed: RngSeed::Fixed(seed()),

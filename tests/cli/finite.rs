@@ -1,4 +1,4 @@
-//! Numbers that are not finite are never a success, and steps without a target are told.
+//! Numbers that are not finite are never a success, and steps without a target are reported.
 
 use super::{Place, refused, sets, shown};
 use std::fs;
@@ -17,7 +17,7 @@ fn output(place: &Place, arguments: &[String]) -> std::process::Output {
     place.command(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).output().unwrap()
 }
 
-/// Whether a weight file has finite numbers alone. (Its header is text, which is finite as numbers as well.)
+/// Whether a weight file has only finite numbers. (Its header is text, which is also finite when read as numbers.)
 fn all_finite(weights: &Path) -> bool {
     let bytes = fs::read(weights).unwrap();
     bytes.chunks_exact(4).all(|v| f32::from_le_bytes([v[0], v[1], v[2], v[3]]).is_finite())
@@ -48,7 +48,7 @@ fn weights_that_are_not_finite_evaluate_sample_and_start_nothing() {
     place.fails(&start, 10, &parts);
     assert!(!place.path("new").exists(), "a folder is left");
     place.fails(&[&start[..], &["--dry-run"]].concat(), 10, &parts);
-    // A folder that holds weights is one as well.
+    // A folder that holds weights is accepted as well.
     let folder = weights.parent().unwrap().display().to_string();
     let from = format!("train.init_from={folder}");
     place.fails(&["train", "tiny.toml", "--dry-run", "--set", &from], 10, &parts);
@@ -98,7 +98,7 @@ fn recording_keeps_the_last_finite_checkpoint() {
         !all_finite(&path)
     };
     assert_eq!(names.iter().map(breaks).collect::<Vec<_>>(), [false, true, true], "{names:?}");
-    // Looking at the finished run again changes nothing.
+    // Opening the finished run again changes nothing.
     place.succeeds(&["train", "--resume", "--run", "r"]);
     assert_eq!(kept(), names);
 }
@@ -114,7 +114,7 @@ fn many_steps_left_out_in_a_row_are_told() {
         assert_eq!(told.matches(count).count(), 1, "{count}: {told}");
     }
     assert!(!told.contains("30 steps in a row"), "{told}");
-    // Nothing was trained, and the last evaluation says so: that is no success.
+    // Nothing was trained, and the last evaluation is not finite: that is no success.
     refused(&skipping, 10, &["the last evaluation is not finite", "learning_rate"]);
     assert!(place.path("r/checkpoints/step-00000060").is_dir());
 }
@@ -140,7 +140,7 @@ fn steps_without_a_target_have_no_loss() {
     let steps: Vec<&str> = log.lines().filter(|line| line.contains("\"kind\":\"step\"")).collect();
     assert_eq!(steps.len(), 12);
     assert!(steps.iter().all(|line| !line.contains("\"loss\"")), "{log}");
-    // Whatever reads the log takes it as it is.
+    // Everything that reads the log accepts it as it is.
     place.succeeds(&["plot", "r", "--out", "figures"]);
     place.succeeds(&["report", "r", "-o", "report.html"]);
     place.succeeds(&["export", "r", "--parquet", "tables"]);

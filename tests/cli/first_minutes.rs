@@ -1,11 +1,11 @@
-//! What a user meets before the first step: nothing is compiled or timed for a command that cannot succeed, and whatever
+//! What a user sees before the first step: nothing is compiled or timed for a command that cannot succeed, and anything that
 //! takes long says what it is doing.
 
 use super::{MODEL, Place, refused, sets, shown};
 use std::fs;
 use std::time::Instant;
 
-/// Whether kernels were timed against each other: what was found is kept at once.
+/// Whether kernels were timed against each other: results are saved at once.
 fn timed(place: &Place) -> bool {
     let Ok(kept) = fs::read_dir(place.path("cache")) else { return false };
     kept.map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -41,7 +41,7 @@ fn what_cannot_succeed_is_refused_before_anything_is_timed() {
     assert!(!timed(&place));
 }
 
-/// The weights of the second configuration are missing: the first is not trained before that is said.
+/// The weights of the second configuration are missing: this is reported before the first is trained.
 #[test]
 fn a_study_checks_all_its_weights_before_its_first_run() {
     let place = Place::with_data();
@@ -53,7 +53,7 @@ fn a_study_checks_all_its_weights_before_its_first_run() {
     assert!(!place.path("s/fresh-seed1").exists() && !place.path("s/fresh").exists(), "a run was begun");
 }
 
-/// A search of a second or more says where it is and what is left; so does compiling, where no driver keeps what it made.
+/// A search of a second or more shows its progress and what is left; so does compiling, if no driver caches the results.
 #[test]
 fn what_takes_long_says_what_it_is() {
     let place = Place::with_data();
@@ -70,7 +70,7 @@ fn what_takes_long_says_what_it_is() {
     if seconds > 30 {
         assert!(told.contains(" left\n"), "{}", shown(&output));
     }
-    // Nothing but results and errors.
+    // Only results and errors.
     let typed = [&["train", "tiny.toml", "--run", "q", "--retune", "--quiet"], &keys[..]].concat();
     let output = place.command(&typed).output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{}", shown(&output));

@@ -1,4 +1,4 @@
-//! What killed processes leave is removed by the next call that owns the place; what is optional ends no run.
+//! What killed processes leave is removed by the next call that owns the place; optional files never end a run.
 
 use super::{Place, assert_same, sets, shown};
 use crate::checkpoint::{child, child_folder, new_run};
@@ -67,7 +67,7 @@ fn leftovers_go_with_the_next_call() {
     assert!(somebodys.exists());
 }
 
-/// A run being opened does not take from under `plot` what that writes there.
+/// Opening a run does not delete what `plot` is writing there.
 #[test]
 fn a_run_folder_spares_what_is_being_written() {
     let (_folder, run) = new_run();
@@ -85,7 +85,7 @@ fn an_event_file_that_cannot_be_ends_no_run() {
         place.succeeds(&[&["train", "tiny.toml", "--run", run][..], &keep].concat());
     }
     fs::remove_dir_all(place.path("r/checkpoints/step-00000012")).unwrap();
-    // The last name there can be is taken.
+    // The last possible name is taken.
     let last = format!("r/events.out.tfevents.{0}.{0}", u64::MAX);
     fs::create_dir(place.path(&last)).unwrap();
     let output = place.command(&["train", "--resume", "--run", "r"]).output().unwrap();

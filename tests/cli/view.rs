@@ -1,4 +1,4 @@
-//! The live view, in a terminal of its own: it is there, it listens, and it leaves the terminal as it was.
+//! The live view, in its own terminal: it appears, it reacts, and it restores the terminal.
 
 use super::Place;
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// A terminal with a shell in it, in which one command runs between two looks at the terminal's settings.
+/// A terminal with a shell in it, which runs one command and shows the terminal's settings before and after.
 struct Terminal {
     screen: Arc<Mutex<vt100::Parser>>,
     keys: Box<dyn Write + Send>,
@@ -35,7 +35,7 @@ impl Terminal {
         shell.env("NORMFREE_CACHE", place.path("cache"));
         environment.iter().for_each(|(name, value)| shell.env(name, value));
         let child = pair.slave.spawn_command(shell).unwrap();
-        // The master reads to the end only when nobody else holds the other side.
+        // The master reads to the end only if nobody else holds the other side.
         drop(pair.slave);
         let screen = Arc::new(Mutex::new(vt100::Parser::new(cells(24), cells(80), 1000)));
         let (mut out, parser) = (pair.master.try_clone_reader().unwrap(), screen.clone());
@@ -53,7 +53,7 @@ impl Terminal {
         self.screen.lock().unwrap().screen().contents()
     }
 
-    /// Waits until the screen shows it.
+    /// Waits until the screen shows the text.
     #[track_caller]
     fn wait(&self, what: &str) {
         let began = Instant::now();
@@ -63,13 +63,13 @@ impl Terminal {
         }
     }
 
-    /// Whether another screen is shown, and whether without a cursor.
+    /// Whether the alternate screen is shown, and whether the cursor is hidden.
     fn taken(&self) -> (bool, bool) {
         let parser = self.screen.lock().unwrap();
         (parser.screen().alternate_screen(), parser.screen().hide_cursor())
     }
 
-    /// Makes its window so large.
+    /// Sets its window's size.
     fn resize(&self, rows: u16, columns: u16) {
         self.screen.lock().unwrap().screen_mut().set_size(cells(rows), cells(columns));
         self.master.resize(PtySize { rows, cols: columns, ..PtySize::default() }).unwrap();
@@ -80,7 +80,7 @@ impl Terminal {
         self.keys.flush().unwrap();
     }
 
-    /// Waits for the end; the terminal is what it was before. What stands on it.
+    /// Waits for the end, checks that the terminal is restored, and returns what is on it.
     #[track_caller]
     fn end(mut self, place: &Place) -> String {
         self.wait("code ");
@@ -139,8 +139,8 @@ fn a_person_sees_it_and_presses_q() {
         std::thread::sleep(Duration::from_millis(20));
     }
     terminal.resize(24, 80);
-    // Who presses a key sees the window that it is pressed in: crossterm shows one that comes in the same moment as a new size
-    // with the next key.
+    // Whoever presses a key sees the current window: if a key arrives at the same moment as a new size, crossterm delivers it
+    // only with the next key.
     let narrow = |text: &str| text.lines().any(|line| line.contains("q: stop, with a checkpoint"));
     let began = Instant::now();
     while !narrow(&terminal.text()) || wide(&terminal.text()) {
@@ -154,7 +154,7 @@ fn a_person_sees_it_and_presses_q() {
         assert!(told.contains(part), "`{part}` is missing in\n{told}");
     }
 
-    // Ctrl-C is read as a key, and SIGTERM comes past it.
+    // Ctrl-C is read as a key; SIGTERM arrives as a signal.
     let mut terminal = Terminal::run(&place, &resume(), &[("NO_COLOR", "1")]);
     terminal.wait("in tenths of");
     terminal.press(b"\x03");
@@ -184,7 +184,7 @@ fn lines_where_a_view_is_not_wanted_or_not_possible() {
         let lines = told.contains("12/12  loss") && told.contains("step 6: held-out loss");
         assert_eq!(lines, !arguments.contains("quiet"), "{arguments}: {told}");
     }
-    // A view that has come to its end leaves its notes and the result.
+    // A view that has ended leaves its notes and the result.
     let told = Terminal::run(&place, "train tiny.toml --run e", &[]).end(&place);
     for part in ["step 6: held-out loss", "12/12  loss", "12 steps done", "code 0"] {
         assert!(told.contains(part), "`{part}` is missing in\n{told}");

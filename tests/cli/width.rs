@@ -1,4 +1,4 @@
-//! How wide Mesa's software driver computes is measured once and kept, and never against the user's own setting.
+//! The width at which Mesa's software driver computes is measured once and kept, and never overrides the user's own setting.
 
 use super::Place;
 use serde_json::Value;
@@ -37,14 +37,14 @@ fn the_width_of_lanes_is_measured_once_and_kept() {
     let (driver, width) = (driver.clone(), width.as_u64().unwrap());
     println!("{text}");
     assert!(driver.contains("Mesa") && first.contains(&format!("{width} bits")), "{text}: {first}");
-    // What is kept is what is taken, whatever it is, and stays.
+    // The stored width is used, whatever it is, and stays.
     let other = 256 + 512 - width;
     known[&driver] = other.into();
     fs::write(&kept, known.to_string()).unwrap();
     let second = devices(None);
     assert!(second.contains(&format!("{other} bits")), "{second}");
     assert_eq!(fs::read_to_string(&kept).unwrap(), known.to_string());
-    // What is damaged is measured anew.
+    // A damaged file is measured anew.
     fs::write(&kept, "{").unwrap();
     let third = devices(None);
     assert!(third.contains(&format!("{width} bits")), "{third}");

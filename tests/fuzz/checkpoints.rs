@@ -1,4 +1,4 @@
-//! Weight files, and the state that a run goes on from.
+//! Weight files, and the state that a run resumes from.
 
 use crate::layouts::gpt2;
 use crate::runner::run;
@@ -42,7 +42,7 @@ fn weight_files() {
     let layout = gpt2(&specs());
     export(&path, &layout, &mut tensors().as_slice()).unwrap();
     let whole = fs::read(&path).unwrap();
-    // Header and values alone as well, for edits to meet both.
+    // Header and values also on their own, so that edits hit both.
     let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
     let inputs = [whole.clone(), whole[..header].to_vec()];
     run("weights", &inputs, |input| {
@@ -66,7 +66,7 @@ fn weight_files() {
     });
 }
 
-/// Whatever becomes of the state's file: a checkpoint that opens says what was written.
+/// Whatever happens to the state's file: a checkpoint that opens holds what was written.
 #[test]
 fn trainer_states() {
     let folder = tempfile::tempdir().unwrap();

@@ -8,7 +8,7 @@ use normfree::fault::Kind;
 fn configurations() {
     run("configurations", &corpus("config"), |input| {
         let text = String::from_utf8_lossy(input);
-        // Lines of the file stand for what is typed after --set as well.
+        // Lines of the file also serve as arguments of --set.
         let sets: Vec<String> = text.lines().filter(|line| line.contains('=')).map(str::to_owned).collect();
         for overrides in [&[][..], &sets[..sets.len().min(1)]] {
             match Config::parse(&text, "a file", overrides) {

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-/// One change. Places are shares of whatever length the input has by then.
+/// One change. Positions are shares of the input's length at that time.
 #[derive(Clone, Debug)]
 pub enum Edit {
     Flip(Index, u8),
@@ -11,17 +11,17 @@ pub enum Edit {
     Delete(Index, usize),
     Truncate(Index),
     Insert(Index, Vec<u8>),
-    /// Writes a stretch once more, so many times.
+    /// Repeats a section so many times.
     Repeat(Index, usize, usize),
-    /// Puts another in place of a number of the text.
+    /// Replaces a number of the text by another.
     Number(Index, &'static str),
-    /// Puts something else in place of a quoted string of the text.
+    /// Replaces a quoted string of the text by something else.
     Quoted(Index, &'static str),
     /// Swaps two lines.
     Lines(Index, Index),
 }
 
-/// Numbers at the ends of every type, and what stands in for numbers.
+/// Numbers at the limits of every type, and things in place of numbers.
 const NUMBERS: [&str; 24] = [
     "0",
     "-0.0",

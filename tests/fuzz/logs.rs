@@ -1,4 +1,4 @@
-//! Logs of runs and published matrices, to figures, tables, page and Parquet.
+//! Logs of runs and published matrices, through to figures, tables, page and Parquet.
 
 use crate::runner::{corpus, run};
 use normfree::fault::{Fault, Kind};
@@ -23,7 +23,7 @@ fn drawn(path: &Path, out: &Path) -> Result<Comparison, Fault> {
     Ok(comparison)
 }
 
-/// Why a file could not be drawn is a fault of that file.
+/// A file that cannot be drawn must give a fault of that file.
 fn blames<T>(result: Result<T, Fault>, kinds: &[Kind]) -> Result<(), String> {
     match result {
         Err(fault) if !kinds.contains(&fault.kind) => Err(format!("{:?}: {fault}", fault.kind)),

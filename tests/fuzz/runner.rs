@@ -1,4 +1,4 @@
-//! Runs a target for a while, on ever new inputs.
+//! Runs a target for a while, on new inputs.
 
 use crate::edits::{apply, edits};
 use proptest::prelude::*;
@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// No input may take longer, on a machine that is busy with others; the slowest honest ones take a second.
+/// No input may take longer, even on a busy machine; the slowest valid ones take a second.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Memory that the process may take: many times what any input needs, far below what a wrong size could ask for.
+/// Memory that the process may use: many times what any input needs, far below what a wrong size could ask for.
 #[cfg(unix)]
 const MEMORY: u64 = 8 << 30;
 
@@ -22,7 +22,7 @@ fn time() -> Duration {
     Duration::from_secs_f64(seconds)
 }
 
-/// What the edits are drawn from; `make fuzz` and `make soak` take a new one each time.
+/// The seed of the edits; `make fuzz` and `make soak` use a new one each time.
 fn seed() -> u64 {
     std::env::var("NORMFREE_SEED").map_or(1, |text| text.parse().expect("NORMFREE_SEED is a whole number"))
 }
@@ -36,8 +36,8 @@ pub fn corpus(name: &str) -> Vec<Vec<u8>> {
     paths.iter().map(|path| fs::read(path).unwrap()).collect()
 }
 
-/// Runs `check` on every input as it is, then on edited ones until the time is over. `check` panics, or says what is wrong,
-/// where an input is not met as it should be.
+/// Runs `check` on every input as it is, then on edited ones until the time is over. `check` panics or returns a complaint if
+/// an input is not handled correctly.
 pub fn run(name: &'static str, inputs: &[Vec<u8>], check: impl Fn(&[u8]) -> Result<(), String>) {
     limit_memory();
     let watch = Watch::new(name);
@@ -60,7 +60,7 @@ pub fn run(name: &'static str, inputs: &[Vec<u8>], check: impl Fn(&[u8]) -> Resu
         let mut runner = TestRunner::new_with_rng(config, random);
         let outcome = runner.run(&(any::<Index>(), edits()), |(which, edits)| {
             let input = apply(&inputs[which.index(inputs.len())], &edits);
-            // What panics is kept as well: the file of the input stays until the next one.
+            // Inputs that panic are kept as well: the file of the input stays until the next one.
             keep(name, "last", &input);
             watch.over(&input, || check(&input)).map_err(TestCaseError::fail)
         });
@@ -83,7 +83,7 @@ fn keep(name: &str, what: &str, input: &[u8]) {
     fs::write(path, input).unwrap();
 }
 
-/// What no input may ask for ends the process, which says so.
+/// A request for more memory than any input may need ends the process, with a message.
 fn limit_memory() {
     #[cfg(target_os = "linux")]
     {
@@ -93,10 +93,10 @@ fn limit_memory() {
     }
 }
 
-/// The input at work, and since when.
+/// The current input, and when it began.
 type Running = Mutex<Option<(Instant, Vec<u8>)>>;
 
-/// Ends the process where an input takes too long, and keeps the input.
+/// Ends the process if an input takes too long, and keeps the input.
 struct Watch(Arc<Running>);
 
 impl Watch {

@@ -6,7 +6,7 @@ use normfree::fault::{Fault, Kind};
 use std::fs;
 use std::path::Path;
 
-/// Reads it, and goes to and fro.
+/// Reads it, then encodes and decodes.
 fn used(path: &Path) -> Result<(), Fault> {
     let tokenizer = LoadedTokenizer::read(path)?;
     let tokens = tokenizer.encode_one("def f(x):\n    return x * 2 + naïve – 🙂\u{0}<|endoftext|>")?;

@@ -1,5 +1,5 @@
-//! Intel's compiler in Mesa compiles every kernel that a GPU is given: no default spills a register, and no variant of attention. A
-//! stub of the kernel's driver pretends the GPUs.
+//! Intel's compiler in Mesa compiles every kernel for GPUs: no default spills a register, nor does any variant of attention. A
+//! stub of the kernel driver pretends to be the GPUs.
 #![cfg(target_os = "linux")]
 
 #[path = "../mesa/mod.rs"]
@@ -20,33 +20,33 @@ use subjects::{Subjects, configs, gpt2};
 const PLATFORMS: [&str; 2] = ["dg2", "lnl"];
 /// The committed figures.
 const TABLE: &str = "benches/intel.md";
-/// What renews them.
+/// The command that updates them.
 const RENEW: &str = "NORMFREE_RENEW=1 make intel";
-/// A part of the names of the kernels that are compiled, where that is not all.
+/// Part of the names of the kernels to compile, if not all.
 const ONLY: &str = "NORMFREE_INTEL_ONLY";
-/// Where the process that compiles for one platform puts what it found.
+/// Where the process that compiles for one platform writes its results.
 const ANSWER: &str = "NORMFREE_INTEL_ANSWER";
 
-/// What the compiler says for one platform.
+/// The compiler's results for one platform.
 #[derive(Serialize, Deserialize)]
 struct Answer {
     version: String,
     kernels: Vec<Said>,
 }
 
-/// What it says of one kernel.
+/// Its results for one kernel.
 #[derive(Serialize, Deserialize)]
 struct Said {
     who: String,
     precision: String,
-    /// A device is given it without having measured anything.
+    /// A device gets it before anything is measured.
     default: bool,
-    /// One of those in the table.
+    /// Whether it is one of those in the table.
     listed: bool,
     figures: Result<Figures, String>,
 }
 
-/// Intel's GPUs: a kernel has 8, 16 or 32 lanes, as the compiler likes.
+/// Intel's GPUs: a kernel has 8, 16 or 32 lanes, as the compiler chooses.
 fn devices() -> Vec<(String, Traits)> {
     let gpus = gpus(Vendor::Intel).into_iter().filter(|(_, device)| device.lanes != 64);
     let narrower = |(name, device): (&str, Traits)| {
@@ -58,7 +58,7 @@ fn devices() -> Vec<(String, Traits)> {
     gpus.flat_map(narrower).collect()
 }
 
-/// Compiles for the platform that this process has been started on.
+/// Compiles for the platform for which this process was started.
 fn answer() -> Answer {
     let driver = Driver::open(ash::vk::DriverId::INTEL_OPEN_SOURCE_MESA).unwrap();
     let devices = devices();
@@ -90,7 +90,7 @@ fn answer() -> Answer {
     Answer { version, kernels: said.collect() }
 }
 
-/// What a process of this program says on a platform.
+/// The results of a process of this program for a platform.
 fn asked(platform: &str, folder: &Path) -> Answer {
     let path = folder.join(platform);
     let status = Command::new(root().join(".ci/on-intel"))
@@ -116,7 +116,7 @@ fn spills(figures: &Figures) -> u64 {
     figures.get("Spills")
 }
 
-/// The committed table of GPT-2's kernels, and what it says of all others.
+/// The committed table of GPT-2's kernels, and a summary of all others.
 fn table(answers: &[Answer]) -> String {
     let mut text = format!(
         "# GPT-2's kernels through Intel's compiler\n\n\

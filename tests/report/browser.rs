@@ -1,4 +1,4 @@
-//! Chromium, driven over the WebDriver protocol: a page opened as a reader opens it.
+//! Chromium, driven over the WebDriver protocol: opens a page as a reader does.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -7,15 +7,15 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
-/// What is said where there is none. Nothing is left out silently.
+/// The message if there is no Chromium. Nothing is skipped silently.
 const MISSING: &str = "the report page is tested in Chromium: install it with its driver (Debian: apt-get install \
                        chromium chromium-driver; or .ci/bring-chromium), or name them in NORMFREE_CHROMIUM and \
                        NORMFREE_CHROMEDRIVER";
 
-/// A headless browser with one window; it ends with this value.
+/// A headless browser with one window; dropping this ends it.
 pub struct Browser {
     driver: Child,
-    /// Address of the session at the driver.
+    /// The session's address at the driver.
     session: String,
     agent: ureq::Agent,
     _profile: tempfile::TempDir,
@@ -34,7 +34,7 @@ impl Browser {
             Some(port.trim_end_matches('.').to_owned())
         });
         let port = port.unwrap_or_else(|| panic!("ChromeDriver does not start: {MISSING}"));
-        // Whoever writes into a pipe that nobody reads stops at last.
+        // A process that writes into a pipe that nobody reads blocks eventually.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         let profile = tempfile::tempdir().unwrap();
         let mut options = json!({ "args": [
@@ -94,21 +94,21 @@ impl Browser {
         self.post("/goog/cdp/execute", &json!({ "cmd": command, "params": parameters }))
     }
 
-    /// Makes the window so wide and high, in CSS pixels.
+    /// Sets the window's size in CSS pixels.
     pub fn size(&self, width: u32, height: u32) {
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         self.devtools("Emulation.setDeviceMetricsOverride", &size);
     }
 
-    /// What the reader's system prefers.
+    /// Sets whether the reader prefers dark mode.
     pub fn dark(&self, dark: bool) {
         let value = if dark { "dark" } else { "light" };
         let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": value }] });
         self.devtools("Emulation.setEmulatedMedia", &features);
     }
 
-    /// Moves the pointer to the point at a part of the width and height of the element that a selector finds, and
-    /// clicks there if asked.
+    /// Moves the pointer to a point in the element that a selector finds, given as a part of its width and height, and clicks
+    /// there if asked.
     pub fn point(&self, selector: &str, (across, down): (f64, f64), click: bool) {
         let script = format!(
             "const e = document.querySelector({selector:?}); e.scrollIntoView({{ block: 'center', behavior: 'instant' }}); \
@@ -128,7 +128,7 @@ impl Browser {
         self.post("/actions", &json!({ "actions": [mouse] }));
     }
 
-    /// Presses keys one after the other, whatever has the focus; the protocol names special ones from U+E000 on.
+    /// Presses keys one after the other on whatever has the focus; the protocol names special keys from U+E000 on.
     pub fn press(&self, keys: &str) {
         let key = |key: char| {
             [json!({ "type": "keyDown", "value": key }), json!({ "type": "keyUp", "value": key })]
@@ -137,7 +137,7 @@ impl Browser {
         self.post("/actions", &json!({ "actions": [{ "type": "key", "id": "keys", "actions": actions }] }));
     }
 
-    /// Messages of a log, as the driver has them: `browser` for the console, `performance` for the network.
+    /// Messages of a log, as the driver returns them: `browser` for the console, `performance` for the network.
     pub fn log(&self, kind: &str) -> Vec<Value> {
         self.post("/se/log", &json!({ "type": kind })).as_array().unwrap().clone()
     }
@@ -154,14 +154,14 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The browser first, or it outlives its driver.
+        // The browser ends first, or it outlives its driver.
         let _ = self.agent.delete(&self.session).call();
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
 }
 
-/// Base64, as the protocol has pictures.
+/// Base64, which the protocol uses for pictures.
 fn decode(text: &str) -> Vec<u8> {
     let digit = |c: u8| match c {
         b'A'..=b'Z' => u32::from(c - b'A'),

@@ -1,5 +1,5 @@
-//! Runs that do not learn: whatever they logged, the program ends, the others stay readable, and nothing is claimed of
-//! heads that were last seen before.
+//! Runs that do not learn: whatever they logged, the program finishes, the other runs stay readable, and nothing is claimed
+//! about heads that were last measured before the divergence.
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +24,7 @@ use super::browser::Browser;
 use super::{assert_legible, gallery, svg_texts, texts};
 use crate::cli::Place;
 
-/// A line of the log for each loss, and attention at the first step alone.
+/// A log line for each loss, and attention only at the first step.
 fn log(losses: &[&str]) -> String {
     let mut log = String::from(
         "{\"kind\":\"attention\",\"step\":0,\"head_entropy\":[[3.8,3.79],[3.8,3.78]],\"layer_entropy\":[3.8,3.79],\"nonfinite\":[0,0]}\n",
@@ -63,7 +63,7 @@ fn learns() -> String {
     log
 }
 
-/// Ends within half a minute, or is ended.
+/// Must end within half a minute, or is killed.
 #[track_caller]
 fn ends(mut child: Child, what: &str) -> i32 {
     let start = Instant::now();
@@ -87,7 +87,7 @@ fn plot_and_report_end_whatever_a_run_did() {
         run(&of("."), &format!("all{index}"), ("none", "gelu"), &log(&[*value; 4]));
         run(&of("."), &format!("one{index}"), ("none", "relu"), &log(&["6.0", value, "5.5", "5.4"]));
     }
-    // Numbers at the ends of what a log can hold, everywhere.
+    // Numbers at the limits of what a log can hold, everywhere.
     let mut wild = log(&["6.0", "1e308", "\"nan\"", "-1e308", "4.9e-324"]);
     for (step, value) in ["1e-45", "3.4e38", "0", "\"inf\"", "-3.4e38"].iter().enumerate() {
         wild.push_str(&format!(
@@ -156,7 +156,7 @@ fn axes_of_any_range_have_a_few_ticks() {
     }
 }
 
-/// The frame's middle of a curve picture is where runs that learn are: what they span is most of its height.
+/// The runs that learn fill the middle of a curve figure: their range is most of its height.
 fn spanned(picture: &Picture, points: usize) -> f64 {
     let line = picture.marks.iter().find_map(|mark| match mark {
         Mark::Line(line) if line.points.len() >= points => Some(&line.points),
@@ -192,7 +192,7 @@ fn runs_that_diverge_leave_the_others_readable_and_say_when() {
     let at: Vec<Option<u64>> = comparison.runs.iter().map(RunData::diverged_at).collect();
     assert_eq!(at, [None, Some(3), Some(3), None]);
 
-    // Curves: as high as without them.
+    // Curves: as high as without the diverged runs.
     let loss = loss_curves(&comparison, true).unwrap();
     assert_legible(&loss);
     fs::write(gallery().join("diverged_loss.png"), loss.png().unwrap()).unwrap();
@@ -206,7 +206,7 @@ fn runs_that_diverge_leave_the_others_readable_and_say_when() {
     let layers = layer_curves(&comparison, &LAYER_ENTROPY).unwrap();
     assert_legible(&layers);
 
-    // Tables, figures, page: never a share of heads that were last seen at step 1.
+    // Tables, figures, page: never a share of heads that were last measured at step 1.
     let table = outcomes(&comparison, Reference::ObservedMax).unwrap();
     let markdown = table.table().markdown();
     let row = |name: &str| markdown.lines().find(|line| line.starts_with(&format!("| {name} |"))).unwrap();
@@ -214,7 +214,7 @@ fn runs_that_diverge_leave_the_others_readable_and_say_when() {
         assert!(row(name).ends_with("| – | diverged | diverged | – | – | – | – | – | – |"), "{markdown}");
         assert!(markdown.contains(&format!("{name}: diverged at step 3; ")), "{markdown}");
     }
-    // M is the largest entropy of runs that learn.
+    // M is the largest entropy of the runs that learn.
     assert!(row("SM+LN+G").ends_with("| 25% | 0% | 25% | 50% | 2.50 |"), "{markdown}");
     let csv = table.csv();
     let field = |name: &str| {
@@ -233,7 +233,7 @@ fn runs_that_diverge_leave_the_others_readable_and_say_when() {
         fs::write(gallery().join(format!("diverged_{}.png", figure.stem)), figure.picture.png().unwrap())
             .unwrap();
     }
-    // A difference is drawn of two such where it is asked for, and then says so.
+    // A difference of two such runs is drawn if asked for, and then says so.
     let two = Comparison::load(&[of("good"), of("halted")]).unwrap();
     let difference = |asked: Option<(String, String)>| {
         let figures = figures(&two, &Options { difference: asked, ..Options::default() }).unwrap();
@@ -250,7 +250,7 @@ fn runs_that_diverge_leave_the_others_readable_and_say_when() {
     assert!(summary.contains("SM+LN+R: numbers were not finite, first at step 10"), "{summary}");
     write_comparison(&comparison, &of("out"), &Options::default()).unwrap();
 
-    // In the page the curves' range is that of the runs that learn, what is beyond is told, and so is when it was lost.
+    // In the page the curves' range is that of the runs that learn; it says what lies beyond, and when a run diverged.
     fs::write(of("page.html"), html).unwrap();
     let browser = Browser::open(&of("page.html"));
     browser.size(1440, 1000);
@@ -268,7 +268,7 @@ fn runs_that_diverge_leave_the_others_readable_and_say_when() {
     assert_eq!(facts.matches("diverged at step 3 · heads as they were at step 1").count(), 2, "{facts}");
     assert!(!facts.contains("100%"), "{facts}");
     browser.picture(&gallery().join("diverged_page.png"));
-    // The slider goes back to before.
+    // The slider goes back to before the divergence.
     browser.run("document.getElementById('step').focus()");
     browser.press("\u{e011}");
     browser.wait("return document.querySelector('#heatmap-grid .note').textContent.startsWith('step 1 ')");

@@ -1,4 +1,4 @@
-//! A folder stands for the runs and the studies inside, wherever a run's folder would do.
+//! A folder stands for the runs and the studies inside it, wherever a run's folder is accepted.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::cli::Place;
 
 const SIZE: Size = Size { layers: 2, heads: 2, steps: 30, every: 10 };
 
-/// Two studies, two runs beside them, one that has not begun, and what is no run at all.
+/// Two studies, two runs beside them, a run that has not begun, and a folder that is not a run.
 fn many(folder: &Path) {
     for (index, name) in ["large", "small"].into_iter().enumerate() {
         fs::create_dir_all(folder.join("studies").join(name)).unwrap();
@@ -46,18 +46,18 @@ fn a_folder_stands_for_all_runs_and_studies_inside() {
     assert!(found.contains(Path::new("studies/small/sm_g-seed2")), "{found:?}");
     assert_eq!(all.missing, ["waiting: not begun"]);
     assert_eq!(all.title, folder.path().file_name().unwrap().to_str().unwrap());
-    // No two are called alike, and each study is compared with its own baseline.
+    // All names differ, and each study is compared with its own baseline.
     let names: BTreeSet<&String> = all.groups.iter().map(|group| &group.name).collect();
     assert_eq!(names.len(), all.groups.len(), "{names:?}");
     let rows = outcomes(&all, Reference::ObservedMax).unwrap().rows;
     let against = |name: &str| rows.iter().find(|row| row.name == name).unwrap().against.clone();
     assert_eq!(against("SM+R (small)").as_deref(), Some("SM+LN+G (small)"));
     assert_eq!(against("SM+R (large)").as_deref(), Some("SM+LN+G (large)"));
-    // A folder of studies alone, one above a study, and a study itself.
+    // A folder with only studies, one above a study, and a study itself.
     let counts = ["studies", "studies/small"]
         .map(|name| Comparison::load(&[folder.path().join(name)]).unwrap().runs.len());
     assert_eq!(counts, [9, 6]);
-    // The same run twice, once by its folder's.
+    // The same run twice, once through its parent folder.
     let twice = Comparison::load(&[folder.path().to_owned(), folder.path().join("alone")]).unwrap_err();
     assert_eq!(twice.kind, Kind::Usage);
     // Nothing inside, and nothing begun inside.

@@ -1,4 +1,4 @@
-//! The heads on the report page: one number each, wherever it is drawn, read with ease at every width.
+//! The heads on the report page: one number each, the same everywhere, readable at every width.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -36,7 +36,7 @@ fn opened(path: &std::path::Path, width: u32) -> Browser {
     browser
 }
 
-/// Of the cells of the first heatmap: what is written, its colour, its size, whether it is, and the fill behind it.
+/// For each cell of the first heatmap: its text, the text's colour and size, whether it is shown, and the fill behind it.
 const CELLS: &str = "
     const place = document.querySelector('#heatmap-grid .chart'), chart = window.echarts.getInstanceByDom(place);
     const series = chart.getModel().getSeriesByIndex(0), data = series.getData(), own = chart.getOption().series[0];
@@ -94,14 +94,14 @@ fn a_head_has_one_number_whatever_draws_it() {
     let here = written(&cells(&browser));
     assert_eq!(here.len(), 144);
     assert_eq!(here, printed("heatmap")[..144]);
-    // The difference that is drawn is the second run's minus the first's; the page's second panel.
+    // The difference drawn is the second run's minus the first's; the page's second panel.
     show(&browser, "0");
     browser.run("document.querySelector('#heatmap-grid .panel').hidden = true");
     let second =
         CELLS.replace("querySelector('#heatmap-grid .chart')", "querySelectorAll('#heatmap-grid .chart')[1]");
     let difference = browser.run(&second).as_array().unwrap().clone();
     assert_eq!(written(&difference), printed("heatmap_difference")[..144]);
-    // Shares are those of the table and of the figure, which count before anything is rounded.
+    // Shares equal those of the table and of the figure, which count before rounding.
     show(&browser, "");
     let facts = browser.text("return document.querySelector('#heatmap-grid .note').textContent");
     let told = facts.split_once(" · ").unwrap().1.to_owned();
@@ -122,7 +122,7 @@ fn what_is_told_of_a_head_follows_the_slider() {
         let of = browser.run("const d = JSON.parse(document.getElementById('data').textContent); return d.runs[0].heads.frames[document.getElementById('step').value]");
         format!("{:.2}", of[cell].as_f64().unwrap() / 100.0)
     };
-    // By pointer, by key, and while it plays: the number is that of the step that is shown.
+    // By pointer, by key, and while it plays: the number is that of the step shown.
     browser.point(&format!("{first} canvas"), (0.5, 0.5), false);
     browser
         .wait(&format!("return document.querySelector('{first} output').textContent.startsWith('Layer ')"));
@@ -166,7 +166,7 @@ fn numbers_of_144_heads_are_read_on_screens_and_phones() {
             show(&browser, show_what);
             let cells = cells(&browser);
             assert_eq!(cells.len(), 144);
-            // The room of a cell, and of the widest number in it.
+            // The space of a cell, and of the widest number in it.
             let room = browser.run(
                 "const p = document.querySelector('#heatmap-grid .chart'), c = window.echarts.getInstanceByDom(p); \
                  const at = (x, y) => c.convertToPixel({ xAxisIndex: 0, yAxisIndex: 0 }, [x, y]); \
@@ -188,7 +188,7 @@ fn numbers_of_144_heads_are_read_on_screens_and_phones() {
             let fits = "return document.documentElement.scrollWidth <= document.documentElement.clientWidth";
             assert_eq!(browser.run(fits), json!(true), "at {width} the page scrolls sideways");
         }
-        // Printed figures are not shrunk beyond reading either.
+        // Printed figures stay readable, too.
         let shrunk = browser.run(
             "return [...document.querySelectorAll('.sheet img')].map(e => [e.width / e.getAttribute('width'), e.closest('figure').id])",
         );
@@ -199,7 +199,7 @@ fn numbers_of_144_heads_are_read_on_screens_and_phones() {
     }
 }
 
-/// WCAG 2.1 AA asks 4.5 of text of this size: of every colour that a cell can have, and of every cell that there is.
+/// WCAG 2.1 AA requires 4.5 for text of this size: checked for every colour that a cell can have, and for every cell present.
 #[test]
 fn numbers_stand_out_from_every_colour_behind_them() {
     let scales: [(&str, &dyn Fn(f64) -> Rgb); 3] = [
@@ -232,7 +232,7 @@ fn numbers_stand_out_from_every_colour_behind_them() {
             }
         }
     }
-    // Everything else on the page, in light and dark: what is written against the paper behind it.
+    // Everything else on the page, in light and dark mode: text against the paper behind it.
     let browser = opened(&path, 1440);
     for dark in [false, true] {
         browser.dark(dark);

@@ -1,4 +1,4 @@
-//! The log of a run: what is written is read back, what is cut is left out, what is damaged is named.
+//! The log of a run: written records are read back, cut ones are left out, damaged ones are named.
 
 use normfree::fault::Kind;
 use normfree::observe::quantities::*;
@@ -65,7 +65,7 @@ fn a_cut_last_line_is_left_out_and_a_broken_one_is_named() {
         let dir = folder("", [LINE, &whole[..cut]].concat().as_bytes());
         assert_eq!(RunData::load(dir.path()).unwrap().log.steps(&EVAL).len(), 1, "cut after {cut} bytes");
     }
-    // Whole but for its line end: nothing is lost.
+    // Complete except for its line end: nothing is lost.
     let dir = folder("", [LINE, whole.trim_end()].concat().as_bytes());
     assert_eq!(RunData::load(dir.path()).unwrap().log.steps(&EVAL).len(), 2);
     // A kind of a later version, an empty line, a step that a resumed run wrote again.
@@ -119,7 +119,7 @@ fn a_list_that_is_not_of_every_layer_or_head_is_named() {
         (layers.replace("max\":[1,1]", "max\":[11]"), "residual_max for 1 of 2 layers"),
     ];
     for (damaged, found) in &cases {
-        // What the configuration says counts; without one, the first record.
+        // The configuration decides; without one, the first record.
         for (config, log, line) in [(sizes, [damaged, ""], 1), ("", [&whole, damaged], 2)] {
             let fault = RunData::load(folder(config, log.concat().as_bytes()).path()).unwrap_err();
             assert_eq!(fault.kind, Kind::RunFolder);

@@ -1,4 +1,4 @@
-//! Names that files bring along: text, wherever they come out.
+//! Names from files are treated as text wherever they are printed.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ use normfree::report::study::{FILE, Study, StudyRun};
 use super::study::{CONFIGURATIONS, Size, write_run};
 use crate::cli::{Place, shown};
 
-/// What a study or a folder may be called, and each would do something somewhere.
+/// Names that a study or a folder may have, each of which would have an effect in some format.
 const NAMES: [&str; 8] = [
     "=HYPERLINK(\"http://x\")",
     "+1+cmd|' /c calc'!A0",
@@ -61,20 +61,20 @@ fn tables_are_safe_where_people_open_them() {
         }
     }
     assert_eq!(negative, 7, "a change is negative of every run but the first: {csv}");
-    // LaTeX: behind the end of a row or a rule stands no option.
+    // LaTeX: no option follows the end of a row or a rule.
     let latex = outcomes.table().latex();
     for (index, line) in latex.lines().enumerate() {
         assert!(!line.trim_start().starts_with(['[', '*']), "line {index} of {latex}");
     }
     assert!(latex.contains("{}[2cm] *x &") && latex.contains("{}*bold* &"), "{latex}");
-    // Markdown: no tag, no link, no emphasis of a name's.
+    // Markdown: a name adds no tag, no link, no emphasis.
     let markdown = outcomes.table().markdown();
     assert!(
         !markdown.contains("<img") && !markdown.contains("[a](") && !markdown.contains(" *bold"),
         "{markdown}"
     );
     assert!(markdown.contains("| &lt;img src=x onerror=alert(1)&gt;[a\\](javascript:b) |"), "{markdown}");
-    // A terminal and all of them: nothing that acts.
+    // A terminal, and all formats: no control characters.
     for text in [outcomes.table().plain(), latex, markdown] {
         assert!(!text.contains(['\x1b', '\x07', '\u{202e}']), "{text:?}");
     }
@@ -87,7 +87,7 @@ fn a_fault_shows_the_name_that_it_is_about() {
     assert_eq!(fault.to_string(), "a \\x1b[2J, at b\\n\\x1b[31m: found c\\u{9b}1m; d\\r");
 }
 
-/// The real program, over a study whose labels and folders are such names.
+/// The real program, on a study whose labels and folders are such names.
 #[cfg(unix)]
 #[test]
 fn no_escape_byte_of_a_name_reaches_a_terminal() {

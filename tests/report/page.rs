@@ -33,7 +33,7 @@ fn gallery() -> PathBuf {
     folder
 }
 
-/// Nothing was written to the console, and nothing but the page itself was asked for.
+/// Nothing was written to the console, and nothing but the page itself was requested.
 fn assert_quiet(browser: &Browser) {
     let console = browser.log("browser");
     assert!(console.is_empty(), "{console:?}");
@@ -41,7 +41,7 @@ fn assert_quiet(browser: &Browser) {
         let message = entry["message"].as_str().unwrap();
         let message: serde_json::Value = serde_json::from_str(message).unwrap();
         let asked = &message["message"]["params"];
-        // The browser's own first page asks for its parts.
+        // The browser's own first page requests its parts.
         let ours = asked["documentURL"].as_str().is_some_and(|page| page.starts_with("file:"));
         if message["message"]["method"] == "Network.requestWillBeSent" && ours {
             let url = asked["request"]["url"].as_str().unwrap();
@@ -62,7 +62,7 @@ fn a_reader_points_slides_chooses_and_zooms() {
     println!("interactive after {ready} ms, all drawn after {drawn} ms");
     assert!(ready < 5000.0, "{ready} ms, on however busy a machine");
 
-    // Heatmaps: hovering tells layer, head and value; the middle of the second column, first row.
+    // Heatmaps: hovering shows layer, head and value; the middle of the second column, first row.
     let first = "#heatmap-grid .panel:first-child";
     browser.point(&format!("{first} canvas"), (0.42, 0.05), false);
     browser.wait(&format!(
@@ -85,7 +85,7 @@ fn a_reader_points_slides_chooses_and_zooms() {
         "return document.querySelector('{first} output').textContent.startsWith('Layer 2, head 2: ')"
     ));
 
-    // The slider goes through training: by key to the beginning, where every head is at the ceiling.
+    // The slider moves through training: by key to the beginning, where every head is at the ceiling.
     let facts = format!("return document.querySelector('{first} .note').textContent");
     assert!(browser.text(&facts).starts_with("step 300 "), "{}", browser.text(&facts));
     browser.run("document.getElementById('step').focus()");
@@ -96,7 +96,7 @@ fn a_reader_points_slides_chooses_and_zooms() {
     browser.wait("return document.getElementById('step-shown').textContent === '21'");
     browser.press("\u{e010}");
 
-    // The difference to a run is nothing for that run itself.
+    // A run's difference to itself is zero.
     browser
         .run("const s = document.getElementById('show'); s.value = 0; s.dispatchEvent(new Event('change'))");
     browser.run(&format!("document.querySelector('{first} .chart').focus()"));
@@ -106,7 +106,7 @@ fn a_reader_points_slides_chooses_and_zooms() {
     browser
         .run("const s = document.getElementById('show'); s.value = ''; s.dispatchEvent(new Event('change'))");
 
-    // Runs: one of each of the first four configurations is shown; another is chosen, all, and none.
+    // Runs: one of each of the first four configurations is shown; then another is chosen, all, and none.
     let shown = "return document.querySelectorAll('#heatmap-grid .panel').length";
     assert_eq!(browser.run(shown), json!(4));
     browser.point("#picks label:nth-child(2) input", (0.5, 0.5), true);
@@ -133,7 +133,7 @@ fn a_reader_points_slides_chooses_and_zooms() {
     browser.point("[data-zoom=all]", (0.5, 0.5), true);
     assert_eq!(browser.run(zoom)[3], json!([0, 100]));
 
-    // Every quantity that there is can be drawn.
+    // Every available quantity can be drawn.
     for (select, least) in [("curve", 6), ("quantity", 10)] {
         let count = browser.run(&format!("return document.getElementById('{select}').options.length"));
         assert_eq!(count, json!(least), "{select}");
@@ -143,7 +143,7 @@ fn a_reader_points_slides_chooses_and_zooms() {
             ));
         }
     }
-    // The spike of one step, and the hole where a run broke, are among the points that are drawn.
+    // The spike of one step, and the gap where a run broke, are among the points drawn.
     let spike = "const d = JSON.parse(document.getElementById('data').textContent); \
                  return d.runs.filter(r => r.group === 'SM+G').every(r => r.curves.loss[0].includes(101))";
     assert_eq!(browser.run(spike), json!(true));
@@ -190,7 +190,7 @@ fn the_tab_key_reaches_every_control() {
     }
     let missed = "return window.wanted.filter(e => !window.reached.has(e) && !e.disabled).map(e => e.outerHTML.slice(0, 90)).join('\\n')";
     assert_eq!(browser.text(missed), "");
-    // What has the focus is seen, and every control has a name.
+    // The focused control is visible, and every control has a name.
     let nameless = "return [...document.querySelectorAll('button, select, input')].filter(e => !(e.textContent.trim() || e.labels?.[0]?.textContent.trim() || e.ariaLabel)).length";
     assert_eq!(browser.run(nameless), json!(0));
     assert_quiet(&browser);
@@ -200,7 +200,7 @@ fn the_tab_key_reaches_every_control() {
 fn names_from_files_are_text() {
     let (_folder, path) = made(EVIL);
     let html = fs::read_to_string(&path).unwrap();
-    // Four scripts are the page's own.
+    // The page has four scripts of its own.
     assert_eq!(html.matches("</script>").count(), 3, "a name ends a script");
     assert!(!html.contains("/home/ada"), "a folder of the machine is told");
     assert!(html.contains("…/code"));
@@ -219,7 +219,7 @@ fn names_from_files_are_text() {
 fn a_page_is_made_of_what_there_is() {
     let folder = tempfile::tempdir().unwrap();
     let of = |name: &str| folder.path().join(name);
-    // A run that has just begun, beside what is published.
+    // A run that has just begun, beside published heatmaps.
     fs::create_dir(of("fresh")).unwrap();
     fs::write(of("fresh/metrics.jsonl"), "").unwrap();
     let published = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/published_head_entropies.toml");

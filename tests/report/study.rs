@@ -7,10 +7,10 @@ use std::path::Path;
 use normfree::observe::record::{Eval, Measured, Nonfinite, Record, Values};
 use normfree::report::study::{FILE, Study, StudyRun};
 
-/// One configuration: key, label, norm, activation, slope, and where the loss ends.
+/// One configuration: key, label, norm, activation, slope, and the loss at the end.
 pub type Made = (&'static str, &'static str, &'static str, &'static str, f64, f64);
 
-/// What a study of the paper's configurations has.
+/// The configurations of a study like the paper's.
 pub const CONFIGURATIONS: [Made; 6] = [
     ("sm_ln_g", "SM+LN+G", "layer_norm", "gelu", 0.01, 3.27),
     ("sm_g", "SM+G", "none", "gelu", 0.01, 3.53),
@@ -84,7 +84,7 @@ pub fn write_run(folder: &Path, made: &Made, seed: u64, size: Size) {
         let lost = step >= breaks;
         let number = |value: f64| if lost { f64::NAN } else { value };
         let loss = end + 0.01 * seed as f64 + (7.6 - end) * (-9.0 * t).exp() + 0.06 * noise(draw, step);
-        // One spike, which no thinning may lose.
+        // One spike, which thinning must not lose.
         let loss = if key == "sm_g" && step == steps / 3 { loss + 1.5 } else { loss };
         let measured = |kind, values| Record::Measured { kind, step, values };
         let values = Measured::from([
@@ -139,7 +139,7 @@ pub fn write_run(folder: &Path, made: &Made, seed: u64, size: Size) {
                 let slopes = of_layers(lost, &|layer| 0.01 - 0.008 * t * layer as f64);
                 write(measured(&ACTIVATION_SLOPES, Measured::from([(&SLOPES, Values::Layers(slopes))])));
             }
-            // As if it were guided, with scaled feed-forward networks; some thresholds below zero.
+            // As if it were guided, with scaled feed-forward networks; some thresholds are below zero.
             if key == "sm_r" {
                 let of = |layer: usize, head: usize| 0.5 - t * (0.1 * layer as f64 + 0.05 * head as f64);
                 let row = |layer| (0..heads).map(|head| of(layer, head) as f32).collect();

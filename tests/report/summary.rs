@@ -8,7 +8,7 @@ use super::study::{CONFIGURATIONS, Size, write};
 
 const SIZE: Size = Size { layers: 6, heads: 4, steps: 300, every: 20 };
 
-/// The paper's claims, put to a study that has all it takes, and to a run alone.
+/// The paper's claims, tested on a study that has everything they need, and on a single run.
 #[test]
 fn a_summary_answers_the_papers_questions() {
     let folder = tempfile::tempdir().unwrap();
@@ -32,7 +32,7 @@ fn a_summary_answers_the_papers_questions() {
         assert!(told.iter().any(|line| line.contains(wanted)), "`{wanted}` is not in {told:#?}");
     }
     assert!(!told.iter().any(|line| line.starts_with("With LayerNorm")), "{told:#?}");
-    // Alone a configuration answers nothing of the kind.
+    // A single configuration answers none of them.
     let alone = of(&Comparison::load(&[folder.path().join("sm_r-seed1")]).unwrap());
     assert!(
         !alone.iter().any(|line| line.contains("against GELU") || line.starts_with("Fixed")),

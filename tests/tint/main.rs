@@ -1,4 +1,4 @@
-//! Chrome's compiler, Tint, accepts every kernel that a WebGPU device can have. Dawn, the WebGPU of Chrome, brings it as a
+//! Chrome's compiler, Tint, accepts every kernel that a WebGPU device can have. It comes with Dawn, Chrome's WebGPU, as a
 //! package for Node, with a device that computes nothing.
 
 #[path = "../subjects.rs"]
@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use subjects::{Subjects, configs, devices, gpt2, parse, uses_subgroups};
 
-/// What Tint has against a kernel: which one, the line of its text (0 where the whole is meant), and why.
+/// Tint's complaint about a kernel: which one, the line of its text (0 for the whole), and why.
 #[derive(serde::Deserialize)]
 struct Complaint {
     kernel: usize,
@@ -60,7 +60,7 @@ fn complaints(kernels: &[Kernel]) -> Vec<Complaint> {
     serde_json::from_slice::<Answer>(&output.stdout).expect("an answer").complaints
 }
 
-/// Whether the variable leaves these tests out; says so.
+/// Whether the variable skips these tests; prints so.
 fn skipped() -> bool {
     let skipped = std::env::var_os("NORMFREE_SKIP_TINT").is_some_and(|value| value == "1");
     if skipped {
@@ -69,8 +69,8 @@ fn skipped() -> bool {
     skipped
 }
 
-/// Devices as a browser may have them: WebGPU has no matrix units. Dawn's null device has no more workgroup memory than
-/// WebGPU promises.
+/// Devices that a browser may have: WebGPU has no matrix units. Dawn's null device has no more workgroup memory than WebGPU
+/// guarantees.
 fn browsers() -> Vec<(&'static str, Traits)> {
     let workgroup_memory = Traits::floor().workgroup_memory;
     let plain = devices().into_iter().filter(|(_, device)| device.cooperative == 0);
@@ -90,7 +90,7 @@ fn chromes_compiler_accepts_every_kernel() {
     }
     let (mut kernels, mut who): (Vec<Kernel>, Vec<String>) =
         subjects.list.into_iter().map(|subject| (subject.kernel, subject.who)).unzip();
-    // What measures a device.
+    // The kernels that measure a device.
     let subgroups = Traits { lanes: 32, ..Traits::floor() };
     for kernel in normfree::gpu::probes(0, &subgroups) {
         kernels.push(kernel);
@@ -127,7 +127,7 @@ fn chromes_compiler_accepts_every_kernel() {
     );
 }
 
-/// Texts that naga takes and Tint does not, and constants that no device has: each is refused, at its line.
+/// Texts that naga accepts and Tint does not, and constants that no device supports: each is refused, with its line.
 #[test]
 fn chromes_compiler_can_refuse() {
     if skipped() {
