@@ -1,4 +1,4 @@
-//! `normfree bench`: its counts are those of the tape, its kernels translate, and its numbers are measured ones.
+//! `normfree bench`: its counts equal the tape's, its kernels translate, and its numbers are measured.
 
 use normfree::bench::{Bound, Ceilings, Measured, Options, Part, ceilings, measure};
 use normfree::config::Config;
@@ -43,7 +43,7 @@ fn ceilings() -> &'static Ceilings {
 #[test]
 fn ceilings_are_those_of_a_computer() {
     let ceilings = ceilings();
-    // From a slow emulated driver to more than any card has.
+    // From a slow emulated driver to more than any card reaches.
     assert!((1e7..1e16).contains(&ceilings.flops()), "{ceilings:?}");
     assert!(ceilings.copies.len() >= 5 && ceilings.copies.is_sorted_by_key(|c| c.bytes), "{ceilings:?}");
     assert!(ceilings.copies.iter().all(|copies| (1e7..1e14).contains(&copies.rate)), "{ceilings:?}");
@@ -52,7 +52,7 @@ fn ceilings_are_those_of_a_computer() {
     }
 }
 
-/// Operations, executions and dispatches add up to what a step has.
+/// Operations, executions and dispatches add up to those of a step.
 #[test]
 fn kernel_rows_add_up_to_the_step() {
     let (config, measured) = (config(), measured());
@@ -70,7 +70,7 @@ fn kernel_rows_add_up_to_the_step() {
     assert!(rows.is_sorted_by(|a, b| a.seconds.median >= b.seconds.median));
 }
 
-/// All halves of the comparisons are there, the regularizer's too, and a step takes at least as long as its floor.
+/// Both halves of every comparison exist, the regularizer's too, and a step takes at least as long as its floor.
 #[test]
 fn steps_are_timed_in_turns() {
     let steps = measured().steps.as_ref().unwrap();
@@ -92,7 +92,7 @@ fn the_host_has_a_part_in_a_step() {
     assert!(host.start > host.step.low, "{host:?}");
 }
 
-/// The measuring kernels themselves are portable, as those of the ops are.
+/// The measuring kernels are as portable as those of the ops.
 #[test]
 fn measuring_kernels_parse() {
     for half in [false, true] {

@@ -33,7 +33,7 @@ impl Random {
     }
 }
 
-/// The bias a model has, as in its configuration.
+/// The bias of a model, as in its configuration.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Bias {
     All,
@@ -89,7 +89,7 @@ pub fn parameters(norm: bool, bias: Bias, slopes: bool) -> Vec<Spec> {
     all
 }
 
-/// Tensors of those shapes with any bits, every kind of NaN, zero and denormal among them.
+/// Tensors of those shapes with any bits, including every kind of NaN, zero and denormal.
 pub fn any_bits(specs: &[Spec], seed: u64) -> Vec<NamedTensor> {
     const ODD: [u32; 8] = [
         0x8000_0000, // -0.0
@@ -116,7 +116,7 @@ pub fn any_bits(specs: &[Spec], seed: u64) -> Vec<NamedTensor> {
         .collect()
 }
 
-/// Fails where `a` and `b` differ in a name, a shape, the order or one bit.
+/// Fails if `a` and `b` differ in a name, a shape, the order or one bit.
 #[track_caller]
 pub fn assert_same_bits(a: &[NamedTensor], b: &[NamedTensor]) {
     let specs = |tensors: &[NamedTensor]| tensors.iter().map(NamedTensor::spec).collect::<Vec<_>>();
@@ -127,11 +127,11 @@ pub fn assert_same_bits(a: &[NamedTensor], b: &[NamedTensor]) {
     }
 }
 
-/// What AdamW keeps.
+/// AdamW's state.
 pub const STATES: &[State] =
     &[State { arena: "first moments", prefix: "m" }, State { arena: "second moments", prefix: "v" }];
 
-/// Everything of a checkpoint that a test writes, made from its step alone.
+/// Everything in a checkpoint that a test writes, derived from its step alone.
 pub struct Sample {
     pub layout: ModelTensors,
     pub state: TrainerState,
@@ -222,7 +222,7 @@ pub fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         .collect()
 }
 
-/// Runs the ignored test `name` of this binary as a process of its own, with `folder` to work in.
+/// Runs the ignored test `name` of this binary in a separate process, with `folder` to work in.
 pub fn child(name: &str, folder: &Path) -> std::process::Command {
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"]);

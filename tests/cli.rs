@@ -1,4 +1,4 @@
-//! The program as it is used: the real binary, its exit codes, its messages, and what it leaves on the disk.
+//! The program as users run it: the real binary, its exit codes, its messages, and its files on the disk.
 
 mod bad_input;
 mod finite;
@@ -55,9 +55,9 @@ pub struct Place {
 }
 
 impl Place {
-    /// An empty folder with the configuration alone.
+    /// An empty folder with only the configuration.
     pub fn new() -> Self {
-        // Programs that are started inherit how wide a software driver computes, instead of each finding out.
+        // Child processes inherit the width of a software driver, instead of each measuring it.
         let _ = normfree::gpu::candidates(&OpenOptions::default());
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("tiny.toml"), MODEL).unwrap();
@@ -97,7 +97,7 @@ impl Place {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// The command fails with one line that has all of `parts`, and with this exit code.
+    /// The command fails with one line that contains all of `parts`, and with this exit code.
     #[track_caller]
     pub fn fails(&self, arguments: &[&str], code: i32, parts: &[&str]) {
         refused(&self.command(arguments).output().unwrap(), code, parts);
@@ -120,7 +120,7 @@ pub fn refused(output: &Output, code: i32, parts: &[&str]) {
     }
 }
 
-/// A stop that was asked for: code 130, no error, and the command line that goes on. What was told.
+/// A requested stop: code 130, no error, and the command line that resumes. Returns the output.
 #[track_caller]
 pub fn stopped(output: &Output) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -141,8 +141,8 @@ pub fn shown(output: &Output) -> String {
     format!("{}\nstdout: {}\nstderr: {}", output.status, text(&output.stdout), text(&output.stderr))
 }
 
-/// What must be equal between two runs of the same training: the log but for speeds, and every checkpoint but for
-/// the length and digest of that log.
+/// What must be equal between two runs of the same training: the log without its speeds, and every checkpoint without the
+/// length and digest of that log.
 pub fn essence(run: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found = vec![("metrics.jsonl".to_owned(), without(&run.join("metrics.jsonl"), "tokens_per_s"))];
     let mut checkpoints: Vec<_> =
@@ -160,7 +160,7 @@ pub fn essence(run: &Path) -> Vec<(String, Vec<u8>)> {
         for key in ["metrics_bytes", "metrics_sha256", "sha256"] {
             state.shift_remove(key).unwrap();
         }
-        // Which of the kernels of the same bits are the fastest, a clock has said.
+        // A clock decided which of the kernels with the same bits are the fastest.
         state.shift_remove("kernels");
         found.push((
             format!("{} state", folder.display()).split_off(run.display().to_string().len()),

@@ -1,4 +1,4 @@
-//! The configuration: presets, defaults, overrides, what it refuses and how it says so.
+//! The configuration: presets, defaults, overrides, what is refused, and with which message.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use normfree::fault::Kind;
 use normfree::model::parameter_count;
 use proptest::prelude::*;
 
-/// The activation of that word.
+/// The activation with this word.
 fn activation(word: &str) -> Activation {
     Activation::find(word).unwrap()
 }
@@ -176,8 +176,8 @@ fn parameter_count_of_gpt2_itself() {
     assert_eq!(parameter_count(&model), 124_439_808);
 }
 
-/// The paper's last model: one matrix of the feed-forward network, 2 scales, 12 thresholds and 12 × 1,024 temperatures a
-/// block.
+/// The paper's last model: per block one matrix of the feed-forward network, 2 scales, 12 thresholds and 12 × 1,024
+/// temperatures.
 #[test]
 fn parameter_counts_of_entropy_guided_models() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/paper/sm_r.toml");
@@ -256,7 +256,7 @@ fn a_gpt_neox_is_pythia() {
     assert_eq!((other.model.bias, other.model.embd_pdrop), (Bias::QueryKey, 0.2));
     assert_eq!(other.model.rotary_columns(), 6);
     assert_eq!(Config::parse(&other.to_toml(), "resolved", &[]), Ok(other));
-    // A GPT-2's file says nothing of it, so that old ones are equal to new ones.
+    // A GPT-2's file says nothing about it, so that old files equal new ones.
     assert!(!least().to_toml().contains("rotary"));
 
     let message = with(&[family]).expect_err("3 of 12 columns");
@@ -349,7 +349,7 @@ fn the_warm_up_may_be_nothing_or_everything() {
     assert_eq!(rounded_up.warmup_steps(), 6);
 }
 
-/// A run that was begun before `train.accumulation` was there goes on with the arithmetic it had.
+/// A run that began before `train.accumulation` existed resumes with the arithmetic it had.
 #[test]
 fn older_runs_keep_their_accumulation() {
     let folder = tempfile::tempdir().unwrap();
@@ -364,7 +364,7 @@ fn older_runs_keep_their_accumulation() {
     for word in Accumulation::WORDS.iter().map(|word| word.word) {
         assert_eq!(written(word, 4, true).word(), word);
         assert_eq!(written(word, 4, false), Accumulation::MeanOfMeans);
-        // One micro-batch has one mean: what is compared with newer runs stays comparable.
+        // One micro-batch has one mean: the run stays comparable with newer ones.
         assert_eq!(written(word, 1, false), Accumulation::Mean);
     }
 }
@@ -382,7 +382,7 @@ fn every_key_can_be_set() {
             let wrong = with(&[&format!("{table}.{key}=[]")]);
             match wrong {
                 Err(message) => says(&message, &[&format!("--set {table}.{key}"), "would do"]),
-                // The text of a folder's name may be anything but empty.
+                // The name of a folder may be any text that is not empty.
                 Ok(_) => {
                     assert!(value.is_str() && ["path", "init_from"].contains(&key.as_str()), "{table}.{key}")
                 }
@@ -415,7 +415,7 @@ fn overrides_are_typed_like_the_file_and_the_last_one_counts() {
     assert_eq!(config.data.path, "2024");
     assert!(!config.observe.entropy);
     assert_eq!(Config::parse(&config.to_toml(), "resolved", &[]), Ok(config));
-    // What follows from another key follows its override too.
+    // Values that depend on another key follow its override too.
     let wider = with(&["model.n_embd=64", "model.n_positions=32"]).expect("valid");
     assert_eq!((wider.model.n_inner, wider.train.sequence_length), (256, 32));
 }

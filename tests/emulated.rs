@@ -1,5 +1,5 @@
-//! Attention's text for fragments of 16x16, which no software driver has: here a fragment is an array of which each lane of
-//! a subgroup holds a share, so that any driver runs the rest of the text, with all its offsets.
+//! Attention's text for fragments of 16x16, which no software driver has. Here a fragment is an array, shared among the lanes
+//! of a subgroup, so that any driver runs the rest of the text, with all its offsets.
 
 use crate::ops::check::{applies, check_case};
 use crate::support::{open, seed};
@@ -11,8 +11,8 @@ use normfree::verify::{CaseBuilder, Fill, HALF_BOUND};
 
 const SIDE: u32 = 16;
 
-/// What stands in for matrix units. A product goes through workgroup memory, so that each lane finds all of both factors.
-/// No loop's length is known to the compiler, which would unroll it for minutes.
+/// The replacement for matrix units. A product goes through workgroup memory, so that each lane finds all of both factors. The
+/// compiler knows no loop's length; otherwise it would unroll it for minutes.
 const FRAGMENTS: &str = "
 alias Fragment = array<f32, SIDE * SIDE / LANES>;
 var<private> my_lane: u32;
@@ -99,7 +99,7 @@ fn emulated(kernel: &Kernel) -> Kernel {
     Kernel { text: text.into(), ..kernel.clone() }
 }
 
-/// An op as a device with matrix units computes it, on one that has none.
+/// An op as a device with matrix units computes it, run on one that has none.
 #[derive(Debug)]
 struct Emulated<T>(T);
 
@@ -127,7 +127,7 @@ impl<T: Op> Op for Emulated<T> {
     }
 }
 
-/// Two heads that are no whole number of fragments wide, over a sequence that ends within a block.
+/// Two heads whose width is not a whole number of fragments, over a sequence that ends within a block.
 #[test]
 fn fragments_of_16_agree_with_reference_as_arrays() {
     let gpu = open(&OpenOptions::default());

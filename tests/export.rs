@@ -1,4 +1,4 @@
-//! Logs as Parquet tables, read back and held against the logs.
+//! Logs as Parquet tables, read back and compared with the logs.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -122,7 +122,7 @@ fn logs_become_tables() {
         assert_eq!(run.losses().all(|(_, loss)| loss.is_finite()), name == "slopes", "NaN is NaN");
     }
 
-    // Runs in folders of one name are told apart by their paths; files are replaced.
+    // Runs in folders of the same name are told apart by their paths; files are replaced.
     fs::create_dir(place.path("two")).unwrap();
     fs::rename(place.path("broken"), place.path("two/slopes")).unwrap();
     place.succeeds(&["export", "one/slopes", "two/slopes", "--parquet", "tables"]);

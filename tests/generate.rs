@@ -1,4 +1,4 @@
-//! Text from a model: what the reader with its cache says is what the training pass says, and the cache changes nothing.
+//! Text from a model: the reader with its cache gives what the training pass gives, and the cache changes nothing.
 
 use crate::cli::Place;
 use crate::support::{gpu, open, seed};
@@ -13,14 +13,14 @@ use normfree::train::engine::Engine;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// An engine with random weights, and a reader that has the same from a file.
+/// An engine with random weights, and a reader that loads the same from a file.
 fn pair(gpus: [Gpu; 2], config: &Config, random: &mut ChaCha8Rng) -> (Engine, Reader) {
     let [training, reading] = gpus;
     let engine = Engine::new(training, config).unwrap();
     let arenas = &engine.blueprint.arenas;
     for parameter in arenas.parameters() {
         let mut values = initial_values(random.random(), parameter);
-        // Not only the matrices: no bias of zero, no gain of one.
+        // More than the matrices: no bias is zero, no gain is one.
         values.iter_mut().for_each(|value| *value += random.random_range(-0.1..0.1));
         engine.store.write(&engine.gpu, &parameter.name, &values);
     }
@@ -40,7 +40,7 @@ fn log_probability(logits: &[f32], token: u32) -> f64 {
     f64::from(logits[token as usize] - peak) - sum.ln()
 }
 
-/// Every token's probability by the reader, and by the pass that evaluates, which knows no cache.
+/// Every token's probability from the reader, and from the evaluation pass, which has no cache.
 fn agrees(gpus: [Gpu; 2], changes: &[&str], seed: u64) {
     let changes = [&["train.gradient_accumulation_steps=1", "train.batch_size=1"], changes].concat();
     let config = config(&changes);
@@ -60,7 +60,7 @@ fn agrees(gpus: [Gpu; 2], changes: &[&str], seed: u64) {
         let wanted = -loss(&batch);
         let logits = reader.logits(&text[..=at]).unwrap();
         let found = log_probability(&logits, text[at + 1]);
-        // Two paths of a few hundred roundings of 6e-8 each, at logits of about one.
+        // Two computations with a few hundred roundings of 6e-8 each, at logits of about one.
         assert!(
             (found - wanted).abs() <= 2e-5 * wanted.abs().max(1.0),
             "{changes:?} {at}: {found}, {wanted}"
@@ -68,7 +68,7 @@ fn agrees(gpus: [Gpu; 2], changes: &[&str], seed: u64) {
     }
 }
 
-/// Each norm, activation and bias, and positions that are more than one chunk.
+/// Each norm, activation and bias, and positions that span more than one chunk.
 const MODELS: [&[&str]; 10] = [
     &["model.n_positions=150", "train.sequence_length=140"],
     &["model.norm=none", "model.activation_function=relu", "model.bias=none"],
@@ -131,7 +131,7 @@ fn text(reader: &mut Reader, tokens: usize, cached: bool, sampling: Sampling) ->
     text
 }
 
-/// 200 tokens in a context of 90, which they outgrow more than once.
+/// 200 tokens in a context of 90, which they exceed more than once.
 #[test]
 fn cache_changes_no_token() {
     let config = config(&["model.n_positions=90", "model.initializer_range=0.3"]);
@@ -142,7 +142,7 @@ fn cache_changes_no_token() {
         let with = text(&mut reader, 200, true, sampling(temperature));
         let without = text(&mut reader, 200, false, sampling(temperature));
         assert_eq!(with, without, "at temperature {temperature}");
-        // The same again, from a reader that has read something else last.
+        // The same again, from a reader that last read something else.
         assert_eq!(with, text(&mut reader, 200, true, sampling(temperature)));
     }
 }

@@ -1,5 +1,5 @@
-//! Memory: what is made again instead of kept changes no bit and saves bytes; one pool serves all plans; the plan
-//! that is told is the plan that is.
+//! Memory: recomputing instead of keeping changes no bit and saves bytes; one pool serves all plans; the reported plan is the
+//! real one.
 
 use crate::support::{gpu, seed};
 use crate::training::{batches, config, engine};
@@ -45,7 +45,7 @@ fn what_is_made_again_has_the_same_bits() {
     made_again_has_the_same_bits("gpt2");
 }
 
-/// Trains a family with all that can be made again, in each way.
+/// Trains a family with everything that can be recomputed, in each setting.
 pub fn made_again_has_the_same_bits(family: &str) {
     let seed = seed();
     for norm in ["none", "layer_norm"] {
@@ -68,7 +68,7 @@ pub fn made_again_has_the_same_bits(family: &str) {
     }
 }
 
-/// Scopes and names of the nodes that make what was not kept, in their order.
+/// Scopes and names of the nodes that recompute tensors, in order.
 pub fn again(tape: &Tape) -> Vec<String> {
     let nodes = tape.nodes().iter();
     let made = nodes.filter(|node| node.outputs.iter().any(|&o| tape.info(o).name.ends_with(" again")));
@@ -97,7 +97,7 @@ fn only_what_is_needed_is_made_again() {
             [1, 0].iter().flat_map(|layer| block.iter().map(move |op| format!("h.{layer}.{op}"))).collect();
         assert_eq!(again(&record(&[norm], Recompute::Block)), want, "{norm}");
     }
-    // No adjoint asks for what a forward pass alone would compute twice.
+    // No adjoint asks for results that only a forward pass would compute twice.
     let mut config = config(&["train.recompute=block"]);
     config.model.n_layer = 1;
     let tape = Blueprint::new(&config, &Traits::floor()).micro.tape;
@@ -120,7 +120,7 @@ fn what_is_added_to_is_never_made_again() {
     tape.backward(loss);
 }
 
-/// Devices whose plans differ: with images and without.
+/// Devices with different plans: with images and without.
 fn devices() -> [Traits; 2] {
     let software = Traits { software: true, lanes: 8, ..Traits::floor() };
     [Traits::floor(), software]
@@ -143,7 +143,7 @@ fn what_is_made_again_takes_less_memory_and_more_work() {
     }
 }
 
-/// Evaluation and update find all they need in what training takes, where the model is not next to nothing.
+/// Evaluation and update fit into the memory that training takes, unless the model is tiny.
 #[test]
 fn one_pool_serves_every_plan() {
     for device in devices() {
@@ -158,7 +158,7 @@ fn one_pool_serves_every_plan() {
     }
 }
 
-/// An evaluation between two steps leaves no trace in them.
+/// An evaluation between two steps does not affect them.
 #[test]
 fn an_evaluation_in_between_changes_nothing() {
     let seed = seed();
@@ -182,7 +182,7 @@ fn an_evaluation_in_between_changes_nothing() {
     assert_eq!(apart, between);
 }
 
-/// No two tensors are in one place at one time, none is larger than its place, and each purpose is there.
+/// No two tensors share memory at one time, none is larger than its place, and every purpose occurs.
 #[test]
 fn the_plan_is_sound_and_told_whole() {
     for device in devices() {

@@ -1,5 +1,5 @@
-//! Mixed precision: whole models against f64 and against f32, the loss scale, and the refusal where a device has no
-//! 16-bit floats. That a resumed run has the same bits is in `cli/whole.rs`.
+//! Mixed precision: whole models compared with f64 and with f32, the loss scale, and the refusal on a device without 16-bit
+//! floats. `cli/whole.rs` tests that a resumed run has the same bits.
 
 use crate::support::{gpu, open, seed};
 use crate::training::{Bounds, agrees_within, batches, config, engine as fresh, engine_on, has_f16};
@@ -12,20 +12,19 @@ use rand_chacha::ChaCha8Rng;
 
 const MIXED: &str = "train.precision=mixed";
 
-/// Every number that is stored in f16 is off by 2⁻¹¹ = 5e-4 of itself, at random. The loss is a mean over logits through
-/// some ten such roundings, most of which average out. A gradient has gone through some twenty: √20 · 5e-4 ≈ 2e-3 of
-/// the larger elements, and several times that in the worst of thousands. AdamW moves an element by the learning rate
-/// whatever its gradient's size, so that of the smallest ones the roundings decide; ten steps of 1e-2 beside weights of
-/// 0.1 make percents of a tensor.
+/// Every number stored in f16 is off by 2⁻¹¹ = 5e-4 of itself, at random. The loss is a mean over logits after some ten such
+/// roundings, most of which average out. A gradient has gone through some twenty: √20 · 5e-4 ≈ 2e-3 of the larger elements,
+/// and several times that in the worst of thousands. AdamW moves an element by the learning rate whatever its gradient's size,
+/// so for the smallest gradients the roundings decide; ten steps of 1e-2 beside weights of 0.1 make percents of a tensor.
 pub const SMOOTH: Bounds = Bounds { loss: [2e-4, 2e-3], gradients: 1e-2, slopes: 5e-2, weights: 5e-2 };
 
-/// The same past a kink: a number that rounding moves over it lets the whole gradient of its place come or go. Of 14,000
-/// such numbers some five are so near. One adds up to some 3 · 2 standard deviations of a product to one of 54 terms,
-/// the largest of 8,000 of which has about 4 · √54: a fifth of it, and two of them may meet (0.28 was seen). More signs
-/// are then a matter of rounding, and a bias that starts from zero is made of ten such signs alone. So may be the way of
-/// a slope whose gradient cancels, by the learning rate a step; with it goes every unit that it belongs to, and the loss
-/// of later steps (2.2e-3 was seen). A slope's own gradient is measured by its terms with random signs in one micro-batch,
-/// of 27 rows: what comes or goes in one of them is up to √(1/27) = 0.19 of that, and in two 0.27 (0.10 was seen).
+/// The same past a kink: if rounding moves a number over it, the whole gradient there appears or vanishes. Some five of 14,000
+/// such numbers are so near. One adds up to some 3 · 2 standard deviations of a product to a sum of 54 terms, and the largest
+/// of 8,000 such sums is about 4 · √54: that is a fifth of it, and two of them may meet (0.28 was seen). Rounding then decides
+/// more signs, and a bias that starts from zero is the sum of only ten such signs. It may also decide the path of a slope
+/// whose gradient cancels, by the learning rate each step; this affects every unit of that slope, and the loss of later steps
+/// (2.2e-3 was seen). A slope's own gradient is measured relative to its terms with random signs in one micro-batch of 27
+/// rows: what appears or vanishes in one row is up to √(1/27) = 0.19 of that, and in two 0.27 (0.10 was seen).
 const KINKED: Bounds = Bounds { loss: [2e-4, 5e-3], gradients: 0.5, slopes: 0.3, weights: 0.4 };
 
 #[test]
@@ -39,7 +38,7 @@ fn models_agree_with_f64() {
         (KINKED, &["model.norm=none", "model.activation_function=relu"]),
         (KINKED, &["model.norm=none", "model.final_norm=false", "model.bias=none", learned]),
         (KINKED, &["model.bias=all", learned, "model.slope_scope=shared", "train.optimizer=adamw"]),
-        // Rows that fit an image in f16, and such that fill no vector.
+        // Rows that fit an image in f16, and rows that do not fill a vector.
         (SMOOTH, &["model.n_embd=128", "model.activation_function=gelu_new", "model.vocab_size=128"]),
         (SMOOTH, &["model.n_embd=24", "model.n_inner=36", "model.norm=none"]),
         (SMOOTH, &["model.norm=none", "model.activation_function=none"]),
@@ -90,8 +89,8 @@ fn bits(engine: &Engine) -> Vec<u32> {
     bits
 }
 
-/// A scale so large that the gradient cannot fit: updates are left out, to the bit, and the scale halves until it
-/// fits; then it doubles after each window, and weights move.
+/// A scale so large that the gradient cannot fit: updates are skipped, to the bit, and the scale halves until it fits; then it
+/// doubles after each window, and weights move.
 #[test]
 fn an_overflow_leaves_the_update_out_and_halves_the_scale() {
     // The logits' gradient is up to 1/54 in size: 2²⁴ of that is 310,000, beyond f16's 65,504, and 2²¹ is not.
@@ -121,12 +120,12 @@ fn an_overflow_leaves_the_update_out_and_halves_the_scale() {
         let now = engine.loss_scale().unwrap().unwrap();
         assert_eq!(now, LossScale { scale, good_steps: good }, "step {step}");
     }
-    // At first until it fits, and again after each doubling beyond that.
+    // First until it fits, and again after each doubling past that.
     assert!(overflows > 4, "{overflows} overflows");
     assert!(bits(&engine) != start);
 }
 
-/// f16 copies are those of the weights, after they were written and after an update, rounded to nearest.
+/// f16 copies equal the weights rounded to nearest, after they were written and after an update.
 #[test]
 fn copies_follow_the_weights() {
     let config = config(&[MIXED]);
@@ -146,7 +145,7 @@ fn copies_follow_the_weights() {
                 [[a, b], [c, d]].map(|pair| half::f16::from_le_bytes(pair).to_f32())
             });
             for (weight, copy) in weights.iter().zip(copies) {
-                // Within a unit of f16, whichever way the device rounds; below its normal numbers, of the least of them.
+                // Within a unit of f16, whichever way the device rounds; below its normal numbers, within the smallest unit.
                 let unit = (weight.abs() / 1024.0).max(6e-8);
                 assert!((weight - copy).abs() <= unit, "{name} step {step}: {weight} {copy}");
             }
@@ -158,7 +157,7 @@ fn copies_follow_the_weights() {
     }
 }
 
-/// A loss that is not finite, and a gradient that is not at a scale of one, are for `train.on_nonfinite`.
+/// A loss that is not finite, and a gradient that is not finite at a scale of one, are handled by `train.on_nonfinite`.
 #[test]
 fn what_no_scale_can_help_halts() {
     let config = config(&[MIXED, "train.loss_scale=1"]);
@@ -167,7 +166,7 @@ fn what_no_scale_can_help_halts() {
     }
     let mut random = ChaCha8Rng::seed_from_u64(seed());
     let batches = batches(&config, &mut random);
-    // A value that f16 has not, in a matrix: the loss is not finite.
+    // A value that f16 cannot hold, in a matrix: the loss is not finite.
     let (mut engine, _) = fresh(&config);
     engine.store.write(&engine.gpu, "transformer.h.0.mlp.c_fc.weight", &[1e6_f32]);
     engine.copy_weights().unwrap();
@@ -178,8 +177,8 @@ fn what_no_scale_can_help_halts() {
     assert_eq!(reading.scaling, Some((1.0, false)));
     assert_eq!(engine.loss_scale().unwrap(), Some(LossScale { scale: 1, good_steps: 0 }));
     assert!(bits(&engine) == before);
-    // Rows of ±40,000 in the head: where the likeliest token is another than the target, the gradient of what the head
-    // reads is their difference, 80,000, at a weight of one; the loss is a difference of logits, large in f32.
+    // Rows of ±40,000 in the head: where the likeliest token is not the target, the gradient of the head's input is the rows'
+    // difference, 80,000, at a weight of one; the loss is a difference of logits, large in f32.
     let (mut engine, _) = fresh(&config);
     let mut batch = batches[0].clone();
     batch.counted = 1;
@@ -228,7 +227,7 @@ fn losses(config: &Config, steps: u64, seed: u64) -> Vec<f64> {
     losses
 }
 
-/// The curve of mixed precision is that of f32: 0.5% of the smoothed loss. Over 1,000 steps of real text this was
+/// The curve of mixed precision is that of f32, within 0.5% of the smoothed loss. Over 1,000 steps of real text this was
 /// measured with the program itself (README, "Measured").
 #[test]
 fn the_loss_curve_is_that_of_f32() {

@@ -1,4 +1,4 @@
-//! What a step shows of itself, beside the loss: held against f64, and never at the cost of a bit.
+//! What a step reports besides the loss: compared with f64, and never at the cost of a bit.
 
 use crate::support::{gpu, seed};
 use crate::training::{Reference, batches, config, engine, has_f16};
@@ -9,7 +9,7 @@ use normfree::train::engine::{Engine, StepReading};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-/// The last look at the layers in so many steps, and the parameters after them, as bits.
+/// The last reading of the layers in so many steps, and the parameters after them, as bits.
 fn after(config: &Config, steps: u64, seed: u64) -> (Option<StepReading>, Vec<(String, Vec<u32>)>) {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let (mut engine, _) = engine(config);
@@ -26,7 +26,7 @@ fn after(config: &Config, steps: u64, seed: u64) -> (Option<StepReading>, Vec<(S
     (layers, bits.map(|(name, values)| (name, values.iter().map(|v| v.to_bits()).collect())).collect())
 }
 
-/// Watching everything at every step, or nothing at all, leaves the same bits in every weight.
+/// Observing everything at every step, or nothing at all, leaves the same bits in every weight.
 #[test]
 fn observation_changes_no_bit() {
     let seed = seed();
@@ -92,7 +92,7 @@ fn what_layers_hold_agrees_with_f64() {
             near(of_layers(&RESIDUAL_MEDIAN)[layer], residual[2], "median");
             let want = of(names::active_units(layer));
             let got: Vec<f64> = active.iter().map(|&count| f64::from(count)).collect();
-            // A sum within rounding of zero may be on the other side of it.
+            // A sum within rounding of zero may have the other sign.
             let apart: f64 = got.iter().zip(&want).map(|(g, w)| (g - w).abs()).sum();
             assert!(apart <= 1.0, "{place}: {got:?} against {want:?}");
             let gradient = update.find(&names::layer_gradient(layer)).unwrap();
@@ -110,7 +110,7 @@ fn what_layers_hold_agrees_with_f64() {
     }
 }
 
-/// In mixed precision the gradients on the device are many times as large; what is told of them is not.
+/// In mixed precision the gradients on the device are many times as large; the reported ones are not.
 #[test]
 fn the_loss_scale_is_taken_out_of_gradients() {
     let mixed = config(&["train.precision=mixed", "model.n_embd=128", "train.loss_scale=1024"]);
@@ -123,12 +123,12 @@ fn the_loss_scale_is_taken_out_of_gradients() {
     let [scaled, plain] =
         [scaled, plain].map(|reading| reading.unwrap().values.layers(&LAYER_GRAD_NORM).to_vec());
     for (scaled, plain) in scaled.iter().zip(plain) {
-        // Some roundings to eleven bits on the way.
+        // Some roundings to eleven bits in between.
         assert!((scaled - plain).abs() < 0.02 * plain, "{scaled} against {plain}");
     }
 }
 
-/// What it costs can be said where the device has a clock.
+/// The cost can be reported if the device has a clock.
 #[test]
 fn looking_takes_time_that_is_told() {
     let engine = Engine::new(gpu(), &config(&[])).unwrap();

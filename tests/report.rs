@@ -57,7 +57,7 @@ fn published() -> (Vec<Panel>, Vec<[i64; 4]>) {
     (NAMES.map(panel).into(), NAMES.map(|(key, _)| shares[key]).into())
 }
 
-/// A folder for pictures that a person may want to look at after the tests.
+/// A folder for pictures that a person may want to see after the tests.
 fn gallery() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("report");
     fs::create_dir_all(&folder).unwrap();
@@ -90,7 +90,7 @@ fn cells(picture: &Picture) -> Vec<(f64, f64, f64, f64, Rgb)> {
     picture.marks.iter().filter_map(cell).collect()
 }
 
-/// No text leaves the page, also in a viewer whose font is 15% wider, and no two texts of a picture overlap.
+/// No text leaves the page, even in a viewer whose font is 15% wider, and no two texts of a picture overlap.
 fn assert_legible(picture: &Picture) {
     let boxes: Vec<_> = texts(picture).iter().map(|text| (text.text.clone(), text.bounds())).collect();
     for (text, (left, top, right, bottom)) in &boxes {
@@ -170,7 +170,7 @@ fn published_heatmaps_fall_into_the_published_bins() {
         // The paper had more decimals than its cells show.
         assert!(expected.iter().zip(printed).all(|(a, b)| (a - b).abs() <= 2), "{}", panel.title);
     }
-    // Against ln T the overload of SM+G all but vanishes: the reference must be named.
+    // With ln T the overload of SM+G nearly vanishes: the reference must be named.
     assert!((bins(&panels[2].values, 128f64.ln())[3] - 0.097).abs() < 5e-4);
 }
 
@@ -223,7 +223,7 @@ fn the_papers_figure_is_drawn_cell_by_cell() {
             assert_eq!(pixel.0, [colour.0, colour.1, colour.2], "value {value}");
         }
     }
-    // Rows are layers, layer 0 on top; columns are heads; panels stand two by two.
+    // Rows are layers, layer 0 on top; columns are heads; panels are two by two.
     assert!(cells[1].0 > cells[0].0 && cells[1].1 == cells[0].1);
     assert!(cells[12].0 == cells[0].0 && cells[12].1 > cells[0].1);
     assert!(cells[144].0 > cells[11].0 && cells[144].1 == cells[0].1);
@@ -249,7 +249,7 @@ fn every_size_of_grid_is_legible() {
     for (layers, heads) in [(1, 1), (6, 4), (12, 12), (24, 24)] {
         for (count, scale) in drawn {
             let mut panels = vec![panel("SM+LN+G", grid(layers, heads)); count];
-            // The last one's may reach to where a bar stands.
+            // The last one's text may extend to where a bar is.
             for panel in [0, count - 1] {
                 panels[panel].notes = vec![
                     "2,600 steps · perplexity 26.30".into(),
@@ -387,8 +387,7 @@ fn the_first_run_that_names_a_reference_decides() {
     assert_eq!(RunData::reference_of(&[run("[observe]\nentropy = true")]), Reference::ObservedMax);
 }
 
-/// A run of `steps` steps that looks like one: the loss falls, entropies settle, and from step `breaks` on
-/// nothing is finite.
+/// A run of `steps` steps that looks real: the loss falls, entropies settle, and from step `breaks` on nothing is finite.
 fn synthetic(name: &str, panel: &Panel, steps: u64, end: f64, breaks: u64) -> RunData {
     let mut run = RunData {
         name: name.into(),
@@ -476,7 +475,7 @@ fn a_comparison_is_written_whole() {
         fs::copy(path, gallery().join(path.file_name().unwrap())).unwrap();
     }
     golden::hold(&written);
-    // Written again over itself, without what moves; into a place that is a file: a fault.
+    // Written again over itself, without the animation; into a path that is a file: a fault.
     let mut still = four_runs();
     still.iter_mut().for_each(|run| run.log.cut(&ATTENTION, 51));
     let still = Comparison::new(still, None);
@@ -552,7 +551,7 @@ fn curves_are_legible_and_mark_where_a_run_broke() {
     let lost = synthetic("SM", &panels[0], 100, 3.0, 0);
     assert_eq!(loss_curves(&of(&[lost]), true).unwrap_err().kind, Kind::Usage);
     assert_eq!(layer_entropy_curves(&[RunData::default()]).unwrap_err().kind, Kind::Usage);
-    // One record alone is a point.
+    // A single record is a point.
     let mut one = four_runs().remove(0);
     let last = synthetic("", &panels[0], 2600, 3.27, 9999).log;
     let values = [&LOSS, &LEARNING_RATE, &GRAD_NORM, &TOKENS, &TOKENS_PER_S]
@@ -619,7 +618,7 @@ fn smoothing_keeps_lines_straight_and_holes_open() {
     for (a, b) in smooth(&line, 9)[..46].iter().zip(&line) {
         assert!((a.1 - b.1).abs() < 1e-12);
     }
-    // The end looks back: the mean of the last five.
+    // The end is an average: the mean of the last five.
     assert_eq!(smooth(&line, 9)[49].1, 94.0);
     let mut holed = line.clone();
     holed[20].1 = f64::NAN;
@@ -659,7 +658,7 @@ fn the_table_says_what_was_measured_against_what() {
     let counted = rows[..7].iter().map(|row| row.replace("\\|", "").matches('|').count());
     assert!(counted.clone().all(|count| count == 12), "{markdown}");
     let row = |name: &str| *rows.iter().find(|row| row.starts_with(&format!("| {name} |"))).unwrap();
-    // Perplexities are e^(end + 0.05 + what the exponential still lacks); SM+G against SM+LN+G is e^0.26 − 1.
+    // Perplexities are e^(end + 0.05 + what remains of the exponential); SM+G compared with SM+LN+G is e^0.26 − 1.
     assert!(
         row("SM+G").contains("+29.7%") && row("SM+G").contains("| 1% | 18% | 23% | 58% | 3.87 |"),
         "{markdown}"
@@ -700,7 +699,7 @@ fn the_published_heatmaps_give_the_published_shares() {
     let columns: Vec<usize> = csv.lines().map(|line| line.split(',').count()).collect();
     assert_eq!(columns, [22; 5], "{csv}");
     assert!(csv.lines().nth(3).unwrap().ends_with(",3.87"), "{csv}");
-    // The trap: against ln T, which no causal head reaches, hardly a head is overloaded.
+    // The trap: with ln T, which no causal head reaches, hardly any head is overloaded.
     for (reference, shares) in [
         (Reference::CausalCeiling, "| 1% | 18% | 23% | 58% | 3.88 |"),
         (Reference::LogContext, "| 2% | 29% | 59% | 10% | 4.85 |"),
@@ -712,7 +711,7 @@ fn the_published_heatmaps_give_the_published_shares() {
     assert!(outcomes.table().latex().contains("SM+G & -- & -- & 1.1622 & 3.197 & +18.9\\% & 1\\%"));
 }
 
-/// In a study of several sizes each is compared with the baseline in its own.
+/// In a study of several sizes each is compared with the baseline of its own size.
 #[test]
 fn sizes_are_compared_with_their_own_baseline() {
     let run = |name: &str, baseline: Option<&str>, ppl: f64| {
@@ -742,7 +741,7 @@ fn sizes_are_compared_with_their_own_baseline() {
     assert!(markdown.contains("Compared with SM+LN+G, 18: SM+R, 18."), "{markdown}");
 }
 
-/// Where runs say what their data was, that decides, and not where it lay.
+/// If runs say what their data was, that decides, not its path.
 #[test]
 fn runs_are_taken_together_by_what_their_data_is() {
     let run = |seed: u64, path: &str, data: Option<u64>| {
@@ -867,7 +866,7 @@ fn runs_of_one_configuration_and_other_seeds_are_one_group() {
         Comparison::new(runs, None).groups.into_iter().map(|group| group.runs).collect()
     };
     assert_eq!(groups(vec![run(2, 1.0), run(1, 1.0)]), [[1, 0]]);
-    // Another learning rate is another configuration; the same seed twice is no second draw.
+    // Another learning rate is another configuration; the same seed twice is not a second draw.
     assert_eq!(groups(vec![run(1, 1.0), run(2, 2.0)]), [[0], [1]]);
     assert_eq!(groups(vec![run(1, 1.0), run(1, 1.0)]), [[0], [1]]);
     let names = Comparison::new(vec![run(1, 1.0), run(2, 2.0)], None).names;
@@ -902,7 +901,7 @@ fn the_animation_moves_and_ends_where_training_ended() {
         reader.next_frame(&mut buffer).unwrap();
     }
     fs::write(gallery().join("animation.png"), bytes).unwrap();
-    // Nothing moves in a single record.
+    // A single record has no animation.
     let mut still = four_runs();
     still.iter_mut().for_each(|run| run.log.cut(&ATTENTION, 51));
     let still = Comparison::new(still, None);

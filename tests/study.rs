@@ -53,7 +53,7 @@ train.decay_slopes = false
 /// The runs of [`STUDY`], in order.
 pub const FOLDERS: [&str; 5] = ["ln_g-seed3", "r-seed1", "r-seed2", "free-seed1", "free-seed2"];
 
-/// A folder with data and the study `tiny.toml` (which replaces the configuration of that name).
+/// A folder with data and the study `tiny.toml` (which replaces the configuration with that name).
 pub fn place() -> Place {
     let place = Place::with_data();
     std::fs::write(place.path("tiny.toml"), STUDY).unwrap();

@@ -1,5 +1,5 @@
-//! Whole models: loss, every gradient, and ten optimizer steps, on the device against f64, for each norm and
-//! activation; and what must hold of a step itself.
+//! Whole models: loss, every gradient, and ten optimizer steps, on the device compared with f64, for each norm and activation;
+//! and what must hold for a step itself.
 
 use crate::support::{gpu, open, seed};
 use normfree::config::{Accumulation, Config, Family};
@@ -62,13 +62,13 @@ pub fn batches(config: &Config, random: &mut ChaCha8Rng) -> Vec<Batch> {
     std::iter::repeat_with(one).take(config.train.gradient_accumulation_steps).collect()
 }
 
-/// The f64 side of a run: the same tapes, run by the reference.
+/// The f64 side of a run: the same tapes, executed by the reference.
 #[derive(Clone)]
 pub struct Reference {
     pub micro: Memory,
     pub update: Memory,
-    /// How near the last step came to the kink of an activation function at 0: the smallest input's magnitude over the
-    /// largest's of its layer.
+    /// How near the last step came to the kink of an activation function at 0: the smallest input's magnitude over the largest
+    /// in its layer.
     nearest_to_zero: f64,
 }
 
@@ -92,7 +92,7 @@ impl Reference {
         Self { micro, update, nearest_to_zero: f64::INFINITY }
     }
 
-    /// One step as the trainer makes it; returns loss and gradient norm.
+    /// One step as the trainer does it; returns loss and gradient norm.
     pub fn step(&mut self, engine: &Engine, config: &Config, step: u64, batches: &[Batch]) -> (f64, f64) {
         let (tape, update) = (&engine.blueprint.micro.tape, &engine.blueprint.update);
         let memory = &mut self.micro;
@@ -166,7 +166,7 @@ pub fn engine(config: &Config) -> (Engine, Vec<(String, Vec<f64>)>) {
     engine_on(gpu(), config)
 }
 
-/// Whether the device of the tests can compute in mixed precision. Where it has no f16, it must refuse to.
+/// Whether the device of the tests can compute in mixed precision. If it has no f16, it must refuse to.
 pub fn has_f16(mixed: &Config) -> bool {
     if gpu().traits().f16 {
         return true;
@@ -177,7 +177,7 @@ pub fn has_f16(mixed: &Config) -> bool {
     false
 }
 
-/// An engine with fresh weights, and these by name.
+/// An engine with fresh weights, and the weights by name.
 pub fn engine_on(gpu: Gpu, config: &Config) -> (Engine, Vec<(String, Vec<f64>)>) {
     let engine = Engine::new(gpu, config).unwrap();
     let mut parameters = Vec::new();
@@ -196,7 +196,7 @@ fn difference(got: &[f32], want: &[f64]) -> f64 {
     got.iter().zip(want).fold(0.0_f64, |worst, (g, w)| worst.max((f64::from(*g) - w).abs())) / scale
 }
 
-/// How much of each bound was used: what says whether a test is near to failing.
+/// How much of each bound was used, which shows whether a test is close to failing.
 #[derive(Default)]
 struct Worst {
     shares: BTreeMap<&'static str, f64>,
@@ -210,9 +210,9 @@ impl Worst {
     }
 }
 
-/// How far a device may be from f64, relative to the largest magnitude where it is a tensor's.
+/// How far a device may be from f64; for tensors relative to the largest magnitude.
 pub struct Bounds {
-    /// The loss of the first step, and of later ones; the norm's are fifty times that.
+    /// The loss of the first step, and of later ones; the bounds for the norm are fifty times these.
     pub loss: [f64; 2],
     pub gradients: f64,
     /// Gradients that are one sum: see [`walk`].
@@ -221,19 +221,19 @@ pub struct Bounds {
     pub weights: f64,
 }
 
-/// Rounding of f32 at first; later the weights have drifted by what AdamW makes of it: an element whose gradient is
-/// all rounding moves by the learning rate either way. Gradients are f32 sums of some hundred terms, through two
-/// blocks; a slope's is one number, a sum of thousands of terms of both signs, and relative to what these come to when
-/// their signs are random, if that is more than what is left of them: see [`walk`].
+/// At first this is f32 rounding; later the weights have drifted by what AdamW does with it: an element whose gradient is only
+/// rounding moves by the learning rate in either direction. Gradients are f32 sums of some hundred terms, through two blocks.
+/// A slope's gradient is one number, a sum of thousands of terms of both signs; its error is relative to what these come to
+/// with random signs, if that is more than their sum: see [`walk`].
 const F32: Bounds = Bounds { loss: [1e-6, 2e-4], gradients: 2e-5, slopes: 1e-3, weights: 1e-3 };
 
-/// Several times what f32 rounds an activation's input by, relative to the largest: sums of 64 products, what the layers
-/// below had rounded already, and how far the weights have drifted after some steps. Nearer to a kink, a unit's whole
-/// gradient may come or go, which is no fault of a kernel.
+/// Several times the f32 rounding of an activation's input, relative to the largest: sums of 64 products, roundings of the
+/// layers below, and the drift of the weights after some steps. Nearer to a kink, a unit's whole gradient may appear or
+/// vanish, which is not a kernel's fault.
 const NEAR: f64 = 1e-5;
 
-/// A step of the reference on random batches in which no unit lies on the kink of its activation function: the batches,
-/// the reference after it, loss and gradient norm.
+/// A step of the reference on random batches in which no unit is on the kink of its activation function: the batches, the
+/// reference after it, loss and gradient norm.
 fn clear_step(
     engine: &Engine,
     config: &Config,
@@ -242,7 +242,7 @@ fn clear_step(
     random: &mut ChaCha8Rng,
 ) -> (Vec<Batch>, Reference, (f64, f64)) {
     let smooth = ["gelu", "gelu_new"].contains(&config.model.activation_function.word);
-    // Of ten thousand units, one in some two draws lies so near.
+    // About every second draw has a unit so near, among ten thousand.
     for _ in 0..40 {
         let batches = batches(config, random);
         let mut after = before.clone();
@@ -298,7 +298,7 @@ pub fn agrees_within(changes: &[&str], bounds: &Bounds) {
         let temperature = parameter.name.ends_with(".temperature");
         let no_gradient = |element: usize| {
             (packed_bias && shifts_alike(&config, element))
-                // The first query sees one key: its temperature has no effect, and a gradient of rounding alone.
+                // The first query sees one key: its temperature has no effect, and its gradient is only rounding.
                 || (temperature && element.is_multiple_of(config.model.n_positions))
         };
         let trained = |values: &mut dyn Iterator<Item = f64>| -> Vec<f64> {
@@ -306,11 +306,11 @@ pub fn agrees_within(changes: &[&str], bounds: &Bounds) {
         };
         let got = trained(&mut got.iter().map(|&value| f64::from(value)));
         let want = trained(&mut want.iter().copied());
-        // As a whole tensor: AdamW divides by a gradient's own size, so a single element whose gradient is next to
-        // nothing may go elsewhere, by up to the learning rate (1e-2) a step, while all the others agree.
+        // As a whole tensor: AdamW divides by a gradient's own size, so a single element whose gradient is nearly zero may
+        // move differently, by up to the learning rate (1e-2) per step, while all the others agree.
         let square = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();
         let apart = square(&mut got.iter().zip(&want).map(|(g, w)| g - w));
-        // A slope can end next to zero: it counts as what ten updates of the learning rate add up to.
+        // A slope can end near zero: the difference is relative to ten updates of the learning rate.
         let least: f64 = if is_one_sum(&parameter.name) { 0.1 } else { 1e-6 };
         let off = (apart / square(&mut want.iter().copied()).max(least * least)).sqrt();
         let name = &parameter.name;
@@ -321,8 +321,8 @@ pub fn agrees_within(changes: &[&str], bounds: &Bounds) {
 }
 
 /// Whether an element of the bias of query, key and value shifts all scores of a row alike, so that its gradient is zero
-/// but for rounding: a key's, where no position turns it, or none by half a radian over the whole sequence, which
-/// leaves of the gradient what rounding to f16 may outweigh.
+/// except for rounding. This holds for a key's bias if no position rotates it, or none by half a radian over the whole
+/// sequence, in which case rounding to f16 may outweigh the remaining gradient.
 fn shifts_alike(config: &Config, element: usize) -> bool {
     let (width, head) = (config.model.n_embd, config.model.head_dim());
     let (column, columns) = (element % head, config.model.rotary_columns());
@@ -363,8 +363,8 @@ fn compare_gradients(
     }
 }
 
-/// What the terms of a gradient that is one sum come to with random signs, as in the last micro-batch: √Σ t². Of a sum
-/// that happens to cancel, the terms' roundings may be any share, and with some seed they are.
+/// The sum of the terms of a single-number gradient if their signs were random, as in the last micro-batch: √Σ t². If a sum
+/// happens to cancel, the terms' roundings may be any share of it, and with some seed they are.
 fn walk(reference: &Reference, tape: &Tape, gradient: TensorId) -> f64 {
     let mut squares = 0.0;
     for node in tape.nodes() {
@@ -430,8 +430,8 @@ fn no_activation_records_nothing() {
     assert!(!none.contains(&"activation"), "{none:?}");
 }
 
-/// The original's semantics over twenty steps (no dropout, rate 0 at the first): the measure of parity that
-/// facts about the original code allow, with f64 in the original's place.
+/// The original's semantics over twenty steps (no dropout, rate 0 at the first): the measure of parity that the known facts
+/// about the original code allow, with f64 in the original's place.
 #[test]
 fn twenty_steps_stay_with_f64() {
     stays_with_f64("gpt2");
@@ -479,7 +479,7 @@ pub fn stays_with_f64(family: &str) {
     }
 }
 
-/// After the first step nothing is made on the device any more.
+/// After the first step nothing more is created on the device.
 #[test]
 fn a_step_makes_no_object() {
     let config = config(&[]);
@@ -564,7 +564,7 @@ fn the_demand_is_what_is_allocated() {
     }
 }
 
-/// A profile has every dispatch of a replay, each under its node, and takes time.
+/// A profile has every dispatch of a replay, each under its node, and the times are positive.
 #[test]
 fn a_profile_has_every_dispatch() {
     let (engine, _) = engine(&config(&[]));
@@ -576,7 +576,7 @@ fn a_profile_has_every_dispatch() {
     assert!(times.iter().all(|time| time.entry.is_some() || time.copied > 0), "{times:?}");
 }
 
-/// Before the first step every kernel is compiled and loaded, and whoever listens hears how far that is.
+/// Before the first step every kernel is compiled and loaded, and progress is reported.
 #[test]
 fn a_device_tells_what_it_compiles() {
     use normfree::gpu::Stage;

@@ -1,5 +1,5 @@
-//! What every preset trains to, byte for byte, compared with a committed list: a change of the program's design changes no
-//! bit of what it computes.
+//! What every preset trains to, byte for byte, compared with a committed list: refactoring the program changes no bit of what
+//! it computes.
 
 use crate::cli::{Place, essence};
 use crate::support::gpu;
@@ -12,12 +12,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-/// The committed digests: a line each of device, run, digest of weights and moments, digest of the log.
+/// The committed digests, one line each: device, run, digest of weights and moments, digest of the log.
 const LIST: &str = "tests/unchanged.txt";
-/// What renews those of this device.
+/// The command that updates those of this device.
 const RENEW: &str = "NORMFREE_RENEW=1 cargo test --test suite unchanged::";
 
-/// Every preset, cut down to a size that trains in a moment.
+/// Every preset, reduced to a size that trains in a moment.
 const SMALL: [&str; 14] = [
     "model.n_layer=2",
     "model.n_head=4",
@@ -35,7 +35,7 @@ const SMALL: [&str; 14] = [
     "observe.slopes_every=1",
 ];
 
-/// What no preset switches on, beside a preset.
+/// Features that no preset switches on, added to a preset.
 const BESIDE: [(&str, &[&str]); 6] = [
     ("sm_r", &["train.precision=mixed", "model.n_embd=128"]),
     ("sm_learnable_layer", &["train.precision=mixed", "model.bias=all"]),
@@ -57,7 +57,7 @@ fn presets() -> Vec<PathBuf> {
     found
 }
 
-/// Digests of the last checkpoint's numbers, and of the log but for its speeds.
+/// Digests of the last checkpoint's numbers, and of the log without its speeds.
 fn digests(gpu: Gpu, config: &Config, run: &Path) -> (Gpu, [String; 2]) {
     let folder = RunFolder::create(run).unwrap();
     folder.write_config(&config.to_toml()).unwrap();
@@ -80,7 +80,7 @@ fn every_preset_trains_to_the_same_bytes() {
     let place = Place::with_data();
     let data = format!("data.path={}", toml::Value::String(place.path("data").display().to_string()));
     let mut gpu = gpu();
-    // The width of the lanes decides in which order a sum is made.
+    // The number of lanes decides the order of a sum.
     let device = format!("{}, {} lanes", gpu.description().driver, gpu.traits().lanes);
     let mut now = BTreeMap::new();
     for path in presets() {

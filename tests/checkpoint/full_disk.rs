@@ -1,4 +1,4 @@
-//! A disk that fills: one clear message, and nothing that was there is lost.
+//! A disk that fills up: one clear message, and no existing file is lost.
 #![cfg(unix)]
 
 use crate::layouts::gpt2 as layout;
@@ -14,7 +14,7 @@ use normfree::train::run_folder::RunFolder;
 
 use super::{CHILD_FOLDER, Sample, any_bits, child, child_folder, contents};
 
-/// Set where the limit is on each file, not on the disk: the system's message is another then.
+/// Set if the limit is on each file, not on the disk: the system's message differs then.
 const FILE_LIMIT: &str = "NORMFREE_TEST_FILE_LIMIT";
 
 #[track_caller]
@@ -30,7 +30,7 @@ fn assert_full<T: std::fmt::Debug>(result: Result<T, Fault>) {
     assert!(message.starts_with("cannot write the ") && clear, "{message}");
 }
 
-/// Works in a folder in which some hundred kilobytes fit, but no two megabytes.
+/// Works in a folder with space for some hundred kilobytes, but not for two megabytes.
 fn fill(folder: &Path) {
     let run = RunFolder::create(&folder.join("run")).unwrap();
     run.write_config("[model]\n").unwrap();
@@ -55,7 +55,7 @@ fn fill(folder: &Path) {
     drop(log);
     let path = run.path().to_owned();
     drop(run);
-    // What a resume does, on the full disk still.
+    // What a resume does, still on the full disk.
     let run = RunFolder::open(&path).unwrap();
     let latest = Checkpoint::latest(&run).unwrap().unwrap();
     small.assert_is(&latest.checkpoint);
@@ -78,8 +78,8 @@ fn on_a_small_disk() {
 fn loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let test = child("checkpoint::full_disk::on_a_small_disk", folder.path());
-    // A file system of one mebibyte, seen by that process alone and gone with it; where mounting is not
-    // allowed, a limit of that order on each file.
+    // A file system of one mebibyte that only that process sees and that vanishes with it; where mounting is not allowed, a
+    // limit of about that size on each file.
     let mount = format!("mount -t tmpfs -o size=1m tmpfs \"${CHILD_FOLDER}\" && exec \"$0\" \"$@\"");
     let limit = format!("ulimit -f 1024 && trap '' XFSZ && {FILE_LIMIT}=1 exec \"$0\" \"$@\"");
     let ways: [(&[&str], &str); 3] =

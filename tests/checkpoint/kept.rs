@@ -1,4 +1,4 @@
-//! Checkpoints in their run folder: whole or not there, the newest kept, damage seen.
+//! Checkpoints in their run folder: whole or absent, the newest kept, damage detected.
 
 use crate::layouts::gpt2 as layout;
 use std::fs;
@@ -76,7 +76,7 @@ fn the_newest_are_kept() {
         assert_eq!(latest(&run).checkpoint.state().step, step);
     }
     assert_eq!(names(&run), ["step-100000000", "step-123456789", "step-99999995"]);
-    // None is not fewer than one: the new checkpoint stays.
+    // Keeping none counts as keeping one: the new checkpoint stays.
     Sample::of_step(200_000_000).write(&run, 0).unwrap();
     assert_eq!(names(&run), ["step-200000000"]);
 }
@@ -111,7 +111,7 @@ fn going_back_never_deletes_what_was_just_written() {
     Sample::of_step(30).assert_is(&latest(&run).checkpoint);
 }
 
-/// Every way to damage the newest: the older is taken, and the message says why.
+/// Every kind of damage to the newest: the older one is used, and the message says why.
 #[test]
 fn a_damaged_one_is_passed_over() {
     let change = |name: &'static str, how: fn(&mut Vec<u8>)| {
@@ -170,7 +170,7 @@ fn a_damaged_one_is_passed_over() {
         assert!(message.starts_with(&begin), "{message}\nis not\n{begin}");
         assert_eq!(Checkpoint::open(&newest).unwrap_err(), *fault);
 
-        // With the older one gone too there is nothing to go on from, and both are named.
+        // With the older one damaged too there is nothing to resume from, and both are named.
         fs::remove_file(run.checkpoints().join("step-00000001/model.safetensors")).unwrap();
         let fault = Checkpoint::latest(&run).unwrap_err();
         assert_eq!(fault.kind, Kind::Checkpoint);
@@ -206,7 +206,7 @@ fn one_of_another_model_lists_what_differs() {
     assert!(message.contains("\n  extra: transformer.h.1.ln_2.weight [6]"), "{message}");
 }
 
-/// What a kill can leave at each moment is cleared away, and nothing whole is.
+/// Whatever a kill can leave at each moment is removed, and nothing whole is.
 #[test]
 fn leftovers_are_cleared() {
     let (_folder, run) = new_run();
@@ -243,7 +243,7 @@ fn one_that_cannot_be_written_leaves_no_trace() {
     Sample::of_step(1).write(&run, 1).unwrap();
     let before = contents(run.path());
     let mut sample = Sample::of_step(2);
-    // The model is written by the time the moments are found wanting.
+    // The model is already written when the moments are found to be incomplete.
     sample.moments[1].pop();
     let fault = sample.write(&run, 1).unwrap_err();
     assert!(fault.to_string().contains("v.transformer.ln_f.bias"), "{fault}");
@@ -261,7 +261,7 @@ fn layouts_tell_what_is_in_the_file_alone() {
     assert_eq!(layout.held(), parameters);
 }
 
-/// Whoever looks at a run that trains finds a whole checkpoint, though the one that it chose is pruned meanwhile.
+/// A reader of a run that trains finds a whole checkpoint, even if the one that it chose is pruned meanwhile.
 #[test]
 fn the_newest_is_found_while_older_ones_go() {
     let (_folder, run) = new_run();

@@ -1,4 +1,4 @@
-//! A process that is killed while it writes checkpoints loses none it had written.
+//! A process that is killed while it writes checkpoints loses none that it had written.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -24,12 +24,12 @@ fn log_line(step: u64) -> String {
     format!("{{\"kind\":\"step\",\"step\":{step}}}\n")
 }
 
-/// The whole log up to and with `step`.
+/// The whole log up to and including `step`.
 fn log_until(step: u64) -> String {
     (1..=step).map(log_line).collect()
 }
 
-/// Goes on with the run as a trainer does, until it is killed.
+/// Continues the run as a trainer does, until it is killed.
 fn train(path: &Path) {
     println!("begins");
     let run = RunFolder::open(path).unwrap();
@@ -47,7 +47,7 @@ fn train(path: &Path) {
         sample.state.metrics_bytes = log.sync().unwrap();
         sample.write(&run, 2).unwrap();
         println!("written {step}");
-        // Killed from here on, the log has lines that no checkpoint counts.
+        // After a kill from here on, the log has lines that no checkpoint counts.
         log.append(&"a line of the next step").unwrap();
         log.flush().unwrap();
         log = MetricsLog::open(&run.metrics(), sample.state.metrics_bytes).unwrap();
@@ -75,7 +75,7 @@ fn loses_nothing() {
     let begun = Instant::now();
     let (mut kills, mut in_the_middle, mut last) = (0, 0, 0);
     let enough = |kills, in_the_middle, last| kills >= 20 && in_the_middle > 0 && last > 0;
-    // Where the machine is busy with other tests it goes on until there was something to see.
+    // If the machine is busy with other tests, it continues until there was something to see.
     while kills < 150 && (begun.elapsed().as_secs() < 10 || !enough(kills, in_the_middle, last)) {
         assert!(
             begun.elapsed().as_secs() < 120,
@@ -99,7 +99,7 @@ fn loses_nothing() {
         victim.wait().unwrap();
         kills += 1;
         assert!(!erred.contains("panicked"), "after {kills} kills: {erred}");
-        // The last line can be cut short: it counts only with its end.
+        // The last line can be cut short: it counts only with its line end.
         let lines = said.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
         let written = lines.filter_map(|line| line.split_once("written ")?.1.parse().ok());
         last = written.fold(last, u64::max);
@@ -116,7 +116,7 @@ fn loses_nothing() {
         };
         assert!(latest.passed_over.is_empty(), "{:?}", latest.passed_over);
         let state = latest.checkpoint.state();
-        // The newest may be newer than the last that was told of, never older.
+        // The newest may be newer than the last one reported, never older.
         assert!((last..=last + 1).contains(&state.step), "step {} after {last} was written", state.step);
         last = state.step;
         let mut expected = sample(state.step);

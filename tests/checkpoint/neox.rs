@@ -28,7 +28,7 @@ fn model(changes: &[&str]) -> (ModelTensors, Vec<Spec>) {
     (layout, parameters.into_iter().map(|p| Spec::new(p.name, p.shape)).collect())
 }
 
-/// The file as the formula has it, written by another program: every element by its place.
+/// The file by the formula, written by another program: every element is computed from its position.
 fn foreign(tensors: &[NamedTensor], specs: &[Spec]) -> Foreign {
     let mut file = Foreign::default();
     let columns = |module: &str| {
@@ -101,7 +101,7 @@ fn are_read_from_the_forms_hugging_face_writes() {
     let (layout, specs) = model(&[]);
     let tensors = any_bits(&specs, 5);
     let mut file = foreign(&tensors, &specs);
-    // Buffers of older versions: the causal mask, what hides a score, the frequencies of the rotation.
+    // Buffers of older versions: the causal mask, the value that masks a score, the frequencies of the rotation.
     file.add_raw("gpt_neox.layers.0.attention.bias", Dtype::BOOL, &[1, 1, 4, 4], vec![1; 16]);
     file.add("gpt_neox.layers.1.attention.masked_bias", &[], &[-1e9]);
     file.add("gpt_neox.layers.1.attention.rotary_emb.inv_freq", &[1], &[1.0]);

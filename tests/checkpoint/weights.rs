@@ -1,4 +1,4 @@
-//! Weight files that fit: what is written, and the forms that are read.
+//! Weight files that fit: the format written, and the formats read.
 
 use crate::layouts::gpt2 as layout;
 use std::collections::HashMap;
@@ -59,7 +59,7 @@ pub fn as_gpt2(tensors: &[NamedTensor]) -> Foreign {
     for entry in layout(&specs).entries() {
         let mut data =
             tensors.iter().find(|t| t.name == entry.name).map(|t| t.data.clone()).unwrap_or_default();
-        // Biases are vectors, so that what is missing is missing at the end.
+        // Biases are vectors, so the missing elements are at the end.
         data.resize(entry.filed().elements(), 0.0);
         file.add(&entry.name, &entry.shape, &data);
     }
@@ -131,7 +131,7 @@ fn are_read_from_the_forms_hugging_face_writes() {
     let layout = layout(&specs);
     let folder = tempfile::tempdir().unwrap();
 
-    // With the head written out and the causal mask as a buffer, as older versions have them.
+    // With the head written out and the causal mask as a buffer, as in older versions.
     let mut whole = as_gpt2(&tensors);
     whole.add("lm_head.weight", &tensors[0].shape, &tensors[0].data);
     whole.add_raw("transformer.h.0.attn.bias", Dtype::U8, &[1, 1, 5, 5], vec![1; 25]);
@@ -223,7 +223,7 @@ fn take_a_single_slope_as_scalar_or_vector() {
     }
 }
 
-/// Readers that map the file take the values where they lie.
+/// Readers that map the file use the values in place.
 #[test]
 fn begin_their_values_aligned() {
     let folder = tempfile::tempdir().unwrap();
@@ -238,7 +238,7 @@ fn begin_their_values_aligned() {
     }
 }
 
-/// Larger than every buffer on the way, so that pieces meet inside a tensor.
+/// Larger than every buffer in use, so that pieces meet inside a tensor.
 #[test]
 fn come_back_when_they_are_large() {
     let specs =
@@ -253,7 +253,7 @@ fn come_back_when_they_are_large() {
     let mut file = Foreign::of(&tensors);
     file.add("lm_head.weight", &tensors[0].shape, &tensors[0].data);
     assert_same_bits(&import(&file.write(folder.path()), &layout).unwrap(), &tensors);
-    // The last element of all differs.
+    // Only the last element differs.
     let mut head = tensors[0].data.clone();
     *head.last_mut().unwrap() = f32::from_bits(head.last().unwrap().to_bits() ^ 1);
     file.remove("lm_head.weight");

@@ -1,4 +1,4 @@
-//! Weight files that will not do: one clear message each, and everything listed.
+//! Weight files that are refused: one clear message each, listing everything.
 
 use crate::layouts::gpt2 as layout;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ fn model(bias: Bias) -> (ModelTensors, Vec<NamedTensor>) {
     (layout(&specs), any_bits(&specs, 8))
 }
 
-/// The message of importing `path`, without the path itself.
+/// The message when importing `path`, without the path itself.
 #[track_caller]
 fn refusal(path: &Path, layout: &ModelTensors) -> String {
     let fault = import(path, layout).unwrap_err();

@@ -109,7 +109,7 @@ fn a_run_folder_that_exists() {
     let train = ["train", "tiny.toml", "--run", "r"];
     place.succeeds(&[&train[..], &["--set", "train.steps=2"]].concat());
     place.fails(&train, 6, &["exists already", "--resume"]);
-    // Going on as it was begun is fine; with other settings it is not.
+    // Resuming with the original settings works; with others it does not.
     place.succeeds(&["train", "--resume", "--run", "r"]);
     let free = sets(&["train.on_nonfinite=\"skip\"", "train.checkpoint_every=3", "observe.entropy_every=5"]);
     place.succeeds(&[&["train", "--resume", "--run", "r"], &free[..]].concat());
@@ -147,7 +147,7 @@ fn data_that_changed_under_a_run() {
     place.succeeds(&[&prepare[..], &["--replace"]].concat());
     assert!(fs::read(place.path("data/train.bin")).unwrap() != before);
     place.fails(&["train", "--resume", "--run", "r"], 4, &["not what the run was begun with", "init_from"]);
-    // Nor is anything else written over.
+    // Nor is anything else overwritten.
     for folder in ["text", "r"] {
         place.fails(&["prepare", "text", "--out", folder, "--replace"], 2, &["not empty", "--out"]);
     }
@@ -162,7 +162,7 @@ fn a_model_larger_than_the_device() {
     assert!(!place.path("r").exists());
 }
 
-/// Every size that the configuration takes either runs or is refused in words.
+/// Every size that the configuration accepts either runs or is refused with a message.
 #[test]
 fn sizes_beyond_a_device() {
     let place = Place::with_data();
@@ -183,7 +183,7 @@ fn sizes_beyond_a_device() {
         }
         assert!(!place.path("r").exists(), "{sets:?} left a folder");
     }
-    // Of a vocabulary that no data here has, the limits alone can be asked for.
+    // For a vocabulary that no data here has, only the limits can be tested.
     let table = sets(&["model.vocab_size=16777216", "model.n_embd=256", "data.path=nowhere"]);
     place.fails(&[&["train", "tiny.toml", "--dry-run"], &table[..]].concat(), 8, &["needed", "allowed"]);
 }
@@ -192,7 +192,7 @@ fn sizes_beyond_a_device() {
 fn adapters_that_are_not_there() {
     let place = Place::new();
     place.fails(&["devices", "--device", "nosuch"], 7, &["nosuch", "--device"]);
-    // The name of Mesa's software driver has these in it: "llvmpipe (LLVM 15.0.6, 256 bits)".
+    // These digits are in the name of Mesa's software driver: "llvmpipe (LLVM 15.0.6, 256 bits)".
     for index in ["5", "15", "256", "512"] {
         for command in ["devices", "verify"] {
             place.fails(
@@ -212,7 +212,7 @@ fn adapters_that_are_not_there() {
         let mut command = place.command(&["devices"]);
         let output = command.env("WGPU_BACKEND", elsewhere).output().unwrap();
         refused(&output, 7, &[elsewhere, "not there on this system", "WGPU_BACKEND"]);
-        // What is typed goes before what is set.
+        // An option overrides the variable.
         let here = if cfg!(target_os = "linux") { "vulkan" } else { "metal" };
         let output = command.args(["--backend", here]).output().unwrap();
         assert!(output.status.success(), "{}", super::shown(&output));

@@ -1,11 +1,11 @@
-//! Runs and data that are looked for from elsewhere, or lie elsewhere than they did.
+//! Runs and data that are used from another working directory, or have moved.
 
 use super::{Place, assert_same, refused, sets, shown};
 use std::fs;
 use std::path::Path;
 use std::process::Output;
 
-/// The program, called in another folder than the one of the place.
+/// The program, called in another folder than the place's.
 fn from(place: &Place, folder: &Path, arguments: &[&str]) -> Output {
     place.command(arguments).current_dir(folder).output().unwrap()
 }
@@ -17,7 +17,7 @@ fn succeeds(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// A run that began with given weights and is to go on after step 5, with one that is done beside it.
+/// A run that began with given weights and is to resume after step 5, beside a finished one.
 fn halved() -> Place {
     let place = Place::with_data();
     place.succeeds(&[&["train", "tiny.toml", "--run", "first"][..], &sets(&["train.steps=1"])].concat());
@@ -36,7 +36,7 @@ fn halved() -> Place {
 fn a_run_is_used_from_any_working_directory() {
     let place = halved();
     let elsewhere = tempfile::tempdir().unwrap();
-    // What lies where the path would lead from there is not the run's.
+    // A folder to which the path would lead from there is not the run's.
     fs::create_dir(elsewhere.path().join("data")).unwrap();
     let run = place.path("runs/r").display().to_string();
     let told = succeeds(&from(&place, elsewhere.path(), &["-q", "eval", &run]));
@@ -45,7 +45,7 @@ fn a_run_is_used_from_any_working_directory() {
     succeeds(&from(&place, elsewhere.path(), &["-q", "train", "--resume", "--run", &run]));
     assert_same(&place.path("runs/whole"), &place.path("runs/r"));
 
-    // From the beginning as well, of weights that lie elsewhere.
+    // Also from the beginning, with weights that are elsewhere.
     fs::remove_dir_all(place.path("runs/r/checkpoints")).unwrap();
     succeeds(&from(&place, elsewhere.path(), &["-q", "train", "--resume", "--run", &run]));
     assert_same(&place.path("runs/whole"), &place.path("runs/r"));
@@ -66,7 +66,7 @@ fn a_run_may_move_alone_or_with_its_data() {
         &["-q", "eval", &place.path("runs/deep/r").display().to_string()],
     ));
     fs::rename(place.path("runs/deep/r"), place.path("runs/r")).unwrap();
-    // All of it together: other data lies where it was, which is not taken for the run's.
+    // The whole tree: its old place has other data, which must not be taken for the run's.
     let moved = elsewhere.path().join("project");
     fs::create_dir(&moved).unwrap();
     for name in ["runs", "data", "first"] {
@@ -86,7 +86,7 @@ fn data_may_move_and_is_known_by_its_bytes() {
     let place = halved();
     let before = place.succeeds(&["-q", "eval", "runs/r"]);
     fs::rename(place.path("data"), place.path("kept elsewhere")).unwrap();
-    // What the messages offer is what works.
+    // The commands that the messages suggest work.
     let resume = ["train", "--resume", "--run", "runs/r"];
     place.fails(&resume, 4, &["the data folder is missing, at data", "--resume --set data.path=DIR"]);
     place.fails(&["eval", "runs/r"], 4, &["the data folder is missing, at data", "--data DIR"]);
@@ -107,7 +107,7 @@ fn data_may_move_and_is_known_by_its_bytes() {
 
     place.succeeds(&[&resume[..], &sets(&["data.path=kept elsewhere"])].concat());
     assert_same(&place.path("runs/whole"), &place.path("runs/r"));
-    // And kept, from any working directory.
+    // And it is kept, from any working directory.
     let below = place.path("runs");
     let told = succeeds(&from(&place, &below, &["-q", "eval", "r"]));
     assert!(told.contains("kept elsewhere"), "{told}");
@@ -132,7 +132,7 @@ fn a_tokenizer_that_is_not_the_runs_is_told() {
     place.succeeds(&["prepare", "other.txt", "--out", "other", "--vocab-size", "290", "--chunk", "16"]);
     assert!(!sample(&[]) && !sample(&["--tokenizer", "data/tokenizer.json"]));
     assert!(sample(&["--tokenizer", "other/tokenizer.json"]));
-    // A copy that was changed gives way to the data's own, and is told where there is none.
+    // If a copy was changed, the data's own is used; if there is none, that is reported.
     fs::copy(place.path("other/tokenizer.json"), place.path("r/tokenizer.json")).unwrap();
     assert!(!sample(&[]));
     fs::remove_dir_all(place.path("data")).unwrap();

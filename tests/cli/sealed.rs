@@ -1,4 +1,5 @@
-//! What a resume believes: changed by hand, it is found; of runs from before there was a seal, what can be checked is.
+//! Everything a resume relies on: changes by hand are detected; for runs from before there was a seal, whatever can be checked
+//! is.
 
 use super::{Place, assert_same, refused, sets, shown};
 use serde_json::Value;
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 const RESUME: [&str; 4] = ["train", "--resume", "--run", "r"];
 
-/// Two runs of the same training, of which `r` is to go on after step 10, with one checkpoint.
+/// Two runs of the same training; `r` is to resume after step 10, with one checkpoint.
 fn halved() -> Place {
     let place = Place::with_data();
     let keep = sets(&["train.keep_checkpoints=1"]);
@@ -30,7 +31,7 @@ fn change(path: &Path, how: impl FnOnce(&mut Value)) {
     fs::write(path, format!("{state:#}\n")).unwrap();
 }
 
-/// Makes of a run what it would have been before states were sealed: the second format, and no tokenizer.
+/// Turns a run into what it would have been before states were sealed: the second format, and no tokenizer.
 fn make_old(place: &Place) {
     change(&state_file(place), |state| {
         let state = state.as_object_mut().unwrap();
@@ -68,7 +69,7 @@ fn a_state_changed_by_hand_is_not_gone_on_with() {
         };
         place.fails(&RESUME, 5, &["trainer_state.json", found]);
     }
-    // Without its seal it is no better.
+    // It is refused without its seal as well.
     fs::write(&path, text.replace("\"sha256\"", "\"sha257\"")).unwrap();
     place.fails(&RESUME, 5, &["trainer_state.json with other bytes"]);
     fs::write(&path, whole).unwrap();
@@ -95,7 +96,7 @@ fn a_configuration_or_a_log_changed_by_hand_is_not_gone_on_with() {
         place.fails(&RESUME, 3, &["config.toml was changed since its checkpoint", key, "there", "here"]);
         place.fails(&["eval", "r"], 3, &["config.toml was changed", key]);
     }
-    // How often it is saved is nobody's business but the user's.
+    // How often it is saved is up to the user.
     fs::write(&config, text.replace("checkpoint_every = 5", "checkpoint_every = 6")).unwrap();
     place.succeeds(&["eval", "r"]);
     fs::write(&config, &text).unwrap();
@@ -110,7 +111,7 @@ fn a_configuration_or_a_log_changed_by_hand_is_not_gone_on_with() {
         "it was cut"
     );
     fs::write(&log, whole).unwrap();
-    // Kernels are those of the checkpoint, whatever stands in env.json.
+    // The kernels are those of the checkpoint, whatever env.json says.
     fs::write(place.path("r/env.json"), "{}").unwrap();
     place.succeeds(&RESUME);
     assert_same_ends(&place);
@@ -149,7 +150,7 @@ fn every_byte_of_the_data_and_the_tokenizer_are_known_again() {
     let told = shown(&output);
     assert!(output.status.success() && told.contains("not the data that the run was begun with"), "{told}");
     put_back();
-    // Nothing is trained on the tokenizer, of which the run has a copy.
+    // Training does not use the tokenizer, of which the run has a copy.
     fs::remove_file(place.path("data/tokenizer.json")).unwrap();
     place.succeeds(&RESUME);
     assert_same_ends(&place);
@@ -190,7 +191,7 @@ fn a_run_from_before_the_seal_goes_on() {
     place.fails(&RESUME, 4, &["not what the run was begun with"]);
     fs::write(state_file(&place), &old).unwrap();
 
-    // Looked at from elsewhere: its data is found above its folder.
+    // From another working directory: its data is found above its folder.
     let mut eval = place.command(&["eval", "../r"]);
     fs::create_dir(place.path("below")).unwrap();
     let output = eval.current_dir(place.path("below")).output().unwrap();

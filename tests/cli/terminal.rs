@@ -1,5 +1,5 @@
-//! Who reads diagnostics, and who signals: a reader that leaves, a full disk, a terminal that closes, Ctrl-C. None of
-//! them costs a run more than its place in the queue.
+//! Readers of diagnostics, and signals: a reader that leaves, a full disk, a terminal that closes, Ctrl-C. None of them costs
+//! a run more than the work since its last checkpoint.
 
 use super::whole::{newest_checkpoint, started};
 use super::{Place, assert_same, sets, shown, signal, stopped};
@@ -12,10 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Time in which anything here ends on a machine that has much else to do.
+/// Everything here ends within this time, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Time in which Ctrl-C is answered where nothing has to be saved: a second, and one for a machine that has much else to
-/// do.
+/// Ctrl-C is answered within this time if nothing has to be saved: a second, and another for a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// Two runs of two steps.
@@ -42,7 +41,7 @@ fn place_with_study() -> Place {
     place
 }
 
-/// Waits for the end, and fails where it does not come.
+/// Waits for the end, and fails if it does not come.
 #[track_caller]
 fn ended(mut child: Child, patience: Duration) -> Output {
     let began = Instant::now();
@@ -56,7 +55,7 @@ fn ended(mut child: Child, patience: Duration) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// Commands whose diagnostics nobody gets; `NAME` is new in each call.
+/// Commands whose diagnostics nobody reads; `NAME` is new in each call.
 const COMMANDS: [&str; 6] = [
     "train tiny.toml --run NAME",
     "train tiny.toml --run NAME --plain",
@@ -74,7 +73,7 @@ fn command(place: &Place, line: &str, name: &str) -> Command {
 fn diagnostics_that_nobody_gets_stop_nothing() {
     let place = place_with_study();
     for (number, line) in COMMANDS.iter().enumerate() {
-        // As `2>&1 | head -1` leaves it: one line is read, and then there is no reader any more.
+        // Like `2>&1 | head -1`: one line is read, and then the reader is gone.
         let name = format!("gone{number}");
         let mut child =
             command(&place, line, &name).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -86,7 +85,7 @@ fn diagnostics_that_nobody_gets_stop_nothing() {
         assert!(output.status.success(), "{line}: {first}{}", shown(&output));
 
         let full = File::options().write(true).open("/dev/full");
-        // Only Linux has such a device.
+        // Only Linux has this device.
         let Ok(full) = full else { continue };
         let name = format!("full{number}");
         let child = command(&place, line, &name).stdout(Stdio::piped()).stderr(full).spawn().unwrap();
@@ -103,7 +102,7 @@ fn diagnostics_that_nobody_gets_stop_nothing() {
 fn a_run_does_not_wait_for_the_reader_of_its_diagnostics() {
     let place = Place::with_data();
     let (mut reader, writer) = std::io::pipe().unwrap();
-    // As much as fits: the size of a pipe is the system's.
+    // As much as fits: the system sets the size of a pipe.
     let filled = Arc::new(AtomicBool::new(false));
     let told = filled.clone();
     let mut filler = writer.try_clone().unwrap();
@@ -137,7 +136,7 @@ fn a_run_does_not_wait_for_the_reader_of_its_diagnostics() {
     assert!(text.contains("step 6: held-out loss") && text.contains("12/12"), "{text}");
 }
 
-/// Results that cannot be written are said so, whatever is to be printed.
+/// Results that cannot be written are reported, whatever was to be printed.
 #[cfg(target_os = "linux")]
 #[test]
 fn results_on_a_full_disk_are_a_failure() {
@@ -163,7 +162,7 @@ fn results_on_a_full_disk_are_a_failure() {
         let name = line.split(' ').next().unwrap();
         let output = command(&place, line, name).stdout(full).output().unwrap();
         super::refused(&output, 9, &["cannot write the result", "the disk is full"]);
-        // And a reader that has left is none.
+        // A reader that has left is not an error.
         let name = format!("{name}-gone");
         let mut child =
             command(&place, line, &name).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -173,7 +172,7 @@ fn results_on_a_full_disk_are_a_failure() {
     }
 }
 
-/// What stood on a terminal before it was closed, and how the command in it ended.
+/// What was on a terminal before it was closed, and how the command in it ended.
 fn in_a_closing_terminal(place: &Place, line: &str, until: &str) -> (String, portable_pty::ExitStatus) {
     let pair = native_pty_system().openpty(PtySize { rows: 24, cols: 80, ..PtySize::default() }).unwrap();
     let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_normfree"));
@@ -211,7 +210,7 @@ fn in_a_closing_terminal(place: &Place, line: &str, until: &str) -> (String, por
 #[test]
 fn a_terminal_that_closes_costs_no_step() {
     let place = place_with_study();
-    // Notes of evaluations come all the time, into the view or as lines.
+    // Notes of evaluations arrive all the time, in the view or as lines.
     let long = "--set train.steps=100000 --set train.eval_every=2 --set train.checkpoint_every=100000";
     for (line, until, run) in [
         ("train tiny.toml --run a", "entropy of heads", "a"),
@@ -222,7 +221,7 @@ fn a_terminal_that_closes_costs_no_step() {
         let (seen, status) = in_a_closing_terminal(&place, &format!("{line} {long}"), until);
         assert_eq!(status.exit_code(), 130, "{line}: {status}: {seen}");
         assert!(newest_checkpoint(&place.path(run)).is_some(), "{line}: there is no checkpoint: {seen}");
-        // It goes on from there, and not from the beginning.
+        // It resumes from there, not from the beginning.
         let step = newest_checkpoint(&place.path(run)).unwrap();
         let eval = place.succeeds(&["eval", run]);
         let number: u64 = step.trim_start_matches("step-").parse().unwrap();
@@ -251,7 +250,7 @@ fn big_text(place: &Place) {
     }
 }
 
-/// Nothing there, or a folder of whole files: of data its four, or none.
+/// Nothing, or a folder of whole files: for data all four, or none.
 #[track_caller]
 fn assert_nothing_unfinished(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
@@ -265,7 +264,7 @@ fn assert_nothing_unfinished(folder: &Path) {
     assert!(!names.iter().any(is_part), "{names:?} are left");
 }
 
-/// `nohup`, and what a service does.
+/// `nohup`, and how a service does it.
 #[test]
 fn a_signal_that_was_ignored_stays_ignored() {
     let place = Place::with_data();
@@ -278,7 +277,7 @@ fn a_signal_that_was_ignored_stays_ignored() {
     signal("HUP", &child);
     let length = fs::metadata(&log).unwrap().len();
     let began = Instant::now();
-    // It goes on writing after that, for some time.
+    // It continues to write after that, for some time.
     while fs::metadata(&log).unwrap().len() < length + 40_000 {
         assert!(began.elapsed() < PATIENCE, "the run does not go on");
         std::thread::sleep(Duration::from_millis(5));
@@ -289,7 +288,7 @@ fn a_signal_that_was_ignored_stays_ignored() {
     assert!(told.contains("interrupted after step"), "{told}");
 }
 
-/// The last command line that was offered, typed into a shell.
+/// Runs the last suggested command line in a shell.
 #[track_caller]
 fn pasted(place: &Place, told: &str) -> Output {
     let line = told.lines().filter_map(|line| line.split_once("go on with: ")).next_back().unwrap().1;
@@ -305,13 +304,13 @@ fn every_stop_says_what_goes_on() {
     let place = place_with_study();
     let steps = ["--set", "train.steps=150", "--set", "train.eval_every=75"];
     let long = |arguments: &[&str]| place.command(&[arguments, &steps[..]].concat());
-    // `timeout` and shells send a signal twice: that is one wish.
+    // `timeout` and shells send a signal twice: it counts as one request.
     let twice = |child: &Child, name: &str| {
         signal(name, child);
         signal(name, child);
     };
 
-    // A name that a shell would take apart.
+    // A name that a shell would split.
     let run = "it's a run";
     let child = started(
         long(&["train", "tiny.toml", "--run", run, "--plain"]),
@@ -329,7 +328,7 @@ fn every_stop_says_what_goes_on() {
         long(&["study", "two.toml", "--out", "my study"]),
         &place.path("my study/sm_g-seed1/metrics.jsonl"),
     );
-    // Not a hangup, which these tests, and so what they start, may be told to ignore: by `nohup`.
+    // Not a hangup: these tests, and so their child processes, may be told to ignore it by `nohup`.
     twice(&child, "TERM");
     let told = stopped(&ended(child, PATIENCE));
     assert!(told.contains("sm_g-seed1"), "{told}");
@@ -352,7 +351,7 @@ fn a_second_wish_ends_a_long_step() {
     let arguments = [&["train", "tiny.toml", "--run", "r"], &sets(&keys)[..]].concat();
     let mut child = place.command(&arguments).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let began = Instant::now();
-    // The log is opened as the run begins; its first step takes long.
+    // The log is opened when the run begins; its first step takes long.
     while !place.path("r/metrics.jsonl").exists() {
         assert!(began.elapsed() < PATIENCE && child.try_wait().unwrap().is_none(), "the run does not begin");
         std::thread::sleep(Duration::from_millis(5));
@@ -374,15 +373,15 @@ fn a_second_wish_ends_a_long_step() {
         told.contains("left at once") && told.contains("go on with: ") && !told.contains("error"),
         "{told}"
     );
-    // The run is there, and can be begun again.
+    // The run exists, and can be begun again.
     assert!(place.path("r/config.toml").exists());
 }
 
-/// A run that cannot write any more says what goes on with it, once there is room.
+/// A run that cannot write any more names the command that resumes it, once there is space.
 #[test]
 fn a_full_disk_stops_a_run_with_the_command_that_goes_on() {
     let place = Place::with_data();
-    // A file may have so many blocks of 512 bytes: more than a checkpoint takes, less than the log.
+    // The limit of a file's size, in blocks of 512 bytes: more than a checkpoint takes, less than the log.
     let line = "trap '' XFSZ; ulimit -f 300; exec \"$0\" train tiny.toml --run r \"$@\"";
     let keys = ["train.steps=1000", "train.eval_every=500", "observe.tensorboard=false"];
     let mut command = Command::new("sh");
@@ -394,7 +393,7 @@ fn a_full_disk_stops_a_run_with_the_command_that_goes_on() {
     assert!(shown(&pasted(&place, &stderr)).contains("1,000 steps done"));
 }
 
-/// Before anything is computed that could be saved, the process ends at once and leaves nothing.
+/// Before anything worth saving is computed, the process ends at once and leaves nothing.
 #[test]
 fn what_has_nothing_to_save_ends_at_once() {
     let place = place_with_study();
@@ -443,7 +442,7 @@ fn what_has_nothing_to_save_ends_at_once() {
     assert!(!place.path("new/sm_g-seed1").exists());
     fs::remove_dir_all(place.path("new")).unwrap();
     stop("train tiny.toml --run new --retune --set train.steps=7", &|child| {
-        // Timing kernels: it is said as it begins, and takes many seconds.
+        // Timing kernels: the program says so when it begins, and it takes many seconds.
         let mut lines = BufReader::new(child.stderr.as_mut().unwrap());
         let mut line = String::new();
         while !line.contains("timing") {
@@ -459,7 +458,7 @@ fn what_has_nothing_to_save_ends_at_once() {
     stop("prepare big --out new --vocab-size 900", &moment);
 }
 
-/// A run to go on with may be named behind `--resume`, or where a configuration stands.
+/// A run to resume may be named after `--resume`, or in place of a configuration.
 #[test]
 fn a_run_is_named_where_one_would_name_it() {
     let place = place_with_study();

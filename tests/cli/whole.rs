@@ -79,7 +79,7 @@ fn from_text_to_pictures() {
     assert!(table.contains("causal ceiling"), "the run's own reference was not taken: {table}");
     let table = place.succeeds(&["plot", "runs/tiny", "--reference", "log_context"]);
     assert!(table.contains("ln T") && !table.contains("causal ceiling"), "{table}");
-    // Heatmaps that do not tell the length of their context have no causal ceiling.
+    // Heatmaps without the length of their context have no causal ceiling.
     let text = fs::read_to_string(&published).unwrap();
     fs::write(place.path("untold.toml"), text.replace("context = 128\n", "")).unwrap();
     let page = ["report", "runs/tiny", "untold.toml", "-o", "page.html"];
@@ -98,7 +98,7 @@ fn from_text_to_pictures() {
     }
 }
 
-/// Its weights have the names of any other model's, and start a run of another activation.
+/// Its weights have the same names as any other model's, and can start a run with another activation.
 #[test]
 fn a_model_without_activation_is_saved_and_read_back() {
     let place = Place::with_data();
@@ -128,7 +128,7 @@ fn compiled_pipelines_are_kept_whole_or_not_at_all() {
     };
     let cache = place.path("kept");
     let made = run("a", &cache);
-    // Other backends than Vulkan keep none.
+    // Backends other than Vulkan keep none.
     let devices = place.succeeds(&["devices"]);
     assert_eq!(made.len(), usize::from(devices.contains("through vulkan")), "{devices}");
     for (whole, path) in &made {
@@ -140,7 +140,7 @@ fn compiled_pipelines_are_kept_whole_or_not_at_all() {
         assert_eq!(path, other);
         assert!(content.len() > whole.len() / 2, "the damaged file was not replaced");
     }
-    // A cache that cannot be is no reason to stop, and told once.
+    // If there can be no cache, the run goes on and says so once.
     run("c", &place.path("tiny.toml"));
     let mut again = place.command(&["eval", "c"]);
     let told = shown(&again.env("NORMFREE_CACHE", place.path("tiny.toml")).output().unwrap());
@@ -163,7 +163,7 @@ fn four_models_in_one_go() {
     for name in ["heatmap.png", "loss.png", "table.md", "findings.txt", "report.html", "sm_r/config.toml"] {
         assert!(place.path("demo").join(name).is_file(), "{name}");
     }
-    // Its folder is what a user names to the other commands.
+    // Users pass its folder to the other commands.
     for (words, file) in [
         (&["plot", "demo", "--out", "figures"][..], "figures/heatmap.svg"),
         (&["report", "demo", "-o", "page.html"], "page.html"),
@@ -174,7 +174,7 @@ fn four_models_in_one_go() {
     }
     let table = fs::read_to_string(place.path("figures/table.md")).unwrap();
     assert_eq!(table.lines().filter(|line| line.starts_with("| SM")).count(), 4, "{table}");
-    // Nothing is trained twice, and other settings do not get mixed in.
+    // Nothing is trained twice, and other settings are not mixed in.
     let before = fs::read(place.path("demo/sm_r/metrics.jsonl")).unwrap();
     assert_eq!(place.succeeds(&arguments), told);
     assert!(fs::read(place.path("demo/sm_r/metrics.jsonl")).unwrap() == before);
@@ -185,7 +185,7 @@ fn four_models_in_one_go() {
     );
 }
 
-/// Without data; as an object for programs, and as a picture.
+/// Needs no data; prints an object for programs, and draws a picture.
 #[test]
 fn a_device_is_measured() {
     let place = Place::new();
@@ -204,7 +204,7 @@ fn a_device_is_measured() {
     assert!(fs::read_to_string(place.path("roof.svg")).unwrap().contains("FLOP/s"));
 }
 
-/// What was timed once holds for later runs, and a run goes on with what it was begun with.
+/// A timing holds for later runs, and a resumed run keeps the kernels with which it began.
 #[test]
 fn kernels_are_timed_once() {
     let place = Place::with_data();
@@ -218,7 +218,7 @@ fn kernels_are_timed_once() {
         let timed = String::from_utf8_lossy(&output.stderr).contains("timed the kernels");
         (timed, environment["kernels"]["choices"].as_object().unwrap().clone())
     };
-    // Twelve tiny steps win nothing by a search.
+    // Twelve tiny steps gain nothing by a search.
     let (timed, none) = train("short", &[]);
     assert!(!timed && none.is_empty(), "{none:?}");
     let (timed, found) = train("searched", &["--retune"]);
@@ -244,7 +244,7 @@ fn the_same_run_twice_gives_the_same_bytes() {
         place.succeeds(&["train", "tiny.toml", "--run", run]);
     }
     assert_same(&place.path("a"), &place.path("b"));
-    // What is made again instead of kept is the same to the last bit, and may change where a run goes on.
+    // Recomputed tensors are the same to the last bit, and the setting may change on resume.
     place.succeeds(&["train", "tiny.toml", "--run", "block", "--set", "train.recompute=block"]);
     assert_same(&place.path("a"), &place.path("block"));
     place.succeeds(&["train", "--resume", "--run", "block", "--set", "train.recompute=ffn"]);
@@ -254,7 +254,7 @@ fn the_same_run_twice_gives_the_same_bytes() {
     assert!(weights("a") != weights("c"), "the seed changes nothing");
 }
 
-/// A run long enough to be met in its middle.
+/// A run long enough to be interrupted in its middle.
 const LONG: [&str; 6] =
     ["--set", "train.steps=400", "--set", "train.checkpoint_every=7", "--set", "train.eval_every=50"];
 
@@ -280,7 +280,7 @@ fn stopped_and_resumed_gives_the_same_bytes() {
     let whole = long_run(&place, "whole").output().unwrap();
     assert!(whole.status.success(), "{}", shown(&whole));
     let child = started(long_run(&place, "halved"), &place.path("halved/metrics.jsonl"));
-    // SIGINT is ignored by whatever a shell has put into the background, tests among them.
+    // SIGINT is ignored by everything that a shell has put into the background, tests among them.
     signal("TERM", &child);
     let halved = child.wait_with_output().unwrap();
     assert!(stopped(&halved).contains("train --resume halved"), "{}", shown(&halved));
@@ -288,7 +288,7 @@ fn stopped_and_resumed_gives_the_same_bytes() {
     assert_same(&place.path("whole"), &place.path("halved"));
 }
 
-/// Mixed precision with a loss scale that halves and doubles again and again: all of it is part of the checkpoint.
+/// Mixed precision with a loss scale that halves and doubles repeatedly: all of it is part of the checkpoint.
 #[cfg(unix)]
 #[test]
 fn mixed_precision_stopped_and_resumed_gives_the_same_bytes() {
@@ -302,7 +302,7 @@ fn mixed_precision_stopped_and_resumed_gives_the_same_bytes() {
     }
     place.succeeds(&arguments("whole"));
     let child = started(place.command(&arguments("halved")), &place.path("halved/metrics.jsonl"));
-    // SIGINT is ignored by whatever a shell has put into the background, tests among them.
+    // SIGINT is ignored by everything that a shell has put into the background, tests among them.
     signal("TERM", &child);
     stopped(&child.wait_with_output().unwrap());
     place.succeeds(&["train", "--resume", "--run", "halved"]);
@@ -314,7 +314,7 @@ fn mixed_precision_stopped_and_resumed_gives_the_same_bytes() {
     assert!(overflows > 4 && overflows < 200, "{overflows} overflows");
 }
 
-/// The last of the names in a run's folder of checkpoints.
+/// The last name in a run's folder of checkpoints.
 #[cfg(unix)]
 pub fn newest_checkpoint(run: &Path) -> Option<String> {
     let names = fs::read_dir(run.join("checkpoints")).ok()?;
@@ -335,7 +335,7 @@ fn killed_at_any_moment_and_resumed_gives_the_same_bytes() {
     let mut kills = 0;
     let mut newest = None;
     loop {
-        // Some checkpoints later, and then at any moment of a step, or of writing the next one.
+        // After some more checkpoints, and then at any moment of a step, or while the next one is written.
         for _ in 0..random.random_range(1..10) {
             let began = Instant::now();
             while newest_checkpoint(&place.path("killed")) == newest && child.try_wait().unwrap().is_none() {
@@ -366,7 +366,7 @@ fn killed_at_any_moment_and_resumed_gives_the_same_bytes() {
     assert_same(&place.path("whole"), &place.path("killed"));
 }
 
-/// Ctrl-C during the last evaluation: a resumed run makes up for it, once.
+/// Ctrl-C during the last evaluation: a resumed run repeats it, once.
 #[test]
 fn an_evaluation_broken_off_is_made_up_for() {
     let place = Place::with_data();
@@ -410,7 +410,7 @@ fn numbers_that_are_not_finite() {
     refused(&output, 10, &["stopped before the update of step", "element", "there is no checkpoint yet"]);
     refused(&output, 10, &["train --resume stop --set train.on_nonfinite=skip`"]);
     assert!(found(&log) == 1 && steps(&log) < 12, "{log}");
-    // What the message offers: it trains on, but what comes of such weights is no success.
+    // As the message suggests: it continues to train, but what such weights give is no success.
     let resume = ["train", "--resume", "--run", "stop", "--set", "train.on_nonfinite=\"skip\""];
     place.fails(&resume, 10, &["training is done, but the last evaluation is not finite"]);
 
@@ -428,7 +428,7 @@ fn numbers_that_are_not_finite() {
     assert!(state["optimizer_steps"].as_u64().unwrap() < 12, "{state}");
 }
 
-/// An update can break the weights while its loss and gradient are still finite: no checkpoint is made of them.
+/// An update can break the weights while its loss and gradient are still finite: no checkpoint is made from them.
 #[test]
 fn no_checkpoint_holds_broken_weights() {
     let place = Place::with_data();
@@ -438,7 +438,7 @@ fn no_checkpoint_holds_broken_weights() {
     refused(&output, 10, &["no checkpoint was written", "inf", "the checkpoint of step 1 is good"]);
     let loss = place.succeeds(&["eval", "r"]);
     assert!(loss.contains("step 1, ") && !loss.contains("NaN"), "{loss}");
-    // A run that is about such numbers keeps them.
+    // A run that records such numbers keeps them.
     let record =
         [&["train", "tiny.toml", "--run", "s", "--set", "train.on_nonfinite=\"record\""], &sets[..]].concat();
     place.succeeds(&record);

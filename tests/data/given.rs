@@ -1,4 +1,4 @@
-//! Tokenizers that are given: hostile ones are a fault of the data, and some are put right.
+//! Tokenizers from the user: hostile ones are a data fault, and some are corrected.
 
 use super::*;
 use normfree::data::LoadedTokenizer;
@@ -16,7 +16,7 @@ fn learned() -> Value {
     serde_json::from_slice(&fs::read(options.out.join("tokenizer.json")).unwrap()).unwrap()
 }
 
-/// Loads it and uses it for all that a tokenizer is used for.
+/// Loads it and uses it for everything that a tokenizer is used for.
 fn try_out(json: &[u8]) -> Result<Vec<String>> {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("tokenizer.json");
@@ -31,7 +31,7 @@ fn try_out(json: &[u8]) -> Result<Vec<String>> {
     Ok(tokenizer.notes.clone())
 }
 
-/// Either it can be used, or that is a fault of the data; and never does it take long.
+/// Either it can be used, or it is a data fault; and it never takes long.
 fn assert_is_harmless(json: &[u8], what: &dyn Fn() -> String) -> bool {
     let began = Instant::now();
     let result = try_out(json);
@@ -53,7 +53,7 @@ fn a_tokenizer_that_is_cut_anywhere_is_named_so() {
     }
 }
 
-/// Tokenizers on which the library panics, or that it takes though they cannot be.
+/// Tokenizers on which the library panics, or that it accepts although they are unusable.
 fn hostile() -> Vec<(&'static str, Value)> {
     let good = learned();
     let mut all = Vec::new();
@@ -106,7 +106,7 @@ fn the_program_says_so_in_one_sentence() {
     }
 }
 
-/// Puts something else in the place of one value, anywhere.
+/// Replaces one value, anywhere.
 fn mutate(json: &mut Value, draw: &mut dyn FnMut(u64) -> u64) {
     let go_deeper = draw(6) > 0;
     match json {
@@ -164,7 +164,7 @@ fn mutate(json: &mut Value, draw: &mut dyn FnMut(u64) -> u64) {
     }
 }
 
-/// How long to look for tokenizers that do harm: some seconds, or as many as are asked for.
+/// How long to search for harmful tokenizers: some seconds, or as many as requested.
 fn fuzz_time() -> Duration {
     let asked = std::env::var("NORMFREE_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(asked.unwrap_or(6))
@@ -235,11 +235,11 @@ fn what_would_make_tokens_random_or_text_an_end_is_put_right_with_a_word() {
         let (meta, same, kept) = prepared(&json);
         assert!(meta.notes.len() == 1 && meta.notes[0].contains(word), "{:?}", meta.notes);
         assert_eq!(same, tokens, "{word}");
-        // What was put right is what is kept.
+        // The corrected tokenizer is the one that is kept.
         assert_eq!(serde_json::to_value(kept).unwrap(), good, "{word}");
     }
 
-    // One that cannot be put right: each word is looked up as it is.
+    // One that cannot be corrected: each word is looked up as it is.
     let unigram = json!({
         "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
         "pre_tokenizer": { "type": "WhitespaceSplit" }, "post_processor": null, "decoder": null,

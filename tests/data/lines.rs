@@ -1,4 +1,4 @@
-//! JSON lines without a document, byte order marks, other encodings, long lines, sources that are no files.
+//! JSON lines without a document, byte order marks, other encodings, long lines, sources that are not files.
 
 use super::*;
 
@@ -44,7 +44,7 @@ fn a_line_without_a_document_is_skipped_and_counted_and_the_first_is_named() {
         }
     }
 
-    // All of them, and one that is not UTF-8 before: that is the first.
+    // All of them, after one that is not UTF-8: that is the first.
     let mut bytes = b"{\"text\": \"\xff\"}\n".to_vec();
     bytes.extend(bad.map(|bad| format!("{bad}\n")).concat().bytes());
     let (meta, _) = prepared(&bytes);
@@ -98,7 +98,7 @@ fn a_line_has_a_bound() {
     let mut file = fs::File::create(&path).unwrap();
     std::io::Write::write_all(&mut file, line(0).as_bytes()).unwrap();
     std::io::Write::write_all(&mut file, b"{\"text\": \"").unwrap();
-    // What is not written is zeros, and on most file systems takes no room.
+    // Unwritten parts are zeros, and take no space on most file systems.
     file.set_len(200 << 20).unwrap();
     let fault = run(&options).unwrap_err();
     assert_eq!(fault.exit_code(), 8);
@@ -122,7 +122,7 @@ fn pipes_and_devices_are_refused_for_what_they_are() {
         assert_fault(run(&options), Kind::Data, &[what, "write its text to a file"]);
         assert!(!options.out.exists(), "a request that cannot be leaves nothing");
     }
-    // Below a folder they are passed by.
+    // Below a folder they are skipped.
     write(source.path(), "a.txt", "some text ".repeat(80));
     write(source.path(), "b.txt", "more text ".repeat(80));
     assert_eq!(run(&options(&source, &out)).unwrap().source.files, 2);

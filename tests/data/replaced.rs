@@ -1,4 +1,4 @@
-//! Old data give way to new ones as a whole: two processes, kills, a full disk, readers in the middle.
+//! New data replaces old data as a whole: two processes, kills, a full disk, readers in the middle.
 
 use super::*;
 use normfree::data::tokenizer_path;
@@ -14,11 +14,11 @@ fn read(folder: &Path) -> Vec<Vec<u8>> {
         let (meta, before) = (Meta::read(folder).unwrap().expect("data"), tokenizer_path(folder));
         let corpus = match Corpus::open(folder, meta.chunk, meta.vocab_size) {
             Ok(corpus) => corpus,
-            // For the model that went with the data before.
+            // The vocabulary is that of the data before.
             Err(fault) if fault.to_string().contains("differ in vocabulary") => continue,
             Err(fault) => panic!("{fault}"),
         };
-        // The three reads here are no single one: between them the data may be replaced.
+        // These three reads are not one: between them the data may be replaced.
         if corpus.meta.as_ref() != Some(&meta) || tokenizer_path(folder) != before {
             continue;
         }
@@ -39,7 +39,7 @@ fn names(folder: &Path) -> Vec<String> {
 
 const FOUR: [&str; 4] = ["meta.json", "tokenizer.json", "train.bin", "valid.bin"];
 
-/// Two preparations that differ in every file, and what each gives.
+/// Two preparations that differ in every file, and the results of each.
 struct Pair {
     _source: TempDir,
     options: [PrepareOptions; 2],
@@ -104,7 +104,7 @@ fn what_cannot_be_done_deletes_nothing() {
     let out = TempDir::new().unwrap();
     let Pair { options: [good, _], _source, .. } = pair(&out);
     run(&good).unwrap();
-    // What a process that was killed left.
+    // What a killed process left.
     for name in [".prepare-Ab3.part/train.bin", ".prepare-xyz.part"] {
         write(&good.out, name, "half");
     }
@@ -126,7 +126,7 @@ fn what_cannot_be_done_deletes_nothing() {
     }
     run(&good).unwrap();
     assert_eq!(names(&good.out), FOUR);
-    // A folder of somebody else stays as it is, without a lock.
+    // Another user's folder stays as it is, without a lock.
     let other = TempDir::new().unwrap();
     write(other.path(), "letter.txt", "dear");
     write(other.path(), ".prepare-x.part", "mine");
@@ -143,7 +143,7 @@ fn new_data_that_were_committed_are_the_data_and_move_up_with_the_next_call() {
     let aside = out.path().join("aside");
     run(&PrepareOptions { out: aside.clone(), ..options[1].clone() }).unwrap();
     let order = ["tokenizer.json", "train.bin", "valid.bin", "meta.json"];
-    // Killed when so many of the new files had moved up.
+    // Killed after so many of the new files had moved up.
     for moved in 0..=order.len() {
         for with_old in [true, false] {
             let _ = fs::remove_dir_all(folder);
@@ -194,7 +194,7 @@ fn a_reader_in_the_middle_sees_old_or_new() {
     assert!(seen[0] > 0 && seen[1] > 0, "{seen:?}");
 }
 
-/// The command that does what `options` say.
+/// The command for these options.
 fn command(options: &PrepareOptions) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_normfree"));
     command.args(["-q", "prepare", "--replace"]).args(&options.sources).arg("--out").arg(&options.out);
@@ -225,7 +225,7 @@ fn a_kill_at_any_moment_leaves_old_or_new() {
     for round in 0..60 {
         let which = 1 - before;
         let mut child = command(&options[which]).spawn().unwrap();
-        // A little past the time that it takes, so that some come to their end.
+        // Up to a tenth longer than it takes, so that some finish.
         std::thread::sleep(whole.mul_f64(1.1 * draw.apply(round) as f64 / (1 << 20) as f64));
         child.kill().unwrap();
         killed += u32::from(!child.wait().unwrap().success());
@@ -252,7 +252,7 @@ fn a_full_disk_leaves_the_old_data_whole() {
     write(folder.path(), "small.txt", words(20_000));
     write(folder.path(), "large.txt", words(400_000));
     fs::create_dir(folder.path().join("disk")).unwrap();
-    // The disk has room for the small data twice, and not for the large beside it.
+    // The disk has space for the small data twice, but not for the large beside it.
     let script = "cd \"$FOLDER\" && P=\"$NF -q prepare --vocab-size 300 --chunk 32\" && \
         $P small.txt --out disk/data && cp -r disk/data saved && echo begun && \
         { $P large.txt --out disk/data --replace; echo rc=$?; diff -r disk/data saved && ls -A disk/data; \

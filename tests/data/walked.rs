@@ -1,4 +1,4 @@
-//! Which files folders and globs give: one walk for both.
+//! Which files folders and globs give: both use the same walk.
 
 use super::*;
 
@@ -31,14 +31,14 @@ fn hidden_files_and_what_gitignore_names_are_left_out_alike() {
         assert_eq!((count, left_out), (all, Default::default()), "{pattern}");
     }
 
-    // What leaves nothing says how to get it.
+    // If nothing is left, the message says how to include more.
     let only = TempDir::new().unwrap();
     write(only.path(), ".only.py", &text);
     for (pattern, words) in [("", "corpus is empty"), ("/*", "glob matches no file")] {
         let options = self::options(format!("{}{pattern}", only.path().display()), &out);
         assert_fault(run(&options), Kind::Data, &[words, "--all-files"]);
     }
-    // A file that is named is read, whatever it is called.
+    // A file given by name is read, whatever it is called.
     let named = self::options(only.path().join(".only.py"), &out);
     assert_eq!(files(&named).0, 1);
 }
@@ -55,7 +55,7 @@ fn a_gitignore_above_counts_within_its_repository() {
     fs::create_dir(top.path().join(".git")).unwrap();
     let (count, left_out) = files(&options);
     assert_eq!((count, left_out.gitignore), (2, true));
-    // A folder that is ignored and yet named is read.
+    // An ignored folder is read if it is given by name.
     write(top.path(), ".gitignore", "src/\n");
     assert_eq!(files(&options).0, 3);
 }
@@ -74,10 +74,10 @@ fn loops_of_links_end() {
     for pattern in ["", "/**/*.py", "/**/*", "/*/**/*.py"] {
         options.sources = vec![format!("{}{pattern}", source.path().display())];
         let count = files(&options).0;
-        // The last pattern names only what lies in folders: two of the six, and two more.
+        // The last pattern names only files in folders: two of the six, and two more.
         assert_eq!(count, if pattern == "/*/**/*.py" { 4 } else { 8 }, "{pattern}");
     }
-    // A link to a file that a glob names is one file with what it leads to; and it is read where it leads elsewhere.
+    // A link from a glob to a file is one file with its target; it is also read if the target is elsewhere.
     let elsewhere = TempDir::new().unwrap();
     symlink(source.path().join("a/x.py"), elsewhere.path().join("linked.py")).unwrap();
     options.sources = vec![format!("{}/*.py", elsewhere.path().display())];

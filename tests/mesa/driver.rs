@@ -1,4 +1,4 @@
-//! A Vulkan driver of Mesa's on a device that is not there: its compiler, without a card.
+//! A Vulkan driver of Mesa's on a device that does not exist: its compiler, without a card.
 
 #![allow(unsafe_code)]
 
@@ -9,7 +9,7 @@ use std::ffi::CStr;
 
 /// A driver that compiles for one kind of GPU.
 pub struct Driver {
-    // Keeps the loader.
+    // Keeps the loader alive.
     _entry: ash::Entry,
     _instance: ash::Instance,
     device: ash::Device,
@@ -22,7 +22,7 @@ pub struct Driver {
     pub version: String,
 }
 
-/// What the compiler says of one kernel.
+/// The compiler's figures for one kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Figures {
     /// Lanes of a subgroup.
@@ -31,7 +31,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// The figure of that name.
+    /// The figure with that name.
     pub fn get(&self, name: &str) -> u64 {
         let names = || self.named.keys().collect::<Vec<_>>();
         *self
@@ -42,12 +42,12 @@ impl Figures {
 }
 
 impl Driver {
-    /// Opens the device that a driver pretends.
+    /// Opens the device that a driver pretends to have.
     ///
     /// # Errors
     /// What is missing.
     pub fn open(wanted: vk::DriverId) -> Result<Self, String> {
-        // SAFETY: the loader is the system's; each call gets what the one before returned, and pointers that live on.
+        // SAFETY: the loader is the system's; each call gets what the one before returned, and pointers that stay valid.
         unsafe {
             let entry = ash::Entry::load().map_err(|error| format!("the Vulkan loader: {error}"))?;
             let application = vk::ApplicationInfo::default().api_version(vk::API_VERSION_1_3);
@@ -70,7 +70,7 @@ impl Driver {
             let mut features =
                 vk::PhysicalDeviceFeatures2::default().push_next(&mut f16).push_next(&mut storage16);
             instance.get_physical_device_features2(physical, &mut features);
-            // Anew: those above are links of a chain by now.
+            // Queried again: those above are links of a chain by now.
             let half = f16.shader_float16 == vk::TRUE && storage16.storage_buffer16_bit_access == vk::TRUE;
             let mut f16 = vk::PhysicalDeviceShaderFloat16Int8Features::default().shader_float16(half);
             let mut storage16 =
@@ -113,7 +113,7 @@ impl Driver {
     /// Compiles the entry point of a module that binds storage buffers at `slots`.
     ///
     /// # Errors
-    /// Where the driver refuses, or does not say what is asked of it.
+    /// If the driver refuses, or does not report the figures that are asked for.
     pub fn compile(&self, words: &[u32], entry: &str, slots: &[u32]) -> Result<Figures, String> {
         let name = std::ffi::CString::new(entry).map_err(|error| error.to_string())?;
         let bindings: Vec<_> = (slots.iter())
@@ -135,7 +135,7 @@ impl Driver {
             let layout = device.create_pipeline_layout(&create, None).map_err(|e| e.to_string())?;
             let create = vk::ShaderModuleCreateInfo::default().code(words);
             let module = device.create_shader_module(&create, None).map_err(|e| e.to_string())?;
-            // As wgpu does where there are subgroups.
+            // As wgpu does if there are subgroups.
             let stage = vk::PipelineShaderStageCreateInfo::default()
                 .flags(vk::PipelineShaderStageCreateFlags::ALLOW_VARYING_SUBGROUP_SIZE)
                 .stage(vk::ShaderStageFlags::COMPUTE)
@@ -175,7 +175,7 @@ impl Driver {
         let whole = |statistic: &&vk::PipelineExecutableStatisticKHR<'_>| {
             statistic.format == vk::PipelineExecutableStatisticFormatKHR::UINT64
         };
-        // SAFETY: it is of this kind.
+        // SAFETY: the value has this type.
         let named = |statistic: &vk::PipelineExecutableStatisticKHR<'_>| unsafe {
             (text(&statistic.name).to_owned(), statistic.value.u64)
         };
@@ -183,7 +183,7 @@ impl Driver {
     }
 }
 
-/// A text of Vulkan's, up to its zero.
+/// A Vulkan text, up to its zero.
 fn text(characters: &[std::ffi::c_char]) -> &str {
     // SAFETY: the driver ends each of its texts with a zero inside the array.
     unsafe { CStr::from_ptr(characters.as_ptr()) }.to_str().unwrap_or_default()

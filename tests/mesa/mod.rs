@@ -1,4 +1,4 @@
-//! Mesa's compilers for GPUs that are not there: what `tests/amd` and `tests/intel` share.
+//! Mesa's compilers for GPUs that are not present: shared by `tests/amd` and `tests/intel`.
 
 mod driver;
 
@@ -19,7 +19,7 @@ pub struct Compiled {
     slots: Vec<u32>,
     pub f16: bool,
     pub units: bool,
-    /// Some device is given it without having measured anything.
+    /// Some device gets it before anything is measured.
     pub default: bool,
 }
 
@@ -29,7 +29,7 @@ pub fn gpus(vendor: Vendor) -> Vec<(&'static str, Traits)> {
     gpus.map(|(name, device)| (name, Traits { vendor, ..device })).collect()
 }
 
-/// Attention's kernels at widths of a head of all kinds, in every variant, for short and long sequences.
+/// Attention's kernels at all kinds of head widths, in every variant, for short and long sequences.
 pub fn take_attention(subjects: &mut Subjects, name: &str, device: &Traits) {
     for width in [16, 20, 32, 48, 64, 72, 80, 96, 128, 160, 192, 224, 256] {
         for (dtype, sequence) in [(DType::F32, 16), (DType::F32, 2048), (DType::F16, 2048)] {
@@ -39,7 +39,7 @@ pub fn take_attention(subjects: &mut Subjects, name: &str, device: &Traits) {
             for guided in [false, true] {
                 let mut tape = Tape::new();
                 let qkv = tape.tracked_input("qkv", &[sequence, 3 * width], dtype);
-                // Evaluation asks for no entropy.
+                // Evaluation needs no entropy.
                 tape.attention(qkv, 1, sequence, false);
                 let attended = tape.attention(qkv, 1, sequence, true);
                 let entropy = attended.entropy.filter(|_| guided);
@@ -51,14 +51,14 @@ pub fn take_attention(subjects: &mut Subjects, name: &str, device: &Traits) {
                 }
                 tape.backward_from(&seeds);
                 let label = format!("attention, width {width}, T {sequence}, {dtype:?}, guided {guided}");
-                // Of the variants, those that hold most.
+                // Variants only for the kernels that hold most.
                 subjects.take(&label, &tape, name, device, guided && sequence > 16);
             }
         }
     }
 }
 
-/// What a driver is given of some kernels, each text once.
+/// What a driver is given for some kernels, each text once.
 pub fn compiled(subjects: &[Subject]) -> Vec<Compiled> {
     let mut modules = HashMap::new();
     let mut seen = HashMap::new();
@@ -72,7 +72,7 @@ pub fn compiled(subjects: &[Subject]) -> Vec<Compiled> {
             !uses[*handle].is_empty() && matches!(variable.space, AddressSpace::Storage { .. })
         });
         let slots = bound.filter_map(|(_, variable)| Some(variable.binding.as_ref()?.binding)).collect();
-        // As the program asks wgpu for it.
+        // As the program requests it from wgpu.
         let options = spv::Options {
             lang_version: (1, 6),
             flags: spv::WriterFlags::empty(),
@@ -103,7 +103,7 @@ pub fn compiled(subjects: &[Subject]) -> Vec<Compiled> {
     all
 }
 
-/// What every driver says of every kernel it can have, by the places of both; on all cores.
+/// Every driver's figures for every kernel it can have, by the indices of both; on all cores.
 pub fn measured(
     drivers: &[Driver],
     kernels: &[Compiled],
@@ -128,7 +128,7 @@ pub fn measured(
     })
 }
 
-/// Holds a table against the committed one of the same Mesa, or renews that.
+/// Compares a table with the committed one of the same Mesa, or updates that.
 pub fn hold(file: &str, renew: &str, version: &str, table: &str) {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     if std::env::var_os("NORMFREE_RENEW").is_some_and(|value| value == "1") {

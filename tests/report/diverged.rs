@@ -156,7 +156,7 @@ fn axes_of_any_range_have_a_few_ticks() {
     }
 }
 
-/// The runs that learn fill the middle of a curve figure: their range is most of its height.
+/// The height that a curve spans in a picture.
 fn spanned(picture: &Picture, points: usize) -> f64 {
     let line = picture.marks.iter().find_map(|mark| match mark {
         Mark::Line(line) if line.points.len() >= points => Some(&line.points),
@@ -178,7 +178,7 @@ fn runs_that_diverge_leave_the_others_readable_and_say_when() {
                   \"op\":\"attention\",\"tensor\":\"h.0.attn.out\",\"index\":5,\"value\":\"nan\"}\n";
     let halted = log(&["6.0", "7.5", "\"nan\""]) + broken;
     run(folder.path(), "halted", ("none", "relu"), &halted);
-    // Skips a broken step, has a spike, and learns on.
+    // Skips a broken step, has a spike, and continues to learn.
     let spiky = learns().replacen("\"loss\":4.7358", "\"loss\":100000.0", 1);
     assert_ne!(spiky, learns());
     run(

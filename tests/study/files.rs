@@ -1,4 +1,4 @@
-//! The studies that are shipped.
+//! The shipped studies.
 
 use normfree::config::{Activation, Bias, Config, EntropyPenalty, Family, FeedForward, Norm, SlopeScope};
 use normfree::model::parameter_count;
@@ -6,7 +6,7 @@ use normfree::study::{Grid, Run};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The activation of that word.
+/// The activation with this word.
 fn activation(word: &str) -> Activation {
     Activation::find(word).unwrap()
 }
@@ -25,7 +25,7 @@ fn seeds(grid: &Grid) -> BTreeMap<&str, Vec<u64>> {
     seeds
 }
 
-/// What a configuration is, apart from its size.
+/// A configuration's settings, apart from its size.
 fn kind(config: &Config) -> (Norm, Activation, Option<f64>, Option<(SlopeScope, bool)>) {
     let model = &config.model;
     let slope = (model.activation_function == activation("leaky_relu")).then_some(model.leaky_slope);
@@ -101,7 +101,7 @@ fn the_small_study_asks_the_papers_questions() {
     assert_eq!((grid.runs.len(), &*grid.baseline), (25, "sm_ln_g"));
 }
 
-/// The size, steps and baseline's settings of the small study; the regularizer in both readings, and what goes with it.
+/// The size, steps and baseline's settings of the small study; the regularizer in both readings, and its companions.
 #[test]
 fn the_entropy_guided_study_is_of_the_small_ones_size() {
     let (grid, small) = (shipped("entropy_guided.toml"), shipped("small.toml"));

@@ -7,7 +7,7 @@ use normfree::report::study;
 use normfree::study::{Grid, Shard};
 use proptest::prelude::*;
 
-/// The activation of that word.
+/// The activation with this word.
 fn activation(word: &str) -> Activation {
     Activation::find(word).unwrap()
 }
@@ -17,7 +17,7 @@ fn grid(text: &str, overrides: &[&str]) -> Grid {
     Grid::parse(text, "tiny.toml", &overrides).unwrap_or_else(|fault| panic!("{fault}"))
 }
 
-/// Two sizes put before the configurations.
+/// Two sizes, inserted before the configurations.
 fn sized() -> String {
     let sizes = "\
 [[size]]
@@ -73,7 +73,7 @@ fn sizes_multiply() {
     assert_eq!((last.config.model.n_layer, last.config.train.batch_size), (3, 1));
     assert_eq!((&*first.label, &*last.label), ("SM+LN+G, s", "learned, free, 3 layers"));
     assert_eq!((&*first.baseline, &*last.baseline), ("ln_g-s", "ln_g-l"));
-    // A configuration's own word counts more than that of a size, and `--set` most.
+    // A configuration's own value overrides that of a size, and `--set` overrides both.
     let own = text.replace("name = \"r\"", "name = \"r\"\nmodel.n_layer = 5");
     assert!(self::grid(&own, &[]).runs.iter().all(|run| {
         run.config.model.n_layer

@@ -1,4 +1,4 @@
-//! A study that is killed at any moment, and called again, ends with the bytes of one that was left alone.
+//! A study that is killed at any moment, and called again, ends with the bytes of an undisturbed one.
 
 use crate::cli::{Place, assert_same};
 use crate::support::seed;
@@ -8,10 +8,10 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-/// Kills in all.
+/// The total number of kills.
 const KILLS: u32 = 10;
 
-/// The four configurations with three seeds each; checkpoints as often as can be, so that many are met unfinished.
+/// The four configurations with three seeds each; checkpoints as often as possible, so that many are caught unfinished.
 const STUDY: &str = "\
 [study]
 name = \"killed\"
@@ -59,7 +59,7 @@ model.activation_function = \"gelu\"
 name = \"sm_r\"
 ";
 
-/// Runs `study` into `out`, and kills it once this much time has passed. Whether it had ended by itself.
+/// Runs `study` into `out`, and kills it after this time. Returns whether it had ended by itself.
 fn study(place: &Place, out: &str, patience: Option<Duration>) -> bool {
     let mut command = place.command(&["study", "killed.toml", "--out", out, "--quiet"]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -79,7 +79,7 @@ fn study(place: &Place, out: &str, patience: Option<Duration>) -> bool {
     true
 }
 
-/// Names in a study's folder, but for the lock of the process that prepared the data.
+/// Names in a study's folder, except the lock of the process that prepared the data.
 fn names(out: &Path) -> Vec<String> {
     let mut names: Vec<_> =
         fs::read_dir(out).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -113,7 +113,7 @@ fn killed_at_any_moment_ends_with_the_same_bytes() {
     study(&place, "whole", None);
     let whole = began.elapsed();
     let data = fs::read(place.path("own data/train.bin")).unwrap();
-    // The killed one also prepares its data.
+    // The killed study also prepares its data.
     fs::remove_dir_all(place.path("own data")).unwrap();
 
     let (mut kills, mut attempt) = (0, 0);

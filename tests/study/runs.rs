@@ -1,4 +1,4 @@
-//! The program: what is missing is trained, what stopped goes on, what is done stays, what fails is told of.
+//! The program: missing runs are trained, stopped ones resume, finished ones stay, failed ones are reported.
 
 use super::{FOLDERS, STUDY, place};
 use crate::cli::{Place, assert_same, refused, shown, signal, stopped};
@@ -26,7 +26,7 @@ fn missing_runs_are_trained_and_nothing_twice() {
     assert!(plan.contains("--measure"), "{plan}");
     assert!(!place.path("runs").exists(), "a plan leaves nothing");
 
-    // Two shards, one after the other, make up the whole.
+    // Two shards, one after the other, make the whole.
     let told = place.succeeds(&["study", "tiny.toml", "--shard", "1/2"]);
     assert!(told.contains("3 of 3 runs of shard 1/2 done"), "{told}");
     assert!(!run(&place, FOLDERS[1]).exists() && run(&place, FOLDERS[2]).exists());
@@ -43,7 +43,7 @@ fn missing_runs_are_trained_and_nothing_twice() {
     let plan = place.succeeds(&["study", "tiny.toml", "--dry-run"]);
     assert!(plan.contains("5 runs, 5 done") && !plan.contains("time: "), "{plan}");
 
-    // What a process leaves that is killed after the last checkpoint is tidied up later.
+    // Leftovers of a process that is killed after the last checkpoint are removed later.
     let checkpoints = run(&place, "r-seed1").join("checkpoints");
     let left = ["step-00000005", ".step-00000004.removing"].map(|name| checkpoints.join(name));
     for folder in &left {
@@ -53,7 +53,7 @@ fn missing_runs_are_trained_and_nothing_twice() {
     }
     place.succeeds(&["study", "tiny.toml"]);
     assert!(!left.iter().any(|folder| folder.exists()) && checkpoints.join("step-00000010").exists());
-    // A run that cannot be read is told of, and the plan goes on.
+    // A run that cannot be read is reported, and the plan continues.
     let config = run(&place, "r-seed2").join("config.toml");
     let whole = fs::read(&config).unwrap();
     fs::write(&config, "[model\n").unwrap();
@@ -61,7 +61,7 @@ fn missing_runs_are_trained_and_nothing_twice() {
     assert!(plan.contains("r-seed2 cannot be gone on with: this is not TOML"), "{plan}");
     fs::write(&config, whole).unwrap();
 
-    // Each run is the one that `train` makes; one device for all of them changes no bit.
+    // Each run is the one that `train` makes; sharing one device changes no bit.
     let config = run(&place, "free-seed2").join("config.toml");
     let command = ["train", config.to_str().unwrap(), "--run", "alone"];
     place.succeeds(&command);
@@ -80,7 +80,7 @@ fn a_study_prepares_its_data_and_times_its_steps() {
     let plan = place.succeeds(&["study", "tiny.toml", "--dry-run", "--measure", "--quiet"]);
     assert!(plan.contains("steps of 1 configuration timed just now"), "{plan}");
     assert!(!place.path("data").exists() && !place.path("runs").exists(), "a plan leaves nothing");
-    // What a preparation that was killed may leave.
+    // What a killed preparation may leave.
     fs::create_dir(place.path("data")).unwrap();
     fs::write(place.path("data/train.bin"), "half").unwrap();
     let told = place.succeeds(&study);
@@ -94,7 +94,7 @@ fn what_fails_does_not_stop_the_others() {
     let breaks =
         "name = \"r\"\nmodel.embd_pdrop = 0.0\ntrain.learning_rate = 1e15\ntrain.max_grad_norm = 0.0";
     fs::write(place.path("tiny.toml"), STUDY.replace("name = \"r\"", breaks)).unwrap();
-    // A folder that is somebody's, and one with a run of other settings.
+    // A user's folder, and one with a run of other settings.
     fs::create_dir_all(run(&place, "free-seed1")).unwrap();
     fs::write(run(&place, "free-seed1").join("letter.txt"), "dear").unwrap();
     let output = place.command(&["study", "tiny.toml", "--quiet"]).output().unwrap();
@@ -135,7 +135,7 @@ fn what_another_process_has_is_left_to_it() {
     assert!(told.contains("5 of 5 runs done"), "{told}");
 }
 
-/// Two processes take runs from one study, each what the other has not.
+/// Two processes take runs from one study; each takes those that the other has not.
 #[test]
 fn two_processes_share_a_study() {
     let place = place();
