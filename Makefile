@@ -1,4 +1,4 @@
-# The two commands are `make demo` and `make test`. Both first bring what is missing, and say so.
+# The two commands are `make demo` and `make test`. Both first install what is missing, and say so.
 # macOS and Windows need no make: `cargo run --release -- demo` does the same, and `cargo test` runs all tests but those
 # that need tools from outside this project (the feature `outside-tools`).
 
@@ -37,7 +37,7 @@ lint: tools
 	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
 	$(CARGO) doc --locked --no-deps
 
-# No device, no tool from outside: the library's own tests, and those of the suite that compute nothing on a device.
+# Without a device or outside tools: the library's own tests, and those of the suite that compute nothing on a device.
 QUICK = config:: coverage:: export:: layouts:: report:: shaders:: structure:: subjects:: study::files study::grid
 quick:
 	$(CARGO) test --locked --lib
@@ -48,7 +48,7 @@ test: vulkan radv tint swiftshader chromium tensorboard lint
 	NORMFREE_FUZZ_SECONDS=60 $(CARGO) test --locked --all-features --test fuzz
 	.ci/on-swiftshader $(CARGO) test --locked --all-features --test suite ops::
 
-# Every randomised test has a fixed seed and prints it; here it is a new one, and damaged inputs are met for longer.
+# Every randomised test has a fixed seed and prints it; here the seed is new, and damaged inputs are tried for longer.
 SEED ?= $(shell date +%s)
 soak: vulkan
 	NORMFREE_SEED=$(SEED) $(CARGO) test --locked
@@ -60,21 +60,21 @@ test-newer-mesa: newer-mesa
 	$(CARGO) test --locked $(ON_NEWER_MESA) --test suite ops::
 	LP_NATIVE_VECTOR_WIDTH=256 $(CARGO) test --locked $(ON_NEWER_MESA) --test suite newer_mesa:: -- --ignored --nocapture
 
-# The kernels through Intel's compiler, for GPUs that are not there. NORMFREE_RENEW=1 writes benches/intel.md anew.
+# The kernels through Intel's compiler, without a GPU. NORMFREE_RENEW=1 rewrites benches/intel.md.
 intel: bring-intel
 	$(CARGO) test --locked --features outside-tools --test intel -- --ignored --nocapture
 
-# What users build, with the toolchain that Cargo.toml and README promise will do.
+# What users build, with the oldest toolchain that Cargo.toml and README promise to support.
 oldest:
 	.ci/on-oldest-rust check --locked --all-targets
 
-# The systems that this one is not, as far as the compiler goes.
+# Other systems, checked as far as the compiler goes.
 TARGETS ?= x86_64-pc-windows-msvc x86_64-pc-windows-gnu aarch64-apple-darwin
 targets:
 	rustup target add $(TARGETS)
 	for target in $(TARGETS); do $(CARGO) check --locked --target $$target || exit 1; done
 
-# Damaged inputs of every kind, so many seconds each.
+# Damaged inputs of every kind, for this many seconds each.
 FUZZ_SECONDS ?= 600
 fuzz:
 	NORMFREE_SEED=$(SEED) NORMFREE_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --locked --test fuzz -- --nocapture
@@ -83,7 +83,7 @@ fuzz:
 tools:
 	@{ $(CARGO) fmt --version && $(CARGO) clippy --version; } >/dev/null 2>&1 || rustup component add rustfmt clippy
 
-# A Vulkan driver, where Linux has none.
+# A Vulkan driver, if Linux has none.
 vulkan:
 	@.ci/bring-vulkan
 
@@ -111,6 +111,6 @@ newer-mesa:
 chromium:
 	@.ci/bring-chromium
 
-# What reads the event files of a run in the tests.
+# Reads the event files of a run in the tests.
 tensorboard:
 	@.ci/bring-tensorboard

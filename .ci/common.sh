@@ -2,7 +2,7 @@
 
 say() { printf '%s\n' "normfree: $*" >&2; }
 
-# Runs a command as root; with sudo only where that is needed.
+# Runs a command as root, with sudo only if needed.
 as_root() {
     if [ "$(id -u)" = 0 ]; then
         "$@"
@@ -15,7 +15,7 @@ as_root() {
     fi
 }
 
-# Installs what the variables apt_packages, dnf_packages, pacman_packages and zypper_packages name, by whichever of them is there.
+# Installs the packages in apt_packages, dnf_packages, pacman_packages or zypper_packages, with the package manager found.
 install_packages() {
     if command -v apt-get >/dev/null; then
         say "installing $apt_packages with apt-get"

@@ -1,6 +1,6 @@
-# Sourced by the scripts beside it, after common.sh: packages of another Debian than the system's, none of them installed.
+# Sourced by the scripts beside it, after common.sh: unpacks packages of another Debian than the system's, installing none.
 
-# Gives `own_apt` lists of its own in the folder $work: own_lists WHAT SUITE..., where WHAT is deb or deb-src.
+# Creates separate package lists for `own_apt` in the folder $work: own_lists WHAT SUITE..., where WHAT is deb or deb-src.
 own_lists() {
     what=$1
     shift
@@ -17,7 +17,7 @@ own_lists() {
     done >>"$work/apt/sources.list"
 }
 
-# Lists, archives and status of its own: as if on a system on which nothing is installed.
+# apt with its own lists, archives and status, as on a system with nothing installed.
 own_apt() {
     apt-get -q -o Dir::Etc::sourcelist="$work/apt/sources.list" -o Dir::Etc::sourceparts=- \
         -o Dir::State::lists="$work/apt/lists" -o Dir::State::status="$work/apt/status" \
