@@ -1,4 +1,4 @@
-"""Prints, as one JSON object, all that TensorBoard takes from a run's folder, or from one event file."""
+"""Prints, as one JSON object, everything that TensorBoard reads from a run's folder or one event file."""
 
 import io
 import json

@@ -1,13 +1,13 @@
 // Compiles kernels with Tint, the WGSL compiler of Chrome, on a device that computes nothing. The first argument is the
 // folder with the npm package `webgpu`. Standard input is {texts: [WGSL], kernels: [{text, entry, constants}]}, `text` an
-// index; standard output is {complaints: [{kernel, line, message}]}. Of an error in a text, each of its kernels complains.
+// index; standard output is {complaints: [{kernel, line, message}]}. An error in a text is reported for each of its kernels.
 import { readFileSync, writeSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 
 const { create, globals } = await import(pathToFileURL(`${process.argv[2]}/node_modules/webgpu/index.js`));
 Object.assign(globalThis, globals);
-// Unsafe APIs are not allowed: the compiler takes what Chrome takes of a page.
-// Named for as long as the process lives: Dawn crashes once the collector takes them.
+// Unsafe APIs are not allowed: the compiler accepts what Chrome accepts from a page.
+// Kept alive as long as the process: Dawn crashes if they are collected.
 const gpu = create(['backend=null']);
 const adapter = await gpu.requestAdapter();
 globalThis.opened = [gpu, adapter];
@@ -16,7 +16,7 @@ const device = await adapter.requestDevice({ requiredFeatures, requiredLimits: a
 
 const { texts, kernels } = JSON.parse(readFileSync(0, 'utf8'));
 
-// What Dawn says of the error, if `make` makes one.
+// Dawn's message, if `make` causes an error.
 async function refused(make) {
   device.pushErrorScope('validation');
   const made = make();
@@ -42,5 +42,5 @@ for (const [kernel, { text, entry, constants }] of kernels.entries()) {
 }
 const answer = Buffer.from(JSON.stringify({ complaints }));
 for (let written = 0; written < answer.length;) written += writeSync(1, answer, written);
-// Dawn's threads would keep the process.
+// Dawn's threads would keep the process alive.
 process.exit(0);
