@@ -1,6 +1,6 @@
-//! The flat arenas of a run, in one order: parameters, gradients, the states of the optimizer, and in mixed precision the
-//! f16 copies of the parameters that have one. Parameters with a copy come first, then what else decays, so that an update
-//! needs two boundaries instead of flags for each tensor.
+//! The flat arenas of a run, all in one order: parameters, gradients, optimizer states, and in mixed precision the f16
+//! copies of the parameters that have one. Parameters with a copy come first, then the others that decay, so an update
+//! needs two boundaries instead of a flag for each tensor.
 
 use super::checkpoint::{NamedTensor, Spec, TensorSource};
 use super::finite::first_broken;
@@ -17,7 +17,7 @@ use std::borrow::Cow;
 pub struct Arenas {
     /// In the order of the weight file.
     parameters: Vec<Parameter>,
-    /// What the optimizer keeps of each.
+    /// What the optimizer keeps for each parameter.
     states: &'static [State],
 }
 
@@ -30,7 +30,7 @@ impl Arenas {
         Self { parameters, states }
     }
 
-    /// The optimizer's states, an arena each.
+    /// The optimizer's states, one arena each.
     pub fn states(&self) -> &'static [State] {
         self.states
     }
@@ -50,7 +50,7 @@ impl Arenas {
         self.parameters.iter().filter(|p| p.copied).map(padded).sum()
     }
 
-    /// The parameters in the order of the arenas, each with its place.
+    /// The parameters in arena order, each with its place.
     pub fn places(&self) -> Vec<Place<'_>> {
         let mut order: Vec<&Parameter> = self.parameters.iter().collect();
         order.sort_by_key(|parameter| (!parameter.copied, !parameter.decays));
@@ -66,7 +66,7 @@ impl Arenas {
             .collect()
     }
 
-    /// The stretches, as offset and elements, that the parameters of block `layer` fill.
+    /// The stretches (offset and elements) that the parameters of block `layer` fill.
     pub fn layer(&self, layer: usize) -> Vec<(usize, usize)> {
         let mut stretches: Vec<(usize, usize)> = Vec::new();
         let own = |place: &Place<'_>| place.parameter.declared.block == Some(layer);

@@ -1,4 +1,4 @@
-//! Which tensors of a weight file make up the model's parameters, and everything that keeps them from it.
+//! Matches the tensors of a weight file to the model's parameters and collects everything that does not fit.
 
 use std::collections::BTreeMap;
 
@@ -34,15 +34,15 @@ struct Problems {
 
 /// Finds every parameter of `layout` in `file`.
 ///
-/// With `may_lack`, the file may be of a model without what entropy-guided training adds, and the parameters then are
-/// fewer; and of one with entropy thresholds, which change nothing that a model computes.
+/// With `may_lack`, the file may lack what entropy-guided training adds (there are then fewer parameters), and it may hold
+/// entropy thresholds, which change nothing that a model computes.
 ///
 /// # Errors
 /// [`Kind::Checkpoint`] with all that is missing, extra, of another shape or type, not zero where the model has
 /// no bias, or a head that is not tied; [`Kind::Io`] where reading fails.
 pub(super) fn fit(file: &mut TensorFile, layout: &ModelTensors, may_lack: bool) -> Result<Vec<Parameter>> {
     let mut problems = Problems::default();
-    // By name without the prefix; what is taken from here is accounted for, the rest is extra.
+    // By name without the prefix. Used tensors are removed from this map; the rest is extra.
     let mut there = BTreeMap::new();
     for name in file.names() {
         let key = without_prefix(&name, layout).to_owned();
@@ -66,7 +66,7 @@ pub(super) fn fit(file: &mut TensorFile, layout: &ModelTensors, may_lack: bool) 
             parameters.push(Parameter { entry: entry.clone(), parts });
         }
     }
-    // A tied head is left out of the file, or equal to the token table.
+    // A tied head is either missing from the file or equal to the token table.
     if let Some((family, Head::Tied(name))) = layout.family().map(|family| (family, family.head))
         && let Some(head) = there.remove(name)
     {
@@ -96,7 +96,7 @@ fn is_constant(key: &str, layout: &ModelTensors) -> bool {
     key.starts_with(blocks) && family.files.constants.iter().any(|name| key.ends_with(name))
 }
 
-/// The tensors of the file that make up `entry`: the one of its name, or query/key and value apart.
+/// The tensors of the file that make up `entry`: the one of its name, or separate query/key and value.
 fn take_parts(
     file: &TensorFile,
     entry: &Entry,
@@ -129,7 +129,7 @@ fn take_parts(
         let all_zeros = from >= entry.columns() - entry.zero_columns;
         from += columns;
         let Some(name) = there.remove(&key) else {
-            // Zeros that the model does not hold need not be in the file.
+            // The file may omit zeros that the model does not hold.
             if !all_zeros {
                 let name = if is_apart { format!("{}{key}", layout.prefix()) } else { entry.name.clone() };
                 problems.missing.push(format!("{name} {shape:?}"));
@@ -221,7 +221,7 @@ impl Problems {
             return Ok(());
         }
         let mut found = counts.join(", ");
-        // The remedy stands before the list: after a hundred lines nobody would see it.
+        // The remedy comes before the list: after a hundred lines nobody would see it.
         let rotary = |family: Family| family.positions == Positions::Rotary;
         let positions = if layout.family().is_some_and(rotary) { "" } else { "n_positions, " };
         let keys = format!("n_layer, n_embd, {positions}vocab_size, norm and bias");

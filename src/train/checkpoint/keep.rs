@@ -1,6 +1,6 @@
-//! The folders of a run's checkpoints: how they come into place, how many stay, and what a kill leaves.
+//! The folders of a run's checkpoints: how they are put in place, how many are kept, and what a killed process leaves.
 //!
-//! Every change that could be seen is one rename, so that a folder named `step-N` is whole at any moment:
+//! Every visible change is one rename, so a folder named `step-N` is whole at any moment:
 //!
 //! | name | what it is | what [`tidy`] does with one it finds |
 //! | --- | --- | --- |
@@ -24,13 +24,13 @@ fn folder_name(step: u64) -> String {
     format!("step-{step:08}")
 }
 
-/// The step a folder's name tells; `None` where it is not the name of a checkpoint.
+/// The step in a folder's name; `None` if it is not the name of a checkpoint.
 pub(super) fn step_of(path: &Path) -> Option<u64> {
     let step = path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()?;
     (path.file_name()?.to_str()? == folder_name(step)).then_some(step)
 }
 
-/// The checkpoints in `folder`, oldest first, whole or not; none where there is no such folder.
+/// The checkpoints in `folder`, oldest first, whole or not; none if the folder does not exist.
 pub(super) fn list(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
     if !folder.exists() {
         return Ok(Vec::new());
@@ -41,7 +41,7 @@ pub(super) fn list(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
-/// Makes the empty folder in which the checkpoint of `step` is written.
+/// Makes the empty folder that the checkpoint of `step` is written to.
 pub(super) fn begin(folder: &Path, step: u64) -> Result<PathBuf> {
     let path = hidden(folder, step, UNFINISHED);
     remove_if_there(&path)?;
@@ -67,8 +67,8 @@ pub(super) fn commit(folder: &Path, step: u64, unfinished: &Path) -> Result<Path
     Ok(path)
 }
 
-/// Deletes the [surplus](surplus) checkpoints up to `step`, the one just written. Later ones are left alone: they are
-/// there where the run went back to an older one, and are replaced in their turn.
+/// Deletes the [surplus](surplus) checkpoints up to `step`, the one just written. Later ones are kept: they exist where the
+/// run went back to an older checkpoint, and they are replaced in turn.
 pub(in crate::train) fn prune(folder: &Path, step: u64, keep: usize) -> Result<()> {
     let mut old = list(folder)?;
     old.retain(|(of, _)| *of <= step);
@@ -81,7 +81,7 @@ pub(in crate::train) fn prune(folder: &Path, step: u64, keep: usize) -> Result<(
     Ok(())
 }
 
-/// Of checkpoints, oldest first, all but the newest `keep` and, where none of those is finite, the newest finite one.
+/// All checkpoints (oldest first) but the newest `keep` and, if none of those is finite, the newest finite one.
 fn surplus(all: &[(u64, PathBuf)], keep: usize) -> impl Iterator<Item = &(u64, PathBuf)> {
     let (old, newest) = all.split_at(all.len().saturating_sub(keep.max(1)));
     let finite = |(_, path): &&(u64, PathBuf)| is_finite(path);
@@ -98,7 +98,7 @@ pub(in crate::train) fn newest_finite(folder: &Path) -> Result<Option<(u64, Path
     Ok(list(folder)?.into_iter().rfind(|(_, path)| is_finite(path)))
 }
 
-/// Clears away what a killed process left among the checkpoints in `folder`, whose run must be locked.
+/// Clears away what a killed process left among the checkpoints in `folder`. The run must be locked.
 pub(in crate::train) fn tidy(folder: &Path) -> Result<()> {
     for name in names_in(folder)? {
         let path = folder.join(&name);
@@ -118,7 +118,7 @@ pub(in crate::train) fn tidy(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether nothing is left in `folder` of a process that was killed, and no checkpoint is there that [`prune`] would delete.
+/// Whether `folder` holds no leftovers of a killed process and no checkpoint that [`prune`] would delete.
 pub(in crate::train) fn is_settled(folder: &Path, keep: usize) -> Result<bool> {
     let hidden = folder.exists() && names_in(folder)?.iter().any(|name| name.starts_with(".step-"));
     Ok(!hidden && surplus(&list(folder)?, keep).next().is_none())

@@ -1,10 +1,10 @@
-//! How the model's parameters lie in a weight file.
+//! The layout of the model's parameters in a weight file.
 //!
-//! The names are those of Hugging Face's files of the family on both sides. The file can hold more than the model: where
-//! the model has no bias, or one for query and key alone, the file still has the whole bias, zeros included.
+//! Both sides use the names of the family's Hugging Face files. The file can hold more than the model: where the model has
+//! no bias, or a bias for query and key only, the file still has the whole bias, zeros included.
 //!
-//! How the files of a family hold matrices is in the family's row: as the model does, [in, out], or as PyTorch's `Linear`,
-//! [out, in], with query, key and value of one head after another.
+//! The family's row says how its files hold matrices: like the model, `[in, out]`, or like PyTorch's `Linear`,
+//! `[out, in]`, with query, key and value of one head after another.
 
 use super::tensors::Spec;
 use crate::model::Parameter;
@@ -17,10 +17,10 @@ use crate::tape::Filed;
 pub enum Form {
     /// As in the model.
     Plain,
-    /// A matrix of [out, in] where the model has [in, out]; vectors as they are.
+    /// A matrix is `[out, in]` where the model has `[in, out]`; vectors are unchanged.
     Linear,
-    /// The same of query, key and value in so many heads: in the file q, k and v of each head, head after head, where the
-    /// model has all heads' q, then k, then v.
+    /// The same for query, key and value in this many heads: the file holds q, k and v of each head, head after head; the
+    /// model holds all heads' q, then k, then v.
     Heads(usize),
 }
 
@@ -29,9 +29,9 @@ pub enum Form {
 pub struct Entry {
     /// The tensor's name, in the file and in the model.
     pub name: String,
-    /// Its shape as the model would have it with all columns.
+    /// Its shape, in the model's orientation, with all columns.
     pub shape: Vec<usize>,
-    /// How many of these last columns (last dimension) are zeros that the model does not hold.
+    /// How many of the last columns (last dimension) are zeros that the model does not hold.
     pub zero_columns: usize,
     pub form: Form,
     /// A file to start from may lack it.
@@ -44,12 +44,12 @@ impl Entry {
         Self { name: name.into(), shape: shape.into(), zero_columns: 0, form: Form::Plain, added: false }
     }
 
-    /// Columns with the zeros: the last dimension, 1 for a scalar.
+    /// Columns including the zeros: the last dimension, 1 for a scalar.
     pub fn columns(&self) -> usize {
         self.shape.last().copied().unwrap_or(1)
     }
 
-    /// The name and shape in the model; `None` where the tensor is in the file alone.
+    /// The name and shape in the model; `None` if the tensor is only in the file.
     pub fn held(&self) -> Option<Spec> {
         let mut shape = self.shape.clone();
         if let Some(last) = shape.last_mut() {
@@ -68,7 +68,7 @@ impl Entry {
         Spec { name: self.name.clone(), shape }
     }
 
-    /// Row and column, as the model would have it with all columns, of an element of the file.
+    /// Row and column of an element of the file, in the model's orientation with all columns.
     pub fn place(&self, element: usize) -> (usize, usize) {
         let columns = self.columns();
         let rows = self.shape.iter().product::<usize>() / columns;
@@ -82,7 +82,7 @@ impl Entry {
     }
 }
 
-/// What a weight file of one model holds, in the order it is written in.
+/// The contents of one model's weight file, in the order they are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelTensors {
     entries: Vec<Entry>,
@@ -95,8 +95,8 @@ impl ModelTensors {
         Self { entries, family: None }
     }
 
-    /// The layout of a model's family. A bias that the model lacks is filed as zeros, and one that is shorter than the files
-    /// have it (query and key without value) is filed with zeros behind it.
+    /// The layout of a model's family. A bias that the model lacks is written as zeros. One that is shorter than in the
+    /// family's files (query and key without value) is padded with zeros.
     pub fn of(family: Family, parameters: &[Parameter]) -> Self {
         Self { entries: parameters.iter().flat_map(|p| entries(family, p)).collect(), family: Some(family) }
     }
@@ -111,7 +111,7 @@ impl ModelTensors {
         self.family.map_or("", |family| family.files.prefix)
     }
 
-    /// What is in the file, in its order.
+    /// The contents of the file, in its order.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }

@@ -7,8 +7,8 @@
 //!     trainer_state.json       step, data cursor, seed …; length and SHA-256 of the two files above, of the log, of the
 //!                              data, and of itself
 //! ```
-//! The folder is written under another name, brought to the disk and renamed, so that one with its right name
-//! is whole. The lengths and digests find what happens to it later.
+//! The folder is written under another name, synced to disk and renamed, so a folder with its final name is whole. The
+//! lengths and digests detect later damage.
 
 mod fit;
 mod keep;
@@ -38,8 +38,8 @@ pub use tensors::{NamedTensor, Spec, TensorSource};
 use weights::MODEL;
 pub use weights::{WeightFile, export, import};
 
-/// How often a newer checkpoint is looked for where the one that was chosen is gone. A run that trains on writes one in
-/// more time than it takes to look.
+/// How often to look for a newer checkpoint when the chosen one is gone. Looking takes less time than a training run takes
+/// to write one.
 const PRUNED: usize = 100;
 
 const OPTIMIZER: &str = "optimizer.safetensors";
@@ -55,7 +55,7 @@ pub struct Snapshot<'a> {
     pub states: Vec<(State, &'a mut dyn TensorSource)>,
 }
 
-/// A checkpoint on the disk that was found whole.
+/// A checkpoint on disk that was found to be whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
     path: PathBuf,
@@ -82,7 +82,7 @@ impl Checkpoint {
         let (step, folder) = (snapshot.state.step, run.checkpoints());
         let unfinished = keep::begin(&folder, step)?;
         if let Err(fault) = write_files(&unfinished, snapshot) {
-            // The first fault is the one to tell of; what is left behind the next open clears away.
+            // Report the first fault; the next open clears away the leftovers.
             let _ = fs::remove_dir_all(&unfinished);
             return Err(fault);
         }
@@ -109,14 +109,14 @@ impl Checkpoint {
         let folder = run.checkpoints();
         let mut left = keep::list(&folder)?;
         if left.is_empty() {
-            // A listing may miss the new one that just came and the old one that just went.
+            // A listing may miss both a checkpoint that has just appeared and one that has just been deleted.
             left = keep::list(&folder)?;
         }
         let mut again = 0;
         while let Some((_, path)) = left.pop() {
             match Self::examine(&path) {
                 Ok(checkpoint) => return Ok(Some(Latest { checkpoint, passed_over })),
-                // Whoever trains there has pruned it meanwhile, and written a newer one.
+                // The training process has pruned it in the meantime and written a newer one.
                 Err(_) if again < PRUNED && !path.exists() => {
                     again += 1;
                     passed_over.clear();
@@ -135,8 +135,8 @@ impl Checkpoint {
             .found(format!("{} damaged:{}", all.len(), all.concat())))
     }
 
-    /// The newest whole checkpoint of `run`, with its parameters opened: they can be read to the end also where a run
-    /// that trains on prunes the checkpoint meanwhile. `None` where there is none yet.
+    /// The newest whole checkpoint of `run`, with its parameters opened: they stay readable even if a process that trains the
+    /// run prunes the checkpoint in the meantime. `None` if there is none yet.
     ///
     /// # Errors
     /// Those of [`Checkpoint::latest`], and as [`import`].
@@ -165,8 +165,8 @@ impl Checkpoint {
         &self.state
     }
 
-    /// Whether the checkpoint was made with a run's configuration, as far as weights depend on it. One of the second
-    /// format does not know.
+    /// Checks that the checkpoint was made with the run's configuration, as far as weights depend on it. A checkpoint of the
+    /// second format does not record that.
     ///
     /// # Errors
     /// [`Kind::Config`], naming the keys.
@@ -235,11 +235,11 @@ impl Checkpoint {
     }
 }
 
-/// Why a checkpoint will not do.
+/// Why a checkpoint cannot be used.
 enum Flaw {
-    /// It is not what was written: an older one may do.
+    /// It is damaged: an older one may be used instead.
     Damaged(Fault),
-    /// It may well be whole: an older one must not take its place unasked.
+    /// It may be whole: an older one must not replace it by default.
     Other(Fault),
 }
 
