@@ -1,4 +1,4 @@
-//! A checkpoint, read back and evaluated on held-out text.
+//! Reads a checkpoint back and evaluates it on held-out text.
 
 use super::checkpoint::{Checkpoint, WeightFile};
 use super::engine::Engine;
@@ -17,8 +17,8 @@ pub struct HeldOut {
 }
 
 impl HeldOut {
-    /// Opens the first of `folders`, of which there is one at least, that is the data of a checkpoint; where none is,
-    /// the first that can be opened.
+    /// Opens the first of `folders` (at least one) that holds the data of a checkpoint; if none does, the first that can be
+    /// opened.
     ///
     /// # Errors
     /// Those of opening the first.
@@ -97,7 +97,7 @@ pub(super) fn mean_loss(
     let limit = if chunks == 0 { usize::MAX } else { chunks };
     let (mut sum, mut counted, mut done, mut stopped) = (0.0, 0.0, 0, false);
     while done < limit {
-        // The device has the next batches before the loss of one has come; losses come, and are added up, in their order.
+        // The device has the next batches before the loss of one arrives; losses arrive, and are added up, in batch order.
         while !engine.ready_to_evaluate() {
             sum += engine.take_evaluation(true)?.unwrap_or_default();
         }

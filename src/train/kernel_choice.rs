@@ -1,4 +1,4 @@
-//! The kernels that a device was found to be fastest with, kept between runs in the user's cache folder.
+//! The kernels that were measured as the fastest on a device, kept between runs in the user's cache folder.
 
 use super::engine::Blueprint;
 use crate::cache;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A cache file. Choices hold for one adapter, its driver, and one version of this program.
+/// A cache file. Choices are valid for one adapter, its driver, and one version of this program.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Kept {
     version: String,
@@ -34,32 +34,32 @@ impl Kept {
         }
     }
 
-    /// Where it lies; `None` where there is no cache folder.
+    /// Its path; `None` if there is no cache folder.
     fn path(&self) -> Option<PathBuf> {
         Some(cache::folder()?.join(format!("kernels-{}.json", self.device())))
     }
 
-    /// What it holds for, as a part of a file's name.
+    /// What it is valid for, as a part of a file's name.
     fn device(&self) -> String {
         let Self { version, adapter, driver, lanes, .. } = self;
         cache::words(&format!("{adapter} {driver} {lanes} {version}"))
     }
 }
 
-/// How long a way may take from its text to the end of its first run. Those that were seen take a few seconds, on software
-/// drivers too.
+/// How long a variant may take from its source to the end of its first run. The variants measured so far take a few
+/// seconds, on software drivers too.
 const LIMIT: Duration = Duration::from_secs(180);
 
 /// What a search found.
 pub struct Prepared {
     pub findings: Vec<Finding>,
-    /// Ways that were passed over, because an earlier start ended as it tried them.
+    /// Variants that were skipped because an earlier start ended while it tried them.
     pub passed_over: Vec<Tried>,
-    /// What must be deleted to have them tried again.
+    /// What to delete to have them tried again.
     pub again: Option<PathBuf>,
 }
 
-/// What earlier runs found out about this device. A file that cannot be read is as good as none.
+/// What earlier runs found out about this device. An unreadable file counts as none.
 pub fn known(gpu: &Gpu) -> Choices {
     let own = Kept::of(gpu, Choices::default());
     let read = || -> Option<Kept> { serde_json::from_slice(&std::fs::read(own.path()?).ok()?).ok() };
@@ -68,10 +68,10 @@ pub fn known(gpu: &Gpu) -> Choices {
     if kept == own { choices } else { Choices::default() }
 }
 
-/// Makes the device take the fastest known kernels for a run, and searches those that pay and are not known yet.
-/// `again` searches all of them anew. What was found is kept as soon as it is found; without a cache folder it holds for
-/// this run alone. `overdue` hears, on a thread of its own, of a driver that does not come back from a way it was given:
-/// nothing but the end of the process can help then, and the next start passes that way over.
+/// Makes the device use the fastest known kernels for a run, and searches those that are worth it and not known yet.
+/// `again` searches all of them anew. Each result is kept as soon as it is found; without a cache folder it is valid for
+/// this run only. `overdue` is called, on its own thread, when a driver does not return from a variant: only the end of the
+/// process helps then, and the next start skips that variant.
 ///
 /// # Errors
 /// [`crate::fault::Kind::Memory`] where the device has no room for the run; those of building and running plans.
@@ -109,7 +109,7 @@ pub fn attempts(gpu: &Gpu, overdue: impl Fn(Fault) + Send + 'static) -> Attempts
     attempts
 }
 
-/// The fault of a driver that does not come back from a way.
+/// The fault of a driver that does not return from a variant.
 fn hung(Tried { what, how }: &Tried, lasts: bool) -> Fault {
     let remedy = match lasts {
         true => "it is passed over from now on: begin again",

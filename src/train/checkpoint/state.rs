@@ -1,4 +1,4 @@
-//! `trainer_state.json`: where a trainer stands, and what all files of a checkpoint must be for it to be whole.
+//! `trainer_state.json`: the state of a trainer, and the seals that tell whether the files of a checkpoint are whole.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -19,11 +19,11 @@ pub(super) const STATE: &str = "trainer_state.json";
 /// The version of a checkpoint's layout, in its `trainer_state.json`.
 pub const FORMAT_VERSION: u32 = 3;
 
-/// The version before the state had a seal of its own: its numbers can only be checked against each other.
+/// The version before the state had its own seal: its numbers can only be checked against each other.
 const UNSEALED: u32 = 2;
 
-/// Where a trainer stands. Random numbers are counted, not drawn from a state: `seed` and the counts here are
-/// all there is to them.
+/// The state of a trainer. Random numbers are counted, not drawn from a generator's state: `seed` and the counts here
+/// determine them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrainerState {
     /// Steps done; the next one has this number.
@@ -37,19 +37,19 @@ pub struct TrainerState {
     pub optimizer_steps: u64,
     /// Length of the run's log, in bytes.
     pub metrics_bytes: u64,
-    /// SHA-256 of so much of the log.
+    /// SHA-256 of that part of the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_sha256: Option<String>,
     /// Whether the run goes on with numbers that are not finite (`train.on_nonfinite = "record"`).
     pub recording: bool,
     /// Whether the evaluation that was due at `step` was broken off.
     pub owes_evaluation: bool,
-    /// What the second format knew the data by: samples of its bytes.
+    /// How the second format identified the data: samples of its bytes.
     pub data_fingerprint: u64,
-    /// What the data is known by.
+    /// How the data is identified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<DataSeal>,
-    /// What of the configuration the weights depend on; see [`Config::lasting`](crate::config::Config::lasting).
+    /// The part of the configuration that the weights depend on; see [`Config::lasting`](crate::config::Config::lasting).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<serde_json::Value>,
     /// The kernels that the run computes with, where measurements chose them.
@@ -66,7 +66,7 @@ pub struct TrainerState {
 }
 
 impl TrainerState {
-    /// How data is other than the run's; `None` where it is the same. A state of the second format knows samples alone.
+    /// How data differs from the run's; `None` if it is the same. A state of the second format has only samples.
     pub fn differing_data(&self, seal: &DataSeal, fingerprint: u64) -> Option<String> {
         match &self.data {
             Some(then) => then.difference(seal),
@@ -95,9 +95,9 @@ struct Version {
     format_version: u32,
 }
 
-/// Why a state will not do.
+/// Why a state cannot be used.
 pub(super) enum Unread {
-    /// It is not what was written; what was found.
+    /// It is damaged; what was found.
     Damaged(String),
     /// It is of another version.
     Foreign(Fault),
@@ -141,7 +141,7 @@ impl StateFile {
         Ok(file)
     }
 
-    /// Whether there is something that no unsealed file has: then its version was changed, and with it goes the seal.
+    /// Whether it has a field that no unsealed file has: then someone changed the version, which also drops the seal.
     fn has_later_fields(&self) -> bool {
         let TrainerState { metrics_sha256, data, config, kernels, .. } = &self.state;
         let state = metrics_sha256.is_some() || data.is_some() || config.is_some() || kernels.is_some();
@@ -159,7 +159,7 @@ fn is_sealed(text: &[u8]) -> bool {
     text[before..] == *end_of(&text[..before]).as_bytes()
 }
 
-/// What a file must be for the checkpoint to be whole.
+/// What a file must match for the checkpoint to be whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Seal {
     pub bytes: u64,
@@ -171,7 +171,7 @@ impl Seal {
         Self { bytes, sha256: hex(&digest.finalize()) }
     }
 
-    /// The seal of the file at `path` as it is.
+    /// The seal of the file at `path` as it is now.
     pub fn of(path: &Path) -> io::Result<Self> {
         let mut file = File::open(path)?;
         let (mut digest, mut bytes) = (Sha256::new(), 0);
@@ -187,7 +187,7 @@ impl Seal {
     }
 }
 
-/// Counts and digests what goes through to `out`.
+/// Counts and digests what is written through to `out`.
 pub(super) struct Sealing<'a> {
     out: &'a mut dyn Write,
     digest: Sha256,
@@ -199,7 +199,7 @@ impl<'a> Sealing<'a> {
         Self { out, digest: Sha256::new(), bytes: 0 }
     }
 
-    /// The seal of what went through.
+    /// The seal of what was written.
     pub fn seal(self) -> Seal {
         Seal::new(self.bytes, self.digest)
     }
@@ -218,7 +218,7 @@ impl Write for Sealing<'_> {
     }
 }
 
-/// Whether the checkpoint in the folder `path` says that its numbers are all finite. Its files are not looked at.
+/// Whether the checkpoint in the folder `path` says that its numbers are all finite. Does not read its other files.
 pub(super) fn is_finite(path: &Path) -> bool {
     let read = || -> Option<StateFile> { serde_json::from_slice(&fs::read(path.join(STATE)).ok()?).ok() };
     read().is_some_and(|file| file.finite.unwrap_or(!file.state.recording))

@@ -1,7 +1,7 @@
-//! Reading safetensors files, ours and foreign ones, a piece at a time.
+//! Reads safetensors files, ours and others', one piece at a time.
 //!
-//! The file is read, not mapped: a file that another process cuts short, or a network drive that goes away,
-//! is then a fault like any other and not a signal that ends the run.
+//! The file is read, not mapped. If another process truncates it, or a network drive disappears, that is an ordinary fault
+//! and not a signal that ends the run.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -146,7 +146,7 @@ fn decode(dtype: Dtype, bytes: &[u8], values: &mut Vec<f32>) {
     }
 }
 
-/// The fault of a file that is no safetensors file, with its likely origin where its first bytes tell.
+/// The fault of a file that is not a safetensors file, with its likely origin if the first bytes show it.
 fn foreign(path: &Path, beginning: &[u8], otherwise: &str) -> Fault {
     let fault = Fault::new(Kind::Checkpoint, "not a safetensors file").at(path.display());
     let convert = "convert it first: in Python, model.save_pretrained(folder, safe_serialization=True)";

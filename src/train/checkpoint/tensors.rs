@@ -1,4 +1,4 @@
-//! Named f32 tensors in memory, where a file takes them from, and the safetensors writer.
+//! Named f32 tensors in memory, the sources that files are written from, and the safetensors writer.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -39,9 +39,9 @@ impl NamedTensor {
     }
 }
 
-/// Where a file takes tensors from, one at a time: a GPU's arena need never be in memory whole.
+/// A source of tensors for a file, one at a time, so a GPU arena is never in memory as a whole.
 pub trait TensorSource {
-    /// What there is, in a fixed order.
+    /// The tensors it has, in a fixed order.
     fn specs(&self) -> Vec<Spec>;
 
     /// The values of tensor `index` of [`specs`](Self::specs), row-major.
@@ -61,7 +61,7 @@ impl TensorSource for &[NamedTensor] {
     }
 }
 
-/// Another source, of which it is known afterwards whether every value that was read is finite.
+/// Wraps another source and records whether every value read is finite.
 pub(super) struct Watched<'a> {
     source: &'a mut dyn TensorSource,
     finite: bool,
@@ -90,14 +90,14 @@ impl TensorSource for Watched<'_> {
     }
 }
 
-/// Writes what a safetensors file of f32 tensors begins with; their values follow in the order of `specs`,
-/// little-endian, without gaps (format: <https://github.com/huggingface/safetensors>).
+/// Writes the header of a safetensors file of f32 tensors. The values follow in the order of `specs`, little-endian,
+/// without gaps (format: <https://github.com/huggingface/safetensors>).
 ///
 /// # Errors
 /// Those of `out`.
 pub fn write_header(out: &mut dyn Write, specs: &[Spec]) -> io::Result<()> {
     let mut header = Map::new();
-    // Hugging Face's loaders refuse a file that does not say which framework its layout is of.
+    // Hugging Face's loaders refuse a file that does not name the framework of its layout.
     header.insert("__metadata__".to_owned(), json!({ "format": "pt" }));
     let mut start = 0;
     for spec in specs {

@@ -1,9 +1,9 @@
 //! Weight files: the model's parameters under Hugging Face's names of its family.
 //!
-//! GPT-2's matrices are in Conv1D layout, [in, out]; `attn.c_attn` holds query, key and value side by side in its
-//! columns. Read are also files without the `transformer.` prefix, and files with `attn.qk_attn` and
+//! GPT-2's matrices are in Conv1D layout, `[in, out]`; `attn.c_attn` holds query, key and value side by side in its
+//! columns. Files without the `transformer.` prefix can be read too, and so can files with `attn.qk_attn` and
 //! `attn.v_attn` in place of `c_attn`, as the code of arXiv 2410.09637 writes them. GPT-NeoX's are converted, as `layout`
-//! says, and read without the `gpt_neox.` prefix as well.
+//! says, and can be read without the `gpt_neox.` prefix as well.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -114,9 +114,9 @@ impl WeightFile {
         Ok(Self { file, parameters })
     }
 
-    /// Opens `path` to start a run from: temperatures, entropy thresholds and scales of feed-forward networks may be
-    /// missing in it, and thresholds be there that the model has not. Reads it whole, to see that its numbers are finite.
-    /// `path` may be a folder with a `model.safetensors`, as Hugging Face's models come.
+    /// Opens `path` to start a run from. Temperatures, entropy thresholds and scales of feed-forward networks may be missing,
+    /// and the file may have thresholds that the model lacks. Reads it whole to check that its numbers are finite.
+    /// `path` may be a folder with a `model.safetensors`, the form of Hugging Face's models.
     ///
     /// # Errors
     /// As [`import`]; [`Kind::NonFinite`] where a number is not finite.

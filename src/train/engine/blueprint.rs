@@ -12,7 +12,7 @@ use crate::tape::{DType, Role, Tape, TensorId, TensorInfo};
 use crate::train::arena::Arenas;
 use std::collections::BTreeSet;
 
-/// Steps whose results may be under way while the next one is recorded.
+/// Steps whose results may be in flight while the next one is recorded.
 pub(super) const RING: usize = 3;
 
 /// Of the loss of one batch that is evaluated.
@@ -23,7 +23,7 @@ pub(super) const HYPER: &str = "hyper";
 pub(super) const VERDICT: &str = "verdict";
 /// Everything the host reads back after each step, in one stretch.
 pub(super) const OBSERVATIONS: &str = "observations";
-/// What it reads back beside that after steps whose layers are looked at.
+/// What it also reads back after steps whose layers are observed.
 pub(super) const LAYERS: &str = "layers";
 
 /// What a run needs of a device; [`Engine::new`](super::Engine::new) allocates it, `train --dry-run` adds it up.
@@ -134,7 +134,7 @@ impl Blueprint {
         [&self.micro.tape, &self.update, &self.evaluation.tape]
     }
 
-    /// The keys of everything a device may have several ways to compute.
+    /// The keys of everything that a device may have several variants of.
     pub fn tuning_keys(&self, device: &Traits) -> BTreeSet<String> {
         let keys = |tape: &Tape| -> Vec<String> {
             let tuning = |node: &crate::tape::Node| node.op.tuning(&shapes(tape, node), device);

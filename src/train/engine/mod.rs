@@ -1,5 +1,4 @@
-//! The device's side of a run: memory, the three plans (micro-batch, update, evaluation), and what a step
-//! brings back.
+//! The device side of a run: memory, the three plans (micro-batch, update, evaluation), and the results of a step.
 
 mod blueprint;
 mod reading;
@@ -27,7 +26,7 @@ use std::collections::VecDeque;
 pub struct LossScale {
     /// What the next step multiplies its gradient with; a power of two.
     pub scale: u32,
-    /// Steps without overflow since it changed.
+    /// Steps without overflow since it last changed.
     pub good_steps: u32,
 }
 
@@ -49,7 +48,7 @@ pub struct Engine {
     read_back: ReadBack,
     /// The summed losses of batches that are evaluated.
     evaluations: RefCell<ReadbackRing>,
-    /// Targets of each step under way, oldest first.
+    /// Targets of each step in flight, oldest first.
     targets: VecDeque<u64>,
     record: bool,
 }
@@ -113,8 +112,8 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Makes the f16 copies of the parameters, where the precision is mixed: after weights were written from outside.
-    /// Each update does it for its own.
+    /// Makes the f16 copies of the parameters if the precision is mixed. Needed after weights were written from outside; each
+    /// update does it for its own.
     ///
     /// # Errors
     /// Those of [`Gpu::check`].
@@ -147,7 +146,7 @@ impl Engine {
         self.record = record;
         let max_norm = self.blueprint.config.train.max_grad_norm as f32;
         self.store.write(&self.gpu, POLICY, &[max_norm, f32::from(u8::from(record))]);
-        // A fresh verdict: nothing is held against this run any more.
+        // A fresh verdict: earlier non-finite numbers no longer count.
         self.store.write(&self.gpu, VERDICT, &[0.0_f32; 4]);
     }
 
@@ -206,7 +205,7 @@ impl Engine {
         Ok(Some(self.read_back.read(&self.blueprint.config, reading.tag, targets, &values)))
     }
 
-    /// Seconds that looking at the layers takes once; `None` where it is not done, or the device has no clock.
+    /// Seconds that observing the layers takes once; `None` if it is not done, or the device has no clock.
     ///
     /// # Errors
     /// Those of [`Gpu::check`].
@@ -221,7 +220,7 @@ impl Engine {
             }
             Ok(seconds)
         };
-        // The first time a driver may compile.
+        // The driver may compile on the first run.
         Ok(Some(look()?.min(look()?)))
     }
 
@@ -243,7 +242,7 @@ impl Engine {
         !self.evaluations.borrow().full()
     }
 
-    /// Lets the device begin to evaluate one batch, and returns at once.
+    /// Starts the evaluation of one batch on the device and returns at once.
     ///
     /// # Errors
     /// Those of [`Gpu::check`].
@@ -259,7 +258,7 @@ impl Engine {
         self.gpu.check()
     }
 
-    /// The oldest summed loss of those begun, if it has come; with `wait`, waits for it. `None` where nothing is under way.
+    /// The oldest summed loss begun, if it has arrived; with `wait`, waits for it. `None` if nothing is in flight.
     ///
     /// # Errors
     /// Those of [`Gpu::check`].
@@ -268,8 +267,8 @@ impl Engine {
         Ok(reading.map(|reading| f64::from(bytemuck::pod_read_unaligned::<f32>(&reading.bytes))))
     }
 
-    /// Puts micro-batch `index` of a step in place as `submit` does, the first with cleared gradients, and runs
-    /// nothing. For tracing.
+    /// Prepares micro-batch `index` of a step as `submit` does, the first with cleared gradients, without running anything. For
+    /// tracing.
     pub(super) fn stage(&self, step: u64, index: usize, batches: &[Batch]) {
         self.write_batch(&batches[index], step, index, self.target_weight(batches, index));
         if index == 0 {
@@ -280,7 +279,7 @@ impl Engine {
         }
     }
 
-    /// What one target of micro-batch `index` counts for in the loss of its step; 0 where there is no target at all.
+    /// The weight of one target of micro-batch `index` in the loss of its step; 0 if there is no target at all.
     fn target_weight(&self, batches: &[Batch], index: usize) -> f64 {
         let count = match self.blueprint.config.train.accumulation {
             Accumulation::Mean => targets(batches) as f64,

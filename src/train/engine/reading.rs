@@ -1,4 +1,4 @@
-//! What a step brings back, and where it lies in what is read.
+//! What a step brings back, and its layout in the readback.
 
 use super::blueprint::{Blueprint, LAYERS, OBSERVATIONS, VERDICT};
 use crate::config::Config;
@@ -24,8 +24,8 @@ pub struct StepReading {
     pub grad_norm: f32,
     /// Whether the update was held back: this step's loss or gradient is not finite, or an earlier one's was.
     pub halted: bool,
-    /// With mixed precision, the loss scale of the step, and whether the gradient overflowed with it, so that the
-    /// update was left out.
+    /// With mixed precision, the loss scale of the step, and whether the gradient overflowed at that scale, so that the
+    /// update was skipped.
     pub scaling: Option<(f32, bool)>,
     /// The quantities that the device measured; those of layers that are looked at in some steps only where this is one.
     pub values: Measured,
@@ -34,7 +34,7 @@ pub struct StepReading {
     pub active: Option<Vec<Vec<f32>>>,
 }
 
-/// Where everything lies in what the host reads after a step: ranges of f32, made once.
+/// The layout of what the host reads after a step: ranges of f32, computed once.
 pub(super) struct ReadBack {
     /// What is copied, in this order. Behind it, of steps whose layers are looked at, lies the arena of these.
     copied: Vec<String>,
@@ -48,7 +48,7 @@ pub(super) struct ReadBack {
 struct Place {
     watched: Watched,
     range: Range<usize>,
-    /// Only there where the layers are looked at.
+    /// Only present if the layers are observed.
     looked: bool,
 }
 
@@ -94,7 +94,7 @@ impl ReadBack {
         self.end as u64 * 4
     }
 
-    /// Reads what was copied after `step`, in which so many `targets` counted.
+    /// Reads what was copied after `step`, which had `targets` targets that count.
     pub fn read(&self, config: &Config, step: u64, targets: u64, copied: &[f32]) -> StepReading {
         let of = |name: &str| &copied[self.ranges[name].clone()];
         let verdict = of(VERDICT);
