@@ -1,4 +1,4 @@
-//! Tensors on their way to the device, without staging memory for all of them at once.
+//! Moves tensors to the device without holding staging memory for all of them at once.
 
 use super::checkpoint::{ModelTensors, WeightFile};
 use super::engine::Engine;
@@ -20,7 +20,7 @@ pub fn check_start(config: &Config) -> Result<()> {
     WeightFile::open_to_start(Path::new(path), &ModelTensors::of(config.model.family, &parameters)).map(drop)
 }
 
-/// Puts the tensors of a weight file on the device, one at a time, and makes their f16 copies.
+/// Copies the tensors of a weight file to the device, one at a time, and makes their f16 copies.
 ///
 /// # Errors
 /// Those of reading the file and of [`Gpu::check`].
@@ -29,7 +29,7 @@ pub fn load_weights(engine: &Engine, file: WeightFile) -> Result<()> {
     engine.copy_weights()
 }
 
-/// Puts the tensors of a weight file into memory of their names, one at a time.
+/// Copies the tensors of a weight file into the memory of the same names, one at a time.
 ///
 /// # Errors
 /// Those of reading the file and of [`Gpu::check`].
@@ -42,7 +42,7 @@ pub fn load(gpu: &Gpu, store: &Store, mut file: WeightFile) -> Result<()> {
     Ok(())
 }
 
-/// Puts the values a configuration starts from on the device, and makes their f16 copies.
+/// Copies a configuration's initial values to the device and makes their f16 copies.
 ///
 /// # Errors
 /// Those of [`Gpu::check`].
@@ -69,7 +69,7 @@ impl<'a> Loader<'a> {
     }
 
     pub fn write(&mut self, name: &str, values: &[f32]) -> Result<()> {
-        /// As much staging memory as checkpoints use for reading.
+        /// The same amount of staging memory as checkpoints use for reading.
         const MOST: usize = 16 << 20;
         self.store.write(self.gpu, name, values);
         self.staged += size_of_val(values);

@@ -1,4 +1,4 @@
-//! What memory a run takes, and whether it is there: asked before anything is allocated.
+//! The memory that a run takes, and whether it is available: checked before anything is allocated.
 
 use super::engine::{Blueprint, Demand};
 use crate::config::Config;
@@ -7,12 +7,12 @@ use crate::gpu::{Description, mebibytes};
 use crate::ops::Traits;
 use crate::plan::{Pool, check_limits};
 
-/// What the process takes beside the run: code, driver, compiled kernels and their compiler. Measured on Mesa's
-/// software driver, its cache on disk warm, as resident peak less everything counted here: with it the sum is within a
-/// tenth of the peak. Kernels that are not in that cache take up to 80 MiB more while they are compiled on all cores.
+/// What the process takes in addition to the run: code, driver, compiled kernels and their compiler. Measured on Mesa's
+/// software driver with a warm disk cache, as resident peak minus everything counted here; with it the sum is within a
+/// tenth of the peak. Kernels that are not in that cache take up to 80 MiB more while all cores compile them.
 const BASE: u64 = 175 << 20;
 
-/// The most that is under way between host and device when weights are loaded or saved.
+/// The most that is in transit between host and device when weights are loaded or saved.
 const STAGING: u64 = 16 << 20;
 
 /// The memory of a run, in bytes.
@@ -42,7 +42,7 @@ fn batch_bytes(config: &Config) -> u64 {
     train.gradient_accumulation_steps as u64 * places * 24
 }
 
-/// Memory the system could still give to this process, where it tells: Linux, its control group included.
+/// Memory the system could still give to this process, if it tells: Linux, including its control group.
 pub fn available() -> Option<u64> {
     let free = field(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")? * 1024;
     let left = left_in_group(&|name| std::fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok());
@@ -72,11 +72,11 @@ fn left_in_group(read: &dyn Fn(&str) -> Option<String>) -> Option<u64> {
     Some((most? + back).saturating_sub(used?).min(most?))
 }
 
-/// Refuses a run the device has no room for.
+/// Refuses a run that the device has no room for.
 ///
 /// # Errors
-/// [`Kind::Memory`] with what is needed and what there is: an arena or an intermediate larger than a buffer or
-/// binding may be, or, where the device's memory is this machine's, more than is available.
+/// [`Kind::Memory`] with what is needed and what is available: an arena or an intermediate is larger than the limit of a
+/// buffer or binding, or, if the device's memory is this machine's, larger than what is available.
 pub fn check(blueprint: &Blueprint, traits: &Traits, device: &Description) -> Result<()> {
     let smaller = "make train.batch_size or the model smaller, or choose another --device";
     let too_large = |what: &str, needed: u64, most: u64, remedy: &str| {

@@ -1,4 +1,4 @@
-//! What a run has behind it, by its newest checkpoint.
+//! How far a run has come, according to its newest checkpoint.
 
 use super::checkpoint::{self, Checkpoint};
 use super::run_folder::RunFolder;
@@ -28,8 +28,8 @@ impl Past {
     }
 }
 
-/// Ends the tidying of a whole run whose process was killed after its last checkpoint. A run in which nothing is to be
-/// tidied is not touched.
+/// Finishes the tidying of a complete run whose process was killed after its last checkpoint. Does not touch a run that
+/// needs no tidying.
 ///
 /// # Errors
 /// Those of [`RunFolder::open`] and of deleting files.
@@ -40,7 +40,7 @@ pub fn settle(path: &Path, config: &Config) -> Result<()> {
     if !unfinished && checkpoint::is_settled(&checkpoints, keep)? {
         return Ok(());
     }
-    // The lock, and what opening a run clears away.
+    // Takes the lock, and clears away what opening a run clears away.
     let _run = RunFolder::open(path)?;
     checkpoint::prune(&checkpoints, config.train.steps, keep)
 }

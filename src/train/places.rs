@@ -1,8 +1,8 @@
-//! Where the files lie that a run's configuration names.
+//! The places of the files that a run's configuration names.
 //!
-//! A path stands in `config.toml` as it was typed, which may be relative to the working directory of then. `env.json`
-//! keeps beside it where that was: from the root, and from the run's folder. So the files are found from any working
-//! directory, and where the run moved, alone or together with them. Whether they are the right ones their bytes tell.
+//! `config.toml` keeps a path as it was typed, possibly relative to the working directory of that time. `env.json` also
+//! keeps where it led: from the root, and from the run's folder. So the files are found from any working directory, and
+//! after the run moved, alone or together with them. Their bytes tell whether they are the right ones.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -26,11 +26,11 @@ struct Place {
     /// As it stands in the configuration.
     typed: PathBuf,
     absolute: PathBuf,
-    /// From the run's folder; `None` where no relative path leads there, as between two drives of Windows.
+    /// From the run's folder; `None` if no relative path leads there, as between two Windows drives.
     from_run: Option<PathBuf>,
 }
 
-/// The folders that may be that of the run's data, likeliest first; at least the one that the configuration names.
+/// The folders that may hold the run's data, likeliest first; at least the one that the configuration names.
 pub fn data(run: &RunFolder, config: &Config) -> Vec<PathBuf> {
     candidates(run, DATA, &config.data.path)
 }
@@ -40,7 +40,7 @@ pub(super) fn init_from(run: &RunFolder, config: &Config) -> Option<PathBuf> {
     candidates(run, INIT_FROM, config.train.init_from.as_ref()?).into_iter().next()
 }
 
-/// Keeps where a run's data is, and the weights that it begins with. A run without `env.json` keeps nothing.
+/// Records where a run's data and its initial weights are. A run without `env.json` records nothing.
 ///
 /// # Errors
 /// [`Kind::Io`](crate::fault::Kind::Io).
@@ -60,7 +60,7 @@ pub(super) fn keep(run: &RunFolder, config: &Config, data: &Path) -> Result<()> 
     if read_places(&environment) == places {
         return Ok(());
     }
-    // JSON has no words for a path that is not UTF-8: then the path as it was typed has to do.
+    // JSON cannot express a path that is not UTF-8: the path as typed has to do.
     let Ok(kept) = serde_json::to_value(places) else { return Ok(()) };
     environment[PLACES] = kept;
     run.write_environment(&environment)
@@ -75,8 +75,8 @@ impl Place {
     }
 }
 
-/// Where `typed` may lead: of what is there, first where it led last, then as it stands, from the working directory. Of
-/// a run that kept no places, also from each folder above it.
+/// Where `typed` may lead, existing paths only: first where it led last, then as it stands, from the working directory. For
+/// a run that recorded no places, also from each folder above it.
 fn candidates(run: &RunFolder, key: &str, typed: &str) -> Vec<PathBuf> {
     let typed = PathBuf::from(typed);
     let places = read_environment(run).map(|environment| read_places(&environment)).unwrap_or_default();
@@ -115,7 +115,7 @@ fn read_places(environment: &Value) -> BTreeMap<String, Place> {
     Deserialize::deserialize(&environment[PLACES]).unwrap_or_default()
 }
 
-/// The path that leads from the folder `from` to `to`, both whole.
+/// The path that leads from the folder `from` to `to`, both absolute.
 fn relative(from: &Path, to: &Path) -> Option<PathBuf> {
     let (from, to): (Vec<Component>, Vec<Component>) =
         (from.components().collect(), to.components().collect());

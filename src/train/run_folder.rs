@@ -28,13 +28,13 @@ pub struct RunFolder {
     path: PathBuf,
     /// The system gives the lock back when the file is closed, so also after a kill.
     lock: Option<File>,
-    /// It is new, and nothing was computed in it yet.
+    /// It is new, and nothing has been computed in it yet.
     begun: Option<Leftover>,
 }
 
 impl RunFolder {
-    /// Makes the folder of a new run at `path`, with the folders above it, and locks it. An empty folder will
-    /// do, and one where a run ended before it had written anything.
+    /// Makes the folder of a new run at `path`, with its parent folders, and locks it. `path` may be an empty folder, or the
+    /// folder of a run that ended before it wrote anything.
     ///
     /// # Errors
     /// [`Kind::RunFolder`] where something is there already or another process has it; [`Kind::Io`].
@@ -48,8 +48,8 @@ impl RunFolder {
         }
         halt_if_leaving();
         fs::create_dir_all(path).map_err(failed)?;
-        // Before the lock, which would be one more file in somebody's folder; and after it, because another
-        // process can have begun and ended in between.
+        // Checked before the lock, which would add a file to somebody's folder, and after it, because another process may have
+        // begun and ended in between.
         refuse_content(path)?;
         let lock = lock(path)?;
         refuse_content(path)?;
@@ -61,7 +61,7 @@ impl RunFolder {
         Ok(run)
     }
 
-    /// Opens and locks the folder of an existing run to go on with it.
+    /// Opens and locks the folder of an existing run to resume it.
     ///
     /// # Errors
     /// [`Kind::RunFolder`] where there is no run at `path` or another process has it; [`Kind::Io`].
@@ -80,7 +80,7 @@ impl RunFolder {
         Ok(run)
     }
 
-    /// Opens the folder of a run to look at it, without locking it: also while it trains.
+    /// Opens the folder of a run for reading, without locking it: this works while the run trains.
     ///
     /// # Errors
     /// [`Kind::RunFolder`] where there is no run at `path`.
@@ -110,8 +110,8 @@ impl RunFolder {
         fault.kind == Kind::RunFolder && fault.what() == IN_USE
     }
 
-    /// Which process has the run at `path`, or is about to begin one there; `None` where none has. For a look from
-    /// outside: whoever asks holds the lock for a moment, and so could be in the way of one that begins just then.
+    /// Which process has the run at `path`, or is about to begin one there; `None` if no process does. For a look from outside:
+    /// the caller holds the lock for a moment, and could block a run that begins just then.
     ///
     /// # Errors
     /// [`Kind::Io`].
@@ -128,7 +128,7 @@ impl RunFolder {
         }
     }
 
-    /// From here on a process that is told to leave leaves the run as it is, because it can be gone on with.
+    /// From here on, a process that is told to quit keeps the run as it is, because it can be resumed.
     pub fn keep(&self) {
         self.begun.iter().for_each(Leftover::keep);
     }
@@ -167,8 +167,8 @@ impl RunFolder {
         self.path.join(CHECKPOINTS)
     }
 
-    /// Takes back a new run in which nothing was computed, so that its folder can be used again. Whatever is in
-    /// the way stays as it is: the failure that led here is the one to tell of.
+    /// Removes a new run in which nothing was computed, so that its folder can be used again. Whatever prevents this is left as
+    /// it is: the failure that led here is the one to report.
     pub fn abandon(path: &Path) {
         for name in [CONFIG, ENVIRONMENT, METRICS, TOKENIZER, LOCK] {
             let _ = fs::remove_file(path.join(name));
@@ -177,7 +177,7 @@ impl RunFolder {
         let _ = fs::remove_dir(path);
     }
 
-    /// Writes the resolved configuration. A folder is a run from here on.
+    /// Writes the resolved configuration. From here on, the folder is a run.
     ///
     /// # Errors
     /// [`Kind::Io`].
@@ -185,7 +185,7 @@ impl RunFolder {
         files::write_atomic(&self.config(), text.as_bytes())
     }
 
-    /// Writes what the run runs on.
+    /// Writes the environment that the run runs on.
     ///
     /// # Errors
     /// [`Kind::Io`].
@@ -228,7 +228,7 @@ fn refuse_content(path: &Path) -> Result<()> {
 
 /// Who holds a lock.
 fn read_holder(file: &mut File) -> String {
-    // Where locks are mandatory (Windows) the number cannot be read: it is a courtesy only.
+    // Where locks are mandatory (Windows), the number cannot be read: it is only a courtesy.
     let mut holder = String::new();
     let _ = file.read_to_string(&mut holder);
     match holder.trim() {

@@ -1,5 +1,5 @@
-//! Where a number that is not finite began: the broken step is replayed node by node on the same weights and
-//! data, and every result is looked at as soon as it exists. Costs nothing until it is needed.
+//! Finds where a non-finite number began: replays the broken step node by node on the same weights and data, and checks
+//! every result as soon as it exists. Costs nothing until it is needed.
 
 use super::engine::Engine;
 use super::finite::first_broken;
@@ -10,10 +10,10 @@ use crate::tape::{DType, Phase};
 
 /// The phase of an origin that is a weight itself.
 pub const PARAMETERS: &str = "parameters";
-/// The op of an origin that no tensor holds: the gradient's norm.
+/// The op of an origin that is in no tensor: the gradient's norm.
 pub const NORM: &str = "gradient_norm";
 
-/// The origin of a step of which every tensor is finite, and only the sum of squares overflowed.
+/// The origin of a step whose tensors are all finite; only the sum of squares overflowed.
 pub fn overflowing_norm(step: u64, norm: f64) -> Nonfinite {
     Nonfinite {
         step,
@@ -27,8 +27,8 @@ pub fn overflowing_norm(step: u64, norm: f64) -> Nonfinite {
     }
 }
 
-/// The first non-finite number of a step, in the order of execution. `None` where every tensor is finite and
-/// only the sum of squares overflowed.
+/// The first non-finite number of a step, in execution order. `None` if every tensor is finite and only the sum of squares
+/// overflowed.
 ///
 /// # Errors
 /// Those of [`Gpu::check`](crate::gpu::Gpu::check).

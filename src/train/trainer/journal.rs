@@ -1,4 +1,4 @@
-//! What a run writes down as it goes: every record into its log, and for TensorBoard into an event file.
+//! What a run writes as it goes: every record into its log, and into an event file for TensorBoard.
 
 use crate::config::Config;
 use crate::fault::Result;
@@ -22,16 +22,16 @@ struct Events {
     folder: PathBuf,
     /// Where the session starts.
     step: u64,
-    /// Begun with the first record, so that a run in which nothing is left to do gets none.
+    /// Created with the first record, so a run with nothing left to do gets none.
     file: Option<EventFile>,
-    /// What TensorBoard drops as the session begins although it stays: the evaluation after the last step before.
+    /// What TensorBoard drops when the session begins although it still counts: the evaluation after the last step before.
     again: Option<Record>,
     /// Nats at the upper end of a heatmap's colours, the same over the whole run.
     top: f64,
 }
 
 impl Journal {
-    /// Goes on with a log when `step` steps are done.
+    /// Continues a log after `step` steps.
     pub fn begin(log: MetricsLog, run: &RunFolder, config: &Config, step: u64) -> Self {
         let again = || {
             let record: Record = serde_json::from_slice(&log.last_line().ok()??).ok()?;
@@ -47,7 +47,7 @@ impl Journal {
         Self { log, events, trouble: None }
     }
 
-    /// Writes a record down.
+    /// Writes a record.
     ///
     /// # Errors
     /// [`Kind::Io`](crate::fault::Kind::Io).
@@ -62,7 +62,7 @@ impl Journal {
         self.trouble.take()
     }
 
-    /// Event files are for those who watch: a run does not end because of them.
+    /// Event files are for people who watch: a run does not end because of them.
     fn tell_tensorboard(&mut self, tell: impl FnOnce(&mut Events) -> Result<()>) {
         if let Some(Err(fault)) = self.events.as_mut().map(tell) {
             self.events = None;
@@ -71,7 +71,7 @@ impl Journal {
         }
     }
 
-    /// Brings everything so far to the disk and returns how long the log is, in bytes.
+    /// Syncs everything so far to disk and returns the length of the log, in bytes.
     ///
     /// # Errors
     /// [`Kind::Io`](crate::fault::Kind::Io).

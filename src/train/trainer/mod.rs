@@ -1,6 +1,5 @@
-//! The loop: batches in, steps submitted, readings taken as they come, evaluation and checkpoints on their
-//! cadence. `written` is what a step leaves in the log, `nonfinite` what happens when it breaks, `origin` what is
-//! checked before a run goes on.
+//! The loop: batches in, steps submitted, readings taken as they arrive, evaluation and checkpoints on their cadence.
+//! `written` logs a step, `nonfinite` handles one that breaks, `origin` checks a run before it resumes.
 
 mod evaluation;
 mod journal;
@@ -42,7 +41,7 @@ pub enum Event<'a> {
     Checkpoint(&'a Path),
     /// A non-finite number arose, and training goes on.
     Nonfinite(&'a Nonfinite),
-    /// Something worth a line, such as a damaged checkpoint that was passed over.
+    /// Something worth a line, such as a damaged checkpoint that was skipped.
     Note(String),
 }
 
@@ -59,21 +58,21 @@ pub struct Trainer {
     step: u64,
     /// Updates made before it, if every step under way succeeds.
     updates: u64,
-    /// A number that was not finite has been recorded, and updates go on with whatever comes.
+    /// A non-finite number has been recorded, and updates continue with whatever comes.
     recording: bool,
-    /// The evaluation after the last step was broken off.
+    /// The evaluation after the last step was interrupted.
     owes_evaluation: bool,
     /// The newest evaluation here whose loss was not finite, if it was the last one.
     broken_evaluation: Option<Eval>,
-    /// Steps left out one after the other up to the last one, by `on_nonfinite = "skip"`.
+    /// Consecutive steps skipped up to the last one, by `on_nonfinite = "skip"`.
     skipped: u64,
     /// Steps here without a target that counts.
     without_targets: u64,
-    /// What the data is known by, now and to the second format of checkpoints.
+    /// How the data is identified, now and in the second format of checkpoints.
     data: (DataSeal, u64),
     /// Since the last `layers` record.
     active_units: ActiveUnits,
-    /// What looking at the layers costs has been told.
+    /// The cost of observing the layers has been reported.
     cost_told: bool,
     /// When the last reading arrived.
     clock: Instant,
@@ -92,8 +91,8 @@ impl Trainer {
         Self::start_on(|_| Ok(gpu), config, run)
     }
 
-    /// The same on a device that `make_ready` hands out: it may take minutes over that, and is not asked before data and
-    /// weights are known to be good.
+    /// The same on a device that `make_ready` provides. It may take minutes, and is not called before data and weights are
+    /// known to be good.
     ///
     /// # Errors
     /// As [`Self::start`], and those of `make_ready`.
@@ -121,10 +120,10 @@ impl Trainer {
         Ok(trainer)
     }
 
-    /// Goes on from the newest whole checkpoint of a locked folder; from the beginning where there is none.
+    /// Resumes from the newest whole checkpoint of a locked folder, or from the beginning if there is none.
     ///
     /// # Errors
-    /// As [`Self::start`]; [`Kind::Config`] where the configuration or the data are others than the checkpoint's.
+    /// As [`Self::start`]; [`Kind::Config`] if the configuration or the data differs from the checkpoint's.
     pub fn resume(
         mut gpu: Gpu,
         config: &Config,
@@ -150,7 +149,7 @@ impl Trainer {
         Ok(trainer)
     }
 
-    /// Opens device side and log. Of the log stays what `checkpoint` counts, once that is known to be of this run.
+    /// Opens device side and log. Keeps the part of the log that `checkpoint` counts, once it is known to be of this run.
     fn open(
         gpu: Gpu,
         config: &Config,
@@ -253,7 +252,7 @@ impl Trainer {
         &self.engine
     }
 
-    /// Ends the run's hold on its folder, and gives the device back.
+    /// Releases the run's folder and returns the device.
     pub fn into_gpu(self) -> Gpu {
         self.engine.into_gpu()
     }
@@ -293,7 +292,7 @@ impl Trainer {
                 return Ok(Some(halted));
             }
         }
-        // The wait may have been long; no step is begun after it that nobody wants.
+        // The wait may have been long; do not begin an unwanted step after it.
         if stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
@@ -321,7 +320,7 @@ impl Trainer {
             if evaluates {
                 self.write_evaluation(stop, watch)?;
             }
-            // Where the evaluation was broken off the run ends, with a checkpoint of its own.
+            // If the evaluation was interrupted, the run ends with its own checkpoint.
             if saves && !self.owes_evaluation {
                 self.save(watch)?;
             }
@@ -330,7 +329,7 @@ impl Trainer {
         Ok(None)
     }
 
-    /// Fills the scratch batches with those of a step; its place in the data follows from its number alone.
+    /// Fills the scratch batches with those of a step; its place in the data depends only on its number.
     fn fill(&mut self, step: u64) {
         let train = &self.config.train;
         let sequences = (train.batch_size * train.gradient_accumulation_steps) as u64;
@@ -354,7 +353,7 @@ impl Trainer {
         if come.is_empty() {
             return Ok(halted);
         }
-        // Of steps that are seen to be done together nobody knows which took how long.
+        // When several steps are seen to finish together, nobody knows how long each took.
         let seconds = self.seconds_since_last() / come.len() as f64;
         for reading in come {
             self.write_down(reading, seconds, watch)?;
@@ -368,7 +367,7 @@ impl Trainer {
         now.duration_since(std::mem::replace(&mut self.clock, now)).as_secs_f64()
     }
 
-    /// Takes every reading under way.
+    /// Takes every reading in flight.
     fn drain(&mut self, watch: &mut dyn FnMut(Event)) -> Result<Option<Halted>> {
         while self.engine.in_flight() > 0 {
             if let Some(halted) = self.take(true, watch)? {

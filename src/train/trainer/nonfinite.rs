@@ -1,4 +1,4 @@
-//! A step broke: where it began, and how the run goes on or ends.
+//! Handles a broken step: where it began, and how the run continues or ends.
 
 use super::{Event, Trainer};
 use crate::config::OnNonfinite;
@@ -15,7 +15,7 @@ use std::time::Instant;
 const MANY_SKIPPED: u64 = 20;
 
 impl Trainer {
-    /// A step broke: its update and all later ones were held back. Finds out where, then does as configured.
+    /// A step broke: its update and all later ones were held back. Finds the origin, then does as configured.
     pub(super) fn answer(
         &mut self,
         reading: &StepReading,
@@ -23,7 +23,7 @@ impl Trainer {
         watch: &mut dyn FnMut(Event),
     ) -> Result<()> {
         let step = reading.step;
-        // Steps submitted since saw a closed gate; they are forgotten and come again.
+        // Steps submitted since then saw a closed gate; they are discarded and run again.
         let submitted_since = self.step - step;
         while self.engine.in_flight() > 0 {
             self.engine.take(true)?;
@@ -43,7 +43,7 @@ impl Trainer {
                 }
                 self.engine.set_record(true);
             }
-            // A broken weight breaks every step to come: there is nothing to skip to.
+            // A broken weight breaks every later step: skipping does not help.
             OnNonfinite::Skip if origin.phase != trace::PARAMETERS => {
                 self.write_down(reading.clone(), seconds, watch)?;
                 self.engine.set_record(false);
@@ -62,7 +62,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// Counts one more step that was left out right after another, and says so where they become many.
+    /// Counts one more consecutive skipped step, and reports it when they become many.
     fn count_skipped(&mut self, watch: &mut dyn FnMut(Event)) {
         self.skipped += 1;
         if self.skipped.is_multiple_of(MANY_SKIPPED) && (self.skipped / MANY_SKIPPED).is_power_of_two() {
@@ -105,8 +105,8 @@ impl Trainer {
         .remedy(self.remedy_of_nonfinite(origin.phase != trace::PARAMETERS))
     }
 
-    /// What to do, given the checkpoints that are there. An update can be left out where its own gradient is broken
-    /// (`skippable`), not where it breaks the weights.
+    /// What to do, given the existing checkpoints. An update can be skipped if its own gradient is broken (`skippable`), not
+    /// if it breaks the weights.
     pub(super) fn remedy_of_nonfinite(&self, skippable: bool) -> String {
         let skips = skippable && self.config.train.on_nonfinite == OnNonfinite::Stop;
         let answer = format!(

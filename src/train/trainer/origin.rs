@@ -1,5 +1,4 @@
-//! Whether what a run is to go on with is what it was begun with: configuration, data, log, and the numbers of its
-//! checkpoint.
+//! Checks that a run resumes with what it began with: configuration, data, log, and the numbers of its checkpoint.
 
 use crate::config::Config;
 use crate::data::{Corpus, DataSeal};
@@ -10,7 +9,7 @@ use crate::train::places;
 use crate::train::run_folder::RunFolder;
 use std::path::{Path, PathBuf};
 
-/// The data of a run, and what it is known by.
+/// The data of a run, and how it is identified.
 pub(super) struct Data {
     pub corpus: Corpus,
     pub seal: DataSeal,
@@ -24,8 +23,8 @@ impl Data {
         Ok(Self { seal: DataSeal::of(&corpus)?, fingerprint: corpus.fingerprint(), corpus })
     }
 
-    /// Opens the data of a run that goes on, wherever it lies now: the first folder whose data is that of `checkpoint`,
-    /// if there is one yet.
+    /// Opens the data of a resumed run at its present place: the first folder whose data is that of `checkpoint`, if there is
+    /// one yet.
     ///
     /// # Errors
     /// What is wrong with the likeliest folder.
@@ -34,7 +33,7 @@ impl Data {
             let mut data = Self::open(&path, config)?;
             if let Some(checkpoint) = checkpoint {
                 data.check(checkpoint)?;
-                // The run keeps the tokenizer that the folder has lost.
+                // The run keeps the tokenizer if the folder has lost it.
                 let known = checkpoint.state().data.as_ref().and_then(|seal| seal.tokenizer.clone());
                 data.seal.tokenizer = data.seal.tokenizer.or(known);
             }
@@ -68,7 +67,7 @@ impl Data {
     }
 }
 
-/// Whether a checkpoint was made with this seed and this configuration, and its numbers agree with each other.
+/// Checks that a checkpoint was made with this seed and this configuration, and that its numbers agree with each other.
 pub(super) fn check_state(config: &Config, checkpoint: &Checkpoint) -> Result<()> {
     let state = checkpoint.state();
     if state.seed != config.train.seed {
@@ -93,7 +92,7 @@ pub(super) fn check_state(config: &Config, checkpoint: &Checkpoint) -> Result<()
     Err(contradiction(checkpoint, wrong))
 }
 
-/// Whether the log up to the checkpoint is the one that was written, and tells of as many steps.
+/// Checks that the log up to the checkpoint is the one that was written, and has as many steps.
 pub(super) fn check_log(log: &FoundLog, checkpoint: &Checkpoint) -> Result<()> {
     let state = checkpoint.state();
     if state.metrics_sha256.as_ref().is_some_and(|then| *then != log.sha256()) {

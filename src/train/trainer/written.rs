@@ -1,4 +1,4 @@
-//! What a step leaves behind: its records, each on its cadence.
+//! What a step writes: its records, each on its cadence.
 
 use super::{Event, Trainer};
 use crate::fault::Result;
@@ -61,14 +61,14 @@ impl Trainer {
                 self.journal.append(&Record::Measured { kind, step, values })?;
             }
         }
-        // The first step compiles, and says nothing of the others.
+        // The first step compiles, and its time says nothing about the others.
         if looked && step > 0 {
             self.tell_cost(seconds, watch)?;
         }
         Ok(())
     }
 
-    /// Tells of a step without a loss: of the first, and whenever their number has doubled.
+    /// Reports a step without a loss: the first, and whenever their number has doubled.
     fn tell_without_targets(&mut self, step: u64, watch: &mut dyn FnMut(Event)) {
         self.without_targets += 1;
         if self.without_targets.is_power_of_two() {
@@ -84,14 +84,14 @@ impl Trainer {
         }
     }
 
-    /// Tells of event files that could not be written.
+    /// Reports event files that could not be written.
     pub(super) fn tell_trouble(&mut self, watch: &mut dyn FnMut(Event)) {
         if let Some(trouble) = self.journal.take_trouble() {
             watch(Event::Note(trouble));
         }
     }
 
-    /// Tells once what looking at the layers costs, beside a step that took so many `seconds`.
+    /// Reports once what observing the layers costs, compared with a step that took `seconds`.
     fn tell_cost(&mut self, seconds: f64, watch: &mut dyn FnMut(Event)) -> Result<()> {
         if std::mem::replace(&mut self.cost_told, true) {
             return Ok(());
