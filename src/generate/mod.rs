@@ -1,5 +1,4 @@
-//! Text from a trained model, token by token: a language model as a reader with a memory, and how the next token is
-//! drawn.
+//! Text from a trained model, token by token: a language model as a reader with a memory, and sampling of the next token.
 
 mod sampler;
 
@@ -15,25 +14,25 @@ use crate::tape::{DType, Role, Tape};
 use crate::train::checkpoint::WeightFile;
 use crate::train::loader::load;
 
-/// A model on a device that reads text and says what comes next. What it has read stays in a cache of keys and values
-/// there, so that one more token takes the work of one token.
+/// A model on a device that reads text and predicts the next token. It caches the keys and values of what it has read, so
+/// one more token costs the work of one token.
 pub struct Reader {
     gpu: Gpu,
     store: Store,
     model: ModelConfig,
-    /// Takes one token, and says what comes next.
+    /// Takes one token and predicts the next.
     next: Plan,
     /// Takes [`Reader::CHUNK`] tokens.
     many: Plan,
-    /// What the cache holds.
+    /// The tokens in the cache.
     read: Vec<u32>,
 }
 
 impl Reader {
-    /// Tokens that are read at once where many are new.
+    /// Tokens that are read at once when many are new.
     const CHUNK: usize = 64;
 
-    /// A reader with the weights of a file, which computes in f32 however they were trained.
+    /// A reader with the weights of a file. It computes in f32, whatever precision they were trained in.
     ///
     /// # Errors
     /// [`crate::fault::Kind::Memory`] where the device has no room; those of reading the file.
@@ -50,7 +49,7 @@ impl Reader {
             let role = |role| matches!(role, Role::Input | Role::Observation);
             infos.filter(|info| role(info.role) && info.parent.is_none()).collect()
         };
-        // The larger plan first: the other's inputs are the beginning of its own.
+        // The larger plan first: the other's inputs are a prefix of its own.
         for info in kept(&many).into_iter().chain(kept(&next)) {
             if !store.contains(&info.name) {
                 store.allocate(&gpu, &info.name, info.shape.elements(), info.dtype)?;
@@ -69,26 +68,25 @@ impl Reader {
         Ok(Self { gpu, store, model: model.clone(), next, many, read: Vec::new() })
     }
 
-    /// Tokens it can read at most: the positions of the model.
+    /// The most tokens it can read: the positions of the model.
     pub fn context(&self) -> usize {
         self.model.n_positions
     }
 
-    /// The logits `[vocab_size]` of the token after `text`, of which only what the reader has not just read is computed.
-    /// Waits.
+    /// The logits `[vocab_size]` of the token after `text`. Computes only what the reader has not just read. Waits.
     ///
     /// # Errors
     /// Those of [`Gpu::check`].
     ///
     /// # Panics
-    /// Where the text is empty or longer than the context, or a token is none of the model's.
+    /// If the text is empty or longer than the context, or a token is outside the model's vocabulary.
     pub fn logits(&mut self, text: &[u32]) -> Result<Vec<f32>> {
         assert!((1..=self.context()).contains(&text.len()), "{} tokens to read", text.len());
         assert!(
             text.iter().all(|&token| (token as usize) < self.model.vocab_size),
             "a token of another model"
         );
-        // The last token is always read: its logits are not kept.
+        // The last token is always read again: its logits are not kept.
         let known = self.read.iter().zip(&text[..text.len() - 1]).take_while(|(a, b)| a == b).count();
         self.read.truncate(known);
         let body = &text[known..text.len() - 1];
@@ -105,7 +103,7 @@ impl Reader {
         self.read.clear();
     }
 
-    /// Reads tokens from position `first` on, by the plan for one of them or that for many.
+    /// Reads tokens from position `first` on, with the plan for one token or the plan for many.
     fn run(&self, first: usize, tokens: &[u32]) -> Result<()> {
         let (plan, rows) = if tokens.len() == 1 { (&self.next, 1) } else { (&self.many, Self::CHUNK) };
         let filled = |mut values: Vec<u32>| {
@@ -128,14 +126,14 @@ impl Reader {
     }
 }
 
-/// The part of a text that a reader of `context` tokens goes on from. A text that has outgrown the context is cut to
-/// its last half, so that the cut, after which everything is read anew, is not made at every token.
+/// The part of a text that a reader of `context` tokens continues. A text that has outgrown the context is cut to its last
+/// half, because everything is read anew after a cut: this way not every token needs one.
 pub fn window(text: &[u32], context: usize) -> &[u32] {
     if text.len() <= context {
         return text;
     }
     let half = context.div_ceil(2);
-    // It grows from half the context to the whole, and again.
+    // It grows from half the context to the whole, and starts again.
     let grown = (text.len() - context - 1) % (context - half + 1).max(1);
     &text[text.len() - half - grown..]
 }

@@ -1,17 +1,17 @@
-//! How the next token is drawn from what the model thinks of each.
+//! Samples the next token from the model's logits.
 
 use crate::fault::{Fault, Kind, Result};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// What shapes the draw.
+/// The settings of the sampler.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
-    /// Logits are divided by it; 0 takes the likeliest token always.
+    /// Logits are divided by it; 0 always takes the likeliest token.
     pub temperature: f64,
-    /// Only so many of the likeliest tokens (Fan et al. 2018); 0 for all.
+    /// Keep only this many of the likeliest tokens (Fan et al. 2018); 0 for all.
     pub top_k: usize,
-    /// Only the likeliest tokens that together have this probability (Holtzman et al. 2020); 1 for all.
+    /// Keep only the likeliest tokens that together have this probability (Holtzman et al. 2020); 1 for all.
     pub top_p: f64,
     /// Equal seeds draw equal tokens.
     pub seed: u64,
@@ -29,7 +29,7 @@ impl Sampler {
         Self { sampling, random: ChaCha8Rng::seed_from_u64(sampling.seed) }
     }
 
-    /// The next token. Of tokens that are equally likely the one of the smaller number comes first.
+    /// The next token. Among equally likely tokens, the one with the smaller number comes first.
     ///
     /// # Errors
     /// [`Kind::NonFinite`] where a logit is not finite.
@@ -70,7 +70,7 @@ impl Sampler {
             left -= weight;
             left < 0.0
         });
-        // Rounding may leave a trace of the last one.
+        // Rounding may leave a remainder for the last one.
         Ok(tokens[drawn.unwrap_or(weights.len() - 1)])
     }
 }

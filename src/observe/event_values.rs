@@ -1,4 +1,4 @@
-//! What TensorBoard is told of a record of the log.
+//! The values that TensorBoard gets from a record of the log.
 
 use image::RgbImage;
 
@@ -12,7 +12,7 @@ use crate::fault::{Fault, Kind, Result};
 const CELL: (u32, u32) = (8, 24);
 const WIDTH: u32 = 192;
 
-/// The scalars of a record, and of head entropies a heatmap too, in colours from 0 to `top` nats.
+/// The scalars of a record and, for head entropies, also a heatmap in colours from 0 to `top` nats.
 ///
 /// # Errors
 /// `Io` where the heatmap cannot be encoded.
@@ -42,7 +42,7 @@ pub fn event_values(record: &Record, top: f64) -> Result<Vec<Value>> {
 
 /// One scalar of a step, or one for each layer or head.
 fn scalars(told: &mut Vec<Value>, tag: &str, values: &Values) {
-    // Two digits sort as they count, up to a hundred layers.
+    // With two digits, names sort in numeric order, up to a hundred layers.
     let of_layer = |(layer, number): (usize, f32)| Value::scalar(format!("{tag}/{layer:02}"), number);
     match values {
         Values::Step(number) => told.push(Value::scalar(tag, *number as f32)),
@@ -63,8 +63,8 @@ fn scalars(told: &mut Vec<Value>, tag: &str, values: &Values) {
     }
 }
 
-/// Heads across, layers down, in the figures' colours from 0 to `top` nats; what is not finite in its grey. As large
-/// for every record of a run.
+/// Heads across, layers down, in the figures' colours from 0 to `top` nats; non-finite values are in the figures' grey. The
+/// size is the same for every record of a run.
 fn cells(entropies: &[Vec<f32>], top: f64) -> RgbImage {
     let heads = entropies.iter().map(Vec::len).max().unwrap_or(0) as u32;
     let side = (WIDTH / heads.max(1)).clamp(CELL.0, CELL.1);
@@ -77,7 +77,7 @@ fn cells(entropies: &[Vec<f32>], top: f64) -> RgbImage {
     })
 }
 
-/// A PNG that costs next to no time: most lines are those above them.
+/// A PNG that is very cheap to encode: most lines repeat the line above.
 fn encode(image: &RgbImage) -> std::result::Result<Vec<u8>, png::EncodingError> {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, image.width(), image.height());
@@ -90,7 +90,7 @@ fn encode(image: &RgbImage) -> std::result::Result<Vec<u8>, png::EncodingError> 
     Ok(bytes)
 }
 
-/// Where a number first was not finite.
+/// The origin of a non-finite number.
 fn origin(found: &Nonfinite) -> String {
     let Nonfinite { micro_batch, phase, scope, op, tensor, index, value, .. } = found;
     let part = |label: &str, text: &str| match text {

@@ -1,4 +1,4 @@
-//! A log as its readers want it: the numbers of each quantity, in the order of their steps.
+//! A log in the form its readers need: the numbers of each quantity, in step order.
 
 use super::quantities::{ALL, Kind, Presence, Quantity};
 use super::record::{Measured, Values};
@@ -23,7 +23,7 @@ impl Default for History {
 }
 
 impl History {
-    /// Adds a record of `kind`. It replaces those of its step and of later ones: a resumed run has written them again.
+    /// Adds a record of `kind`. It replaces those of its step and of later ones, which a resumed run writes again.
     pub fn push(&mut self, kind: &'static Kind, step: u64, values: &Measured) {
         self.cut(kind, step);
         for row in kind.rows() {

@@ -1,4 +1,4 @@
-//! The log of a run, `metrics.jsonl`: one JSON object a line, only ever appended to.
+//! The log of a run, `metrics.jsonl`: one JSON object per line, append-only.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -14,7 +14,7 @@ use crate::files::hex;
 /// How long a line may stay in memory while others follow.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
-/// Room for a line of an evaluation, generously.
+/// Room for a line of an evaluation, with a margin.
 const LAST_LINE: u64 = 4096;
 
 /// The open log of a run.
@@ -23,20 +23,20 @@ pub struct MetricsLog {
     path: PathBuf,
     out: BufWriter<File>,
     bytes: u64,
-    /// Of every line so far.
+    /// The digest of every line so far.
     digest: Sha256,
     flushed: Instant,
     line: Vec<u8>,
 }
 
-/// A log that was looked at and not changed yet.
+/// A log that was inspected but not changed yet.
 #[derive(Debug)]
 pub struct FoundLog {
     path: PathBuf,
     file: File,
     bytes: u64,
     digest: Sha256,
-    /// What is in the part that stays.
+    /// The contents of the part that stays.
     pub tally: Tally,
 }
 
@@ -52,10 +52,10 @@ pub struct Tally {
 }
 
 impl FoundLog {
-    /// Looks at the log at `path` as it was when it was `bytes` long.
+    /// Inspects the log at `path` as it was when it was `bytes` long.
     ///
     /// # Errors
-    /// [`Kind::RunFolder`] where the log is shorter than that or has no line's end there; [`Kind::Io`].
+    /// [`Kind::RunFolder`] if the log is shorter than that or no line ends there; [`Kind::Io`].
     pub fn look(path: &Path, bytes: u64) -> Result<Self> {
         let failed = |e: io::Error| Fault::io("open the run's log", path, &e);
         let file = match File::options().read(true).write(true).create(bytes == 0).open(path) {
@@ -86,7 +86,7 @@ impl FoundLog {
         hex(&self.digest.clone().finalize())
     }
 
-    /// The fault of a log that is not what a checkpoint says.
+    /// The fault of a log that differs from what a checkpoint says.
     pub fn changed(&self, found: String) -> Fault {
         changed(&self.path, found)
     }
@@ -107,7 +107,7 @@ impl FoundLog {
 }
 
 impl Tally {
-    /// Counts a line. One of an unknown kind is nothing.
+    /// Counts a line. A line of an unknown kind counts as nothing.
     fn count(&mut self, line: &[u8]) {
         #[derive(Deserialize)]
         struct Line {
@@ -126,7 +126,7 @@ impl Tally {
 }
 
 impl MetricsLog {
-    /// Opens the log at `path` as it was when it was `bytes` long: what came later is cut off. With 0 the log is new.
+    /// Opens the log at `path` as it was when it was `bytes` long: later lines are cut off. With 0 the log is new.
     ///
     /// # Errors
     /// Those of [`FoundLog::look`] and [`FoundLog::open`].
@@ -151,7 +151,7 @@ impl MetricsLog {
         Ok(())
     }
 
-    /// Gives every line so far to the system, for others to read.
+    /// Flushes every line so far to the system, so that others can read it.
     ///
     /// # Errors
     /// [`Kind::Io`].
@@ -160,8 +160,7 @@ impl MetricsLog {
         self.out.flush().map_err(|e| self.failed(&e))
     }
 
-    /// Brings every line so far to the disk and returns how long the log is, in bytes: a checkpoint's
-    /// `metrics_bytes`.
+    /// Syncs every line so far to disk and returns the length of the log, in bytes: a checkpoint's `metrics_bytes`.
     ///
     /// # Errors
     /// [`Kind::Io`].
@@ -176,8 +175,8 @@ impl MetricsLog {
         hex(&self.digest.clone().finalize())
     }
 
-    /// The last line as it was opened, without its end; `None` where there is none, or one longer than any that is asked
-    /// for here.
+    /// The last line as it was opened, without its line end; `None` if there is none, or if it is longer than any that is
+    /// needed here.
     ///
     /// # Errors
     /// [`Kind::Io`].

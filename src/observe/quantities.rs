@@ -1,21 +1,21 @@
 //! The table of everything that is measured over training: a row for each quantity, and a row for each kind of record.
 //!
-//! The log, TensorBoard's event files, the Parquet tables, the figures, the report page and the live view walk these rows.
-//! A new statistic is a row here and the place that computes it: a tensor that names the row with `Tape::watch`, or a value
-//! that the trainer adds to a step.
+//! The log, TensorBoard's event files, the Parquet tables, the figures, the report page and the live view iterate over
+//! these rows. A new statistic needs a row here and code that computes it: a tensor that names the row with `Tape::watch`,
+//! or a value that the trainer adds to a step.
 
-/// What a record of the log is of: its `kind`, and how often there is one.
+/// A kind of record in the log: its `kind`, and how often one is written.
 #[derive(Debug)]
 pub struct Kind {
     /// The value of `kind` in the log.
     pub word: &'static str,
-    /// The stem of its Parquet table. Rows of another extent than `extent` stand in a table of their own.
+    /// The stem of its Parquet table. Rows of an extent other than `extent` have their own table.
     pub table: &'static str,
     pub extent: Extent,
     pub cadence: Cadence,
 }
 
-/// How often there is a record.
+/// How often a record is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cadence {
     EveryStep,
@@ -23,7 +23,7 @@ pub enum Cadence {
     Entropy,
     /// Every `observe.slopes_every` steps.
     Slopes,
-    /// Every `observe.layers_every` steps, of those that are looked at.
+    /// Every `observe.layers_every` steps, among the observed ones.
     Layers,
     /// At each evaluation; the record counts the steps done.
     Evaluation,
@@ -46,18 +46,18 @@ pub enum Stored {
     /// As the shortest decimal that reads back to the same f32.
     F32,
     Whole,
-    /// `true`; left out where it is not.
+    /// `true`; omitted otherwise.
     Flag,
 }
 
-/// Where a record has it.
+/// Which records have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
     /// In every record of its kind; there is no record without it.
     Always,
-    /// Always, as an empty list where the model has nothing to measure.
+    /// In every record, as an empty list if the model has nothing to measure.
     MayBeEmpty,
-    /// In some records. So is every quantity that older logs lack.
+    /// In some records. This includes every quantity that older logs lack.
     Sometimes,
 }
 
@@ -73,16 +73,16 @@ pub enum Axis {
     Entropy,
     /// For values that differ by orders of magnitude.
     Logarithmic,
-    /// What is in reach of the losses that the runs began with.
+    /// The range within reach of the runs' initial losses.
     Loss,
     /// The same of e^loss.
     Perplexity,
 }
 
-/// How it is drawn: of layers and heads a figure and curves in the report page, of steps curves in the page.
+/// How it is drawn: layers and heads get a figure and curves in the report page, steps only curves in the page.
 #[derive(Debug)]
 pub struct Drawn {
-    /// Its place among the others of its extent.
+    /// Its position among those of its extent.
     pub place: u8,
     /// The stem of the figure's file, and the key in the report page.
     pub stem: &'static str,
@@ -92,9 +92,9 @@ pub struct Drawn {
     pub axis: Axis,
     /// Points of a run's curve of steps in the report page.
     pub points: usize,
-    /// A configuration in which this is zero throughout is not drawn where others are.
+    /// A configuration where this is zero throughout is not drawn if it is non-zero in others.
     pub unless_zero: Option<&'static Quantity>,
-    /// The key of `[model]` and its value with which all layers have the same number: one line is drawn.
+    /// The key of `[model]` and its value that make all layers have the same number: one line is drawn.
     pub shared: Option<(&'static str, &'static str)>,
 }
 
@@ -116,7 +116,7 @@ pub struct Quantity {
     pub extent: Extent,
     pub stored: Stored,
     pub presence: Presence,
-    /// Its tag in TensorBoard; `None` where TensorBoard is not told.
+    /// Its tag in TensorBoard; `None` if it is not sent there.
     pub tag: Option<&'static str>,
     /// Its column in the Parquet table.
     pub column: &'static str,
@@ -153,7 +153,7 @@ impl Kind {
 }
 
 impl Quantity {
-    /// Its place in [`ALL`].
+    /// Its index in [`ALL`].
     pub fn index(&'static self) -> usize {
         ALL.iter().position(|&row| row == self).expect("every quantity is a row of the table")
     }
@@ -177,7 +177,7 @@ pub fn of_steps() -> Vec<(&'static Quantity, &'static Drawn)> {
     drawn(|extent| extent == Extent::Step)
 }
 
-/// A row with what most rows have: f32, told to TensorBoard and Parquet under its own name, in some records, not drawn.
+/// A row with the common settings: f32, under its own name in TensorBoard and Parquet, in some records, not drawn.
 const fn row(kind: &'static Kind, name: &'static str, extent: Extent) -> Quantity {
     Quantity {
         kind,
@@ -250,7 +250,7 @@ table! {
         drawn: curve(0, "loss", Axis::Loss, 1200, "Training loss (nats per token)"),
         ..row(&STEP, "loss", Step)
     };
-    /// What attention entropy adds to the loss in what is trained for, λ included; with the regularizer alone.
+    /// What attention entropy adds to the training objective, λ included; only with the regularizer.
     ENTROPY_PENALTY = Quantity { tag: Some("train/entropy_penalty"), ..row(&STEP, "entropy_penalty", Step) };
     LEARNING_RATE = Quantity {
         stored: Stored::F64,
@@ -278,14 +278,14 @@ table! {
         drawn: curve(5, "tokens_per_s", Axis::Linear, 600, "Tokens per second"),
         ..row(&STEP, "tokens_per_s", Step)
     };
-    /// What the gradient was multiplied with on its way through f16; with mixed precision alone.
+    /// What the gradient was multiplied by on its way through f16; only with mixed precision.
     LOSS_SCALE = Quantity {
         tag: Some("train/loss_scale"),
         drawn: curve(6, "loss_scale", Axis::Linear, 300, "Loss scale"),
         live: Some(Live::Number("loss scale", |scale| scale.to_string())),
         ..row(&STEP, "loss_scale", Step)
     };
-    /// The gradient overflowed at that scale: the update was left out, and the scale halved.
+    /// The gradient overflowed at that scale: the update was skipped and the scale halved.
     OVERFLOW = Quantity { stored: Stored::Flag, tag: Some("train/overflow"), ..row(&STEP, "overflow", Step) };
 
     /// Mean entropy of each head, in nats.
@@ -300,8 +300,8 @@ table! {
         ),
         ..row(&ATTENTION, "layer_entropy", Layer)
     };
-    /// Attention probabilities that are not finite: summed over heads, where the code behind arXiv 2410.09637 takes the mean
-    /// over them.
+    /// Attention probabilities that are not finite, summed over heads; the code behind arXiv 2410.09637 takes the mean over
+    /// heads.
     NONFINITE_ATTENTION = Quantity {
         stored: Stored::Whole,
         presence: Always,
@@ -349,7 +349,7 @@ table! {
         ),
         ..row(&FFN_SCALES, "alpha", Layer)
     };
-    /// What the residual stream is multiplied with there.
+    /// What the residual stream is multiplied by there.
     FFN_BETA = Quantity {
         presence: Always,
         tag: Some("ffn_beta"),
@@ -369,8 +369,8 @@ table! {
         ),
         ..row(&LAYERS, "grad_norm", Layer)
     };
-    /// Share of the feed-forward network's activations that are exactly zero. It and the next are empty where the network is
-    /// one matrix, which has none.
+    /// Share of the feed-forward network's activations that are exactly zero. This and the next are empty if the network is one
+    /// matrix, which has none.
     ZEROS = Quantity {
         presence: MayBeEmpty,
         drawn: Some(Drawn {

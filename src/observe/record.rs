@@ -1,13 +1,13 @@
-//! The records of `metrics.jsonl`: one JSON object a line, told apart by `kind`.
+//! The records of `metrics.jsonl`: one JSON object per line, distinguished by `kind`.
 //!
-//! JSON has no NaN and no infinity, and a training log must not hide them: numbers that are not finite are the strings
-//! `"nan"`, `"inf"` and `"-inf"`. What the GPU measures in f32 is kept as f32, so that the shortest decimal that reads back
-//! to the same bits is written.
+//! JSON has no NaN and no infinity, and a training log must not hide them: non-finite numbers are written as the strings
+//! `"nan"`, `"inf"` and `"-inf"`. What the GPU measures in f32 stays f32, so the shortest decimal that reads back to the
+//! same bits is written.
 //!
-//! What a record of a kind holds is in the table of [`quantities`](super::quantities); only a number that is not finite has
-//! a record of its own form.
+//! The table of [`quantities`](super::quantities) lists the contents of each kind of record; only a non-finite number has
+//! its own form of record.
 //!
-//! The log counts steps from 0, and evaluations by the steps done. People are told of steps done everywhere: [`nth`].
+//! The log counts steps from 0, and evaluations by steps done. Users always see steps done: [`nth`].
 
 use super::quantities::{Cadence, EVAL, EVAL_LOSS, EVAL_PPL, Extent, Kind, Presence, Quantity, Stored};
 use serde::de::{Error, MapAccess};
@@ -87,12 +87,12 @@ impl Measured {
         }
     }
 
-    /// Takes over everything that `newer` has.
+    /// Takes over all values that `newer` has.
     pub fn update(&mut self, newer: &Self) {
         newer.0.iter().for_each(|(quantity, values)| self.set(quantity, values.clone()));
     }
 
-    /// What a record of `kind` holds of it; `None` where something is lacking that every such record has.
+    /// The part of it that a record of `kind` holds; `None` if a value is missing that every such record has.
     pub fn of(&self, kind: &'static Kind) -> Option<Self> {
         let lacks = |row: &Quantity| row.presence != Presence::Sometimes && self.get(row).is_none();
         if kind.rows().any(lacks) {
@@ -155,7 +155,7 @@ impl Record {
         matches!(self, Self::Measured { kind, .. } if *kind == &EVAL)
     }
 
-    /// The step it is of; of an evaluation, the steps that were done.
+    /// Its step; for an evaluation, the number of steps done.
     pub fn step(&self) -> u64 {
         match self {
             Self::Measured { step, .. } => *step,
@@ -230,7 +230,7 @@ impl<'de> Deserialize<'de> for Record {
                 f.write_str("a record")
             }
 
-            // Faults are made in here, so that they get their place in the line.
+            // Faults are created in here, so that they get their position in the line.
             fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Record, A::Error> {
                 let mut line = Map::new();
                 while let Some((key, value)) = entries.next_entry::<String, serde_json::Value>()? {
@@ -283,8 +283,7 @@ fn read(row: &Quantity, value: serde_json::Value) -> serde_json::Result<Values> 
     })
 }
 
-/// How many layers a log is about, and how many heads each of them has: what the configuration says, or else its first
-/// record.
+/// The number of layers in a log, and of heads in each layer: from the configuration, or else from its first record.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sizes {
     pub layers: Option<usize>,
@@ -292,7 +291,7 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// Whether every list of the record is as long as that.
+    /// Checks that every list of the record has that length.
     ///
     /// # Errors
     /// Which list is not, and how long it is.
@@ -330,7 +329,7 @@ impl Sizes {
     }
 }
 
-/// Which step that is, counted from 1, for a step that the log counts from 0: the steps done when it is.
+/// The number, counted from 1, of a step that the log counts from 0: the steps done after it.
 pub fn nth(step: u64) -> u64 {
     step.saturating_add(1)
 }

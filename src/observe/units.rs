@@ -1,11 +1,11 @@
-//! Which units of the feed-forward networks did something since the last record.
+//! Which units of the feed-forward networks were active since the last record.
 
-/// One mark a unit, [layer][unit].
+/// One mark per unit, `[layer][unit]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ActiveUnits(Vec<Vec<bool>>);
 
 impl ActiveUnits {
-    /// Notes for how many tokens each unit was not zero, [layer][unit].
+    /// Records for how many tokens each unit was not zero, `[layer][unit]`.
     pub fn note(&mut self, active: &[Vec<f32>]) {
         self.0.resize(active.len(), Vec::new());
         for (marks, counts) in self.0.iter_mut().zip(active) {
@@ -16,7 +16,7 @@ impl ActiveUnits {
         }
     }
 
-    /// The share of each layer's units that did nothing since this was last asked, and begins anew.
+    /// The share of each layer's units that were inactive since the last call; starts anew.
     pub fn take_dead(&mut self) -> Vec<f32> {
         let dead = |marks: &Vec<bool>| {
             let dead = marks.iter().filter(|&&mark| !mark).count();
@@ -34,8 +34,7 @@ impl ActiveUnits {
         self.0.iter().map(|marks| marks.chunks(4).map(digit).collect()).collect()
     }
 
-    /// The same back. What is no digit counts as none; units past the last, which a word rounds up to, are not asked
-    /// for.
+    /// The inverse. Anything that is not a digit counts as none; units past the last, which a word rounds up to, are ignored.
     pub fn from_hex(words: &[String], units: usize) -> Self {
         let marks = |word: &String| {
             let values = word.chars().map(|c| c.to_digit(16).unwrap_or(0));

@@ -1,6 +1,5 @@
-//! The table of optimizers. An optimizer is a row here and a file of its own: what it keeps of each parameter, the numbers
-//! of a step that the host computes, and the nodes that it records. Memory, checkpoints and resuming follow the row's
-//! states.
+//! The table of optimizers. An optimizer is a row here and its own file: what it keeps for each parameter, the numbers of a
+//! step that the host computes, and the nodes that it records. Memory, checkpoints and resuming follow the row's states.
 
 mod adamw;
 mod rule;
@@ -9,7 +8,7 @@ pub use rule::{HYPER, Place, Rule, Settings, State, Update};
 
 use crate::words::{Pick, table};
 
-/// An optimizer, as a configuration picks it.
+/// An optimizer, as selected by a configuration.
 pub type Optimizer = Pick<Rule>;
 
 const ALL: &[Rule] = &[adamw::HF, adamw::TORCH];
@@ -31,7 +30,7 @@ mod tests {
         assert_eq!((Optimizer::ADAMW_HF.word, Optimizer::ADAMW.word), ("adamw_hf", "adamw"));
     }
 
-    /// Two states of one name would share their memory.
+    /// Two states of the same name would share memory.
     #[test]
     fn the_states_of_a_rule_have_names_of_their_own() {
         for rule in ALL {

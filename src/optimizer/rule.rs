@@ -1,17 +1,17 @@
-//! What the row of an optimizer says, and what an update is given.
+//! The contents of an optimizer's row, and the inputs of an update.
 
 use crate::model::Parameter;
 use crate::tape::{Tape, TensorId};
 
-/// All that the program knows of an optimizer.
+/// Everything that the program knows about an optimizer.
 pub struct Rule {
-    /// What `train.optimizer` calls it.
+    /// Its name in `train.optimizer`.
     pub word: &'static str,
-    /// What it is, in one line of Markdown.
+    /// Its description, in one line of Markdown.
     pub about: &'static str,
-    /// What it keeps of each parameter beside its value, in the order of the checkpoint's file.
+    /// What it keeps for each parameter beside its value, in the order of the checkpoint's file.
     pub states: &'static [State],
-    /// The numbers of one step, of a learning rate and the count of updates made before.
+    /// The numbers of one step, from a learning rate and the count of updates made before.
     pub hyper: fn(&Settings, f64, u64) -> [f32; HYPER],
     /// Records one update.
     pub record: fn(&mut Tape, &Update<'_>),
@@ -20,12 +20,12 @@ pub struct Rule {
 /// How many numbers the host gives the device for each step.
 pub const HYPER: usize = 8;
 
-/// One number of each parameter's element that an optimizer keeps from step to step. It starts at zero.
+/// One number per parameter element that an optimizer keeps from step to step. It starts at zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
     /// The arena that holds it.
     pub arena: &'static str,
-    /// What stands before a parameter's name in that of its state: `m NAME` on the device, `m.NAME` in a checkpoint.
+    /// The prefix of the state's name: `m NAME` on the device, `m.NAME` in a checkpoint.
     pub prefix: &'static str,
 }
 
@@ -38,7 +38,7 @@ pub struct Settings {
     pub weight_decay: f64,
 }
 
-/// What an update works on. Arenas are f32 `[P]`, in one order.
+/// The operands of an update. Arenas are f32 `[P]`, all in one order.
 pub struct Update<'a> {
     pub gradients: TensorId,
     pub parameters: TensorId,
@@ -48,7 +48,7 @@ pub struct Update<'a> {
     pub copies: Option<TensorId>,
     /// f32 [[`HYPER`]].
     pub hyper: TensorId,
-    /// What `gradient_norm` found: the factor that clips, and whether the gate is open.
+    /// The result of `gradient_norm`: the clipping factor, and whether the gate is open.
     pub verdict: TensorId,
     /// Where each parameter lies in the arenas, in their order.
     pub places: &'a [Place<'a>],

@@ -1,6 +1,6 @@
 //! TFRecord: the frame around each record of an event file.
 //!
-//! Length (u64), its check, the record, the record's check, all little-endian. A check is the CRC-32C, turned and
+//! Length (u64), its check, the record, the record's check, all little-endian. A check is the CRC-32C, rotated and
 //! shifted, because a CRC over bytes that hold CRCs is of little use. Source: TensorFlow's record_writer.h.
 
 use crc::{CRC_32_ISCSI, Crc, Table};
@@ -8,7 +8,7 @@ use crc::{CRC_32_ISCSI, Crc, Table};
 /// CRC-32C, sixteen bytes at a time: images are some kilobytes.
 static CRC32C: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
 
-/// What is added to the turned CRC.
+/// The constant added to the rotated CRC.
 const SHIFT: u32 = 0xa282_ead8;
 
 /// Appends `record` in its frame.

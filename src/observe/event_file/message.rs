@@ -1,5 +1,5 @@
-//! The messages of an event file: of TensorFlow's event.proto, summary.proto and tensor.proto what is needed here, under
-//! its numbers.
+//! The messages of an event file: the parts of TensorFlow's event.proto, summary.proto and tensor.proto that are needed
+//! here, under their field numbers.
 
 /// What happened at some time.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -51,7 +51,7 @@ pub(super) struct Summary {
     pub values: Vec<Value>,
 }
 
-/// One thing to be shown, under its tag; slashes in a tag make groups.
+/// One value to show, under its tag; slashes in a tag make groups.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Value {
     #[prost(string, tag = "1")]
@@ -117,19 +117,19 @@ struct Plugin {
 }
 
 impl Value {
-    /// A number, whatever it is: NaN and the infinities too.
+    /// A number of any value, including NaN and the infinities.
     pub fn scalar(tag: impl Into<String>, number: f32) -> Self {
         Self { tag: tag.into(), metadata: None, shown: Some(Shown::Scalar(number)) }
     }
 
-    /// An image of that width and height in pixels, as a PNG of three channels.
+    /// An image, `width` by `height` pixels, as a PNG of three channels.
     pub fn png(tag: impl Into<String>, (width, height): (u32, u32), png: Vec<u8>) -> Self {
         let (width, height) = (width.cast_signed(), height.cast_signed());
         let image = Image { height, width, colorspace: 3, encoded: png };
         Self { tag: tag.into(), metadata: None, shown: Some(Shown::Image(image)) }
     }
 
-    /// Words; TensorBoard takes them as Markdown.
+    /// Text; TensorBoard renders it as Markdown.
     pub fn text(tag: impl Into<String>, text: &str) -> Self {
         let plugin = Plugin { name: "text".to_owned() };
         let tensor = Tensor { dtype: STRING, shape: Some(Shape {}), strings: vec![text.as_bytes().to_vec()] };

@@ -1,8 +1,8 @@
-//! TensorBoard's event files: what a run writes beside its log, for those who watch it there.
+//! TensorBoard's event files: written beside the run's log, for people who watch the run there.
 //!
-//! `frame` is how bytes lie in such a file, `message` what they say. A file is only ever appended to, and every session
-//! of a run begins one of its own: TensorBoard reads a folder's files in the order of their names, passes over a record
-//! that was cut short, and lets a session's beginning take back what an earlier one had said of later steps.
+//! `frame` is the byte layout of such a file, `message` its content. Files are only appended to, and every session of a run
+//! begins its own. TensorBoard reads a folder's files in name order, skips a truncated record, and lets the start of a
+//! session discard what an earlier one reported for later steps.
 
 mod frame;
 mod message;
@@ -18,10 +18,10 @@ use crate::fault::{Fault, Result};
 pub use message::Value;
 use message::{Event, What};
 
-/// Every name begins so; then come seconds since 1970, and a number that counts the run's sessions.
+/// The prefix of every name; then come seconds since 1970, and a number that counts the run's sessions.
 const PREFIX: &str = "events.out.tfevents.";
 
-/// What a file of this format begins with.
+/// The first record of a file of this format.
 const VERSION: &str = "brain.Event:2";
 
 /// How long a record may stay in memory while others follow.
@@ -37,8 +37,8 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// Begins a file in `folder` for a session that starts at `step`. What earlier sessions said of that step and of
-    /// later ones does not count any more.
+    /// Begins a file in `folder` for a session that starts at `step`. What earlier sessions reported for that step and later
+    /// ones no longer counts.
     ///
     /// # Errors
     /// [`Kind::Io`](crate::fault::Kind::Io).
@@ -60,7 +60,7 @@ impl EventFile {
         Ok(events)
     }
 
-    /// Adds what was seen in a step.
+    /// Adds the values of a step.
     ///
     /// # Errors
     /// [`Kind::Io`](crate::fault::Kind::Io).
@@ -72,7 +72,7 @@ impl EventFile {
         Ok(())
     }
 
-    /// Gives every record so far to the system, for others to read.
+    /// Flushes every record so far to the system, so that others can read it.
     ///
     /// # Errors
     /// [`Kind::Io`](crate::fault::Kind::Io).
@@ -81,7 +81,7 @@ impl EventFile {
         self.out.flush().map_err(|e| self.failed(&e))
     }
 
-    /// Brings every record so far to the disk.
+    /// Syncs every record so far to disk.
     ///
     /// # Errors
     /// [`Kind::Io`](crate::fault::Kind::Io).
@@ -90,7 +90,7 @@ impl EventFile {
         self.out.get_ref().sync_all().map_err(|e| self.failed(&e))
     }
 
-    /// Where it lies.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -118,8 +118,8 @@ fn parse(name: &str) -> Option<(u64, u64)> {
     Some((seconds.parse().ok()?, number.parse().ok()?))
 }
 
-/// A name that sorts behind those of all earlier sessions: also of those within the same second, or begun by a clock
-/// that was ahead.
+/// A name that sorts after those of all earlier sessions, even of sessions within the same second, or begun by a clock that
+/// was ahead.
 fn next_name(folder: &Path) -> Result<String> {
     let failed = |e: io::Error| Fault::io("list the folder", folder, &e);
     let (mut second, mut session) = (seconds_now() as u64, 0);
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_later_session_sorts_later() {
         let folder = tempfile::tempdir().unwrap();
-        // One of a clock that was ahead, and what is none of ours.
+        // A file from a clock that was ahead, and one that is not ours.
         std::fs::write(folder.path().join("events.out.tfevents.9999999999.000007"), "").unwrap();
         std::fs::write(folder.path().join("events.out.tfevents.x"), "").unwrap();
         let mut names = Vec::new();
