@@ -1,4 +1,4 @@
-//! What the paths of a command line stand for: runs, studies, published matrices, and folders of these.
+//! Resolves the paths of a command line: runs, studies, published matrices, and folders of these.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use super::study::{self, Study};
 use crate::fault::{Fault, Kind, Result};
 
-/// Folders are looked into so deep: runs/study/small/RUN lies three below `runs`.
+/// Folders are searched to this depth: runs/study/small/RUN lies three below `runs`.
 const DEEP: usize = 3;
-/// More folders than this are no folder of runs.
+/// A folder tree with more folders than this is not a folder of runs.
 const MOST: usize = 20_000;
 
 /// One thing to compare.
@@ -16,12 +16,12 @@ pub enum Source {
     Run(PathBuf),
     Study(PathBuf, Study),
     Published(PathBuf),
-    /// A run's folder in a folder of runs, without a log yet.
+    /// A run's folder in a folder of runs that has no log yet.
     NotBegun(PathBuf),
 }
 
-/// What `path` stands for: a run, a study or a TOML file itself; a folder of none of these for all runs and studies
-/// inside, by name. Hidden folders are passed by, and what is linked to twice is taken once.
+/// What `path` stands for: a run, a study or a TOML file stands for itself; any other folder for all runs and studies
+/// inside, by name. Hidden folders are skipped, and a folder that is linked to twice is taken once.
 ///
 /// # Errors
 /// `RunFolder` where a folder holds neither, or too many folders; those of [`Study::load`]; `Io`.
@@ -33,7 +33,7 @@ pub fn sources(path: &Path) -> Result<Vec<Source>> {
         return Ok(vec![source]);
     }
     if !path.is_dir() {
-        // Reading it says what it is not.
+        // Reading it reports what is wrong with it.
         return Ok(vec![Source::Run(path.to_owned())]);
     }
     let mut walk = Walk { found: Vec::new(), seen: BTreeSet::new() };
@@ -47,7 +47,7 @@ pub fn sources(path: &Path) -> Result<Vec<Source>> {
     Ok(walk.found)
 }
 
-/// The run or the study whose folder that is.
+/// The run or the study that has this folder.
 fn itself(folder: &Path) -> Result<Option<Source>> {
     if let Some(study) = Study::load(folder)? {
         return Ok(Some(Source::Study(folder.to_owned(), study)));
@@ -57,7 +57,7 @@ fn itself(folder: &Path) -> Result<Option<Source>> {
 
 struct Walk {
     found: Vec<Source>,
-    /// Folders by where they really are, so that a link that leads back ends.
+    /// Folders by their real path, so that a link cycle ends.
     seen: BTreeSet<PathBuf>,
 }
 
@@ -97,7 +97,7 @@ impl Walk {
     }
 }
 
-/// Whether a folder holds no run and no study itself, but may hold some inside.
+/// Whether a folder is neither a run nor a study, but may hold some.
 pub fn holds_others(path: &Path) -> bool {
     path.is_dir() && !path.join("metrics.jsonl").is_file() && !path.join(study::FILE).is_file()
 }

@@ -11,13 +11,13 @@ use crate::observe::entropy::observed_max;
 #[derive(Clone, Debug)]
 pub struct Panel {
     pub title: String,
-    /// Quiet lines under the title.
+    /// Notes in grey under the title.
     pub notes: Vec<String>,
     /// Mean entropies in nats, `[layer][head]`, layer 0 first. Non-finite values are shown as such.
     pub values: Vec<Vec<f64>>,
 }
 
-/// Which range of entropies the colours span. It always begins at 0, so that a dark cell is a collapsed head.
+/// The range of entropies that the colours span. It always begins at 0, so a dark cell is a collapsed head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Scale {
     /// One range for all panels, to the largest value of any: colours compare across panels.
@@ -50,16 +50,16 @@ const LINE: f64 = 18.0;
 
 const HATCH: Rgb = Rgb::hex(0xa8a8a8);
 
-/// Columns of a figure with `count` panels: up to three side by side, four as two by two, eight as four by two: where
-/// one or two columns more than in a square leave no gap, so many.
+/// Columns of a figure with `count` panels: up to three side by side, four as two by two, eight as four by two. One or two
+/// columns more than in a square are used if they leave no gap.
 pub(super) fn columns(count: usize) -> usize {
     let square = (count as f64).sqrt().ceil() as usize;
     let full = (square..=square + 1).find(|&columns| columns > 0 && count.is_multiple_of(columns));
     if count <= 3 { count.max(1) } else { full.unwrap_or(square) }
 }
 
-/// An entropy as every drawing of it shows it, to hundredths of a nat; of those shown differences are taken, so that a
-/// head has one number whatever draws it. Never −0.
+/// An entropy rounded to hundredths of a nat, as every drawing shows it. Differences are taken of these rounded values, so
+/// a head has the same number in every drawing. Never −0.
 pub(super) fn rounded(entropy: f64) -> f64 {
     (entropy * 100.0).round() / 100.0 + 0.0
 }
@@ -88,7 +88,7 @@ impl Shade {
         }
     }
 
-    /// Two decimals; of differences the sign as well, which no colour tells in grey.
+    /// Two decimals; for differences also the sign, which colour does not show in grey.
     fn number(self, value: f64) -> String {
         let value = rounded(value);
         let text = if value.abs() < 1e4 { format!("{value:.2}") } else { format!("{value:.0e}") };
@@ -114,7 +114,7 @@ pub fn heatmap(panels: &[Panel], caption: &str, scale: Scale, colormap: Colormap
     heatmap_in(columns(panels.len()), panels, caption, scale, colormap)
 }
 
-/// As [`heatmap`], in so many columns.
+/// As [`heatmap`], with a given number of columns.
 ///
 /// # Errors
 /// As [`heatmap`].
@@ -131,8 +131,8 @@ pub(super) fn heatmap_in(
     draw(columns, panels, (&title, caption), scale, shade)
 }
 
-/// Draws the panels in colours alone, which span 0 … `top` nats whatever is in them: for a picture among others that
-/// pass too quickly to read numbers.
+/// Draws the panels in colours only, spanning 0 … `top` nats whatever they hold: for a picture among others that pass too
+/// quickly to read numbers.
 ///
 /// # Errors
 /// As [`heatmap`].
@@ -148,7 +148,7 @@ pub(super) fn heatmap_up_to(
     draw(columns(panels.len()), panels, (title, caption), Scale::Shared, shade)
 }
 
-/// Draws how far the entropies of `one`, as they are shown, lie above those of `other`, head by head.
+/// Draws the difference of the shown entropies, `one` minus `other`, head by head.
 ///
 /// # Errors
 /// `Usage` where the two are not of one shape, or have no head.
@@ -224,9 +224,9 @@ fn top_of(panels: &[Panel]) -> f64 {
     if top > 0.0 { top } else { 1.0 }
 }
 
-/// Where the panels stand: every one has the room of the largest.
+/// The layout of the panels: each has the room of the largest.
 struct Page<'a> {
-    /// Line by line.
+    /// Row by row.
     caption: Vec<&'a str>,
     width: f64,
     height: f64,
@@ -259,13 +259,13 @@ impl<'a> Page<'a> {
         let own_bar = if scale == Scale::Own { BAR_ROOM } else { 0.0 };
         let panel = (LEFT + (matrix.0 + own_bar).max(titles * text::SLACK), above + matrix.1 + BELOW);
         let spread = |count: usize, size: f64| count as f64 * (size + GAP) - GAP;
-        // A shared bar stands beside the last matrix: under what its title reaches over, where there is one row.
+        // A shared bar stands beside the last matrix. If there is one row, the title may reach over it.
         let beside = if rows == 1 { matrix.0 } else { matrix.0.max(titles * text::SLACK) };
         let bar = beside + 16.0;
         let last = if scale == Scale::Own { panel.0 } else { panel.0.max(LEFT + beside + BAR_ROOM) };
         let width = 2.0 * MARGIN + spread(columns, panel.0) - panel.0 + last;
         let needed = |line: &str| text::width(line, NOTE) * text::SLACK + 2.0 * MARGIN + LEFT;
-        // In one line where there is room; else each sentence has its own.
+        // In one line if there is room; otherwise each sentence has its own.
         let caption: Vec<&str> = match caption {
             "" => Vec::new(),
             short if needed(short) <= width => vec![short],
@@ -341,7 +341,7 @@ fn cell(picture: &mut Picture, (x, y): (f64, f64), size: (f64, f64), value: f64,
     picture.text(label);
 }
 
-/// Diagonal lines over `ABSENT`: what has no number.
+/// Diagonal lines over `ABSENT`, for cells without a number.
 pub(super) fn hatch(picture: &mut Picture, (x, y): (f64, f64), (width, height): (f64, f64)) {
     let mut reach = 7.0;
     while reach < width + height {
@@ -363,7 +363,7 @@ fn colour_bar(picture: &mut Picture, (x, y): (f64, f64), height: f64, shade: Sha
         let value = high - (high - low) * (f64::from(stripe) + 0.5) / f64::from(stripes);
         picture.rect(x, y + from, BAR, height - from, shade.colour(value));
     }
-    // The end of the scale is M or what takes its place: it is always told.
+    // The end of the scale is M or what replaces it: it is always labelled.
     let end = Text::new(x + BAR + 8.0, y, TICK, shade.number(high));
     picture.text(end.anchor(Anchor::Start).color(INK));
     let (ticks, step) = nice_ticks(low, high, (height / 45.0) as usize);

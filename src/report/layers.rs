@@ -1,4 +1,4 @@
-//! A quantity of every layer over training, one panel a configuration.
+//! A quantity of every layer over training, one panel per configuration.
 
 use std::collections::BTreeMap;
 
@@ -31,8 +31,8 @@ const COLOURS: Colormap = Colormap::Viridis;
 /// The values of each layer at some steps, in order.
 pub type Series = Vec<(u64, Vec<f32>)>;
 
-/// A run's numbers of a quantity, layer by layer: of heads the mean of each layer's, of what all layers share only the
-/// first layer's. Empty lists are left out.
+/// A run's numbers of a quantity, layer by layer: for heads the mean of each layer; for values that all layers share, only
+/// the first layer's. Empty lists are left out.
 pub fn series(run: &RunData, quantity: &'static Quantity) -> Series {
     let mean = |heads: &Vec<f32>| heads.iter().sum::<f32>() / heads.len().max(1) as f32;
     let heads =
@@ -55,7 +55,7 @@ fn logarithmic(drawn: &Drawn) -> bool {
     drawn.axis == Axis::Logarithmic
 }
 
-/// A value as the axis has it.
+/// A value in the axis's coordinates.
 fn on_axis(drawn: &Drawn, value: f32) -> f64 {
     let value = f64::from(value);
     if logarithmic(drawn) { value.log10() } else { value }
@@ -70,7 +70,7 @@ struct Seed {
 /// One configuration: the records of its seeds.
 struct Panel<'a> {
     name: &'a str,
-    /// When its runs diverged, in words.
+    /// When its runs diverged, as text.
     note: Option<String>,
     seeds: Vec<Seed>,
     ceiling: Option<f64>,
@@ -95,7 +95,7 @@ pub fn layer_curves(comparison: &Comparison, quantity: &'static Quantity) -> Res
         let what = drawn.title;
         return Err(Fault::new(Kind::Usage, format!("no run has records to draw: {what}")));
     }
-    // What a run holds that learns no more would take the room of the others.
+    // Values of a run that has stopped learning would take the room of the others.
     let learnt = |seed: &Seed, step: u64| RunData::learns_at(seed.diverged, step);
     let any = seeds().any(|seed| seed.series.iter().any(|record| learnt(seed, record.0)));
     let told = seeds().flat_map(|seed| {
@@ -134,8 +134,7 @@ pub fn layer_curves(comparison: &Comparison, quantity: &'static Quantity) -> Res
     Ok(picture)
 }
 
-/// Configurations without a panel in a quantity's picture: where others have activations that are zero, those that never
-/// have one.
+/// Configurations without a panel in a quantity's picture: those whose activations are never zero, where others' are.
 pub fn without_zeros<'a>(
     comparison: &'a Comparison,
     quantity: &'static Quantity,
@@ -232,7 +231,7 @@ fn draw_panel(
     }
 }
 
-/// A series layer by layer, as the axis has it. A logarithm of zero is no point at all, what is not finite a hole.
+/// A series layer by layer, in the axis's coordinates. The logarithm of zero is no point at all; a non-finite value is a gap.
 fn lines(series: &Series, drawn: &Drawn) -> Vec<Vec<(f64, f64)>> {
     let depth = series.iter().map(|(_, layers)| layers.len()).max().unwrap_or(0);
     let point = |layer: usize, (step, layers): &(u64, Vec<f32>)| {

@@ -14,7 +14,7 @@ const TITLE: f64 = 16.0;
 const SMALL: f64 = 12.5;
 const TICK: f64 = 12.0;
 const PLOT: (f64, f64) = (920.0, 400.0);
-/// What is over the pool's line, as a part of it: room for what is written there.
+/// The height above the pool's line, as a fraction of it: room for the text there.
 const HEADROOM: f64 = 1.16;
 /// Two pixels of the PNG: edges that lie on them leave no seam between neighbours.
 const GRAIN: f64 = 0.5;
@@ -53,7 +53,7 @@ pub fn liveness(alive: &Alive<'_>) -> Picture {
     let scaled = |bytes: u64| bytes as f64 / f64::from(1_u32 << size);
     let amount = |bytes: u64| format!("{} {unit}", tick_text((scaled(bytes) * 10.0).round() / 10.0, 0.1));
 
-    // What is thinner than a pixel everywhere has no entry.
+    // Purposes that are thinner than a pixel everywhere have no entry.
     let seen = |bytes: u64| bytes as f64 * PLOT.1 > alive.pool as f64;
     let shown = alive.layers.iter().zip(COLORS);
     let shown = shown.filter(|(layer, _)| layer.bytes.iter().any(|&bytes| seen(bytes)));
@@ -80,11 +80,11 @@ pub fn liveness(alive: &Alive<'_>) -> Picture {
     axes.draw_y(&mut picture, &format!("Alive ({unit})"));
     let at = |node: usize| (axes.place((node as f64, 0.0)).0 / GRAIN).round() * GRAIN;
     let tops = stacked(alive, nodes);
-    // The highest first: each is painted down to the axis, and over by those below it.
+    // The highest first: each is painted down to the axis, and those below it are painted over it.
     for (heights, color) in tops.iter().zip(COLORS).rev() {
         for (first, end, bytes) in stretches(heights).into_iter().filter(|&(.., bytes)| bytes > 0) {
             let y = axes.place((0.0, scaled(bytes))).1;
-            // Too narrow for the page, it is still there: it may be the peak.
+            // Even if it is too narrow for the page, it is drawn: it may be the peak.
             picture.rect(at(first), y, (at(end) - at(first)).max(GRAIN), top + PLOT.1 - y, color);
         }
     }
@@ -170,7 +170,7 @@ fn mark_places(
 /// The line between the two passes, and their names over it.
 fn mark_passes(picture: &mut Picture, axes: &Axes, turn: f64, pool: f64) {
     let (top, right) = (axes.top, axes.left + axes.width);
-    // What is written over the pool's line is not cut by this one.
+    // This line does not cut through the text over the pool's line.
     for (from, to) in [(top - 16.0, top - 2.0), (axes.place((0.0, pool)).1, top + axes.height)] {
         picture.line(vec![(turn, from), (turn, to)], 1.2, INK);
     }
@@ -195,12 +195,12 @@ fn mark_pool_and_peak(
     picture.dashed(vec![(axes.left, line), (right, line)], 1.6, INK, 6.0);
     let written = (axes.top + line) / 2.0;
     let half = text::width(peak_text, SMALL) * text::SLACK / 2.0;
-    // The leader begins under the words, wherever these had to go.
+    // The leader begins under the words, wherever they had to move.
     let (least, most) = (axes.left + half + 8.0, right - half - 8.0);
     write_clear(picture, Text::new(x.clamp(least, most.max(least)), written, SMALL, peak_text));
     picture.line(vec![(x, written + 9.0), (x, y)], 1.2, INK);
     picture.disc(x, y, 3.0, INK);
-    // The pool's size at the side where the peak is not.
+    // The pool's size is on the side away from the peak.
     let (edge, anchor) = match x > axes.left + axes.width / 2.0 {
         true => (axes.left + 8.0, Anchor::Start),
         false => (right - 8.0, Anchor::End),

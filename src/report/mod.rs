@@ -32,8 +32,8 @@ pub use animation::heatmap_over_training;
 use comparison::Comparison;
 use figures::{Options, figures};
 
-/// Writes every figure that the runs have records for as PNG and SVG, the animated heatmap, and the table as Markdown,
-/// CSV and LaTeX into the folder `out`, which is made if need be, and returns the paths written.
+/// Writes every figure that the runs have records for as PNG and SVG, the animated heatmap, and the table as Markdown, CSV
+/// and LaTeX into the folder `out`. Makes the folder if needed and returns the paths written.
 ///
 /// # Errors
 /// `Usage` when there is no run; those of [`figures`](fn@figures); `Io` when a file cannot be written.
@@ -57,7 +57,7 @@ pub fn write_comparison(comparison: &Comparison, out: &Path, options: &Options) 
     files.push((out.join("table.csv"), outcomes.csv().into_bytes()));
     files.push((out.join("table.tex"), table.latex().into_bytes()));
     std::fs::create_dir_all(out).map_err(|error| Fault::io("make the folder", out, &error))?;
-    // Also of a figure that is not among them now.
+    // Also for figures that are not written this time.
     let kinds = [".png", ".svg", ".md", ".csv", ".tex"];
     remove_leftovers(out, |name| kinds.iter().any(|kind| name.ends_with(kind)));
     for (path, bytes) in &files {

@@ -1,4 +1,4 @@
-//! What each configuration came to: the rows of the table, and its CSV.
+//! The results of each configuration: the rows of the table, and its CSV.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub struct Outcome {
     /// finite.
     pub loss: Option<Sample>,
     pub perplexity: Option<Sample>,
-    /// Runs that did not diverge, and whose newest evaluation is not finite all the same.
+    /// Runs that did not diverge but whose newest evaluation is not finite.
     pub broken: usize,
     pub divergence: Option<Divergence>,
     /// What this one is compared with; none for a baseline.
@@ -39,7 +39,7 @@ pub struct Outcome {
     pub spread: Option<Spread>,
 }
 
-/// What all configurations came to.
+/// The results of all configurations.
 #[derive(Clone, Debug)]
 pub struct Outcomes {
     pub rows: Vec<Outcome>,
@@ -135,8 +135,8 @@ fn losses(comparison: &Comparison, group: &Group) -> BTreeMap<u64, (u64, f64)> {
     comparison.of(group).filter_map(loss).collect()
 }
 
-/// The paired t-test of one group's newest held-out losses against another's, over the seeds that both have; of runs in
-/// progress only those that have come equally far are a pair.
+/// The paired t-test of one group's newest held-out losses against another's, over the seeds that both have. Runs in
+/// progress are paired only if they have come equally far.
 ///
 /// # Errors
 /// How many seeds they share, where these are fewer than two.
@@ -280,7 +280,7 @@ impl Outcomes {
         notes
     }
 
-    /// The same as comma-separated values in full precision; shares and changes are parts of 1.
+    /// The same as comma-separated values in full precision; shares and changes are fractions of 1.
     pub fn csv(&self) -> String {
         let mut out = CSV.join(",") + "\n";
         for row in &self.rows {
@@ -314,7 +314,7 @@ impl Outcomes {
     }
 }
 
-/// The shortest decimal that reads back to the number; as f32 where it is one, as entropies are.
+/// The shortest decimal that reads back to the number; as f32 if it is one, as entropies are.
 fn shortest(value: f64) -> String {
     let single = value as f32;
     if f64::from(single) == value { single.to_string() } else { value.to_string() }

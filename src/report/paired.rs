@@ -1,4 +1,4 @@
-//! What several seeds say: mean, standard deviation, and the paired t-test.
+//! Statistics over several seeds: mean, standard deviation, and the paired t-test.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ pub fn paired(own: &BTreeMap<u64, f64>, base: &BTreeMap<u64, f64>) -> Result<Pai
     let Some(Sample { mean, deviation: Some(deviation), .. }) = Sample::of(&differences) else {
         return Err(n);
     };
-    // Equal differences have no spread to hold them against: a t of 0/0 says nothing, one of x/0 everything.
+    // Equal differences have no spread to compare them with: a t of 0/0 says nothing, one of x/0 everything.
     let t = if mean == 0.0 { 0.0 } else { mean / (deviation / (n as f64).sqrt()) };
     Ok(Paired { n, t, p: two_sided(t, n - 1) })
 }

@@ -9,8 +9,9 @@ use crate::observe::history::History;
 use crate::observe::quantities::{ATTENTION, EVAL, HEAD_ENTROPY, LAYER_ENTROPY, NONFINITE_ATTENTION};
 use crate::observe::record::{Eval, Measured, Values};
 
-/// Reads the matrices of a TOML file, each as a run of which little else is known. `source` says where they are from,
-/// `context` how long the sequences were, which some references M need; `[published_perplexity]` has a perplexity for some; other keys that hold no matrix are passed by.
+/// Reads the matrices of a TOML file, each as a run of which little else is known. `source` says where they are from.
+/// `context` is the length of the sequences, which some references M need. `[published_perplexity]` has a perplexity for
+/// some of them. Other keys without a matrix are skipped.
 ///
 /// # Errors
 /// `Data` where the file holds no matrix, or a damaged one; `Io`.

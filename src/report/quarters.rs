@@ -24,7 +24,7 @@ const BARS: f64 = 440.0;
 const LOSSES: f64 = 300.0;
 const GAP: f64 = 44.0;
 const BELOW: f64 = 50.0;
-/// Narrower pieces of a bar have no number: the table has it.
+/// Narrower pieces of a bar have no number: it is in the table.
 const NARROWEST: f64 = 30.0;
 
 /// The four quarters, from collapse to overload.
@@ -125,7 +125,7 @@ pub fn quarters(comparison: &Comparison, reference: Reference) -> Result<Picture
     Ok(picture)
 }
 
-/// The four pieces of one bar, and what lies in none of them.
+/// The four pieces of one bar, and the share that is in none of them.
 fn bar(picture: &mut Picture, (left, top): (f64, f64), spread: &Spread) {
     let mut x = left;
     for (quarter, &share) in spread.bins.iter().enumerate() {
@@ -133,7 +133,7 @@ fn bar(picture: &mut Picture, (left, top): (f64, f64), spread: &Spread) {
         if width <= 0.0 {
             continue;
         }
-        // A white line sets pieces apart that are of one grey in print.
+        // A white line separates pieces that have the same grey in print.
         picture.rect(x, top, (width - 1.0).max(0.5), BAR, fill);
         if width >= NARROWEST {
             let label = Text::new(x + width / 2.0, top + BAR / 2.0, SMALL, percent(share));
@@ -148,12 +148,12 @@ fn bar(picture: &mut Picture, (left, top): (f64, f64), spread: &Spread) {
     }
 }
 
-/// One seed's loss is a disc; of several each is a small ring, with their mean and its standard deviation.
+/// One seed's loss is a disc; with several seeds each is a small ring, with their mean and its standard deviation.
 fn losses_of(picture: &mut Picture, axes: &Axes, middle: f64, row: &Row<'_>) {
     let losses = &row.losses;
     let x = |loss: f64| axes.place((loss, 0.0)).0;
     let Some(sample) = Sample::of(losses) else {
-        // Of runs that all diverged the bars' side tells.
+        // If all runs diverged, the bars' side says so.
         if row.divergence.is_some_and(Divergence::whole) {
             return;
         }

@@ -1,4 +1,4 @@
-//! Which values of runs an axis has to show, so that the runs that learn stay readable beside those that do not.
+//! The values of runs that an axis has to show, so that runs that learn stay readable beside runs that do not.
 
 use super::run::RunData;
 
@@ -29,15 +29,15 @@ impl Track {
     }
 }
 
-/// Of the tracks' values, what is learnt; of those that have nothing else, whatever is finite.
+/// The values of the tracks while they learn; if there are none, all finite values.
 pub fn of_values(tracks: &[Track]) -> Option<Reach> {
     let learnt = join(tracks.iter().flat_map(Track::learnt).map(|point| point.1));
     let finite = || tracks.iter().flat_map(|track| &track.points).map(|point| point.1);
     learnt.or_else(|| join(finite()))
 }
 
-/// Of losses, in nats: those that lie in reach of where the runs began. With `settled`, the top is that of the losses
-/// behind the steep first part.
+/// For losses, in nats: those within reach of where the runs began. With `settled`, the top is that of the losses after
+/// the steep first part.
 pub fn of_losses(tracks: &[Track], settled: bool) -> Option<Reach> {
     let far = far(tracks);
     // A cross-entropy is not negative.
@@ -52,7 +52,7 @@ pub fn of_losses(tracks: &[Track], settled: bool) -> Option<Reach> {
     Some((low, behind.map_or(high, |reach| reach.1)))
 }
 
-/// The loss from which on one is out of reach of where the runs began.
+/// The loss above which one is out of reach of where the runs began.
 pub fn far(tracks: &[Track]) -> f64 {
     let begins = |track: &Track| track.points.iter().map(|point| point.1).find(|loss| loss.is_finite());
     let least = tracks.iter().filter_map(begins).fold(f64::INFINITY, f64::min);
@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(of_losses(&all, true), Some((4.2, 6.0)));
         assert_eq!(of_values(&all), Some((4.2, 1e5)));
         assert_eq!(of_losses(&[spike], false), Some((5.2, 6.0)));
-        // Alone it shows what it learnt; without that, what there is.
+        // Alone it shows what it learnt; without that, its finite values.
         assert_eq!(of_losses(std::slice::from_ref(&lost), true), Some((6.0, 6.0)));
         assert_eq!(of_losses(&[track(&[1e300, -1e300], Some(1))], true), Some((-1e30, 1e30)));
         assert_eq!(of_losses(&[track(&[f64::NAN], Some(1))], true), None);

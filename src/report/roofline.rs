@@ -1,4 +1,4 @@
-//! The roofline picture (Williams, Waterman, Patterson 2009): how fast each kernel runs, against what arithmetic and
+//! The roofline picture (Williams, Waterman, Patterson 2009): how fast each kernel runs, compared with what arithmetic and
 //! memory allow at its ratio of operations to bytes.
 
 use crate::draw::axes::{INK, QUIET, tick_text};
@@ -29,7 +29,7 @@ const PLOT: (f64, f64) = (760.0, 430.0);
 const LEFT: f64 = 74.0;
 const TOP: f64 = 62.0;
 const BELOW: f64 = 50.0;
-/// So many kernels, slowest first, are named and told apart by colour.
+/// This many kernels, slowest first, are named and have their own colour.
 const NAMED: usize = OKABE_ITO.len();
 const LINE: f64 = 34.0;
 
@@ -79,11 +79,11 @@ pub fn roofline(title: &str, arithmetic: &[Ceiling], memory: &[Ceiling], points:
         let ends = [(knee, ceiling.rate), (edge.1, ceiling.rate)].map(place);
         picture.line(ends.to_vec(), 1.6, QUIET);
         let name = format!("{}: {}", ceiling.name, rate_text(ceiling.rate, "FLOP/s"));
-        // Above the slope there can be no disc.
+        // No disc can lie above the slope.
         let label = Text::new(ends[0].0 - 8.0, ends[0].1, 12.0, name);
         picture.text(label.anchor(Anchor::End).color(INK));
     }
-    // The named ones last, so that they lie on top.
+    // The named ones last, so that they are on top.
     for (index, point) in drawn.iter().enumerate().rev() {
         let (at, height) = place((point.flops / point.bytes, point.flops / point.seconds));
         let radius = (point.seconds / total * 900.0).sqrt().clamp(3.0, 26.0);

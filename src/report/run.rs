@@ -17,42 +17,42 @@ use crate::observe::record::{Nonfinite, Record, Sizes};
 use crate::ops::activation::{Activation, Parameter};
 use crate::ops::norms::Norm;
 
-/// A loss this many times the run's first, and this many nats above it, is no loss of a run that still learns.
+/// A run whose loss is this many times its first, and this many nats above it, no longer learns.
 const DIVERGED: (f64, f64) = (2.0, 3.0);
 
-/// The log of one run and what its configuration tells about it. Records are in the order of their steps, and all of
-/// them count steps done: the first step is 1, where the log has 0.
+/// The log of one run and what its configuration says about it. Records are in step order, and all of them count steps
+/// done: the first step is 1, where the log has 0.
 #[derive(Clone, Debug, Default)]
 pub struct RunData {
     pub dir: PathBuf,
-    /// The configuration as the paper names it ("SM+LN+G"), or else the name of the folder.
+    /// The configuration in the paper's notation ("SM+LN+G"), or else the name of the folder.
     pub name: String,
-    /// T, the context length that was trained on.
+    /// T, the context length used in training.
     pub context: Option<usize>,
-    /// Number of trained parameters, where `env.json` tells it as `parameters`.
+    /// Number of trained parameters, if `env.json` has it as `parameters`.
     pub parameters: Option<u64>,
     /// What the configuration takes the largest possible entropy to be: `observe.entropy_reference`.
     pub reference: Option<Reference>,
     /// `train.seed`.
     pub seed: Option<u64>,
-    /// What tells the tokens that it was trained on from others, as its newest checkpoint says.
+    /// The identity of the tokens it was trained on, from its newest checkpoint.
     pub data: Option<TrainedOn>,
-    /// The name of what this run is compared with, where that is another than the comparison's baseline.
+    /// The name of what this run is compared with, if it differs from the comparison's baseline.
     pub baseline: Option<String>,
-    /// The configuration inside a study: runs of one configuration differ in their seed alone.
+    /// The configuration inside a study: runs of one configuration differ only in their seed.
     pub configuration: Option<String>,
     /// `config.toml`; empty where there is none.
     pub settings: toml::Table,
     /// `env.json`; null where there is none.
     pub environment: serde_json::Value,
-    /// Where values come from that no run here has measured: a paper's number.
+    /// The source of values that no run here has measured: a paper's number.
     pub published: Option<String>,
     /// What was measured.
     pub log: History,
     pub nonfinite: Vec<Nonfinite>,
 }
 
-/// The kind of a record alone, so that kinds of later versions can be passed over.
+/// Only the kind of a record, so that kinds of later versions can be skipped.
 #[derive(Deserialize)]
 struct KindOf {
     kind: String,
@@ -66,8 +66,8 @@ impl RunData {
 
     /// Reads `metrics.jsonl`, and `config.toml` and `env.json` where they exist.
     ///
-    /// A last line without its line end was cut by a crash and is left out. Records of unknown kinds are
-    /// passed over. Where a resumed run has written a step again, the later record counts.
+    /// A last line without its line end was cut by a crash and is ignored. Records of unknown kinds are skipped. If a resumed
+    /// run has written a step again, the later record counts.
     ///
     /// # Errors
     /// `RunFolder` where there is no log or a line of it is damaged; `Config` where `config.toml` is not TOML;
@@ -88,7 +88,7 @@ impl RunData {
             run.configure(&text)?;
         }
         if let Some(text) = read_optional(&dir.join("env.json"))? {
-            // The report can do without the machine's description, so a damaged one is no reason to stop.
+            // The report works without the machine's description, so a damaged one is no reason to stop.
             run.environment = serde_json::from_str(&text).unwrap_or_default();
             run.parameters = run.environment.get("parameters").and_then(serde_json::Value::as_u64);
         }
@@ -190,8 +190,8 @@ impl RunData {
         self.settings.get(section)?.get(key)
     }
 
-    /// What the activation does to a negative input, where that is to multiply it with a number that stays as it
-    /// is: 0 for ReLU, 1 where there is no activation.
+    /// The constant factor that the activation multiplies a negative input by, if it has one: 0 for ReLU, 1 without an
+    /// activation.
     pub fn fixed_slope(&self) -> Option<f64> {
         let activation = Activation::find(self.setting("model", "activation_function")?.as_str()?)?;
         activation.slope_below_zero(self.setting("model", "leaky_slope").and_then(number).unwrap_or(0.01))
@@ -206,9 +206,8 @@ impl RunData {
         [told, step, attention.map(|record| record.0)].into_iter().flatten().min()
     }
 
-    /// The step from which on the run learns no more: to the end of its log the loss is not finite or more than twice
-    /// the first one, or a number that is not finite ended it. A run that recovers, as one that skips such steps does,
-    /// has not diverged.
+    /// The step from which the run no longer learns: to the end of its log the loss is not finite or more than twice the first
+    /// one, or a non-finite number ended it. A run that recovers, as one that skips such steps does, has not diverged.
     pub fn diverged_at(&self) -> Option<u64> {
         let losses: Vec<(u64, f64)> = self.losses().collect();
         let first = losses.iter().map(|step| step.1).find(|loss| loss.is_finite());
@@ -227,14 +226,14 @@ impl RunData {
         [lost, told, evaluated].into_iter().flatten().min()
     }
 
-    /// Whether what a record of this step holds is that of a run that still learns, so that it may be held against other
-    /// runs; `diverged` is what [`Self::diverged_at`] says.
+    /// Whether the record of this step is from a run that still learns, so that it may be compared with other runs; `diverged`
+    /// is the result of [`Self::diverged_at`].
     pub fn learns_at(diverged: Option<u64>, step: u64) -> bool {
         diverged.is_none_or(|lost| step < lost)
     }
 }
 
-/// What a run's data is known by: by all of its bytes, or where an older program trained it, by samples of them.
+/// The identity of a run's data: all of its bytes, or samples of them if an older program trained it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct TrainedOn {
     #[serde(rename = "data_fingerprint")]
@@ -244,7 +243,7 @@ pub struct TrainedOn {
 }
 
 impl TrainedOn {
-    /// What the newest checkpoint that can be read says.
+    /// The identity in the newest readable checkpoint.
     fn read(checkpoints: &Path) -> Option<Self> {
         let folders = std::fs::read_dir(checkpoints).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
         let mut folders: Vec<PathBuf> = folders.collect();
@@ -340,11 +339,11 @@ fn configuration_name(config: &toml::Table) -> Option<String> {
     Some(if regularized { format!("EReg({name})") } else { name })
 }
 
-/// A name for each run, with its place where the configuration alone would not tell runs apart.
+/// A name for each run, with its path if the configuration alone does not tell runs apart.
 pub fn distinct_names<R: Borrow<RunData>>(runs: &[R]) -> Vec<String> {
     let runs: Vec<&RunData> = runs.iter().map(Borrow::borrow).collect();
     let shared = |run: &RunData| runs.iter().filter(|other| other.name == run.name).count() > 1;
-    // A study's run is told from one of another study by the study's folder.
+    // Runs of different studies are told apart by the study's folder.
     let folder = |run: &RunData| match (run.configuration.as_ref(), run.dir.parent()) {
         (Some(_), Some(study)) => folder_name(study),
         _ => folder_name(&run.dir),

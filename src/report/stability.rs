@@ -1,4 +1,4 @@
-//! What a fixed slope does: when numbers stop being finite, and how many heads collapse.
+//! The effect of a fixed slope: when numbers stop being finite, and how many heads collapse.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ struct Point {
     collapse: Option<f64>,
 }
 
-/// Whether there are at least two different fixed slopes, so that something stands against them.
+/// Whether there are at least two different fixed slopes to compare.
 pub fn has_slopes(comparison: &Comparison) -> bool {
     let slopes: Vec<f64> = comparison.runs.iter().filter_map(RunData::fixed_slope).collect();
     let leaky = |run: &RunData| run.fixed_slope().is_some_and(|slope| slope > 0.0);
@@ -126,12 +126,12 @@ pub fn slope_stability(comparison: &Comparison, reference: Reference) -> Result<
     Ok(picture)
 }
 
-/// A disc without normalization, a square with: in grey their colours are near each other.
+/// A disc without normalization, a square with it: in grey their colours are similar.
 fn shape(normalized: bool) -> usize {
     usize::from(normalized)
 }
 
-/// Share of heads below M/4 in the newest record of which every entropy is finite.
+/// Share of heads below M/4 in the newest record whose entropies are all finite.
 fn collapse(run: &RunData, m: f64) -> Option<f64> {
     let finite = |grid: &&Vec<Vec<f32>>| grid.iter().flatten().all(|entropy| entropy.is_finite());
     let grid = run.log.heads(&HEAD_ENTROPY).iter().rev().map(|(_, grid)| grid).find(finite)?;

@@ -5,8 +5,8 @@ use std::fmt;
 use crate::fault::{Fault, Kind, Result};
 use crate::observe::entropy::causal_ceiling;
 
-/// What the largest possible entropy M is taken to be. The paper bins by the largest head entropy seen over
-/// the models compared; the ceiling of a causal mask lies next to it, ln T far above.
+/// What the largest possible entropy M is taken to be. The paper bins by the largest head entropy seen over the models
+/// compared; the ceiling of a causal mask is close to it, ln T far above.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum Reference {

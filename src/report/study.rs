@@ -1,4 +1,4 @@
-//! What a study's folder says of itself: `study.json`, written by `normfree study`, read by `plot` and `report`.
+//! A study's own description: `study.json`, written by `normfree study`, read by `plot` and `report`.
 
 use std::path::{Path, PathBuf};
 
@@ -9,13 +9,13 @@ use crate::fault::{Fault, Kind, Result};
 /// The name of the file.
 pub const FILE: &str = "study.json";
 
-/// The runs of a study. Nothing of how far they have come: that is in the runs' own folders.
+/// The runs of a study, without their progress: that is in the runs' own folders.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Study {
     pub name: String,
     /// The configuration that others are compared with, where they name none: one of `runs`.
     pub baseline: String,
-    /// In the order in which the study names them.
+    /// In the order of the study.
     pub runs: Vec<StudyRun>,
 }
 
@@ -24,13 +24,13 @@ pub struct Study {
 pub struct StudyRun {
     /// What is trained, whatever the seed: `sm_r`.
     pub configuration: String,
-    /// How figures and tables call that: `SM+R`.
+    /// Its name in figures and tables: `SM+R`.
     pub label: String,
     pub seed: u64,
     /// The run's folder inside the study's: `sm_r-seed1`.
     pub folder: PathBuf,
-    /// The configuration that this one is compared with, where it is another than the study's: in a study of several
-    /// sizes that of the same size.
+    /// The configuration that this one is compared with, if it differs from the study's: in a study of several sizes the one of
+    /// the same size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! A table of text, in the forms that people take along: Markdown, LaTeX, aligned columns.
+//! A table of text in several formats: Markdown, LaTeX, aligned columns.
 
 use crate::draw::escape;
 use crate::visible;
@@ -8,7 +8,7 @@ use crate::visible;
 pub struct Table {
     pub header: Vec<String>,
     pub rows: Vec<Vec<String>>,
-    /// What the columns mean and which reference M the shares have.
+    /// The meaning of the columns, and the reference M of the shares.
     pub notes: Vec<String>,
 }
 
