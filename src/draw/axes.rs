@@ -9,7 +9,7 @@ pub const INK: Rgb = Rgb::hex(0x222222);
 /// The colour of notes beside them.
 pub const QUIET: Rgb = Rgb::hex(0x555555);
 const GRID: Rgb = Rgb::hex(0xe4e4e4);
-/// The label of an axis of steps, which has no parts of one.
+/// The label of an axis of steps, which has only whole numbers.
 pub const STEPS: &str = "Steps done";
 const TICK: f64 = 12.0;
 const LABEL: f64 = 14.0;
@@ -18,7 +18,7 @@ const LABEL: f64 = 14.0;
 pub fn nice_ticks(low: f64, high: f64, count: usize) -> (Vec<f64>, f64) {
     let count = count.max(2);
     let rough = (high - low) / count as f64;
-    // What is smaller than any normal number has no power of ten that could be its step.
+    // A subnormal number has no power of ten that could be its step.
     if !(rough.is_finite() && rough > f64::MIN_POSITIVE * 10.0) {
         return (vec![low], 1.0);
     }
@@ -29,7 +29,7 @@ pub fn nice_ticks(low: f64, high: f64, count: usize) -> (Vec<f64>, f64) {
     ((first..=last).take(2 * count + 2).map(|k| k as f64 * step).collect(), step)
 }
 
-/// A tick with the decimals its step needs, thousands set apart.
+/// A tick with the decimals its step needs and separated thousands.
 pub fn tick_text(value: f64, step: f64) -> String {
     let decimals = (-step.log10().floor()).clamp(0.0, 12.0) as usize;
     let text = format!("{:.decimals$}", value.abs());
@@ -78,7 +78,7 @@ pub struct Axes {
 }
 
 impl Axes {
-    /// Where a value stands on the page.
+    /// The position of a value on the page.
     pub fn place(&self, (x, y): (f64, f64)) -> (f64, f64) {
         let part = |value: f64, range: (f64, f64)| (value - range.0) / (range.1 - range.0);
         (self.left + part(x, self.x) * self.width, self.top + (1.0 - part(y, self.y)) * self.height)
@@ -108,7 +108,7 @@ impl Axes {
         picture.text(label.turned().color(INK));
     }
 
-    /// Grid, ticks and label of a vertical axis whose values are common logarithms: they read as the numbers.
+    /// Grid, ticks and label of a vertical axis of common logarithms: the labels show the numbers themselves.
     pub fn draw_y_decades(&self, picture: &mut Picture, label: &str) {
         let right = self.left + self.width;
         let decades = self.y.1 - self.y.0;
@@ -154,7 +154,7 @@ impl Axes {
         let right = self.left + self.width;
         picture.line(vec![(right, self.top), (right, self.top + self.height)], 1.2, INK);
         let (low, high) = (self.y.0.max(0.0) / std::f64::consts::LN_10, self.y.1 / std::f64::consts::LN_10);
-        // No more decades than labels have room: a loss of 12,000 is a perplexity of 5,212 digits.
+        // No more decades than labels have room for: a loss of 12,000 is a perplexity of 5,212 digits.
         let every = ((high - low) / (self.height / 22.0)).ceil().max(1.0) as usize;
         let digits: &[f64] = if every == 1 { &[1.0, 2.0, 3.0, 4.0, 5.0, 7.0] } else { &[1.0] };
         let mut last = f64::INFINITY;
@@ -223,8 +223,8 @@ impl Axes {
         finish(&mut piece);
     }
 
-    /// A triangle at the upper or the lower edge where a curve leaves the frame for values that are `far`: it goes on
-    /// there, out of sight.
+    /// A triangle at the upper or the lower edge where a curve leaves the frame for values that are `far` and continues there,
+    /// out of sight.
     pub fn mark_leaving(
         &self,
         picture: &mut Picture,
@@ -236,7 +236,7 @@ impl Axes {
         for &(x, y) in points {
             let leaves = y.is_finite() && !self.shows((x, y)) && far(y);
             let at = self.place((x, self.y.0)).0;
-            // Spikes beside each other have one.
+            // Neighbouring spikes share one.
             if leaves && !outside && at - last > 9.0 {
                 let (edge, side) =
                     if y > self.y.1 { (self.top, 1.0) } else { (self.top + self.height, -1.0) };
@@ -266,7 +266,7 @@ impl Axes {
     }
 }
 
-/// The last finite point before the first non-finite one, where there is such a pair.
+/// The last finite point before the first non-finite one, if both exist.
 pub fn last_finite(points: &[(f64, f64)]) -> Option<(f64, f64)> {
     let broken = points.iter().position(|point| !point.1.is_finite())?;
     points[..broken].last().copied()

@@ -1,4 +1,4 @@
-//! Colours that stay apart for every kind of colour vision, and in grey.
+//! Colours that stay distinguishable for every kind of colour vision, and in grey.
 
 /// Red, green, blue in sRGB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ impl Rgb {
         0.2126 * linear(self.0) + 0.7152 * linear(self.1) + 0.0722 * linear(self.2)
     }
 
-    /// This colour with so large a `part` of the other, 0 to 1.
+    /// This colour mixed with a `part` (0 to 1) of the other.
     pub fn mix(self, other: Self, part: f64) -> Self {
         let mix = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * part).round() as u8;
         Self(mix(self.0, other.0), mix(self.1, other.1), mix(self.2, other.2))
@@ -34,10 +34,10 @@ impl Rgb {
 
 pub const BLACK: Rgb = Rgb(0, 0, 0);
 pub const WHITE: Rgb = Rgb(255, 255, 255);
-/// The grey of what has no finite value.
+/// The grey for anything without a finite value.
 pub const ABSENT: Rgb = Rgb::hex(0xd4d4d4);
 
-/// The palette of Okabe and Ito (2008), darkest contrasts first; its yellow is left out, being lost on white.
+/// The palette of Okabe and Ito (2008), darkest contrasts first, without its yellow, which is lost on white.
 pub const OKABE_ITO: [Rgb; 7] = [
     Rgb::hex(0x0072b2),
     Rgb::hex(0xd55e00),

@@ -1,10 +1,10 @@
-//! Text made safe for what reads it: spreadsheets, LaTeX, Markdown, XML. One function for each; a terminal's is
+//! Text escaped for its reader: spreadsheets, LaTeX, Markdown, XML. One function for each; for a terminal it is
 //! [`crate::visible`].
 
 use crate::visible::acts;
 
-/// One field of a CSV file: quoted where RFC 4180 asks for it, and where another locale would cut it. What a spreadsheet
-/// would take for a formula gets an apostrophe, which makes it text; a number stays one.
+/// One field of a CSV file, quoted where RFC 4180 requires it and where another locale would split it. Text that a
+/// spreadsheet would read as a formula gets an apostrophe, which makes it text; a number stays a number.
 pub fn csv(text: &str) -> String {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err();
     let text = if formula { format!("'{text}") } else { text.to_owned() };
@@ -44,8 +44,8 @@ pub fn latex(text: &str) -> String {
     out
 }
 
-/// Text of a Markdown cell or paragraph: neither HTML nor a link, a picture or emphasis. Names with underscores inside,
-/// and intervals in brackets, stay as they are read.
+/// Text of a Markdown cell or paragraph: no HTML, link, picture or emphasis. Names with underscores inside, and intervals in
+/// brackets, are left readable.
 pub fn markdown(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let chars: Vec<char> = text.chars().collect();

@@ -9,7 +9,7 @@ const SIZE: f64 = 13.5;
 /// Height of a line of entries.
 pub const LINE: f64 = 22.0;
 
-/// What stands before a name.
+/// The swatch before a name.
 #[derive(Clone, Copy, Debug)]
 pub enum Swatch {
     /// A line, dashed where there is a dash.
@@ -21,7 +21,7 @@ pub enum Swatch {
     Area,
 }
 
-/// One name and what is drawn so.
+/// One name and its swatch.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a> {
     pub name: &'a str,
@@ -79,8 +79,8 @@ pub fn draw(picture: &mut Picture, (left, top): (f64, f64), rows: &[Vec<Entry<'_
     }
 }
 
-/// A point in one of seven shapes, so that grey tells as much as colour: disc, square, ring, hollow square, plus,
-/// triangle, bar. A white rim sets points apart that lie over each other.
+/// A point in one of seven shapes, so that grey shows as much as colour: disc, square, ring, hollow square, plus, triangle,
+/// bar. A white rim separates overlapping points.
 pub fn marker(picture: &mut Picture, (x, y): (f64, f64), shape: usize, color: Rgb) {
     let mut square = |half: f64, color: Rgb| picture.rect(x - half, y - half, 2.0 * half, 2.0 * half, color);
     match shape % 7 {

@@ -1,5 +1,5 @@
-//! Drawing: a picture of lines, rectangles, discs and text, written as SVG and PNG; axes, legends, colour maps, and
-//! text escaped for the file it goes into. This room knows nothing of runs.
+//! Drawing: a picture of lines, rectangles, discs and text, written as SVG and PNG; axes, legends, colour maps, and text
+//! escaped for each file format. This module knows nothing of runs.
 
 pub mod axes;
 pub mod colormap;

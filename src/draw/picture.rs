@@ -13,7 +13,7 @@ use super::text;
 pub struct Picture {
     pub width: f64,
     pub height: f64,
-    /// What the picture shows, for people who hear it rather than see it.
+    /// A description of the picture, for people who hear it instead of seeing it.
     pub title: String,
     pub marks: Vec<Mark>,
 }
@@ -40,7 +40,7 @@ pub struct Line {
 /// One line of text.
 #[derive(Clone, Debug)]
 pub struct Text {
-    /// The point that `anchor` speaks of; vertically the middle of a capital letter.
+    /// The point that `anchor` refers to; vertically the middle of a capital letter.
     pub at: (f64, f64),
     pub text: String,
     /// Font size (em).
@@ -52,7 +52,7 @@ pub struct Text {
     pub turned: bool,
 }
 
-/// Which end of a text stands at its point.
+/// Which end of a text is at its point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Anchor {
     Start,
@@ -205,7 +205,7 @@ fn svg_text(text: &Text) -> String {
     format!(
         "<text x=\"{}\" y=\"{}\" font-size=\"{}\" text-anchor=\"{anchor}\" fill=\"{}\"{}{turn}>{}</text>",
         short(x),
-        // SVG places the baseline; dominant-baseline is not known to every reader.
+        // SVG places the baseline; not every viewer supports dominant-baseline.
         short(y + text.size * text::CAPITAL / 2.0),
         short(text.size),
         hex(text.color),
@@ -214,7 +214,7 @@ fn svg_text(text: &Text) -> String {
     )
 }
 
-/// At most two decimals, none that are zero.
+/// At most two decimals, without trailing zeros.
 fn short(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }

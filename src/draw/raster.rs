@@ -80,7 +80,7 @@ struct Coverage {
 }
 
 impl Coverage {
-    /// For a box in pixels, cut to the page.
+    /// For a box in pixels, clipped to the page.
     fn new(page: &RgbImage, (left, top): (f64, f64), (right, bottom): (f64, f64)) -> Self {
         let cut = |value: f64, most: u32| (value as i64).clamp(0, i64::from(most));
         let (x, y) = (cut(left.floor(), page.width()), cut(top.floor(), page.height()));
@@ -89,7 +89,7 @@ impl Coverage {
         Self { left: x, top: y, width, height, parts: vec![0.0; (width * height) as usize] }
     }
 
-    /// The rows and the columns between two ends, as far as they are here: a mark may reach far beyond the page.
+    /// The rows and the columns between two ends, as far as they are on the page: a mark may reach far beyond it.
     fn rows(&self, from: f64, to: f64) -> Range<i64> {
         Self::within(from, to, self.top, self.height)
     }
@@ -102,7 +102,7 @@ impl Coverage {
         (from.floor() as i64).max(first)..(to.ceil() as i64).min(first + count)
     }
 
-    /// The part of pixel (x, y) is at least `part`. Overlapping pieces of one mark do not darken each other.
+    /// Raises the coverage of pixel (x, y) to at least `part`. Overlapping pieces of one mark do not darken each other.
     fn add(&mut self, x: i64, y: i64, part: f32) {
         let (x, y) = (x - self.left, y - self.top);
         if (0..self.width).contains(&x)
@@ -113,8 +113,8 @@ impl Coverage {
         }
     }
 
-    /// Which part of the way from `a` to `b`, 0 to 1, lies within `reach` of what is covered here; none where no part
-    /// does, or where the way has no length or no finite end.
+    /// The part of the segment from `a` to `b`, 0 to 1, that lies within `reach` of what is covered here; none if no part does,
+    /// or if the segment has no length or no finite end.
     fn part_inside(&self, a: (f64, f64), b: (f64, f64), reach: f64) -> Option<(f64, f64)> {
         let mut part = (0.0f64, 1.0f64);
         let (left, top) = (self.left as f64, self.top as f64);
@@ -181,7 +181,7 @@ fn polyline(page: &mut RgbImage, density: f64, line: &Line) {
             continue;
         };
         let on = |at: f64| (a.0 + (b.0 - a.0) * at / length, a.1 + (b.1 - a.1) * at / length);
-        // Dashes are drawn where the page is, however far the line goes on beyond it.
+        // Draw dashes only on the page, however far the line continues beyond it.
         if let Some((enters, leaves)) = coverage.part_inside(a, b, half) {
             let first = ((walked + enters * length) / (2.0 * dash)).floor();
             let periods = ((leaves - enters) * length / (2.0 * dash)).ceil() as usize + 1;

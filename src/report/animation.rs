@@ -18,11 +18,11 @@ const MOST_FRAMES: usize = 32;
 /// Seconds of a frame, and of the last one: numerator over 100.
 const FRAME: u16 = 20;
 const LAST: u16 = 250;
-/// Pixels per CSS pixel: less than a still picture's, for there are many.
+/// Pixels per CSS pixel: fewer than in a still picture, because there are many frames.
 const DENSITY: f64 = 1.0;
 
-/// The heatmaps of the runs at `shown` at up to 32 of the steps that they have attention records of: an animated PNG,
-/// which viewers that know no animation show as its first frame. None where there is nothing that moves.
+/// The heatmaps of the runs at `shown`, at up to 32 of the steps that have attention records: an animated PNG. Viewers
+/// without animation show its first frame. None if nothing moves.
 ///
 /// # Errors
 /// Those of [`heatmap`](super::heatmap::heatmap) and of encoding.
@@ -84,7 +84,7 @@ fn thinned(steps: &[u64]) -> Vec<u64> {
     (0..count).map(|k| steps[k * (steps.len() - 1) / (count - 1).max(1)]).collect()
 }
 
-/// Frames of one size as an APNG: the first whole, of each later one the box in which it differs.
+/// Frames of one size as an APNG: the first whole, of each later one only the box in which it differs.
 fn encode(frames: &[RgbImage]) -> Result<Vec<u8>> {
     let failed =
         |error: png::EncodingError| Fault::new(Kind::Io, "cannot encode the animation as PNG").found(error);
@@ -110,7 +110,7 @@ fn encode(frames: &[RgbImage]) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The box outside which two images are equal: left, top, right, bottom; of equal ones a single pixel.
+/// The box outside which two images are equal: left, top, right, bottom; a single pixel for equal images.
 fn changed(one: &RgbImage, other: &RgbImage) -> (u32, u32, u32, u32) {
     let (mut left, mut top, mut right, mut bottom) = (u32::MAX, u32::MAX, 0, 0);
     for ((x, y, a), b) in one.enumerate_pixels().zip(other.pixels()) {

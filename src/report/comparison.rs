@@ -1,4 +1,4 @@
-//! The runs that are compared, and which of them are one configuration under several seeds.
+//! The runs that are compared, and which of them are the same configuration under several seeds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,22 +11,22 @@ use crate::config::free_in_comparison;
 use crate::fault::{Fault, Kind, Result};
 use crate::observe::quantities::HEAD_ENTROPY;
 
-/// What the paper compares with.
+/// The paper's baseline.
 const PAPERS_BASELINE: &str = "SM+LN+G";
 
-/// Runs beside each other.
+/// Runs to compare.
 #[derive(Clone, Debug, Default)]
 pub struct Comparison {
     pub title: String,
     pub runs: Vec<RunData>,
-    /// What each run is called; no two alike.
+    /// The name of each run; no two alike.
     pub names: Vec<String>,
     pub groups: Vec<Group>,
     /// The group that others are compared with.
     pub baseline: usize,
     /// Whether the runs are a study's: a heatmap then shows one of each configuration.
     pub study: bool,
-    /// What was to be compared and is not there.
+    /// What was to be compared but does not exist.
     pub missing: Vec<String>,
 }
 
@@ -77,7 +77,7 @@ impl Comparison {
                 }
             }
         }
-        // Where there are several studies, each compares its runs with its own.
+        // If there are several studies, each compares its runs with its own baseline.
         for run in runs.iter_mut().filter(|run| baselines.len() > 1 && run.configuration.is_some()) {
             let of_study = run.dir.parent().and_then(|study| baselines.get(study)).cloned();
             run.baseline = run.baseline.take().or(of_study);
@@ -99,7 +99,7 @@ impl Comparison {
         Ok(Self { title, study, missing, ..Self::new(runs, baseline.as_deref()) })
     }
 
-    /// Compares runs with the configuration called `baseline`; without one with SM+LN+G, or else the first.
+    /// Compares runs with the configuration called `baseline`; by default with SM+LN+G, or else the first.
     pub fn new(runs: Vec<RunData>, baseline: Option<&str>) -> Self {
         let mut groups: Vec<Vec<usize>> = Vec::new();
         for (index, run) in runs.iter().enumerate() {
@@ -141,8 +141,8 @@ impl Comparison {
         Self { runs, names, groups, baseline, ..Self::default() }
     }
 
-    /// Indices of the runs that have a picture each, group by group: of a study, each configuration's first with
-    /// attention records.
+    /// Indices of the runs that have their own picture, group by group: for a study, the first run of each configuration that
+    /// has attention records.
     pub fn shown(&self) -> Vec<usize> {
         let seen = |&index: &usize| !self.runs[index].log.heads(&HEAD_ENTROPY).is_empty();
         let of = |group: &Group| -> Vec<usize> {
@@ -157,13 +157,14 @@ impl Comparison {
         group.runs.iter().map(|&index| &self.runs[index])
     }
 
-    /// The group that `group` is compared with: the one it names, or the baseline; of what is published the published baseline, for
-    /// perplexities on other text say nothing of each other. None for a baseline itself, and where there is none.
+    /// The group that `group` is compared with: the one it names, or the baseline. Published groups are compared with the
+    /// published baseline, because perplexities on other text are not comparable. None for a baseline itself, and if there is
+    /// none.
     pub fn baseline_of(&self, group: usize) -> Option<usize> {
         let first = |group: usize| self.groups.get(group).map(|group| &self.runs[group.runs[0]]);
         let (own, base) = (first(group)?, first(self.baseline)?);
         let named = |name: &str| {
-            // Studies have their own baselines, which may be called alike.
+            // Each study has its own baseline, and these may have the same name.
             let alike = |other: &RunData| {
                 own.configuration.is_none()
                     || (other.configuration.is_some() && own.dir.parent() == other.dir.parent())
@@ -183,7 +184,7 @@ impl Comparison {
         found.filter(|&other| other != group)
     }
 
-    /// Whether something measured here stands beside something published.
+    /// Whether both measured and published values are present.
     pub fn mixed(&self) -> bool {
         let published = |run: &RunData| run.published.is_some();
         self.runs.iter().any(published) && !self.runs.iter().all(published)
@@ -197,7 +198,7 @@ impl Comparison {
     /// The run called `name`: by its name, its configuration's, or its folder.
     ///
     /// # Errors
-    /// `Usage` where no run is called so.
+    /// `Usage` if no run has this name.
     pub fn find(&self, name: &str) -> Result<usize> {
         let group = || self.groups.iter().find(|group| group.name == name).map(|group| group.runs[0]);
         let by_name = self.names.iter().position(|own| own == name).or_else(group);
@@ -209,7 +210,7 @@ impl Comparison {
     }
 }
 
-/// The groups with what a paper says right behind what was measured here under the same name, pairs first.
+/// The groups, with a paper's values right after those measured here under the same name, pairs first.
 fn beside_published(groups: Vec<Vec<usize>>, runs: &[RunData]) -> Vec<Vec<usize>> {
     let published = |group: &[usize]| runs[group[0]].published.is_some();
     let namesakes = |group: &[usize]| -> Vec<usize> {
@@ -251,7 +252,7 @@ fn load_study(
     Ok(())
 }
 
-/// Takes out the keys in which runs of one configuration may differ: the seed, and what changes no number.
+/// Removes the keys in which runs of one configuration may differ: the seed, and keys that change no number.
 pub(super) fn remove_free(settings: &mut toml::Table) {
     for (table, key) in free_in_comparison().iter().filter_map(|key| key.split_once('.')) {
         if let Some(table) = settings.get_mut(table).and_then(toml::Value::as_table_mut) {
@@ -260,7 +261,7 @@ pub(super) fn remove_free(settings: &mut toml::Table) {
     }
 }
 
-/// Whether two runs differ in their seed alone. What the data is goes before where it lies.
+/// Whether two runs differ only in their seed. The identity of the data takes precedence over its path.
 fn same_configuration(one: &RunData, other: &RunData) -> bool {
     if one.name != other.name || one.published.is_some() || other.published.is_some() {
         return false;

@@ -35,7 +35,7 @@ struct Curve {
 
 /// The colour and the dash of the configuration at `index`.
 pub(super) fn style(index: usize) -> (Rgb, Option<f64>) {
-    // Beyond the colours that can be told apart, the dash tells.
+    // Beyond the number of distinguishable colours, the dash differs.
     let dash = [None, Some(7.0), Some(3.0)][index / OKABE_ITO.len() % 3];
     (OKABE_ITO[index % OKABE_ITO.len()], dash)
 }
@@ -47,7 +47,7 @@ pub(super) fn style(index: usize) -> (Rgb, Option<f64>) {
 /// # Errors
 /// `Usage` when no run has a finite loss.
 pub fn loss_curves(comparison: &Comparison, perplexity: bool) -> Result<Picture> {
-    // What is published has no curve.
+    // Published values have no curve.
     let here = |index: &&usize| comparison.runs[**index].published.is_none();
     let groups: Vec<_> =
         comparison.groups.iter().filter(|group| group.runs.iter().filter(here).count() > 0).collect();
@@ -118,7 +118,7 @@ pub fn loss_curves(comparison: &Comparison, perplexity: bool) -> Result<Picture>
     Ok(picture)
 }
 
-/// What a configuration is called in the key, with when it diverged.
+/// A configuration's name in the key, with the step at which it diverged.
 fn told(comparison: &Comparison, group: &Group) -> String {
     match Divergence::of(comparison.of(group)) {
         Some(divergence) => format!("{} ({divergence})", group.name),
@@ -131,7 +131,7 @@ fn curve(run: &RunData, shape: usize) -> Curve {
     let losses: Vec<(f64, f64)> = run.losses().map(|(step, loss)| (step as f64, loss)).collect();
     let window = (losses.len() as f64 * WINDOW).round() as usize;
     let held_out = run.log.numbers(&EVAL_LOSS).iter().map(|&(step, loss)| (step as f64, loss)).collect();
-    // Only what is drawn is averaged: the window grows with the run, as its points do.
+    // Only the drawn points are averaged: the window grows with the run, as does the number of its points.
     let train = kept(&losses).into_iter().map(|index| averaged(&losses, index, window)).collect();
     Curve { train, held_out, color, dash, shape, diverged: run.diverged_at() }
 }
@@ -143,8 +143,8 @@ impl Curve {
     }
 }
 
-/// A moving average over `window` points (at least one) that never reaches over a non-finite value, which stays
-/// what it is. It is centred; at the start, where the loss is steep, narrower; at the end it looks back.
+/// A moving average over `window` points (at least one) that never crosses a non-finite value, which is left unchanged. It
+/// is centred, narrower at the start, where the loss is steep, and looks back at the end.
 pub fn smooth(points: &[(f64, f64)], window: usize) -> Vec<(f64, f64)> {
     (0..points.len()).map(|index| averaged(points, index, window)).collect()
 }
@@ -161,7 +161,7 @@ fn averaged(points: &[(f64, f64)], index: usize, window: usize) -> (f64, f64) {
     (points[index].0, near.iter().map(|point| point.1).sum::<f64>() / near.len() as f64)
 }
 
-/// At most about twice `MOST_POINTS` points, evenly chosen, the last one and the ends of finite stretches among them.
+/// At most about twice `MOST_POINTS` points, evenly chosen; includes the last one and the ends of finite stretches.
 pub(super) fn thin(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     kept(points).into_iter().map(|index| points[index]).collect()
 }
@@ -177,7 +177,7 @@ fn kept(points: &[(f64, f64)]) -> Vec<usize> {
     for first in (0..points.len()).step_by(every) {
         let edges = (first + 1..(first + every).min(points.len())).filter(edge);
         kept.push(first);
-        // A run whose every other step breaks has no more points to see than others.
+        // A run that breaks at every other step gets no more points than others.
         kept.extend(edges.take(if every > 4 { 4 } else { every }));
     }
     if kept.last().is_some_and(|&last| last + 1 < points.len()) {

@@ -8,15 +8,15 @@ use crate::draw::axes::tick_text;
 /// Which of a configuration's runs diverged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Divergence {
-    /// So many, of so many.
+    /// How many, out of how many.
     pub runs: usize,
     pub of: usize,
-    /// The step at which the first of them did.
+    /// The step at which the first of them diverged.
     pub step: u64,
 }
 
 impl Divergence {
-    /// None where none of the runs did.
+    /// None if no run diverged.
     pub fn of<'a>(runs: impl Iterator<Item = &'a RunData> + Clone) -> Option<Self> {
         let steps = runs.clone().filter_map(RunData::diverged_at);
         steps.clone().min().map(|step| Self { runs: steps.count(), of: runs.count(), step })
@@ -28,7 +28,7 @@ impl Divergence {
     }
 }
 
-/// "diverged at step 3", of several seeds "2 of 3 diverged, first at step 3".
+/// "diverged at step 3"; for several seeds "2 of 3 diverged, first at step 3".
 impl fmt::Display for Divergence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let step = tick_text(self.step as f64, 1.0);

@@ -1,5 +1,5 @@
-//! The logs of runs as Parquet tables, for notebooks: a file for each kind of record, a row for each number's place, and
-//! the run in the first column. Which columns there are follows from the table of quantities.
+//! The logs of runs as Parquet tables, for notebooks: a file for each kind of record, a row for each step, layer or head,
+//! and the run in the first column. The other columns follow from the table of quantities.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -21,7 +21,7 @@ use crate::files::{remove_leftovers, replace_with};
 use crate::observe::quantities::{Extent, KINDS, Kind as RecordKind, Presence, Quantity, Stored};
 use crate::observe::record::Nonfinite;
 
-/// One file: its stem, and what is in its columns.
+/// One file: its stem and the contents of its columns.
 struct Table {
     stem: String,
     content: Content,
@@ -34,7 +34,7 @@ enum Content {
     Nonfinite,
 }
 
-/// The rows that a run has in one column. `None` stands where a row has no value.
+/// A run's rows in one column. `None` stands for a row without a value.
 enum Column {
     Whole(Vec<Option<i64>>),
     /// Of a layer or a head.
@@ -159,7 +159,7 @@ fn nonfinite(run: &RunData) -> Vec<Column> {
     ]
 }
 
-/// Writes a file for each kind of record into the folder `out`, which is made if need be, and returns the paths written.
+/// Writes a file for each kind of record into the folder `out`, creates the folder if needed, and returns the paths written.
 /// A kind that no run has gives a table without rows.
 ///
 /// # Errors
@@ -261,7 +261,7 @@ fn put<T: DataType, W: Write + Send>(
     column.close()
 }
 
-/// What runs are called: by their folder, and where two folders have one name, by their path.
+/// The names of runs: their folder, or their path if two folders have the same name.
 fn names(runs: &[RunData]) -> Vec<String> {
     let folders: Vec<String> = runs.iter().map(|run| folder_name(&run.dir)).collect();
     let mut counts = BTreeMap::new();

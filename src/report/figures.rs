@@ -1,4 +1,4 @@
-//! Which pictures a comparison has, and what is written under each.
+//! The pictures of a comparison, and the caption of each.
 
 use super::comparison::Comparison;
 use super::curves::loss_curves;
@@ -25,8 +25,8 @@ pub struct Options {
     pub colormap: Colormap,
     /// Whether the loss plot has an axis of perplexities on the right.
     pub perplexity: bool,
-    /// Two runs, as [`Comparison::find`] knows them: the first minus the second is drawn. Without, where there are
-    /// just two, the second minus the first.
+    /// Two runs, as [`Comparison::find`] knows them: the first minus the second is drawn. By default, if there are exactly two
+    /// runs, the second minus the first.
     pub difference: Option<(String, String)>,
 }
 
@@ -50,11 +50,11 @@ pub struct Figure {
     pub picture: Picture,
 }
 
-/// Every picture that the runs have records for, in the order of the paper's.
+/// Every picture that the runs have records for, in the paper's order.
 ///
 /// # Errors
-/// `Usage` where a difference is asked for that there is not; `Config` when the reference M needs a context length
-/// that a run does not tell.
+/// `Usage` if a requested difference does not exist; `Config` if the reference M needs a context length that is unknown for
+/// a run.
 pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>> {
     let mut figures: Vec<Figure> = Vec::new();
     let mut add = |stem, caption: &str, picture| {
@@ -70,7 +70,7 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
         } else {
             ""
         };
-        // What is published stands right of what was measured under the same name.
+        // Published values are to the right of those measured under the same name.
         let columns = columns(panels.len());
         let columns = if comparison.mixed() { columns.next_multiple_of(2) } else { columns };
         let picture =
@@ -151,7 +151,7 @@ fn pair(comparison: &Comparison, options: &Options) -> Result<Option<(usize, usi
         return Ok(Some((comparison.find(one)?, comparison.find(other)?)));
     }
     let shown = comparison.shown();
-    // Heads that were last seen before a run diverged are compared with those of another run only where that is asked for.
+    // Heads last seen before a run diverged are compared with those of another run only on request.
     let shape = |index: usize| {
         let run = comparison.runs.get(index).filter(|run| run.diverged_at().is_none())?;
         let (_, grid) = run.log.heads(&HEAD_ENTROPY).last()?;
@@ -163,7 +163,7 @@ fn pair(comparison: &Comparison, options: &Options) -> Result<Option<(usize, usi
     }
 }
 
-/// The newest head entropies of every run that is shown, with what it reached written under its name.
+/// The newest head entropies of every run shown, with its results under its name.
 ///
 /// # Errors
 /// Those of [`Reference::nats`].
@@ -191,7 +191,7 @@ fn entropy_panel(comparison: &Comparison, index: usize, shares: Option<String>) 
     let (values, (step, _)) = (run.entropies()?, run.log.heads(&HEAD_ENTROPY).last()?);
     let divergence = Divergence::of(std::iter::once(run));
     let mut reached = match (&run.published, divergence) {
-        // Of published matrices little but the entropies is known.
+        // Little but the entropies is known of published matrices.
         (Some(_), _) => format!("{} layers of {} heads", values.len(), values.first().map_or(0, Vec::len)),
         (None, Some(divergence)) => divergence.to_string(),
         (None, None) => format!("{} steps", tick_text(*step as f64, 1.0)),

@@ -11,7 +11,7 @@ use crate::observe::entropy::observed_max;
 #[derive(Clone, Debug)]
 pub struct Panel {
     pub title: String,
-    /// Notes in grey under the title.
+    /// Unobtrusive lines under the title.
     pub notes: Vec<String>,
     /// Mean entropies in nats, `[layer][head]`, layer 0 first. Non-finite values are shown as such.
     pub values: Vec<Vec<f64>>,

@@ -1,4 +1,4 @@
-//! What the paper says of activations and LayerNorm, put to the runs: a sentence for each question that they can answer.
+//! Checks the paper's claims about activations and LayerNorm against the runs: a sentence for each question they can answer.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::report::outcome::{Outcome, Outcomes, compared, in_text, in_words};
 use crate::report::run::RunData;
 use crate::report::table::{decimal, percent};
 
-/// Settings that make out the configurations of one question; all others must be alike for runs to be held together.
+/// Settings that distinguish the configurations of one question; all others must be equal for runs to be compared.
 const ASKED: [(&str, &str); 6] = [
     ("model", "norm"),
     ("model", "activation_function"),
@@ -18,7 +18,7 @@ const ASKED: [(&str, &str); 6] = [
     ("model", "slope_scope"),
     ("train", "decay_slopes"),
 ];
-/// A configuration with what was found of it.
+/// A configuration and its results.
 #[derive(Clone, Copy)]
 struct Own<'a> {
     group: &'a Group,
@@ -64,7 +64,7 @@ pub fn claims(comparison: &Comparison, outcomes: &Outcomes) -> Vec<String> {
             None => kinds.push((rest, vec![*one])),
         }
     }
-    // Of variations on what is compared with, the first layers of each would be too much to read.
+    // Listing the first layers of every variation of the baseline would be too much to read.
     let baseline = |one: &Own<'_>| {
         let index = comparison.groups.iter().position(|group| group == one.group)?;
         Some(&comparison.groups[comparison.baseline_of(index).unwrap_or(index)])
@@ -87,7 +87,7 @@ pub fn claims(comparison: &Comparison, outcomes: &Outcomes) -> Vec<String> {
     lines
 }
 
-/// Claim: without LayerNorm ReLU is the better activation, with it GELU is.
+/// Claim: without LayerNorm ReLU is the better activation, with LayerNorm GELU is.
 fn relu_against_gelu(comparison: &Comparison, of: &[Own<'_>], norm: &str, named: &str) -> Option<String> {
     let relu = of.iter().find(|one| one.is(norm, &["relu"]))?;
     let gelu = of.iter().find(|one| one.is(norm, &["gelu", "gelu_new"]))?;
@@ -115,7 +115,7 @@ fn relu_against_gelu(comparison: &Comparison, of: &[Own<'_>], norm: &str, named:
     ))
 }
 
-/// Claim: without LayerNorm it is the heads of the first layers that are overloaded, with GELU above all.
+/// Claim: without LayerNorm the heads of the first layers are overloaded, most of all with GELU.
 fn early_layers(comparison: &Comparison, one: &Own<'_>) -> Option<String> {
     if !one.is("none", &["gelu", "gelu_new", "relu"]) {
         return None;
@@ -137,7 +137,7 @@ fn early_layers(comparison: &Comparison, one: &Own<'_>) -> Option<String> {
     ))
 }
 
-/// Claim: learned slopes fall to zero; with weight decay, or without as well.
+/// Claim: learned slopes fall to zero, with weight decay and without it.
 fn learned_slopes(comparison: &Comparison, one: &Own<'_>) -> Option<String> {
     let learning = comparison.of(one.group).filter(|run| run.diverged_at().is_none());
     let of_runs: Vec<&Vec<f32>> =
@@ -171,7 +171,7 @@ fn fixed_slopes(of: &[Own<'_>]) -> Option<String> {
     let mut found: BTreeMap<u64, &Own<'_>> = BTreeMap::new();
     for one in of.iter().filter(|one| one.word("model", "norm") == "none") {
         if let Some(slope) = one.run.fixed_slope().filter(|&slope| slope >= 0.0) {
-            // Numbers that are not negative are ordered as their bits are.
+            // Non-negative floats sort like their bits.
             found.entry(slope.to_bits()).or_insert(one);
         }
     }

@@ -1,5 +1,5 @@
-//! What the page's scripts draw, as JSON: thinned so that a page of many runs stays small, without losing what sticks
-//! out.
+//! The data that the page's scripts draw, as JSON: thinned so that a page of many runs stays small, without losing
+//! outliers.
 
 use serde_json::{Value, json};
 
@@ -17,11 +17,11 @@ use crate::report::run::{RunData, widen};
 use crate::report::spread::references;
 use crate::report::table::percent;
 
-/// About so many entropies of heads may be in a page, over all steps and runs.
+/// Approximate limit on the head entropies in a page, over all steps and runs.
 const HEAD_NUMBERS: usize = 400_000;
-/// So many frames of one run at most, and at least.
+/// The most and the fewest frames of one run.
 const FRAMES: (usize, usize) = (12, 80);
-/// About so many points of curves of layers may be in a page, and of one curve at most and at least.
+/// Approximate limit on the points of layer curves in a page, and the most and fewest points of one curve.
 const LAYER_POINTS: usize = 250_000;
 const OF_LAYER: (usize, usize) = (60, 600);
 
@@ -112,7 +112,7 @@ fn hex(color: Rgb) -> String {
     format!("#{:02x}{:02x}{:02x}", color.0, color.1, color.2)
 }
 
-/// Hundredths of a nat: what is shown.
+/// Hundredths of a nat, as shown.
 fn hundredths(entropy: f64) -> i64 {
     (rounded(entropy) * 100.0).round() as i64
 }
@@ -141,8 +141,8 @@ fn heads(run: &RunData, m: f64, frames: usize) -> Value {
     json!({ "layers": layers, "heads": heads, "steps": steps, "frames": values, "shares": told })
 }
 
-/// What the axis of a curve of whole runs has to show, so that a spike or a run that diverged hides no other run; no key
-/// where it shows everything.
+/// The range that the axis of a curve of whole runs has to show, so that a spike or a diverged run hides no other run; no
+/// key if it shows everything.
 fn reach(comparison: &Comparison) -> Value {
     let tracks = |quantity: &'static Quantity| -> Vec<Track> {
         let here = comparison.runs.iter().filter(|run| run.published.is_none());
@@ -208,8 +208,8 @@ fn short(value: f64) -> f64 {
     format!("{value:.4e}").parse().unwrap_or(value)
 }
 
-/// At most about `most` of the points. Of every stretch the least and the largest stay, so that no spike is lost, and
-/// of what is not finite the first and the last; where all fit, all stay.
+/// At most about `most` of the points. Keeps the least and the largest of every stretch, so no spike is lost, and the first
+/// and the last non-finite ones. If all fit, all are kept.
 pub(super) fn thin(points: &[(u64, f64)], most: usize) -> Vec<(u64, f64)> {
     if points.len() <= most {
         return points.to_vec();

@@ -1,4 +1,4 @@
-//! Text, tables and data made safe to stand in a page, whatever the names in them are.
+//! Text, tables and data escaped for a page, whatever names they contain.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use crate::draw::escape::xml;
 use crate::report::table::Table;
 use crate::visible::acts;
 
-/// Text as text or as an attribute's value in quotes: as in XML, but that a line may end.
+/// Text as text or as an attribute's value in quotes: as in XML, but line ends are allowed.
 pub fn escape(text: &str) -> String {
     let lines: Vec<String> = text.split('\n').map(xml).collect();
     lines.join("\n").replace('\'', "&#39;")
@@ -30,7 +30,7 @@ pub fn svg_address(svg: &str) -> String {
     format!("data:image/svg+xml,{}", svg.replace('%', "%25").replace('#', "%23").replace('\n', "%0A"))
 }
 
-/// A table in a box that scrolls sideways where there is no room, also by keyboard.
+/// A table in a box that scrolls sideways when space is short, also by keyboard.
 pub fn table(table: &Table) -> String {
     let cells = |tag: &str, cells: &[String]| {
         let cell = |(index, text): (usize, &String)| match (index, tag) {

@@ -1,7 +1,7 @@
-//! The report: one page that holds everything it shows, needs no network, and can be sent by mail.
+//! The report: a single self-contained page that needs no network and can be sent by mail.
 //!
-//! What can be read without scripts stands in the page as text and pictures: summary, tables, figures, configurations.
-//! The scripts beside this file add the heatmaps and curves to handle, drawn by Apache ECharts (`assets/echarts`).
+//! Everything that can be read without scripts is in the page as text and pictures: summary, tables, figures, configurations.
+//! The scripts beside this file add the interactive heatmaps and curves, drawn by Apache ECharts (`assets/echarts`).
 
 mod claims;
 mod data;
@@ -23,7 +23,7 @@ use html::escape;
 
 const TEMPLATE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
-/// The scripts, in the order in which they know each other.
+/// The scripts, in dependency order.
 const SCRIPTS: [&str; 5] = [
     include_str!("picks.js"),
     include_str!("charts.js"),
@@ -53,7 +53,7 @@ pub fn page(comparison: &Comparison, options: &Options) -> Result<String> {
     let outcomes = outcomes(comparison, options.reference)?;
     let table = outcomes.table();
     let data = html::json(&data::data(comparison, options)?);
-    // Only scripts that carry this word may run, and nobody who names a run knows it beforehand.
+    // Only scripts that carry this word may run, and nobody who names a run can know it in advance.
     let nonce: String =
         Sha256::digest(data.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     let parts = [
@@ -74,7 +74,7 @@ pub fn page(comparison: &Comparison, options: &Options) -> Result<String> {
     Ok(fill(TEMPLATE, &parts))
 }
 
-/// The template with each `{{name}}` replaced. What was put in is not looked at again.
+/// The template with each `{{name}}` replaced. Inserted text is not expanded again.
 fn fill(template: &str, parts: &[(&str, String)]) -> String {
     let mut out =
         String::with_capacity(template.len() + parts.iter().map(|part| part.1.len()).sum::<usize>());
@@ -93,7 +93,7 @@ fn fill(template: &str, parts: &[(&str, String)]) -> String {
 fn figure(figure: &Figure) -> String {
     let (stem, caption) = (figure.stem, escape(&figure.caption));
     let (width, height) = (figure.picture.width, figure.picture.height);
-    // Smaller than this its smallest text is not read any more: it scrolls instead.
+    // Below this width its smallest text is unreadable: it scrolls instead.
     let least = (width * 0.8).ceil();
     format!(
         "<figure id=\"figure-{stem}\"><div class=\"sheet\" tabindex=\"0\" role=\"region\" \

@@ -1,4 +1,4 @@
-//! How the runs were set up and on what they ran, without what only concerns the machine they ran on.
+//! How the runs were set up and what they ran on, without details that concern only that machine.
 
 use serde_json::Value;
 
@@ -108,7 +108,7 @@ fn shown(value: &toml::Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), publishable)
 }
 
-/// A word without the folders of the machine: of an absolute path, also behind `key=`, only the last part stays.
+/// A word without the machine's folders: only the last part of an absolute path is kept, also after `key=`.
 pub fn publishable(word: &str) -> String {
     if let Some((key, value)) = word.split_once('=') {
         return format!("{key}={}", publishable(value));

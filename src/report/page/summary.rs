@@ -1,4 +1,4 @@
-//! What the runs show, in sentences made from their numbers.
+//! The results of the runs, in sentences made from their numbers.
 
 use super::claims::claims;
 use super::html::escape;
@@ -11,7 +11,7 @@ use crate::report::run::RunData;
 use crate::report::spread::Spread;
 use crate::report::table::percent;
 
-/// So many configurations are told one by one.
+/// Up to this many configurations are described one by one.
 const FEW: usize = 6;
 
 /// A list of findings.
@@ -28,7 +28,7 @@ pub fn summary(comparison: &Comparison, outcomes: &Outcomes) -> String {
         lines.extend(extremes(&here));
     }
     lines.extend(claims(comparison, outcomes));
-    // Of many configurations the table is easier to read.
+    // For many configurations the table is easier to read.
     if outcomes.rows.len() <= FEW {
         lines.extend(outcomes.rows.iter().filter_map(reached));
     } else {
@@ -43,7 +43,7 @@ pub fn summary(comparison: &Comparison, outcomes: &Outcomes) -> String {
     format!("<ul>\n{items}</ul>")
 }
 
-/// How many runs of what.
+/// How many runs, and of what.
 fn scope(comparison: &Comparison) -> String {
     let here: Vec<&RunData> = comparison.runs.iter().filter(|run| run.published.is_none()).collect();
     let published = comparison.runs.len() - here.len();
@@ -76,7 +76,7 @@ fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
-/// The lowest perplexity, and of more than two the highest.
+/// The lowest perplexity and, of more than two, the highest.
 fn extremes(rows: &[&Outcome]) -> Option<String> {
     let finite = || rows.iter().filter_map(|row| Some((row, row.perplexity?)));
     let (row, perplexity) = finite().min_by(|a, b| a.1.mean.total_cmp(&b.1.mean))?;
@@ -108,7 +108,7 @@ fn overloads(rows: &[&Outcome]) -> Option<String> {
     ))
 }
 
-/// What one configuration came to: perplexity, against what it is compared with, and its heads.
+/// The results of one configuration: perplexity, compared with its baseline, and its heads.
 fn reached(row: &Outcome) -> Option<String> {
     let mut parts: Vec<String> = perplexity(row).into_iter().collect();
     if let Some(spread) = row.spread {
@@ -125,7 +125,7 @@ fn reached(row: &Outcome) -> Option<String> {
     (!parts.is_empty()).then(|| format!("{}: {}.", row.name, parts.join("; ")))
 }
 
-/// When heads were seen, where that was before the newest evaluation.
+/// When heads were last measured, if that was before the newest evaluation.
 fn seen(row: &Outcome, spread: Spread) -> String {
     match row.steps {
         Some((least, _)) if spread.step < least => {
@@ -157,7 +157,7 @@ fn perplexity(row: &Outcome) -> Option<String> {
     Some(format!("{own}, {side}{test}"))
 }
 
-/// What diverged, where numbers were not finite, or that none was.
+/// Which runs diverged, where numbers were not finite, or that none was.
 fn broken(comparison: &Comparison) -> Vec<String> {
     let mut lines = Vec::new();
     for group in &comparison.groups {
@@ -166,7 +166,7 @@ fn broken(comparison: &Comparison) -> Vec<String> {
             let place = first.map_or(String::new(), |run| place(run, divergence.step));
             lines.push(format!("{}: {divergence}{place}.", group.name));
         }
-        // Of a run that went on a number may not have been finite all the same.
+        // A run that continued may still have had a non-finite number.
         let recovered = comparison.of(group).filter(|run| run.diverged_at().is_none());
         let onsets = recovered.filter_map(|run| Some((run.broke_at()?, run)));
         let count = onsets.clone().count();
@@ -188,7 +188,7 @@ fn broken(comparison: &Comparison) -> Vec<String> {
     lines
 }
 
-/// Where the number arose that was not finite at a step.
+/// The origin of the non-finite number at a step.
 fn place(run: &RunData, step: u64) -> String {
     let record = run.nonfinite.iter().find(|record| record.step == step);
     record.map_or(String::new(), |record| format!(", in {} ({} pass)", record.tensor, record.phase))
