@@ -1,4 +1,4 @@
-// Shared by all charts: colours of the page, and charts that live as long as their place in the page.
+// What all charts share: colours of the page, and charts that live as long as their place in the page.
 const shade = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 
@@ -24,7 +24,7 @@ const colorOf = (run) => (run.color === BLACK ? shade("--ink") : run.color);
 // Text for a tooltip, which ECharts takes as HTML.
 const safe = (text) => echarts.format.encodeHTML(String(text));
 
-// A number with as many digits as people read.
+// A number with as many digits as one reads.
 function shown(value) {
   if (value === null || value === undefined) return "not finite";
   const size = Math.abs(value);
@@ -61,7 +61,7 @@ function makeChart(place) {
   return chart;
 }
 
-// Panels in a grid, one per run, kept between drawings by the run's name.
+// Panels in a grid, one for each run, kept from one drawing to the next by the run's name.
 function panels(grid) {
   const kept = new Map();
   return (runs, make, draw) => {

@@ -1,4 +1,4 @@
-// Curves over training: whole runs in one chart, layers in one chart per run. All share one zoom.
+// Curves over training: of whole runs in one chart, of every layer in a chart for each run. All share one zoom.
 const showCurves = (() => {
   const curveOf = (key) => data.curves.find((of) => of.key === key);
   const chart = makeChart(byId("curve-chart"));
@@ -29,8 +29,8 @@ const showCurves = (() => {
     };
   }
 
-  // If a curve goes far beyond where the runs began: the range of the runs that learn, and what is beyond it. Otherwise the
-  // chart's own range. Runs that all diverged are shown whole.
+  // Where a curve goes far beyond where the runs began, the range of those that learn, and what is beyond it; else what
+  // the chart takes itself. Runs that all diverged are shown whole.
   function frame(runs, key, log) {
     const reach = data.reach[key], own = ends(runs.flatMap((run) => ends(run.curves[key][1])).filter(Number.isFinite));
     if (log) {
@@ -102,7 +102,7 @@ const showCurves = (() => {
   function rangeOf(runs, quantity) {
     let low = Infinity, high = -Infinity;
     const take = (value) => { low = Math.min(low, value); high = Math.max(high, value); };
-    // Values of a run that has stopped learning would take the room of the others.
+    // What a run holds that learns no more would take the room of the others.
     const learns = (run, step) => run.diverged === null || step < run.diverged;
     const some = runs.some((run) => run.layers[quantity.key].some(([x]) => x.some((step) => learns(run, step))));
     for (const run of runs) {

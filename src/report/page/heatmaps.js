@@ -1,4 +1,4 @@
-// Heatmaps of the chosen runs at a step of training, or their difference from one of them.
+// Heatmaps of the chosen runs at a step of training, or how far they lie above one of them.
 const showHeatmaps = (() => {
   const withHeads = data.runs.filter((run) => run.heads);
   const steps = [...new Set(withHeads.flatMap((run) => run.heads.steps))].sort((a, b) => a - b);
@@ -8,14 +8,14 @@ const showHeatmaps = (() => {
   const FRAME = { left: 48, right: 70, top: 8, bottom: 44 }, CELL = { width: 38, height: 20 }, MOST = 32;
   let playing = 0;
 
-  // The newest frame of a run at `step`, and its step; the first frame if it has none yet.
+  // The newest frame of a run at `step`, and the step that it is of; the first where it has none yet.
   function frame(run, step) {
     let at = run.heads.steps.length - 1;
     while (at > 0 && run.heads.steps[at] > step) at -= 1;
     return { step: run.heads.steps[at], values: run.heads.frames[at], shares: run.heads.shares[at] };
   }
 
-  // Values of the cells in hundredths of a nat, as shown; null if there is none.
+  // Values of the cells in hundredths of a nat, as they are shown; null where there is none.
   function cells(run, base, step) {
     const own = frame(run, step).values;
     if (!base) return own;
@@ -84,7 +84,7 @@ const showHeatmaps = (() => {
       point(panel.at);
     };
     panel.place.addEventListener("focus", show);
-    // The text about a head is updated when its number changes: at another step, or compared with another run.
+    // What is told of a head is told anew where its number changes: at another step, or against another run.
     panel.retell = () => {
       if (panel.output.textContent === "") return;
       if (panel.held) show();
@@ -200,7 +200,7 @@ const showHeatmaps = (() => {
   }
 
   withHeads.forEach((run, index) => byId("show").append(element("option", `difference: minus ${run.name}`, { value: index })));
-  // Panels are as wide as the widest run's cells need, if the page is.
+  // Panels are as wide as the widest run's cells need, where the page is.
   const widest = withHeads.reduce((most, run) => Math.max(most, Math.min(MOST, run.heads.heads)), 1);
   byId("heatmap-grid").style.setProperty("--least", `max(25rem, ${FRAME.left + FRAME.right + CELL.width * widest + 28}px)`);
   slider.max = Math.max(0, steps.length - 1);

@@ -17,7 +17,7 @@ for (const button of document.querySelectorAll("[data-figure]")) {
     save(`${button.dataset.figure}.svg`, document.querySelector(`#figure-${button.dataset.figure} img`).src);
   });
 }
-// On paper one configuration is printed whole; the table above it has the others' differences.
+// On paper one configuration stands whole; what the others change stands in the table above it.
 window.addEventListener("beforeprint", () => { const whole = document.querySelector("details"); if (whole) whole.open = true; });
 
 function showAll() {
@@ -26,7 +26,7 @@ function showAll() {
 }
 offerRuns(showAll);
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showAll);
-// From here on the page responds. Heatmaps and curves, which are further down, come after its first paint.
+// From here on the page answers. Heatmaps and curves, which stand further down, come behind its first picture.
 document.documentElement.dataset.ready = String(Math.round(performance.now()));
 setTimeout(() => {
   showHeatmaps();

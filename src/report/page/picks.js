@@ -2,12 +2,12 @@
 document.documentElement.classList.add("scripted");
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
-// The only palette colour that is lost on a dark page.
+// Of the palette's colours the only one that a dark page swallows.
 const BLACK = "#000000";
 const picked = () => data.runs.filter((run) => run.picked);
 const thousands = (number) => String(number).replace(/\B(?=(\d{3})+(?!\d))/g, ",");
 
-// The least and the largest of any number of values; null is ignored.
+// The least and the largest of numbers, however many; what is null has no say.
 function ends(numbers) {
   let low = Infinity, high = -Infinity;
   for (const number of numbers) if (number !== null) { low = Math.min(low, number); high = Math.max(high, number); }
