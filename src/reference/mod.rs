@@ -1,4 +1,4 @@
-//! The f64 reader of a tape: runs it op by op in the most careful arithmetic at hand. The oracle of every
+//! The f64 reader of a tape: runs it op by op with the most careful arithmetic available. The oracle of every
 //! test and of `normfree verify`.
 
 use crate::tape::{DType, Io, Node, Tape, TensorId, shapes};
@@ -12,15 +12,15 @@ pub fn values_of(dtype: DType, values: &[f32]) -> Vec<f64> {
     }
 }
 
-/// The memory of a reference run: one array per tensor that owns storage, zero at the start. The f16 copy of a
-/// parameter is the parameter itself: how the numbers are stored does not matter here.
+/// The memory of a reference run: one array for each tensor that owns storage, initially zero. The f16 copy of a
+/// parameter is the parameter itself: the storage format does not matter here.
 #[derive(Clone, Debug)]
 pub struct Memory {
     arrays: HashMap<TensorId, Vec<f64>>,
 }
 
 impl Memory {
-    /// Zeros for every tensor of a tape but its constants.
+    /// Zeros for every tensor of a tape except its constants.
     pub fn new(tape: &Tape) -> Self {
         let owners = tape.ids().filter(|&id| place(tape, id) == (id, 0));
         let mut memory =
@@ -74,7 +74,7 @@ impl Memory {
     }
 }
 
-/// The tensor whose array holds a tensor's values, and from where on.
+/// The tensor whose array holds a tensor's values, and the offset there.
 fn place(tape: &Tape, tensor: TensorId) -> (TensorId, usize) {
     let (owner, offset) = tape.info(tensor).parent.unwrap_or((tensor, 0));
     (tape.info(owner).copy_of.unwrap_or(owner), offset)

@@ -3,7 +3,7 @@
 //! Shapes: all equal. Adjoint: da = dc, db = dc.
 //! `AddInto` is `total += a`, for parameter gradients that arrive as an intermediate.
 //!
-//! A tape sums gradients itself, so that this op is its own; its cases are in `ops/add.rs`.
+//! The tape itself sums gradients with this op, so it lives here; its cases are in `ops/add.rs`.
 
 use super::recipe::{Kernel, Operand, Recipe, Traits, grid};
 use super::{Adjoint, Io, Op, Shapes, Tape, TensorId};

@@ -14,7 +14,7 @@ pub struct Adjoint<'a> {
 }
 
 impl Adjoint<'_> {
-    /// The node's `i`-th input, for its values: what was not kept from the forward pass is made again here.
+    /// The node's `i`-th input, for its values. Records it again if the forward pass did not keep it.
     pub fn input(&mut self, i: usize) -> TensorId {
         self.remake.value(self.tape, self.node.inputs[i])
     }
@@ -24,22 +24,22 @@ impl Adjoint<'_> {
         self.node.inputs.len()
     }
 
-    /// The node's `i`-th output, as [`Adjoint::input`].
+    /// The node's `i`-th output, for its values; see [`Adjoint::input`].
     pub fn output(&mut self, i: usize) -> TensorId {
         self.remake.value(self.tape, self.node.outputs[i])
     }
 
-    /// The gradient of the loss with respect to output `i`; `None` where nothing downstream used it, and for
+    /// The gradient of the loss with respect to output `i`; `None` if nothing downstream used it, and for
     /// the loss itself, whose gradient is one.
     pub fn gradient(&self, i: usize) -> Option<TensorId> {
         self.gradients.get(&self.node.outputs[i]).copied()
     }
 
-    /// The same, to be changed in place: for an op that changed the output in place. It then is the gradient with
-    /// respect to what the output was before.
+    /// The same gradient, to be changed in place by an op that changed its output in place. It then is the gradient with
+    /// respect to the output's earlier value.
     ///
     /// # Panics
-    /// Where it is another tensor's gradient as well.
+    /// If the tensor is also another tensor's gradient.
     pub fn own_gradient(&self, i: usize) -> Option<TensorId> {
         let gradient = self.gradient(i)?;
         let owners = self.gradients.values().filter(|&&known| known == gradient).count();
@@ -57,18 +57,18 @@ impl Adjoint<'_> {
         self.wanted.contains(&self.node.inputs[i])
     }
 
-    /// The tensor into which contributions to the gradient of parameter input `i` must be ADDED.
+    /// The tensor to which contributions to the gradient of parameter input `i` must be ADDED.
     pub fn parameter_gradient(&mut self, i: usize) -> TensorId {
         self.begin_gradient(i).0
     }
 
-    /// The gradient of parameter input `i`, and whether a contribution must be ADDED to it; otherwise it is the
-    /// first, and every element of the gradient must be overwritten.
+    /// The gradient of parameter input `i`, and whether a contribution must be ADDED to it. If not, this contribution is
+    /// the first and must overwrite every element.
     pub fn begin_gradient(&mut self, i: usize) -> (TensorId, bool) {
         self.begin(self.node.inputs[i])
     }
 
-    /// The same of a parameter, or of a slice of one, by name.
+    /// The same for a parameter, or a slice of one, by name.
     pub fn begin(&mut self, parameter: TensorId) -> (TensorId, bool) {
         let gradient = self.tape.gradient_of(parameter);
         (gradient, self.tape.begin(gradient))
@@ -79,14 +79,14 @@ impl Adjoint<'_> {
         self.tape.info(self.node.inputs[i]).role == Role::Parameter
     }
 
-    /// A new tensor for a gradient, shaped like input `i`, of the element type its gradients have.
+    /// A new gradient tensor with the shape of input `i` and the element type of its gradients.
     pub fn fresh_like(&mut self, i: usize) -> TensorId {
         let info = self.tape.info(self.node.inputs[i]).clone();
         self.tape.phase = Phase::Backward;
         self.tape.declare(format!("d {}", info.name), info.shape.dims(), info.gradient, Role::Gradient, None)
     }
 
-    /// Contributes `gradient` to the gradient of input `i`; several contributions are summed.
+    /// Adds a contribution to the gradient of input `i`; several contributions are summed.
     pub fn contribute(&mut self, i: usize, gradient: TensorId) {
         let input = self.node.inputs[i];
         match self.gradients.get(&input).copied() {
@@ -105,7 +105,7 @@ impl Adjoint<'_> {
     }
 }
 
-/// The gradient of every intermediate and of every tracked input that a backward pass reached.
+/// The gradients of all intermediates and tracked inputs that a backward pass reached.
 #[derive(Debug, Default)]
 pub struct Gradients(HashMap<TensorId, TensorId>);
 
@@ -118,9 +118,9 @@ impl Gradients {
 
 impl Tape {
     /// Appends the gradient of `loss` with respect to every parameter, node by node, last node first. The op
-    /// that made `loss` takes its gradient as one.
+    /// that made `loss` takes its own gradient to be one.
     ///
-    /// Parameter gradients accumulate in the tensors [`Tape::gradient_of`] names; the caller clears them at
+    /// Parameter gradients accumulate in the tensors that [`Tape::gradient_of`] names. The caller clears them at
     /// the start of an optimizer step.
     pub fn backward(&mut self, loss: TensorId) -> Gradients {
         self.backward_of(&[loss])
@@ -131,17 +131,17 @@ impl Tape {
         self.differentiate(losses, HashMap::new())
     }
 
-    /// The same for Σ ⟨output, seed⟩ over pairs of an output and the gradient that arrives there.
+    /// The same for Σ ⟨output, seed⟩ over pairs of an output and its incoming gradient.
     pub fn backward_from(&mut self, seeds: &[(TensorId, TensorId)]) -> Gradients {
         let roots: Vec<TensorId> = seeds.iter().map(|&(output, _)| output).collect();
         self.differentiate(&roots, seeds.iter().copied().collect())
     }
 
-    /// `earlier + gradient`: by the op that made `gradient`, where it can add on its way out, `earlier` was there
-    /// before it and nobody has read the gradient alone; else by an addition.
+    /// `earlier + gradient`. The op that made `gradient` adds `earlier` to its output if it can, if `earlier` existed
+    /// before it, and if no node has read the gradient alone; otherwise this records an addition.
     ///
     /// # Panics
-    /// Where one of the two is f16: they are added in f32.
+    /// If one of the two is f16: they are added in f32.
     fn onto(&mut self, earlier: TensorId, gradient: TensorId) -> TensorId {
         for part in [earlier, gradient] {
             let info = self.info(part);
@@ -200,7 +200,7 @@ impl Tape {
     }
 }
 
-/// What a node's results depend on: its inputs, and what its outputs were before where it adds to them.
+/// What a node's results depend on: its inputs, and the earlier contents of outputs that it adds to.
 fn reads(node: &Node) -> impl Iterator<Item = TensorId> {
     let before = (0..node.outputs.len()).filter(|&i| node.op.accumulates(i)).map(|i| node.outputs[i]);
     node.inputs.iter().copied().chain(before)

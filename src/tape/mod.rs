@@ -1,6 +1,6 @@
 //! The tape: a model's work as plain data, with two readers (the GPU plan and the f64 reference).
 //!
-//! A tape is a list of [`Node`]s over typed tensors. It holds no values but constants, no threads and no GPU handles.
+//! A tape is a list of [`Node`]s over typed tensors. It holds no values except constants, no threads and no GPU handles.
 //! Recording functions (`tape.matmul(..)`, `tape.attention(..)`) live beside their ops in `ops/`;
 //! [`Tape::backward`] appends the adjoint of every node that leads to the loss.
 
@@ -24,7 +24,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::rc::Rc;
 
-/// What stands before a parameter's name in that of its f16 copy.
+/// The prefix that turns a parameter's name into that of its f16 copy.
 pub const HALF: &str = "half ";
 
 /// One operation on the tape.
@@ -36,7 +36,7 @@ pub struct Node {
     /// The place in the model that recorded it, e.g. `h.3.attn`.
     pub scope: Rc<str>,
     pub phase: Phase,
-    /// Whether it only looks: what it makes is for the host, and the rest of the tape runs without it.
+    /// Whether the node is an observer: only the host reads its results, and the rest of the tape runs without it.
     pub observing: bool,
 }
 
@@ -57,13 +57,13 @@ pub struct Tape {
     observing: bool,
     /// Parameter → the tensor that accumulates its gradient.
     gradients: HashMap<TensorId, TensorId>,
-    /// Whether the first contribution to a parameter's gradient may overwrite what is there.
+    /// Whether the first contribution to a parameter's gradient may overwrite the old contents.
     overwrites: bool,
     /// Parameter gradients that have a contribution.
     begun: HashSet<TensorId>,
     /// See [`Tape::fix_parameters`].
     fixed: bool,
-    /// Stretches of nodes whose inner results a backward pass makes again: see [`Tape::remade`].
+    /// Regions of nodes whose inner results a backward pass recomputes: see [`Tape::remade`].
     regions: Vec<Range<usize>>,
 }
 
@@ -90,7 +90,7 @@ impl Tape {
         }
     }
 
-    /// The nodes in the order in which they run.
+    /// The nodes in execution order.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
@@ -100,12 +100,12 @@ impl Tape {
         &self.tensors
     }
 
-    /// The tensor whose memory a slice shares; itself for others.
+    /// The tensor whose memory a slice shares; for other tensors, the tensor itself.
     pub fn owner(&self, tensor: TensorId) -> TensorId {
         self.info(tensor).parent.map_or(tensor, |(parent, _)| parent)
     }
 
-    /// What is known of one tensor.
+    /// The description of one tensor.
     pub fn info(&self, tensor: TensorId) -> &TensorInfo {
         &self.tensors[tensor.index()]
     }
@@ -115,12 +115,12 @@ impl Tape {
         &self.info(tensor).shape
     }
 
-    /// The tensor of that full name, if there is one.
+    /// The tensor with that full name, if there is one.
     pub fn find(&self, name: &str) -> Option<TensorId> {
         self.tensors.iter().position(|info| info.name == name).map(TensorId::new)
     }
 
-    /// All parameters, in the order of their declaration.
+    /// All parameters, in declaration order.
     pub fn parameters(&self) -> Vec<TensorId> {
         self.ids()
             .filter(|&id| self.info(id).role == Role::Parameter && self.info(id).parent.is_none())
@@ -133,7 +133,7 @@ impl Tape {
         self.ids().find(|&id| self.info(id).copy_of == Some(parameter))
     }
 
-    /// Every tensor's id in the order of declaration.
+    /// The ids of all tensors, in declaration order.
     pub fn ids(&self) -> impl Iterator<Item = TensorId> + use<> {
         (0..self.tensors.len()).map(TensorId::new)
     }
@@ -143,29 +143,29 @@ impl Tape {
         self.scope = scope.into();
     }
 
-    /// Says that parameter gradients hold nothing but zeros before each replay, so that the first contribution to
+    /// Declares that parameter gradients are all zero before each replay, so that the first contribution to
     /// one may overwrite it: for steps of a single micro-batch.
     pub fn overwrite_gradients(&mut self) {
         self.overwrites = true;
     }
 
-    /// Whether [`Tape::overwrite_gradients`] was said.
+    /// Whether [`Tape::overwrite_gradients`] was called.
     pub fn overwrites_gradients(&self) -> bool {
         self.overwrites
     }
 
-    /// Says that the parameters stay as they are while a plan of this tape lives, so that copies of them as images,
-    /// where a device wants such, are made once.
+    /// Declares that the parameters do not change while a plan of this tape lives, so that devices which copy them to
+    /// images need to do so only once.
     pub fn fix_parameters(&mut self) {
         self.fixed = true;
     }
 
-    /// Whether a tensor is such a parameter, or a slice of one.
+    /// Whether a tensor is such a fixed parameter, or a slice of one.
     pub(crate) fn is_fixed(&self, tensor: TensorId) -> bool {
         self.fixed && self.info(tensor).role == Role::Parameter
     }
 
-    /// Notes a contribution to a parameter's gradient, and says whether it must be added to what is there.
+    /// Records a contribution to a parameter's gradient. Returns whether it must be added to the current contents.
     fn begin(&mut self, gradient: TensorId) -> bool {
         let owner = self.info(gradient).parent.map_or(gradient, |(owner, _)| owner);
         let overlaps = |&begun: &TensorId| {
@@ -178,20 +178,20 @@ impl Tape {
         adds
     }
 
-    /// Declares a tensor the host fills before each replay.
+    /// Declares a tensor that the host fills before each replay.
     pub fn input(&mut self, name: &str, shape: &[usize], dtype: DType) -> TensorId {
         self.declare(name.to_owned(), shape, dtype, Role::Input, None)
     }
 
-    /// Declares an input whose gradient is wanted; [`Gradients::of`] names it after a backward pass.
+    /// Declares an input whose gradient is wanted; [`Gradients::of`] gives it after a backward pass.
     pub fn tracked_input(&mut self, name: &str, shape: &[usize], dtype: DType) -> TensorId {
         let id = self.input(name, shape, dtype);
         self.tensors[id.index()].tracked = true;
         id
     }
 
-    /// An f32 input whose values are the tape's own, the same in every replay. Whoever gives a tape memory puts them there
-    /// once. Equal names, on one tape or on the tapes of a run, mean equal values: a name is declared once.
+    /// An f32 input whose values belong to the tape and are the same in every replay. Whoever allocates the tape's memory
+    /// writes them once. Equal names, on one tape or on the tapes of a run, mean equal values: a name is declared once.
     pub fn constant(&mut self, name: &str, shape: &[usize], values: Vec<f32>) -> TensorId {
         if let Some(known) = self.find(name) {
             assert_eq!(self.info(known).constant.as_deref(), Some(&values[..]), "values of {name}");
@@ -203,12 +203,12 @@ impl Tape {
         id
     }
 
-    /// Every tensor whose values are the tape's own, and these.
+    /// All tensors whose values belong to the tape, with these values.
     pub fn constants(&self) -> impl Iterator<Item = (TensorId, &[f32])> {
         self.ids().filter_map(|id| Some((id, self.info(id).constant.as_deref()?)))
     }
 
-    /// Declares a trained tensor of which nothing but name and shape matters.
+    /// Declares a trained tensor with a name and a shape and no other properties.
     pub fn parameter(&mut self, name: &str, shape: &[usize]) -> TensorId {
         self.declare_parameter(name, shape, Declaration::new(Start::Constant(0.0)))
     }
@@ -220,7 +220,7 @@ impl Tape {
         id
     }
 
-    /// Declares the f16 copy of a parameter. Whoever writes the parameter writes the copy; its gradient is the
+    /// Declares the f16 copy of a parameter. Whoever writes the parameter also writes the copy. The copy's gradient is the
     /// parameter's, in f32.
     pub fn half_copy(&mut self, parameter: TensorId) -> TensorId {
         let info = self.info(parameter).clone();
@@ -236,8 +236,8 @@ impl Tape {
         self.observation_of(name, shape, DType::F32)
     }
 
-    /// Says that these `entries` of an observation are the numbers of a quantity in `layer`: the host reads them after each
-    /// step, or where only nodes of [`Tape::observing`] make them, of the steps that are looked at.
+    /// Declares that these `entries` of an observation are the numbers of a quantity in `layer`. The host reads them after
+    /// each step, or, if nodes of [`Tape::observing`] make them, after the steps that are observed.
     pub fn watch(
         &mut self,
         observation: TensorId,
@@ -249,7 +249,7 @@ impl Tape {
         self.tensors[observation.index()].watched.push(watched);
     }
 
-    /// The same of numbers that grow with the loss scale of mixed precision, as a gradient does.
+    /// The same for numbers that grow with the loss scale of mixed precision, as a gradient does.
     pub fn watch_gradient(
         &mut self,
         observation: TensorId,
@@ -261,7 +261,7 @@ impl Tape {
         self.tensors[observation.index()].watched.push(watched);
     }
 
-    /// The same of an element type.
+    /// The same with an element type.
     pub fn observation_of(&mut self, name: &str, shape: &[usize], dtype: DType) -> TensorId {
         self.declare(name.to_owned(), shape, dtype, Role::Observation, None)
     }
@@ -271,14 +271,14 @@ impl Tape {
         self.intermediate_of(name, shape, DType::F32)
     }
 
-    /// The same of an element type.
+    /// The same with an element type.
     pub fn intermediate_of(&mut self, name: &str, shape: &[usize], dtype: DType) -> TensorId {
         let role = if self.phase == Phase::Forward { Role::Intermediate } else { Role::Gradient };
         let full = if self.scope.is_empty() { name.to_owned() } else { format!("{}.{name}", self.scope) };
         self.declare(full, shape, dtype, role, None)
     }
 
-    /// Makes the gradient of an f16 tensor an f32 one: where it is the residual stream's.
+    /// Makes the gradient of an f16 tensor f32, for tensors of the residual stream.
     pub(crate) fn widen_gradient(&mut self, tensor: TensorId) {
         self.tensors[tensor.index()].gradient = DType::F32;
     }
@@ -288,7 +288,7 @@ impl Tape {
         self.record_shared(Rc::new(op), inputs, outputs);
     }
 
-    /// Appends one node of an op that another tape has as well.
+    /// Appends one node whose op another tape also has.
     pub(crate) fn record_shared(&mut self, op: Rc<dyn Op>, inputs: &[TensorId], outputs: &[TensorId]) {
         self.nodes.push(Node {
             op,
@@ -300,26 +300,26 @@ impl Tape {
         });
     }
 
-    /// Records what only looks at the tape's tensors, and is left out of replays that nobody wants to see: nothing
-    /// else may read its results, which are observations.
+    /// Records observers: nodes whose results only the host reads. Replays that nobody looks at skip them. No other node
+    /// may read their results, which are observations.
     pub fn observing(&mut self, record: impl FnOnce(&mut Self)) {
         self.observing = true;
         record(self);
         self.observing = false;
     }
 
-    /// The nodes that do not only look.
+    /// The nodes that are not observers.
     pub fn acting(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter().filter(|node| !node.observing)
     }
 
-    /// Names and sizes of what nodes that only look make, in their order.
+    /// Names and sizes of the observers' results, in order.
     pub fn observed(&self) -> Vec<&TensorInfo> {
         let outputs = self.nodes.iter().filter(|node| node.observing).flat_map(|node| &node.outputs);
         outputs.map(|&output| self.info(output)).collect()
     }
 
-    /// The tensor that accumulates the gradient of a parameter, of its f16 copy, or of a slice of either, in f32;
+    /// The f32 tensor that accumulates the gradient of a parameter, of its f16 copy, or of a slice of either;
     /// declared on first use.
     pub fn gradient_of(&mut self, parameter: TensorId) -> TensorId {
         if let Some(&known) = self.gradients.get(&parameter) {

@@ -1,4 +1,4 @@
-//! What an operation is to the readers of a tape: its shapes, its values in f64, its recipe for a device, its adjoint.
+//! What an operation tells the readers of a tape: shapes, values in f64, a recipe for a device, the adjoint.
 
 use super::recipe::{Recipe, Traits, Tuning, fits_image};
 use super::{Adjoint, DType, Node, Shape, Tape};
@@ -13,19 +13,19 @@ pub trait Op: fmt::Debug {
     /// Its name in profiles and faults, e.g. `layer_norm.backward`.
     fn name(&self) -> &'static str;
 
-    /// Computes the outputs in f64. Outputs hold what was in memory before, for ops that accumulate.
+    /// Computes the outputs in f64. Outputs hold the earlier contents of memory, for ops that accumulate.
     fn reference(&self, io: &mut Io<'_>);
 
     /// How a device computes the same.
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe;
 
-    /// The ways a device has to compute this, where there are several; the recipe follows the one that
+    /// The variants in which a device can compute this op, if there are several. The recipe follows the one that
     /// [`Traits::choices`] names.
     fn tuning(&self, _shapes: &Shapes<'_>, _device: &Traits) -> Option<Tuning> {
         None
     }
 
-    /// One element of the first output in f64, for ops whose whole reference would take too long; `None` for others.
+    /// One element of the first output in f64, for ops whose full reference would take too long; `None` for others.
     fn element(&self, _shapes: &Shapes<'_>, _inputs: &[Vec<f64>], _element: usize) -> Option<f64> {
         None
     }
@@ -42,7 +42,7 @@ pub trait Op: fmt::Debug {
         false
     }
 
-    /// This op with one more input, the last, that it adds to its output; where it can.
+    /// This op with an additional last input that it adds to its output, if it can.
     fn with_addend(&self) -> Option<Rc<dyn Op>> {
         None
     }
@@ -52,8 +52,8 @@ pub trait Op: fmt::Debug {
         0
     }
 
-    /// Bytes of memory that one execution must move at least: every input read once, every output written once, and
-    /// read before where it is added to.
+    /// The least memory traffic of one execution in bytes: every input read once, every output written once, and
+    /// read first if it is added to.
     fn bytes(&self, shapes: &Shapes<'_>) -> u64 {
         let inputs =
             (0..shapes.inputs.len()).map(|i| shapes.input_elements(i) * shapes.input_types[i].bytes());
@@ -64,7 +64,7 @@ pub trait Op: fmt::Debug {
         inputs.chain(outputs).sum::<usize>() as u64
     }
 
-    /// The extents that tell its executions apart in a profile.
+    /// The extents that distinguish its executions in a profile.
     fn extents(&self, shapes: &Shapes<'_>) -> String {
         let dims = shapes.outputs[0].dims().iter();
         dims.map(ToString::to_string).collect::<Vec<_>>().join("×")
@@ -103,7 +103,7 @@ impl Shapes<'_> {
     }
 
     /// # Panics
-    /// Where one of these inputs is not f32: kernels that declare it so would misread it.
+    /// If one of these inputs is not f32: kernels that declare it f32 would misread it.
     pub fn assert_f32(&self, op: &str, inputs: &[usize]) {
         for &i in inputs {
             let found = self.input_types[i];
@@ -135,17 +135,17 @@ pub struct Io<'a> {
 }
 
 impl<'a> Io<'a> {
-    /// A node's operands. Outputs hold what was in memory before.
+    /// A node's operands. Outputs hold the earlier contents of memory.
     pub(crate) fn new(shapes: Shapes<'a>, inputs: Vec<&'a [f64]>, outputs: Vec<Vec<f64>>) -> Self {
         Self { shapes, inputs, outputs }
     }
 
-    /// What the op has computed.
+    /// The results of the op.
     pub(crate) fn into_outputs(self) -> Vec<Vec<f64>> {
         self.outputs
     }
 
-    /// Inputs and outputs at once. Outputs hold what was in memory before the op.
+    /// Inputs and outputs at once. Outputs hold the contents of memory before the op.
     pub fn split(&mut self) -> (&[&'a [f64]], &mut [Vec<f64>]) {
         (&self.inputs, &mut self.outputs)
     }

@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What a recipe may depend on; measured once per adapter, never a wgpu type.
+/// What a recipe may depend on. Measured once per adapter; never a wgpu type.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Traits {
-    /// Lanes of a subgroup as a shader really sees them; 0 where subgroups cannot be used.
+    /// Lanes of a subgroup as a shader observes them; 0 if subgroups cannot be used.
     pub lanes: u32,
-    /// A driver that runs on the CPU: workgroup memory and barriers are slow there, registers and shuffles fast.
+    /// Whether the driver runs on the CPU, where workgroup memory and barriers are slow, registers and shuffles fast.
     pub software: bool,
-    /// Invocations of one workgroup, at most.
+    /// Most invocations in one workgroup.
     pub max_invocations: u32,
     /// Bytes of workgroup memory.
     pub workgroup_memory: u32,
@@ -20,17 +20,17 @@ pub struct Traits {
     pub max_binding: u64,
     /// 16-bit floats in shaders.
     pub f16: bool,
-    /// Side of the square fragments that the device's matrix units multiply in f16, adding in f32; 0 where it has none.
+    /// Side of the square f16 fragments that the device's matrix units multiply with f32 sums; 0 if it has none.
     pub cooperative: u32,
-    /// Whether attention may use them as well; of no weight where there are none.
+    /// Whether attention may use the matrix units too; ignored if there are none.
     pub attention_units: bool,
-    /// Whose device it is.
+    /// The device's vendor.
     pub vendor: Vendor,
-    /// What measurements on this device chose.
+    /// The variants chosen by measurements on this device.
     pub choices: Choices,
 }
 
-/// Who makes a device, where that says which variants a search begins with. The text of a variant never depends on it.
+/// The vendor of a device, where it determines the variants a search starts with. A variant's text never depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vendor {
     Amd,
@@ -58,7 +58,7 @@ impl Choices {
         self.0.is_empty()
     }
 
-    /// Those of the keys that `wanted` accepts.
+    /// The choices whose keys `wanted` accepts.
     pub fn filtered(&self, wanted: impl Fn(&str) -> bool) -> Self {
         let kept = self.0.iter().filter(|(key, _)| wanted(key));
         Self(kept.map(|(key, way)| (key.clone(), way.clone())).collect())
@@ -68,7 +68,7 @@ impl Choices {
 /// The variants in which a device can compute an op at a shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tuning {
-    /// Op and shape, for a person as well.
+    /// Op and shape, in readable form.
     pub key: String,
     /// Names of the variants; the first is the default.
     pub ways: Vec<String>,
@@ -80,7 +80,7 @@ impl Tuning {
         Self { key, ways: ways.iter().map(T::to_string).collect() }
     }
 
-    /// The variant that was chosen for `key`, if it is one of `ways`, else the first.
+    /// The variant chosen for `key` if it is one of `ways`; otherwise the first.
     pub fn chosen<T: Clone + ToString>(key: &str, ways: &[T], device: &Traits) -> T {
         let named = device.choices.get(key).and_then(|name| ways.iter().find(|way| way.to_string() == name));
         named.unwrap_or(&ways[0]).clone()
@@ -88,7 +88,7 @@ impl Tuning {
 }
 
 impl Traits {
-    /// What WebGPU promises everywhere: no subgroups, 256 invocations, 16 KiB of workgroup memory, no f16.
+    /// What WebGPU guarantees everywhere: no subgroups, 256 invocations, 16 KiB of workgroup memory, no f16.
     pub fn floor() -> Self {
         Self {
             lanes: 0,
@@ -112,13 +112,13 @@ impl Traits {
 
 /// One compute pipeline: text, entry point, and every override constant by name.
 ///
-/// Two kernels that are equal share one pipeline.
+/// Equal kernels share one pipeline.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kernel {
-    /// Whole WGSL text.
+    /// The complete WGSL text.
     pub text: Arc<str>,
     pub entry: &'static str,
-    /// Values of override constants of the text: of all that the entry point uses, since none has a default.
+    /// Values of the text's override constants: all that the entry point uses, since none has a default.
     pub constants: Vec<(&'static str, f64)>,
 }
 
@@ -128,19 +128,19 @@ impl Kernel {
     }
 }
 
-/// A WGSL text as a module. Every text is parsed here: WGSL asks for `enable subgroups;` where a text has subgroup
-/// operations or their builtins, and naga takes those without the directive, which it refuses.
+/// Parses a WGSL text as a module. Every text goes through here: WGSL requires `enable subgroups;` for subgroup
+/// operations and builtins; naga accepts those without the directive and rejects the directive.
 ///
 /// # Errors
-/// What naga says, with the lines it is about.
+/// naga's message, with the lines it refers to.
 pub fn parse(text: &str) -> Result<naga::Module, String> {
-    // The line stays, so that those after it keep their numbers.
+    // An empty line replaces it, so that later lines keep their numbers.
     let text = text.replace("enable subgroups;", "");
     naga::front::wgsl::parse_str(&text).map_err(|error| error.emit_to_string(&text))
 }
 
-/// Whether a matrix can be an [`Operand::InputImage`]: whole 256 bytes a row, and no side longer than WebGPU
-/// promises of an image.
+/// Whether a matrix can be an [`Operand::InputImage`]: each row is a multiple of 256 bytes, and no side is longer than
+/// the image size that WebGPU guarantees.
 pub fn fits_image(rows: usize, columns: usize, dtype: DType) -> bool {
     const MAX_SIDE: usize = 8192;
     (columns * dtype.bytes()).is_multiple_of(256) && columns / 4 <= MAX_SIDE && rows <= MAX_SIDE
@@ -152,8 +152,8 @@ pub enum Operand {
     /// The node's `i`-th input.
     Input(usize),
     /// A copy of the node's `i`-th input, seen as a matrix of C columns, as a two-dimensional image of C / 4 by rows
-    /// texels: `texture_storage_2d<rgba32float, read>`, or `rgba16float` for a tensor of f16. C is a multiple of 64,
-    /// or 128, which makes the rows' pitch the 256 bytes that copies from buffers ask for.
+    /// texels: `texture_storage_2d<rgba32float, read>`, or `rgba16float` for an f16 tensor. C is a multiple of 64,
+    /// or 128, which gives rows the 256-byte pitch that copies from buffers require.
     InputImage(usize),
     /// The node's `i`-th output.
     Output(usize),
@@ -161,20 +161,20 @@ pub enum Operand {
     Scratch(usize),
     /// Elements `offset .. offset + length` of an input too large for one binding.
     InputWindow { input: usize, offset: usize, length: usize },
-    /// The same of an output.
+    /// The same for an output.
     OutputWindow { output: usize, offset: usize, length: usize },
     /// A copy of elements `offset .. offset + length` of an input, made for this dispatch alone, as an image of
     /// [`WINDOW_TEXELS`] texels by length / 64 rows. Both numbers are multiples of 64, and the length is at most
     /// [`WINDOW_ELEMENTS`].
     InputWindowImage { input: usize, offset: usize, length: usize },
-    /// The same of what an output holds before this dispatch.
+    /// The same for an output's contents before this dispatch.
     OutputWindowImage { output: usize, offset: usize, length: usize },
 }
 
-/// Texels of four elements in a row of a window's image: the 256 bytes that copies from buffers ask for.
+/// Texels of four elements in a row of a window's image: the 256 bytes that copies from buffers require.
 pub const WINDOW_TEXELS: usize = 16;
 
-/// The most elements of a window that is read as an image: as many rows as WebGPU promises.
+/// The most elements of a window read as an image: as many rows as WebGPU guarantees.
 pub const WINDOW_ELEMENTS: usize = 8192 * 4 * WINDOW_TEXELS;
 
 /// A WGSL variable's name and what is bound to it.
@@ -189,13 +189,13 @@ pub struct Dispatch {
     pub groups: [u32; 3],
 }
 
-/// All that a node does on a device.
+/// All of a node's work on a device.
 #[derive(Clone, Debug, Default)]
 pub struct Recipe {
     pub dispatches: Vec<Dispatch>,
     /// Sizes of the scratch tensors in elements of four bytes.
     pub scratch: Vec<usize>,
-    /// The most iterations one invocation makes, over all of its loops, where that grows with a size of the model
+    /// The most iterations one invocation makes, over all of its loops, if that grows with a size of the model
     /// or the batch. Some CPU drivers silently leave a loop after [`MAX_ITERATIONS`].
     pub iterations: usize,
 }
@@ -209,7 +209,7 @@ impl Recipe {
         Self { dispatches: vec![Dispatch { kernel, bindings: bindings.to_vec(), groups }], ..Self::default() }
     }
 
-    /// The same, saying that an invocation may make so many iterations.
+    /// The same, with the number of iterations an invocation may make.
     pub fn with_iterations(self, iterations: usize) -> Self {
         Self { iterations, ..self }
     }
@@ -218,14 +218,14 @@ impl Recipe {
 /// The most workgroups along one axis of a dispatch (WebGPU's floor).
 pub const MAX_GROUPS: usize = 65_535;
 
-/// A grid of at least `groups` workgroups over x and y. The kernel reads its place as
-/// `group.x + group.y * groups.x` and leaves where that is past the end.
+/// A grid of at least `groups` workgroups over x and y. The kernel computes its index as
+/// `group.x + group.y * groups.x` and returns if that is past the end.
 pub fn grid(groups: usize) -> [u32; 3] {
     let y = groups.div_ceil(MAX_GROUPS).max(1);
     [groups.div_ceil(y), y, 1].map(axis)
 }
 
-/// Workgroups along one axis. What is more than a dispatch can hold, the plan refuses before it runs.
+/// Workgroups along one axis. The plan refuses more than a dispatch can hold before it runs.
 pub fn axis(groups: usize) -> u32 {
     u32::try_from(groups).unwrap_or(u32::MAX)
 }

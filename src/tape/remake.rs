@@ -1,19 +1,18 @@
-//! Results that are made again in the backward pass instead of being kept from the forward pass: time for memory
-//! (Chen et al. 2016).
+//! Recomputation: the backward pass makes results again instead of keeping them from the forward pass, which trades time
+//! for memory (Chen et al. 2016).
 
 use super::{Node, Phase, Tape, TensorId};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 impl Tape {
-    /// Records a region: what `record` does, with the promise that [`Tape::backward`] keeps none of its inner
-    /// results, those that nothing outside of it reads. It records those that adjoints ask for once more, and of
-    /// these alone, before the first adjoint that asks; the same ops on the same inputs, so that they have the same
-    /// bits. Regions lie beside each other, never within.
+    /// Records a region with `record`. [`Tape::backward`] keeps none of its inner results, those that nothing outside of it
+    /// reads. It records again only those that adjoints need, before the first adjoint that needs them. They are the same
+    /// ops on the same inputs, so the bits are the same. Regions do not nest.
     ///
     /// # Panics
-    /// In the backward pass, where an adjoint asks for a result that is added to rather than overwritten. What one node
-    /// of the region writes and later ones of it change in place is made again by all of them.
+    /// In the backward pass, if an adjoint needs a result that is added to rather than overwritten. If later nodes of the
+    /// region change a result in place, all of them run again.
     pub fn remade<T>(&mut self, record: impl FnOnce(&mut Self) -> T) -> T {
         let first = self.nodes.len();
         let result = record(self);
@@ -22,7 +21,7 @@ impl Tape {
         result
     }
 
-    /// A tensor like one of the forward pass, for the same values made again.
+    /// A tensor like one of the forward pass, for the recomputed values.
     fn again(&mut self, tensor: TensorId) -> TensorId {
         let info = self.info(tensor).clone();
         let again =
@@ -32,15 +31,15 @@ impl Tape {
     }
 }
 
-/// Which tensors are not kept, and what stands for them once it is made.
+/// Which tensors are not kept, and their recomputed substitutes.
 pub(super) struct Remake {
-    /// The makers of results that are not kept: of each the node that writes it, then those that change it in place.
+    /// The makers of results that are not kept: for each, the node that writes it, then those that change it in place.
     makers: HashMap<TensorId, Vec<Node>>,
     substitutes: HashMap<TensorId, TensorId>,
 }
 
 impl Remake {
-    /// For the nodes of a forward pass and the regions among them.
+    /// Collects them from the nodes of a forward pass and its regions.
     pub fn new(nodes: &[Node], regions: &[Range<usize>]) -> Self {
         let mut makers: HashMap<TensorId, Vec<Node>> = HashMap::new();
         for region in regions {
@@ -55,7 +54,7 @@ impl Remake {
         Self { makers, substitutes: HashMap::new() }
     }
 
-    /// The tensor that has the values of `tensor` in the backward pass; records its maker again where it must.
+    /// The tensor with the values of `tensor` in the backward pass; records its maker again if needed.
     pub fn value(&mut self, tape: &mut Tape, tensor: TensorId) -> TensorId {
         if let Some(&known) = self.substitutes.get(&tensor) {
             return known;
@@ -74,7 +73,7 @@ impl Remake {
         self.substitutes[&tensor]
     }
 
-    /// Records a node again; outputs that have no substitute yet get one.
+    /// Records a node again; outputs without a substitute get one.
     fn record(&mut self, tape: &mut Tape, node: Node) {
         let inputs = node.inputs.iter().map(|&input| self.value(tape, input)).collect();
         let again =

@@ -1,8 +1,8 @@
-//! Tensors that share the memory of another one: rows of it, or a view of its elements in a shape of their own.
+//! Tensors that share the memory of another: rows of it, or a view of its elements with its own shape.
 
 use super::{Tape, TensorId, TensorInfo};
 
-/// Elements that a view starts at a multiple of: 256 bytes of f16.
+/// A view starts at a multiple of this many elements: 256 bytes of f16.
 const VIEW_ALIGNMENT: usize = 128;
 
 impl Tape {
@@ -23,10 +23,10 @@ impl Tape {
         self.share(name, tensor, first * width, &dims)
     }
 
-    /// The elements of `owner` from `first` on, as a tensor of its own shape that shares their memory: a matrix in a flat
+    /// The elements of `owner` from `first` on, as a tensor with its own shape that shares their memory: a matrix in a flat
     /// arena. `first` is a multiple of 128, so that a device can bind it in either element type.
     ///
-    /// The gradient of a view is the same view of the gradient. Views of one tensor either are the same or do not overlap.
+    /// The gradient of a view is the same view of the gradient. Two views of one tensor are either equal or disjoint.
     pub fn view(&mut self, owner: TensorId, first: usize, dims: &[usize]) -> TensorId {
         let info = self.info(owner);
         let (end, name) = (first + dims.iter().product::<usize>(), &info.name);
@@ -37,7 +37,7 @@ impl Tape {
         self.share(name, owner, first, dims)
     }
 
-    /// The tensor of that name, declared on first use, which shares the memory of `owner` from an element on.
+    /// The tensor with that name, declared on first use, which shares the memory of `owner` from an element on.
     fn share(&mut self, name: String, owner: TensorId, first: usize, dims: &[usize]) -> TensorId {
         if let Some(known) = self.find(&name) {
             return known;

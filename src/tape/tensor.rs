@@ -1,4 +1,4 @@
-//! What a tape knows of a tensor: name, shape, element type, role.
+//! The tape's description of a tensor: name, shape, element type, role.
 
 use super::{Declaration, Watched};
 use std::fmt;
@@ -13,7 +13,7 @@ impl TensorId {
         Self(u32::try_from(index).expect("fewer than 2^32 tensors"))
     }
 
-    /// Its place in [`super::Tape::tensors`].
+    /// Its index in [`super::Tape::tensors`].
     pub fn index(self) -> usize {
         self.0 as usize
     }
@@ -53,7 +53,7 @@ impl fmt::Display for Shape {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DType {
     F32,
-    /// What matrix products and attention read and write in mixed precision. Sums are f32 all the same.
+    /// What matrix products and attention read and write in mixed precision. Sums are still f32.
     F16,
     U32,
 }
@@ -65,7 +65,7 @@ impl DType {
     }
 }
 
-/// Who writes a tensor and how long it lives.
+/// Who writes a tensor, and how long it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Written by the host before a replay.
@@ -91,16 +91,16 @@ pub struct TensorInfo {
     pub role: Role,
     /// For a slice: the tensor whose memory it shares, and the offset in elements.
     pub parent: Option<(TensorId, usize)>,
-    /// An input whose gradient is wanted although it is no parameter.
+    /// An input whose gradient is wanted although it is not a parameter.
     pub tracked: bool,
-    /// For the f16 copy of a parameter: the parameter, to which its gradient belongs.
+    /// For the f16 copy of a parameter: that parameter, which owns the gradient.
     pub copy_of: Option<TensorId>,
     /// The element type of its gradient.
     pub gradient: DType,
-    /// The values of an input that are the same in every replay.
+    /// The values of an input that is the same in every replay.
     pub constant: Option<Rc<[f32]>>,
-    /// Of a parameter that is neither a slice nor an f16 copy.
+    /// For a parameter that is neither a slice nor an f16 copy.
     pub declaration: Option<Rc<Declaration>>,
-    /// Of an observation: the quantities that it holds numbers of.
+    /// For an observation: the quantities whose numbers it holds.
     pub watched: Vec<Watched>,
 }
