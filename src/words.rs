@@ -1,19 +1,19 @@
-//! Words by which a configuration picks something: a row of a table of parts ([`Part`], [`Pick`]), or a variant of an enum
-//! (`choice!`). Each word has one line of documentation beside it, which `normfree keys` prints.
+//! Words with which a configuration selects something: a row of a table of parts ([`Part`], [`Pick`]), or a variant of an
+//! enum (`choice!`). Each word has one line of documentation beside it, which `normfree keys` prints.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::ops::Deref;
 
-/// A word that a key takes.
+/// A word that a key accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Word {
     pub word: &'static str,
-    /// What it stands for, in one line of Markdown.
+    /// Its meaning, in one line of Markdown.
     pub about: &'static str,
 }
 
-/// A row of a table of parts. A row holds all that the program knows of the part.
+/// A row of a table of parts. A row holds all the program knows about the part.
 pub trait Part: Sized + 'static {
     /// The table, in the order in which messages name its rows.
     const ALL: &'static [Self];
@@ -23,7 +23,7 @@ pub trait Part: Sized + 'static {
     fn word(&self) -> &'static str;
 }
 
-/// Makes a table's rows parts by their fields `word` and `about`.
+/// Implements [`Part`] for a table's rows with their fields `word` and `about`.
 macro_rules! table {
     ($row:ty, $table:expr) => {
         impl $crate::words::Part for $row {
@@ -50,19 +50,19 @@ macro_rules! table {
 }
 pub(crate) use table;
 
-/// The row that a configuration picks.
+/// The row that a configuration selects.
 pub struct Pick<P: Part>(&'static P);
 
 impl<P: Part> Pick<P> {
-    /// Every word that picks one.
+    /// Every word that selects a row.
     pub const WORDS: &'static [Word] = P::WORDS;
 
-    /// The row at a place of the table.
+    /// The row at an index of the table.
     pub(crate) const fn at(place: usize) -> Self {
         Self(&P::ALL[place])
     }
 
-    /// The row of that word.
+    /// The row with that word.
     pub fn find(word: &str) -> Option<Self> {
         P::ALL.iter().find(|row| row.word() == word).map(Self)
     }
@@ -122,8 +122,8 @@ impl<'de, P: Part> Deserialize<'de> for Pick<P> {
     }
 }
 
-/// Declares a public enum whose variants are words in TOML. The documentation of a variant is that of its word: keep it
-/// fit for a cell of a table.
+/// Declares a public enum whose variants are words in TOML. A variant's documentation is also its word's documentation:
+/// keep it short enough for a table cell.
 macro_rules! choice {
     ($(#[$meta:meta])* $name:ident {
         $($(#[doc = $doc:literal])* $variant:ident = $word:literal),+ $(,)?
@@ -135,7 +135,7 @@ macro_rules! choice {
         }
 
         impl $name {
-            /// Every word this key takes, in the order of the variants.
+            /// Every word that this key accepts, in the order of the variants.
             pub const WORDS: &'static [$crate::words::Word] =
                 &[$($crate::words::Word { word: $word, about: concat!($($doc),*) }),+];
 

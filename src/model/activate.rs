@@ -1,4 +1,4 @@
-//! The activation of a feed-forward network, with the slope that it may learn.
+//! The activation of a feed-forward network and its slope, if it learns one.
 
 use super::config::{ModelConfig, SlopeScope};
 use super::site::Site;
@@ -6,20 +6,20 @@ use crate::observe::quantities::SLOPES;
 use crate::ops::activation::Activation;
 use crate::tape::{Decays, Declaration, Start, Tape, TensorId};
 
-/// The activation, with the entry of a vector that it learns, if it learns anything.
+/// The activation, with the vector entry that it learns, if any.
 pub(super) struct Activate {
     pub activation: Activation,
-    /// The p that it is given where it takes a fixed one.
+    /// The fixed p, for activations that take one.
     pub fixed: f32,
     pub learned: Option<(TensorId, usize)>,
 }
 
-/// A learned slope: how it starts and decays.
+/// A learned slope: its initial value and its decay.
 fn slope(config: &ModelConfig) -> Declaration {
     Declaration { decays: Decays::AsSlopes, ..Declaration::new(Start::Constant(config.slope_init)) }
 }
 
-/// Declares the slope of the whole model, where there is one.
+/// Declares the slope of the whole model, if there is one.
 pub(super) fn declare_shared(site: &mut Site<'_>) -> Option<TensorId> {
     let config = site.config;
     let one = config.activation_function.learns() && config.slope_scope == SlopeScope::Shared;
@@ -30,13 +30,13 @@ pub(super) fn declare_shared(site: &mut Site<'_>) -> Option<TensorId> {
 }
 
 impl Activate {
-    /// Declares the slope of the block where the activation learns one of its own. `shared` is that of the whole model, if
+    /// Declares the slope of the block if the activation learns one per block. `shared` is the slope of the whole model, if
     /// there is one.
     pub fn declare(site: &mut Site<'_>, shared: Option<TensorId>) -> Self {
         let (config, layer) = (site.config, site.block());
         let activation = config.activation_function;
         let name = site.name("mlp.act.slopes");
-        // Of how many entries the layer's own slope is, and which one the layer uses.
+        // The number of entries in the layer's own slope, and the one the layer uses.
         let mut own = |entries: usize, used: usize| {
             let slope = slope(config).watched(&SLOPES, used..used + 1, layer..layer + 1);
             (site.declare(&name, &[entries], slope), used)

@@ -1,5 +1,5 @@
 //! The block of every decoder: attention and a feed-forward network, each on the normalized residual stream, and the joins
-//! by which they meet it.
+//! that add them to it.
 
 use super::attention::Attention;
 use super::config::ModelConfig;
@@ -43,7 +43,7 @@ impl Block {
         }
     }
 
-    /// The residual stream behind the block.
+    /// The residual stream after the block.
     pub fn forward(&self, tape: &mut Tape, rows: &Rows<'_>, x: TensorId) -> TensorId {
         let [attention, network] = ["attn", "mlp"].map(|part| format!("h.{}.{part}", self.layer));
         tape.enter(&attention);
@@ -54,8 +54,8 @@ impl Block {
             let f = self.norm_2.apply(tape, x);
             self.network.open(tape, f)
         };
-        // Where both read one x, all that reads it comes before what adds to it: in the backward pass the gradient of the
-        // residual stream then is there first, and the other two ride along with what makes them.
+        // If both read one x, all readers of x are recorded before the additions to it. In the backward pass the gradient of the
+        // residual stream then exists first, and the ops that make the other two gradients add it to their output.
         let opened = match self.arrangement {
             Arrangement::Parallel => Some(open(tape, x)),
             Arrangement::Sequential => None,
@@ -68,7 +68,7 @@ impl Block {
         self.feed(tape, rows, x, opened)
     }
 
-    /// The residual stream `x` with the rest of the feed-forward network, of which `opened` is the beginning.
+    /// The residual stream `x` with the rest of the feed-forward network, whose first part is `opened`.
     fn feed(&self, tape: &mut Tape, rows: &Rows<'_>, x: TensorId, opened: TensorId) -> TensorId {
         let (again, layers) = match rows {
             Rows::Sequences(pass) => (pass.recompute == Recompute::Ffn, pass.layers),
@@ -77,7 +77,7 @@ impl Block {
         remade_if(again, tape, |tape| {
             let f = self.network.close(tape, opened);
             let x = self.network_join.apply(tape, x, &self.network.last, f);
-            // After the product, which on some devices has had an image made of f.
+            // After the product, because some devices made an image of f for it.
             if layers && self.network.has_units() {
                 tape.observing(|tape| {
                     let (_, width) = tape.shape(f).as_matrix();
@@ -90,7 +90,7 @@ impl Block {
     }
 }
 
-/// Records, where `again` as a region that the backward pass makes again.
+/// Records; if `again`, as a region that the backward pass recomputes.
 pub(super) fn remade_if(
     again: bool,
     tape: &mut Tape,

@@ -1,7 +1,7 @@
-//! The `[model]` table: what the decoder is made of.
+//! The `[model]` table: the parts and sizes of the decoder.
 //!
-//! Keys follow Hugging Face's GPT-2 configuration where it has one, in every family. The defaults are those of the code
-//! behind arXiv 2410.09637, oddities included, each under a name of its own.
+//! Keys follow Hugging Face's GPT-2 configuration where possible, in every family. The defaults are those of the code
+//! behind arXiv 2410.09637, including its oddities, each of which has its own name.
 
 use serde::{Deserialize, Serialize};
 
@@ -60,50 +60,50 @@ pub struct ModelConfig {
     pub n_head: usize,
     /// Width of the residual stream.
     pub n_embd: usize,
-    /// Rows of the position table; with rotary positions the longest context, and no more. The context that is trained
-    /// on may be shorter: `train.sequence_length`.
+    /// Rows of the position table; with rotary positions only the longest context. Training may use a shorter context:
+    /// `train.sequence_length`.
     pub n_positions: usize,
-    /// Share of a head's columns that rotary positions turn, rounded down; of `gpt_neox` alone.
+    /// Share of a head's columns that rotary positions rotate, rounded down; for `gpt_neox` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotary_pct: Option<f64>,
-    /// Rows of the token table, and of the head, which in `gpt2` is that table.
+    /// Rows of the token table and of the head, which in `gpt2` is the token table.
     pub vocab_size: usize,
-    /// Width inside the feed-forward network; where the file does not say, 4·`n_embd`.
+    /// Width inside the feed-forward network; defaults to 4·`n_embd`.
     pub n_inner: usize,
-    /// Inside the blocks, two in each.
+    /// The norm inside the blocks, two in each.
     pub norm: Norm,
-    /// A norm before the head: that of the blocks, LayerNorm where they have none. The original keeps it in its
+    /// A norm before the head: the blocks' norm, or LayerNorm if they have none. The original keeps it in its
     /// normalization-free models.
     pub final_norm: bool,
     pub layer_norm_epsilon: f64,
     /// Between the two matrices of the feed-forward network.
     pub activation_function: Activation,
-    /// The p of an activation that takes a fixed one.
+    /// The p of an activation with a fixed p.
     pub leaky_slope: f64,
-    /// Where the p of an activation that learns it starts.
+    /// The initial p of an activation that learns it.
     pub slope_init: f64,
     pub slope_scope: SlopeScope,
     pub ffn: FeedForward,
-    /// A block ends in β·x + FFN(x)/α, each with a trained α and β that start at 1, in place of x + FFN(x).
+    /// A block ends in β·x + FFN(x)/α, with trained α and β per block that start at 1, instead of x + FFN(x).
     pub ffn_scaling: bool,
-    /// Scores of attention are divided by a trained temperature for each head and position.
+    /// Attention scores are divided by a trained temperature for each head and position.
     pub learnable_temperature: bool,
-    /// Where the temperatures start.
+    /// Initial temperature.
     pub temperature_init: f64,
-    /// λ of the entropy regularizer; 0 switches it off. It stands here, as `router_aux_loss_coef` does in Hugging Face's
+    /// λ of the entropy regularizer; 0 switches it off. It is a model key, as `router_aux_loss_coef` is in Hugging Face's
     /// configurations, because its thresholds are parameters.
     pub entropy_regularization: f64,
     pub entropy_penalty: EntropyPenalty,
-    /// γ: how far from its threshold an entropy may be at no cost, as a share of ln T.
+    /// γ: how far an entropy may deviate from its threshold at no cost, as a share of ln T.
     pub entropy_margin: f64,
-    /// Where the thresholds start, as a share of ln T.
+    /// Initial thresholds, as a share of ln T.
     pub entropy_threshold_init: f64,
     pub bias: Bias,
-    /// Dropout after the sum of the embeddings; there is none in the blocks.
+    /// Dropout after the sum of the embeddings; the blocks have none.
     pub embd_pdrop: f64,
-    /// Standard deviation of the normal distribution that matrices and embeddings start from.
+    /// Standard deviation of the normal distribution that initializes matrices and embeddings.
     pub initializer_range: f64,
-    /// Start the two residual projections of each block at `initializer_range`/√(2·`n_layer`), as GPT-2 does.
+    /// Initialize the two residual projections of each block at `initializer_range`/√(2·`n_layer`), as GPT-2 does.
     pub scale_residual_projections: bool,
 }
 
@@ -113,12 +113,12 @@ impl ModelConfig {
         self.n_embd / self.n_head
     }
 
-    /// Columns at the start of each query and key head that rotary positions turn.
+    /// Columns at the start of each query and key head that rotary positions rotate.
     pub fn rotary_columns(&self) -> usize {
         self.rotary_pct.map_or(0, |share| (self.head_dim() as f64 * share) as usize)
     }
 
-    /// Whether attention entropy is part of what is trained for.
+    /// Whether training includes attention entropy.
     pub fn regularizes_entropy(&self) -> bool {
         self.entropy_regularization > 0.0
     }

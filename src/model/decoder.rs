@@ -1,4 +1,4 @@
-//! The decoder, whatever its family: from tokens through its blocks to the loss, or to what comes next.
+//! The decoder of every family: from tokens through its blocks to the loss, or to the next token's logits.
 
 use super::activate::declare_shared;
 use super::attention::{loss_scale, losses};
@@ -26,11 +26,11 @@ pub struct Recorded {
 pub(super) struct Decoder {
     /// The token table.
     tokens: TensorId,
-    /// The position table, where positions are learned.
+    /// The position table, if positions are learned.
     positions: Option<TensorId>,
     blocks: Vec<Block>,
     final_norm: Normalize,
-    /// The matrix that has a row for each token, as the head reads it.
+    /// The matrix with a row for each token, as the head reads it.
     head: TensorId,
 }
 
@@ -68,7 +68,7 @@ impl Decoder {
         Self { tokens, positions, blocks, final_norm, head }
     }
 
-    /// Records the loss on whole sequences, in training with its gradient.
+    /// Records the loss on whole sequences, with its gradient in training.
     pub fn record(&self, mut tape: Tape, config: &ModelConfig, pass: &Pass) -> Recorded {
         let x = self.embed(&mut tape, config, pass);
         let x = self.through(&mut tape, pass, x);
@@ -83,7 +83,7 @@ impl Decoder {
         Recorded { tape, loss }
     }
 
-    /// Records what reads single rows for generation.
+    /// Records a pass over single rows for generation.
     pub fn record_reading(&self, mut tape: Tape, config: &ModelConfig, reading: &CachedPass) -> Tape {
         tape.fix_parameters();
         let tokens = tape.input(names::TOKENS, &[reading.rows], DType::U32);
@@ -107,7 +107,7 @@ impl Decoder {
         tape
     }
 
-    /// The residual stream's start: rows of the token table, with those of the positions where there are such.
+    /// The residual stream's start: rows of the token table, plus rows of the position table if there is one.
     fn embed(&self, tape: &mut Tape, config: &ModelConfig, pass: &Pass) -> TensorId {
         let places = pass.batch * pass.sequence;
         let tokens = tape.input(names::TOKENS, &[places], DType::U32);

@@ -1,4 +1,4 @@
-//! First values of parameters, as they are declared.
+//! Initial values of parameters.
 
 use super::parameter::Parameter;
 use crate::tape::Start;
@@ -6,8 +6,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
 
-/// The first values of a parameter. Each has a random stream of its own, which follows from its name: with one
-/// seed, models with and without LayerNorm, or of other activations, start from the same matrices.
+/// The initial values of a parameter. Each parameter has its own random stream, derived from its name: with one
+/// seed, models with and without LayerNorm, or with other activations, start from the same matrices.
 pub fn initial_values(seed: u64, parameter: &Parameter) -> Vec<f32> {
     let elements = parameter.elements();
     let spread = match parameter.declared.start {

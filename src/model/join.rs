@@ -1,17 +1,17 @@
-//! The table of joins: how what a branch of a block makes meets the residual stream.
+//! The table of joins: how the output of a block's branch is added to the residual stream.
 
 use super::config::ModelConfig;
 use super::site::{Linear, Site};
 use crate::observe::quantities::{FFN_ALPHA, FFN_BETA, Quantity};
 use crate::tape::{Declaration, Start, Tape, TensorId};
 
-/// All that the program knows of a join.
+/// All the program knows about a join.
 pub struct Join {
-    /// What it adds to a configuration's name before `FFN`.
+    /// Its part of a configuration's name, before `FFN`.
     pub label: &'static str,
-    /// The numbers that it learns: each one's name behind the branch's, where it starts, and as which quantity it is read.
+    /// The numbers it learns: each one's suffix to the branch's name, its initial value, and the quantity it is read as.
     pub parameters: &'static [(&'static str, f64, &'static Quantity)],
-    /// Records the residual stream behind the branch. Takes the stream, the branch's last matrix, what that reads, and the
+    /// Records the residual stream after the branch. Takes the stream, the branch's last matrix and its input, and the
     /// parameters.
     record: fn(&mut Tape, TensorId, &Linear, TensorId, &[TensorId]) -> TensorId,
 }
@@ -20,7 +20,7 @@ pub struct Join {
 pub static PLAIN: Join =
     Join { label: "", parameters: &[], record: |tape, x, last, f, _| last.apply_onto(tape, x, f) };
 
-/// β·x + branch(x)/α, with α and β that are learned (arXiv 2501.03489).
+/// β·x + branch(x)/α, with learned α and β (arXiv 2501.03489).
 pub static SCALED: Join = Join {
     label: "Sc",
     parameters: &[("alpha", 1.0, &FFN_ALPHA), ("beta", 1.0, &FFN_BETA)],
@@ -31,7 +31,7 @@ pub static SCALED: Join = Join {
 };
 
 impl ModelConfig {
-    /// The join behind the feed-forward network.
+    /// The join after the feed-forward network.
     pub fn ffn_join(&self) -> &'static Join {
         if self.ffn_scaling { &SCALED } else { &PLAIN }
     }
@@ -44,7 +44,7 @@ pub(super) struct Joined {
 }
 
 impl Joined {
-    /// Declares the parameters of a join behind the branch `branch`, a part of the block.
+    /// Declares the parameters of a join after the branch `branch`, a part of the block.
     pub fn declare(site: &mut Site<'_>, join: &'static Join, branch: &'static str) -> Self {
         let (name, layer) = (site.name(branch), site.block());
         let declare = |&(part, start, quantity): &(&str, f64, &'static Quantity)| {
@@ -55,7 +55,7 @@ impl Joined {
         Self { join, parameters: join.parameters.iter().map(declare).collect() }
     }
 
-    /// The residual stream behind a branch, of which `last` is the last matrix and `f` what that reads.
+    /// The residual stream after a branch with the last matrix `last`, whose input is `f`.
     pub fn apply(&self, tape: &mut Tape, x: TensorId, last: &Linear, f: TensorId) -> TensorId {
         (self.join.record)(tape, x, last, f, &self.parameters)
     }

@@ -1,8 +1,8 @@
-//! Decoders as tape code, forward only, and how their parameters start.
+//! Decoders as tape code, forward only, and the initial values of their parameters.
 //!
-//! A model is made of parts, and each kind of part is a table of plain data and recording functions: [`family`],
-//! [`network`], [`join`], and in `ops/` norms and activations. `block.rs` and `decoder.rs` put together whatever rows a
-//! [`ModelConfig`] picks, and name none of them.
+//! A model consists of parts, and each kind of part is a table of plain data and recording functions: [`family`],
+//! [`network`], [`join`], and in `ops/` norms and activations. `block.rs` and `decoder.rs` combine the rows that a
+//! [`ModelConfig`] selects, and name none of them.
 
 mod activate;
 mod attention;
@@ -37,8 +37,8 @@ pub fn record(config: &ModelConfig, pass: &Pass) -> Recorded {
     Decoder::declare(&mut tape, config, pass.precision).record(tape, config, pass)
 }
 
-/// Records a model for a pass that reads tokens for generation. Inputs are [`names::TOKENS`] and [`names::POSITIONS`], observations
-/// [`names::LOGITS`] and each layer's [`names::cache`].
+/// Records a model for a pass that reads tokens for generation. Inputs are [`names::TOKENS`] and [`names::POSITIONS`],
+/// observations are [`names::LOGITS`] and each layer's [`names::cache`].
 pub fn record_reading(config: &ModelConfig, reading: &CachedPass) -> Tape {
     let mut tape = Tape::new();
     Decoder::declare(&mut tape, config, Precision::F32).record_reading(tape, config, reading)

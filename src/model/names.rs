@@ -10,15 +10,15 @@ pub const SORTED: &str = "sorted";
 pub const SEGMENTS: &str = "segments";
 /// f32 `[1]`: the weight of a position in the loss.
 pub const TARGET_WEIGHT: &str = "scale";
-/// f32 `[4]`: the loss scale of mixed precision, and how it came about; see `ops::gradient_norm`.
+/// f32 `[4]`: the loss scale of mixed precision and its state; see `ops::gradient_norm`.
 pub const LOSS_SCALE: &str = "loss scale";
-/// u32 `[4]`: what dropout is drawn from.
+/// u32 `[4]`: the random key of dropout.
 pub const DROPOUT_KEY: &str = "dropout key";
-/// u32 `[rows]`: the place of each row in the text, in passes that read for generation.
+/// u32 `[rows]`: the position of each row in the text, in generation passes.
 pub const POSITIONS: &str = "positions";
-/// u32 [n_head, rows]: the place of each row's temperature in the table of every layer, in such passes.
+/// u32 `[n_head, rows]`: the index of each row's temperature in every layer's table, in generation passes.
 pub const TEMPERATURES: &str = "temperatures";
-/// f32 `[vocab_size]`: what the row leads to, in such passes.
+/// f32 `[vocab_size]`: the logits of the row, in generation passes.
 pub const LOGITS: &str = "logits";
 /// f32 `[1]`.
 pub const LOSS: &str = "loss";
@@ -28,17 +28,17 @@ pub fn head_entropy(layer: usize) -> String {
     format!("head entropy {layer}")
 }
 
-/// f32 `[n_head]`: what the entropies of a layer's heads cost, λ included.
+/// f32 `[n_head]`: the entropy penalties of a layer's heads, including λ.
 pub fn entropy_penalty(layer: usize) -> String {
     format!("entropy penalty {layer}")
 }
 
-/// f32 `[n_inner]`: tokens of a micro-batch for which each unit of a layer's feed-forward network is not zero.
+/// f32 `[n_inner]`: tokens of a micro-batch for which each unit of a layer's feed-forward network is nonzero.
 pub fn active_units(layer: usize) -> String {
     format!("active units {layer}")
 }
 
-/// f32 `[3]`: norm, largest and median magnitude of the residual stream behind a layer.
+/// f32 `[3]`: norm, largest and median magnitude of the residual stream after a layer.
 pub fn residual(layer: usize) -> String {
     format!("residual stream {layer}")
 }
@@ -48,12 +48,12 @@ pub fn layer_gradient(layer: usize) -> String {
     format!("layer gradient {layer}")
 }
 
-/// f32 [n_positions, 2·n_embd]: keys and values of what was read so far, in passes that read for generation.
+/// f32 `[n_positions, 2·n_embd]`: keys and values of the tokens read so far, in generation passes.
 pub fn cache(layer: usize) -> String {
     format!("cache {layer}")
 }
 
-/// f32 `[n_head]`: rows of each head whose probabilities are not finite.
+/// f32 `[n_head]`: rows of each head with probabilities that are not finite.
 pub fn nonfinite(layer: usize) -> String {
     format!("nonfinite {layer}")
 }

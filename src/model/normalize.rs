@@ -1,4 +1,4 @@
-//! A norm of rows with the vectors that it learns.
+//! A norm of rows, with its learned vectors.
 
 use super::site::Site;
 use crate::ops::norms::Norm;

@@ -10,9 +10,9 @@ use crate::tape::{Decays, Declaration, Tape, TensorId};
 pub struct Parameter {
     pub name: String,
     pub shape: Vec<usize>,
-    /// What else the model says of it.
+    /// The model's other properties of it.
     pub declared: Declaration,
-    /// Whether weight decay pulls at it.
+    /// Whether weight decay applies to it.
     pub decays: bool,
     /// Whether it has an f16 copy.
     pub copied: bool,
@@ -24,8 +24,8 @@ impl Parameter {
     }
 }
 
-/// The trained tensors of a model, in the order of the Hugging Face file. Slopes decay if `decay_slopes`. In mixed precision
-/// matrices and the head have copies; a tied head is the token table.
+/// The trained tensors of a model, in the order of the Hugging Face file. Slopes decay if `decay_slopes`. In mixed
+/// precision, matrices and the head have copies; a tied head is the token table.
 pub fn parameters(config: &ModelConfig, decay_slopes: bool, precision: Precision) -> Vec<Parameter> {
     let mut tape = Tape::new();
     Decoder::declare(&mut tape, config, precision);
@@ -43,7 +43,7 @@ pub fn parameters(config: &ModelConfig, decay_slopes: bool, precision: Precision
     tape.parameters().into_iter().map(describe).collect()
 }
 
-/// How many numbers a model has to train. A tied head counts once; biases frozen at zero do not count.
+/// The number of trained values in a model. A tied head counts once; biases frozen at zero do not count.
 pub fn parameter_count(config: &ModelConfig) -> usize {
     parameters(config, false, Precision::F32).iter().map(Parameter::elements).sum()
 }

@@ -1,4 +1,4 @@
-//! What is recorded of a model, and for what: training, evaluation, generation.
+//! What is recorded for a model in each kind of pass: training, evaluation, generation.
 
 use crate::words::choice;
 
@@ -37,13 +37,13 @@ choice! {
 }
 
 impl Accumulation {
-    /// What runs did that were begun before there was a choice. Of one micro-batch both are the same.
+    /// The choice of runs that began before this key existed. With one micro-batch both are the same.
     pub fn of_earlier_runs(micro_batches: i128) -> Self {
         if micro_batches > 1 { Self::MeanOfMeans } else { Self::Mean }
     }
 }
 
-/// What a micro-batch looks like and what is recorded for it.
+/// The shape of a micro-batch, and what is recorded for it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pass {
     /// Sequences.
@@ -52,28 +52,28 @@ pub struct Pass {
     pub sequence: usize,
     /// Micro-batches of a step; observations are averaged over them.
     pub micro_batches: usize,
-    /// Whether what is summed over rows is summed over a step, or averaged over its micro-batches.
+    /// Whether sums over rows are summed over a step, or averaged over its micro-batches.
     pub accumulation: Accumulation,
-    /// Forward and backward with dropout, or forward alone without.
+    /// Forward and backward with dropout, or only forward without it.
     pub training: bool,
     /// Measure the entropy of every head.
     pub entropy: bool,
-    /// Look at what the layers hold, in replays where that is wanted.
+    /// Observe what the layers hold, in replays that request it.
     pub layers: bool,
     /// The largest piece of logits, in bytes.
     pub piece_bytes: u64,
-    /// What the backward pass makes again.
+    /// What the backward pass recomputes.
     pub recompute: Recompute,
-    /// With mixed precision, products and attention work on f16 copies of the matrices and f16 activations.
+    /// With mixed precision, products and attention use f16 copies of the matrices and f16 activations.
     pub precision: Precision,
 }
 
-/// A pass that reads tokens for generation: over what each layer's cache holds, forward alone, in f32.
+/// A pass that reads tokens for generation: over the contents of each layer's cache, forward only, in f32.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CachedPass {
-    /// Tokens of one pass. Rows that are not needed have [`crate::ops::gather::NO_ROW`] as token and position.
+    /// Tokens in one pass. Unused rows have [`crate::ops::gather::NO_ROW`] as token and position.
     pub rows: usize,
-    /// Work out what the row leads to; of a single row alone.
+    /// Compute the logits of the row; for a single row only.
     pub logits: bool,
     /// The largest piece of the head, in bytes.
     pub piece_bytes: u64,

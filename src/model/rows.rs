@@ -1,4 +1,4 @@
-//! The rows that a block works on: those of training, or those of generation.
+//! The rows that a block works on, in training or in generation.
 
 use super::pass::Pass;
 use crate::tape::TensorId;
@@ -7,11 +7,11 @@ use crate::tape::TensorId;
 pub(super) enum Rows<'a> {
     /// Whole sequences, as training and evaluation have them.
     Sequences(&'a Pass),
-    /// Single rows that look at a cache of those before: generation.
+    /// Single rows that attend to a cache of earlier rows: generation.
     Cached(&'a Cached),
 }
 
-/// What the blocks of such a pass share.
+/// The inputs that the blocks of such a pass share.
 pub(super) struct Cached {
     /// u32 [rows].
     pub positions: TensorId,

@@ -1,10 +1,10 @@
-//! Where parameters are declared: what every declaration of a block needs, and a matrix with its bias.
+//! Where parameters are declared: the context of every declaration in a block, and a matrix with its bias.
 
 use super::config::{Bias, ModelConfig};
 use super::pass::Precision;
 use crate::tape::{DType, Declaration, Filed, Start, Tape, TensorId};
 
-/// A block of a model, or what surrounds the blocks, as its parameters are declared.
+/// A block of a model, or the part outside the blocks, while its parameters are declared.
 pub(super) struct Site<'a> {
     pub tape: &'a mut Tape,
     pub config: &'a ModelConfig,
@@ -17,9 +17,9 @@ pub(super) struct Site<'a> {
 pub(super) struct Matrix {
     pub from: usize,
     pub to: usize,
-    /// How many heads' queries, keys and values are its columns, if they are.
+    /// The number of heads whose queries, keys and values are its columns, if they are.
     pub heads: Option<usize>,
-    /// It ends in the residual stream.
+    /// Whether it writes to the residual stream.
     pub ends: bool,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct Linear {
 }
 
 impl Precision {
-    /// The element type of what products read: matrices, and the results of norms.
+    /// The element type of the products' inputs: matrices, and the results of norms.
     pub(super) fn operands(self) -> DType {
         match self {
             Self::F32 => DType::F32,
@@ -55,13 +55,13 @@ impl Site<'_> {
         self.tape.declare_parameter(name, dims, Declaration { block: self.layer, ..declaration })
     }
 
-    /// Declares a table that has a row for each token or position.
+    /// Declares a table with a row for each token or position.
     pub fn table(&mut self, name: &str, rows: usize) -> TensorId {
         let start = Start::Normal { spread: self.config.initializer_range };
         self.declare(name, &[rows, self.config.n_embd], Declaration::new(start))
     }
 
-    /// What products read of a matrix: itself, or its f16 copy.
+    /// What products read for a matrix: the matrix, or its f16 copy.
     pub fn operand(&mut self, matrix: TensorId) -> TensorId {
         match self.precision {
             Precision::F32 => matrix,
@@ -94,12 +94,12 @@ impl Site<'_> {
 }
 
 impl Matrix {
-    /// One that neither makes queries, keys and values nor ends in the residual stream.
+    /// A matrix that neither makes queries, keys and values nor writes to the residual stream.
     pub fn new(from: usize, to: usize) -> Self {
         Self { from, to, heads: None, ends: false }
     }
 
-    /// One that ends in the residual stream.
+    /// A matrix that writes to the residual stream.
     pub fn ending(from: usize, to: usize) -> Self {
         Self { ends: true, ..Self::new(from, to) }
     }

@@ -1,5 +1,5 @@
 //! Attention of a block: queries, keys and values of the normalized residual stream, their positions and temperatures,
-//! the attention itself, and what is read or trained of its entropy.
+//! the attention itself, and the entropy that is observed or trained.
 
 mod guided;
 mod regularizer;
@@ -20,12 +20,12 @@ use temperature::Temperature;
 /// A declared attention.
 pub(super) struct Attention {
     heads: usize,
-    /// Columns at the start of each query and key head that rotary positions turn.
+    /// Columns at the start of each query and key head that rotary positions rotate.
     rotary: Option<usize>,
     packed: Linear,
     temperature: Temperature,
     regularizer: Regularizer,
-    /// The matrix that ends in the residual stream.
+    /// The matrix that writes to the residual stream.
     pub last: Linear,
 }
 
@@ -44,7 +44,7 @@ impl Attention {
         }
     }
 
-    /// Queries, keys and values of the normalized `x`, turned by their positions where these are rotary.
+    /// Queries, keys and values of the normalized `x`, rotated by position if positions are rotary.
     pub fn open(&self, tape: &mut Tape, rows: &Rows<'_>, x: TensorId) -> TensorId {
         let qkv = self.packed.apply(tape, x);
         match (self.rotary, rows) {
@@ -57,7 +57,7 @@ impl Attention {
         qkv
     }
 
-    /// What the last matrix reads: the heads' values, weighted.
+    /// The input of the last matrix: the heads' weighted values.
     pub fn close(&self, tape: &mut Tape, rows: &Rows<'_>, layer: usize, qkv: TensorId) -> TensorId {
         let qkv = self.temperature.apply(tape, qkv, rows);
         match rows {

@@ -1,4 +1,4 @@
-//! The entropy regularizer of attention (arXiv 2501.03489), and what it adds to the loss of a whole model.
+//! The entropy regularizer of attention (arXiv 2501.03489), and its contribution to the loss of the whole model.
 
 use super::guided::guiding;
 use crate::model::config::{EntropyPenalty, ModelConfig};
@@ -10,20 +10,20 @@ use crate::observe::quantities;
 use crate::ops::entropy_penalty::{self, Penalized};
 use crate::tape::{DType, Tape, TensorId};
 
-/// The thresholds [n_head] of one attention with what its entropies cost, or nothing.
+/// The thresholds `[n_head]` of one attention and its entropy penalty, or nothing.
 pub(super) struct Regularizer(Option<(TensorId, Cost)>);
 
-/// What the entropies of a head cost.
+/// The entropy penalty of a head.
 struct Cost {
     penalty: EntropyPenalty,
     margin: f64,
-    /// λ, and the heads of the model that share it.
+    /// λ, and the number of heads in the model that share it.
     weight: f64,
     heads: f64,
 }
 
 impl Regularizer {
-    /// Declares the thresholds where there is a regularizer.
+    /// Declares the thresholds if there is a regularizer.
     pub fn declare(site: &mut Site<'_>) -> Self {
         let (config, layer) = (site.config, site.block());
         let name = format!("{}.{THRESHOLDS}", site.name("attention"));
@@ -40,12 +40,12 @@ impl Regularizer {
         }))
     }
 
-    /// Whether attention must give its entropies.
+    /// Whether attention must output its entropies.
     pub fn wants_entropy(&self, pass: &Pass) -> bool {
         self.0.is_some() && pass.training
     }
 
-    /// Records what the entropies of `layer` cost; nothing where nothing is trained.
+    /// Records the entropy penalty of `layer`; nothing if there is no training.
     pub fn apply(&self, tape: &mut Tape, pass: &Pass, layer: usize, entropy: Option<TensorId>) {
         let (Some((threshold, cost)), Some(entropy), true) = (&self.0, entropy, pass.training) else {
             return;
@@ -70,7 +70,7 @@ impl Regularizer {
     }
 }
 
-/// What the gradient of a whole model starts from: the cross-entropy, and the entropy penalty of each layer.
+/// The roots of a whole model's gradient: the cross-entropy, and the entropy penalty of each layer.
 pub(in crate::model) fn losses(tape: &Tape, config: &ModelConfig, cross_entropy: TensorId) -> Vec<TensorId> {
     let penalties = (0..config.n_layer).filter_map(|layer| tape.find(&names::entropy_penalty(layer)));
     [cross_entropy].into_iter().chain(penalties).collect()

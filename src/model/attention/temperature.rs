@@ -1,4 +1,4 @@
-//! A learned temperature of attention for each head and position (arXiv 2501.03489).
+//! A learned attention temperature for each head and position (arXiv 2501.03489).
 
 use super::guided::guiding;
 use crate::model::names;
@@ -6,11 +6,11 @@ use crate::model::rows::Rows;
 use crate::model::site::Site;
 use crate::tape::{DType, Filed, Tape, TensorId};
 
-/// The temperature [n_head, n_positions], or nothing.
+/// The temperature `[n_head, n_positions]`, or nothing.
 pub(super) struct Temperature(Option<TensorId>);
 
 impl Temperature {
-    /// Declares the temperature where one is learned.
+    /// Declares the temperature if one is learned.
     pub fn declare(site: &mut Site<'_>) -> Self {
         let config = site.config;
         let name = format!("{}.temperature", site.name("attention"));
@@ -21,7 +21,7 @@ impl Temperature {
         }))
     }
 
-    /// The packed rows as attention reads them. Without a temperature nothing is recorded.
+    /// The packed rows as attention reads them. Without a temperature this records nothing.
     pub fn apply(&self, tape: &mut Tape, qkv: TensorId, rows: &Rows<'_>) -> TensorId {
         let Some(temperature) = self.0 else { return qkv };
         match rows {

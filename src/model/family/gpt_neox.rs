@@ -1,8 +1,8 @@
-//! The GPT-NeoX family, which Pythia belongs to (Black et al. 2022, arXiv 2204.06745; Biderman et al. 2023, arXiv
-//! 2304.01373): rotary positions, attention and feed-forward network beside each other, a head of its own.
+//! The GPT-NeoX family, which includes Pythia (Black et al. 2022, arXiv 2204.06745; Biderman et al. 2023, arXiv
+//! 2304.01373): rotary positions, attention and feed-forward network in parallel, an untied head.
 //!
 //! x = dropout(embed_in[token]); per block x ← x + attention(norm₁ x) + ffn(norm₂ x), where the first `rotary_pct` of
-//! every query and key head is turned by its position; logits = final_norm(x) · embed_outᵀ.
+//! every query and key head is rotated by its position; logits = final_norm(x) · embed_outᵀ.
 
 use super::architecture::{Architecture, Arrangement, Files, Head, Matrices, Naming, Positions, Setting};
 

@@ -1,5 +1,5 @@
-//! The table of families. A family is data: the defaults of its keys, how its blocks go together, where positions enter,
-//! what its head is, and how its Hugging Face files name and lay out the parameters. Each row has a file of its own.
+//! The table of families. A family is data: the defaults of its keys, the structure of its blocks, the encoding of
+//! positions, its head, and the names and layout of the parameters in its Hugging Face files. Each row has its own file.
 
 mod architecture;
 mod gpt2;
@@ -9,7 +9,7 @@ pub use architecture::{Architecture, Arrangement, Files, Head, Matrices, Naming,
 
 use crate::words::{Pick, table};
 
-/// A family, as a configuration picks it.
+/// The family that a configuration selects.
 pub type Family = Pick<Architecture>;
 
 const ALL: &[Architecture] = &[gpt2::GPT2, gpt_neox::GPT_NEOX];
@@ -21,7 +21,7 @@ impl Family {
     pub const GPT_NEOX: Self = Self::at(1);
 }
 
-/// A layer's entropy thresholds, as the code of arXiv 2501.03489 calls them; behind the attention's name.
+/// The name of a layer's entropy thresholds in the code of arXiv 2501.03489; follows the attention's name.
 pub const THRESHOLDS: &str = "reg_threshold_weights";
 
 #[cfg(test)]

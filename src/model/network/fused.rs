@@ -1,4 +1,4 @@
-//! ffn(x) = x·W + b: what two matrices without an activation between them are (arXiv 2501.03489).
+//! ffn(x) = x·W + b: equivalent to two matrices with no activation between them (arXiv 2501.03489).
 
 use super::Form;
 

@@ -1,5 +1,5 @@
-//! The table of feed-forward networks. A network is a row here and a file of its own: it says which matrices stand before
-//! the last one, and what is recorded between the normalized residual stream and that last matrix, which every network has.
+//! The table of feed-forward networks. A network is a row here and a file of its own. It defines the matrices before the
+//! last one, and the ops between the normalized residual stream and that last matrix, which every network has.
 
 mod fused;
 mod standard;
@@ -11,27 +11,27 @@ use crate::ops::activation::Activation;
 use crate::tape::{Tape, TensorId};
 use crate::words::{Pick, table};
 
-/// All that the program knows of a feed-forward network.
+/// All the program knows about a feed-forward network.
 pub struct Form {
-    /// What `model.ffn` calls it.
+    /// Its word in `model.ffn`.
     pub word: &'static str,
-    /// What it is, in one line of Markdown.
+    /// A description in one line of Markdown.
     pub about: &'static str,
-    /// What it adds to a configuration's name before `FFN`; empty for the standard one, which adds nothing.
+    /// Its part of a configuration's name, before `FFN`; empty for the standard network.
     pub label: &'static str,
-    /// Whether it has units: a width `model.n_inner` inside, before the last matrix.
+    /// Whether it has units: an inner width `model.n_inner` before the last matrix.
     pub units: bool,
-    /// Whether it can be recorded with an activation.
+    /// Whether it takes an activation.
     pub takes: fn(Activation) -> bool,
     /// Declares the matrices before the last one.
     declare: fn(&mut Site<'_>) -> Vec<Linear>,
-    /// Records what these make of the normalized residual stream. The backward pass keeps the result.
+    /// Records the outputs of these matrices for the normalized residual stream. The backward pass keeps the result.
     open: fn(&mut Tape, &[Linear], TensorId) -> TensorId,
-    /// Records what the last matrix reads of that. The backward pass may make it again.
+    /// Records the last matrix's input from that. The backward pass may recompute it.
     close: fn(&mut Tape, &Activate, TensorId) -> TensorId,
 }
 
-/// A network, as a configuration picks it.
+/// The network that a configuration selects.
 pub type FeedForward = Pick<Form>;
 
 const ALL: &[Form] = &[standard::STANDARD, fused::FUSED];
@@ -55,7 +55,7 @@ pub(super) struct Network {
     form: FeedForward,
     first: Vec<Linear>,
     activate: Activate,
-    /// The matrix that ends in the residual stream.
+    /// The matrix that writes to the residual stream.
     pub last: Linear,
 }
 
@@ -70,17 +70,17 @@ impl Network {
         Self { form, first, activate, last }
     }
 
-    /// Whether units can be counted in what the last matrix reads.
+    /// Whether the last matrix's input has units to count.
     pub fn has_units(&self) -> bool {
         self.form.units
     }
 
-    /// What the first matrices make of the normalized residual stream.
+    /// The outputs of the first matrices for the normalized residual stream.
     pub fn open(&self, tape: &mut Tape, x: TensorId) -> TensorId {
         (self.form.open)(tape, &self.first, x)
     }
 
-    /// What the last matrix reads of that.
+    /// The last matrix's input, computed from that.
     pub fn close(&self, tape: &mut Tape, opened: TensorId) -> TensorId {
         (self.form.close)(tape, &self.activate, opened)
     }
