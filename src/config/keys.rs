@@ -1,4 +1,4 @@
-//! The tables of keys, as `normfree keys` prints them and README shows them.
+//! The tables of keys that `normfree keys` prints and README shows.
 
 use super::Family;
 use super::rows::ROWS;
@@ -6,17 +6,17 @@ use super::schema::{Accepts, Changes, Otherwise, Row, TABLES};
 use crate::model::family::Setting;
 use crate::words::Word;
 
-/// All keys as Markdown, a table of them for each table of the file.
+/// All keys as Markdown, with one table for each table of the file.
 pub fn keys() -> String {
     TABLES.map(table).join("\n")
 }
 
-/// The full names of keys with which a run may be resumed whatever it was begun with.
+/// The full names of keys that may change when a run is resumed.
 pub fn free_on_resume() -> Vec<&'static str> {
     ROWS.iter().filter(|row| row.changes.on_resume()).map(|row| row.key).collect()
 }
 
-/// The full names of keys in which runs of one configuration may differ.
+/// The full names of keys that may differ between runs of one configuration.
 pub fn free_in_comparison() -> Vec<&'static str> {
     ROWS.iter().filter(|row| row.changes.in_comparison()).map(|row| row.key).collect()
 }
@@ -32,7 +32,7 @@ fn table(table: &str) -> String {
     text
 }
 
-/// The default, and those of families that have one of their own.
+/// The default, and those of families that have their own.
 fn defaults(row: &Row) -> String {
     let own = Family::all().filter_map(|family| Some((family, family.default_of(row.key)?)));
     let own = own.map(|(family, setting)| format!("in `{family}` {}", value(setting)));
@@ -55,7 +55,7 @@ fn default(otherwise: Otherwise) -> String {
     }
 }
 
-/// A value as TOML has it.
+/// A value as TOML writes it.
 fn value(setting: Setting) -> String {
     match setting {
         Setting::Integer(number) => format!("`{number}`"),

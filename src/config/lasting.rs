@@ -1,4 +1,4 @@
-//! What of a configuration a run keeps to its end: every key that its weights depend on.
+//! The part of a configuration that a run keeps to its end: every key that its weights depend on.
 
 use serde_json::{Value, json};
 
@@ -13,11 +13,11 @@ impl Config {
         tables
     }
 
-    /// Keys in which this configuration departs from what [`lasting`](Self::lasting) gave once, each with both values.
-    /// A key that was not known then counts with its default.
+    /// Keys whose values differ from an earlier result of [`lasting`](Self::lasting), each with both values.
+    /// A key that was unknown then has its default.
     ///
     /// # Errors
-    /// [`Kind::Config`] where what was recorded is no configuration of this program.
+    /// [`Kind::Config`] if the record is not a configuration of this program.
     pub fn departures(&self, recorded: &Value) -> Result<Vec<String>> {
         let mut then = json!(self);
         each_table(&mut then, |table, keys| {

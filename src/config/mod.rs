@@ -1,7 +1,7 @@
-//! One validated [`Config`] out of a TOML file and `--set key=value`.
+//! A validated [`Config`] from a TOML file and `--set key=value`.
 //!
-//! `rows` has a row for each key: what it accepts, its default, where it may change, its documentation. `sheet` holds what
-//! was typed and where; the structs are what the rest of the program reads.
+//! `rows` has a row for each key: accepted values, default, where it may change, documentation. `sheet` holds what
+//! was typed and where. The rest of the program reads the structs.
 
 mod keys;
 mod lasting;
@@ -38,10 +38,10 @@ pub(crate) use value::Value;
 use crate::fault::{Fault, Kind, Result};
 use crate::model::family::Positions;
 
-/// The widest head that the attention kernels take.
+/// The widest head that the attention kernels support.
 const MAX_HEAD_DIM: usize = 256;
 
-/// Everything a run is: one experiment, fully said.
+/// A complete description of a run: one experiment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -52,7 +52,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Whether the layers are looked at in this step.
+    /// Whether the layers are observed in this step.
     pub fn looks_at_layers(&self, step: u64) -> bool {
         let observe = &self.observe;
         let every = |steps: u64| step.is_multiple_of(steps);
@@ -63,13 +63,13 @@ impl Config {
     /// Reads a TOML file, applies `overrides` (`key=value` each, in order), fills in defaults and validates.
     ///
     /// # Errors
-    /// [`Kind::Io`] where the file cannot be read; [`Kind::Config`] for everything [`Config::parse`] refuses.
+    /// [`Kind::Io`] if the file cannot be read; [`Kind::Config`] for everything [`Config::parse`] refuses.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
         Self::parse(&read_text(path)?, &path.display().to_string(), overrides)
     }
 
-    /// The same for the `config.toml` that a run keeps in its folder. One of an earlier version, which has no
-    /// `train.accumulation`, keeps the arithmetic that the run was begun with.
+    /// The same for the `config.toml` in a run's folder. One from an earlier version, without `train.accumulation`, keeps
+    /// the arithmetic that the run began with.
     ///
     /// # Errors
     /// As [`Config::load`].
@@ -79,11 +79,11 @@ impl Config {
         Self::complete_with(sheet, overrides)
     }
 
-    /// The same from text; `name` stands for the file in messages.
+    /// The same from text; messages call the file `name`.
     ///
     /// # Errors
-    /// [`Kind::Config`]: bad TOML, an unknown or missing key, a wrong type, a value out of its range, or keys
-    /// that do not go together. The message names the line or the `--set`, the key, and what would do.
+    /// [`Kind::Config`]: bad TOML, an unknown or missing key, a wrong type, a value out of range, or keys
+    /// that conflict. The message names the line or the `--set`, the key, and what is accepted.
     pub fn parse(text: &str, name: &str, overrides: &[String]) -> Result<Self> {
         Self::complete_with(Sheet::read(text, name)?, overrides)
     }
@@ -95,13 +95,13 @@ impl Config {
         Self::complete(sheet)
     }
 
-    /// Checks what was typed, and fills in what was not.
+    /// Checks what was typed, and fills in the rest.
     ///
     /// # Errors
     /// As [`Config::parse`].
     pub(crate) fn complete(mut sheet: Sheet) -> Result<Self> {
         sheet.check()?;
-        // What passed the schema fits the structs; were it not so, the message still would be of use.
+        // What passed the schema fits the structs; if it ever does not, this message still helps.
         let config = Self::deserialize(sheet.to_json()).map_err(|error| {
             Fault::new(Kind::Config, "the configuration cannot be read").at(sheet.name()).found(error)
         })?;
@@ -109,13 +109,13 @@ impl Config {
         Ok(config)
     }
 
-    /// The whole configuration as TOML: every key that is set, defaults included. Parses back to an equal one.
+    /// The whole configuration as TOML: every key that is set, including defaults. Parses back to an equal one.
     pub fn to_toml(&self) -> String {
         toml::to_string(self)
             .expect("strings, numbers, flags and words in one level of tables are always TOML")
     }
 
-    /// Checks a configuration made or changed in code just as [`Config::parse`] checks a file.
+    /// Checks a configuration made or changed in code as [`Config::parse`] checks a file.
     ///
     /// # Errors
     /// [`Kind::Config`], naming the key.
@@ -125,8 +125,8 @@ impl Config {
         self.check_together(&sheet)
     }
 
-    /// Keys in which this configuration differs from `other`, each with both values; those that are `free` to differ
-    /// are left out.
+    /// Keys in which this configuration differs from `other`, each with both values, without those that are `free` to
+    /// differ.
     pub fn differences(&self, other: &Self, free: &[&str]) -> Vec<String> {
         let [own, other] = [self, other].map(|config| serde_json::json!(config));
         let none = serde_json::Map::new();
@@ -146,7 +146,7 @@ impl Config {
         found
     }
 
-    /// Whether rotary positions turn whole pairs of columns, in a family that has them.
+    /// Whether rotary positions rotate whole pairs of columns, in a family that has them.
     fn check_rotary(&self, sheet: &Sheet) -> Result<()> {
         let (family, head) = (self.model.family, self.model.head_dim());
         let rotary = family.positions == Positions::Rotary;
@@ -166,7 +166,7 @@ impl Config {
                 if columns >= 2 && columns.is_multiple_of(2) {
                     return Ok(());
                 }
-                // Rounded up: the product is rounded down again.
+                // Rounded up, because the product is rounded down again.
                 let enough = (columns.next_multiple_of(2).max(2) as f64 / head as f64 * 1e4).ceil() / 1e4;
                 Err(Fault::new(Kind::Config, "rotary positions turn the columns of a head in pairs")
                     .at(sheet.places(&["model.rotary_pct", "model.n_embd", "model.n_head"]))
@@ -177,7 +177,7 @@ impl Config {
         }
     }
 
-    /// What no key can tell alone. Every value is inside its own range already.
+    /// Checks that involve several keys. Each value is already in its own range.
     fn check_together(&self, sheet: &Sheet) -> Result<()> {
         let fault = |what: &str, keys: &[&str]| Fault::new(Kind::Config, what).at(sheet.places(keys));
         let ModelConfig { n_head, n_embd, n_positions, .. } = self.model;

@@ -38,7 +38,7 @@ const fn row(
     Row { key, accepts, otherwise, changes, about }
 }
 
-/// All keys, table by table. The largest sizes keep every product of them inside 64 bits.
+/// All keys, table by table. The largest sizes keep every product of them within 64 bits.
 pub(super) const ROWS: &[Row] = &[
     row("model.family", Words(Family::WORDS), word("gpt2"), Changes::Never, "the architecture"),
     row("model.n_layer", Integer(1, 1000), Required, Changes::Never, "blocks"),
@@ -424,7 +424,7 @@ pub(super) fn find(key: &str) -> Option<&'static Row> {
     ROWS.iter().find(|row| row.key == key)
 }
 
-/// The names of a table's keys, without the table.
+/// The names of a table's keys, without the table's name.
 pub(super) fn names(table: &str) -> impl Iterator<Item = &'static str> {
     ROWS.iter().filter_map(move |row| row.key.strip_prefix(table)?.strip_prefix('.'))
 }

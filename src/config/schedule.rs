@@ -3,15 +3,15 @@
 use super::TrainConfig;
 
 impl TrainConfig {
-    /// Steps of the warm-up: `warmup_ratio`·`steps`, rounded up.
+    /// Steps of warm-up: `warmup_ratio`·`steps`, rounded up.
     pub fn warmup_steps(&self) -> u64 {
         (self.warmup_ratio * self.steps as f64).ceil() as u64
     }
 
     /// The learning rate of the update made at `step`, counted from 0.
     ///
-    /// Linear from 0 to `learning_rate` over the warm-up, then linear towards `final_learning_rate`, which is
-    /// reached at `steps`: the "polynomial" schedule of transformers with power 1. The first step has rate 0.
+    /// Linear from 0 to `learning_rate` over the warm-up, then linear towards `final_learning_rate`, which it
+    /// reaches at `steps`: the "polynomial" schedule of transformers with power 1. The first step has rate 0.
     pub fn learning_rate_at(&self, step: u64) -> f64 {
         let warmup = self.warmup_steps();
         if step < warmup {

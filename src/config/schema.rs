@@ -1,4 +1,4 @@
-//! Every key: what it accepts, its default, where it may change, and its documentation.
+//! The schema of keys: accepted values, default, where it may change, and documentation.
 //!
 //! The same rows check a file, a `--set`, and a [`super::Config`] made in code; `normfree keys` prints them.
 
@@ -6,17 +6,17 @@ use super::value::Value;
 use crate::model::family::Setting;
 use crate::words::Word;
 
-/// The tables, in the order in which they are written.
+/// The tables, in the order they are written.
 pub(crate) const TABLES: [&str; 4] = ["model", "data", "train", "observe"];
 
 /// One key.
 pub(super) struct Row {
-    /// With its table: `model.n_layer`.
+    /// The full name, with its table: `model.n_layer`.
     pub key: &'static str,
     pub accepts: Accepts,
     pub otherwise: Otherwise,
     pub changes: Changes,
-    /// What the key is, in Markdown; its words bring their own documentation.
+    /// Documentation in Markdown; the key's words have their own.
     pub about: &'static str,
 }
 
@@ -24,29 +24,29 @@ pub(super) struct Row {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Changes {
     Never,
-    /// Where a run is resumed: it changes neither weights nor data.
+    /// When a run is resumed: it affects neither weights nor data.
     OnResume,
     /// Between runs that count as one configuration.
     InComparison,
-    /// In both.
+    /// In both cases.
     Freely,
 }
 
 impl Changes {
-    /// Whether a run may be resumed with another value.
+    /// Whether a run may be resumed with a different value.
     pub fn on_resume(self) -> bool {
         matches!(self, Self::OnResume | Self::Freely)
     }
 
-    /// Whether runs that differ in the key alone are one configuration.
+    /// Whether runs that differ only in this key are one configuration.
     pub fn in_comparison(self) -> bool {
         matches!(self, Self::InComparison | Self::Freely)
     }
 }
 
-/// Which values a key takes.
+/// Which values a key accepts.
 pub(super) enum Accepts {
-    /// Both ends included.
+    /// Inclusive on both ends.
     Integer(u64, u64),
     /// From 2⁰ to 2 to this power.
     PowerOfTwo(u32),
@@ -57,11 +57,11 @@ pub(super) enum Accepts {
     Words(&'static [Word]),
 }
 
-/// Ranges of numbers. Every one of them must also be finite in f32, which is what the device computes in.
+/// Ranges of numbers. All must also be finite in f32, the type in which the device computes.
 #[derive(Clone, Copy)]
 pub(super) enum Span {
     Any,
-    /// Greater than zero, and not so small that a device may flush it to zero.
+    /// Greater than zero, and large enough that a device does not flush it to zero.
     Positive,
     NotNegative,
     /// [0, 1)
@@ -70,19 +70,19 @@ pub(super) enum Span {
     Share,
 }
 
-/// What a key is where nobody sets it, and the family has no default of its own.
+/// A key's default, if the family does not have its own.
 #[derive(Clone, Copy)]
 pub(super) enum Otherwise {
     Required,
     /// Stays unset.
     Absent,
     Is(Setting),
-    /// A multiple of another key, required and an integer.
+    /// A multiple of another key, which is required and an integer.
     Times(i128, &'static str),
 }
 
 impl Accepts {
-    /// Whether `value` will do; if not, what is wrong with it.
+    /// Checks `value`; the error says what is wrong with it.
     pub fn check(&self, value: &Value) -> Result<(), &'static str> {
         let (fits, otherwise) = match (self, value) {
             (Self::Integer(least, most), Value::Integer(number)) => {
@@ -106,7 +106,7 @@ impl Accepts {
         if fits { Ok(()) } else { Err(otherwise) }
     }
 
-    /// What would do, as a noun phrase.
+    /// The accepted values, as a noun phrase.
     pub fn would_do(&self) -> String {
         match self {
             Self::Integer(least, most) => format!("an integer from {least} to {most}"),

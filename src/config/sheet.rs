@@ -1,4 +1,4 @@
-//! What was typed, key by key, each with the place where it was typed.
+//! What was typed for each key, and where.
 
 use std::rc::Rc;
 
@@ -22,7 +22,7 @@ struct Entry {
     place: Place,
 }
 
-/// Values by full key, in the order of the file; keys are known, values are unchecked until [`Sheet::check`].
+/// Values by full key, in file order. Keys are known; values are unchecked until [`Sheet::check`].
 #[derive(Clone)]
 pub(crate) struct Sheet {
     name: Rc<str>,
@@ -30,25 +30,25 @@ pub(crate) struct Sheet {
 }
 
 impl Sheet {
-    /// Reads TOML text; `name` stands for the file in messages. Fails on bad TOML and on unknown keys.
+    /// Reads TOML text; messages call the file `name`. Fails on bad TOML and on unknown keys.
     pub fn read(text: &str, name: &str) -> Result<Self> {
         let source = Source::new(text, name);
         Self::of_tables(source.parse()?.get_ref(), &source, &[])
     }
 
-    /// The same for tables inside a file that says more than a configuration: keys in `others` are left out.
+    /// The same for tables in a file that holds more than a configuration: keys in `others` are skipped.
     pub fn of_tables(tables: &DeTable, source: &Source, others: &[&str]) -> Result<Self> {
         let place = |offset| Place::Line(source.name.clone(), source.line(offset));
         Self::fill(tables, source.name.clone(), others, &place)
     }
 
-    /// The same for the text of a `Config` made in code, which has no lines worth naming.
+    /// The same for the text of a `Config` made in code, which has no meaningful line numbers.
     pub fn of_code(text: &str) -> Result<Self> {
         let source = Source::new(text, "the configuration");
         Self::fill(source.parse()?.get_ref(), source.name.clone(), &[], &|_| Place::Code)
     }
 
-    /// `place` says where a byte of the text is.
+    /// `place` maps a byte of the text to its place.
     fn fill(
         tables: &DeTable,
         name: Rc<str>,
@@ -85,14 +85,14 @@ impl Sheet {
         Ok(Self { name, entries })
     }
 
-    /// This sheet's values where it has them, else those of `below`; `name` stands for both in messages.
+    /// This sheet's values, then those of `below` for other keys; messages call both `name`.
     pub fn over(&self, below: &Self, name: &str) -> Self {
         let kept = below.entries.iter().filter(|entry| self.get(entry.key).is_none());
         let entries = kept.chain(&self.entries).cloned().collect();
         Self { name: name.into(), entries }
     }
 
-    /// Fills in what a run's configuration means where it was written before `train.accumulation` was there.
+    /// Fills in the meaning of a run's configuration that was written before `train.accumulation` existed.
     pub fn keep_accumulation(&mut self) {
         let micro_batches = match self.get("train.gradient_accumulation_steps").map(|entry| &entry.value) {
             Some(Value::Integer(count)) => *count,
@@ -104,17 +104,17 @@ impl Sheet {
         }
     }
 
-    /// What the sheet is called in messages.
+    /// The sheet's name in messages.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where a key was typed; `None` where it was not.
+    /// Where a key was typed; `None` if it was not.
     pub fn place_of(&self, key: &str) -> Option<String> {
         self.get(key).map(|entry| entry.place.of(key))
     }
 
-    /// Applies one `--set`: `key=value`. The value is TOML, or else a bare string; the last one counts.
+    /// Applies one `--set`: `key=value`. The value is TOML, or else a bare string; the last one wins.
     pub fn set(&mut self, argument: &str) -> Result<()> {
         let Some((key, typed)) = argument.split_once('=') else {
             return Err(Fault::new(Kind::Config, "--set wants KEY=VALUE")
@@ -134,7 +134,7 @@ impl Sheet {
         Ok(())
     }
 
-    /// Checks every value alone, and fills in what was left to its default.
+    /// Checks each value on its own, and fills in the defaults.
     pub fn check(&mut self) -> Result<()> {
         for Entry { key, value, place } in &self.entries {
             let Some(Row { accepts, .. }) = rows::find(key) else { continue };
@@ -189,7 +189,7 @@ impl Sheet {
         self.entries.iter().find(|entry| entry.key == key)
     }
 
-    /// The places of these keys, for a message about how they go together.
+    /// The places of these keys, for a message about a conflict between them.
     pub fn places(&self, keys: &[&str]) -> String {
         let place =
             |key: &&str| self.get(key).map_or_else(|| format!("key {key}"), |entry| entry.place.of(key));

@@ -1,4 +1,4 @@
-//! A TOML file as text, and where things stand in it.
+//! A TOML file as text, and the places in it.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -8,7 +8,7 @@ use toml::de::DeTable;
 
 use crate::fault::{Fault, Kind, Result};
 
-/// The text of a TOML file under the name that messages give it.
+/// The text of a TOML file and the name that messages give it.
 pub(crate) struct Source<'a> {
     pub name: Rc<str>,
     text: &'a str,
@@ -22,7 +22,7 @@ impl<'a> Source<'a> {
     /// The tables of the file.
     ///
     /// # Errors
-    /// [`Kind::Config`] where it is not TOML.
+    /// [`Kind::Config`] if it is not TOML.
     pub fn parse(&self) -> Result<Spanned<DeTable<'a>>> {
         DeTable::parse(self.text).map_err(|error| {
             let line = self.line(error.span().map_or(0, |span| span.start));
@@ -32,7 +32,7 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// The line of a byte of the text, counted from 1.
+    /// The line of a byte in the text, counted from 1.
     pub fn line(&self, offset: usize) -> usize {
         1 + self.text.bytes().take(offset).filter(|&byte| byte == b'\n').count()
     }
@@ -41,7 +41,7 @@ impl<'a> Source<'a> {
 /// Reads a text file.
 ///
 /// # Errors
-/// [`Kind::Io`] where it cannot be read, [`Kind::Config`] where it is not UTF-8.
+/// [`Kind::Io`] if it cannot be read, [`Kind::Config`] if it is not UTF-8.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
     let bytes = std::fs::read(path).map_err(|error| Fault::io("read the configuration", path, &error))?;
     String::from_utf8(bytes).map_err(|error| {

@@ -1,4 +1,4 @@
-//! The `[data]`, `[train]` and `[observe]` tables: what is trained on, how, and what is written down meanwhile.
+//! The `[data]`, `[train]` and `[observe]` tables: the training data, the training run, and its records.
 
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +41,7 @@ choice! {
     }
 }
 
-/// Where the tokens come from. Paths are relative to the working directory.
+/// The source of tokens. Paths are relative to the working directory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
@@ -60,15 +60,15 @@ pub struct TrainConfig {
     /// Micro-batches in a step.
     pub gradient_accumulation_steps: usize,
     pub accumulation: Accumulation,
-    /// Tokens in a sequence, at most `model.n_positions`; that many where the file does not say.
+    /// Tokens in a sequence, at most and by default `model.n_positions`.
     pub sequence_length: usize,
     /// The highest learning rate, reached at the end of the warm-up.
     pub learning_rate: f64,
-    /// Where the linear decay would arrive at step `steps`.
+    /// The rate that the linear decay would reach at step `steps`.
     pub final_learning_rate: f64,
-    /// Share of `steps` that the warm-up takes.
+    /// The warm-up's share of `steps`.
     pub warmup_ratio: f64,
-    /// Decoupled decay of matrices and embeddings; biases and LayerNorm do not decay.
+    /// Decoupled weight decay of matrices and embeddings; biases and LayerNorm do not decay.
     pub weight_decay: f64,
     /// Whether learnable slopes decay as well. The original decays them, and so pulls them to zero.
     pub decay_slopes: bool,
@@ -80,30 +80,30 @@ pub struct TrainConfig {
     pub adam_epsilon: f64,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
-    /// How many of the newest checkpoints stay.
+    /// How many of the newest checkpoints are kept.
     pub keep_checkpoints: usize,
     /// Steps between evaluations on the held-out chunks.
     pub eval_every: u64,
-    /// Held-out chunks in an evaluation; 0 takes all of them.
+    /// Held-out chunks in an evaluation; 0 means all.
     pub eval_chunks: usize,
-    /// A safetensors file to start from instead of fresh weights.
+    /// A safetensors file with initial weights, instead of random ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_from: Option<String>,
-    /// Seed of the fresh weights, the order of the data, and dropout.
+    /// Seed of the initial weights, the order of the data, and dropout.
     pub seed: u64,
     pub on_nonfinite: OnNonfinite,
     /// Leave the end-of-text token out of the targets, as the original does (it is its padding token).
     pub ignore_end_of_text: bool,
     pub precision: Precision,
     pub recompute: Recompute,
-    /// What the gradient is multiplied with at first where it goes through f16, a power of two; with `mixed` alone.
+    /// Initial factor of the gradient where it goes through f16, a power of two; with `mixed` only.
     pub loss_scale: u32,
-    /// Steps without overflow after which that doubles; it halves at each overflow, whose update is left out.
+    /// Steps without overflow after which the factor doubles; it halves at each overflow, whose update is skipped.
     pub loss_scale_window: u32,
 }
 
 impl TrainConfig {
-    /// The numbers that the optimizer's update takes of one step at a learning rate, after so many updates.
+    /// The numbers that the optimizer needs for one step, from the learning rate and the number of updates so far.
     pub fn hyper(&self, learning_rate: f64, updates: u64) -> [f32; HYPER] {
         let settings = Settings {
             beta1: self.adam_beta1,
@@ -120,7 +120,7 @@ impl TrainConfig {
     }
 }
 
-/// What a run writes down beside loss and learning rate.
+/// What a run records besides loss and learning rate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObserveConfig {
@@ -130,13 +130,13 @@ pub struct ObserveConfig {
     pub entropy_every: u64,
     /// Steps between `slopes` records.
     pub slopes_every: u64,
-    /// Look at what the layers hold: gradients, units of the feed-forward network, the residual stream.
+    /// Observe what the layers hold: gradients, units of the feed-forward network, the residual stream.
     pub layers: bool,
     /// Steps between `layers` records.
     pub layers_every: u64,
-    /// Steps between looks at the layers. A unit is dead that was zero at every look since the last record.
+    /// Steps between observations of the layers. A unit is dead if it was zero at every one since the last record.
     pub sample_every: u64,
-    /// Write TensorBoard's event files beside the log.
+    /// Write TensorBoard event files beside the log.
     pub tensorboard: bool,
     pub entropy_reference: EntropyReference,
 }

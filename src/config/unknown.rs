@@ -1,14 +1,14 @@
-//! Keys that do not exist, and the one that was probably meant.
+//! Unknown keys, and the key that was probably meant.
 
 use super::place::Place;
 use super::rows::{ROWS, names};
 use super::schema::TABLES;
 use crate::fault::{Fault, Kind};
 
-/// Below this likeness a suggestion would mislead.
+/// Below this similarity a suggestion would mislead.
 const LEAST_LIKENESS: f64 = 0.5;
 
-/// How alike two names are, from 0 to 1. A part of a name, or its initials, count as an abbreviation of it.
+/// The similarity of two names, from 0 to 1. A part of a name, or its initials, count as an abbreviation of it.
 fn likeness(typed: &str, name: &str) -> f64 {
     let typed = typed.to_lowercase().replace('-', "_");
     let edits = strsim::normalized_damerau_levenshtein(&typed, name);
@@ -18,7 +18,7 @@ fn likeness(typed: &str, name: &str) -> f64 {
     if part || initials { edits.max(0.6) } else { edits }
 }
 
-/// The candidate most like `typed`, unless none is; the first of equals.
+/// The candidate most similar to `typed`, if any is similar enough; the first one on a tie.
 pub(crate) fn nearest<'a>(typed: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     best(candidates.map(|name| (likeness(typed, name), name)))
 }
@@ -28,18 +28,18 @@ fn best<'a>(scored: impl Iterator<Item = (f64, &'a str)>) -> Option<&'a str> {
     scored.filter(|(score, _)| *score >= LEAST_LIKENESS).reduce(better).map(|(_, name)| name)
 }
 
-/// The full key that was probably meant by `typed`, which may stand in the wrong table or in none.
+/// The full key that `typed` probably meant; it may have been typed in the wrong table or in none.
 pub(crate) fn nearest_key(typed: &str) -> Option<&'static str> {
     let (table, name) = typed.split_once('.').unwrap_or(("", typed));
     best(ROWS.iter().map(|row| {
         let (row_table, row_name) = row.key.split_once('.').unwrap_or(("", row.key));
-        // Of two names equally near, the one in the typed table; the right name elsewhere still wins.
+        // Between two equally similar names, the one in the typed table wins; an exact name in another table still wins.
         let nearness = 0.1 * strsim::normalized_damerau_levenshtein(table, row_table);
         (likeness(name, row_name) + nearness, row.key)
     }))
 }
 
-/// The fault of a key that is none.
+/// The error for an unknown key.
 pub(super) fn key(typed: &str, place: &Place) -> Fault {
     let table = typed.split_once('.').map_or("", |(table, _)| table);
     let there = if TABLES.contains(&table) {
@@ -51,7 +51,7 @@ pub(super) fn key(typed: &str, place: &Place) -> Fault {
     Fault::new(Kind::Config, "unknown key").at(place.of(typed)).remedy(near + &there)
 }
 
-/// The fault of a table that is none.
+/// The error for an unknown table.
 pub(super) fn table(typed: &str, place: &Place) -> Fault {
     let near = nearest(typed, TABLES.into_iter());
     let near = near.map(|table| format!("did you mean [{table}]? ")).unwrap_or_default();

@@ -7,24 +7,24 @@ use toml::de::DeValue;
 
 use crate::model::family::Setting;
 
-/// What a key was given.
+/// The value of a key.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
     Integer(i128),
     Float(f64),
     Flag(bool),
     Text(String),
-    /// What no key takes, in words.
+    /// The name of a type that no key takes.
     Other(&'static str),
 }
 
 impl Value {
-    /// Reads one TOML value alone, or nothing where the text is not TOML.
+    /// Parses a single TOML value; `None` if the text is not TOML.
     pub fn read(text: &str) -> Option<Self> {
         DeValue::parse(text).ok().map(|value| value.get_ref().into())
     }
 
-    /// As JSON, from which the structs are deserialized: it holds the whole range of u64, `toml::Value` does not.
+    /// As JSON, from which the structs are deserialized: unlike `toml::Value`, it holds the whole range of u64.
     pub fn to_json(&self) -> serde_json::Value {
         match self {
             Self::Integer(number) => u64::try_from(*number)

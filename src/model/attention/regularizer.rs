@@ -45,7 +45,7 @@ impl Regularizer {
         self.0.is_some() && pass.training
     }
 
-    /// Records the entropy penalty of `layer`; nothing if there is no training.
+    /// Records the entropy penalty of `layer`; nothing without a regularizer or outside of training.
     pub fn apply(&self, tape: &mut Tape, pass: &Pass, layer: usize, entropy: Option<TensorId>) {
         let (Some((threshold, cost)), Some(entropy), true) = (&self.0, entropy, pass.training) else {
             return;
