@@ -1,4 +1,4 @@
-//! Source code that is on the machine already: the Python standard library, else this build's own crates.
+//! Source code already on the machine: the Python standard library, else the crates of this build.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,13 +7,13 @@ use super::listing::{Filter, Listing, add_folder};
 use super::walk::Passing;
 use crate::fault::{Fault, Kind, Result};
 
-/// Less than this is a stripped-down Python (Debian's `python3-minimal`) and too little to learn from.
+/// Less than this is a stripped-down Python (Debian's `python3-minimal`), too little to learn from.
 const ENOUGH_BYTES: u64 = 4 << 20;
 
-/// Not library code: what users installed, and test suites, which some distributions leave out.
+/// Not library code: packages that users installed, and test suites, which some distributions omit.
 const NOT_THE_LIBRARY: [&str; 5] = ["site-packages", "dist-packages", "test", "tests", "idle_test"];
 
-/// Rust files beyond this are generated tables and bindings.
+/// Larger Rust files are generated tables and bindings.
 const LARGEST_RUST_FILE: u64 = 256 << 10;
 
 /// The packages this program was built from, as Cargo recorded them.
@@ -21,7 +21,7 @@ const CARGO_LOCK: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/Carg
 
 /// Lists the files of the first place that has enough text; `extensions` replaces `py` or `rs`.
 pub fn find(extensions: &[String], out: &Path) -> Result<Listing> {
-    // It is library code as it was published, whatever a .gitignore in it says.
+    // It is published library code, so its .gitignore files do not matter.
     let passing = Passing { hidden: true, gitignore: false, folders: &[], out };
     for folder in python_folders() {
         let extensions = or_default(extensions, "py");
@@ -60,7 +60,7 @@ fn or_default(extensions: &[String], default: &str) -> Vec<String> {
     if extensions.is_empty() { vec![default.to_owned()] } else { extensions.to_vec() }
 }
 
-/// Python's own answer first, then the usual places, the newest version of each first.
+/// First Python's own answer, then the usual places, newest version first.
 fn python_folders() -> Vec<PathBuf> {
     let ask = "import sysconfig; print(sysconfig.get_path('stdlib'))";
     let mut folders: Vec<PathBuf> = ["python3", "python"]
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn the_crates_of_this_build_are_found() {
-        // The sources are there wherever this test was built from a registry.
+        // The sources exist wherever this test was built from a registry.
         let names: Vec<String> = crate_folders()
             .iter()
             .map(|folder| folder.file_name().unwrap_or_default().to_string_lossy().into_owned())

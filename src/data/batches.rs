@@ -1,17 +1,17 @@
-//! Batches: which sequences come when, their targets, and their tokens sorted for the embedding gradient.
+//! Batches: the order of sequences, their targets, and their tokens sorted for the embedding gradient.
 
 use super::permutation::Permutation;
 use super::token_file::TokenFile;
 use crate::config::Order;
 use crate::ops::cross_entropy::IGNORED;
 
-/// One micro-batch of `B` sequences of `T` tokens, row after row. Made once, filled again and again.
+/// One micro-batch of `B` sequences of `T` tokens, row after row. Allocated once and refilled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     /// `[B × T]`
     pub tokens: Vec<u32>,
-    /// `[B × T]`: the token after each position, [`IGNORED`] where none counts: at the last position of
-    /// a sequence, and where the next token is the end of text, if the batches were told to ignore it.
+    /// `[B × T]`: the token after each position, or [`IGNORED`] if it does not count: at the last position of
+    /// a sequence, and before an end-of-text token if the batches ignore those.
     pub targets: Vec<u32>,
     /// How many targets count.
     pub counted: u32,
@@ -20,7 +20,7 @@ pub struct Batch {
     /// `[B × T + 1]`: segment `s` is `sorted[segments[s]..segments[s + 1]]`, all positions of one token;
     /// the entries from `distinct` on are `B × T`.
     pub segments: Vec<u32>,
-    /// How many distinct tokens there are, and so segments.
+    /// The number of distinct tokens, and so of segments.
     pub distinct: u32,
     sequence_length: usize,
     /// `[B × T]`: token in the high half, position in the low.
@@ -66,7 +66,7 @@ impl Batch {
         for (position, (key, &token)) in self.keys.iter_mut().zip(&self.tokens).enumerate() {
             *key = u64::from(token) << 32 | position as u64;
         }
-        // The position is part of the key: no two are equal, so an unstable sort gives the stable order.
+        // The position is part of the key: no two keys are equal, so an unstable sort gives the stable order.
         self.keys.sort_unstable();
         self.distinct = 0;
         let mut previous = None;
@@ -83,7 +83,7 @@ impl Batch {
     }
 }
 
-/// Deals the sequences of a token file out in batches. Its whole state is one number, [`Batches::cursor`].
+/// Divides the sequences of a token file into batches. Its whole state is one number, [`Batches::cursor`].
 #[derive(Debug)]
 pub struct Batches {
     file: TokenFile,
@@ -101,27 +101,27 @@ impl Batches {
         Self { file, order, seed, end_of_text, cursor: 0, shuffle: None }
     }
 
-    /// How many sequences were dealt since the start, over all epochs.
+    /// The number of sequences returned since the start, over all epochs.
     pub fn cursor(&self) -> u64 {
         self.cursor
     }
 
-    /// Goes on as if `cursor` sequences had been dealt.
+    /// Continues as if `cursor` sequences had been returned.
     pub fn seek(&mut self, cursor: u64) {
         self.cursor = cursor;
     }
 
-    /// Fills `batch` with the next sequences; past the end of an epoch the next one begins within the batch.
+    /// Fills `batch` with the next sequences; at the end of an epoch the next one begins within the batch.
     ///
-    /// Panics where the sequence length of `batch` is not the file's.
+    /// Panics if the sequence length of `batch` differs from the file's.
     pub fn fill(&mut self, batch: &mut Batch) {
         self.fill_rows(batch, batch.size());
     }
 
-    /// Fills `batch` without passing the end of the epoch, for evaluation: every sequence comes once.
+    /// Fills `batch` without passing the end of the epoch, for evaluation: every sequence appears once.
     ///
-    /// Returns how many rows are real; the rows after them hold token 0 and no target. At the end of the
-    /// epoch it returns 0, each time, until [`Batches::seek`].
+    /// Returns the number of real rows; later rows hold token 0 and no target. At the end of the
+    /// epoch it returns 0 on every call until [`Batches::seek`].
     pub fn fill_to_end(&mut self, batch: &mut Batch) -> usize {
         let sequences = self.file.sequences() as u64;
         let left = match self.cursor % sequences {
@@ -145,7 +145,7 @@ impl Batches {
         batch.derive(rows, self.end_of_text);
     }
 
-    /// Which sequence of the file is the `number`-th dealt.
+    /// The index in the file of sequence number `number`.
     fn sequence_at(&mut self, number: u64) -> usize {
         let sequences = self.file.sequences() as u64;
         let (epoch, within) = (number / sequences, number % sequences);

@@ -13,7 +13,7 @@ use crate::fault::{Fault, Kind, Result};
 /// The held-out file of a nanoGPT folder.
 const NANOGPT_VALID_FILE: &str = "val.bin";
 
-/// How many rows a model's embedding may have beyond the tokenizer's vocabulary, so that it can be rounded up.
+/// How many rows a model's embedding may have beyond the tokenizer's vocabulary, to allow rounding up.
 const PADDING_ROWS: usize = 127;
 
 /// The two token files of a folder, checked and mapped.
@@ -27,26 +27,26 @@ pub struct Corpus {
 }
 
 impl Corpus {
-    /// What is wrong where there is no folder.
+    /// The message if there is no folder.
     pub const MISSING: &str = "the data folder is missing";
 
-    /// Opens the folder at `path` for a model that reads `sequence_length` tokens of a vocabulary of
+    /// Opens the folder at `path` for a model that reads `sequence_length` tokens from a vocabulary of
     /// `vocab_size`.
     ///
-    /// With a `meta.json`: the vocabulary must be the model's (which may have up to 127 rows more, for
-    /// padding), the files as long as it says, and the chunks a multiple of `sequence_length`. Without:
-    /// `train.bin` and `val.bin` of `u16` as nanoGPT writes them, each one stream that is cut into
-    /// consecutive sequences. Every token id is looked at once in either case.
+    /// With a `meta.json`, the vocabulary must be the model's (which may have up to 127 extra rows of
+    /// padding), the files must have the length it states, and the chunks must be a multiple of `sequence_length`.
+    /// Without one, the files are `train.bin` and `val.bin` of `u16` as nanoGPT writes them, each one stream that
+    /// is cut into consecutive sequences. In both cases every token id is checked once.
     ///
     /// # Errors
-    /// [`Kind::Data`] where the folder is missing or its files do not fit; [`Kind::Io`].
+    /// [`Kind::Data`] if the folder is missing or its files do not fit; [`Kind::Io`].
     pub fn open(path: &Path, sequence_length: usize, vocab_size: usize) -> Result<Self> {
         if !path.is_dir() {
             return Err(Fault::new(Kind::Data, Self::MISSING)
                 .at(path.display())
                 .remedy("make it with `normfree prepare`, or set data.path to where it is"));
         }
-        // Data that are replaced meanwhile are opened anew: never some of the old files and some of the new.
+        // If the data are replaced meanwhile, open them again, so that old and new files are never mixed.
         loop {
             let before = Moment::of(path);
             let opened = Meta::read(path).and_then(|meta| match meta {
@@ -59,12 +59,12 @@ impl Corpus {
         }
     }
 
-    /// The folder it lies in.
+    /// The path of the folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The contents of the folder's `tokenizer.json`; `None` where it has none.
+    /// The contents of the folder's `tokenizer.json`; `None` if it has none.
     ///
     /// # Errors
     /// [`Kind::Io`].
@@ -76,8 +76,8 @@ impl Corpus {
         }
     }
 
-    /// A number made of the lengths of both files and of samples of them. Checkpoints of the second format know their
-    /// data by it alone; those since by a [`DataSeal`](super::DataSeal).
+    /// A number computed from the lengths of both files and from samples of them. Checkpoints of the second format identify
+    /// their data by it alone; later formats use a [`DataSeal`](super::DataSeal).
     pub fn fingerprint(&self) -> u64 {
         let mut digest = Sha256::new();
         for file in [&self.train, &self.valid] {

@@ -1,12 +1,12 @@
-//! Text that is not UTF-8, told by how it begins.
+//! Detects text that is not UTF-8 from its first bytes.
 
-/// What a text in UTF-8 may begin with, and which is none of it.
+/// The mark that a UTF-8 text may begin with; it is not part of the text.
 pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// How many bytes are looked at.
+/// The number of bytes examined.
 const LOOK: usize = 4096;
 
-/// Names the encoding of a file that begins with `block`, where that is UTF-16 or UTF-32.
+/// Names the encoding of a file that begins with `block`, if it is UTF-16 or UTF-32.
 pub fn foreign(block: &[u8]) -> Option<&'static str> {
     match block {
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Some("UTF-32"),
@@ -15,7 +15,7 @@ pub fn foreign(block: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Whether nearly every second byte is zero, and no other one: UTF-16 of a European language, without its mark.
+/// Whether nearly every second byte is zero, and no other: UTF-16 of a European language, without a byte order mark.
 fn looks_like_utf16(block: &[u8]) -> bool {
     let mut zeros = [0; 2];
     for (place, byte) in block.iter().enumerate() {

@@ -1,9 +1,9 @@
-//! A prepared folder as a place: who may write it, and how four files are replaced as one.
+//! A prepared folder on disk: who may write it, and how four files are replaced as one.
 //!
-//! All four are written and brought to the disk in a folder within (`.prepare-….part`). It is then renamed to
-//! [`COMMITTED`]: from that moment on the data are the new ones, for every reader looks there first. Last the files move
-//! up, each over the old one of its name. So at any moment, whoever is killed, either the old data or the new are whole,
-//! and the next `prepare` in that folder finishes or removes what one that was killed left.
+//! All four are written and synced to disk in a subfolder (`.prepare-….part`), which is then renamed to
+//! [`COMMITTED`]. From that moment the new data count, because every reader looks there first. Finally the files move
+//! up, each over the old file of its name. So whenever a process is killed, either the old data or the new are complete,
+//! and the next `prepare` in that folder finishes or removes what the killed process left.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Read, Write};
@@ -18,16 +18,16 @@ use crate::fault::{Fault, Kind, Result};
 use crate::files::leftovers::{Leftover, halt_if_leaving};
 use crate::files::sync_folder;
 
-/// There is a process that prepares data in the folder.
+/// The lock: a process is preparing data in the folder.
 const LOCK: &str = ".prepare.lock";
-/// What is being written.
+/// The name of a subfolder with unfinished data.
 const PREFIX: &str = ".prepare-";
 const SUFFIX: &str = ".part";
 
-/// What is wrong where another process has the folder.
+/// The message if another process holds the folder.
 const IN_USE: &str = "the output folder is in use";
 
-/// Which files are the data of a folder at a moment; two that are equal say that nothing was replaced between them.
+/// Identifies the data of a folder at a moment. If two are equal, nothing was replaced between them.
 #[derive(Debug, PartialEq)]
 pub struct Moment {
     places: [PathBuf; 4],
@@ -51,13 +51,13 @@ pub struct New {
 }
 
 impl New {
-    /// Where a file of the new data is to be written.
+    /// The path at which a file of the new data is to be written.
     pub fn place(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 }
 
-/// A folder that this process may fill, until it is dropped or the process ends.
+/// A folder that only this process may fill, until it is dropped or the process ends.
 #[derive(Debug)]
 pub struct Owned {
     path: PathBuf,
@@ -65,13 +65,13 @@ pub struct Owned {
 }
 
 impl Owned {
-    /// Takes the folder `path`, which there must be. Nothing in it is changed but for the lock.
+    /// Takes the folder `path`, which must exist. Changes nothing in it except the lock.
     ///
     /// # Errors
-    /// [`Kind::RunFolder`] where another process has it; [`Kind::Usage`] where it holds anything else than prepared
-    /// data, or such data without `replace`; [`Kind::Io`].
+    /// [`Kind::RunFolder`] if another process holds it; [`Kind::Usage`] if it holds anything other than prepared
+    /// data, or prepared data without `replace`; [`Kind::Io`].
     pub fn take(path: &Path, replace: bool) -> Result<Self> {
-        // Before the lock, which would be one more file in somebody's folder; and after it, because another
+        // Check before locking, because the lock would add a file to an unrelated folder; and after, because another
         // process can have begun and ended in between.
         refuse_others(path)?;
         let owned = Self { path: path.to_owned(), lock: lock(path)? };
@@ -82,7 +82,7 @@ impl Owned {
         Ok(owned)
     }
 
-    /// Finishes and removes what processes that were killed left.
+    /// Finishes or removes what killed processes left.
     pub fn tidy(&self) -> Result<()> {
         self.finish()?;
         let io = |e: std::io::Error| Fault::io("list the folder", &self.path, &e);
@@ -100,11 +100,11 @@ impl Owned {
         Ok(())
     }
 
-    /// Begins new data: a folder within this one, gone when it is dropped, or when the process is told to leave.
+    /// Begins new data: a subfolder that is removed when it is dropped, or when the process is told to leave.
     pub fn begin(&self) -> Result<New> {
         let mut builder = tempfile::Builder::new();
         builder.prefix(PREFIX).suffix(SUFFIX);
-        // A temporary folder is its owner's alone; this one is to be read by others, under the umask.
+        // A temporary folder is private to its owner; this one should be readable by others, under the umask.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
         let folder =
@@ -113,16 +113,16 @@ impl Owned {
         Ok(New { folder, leftover })
     }
 
-    /// Makes the four files in `new`, whole and on the disk, the data of this folder.
+    /// Makes the four files in `new`, which are complete and synced, the data of this folder.
     pub fn commit(&self, New { folder: new, leftover }: New) -> Result<()> {
         self.finish()?;
         let io = |e: std::io::Error| Fault::io("replace the data", &self.path, &e);
         sync_folder(new.path()).map_err(io)?;
-        // Either nobody removes it from here on, or somebody has begun to, and then it must not get its name.
+        // From here on either nobody removes it, or removal has begun, and then it must not get its final name.
         leftover.keep();
         halt_if_leaving();
         fs::rename(new.path(), self.path.join(COMMITTED)).map_err(io)?;
-        // Not to be removed any more.
+        // It must no longer be removed.
         let _ = new.keep();
         sync_folder(&self.path).map_err(io)?;
         self.finish()
@@ -146,7 +146,7 @@ impl Owned {
             }
         }
         let io = |e: std::io::Error| Fault::io("replace the data", &self.path, &e);
-        // The names above must last before the others are gone.
+        // The renames above must be durable before the folder is removed.
         sync_folder(&self.path).map_err(io)?;
         fs::remove_dir(&committed).map_err(|e| Fault::io("remove an empty folder", &committed, &e))
     }
@@ -154,13 +154,13 @@ impl Owned {
 
 impl Drop for Owned {
     fn drop(&mut self) {
-        // While it is held: whoever opened it before finds that it is not the folder's lock any more.
+        // While the lock is held: whoever opened the file earlier notices that it is no longer the folder's lock.
         let _ = fs::remove_file(self.path.join(LOCK));
         let _ = self.lock.unlock();
     }
 }
 
-/// Takes the lock of the folder for as long as the file is open.
+/// Locks the folder for as long as the file is open.
 fn lock(folder: &Path) -> Result<File> {
     let place = folder.join(LOCK);
     let failed = |e: std::io::Error| Fault::io("lock the output folder", &place, &e);
@@ -171,7 +171,7 @@ fn lock(folder: &Path) -> Result<File> {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
-                // Where locks are mandatory (Windows) the number cannot be read: it is a courtesy only.
+                // Where locks are mandatory (Windows) the number cannot be read; it is only informative.
                 let _ = file.read_to_string(&mut holder);
                 let holder = match holder.trim() {
                     "" => "another process".to_owned(),
@@ -186,7 +186,7 @@ fn lock(folder: &Path) -> Result<File> {
                 return Err(failed(e).remedy("choose a folder on a file system that knows locks, with --out"));
             }
         }
-        // Its owner may have removed it between the opening and the lock.
+        // Its owner may have removed the file between opening and locking.
         let opened = file.try_clone().and_then(Handle::from_file).map_err(failed)?;
         if Handle::from_path(&place).is_ok_and(|there| there == opened) {
             file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
@@ -200,13 +200,13 @@ fn refused(folder: &Path, found: String, remedy: &str) -> Fault {
     fault.found(found).remedy(remedy)
 }
 
-/// Refuses a folder that holds anything else than prepared data.
+/// Refuses a folder that holds anything other than prepared data.
 fn refuse_others(folder: &Path) -> Result<()> {
     let failed = |e: std::io::Error| Fault::io("look into the output folder", folder, &e);
     for entry in fs::read_dir(folder).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
         let name = name.to_string_lossy();
-        // What file managers leave is nobody's, and stays.
+        // Files of file managers are harmless, and stay.
         let nobodys = name.starts_with('.') || ["desktop.ini", "Thumbs.db"].contains(&&*name);
         if !nobodys && !OURS.contains(&&*name) {
             return Err(refused(folder, format!("{name} in it"), "choose another folder, which --out names"));

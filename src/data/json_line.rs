@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-/// What is looked at in a line; the rest of it takes no memory.
+/// The fields read from a line; the rest of it takes no memory.
 #[derive(Deserialize)]
 struct Record {
     text: Option<String>,
@@ -12,17 +12,17 @@ struct Record {
 /// The document of a line: an object's `text`, else its `content`.
 ///
 /// # Errors
-/// What the line is instead.
+/// A description of what the line is instead.
 pub fn document(line: &str) -> Result<String, String> {
     if line.starts_with('\u{feff}') {
         return Err("a byte order mark before the object".to_owned());
     }
-    // An array would be taken for the fields in their order.
+    // An array would be read as the fields in order.
     if !line.trim_start().starts_with('{') {
         return Err("no JSON object".to_owned());
     }
     let record: Record = serde_json::from_str(line).map_err(|e| {
-        // The number of the line is the file's, not this one's.
+        // The line number in the message is dropped: it counts within this line, not in the file.
         let found = e.to_string();
         found
             .split(" at line ")

@@ -1,4 +1,4 @@
-//! Learning a tokenizer: the words of the corpus, counted, and merged into tokens.
+//! Learns a tokenizer: counts the words of the corpus and merges them into tokens.
 
 use ahash::AHashMap;
 use rayon::prelude::*;
@@ -12,32 +12,32 @@ use super::survey::{Pieces, Survey};
 use super::tokenizer_json::END_OF_TEXT;
 use crate::fault::{Fault, Kind, Result};
 
-/// How much text the tokenizer is learned from; of a larger corpus, pieces of it, evenly spaced.
+/// How much text the tokenizer learns from; from a larger corpus it takes evenly spaced pieces.
 ///
-/// More changes the merges little, and this bounds the time of learning.
+/// More text hardly changes the merges, and this bounds the learning time.
 const LEARN_BYTES: u64 = 1 << 30;
 
-/// A longer word (text without blanks, a run of blanks) is learned as pieces of so many bytes.
+/// A longer word (text without blanks, a run of blanks) is learned in pieces of this many bytes.
 ///
-/// It bounds the length of a token, and makes words of what would otherwise be a single one. Encoding cuts nothing:
+/// This bounds the length of a token, and splits text that would otherwise be one word. Encoding splits nothing:
 /// the merges apply to words of any length. The longest word in Python's standard library has 95 bytes.
 const LONGEST_WORD: usize = 1024;
 
-/// Distinct words are taken until they have so many bytes together, later ones only where they are known already.
-/// This bounds the memory of learning, to some fifteen times as much. A gigabyte of English has a tenth of it.
+/// New distinct words are accepted up to this many bytes in total; after that only known words are counted.
+/// This bounds the memory of learning to about fifteen times as much. A gigabyte of English has a tenth of it.
 const DISTINCT_BYTES: usize = 256 << 20;
 
-/// How many pieces are looked at together, on all cores.
+/// How many pieces are processed together, on all cores.
 const PIECES_AT_ONCE: usize = 32;
 
-/// Learns a byte-level BPE of at most `vocab_size` tokens from the corpus, with GPT-2's pre-tokenizer; gives the
+/// Learns a byte-level BPE of at most `vocab_size` tokens from the corpus, with GPT-2's pre-tokenizer; returns the
 /// contents of its `tokenizer.json`.
 pub fn learn(survey: &Survey, vocab_size: usize, report: Report) -> Result<Vec<u8>> {
     let fault = |e| Fault::new(Kind::Data, "the tokenizer could not be learned").found(e);
     let byte_level = ByteLevel::new(false, true, true);
     let counts = count_words(survey, byte_level, DISTINCT_BYTES, report)?;
 
-    // One token for each byte, in the order of the characters that stand for them, behind the end of text.
+    // One token for each byte, in the order of the characters that represent them, after the end of text.
     let mut alphabet: Vec<char> = ByteLevel::alphabet().into_iter().collect();
     alphabet.sort_unstable();
     let numbers: AHashMap<char, u32> = alphabet.iter().zip(1..).map(|(&letter, n)| (letter, n)).collect();
@@ -60,9 +60,9 @@ pub fn learn(survey: &Survey, vocab_size: usize, report: Report) -> Result<Vec<u
     Ok(tokenizer.to_string(true).map_err(fault)?.into_bytes())
 }
 
-/// How often each word occurs in what is learned from; words in the characters that stand for bytes.
+/// Counts each word of the training text; words are in the characters that represent bytes.
 ///
-/// The words are taken in the order of the text, so that the same text gives the same words where not all are taken.
+/// Words are taken in text order, so that the same text gives the same words if not all are taken.
 fn count_words(
     survey: &Survey,
     byte_level: ByteLevel,
@@ -88,7 +88,7 @@ fn count_words(
             for (word, count) in words.map_err(fault)? {
                 match counts.get_mut(&word) {
                     Some(all) => *all += count,
-                    // A character stands for a byte, but may take two itself.
+                    // A character represents one byte, but may itself take two.
                     None if word.len() <= room => {
                         room -= word.len();
                         counts.insert(word, count);
@@ -100,7 +100,7 @@ fn count_words(
     }
 }
 
-/// The distinct words of a text in the order in which they come first, and how often each does.
+/// The distinct words of a text in order of first occurrence, with their counts.
 fn words_of(text: &str, byte_level: ByteLevel) -> tokenizers::Result<Vec<(String, u64)>> {
     let mut split = PreTokenizedString::from(text);
     byte_level.pre_tokenize(&mut split)?;
@@ -119,7 +119,7 @@ fn words_of(text: &str, byte_level: ByteLevel) -> tokenizers::Result<Vec<(String
     Ok(counts.into_iter().map(|(word, count)| (word.to_owned(), count)).collect())
 }
 
-/// A word in pieces of [`LONGEST_WORD`] bytes, in the characters that stand for them.
+/// A word in pieces of [`LONGEST_WORD`] bytes, in the characters that represent them.
 fn parts(word: &str) -> impl Iterator<Item = &str> {
     let mut rest = word;
     std::iter::from_fn(move || {
@@ -138,7 +138,7 @@ fn parts(word: &str) -> impl Iterator<Item = &str> {
 struct Texts<'a> {
     pieces: Pieces<'a>,
     total: u64,
-    /// How many pieces have been read.
+    /// The number of pieces read so far.
     number: u64,
 }
 
@@ -166,7 +166,7 @@ mod tests {
     fn long_words_are_cut_between_bytes() {
         assert_eq!(parts("").count(), 0);
         assert_eq!(parts("word").collect::<Vec<_>>(), ["word"]);
-        // In the characters that stand for bytes, a blank is Ġ and has two bytes itself.
+        // Among the characters that represent bytes, a blank is Ġ, which takes two bytes.
         let blanks = "Ġ".repeat(2 * LONGEST_WORD + 1);
         let lengths: Vec<usize> = parts(&blanks).map(|part| part.chars().count()).collect();
         assert_eq!(lengths, [LONGEST_WORD, LONGEST_WORD, 1]);

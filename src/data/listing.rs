@@ -1,4 +1,4 @@
-//! The files of a corpus as a list, and how those of a folder enter it.
+//! The list of a corpus's files, and how the files of a folder enter it.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use super::meta::LeftOut;
 use super::walk::{Passing, walk};
 use crate::fault::{Fault, Result};
 
-/// How the text lies in a file.
+/// How a file stores text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// The file is one document.
@@ -19,14 +19,14 @@ pub enum Format {
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub path: PathBuf,
-    /// The path below its source, with `/` on every system: the name by which it is ordered and split.
+    /// The path below its source, with `/` on every system; it determines the order and the split.
     pub relative: String,
     pub format: Format,
-    /// How many bytes of it to read.
+    /// The number of bytes to read.
     pub bytes: u64,
-    /// Whether `bytes` leaves out its end, because of the cap.
+    /// Whether `bytes` omits the end of the file, because of the cap.
     pub cut: bool,
-    /// Whether a zero byte means that it is no text.
+    /// Whether a zero byte means that the file is not text.
     pub refuse_binary: bool,
 }
 
@@ -43,7 +43,7 @@ pub struct Listing {
 pub struct Filter<'a> {
     /// Lower-case, without a dot; empty: every file that is text.
     pub extensions: &'a [String],
-    /// Files larger than this are passed by.
+    /// Larger files are skipped.
     pub largest_file: u64,
 }
 
@@ -77,7 +77,7 @@ pub fn slashed(path: &Path) -> String {
 /// The entry of one file, named relative to `base`.
 ///
 /// # Errors
-/// [`Kind::Io`](crate::fault::Kind::Io) where the system does not tell its size.
+/// [`Kind::Io`](crate::fault::Kind::Io) if the system does not report its size.
 pub fn entry(path: &Path, base: &Path, refuse_binary: bool) -> Result<Entry> {
     let bytes = std::fs::metadata(path).map_err(|e| Fault::io("read the text", path, &e))?.len();
     let below = path.strip_prefix(base).unwrap_or(path);

@@ -1,34 +1,34 @@
 //! Byte pair merges, learned from counted words.
 //!
 //! The merges are those of the trainer in `tokenizers`, in the same order (a test compares them). That trainer takes
-//! time quadratic in the length of a word, and tells nobody how far it is; this one takes linear time, a quarter of
-//! the memory, and reports each token.
+//! time quadratic in the length of a word and does not report its progress. This one takes linear time and a quarter
+//! of the memory, and reports each token.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use ahash::AHashMap;
 
-/// Two neighbours, by their numbers.
+/// Two adjacent tokens, by number.
 type Pair = (u32, u32);
 
-/// What was learned.
+/// The result of learning.
 #[derive(Debug, Default)]
 pub struct Learned {
-    /// Every token's text, by number: first the ones given, then the merged ones.
+    /// The text of every token, by number: first the given ones, then the merged ones.
     pub tokens: Vec<String>,
-    /// Which texts are joined, the first merge first.
+    /// The pairs of texts that are merged, first merge first.
     pub merges: Vec<(String, String)>,
 }
 
-/// Words as sequences of tokens, one behind the other.
+/// Words as sequences of tokens, stored one after another.
 #[derive(Debug, Default)]
 pub struct Words {
     symbols: Vec<u32>,
     words: Vec<Word>,
 }
 
-/// Where a word's tokens lie, and how often it occurs.
+/// The range of a word's tokens, and the word's count.
 #[derive(Clone, Copy, Debug)]
 struct Word {
     start: usize,
@@ -49,7 +49,7 @@ impl Words {
         (&self.symbols[start..start + length as usize], count as i64)
     }
 
-    /// Joins every `pair` of a word into `joined`, and says of each pair that came or went by how much.
+    /// Replaces each `pair` in a word by `joined`, and reports the change in count of every affected pair.
     fn merge(&mut self, number: u32, pair: Pair, joined: u32, mut change: impl FnMut(Pair, i64)) {
         let word = &mut self.words[number as usize];
         let count = word.count as i64;
@@ -75,12 +75,12 @@ impl Words {
     }
 }
 
-/// A pair that may be merged next: the most frequent first, among equals the one of the lowest numbers.
+/// A candidate pair for the next merge: the most frequent first, on ties the one with the lowest numbers.
 #[derive(Debug, PartialEq, Eq)]
 struct Candidate {
     count: i64,
     pair: Pair,
-    /// The words that may hold it, each once, in ascending order.
+    /// The words that may contain it, each once, in ascending order.
     words: Vec<u32>,
 }
 
@@ -96,8 +96,8 @@ impl PartialOrd for Candidate {
     }
 }
 
-/// Merges until there are `vocab_size` tokens or no two neighbours left, beginning with `tokens`, which the symbols
-/// of `words` number. `report` is told how many tokens there are.
+/// Merges until there are `vocab_size` tokens or no adjacent pairs left, starting with `tokens`, which the symbols
+/// of `words` index. Calls `report` with the number of tokens.
 pub fn learn(
     mut words: Words,
     tokens: Vec<String>,
@@ -123,7 +123,7 @@ pub fn learn(
     let mut merged: Vec<Pair> = Vec::new();
     while tokens.len() < vocab_size {
         let Some(mut top) = queue.pop() else { break };
-        // What was counted as it was put there may have been merged with other neighbours since.
+        // Since the count was queued, occurrences may have been merged with other neighbours.
         if top.count != counts[&top.pair] {
             top.count = counts[&top.pair];
             queue.push(top);
@@ -133,7 +133,7 @@ pub fn learn(
             break;
         }
         let text = format!("{}{}", tokens[top.pair.0 as usize], tokens[top.pair.1 as usize]);
-        // Two pairs may make one text: it is one token.
+        // Two pairs may give the same text, which is then one token.
         let joined = *numbers.entry(text).or_insert_with_key(|text| {
             tokens.push(text.clone());
             tokens.len() as u32 - 1
@@ -154,7 +154,7 @@ pub fn learn(
     Learned { merges: merges.collect(), tokens }
 }
 
-/// Adds a word to those of a pair. All of one word's pairs come together, so the last tells whether it is there.
+/// Adds a word to those of a pair. All pairs of one word arrive together, so the last entry tells whether it is present.
 fn note(places: &mut AHashMap<Pair, Vec<u32>>, pair: Pair, number: u32) {
     let words = places.entry(pair).or_default();
     if words.last() != Some(&number) {
@@ -175,7 +175,7 @@ fn enqueue(
     }
 }
 
-/// The merges, each once. A pair that was merged again, because it came up in other words later, counts as of then.
+/// The merges, each once. A pair that was merged again, because it reappeared in other words, counts from its last merge.
 fn in_order(merged: &[Pair]) -> impl Iterator<Item = Pair> {
     let last: AHashMap<Pair, usize> = merged.iter().enumerate().map(|(place, &pair)| (pair, place)).collect();
     merged.iter().enumerate().filter(move |(place, pair)| last[pair] == *place).map(|(_, &pair)| pair)
@@ -188,7 +188,7 @@ mod tests {
     use proptest::test_runner::RngSeed;
     use tokenizers::models::bpe::{BPE, BpeTrainer};
 
-    /// What the library learns of the same words.
+    /// The library's result for the same words.
     fn theirs(words: &[(String, u64)], alphabet: &[&str], vocab_size: usize) -> serde_json::Value {
         let trainer = BpeTrainer::builder()
             .vocab_size(vocab_size)
@@ -215,7 +215,7 @@ mod tests {
         serde_json::to_value(model).unwrap()
     }
 
-    /// Cases are drawn from `NORMFREE_SEED`, else from 1.
+    /// Cases are drawn from `NORMFREE_SEED`, default 1.
     fn cases() -> ProptestConfig {
         let seed = std::env::var("NORMFREE_SEED").map_or(1, |text| text.parse().expect("a whole number"));
         println!("seed: NORMFREE_SEED={seed}");
