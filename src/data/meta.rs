@@ -1,4 +1,4 @@
-//! `meta.json`: what a prepared folder holds.
+//! `meta.json`: the contents of a prepared folder.
 
 use std::path::Path;
 
@@ -33,7 +33,7 @@ impl Dtype {
     }
 }
 
-/// How the held-out part was taken from the rest.
+/// How the held-out part was separated from the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SplitBy {
@@ -49,38 +49,38 @@ pub struct Part {
     pub chunks: u64,
     /// `chunks` × the chunk length.
     pub tokens: u64,
-    /// Documents read: files, or lines of JSON lines; those shorter than a chunk are among them.
+    /// Documents read: files, or lines of JSON lines, including those shorter than a chunk.
     pub documents: u64,
 }
 
-/// What was read and left out, in files or lines of JSON lines, and what was not even read.
+/// What was read and left out, in files or lines of JSON lines, and what was not read at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
     /// Not valid UTF-8.
     pub not_utf8: u64,
-    /// Files of a folder without chosen extensions that hold a zero byte.
+    /// Files with a zero byte, in a folder listed without chosen extensions.
     pub binary: u64,
-    /// Lines of JSON lines that are no object with a text.
+    /// Lines of JSON lines that are not an object with a text.
     #[serde(default, skip_serializing_if = "is_default")]
     pub malformed: u64,
-    /// Where the first of those lies that are not UTF-8 or malformed, and what it is.
+    /// Where the first file or line that is not UTF-8 or malformed is, and what is wrong with it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub first: Option<String>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub left_out: LeftOut,
 }
 
-/// What of folders and globs was not read.
+/// What was not read of folders and globs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
     /// Files and folders whose name begins with a dot.
     pub hidden: u64,
-    /// Whether there was a `.gitignore`, which may have named some.
+    /// Whether a `.gitignore` was found, which may have excluded some.
     pub gitignore: bool,
 }
 
 impl LeftOut {
-    /// Counts `other` too.
+    /// Adds the counts of `other`.
     pub fn add(&mut self, other: Self) {
         self.hidden += other.hidden;
         self.gitignore |= other.gitignore;
@@ -91,10 +91,10 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Where the text came from.
+/// The source of the text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceMeta {
-    /// One line per source, as it was resolved.
+    /// One line per source, as resolved.
     pub description: Vec<String>,
     /// Files used, after skipping and after the cap on bytes.
     pub files: u64,
@@ -107,41 +107,41 @@ pub struct SourceMeta {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Meta {
     pub format: u32,
-    /// One more than the largest token id. May fall short of what was asked for, on a small corpus.
+    /// One more than the largest token id. May be lower than requested on a small corpus.
     pub vocab_size: usize,
     pub dtype: Dtype,
     /// Tokens per chunk.
     pub chunk: usize,
-    /// Whether chunks run across documents, `<|endoftext|>` between them.
+    /// Whether chunks run across documents, with `<|endoftext|>` between them.
     pub packed: bool,
-    /// The id of `<|endoftext|>`, where the tokenizer has it.
+    /// The id of `<|endoftext|>`, if the tokenizer has it.
     pub end_of_text: Option<u32>,
     pub seed: u64,
-    /// The share of documents that was asked to be held out.
+    /// The share of documents requested to be held out.
     pub valid_share: f64,
     pub split_by: SplitBy,
     pub train: Part,
     pub valid: Part,
-    /// Tokens in tails too short for a chunk, which no file holds.
+    /// Tokens in tails too short for a chunk, which are in no file.
     pub dropped_tokens: u64,
     pub skipped: Skipped,
     pub source: SourceMeta,
-    /// What else there is to know of how the data were made, each a sentence.
+    /// Other remarks about how the data were made, each a sentence.
     #[serde(default, skip_serializing_if = "is_default")]
     pub notes: Vec<String>,
 }
 
 impl Meta {
-    /// Reads the `meta.json` of `folder`; `None` where there is none.
+    /// Reads the `meta.json` of `folder`; `None` if there is none.
     ///
     /// # Errors
-    /// [`Kind::Data`] where it cannot be understood; [`Kind::Io`].
+    /// [`Kind::Data`] if it cannot be understood; [`Kind::Io`].
     pub fn read(folder: &Path) -> Result<Option<Self>> {
         let (path, text) = loop {
             let path = locate(folder, META_FILE);
             match std::fs::read_to_string(&path) {
                 Ok(text) => break (path, text),
-                // It may have been moved since it was looked for.
+                // It may have moved since it was located.
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                     if locate(folder, META_FILE) == path {
                         return Ok(None);
@@ -156,7 +156,7 @@ impl Meta {
                 .found(found)
                 .remedy("write the folder anew with `normfree prepare --replace`")
         };
-        // The version first: another version's fields need not be these.
+        // The version first, because other versions may have other fields.
         #[derive(Deserialize)]
         struct Version {
             format: u32,

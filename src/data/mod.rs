@@ -9,9 +9,9 @@
 //! | `tokenizer.json` | the tokenizer, in the format of Hugging Face `tokenizers` |
 //! | `meta.json` | [`Meta`]: vocabulary, type, counts, hash of the source |
 //!
-//! [`Corpus::open`] maps such a folder, or one of nanoGPT's, and checks it; [`Batches`] deals it out.
+//! [`Corpus::open`] maps such a folder, or one of nanoGPT's, and checks it; [`Batches`] divides it into batches.
 //!
-//! The four are replaced as one (`folder.rs`).
+//! The four files are replaced as one (`folder.rs`).
 //!
 //! **Text that is not UTF-8** is left out, never repaired: such a file, or such a line of a JSON lines
 //! file, is skipped whole and counted in `meta.json`. So is a line that holds no document.

@@ -1,14 +1,14 @@
-//! A shuffle that needs no memory: a bijection of `0..n`, one index at a time.
+//! A shuffle without memory: a bijection of `0..n`, one index at a time.
 //!
-//! A balanced Feistel network permutes the smallest power of four that holds `n`; an image outside `0..n`
-//! is sent through again until it falls inside (cycle walking, Black and Rogaway 2002), which keeps the map
-//! a bijection and takes fewer than four turns on average. So a checkpoint holds a seed and a counter
+//! A balanced Feistel network permutes the smallest power of four that holds `n`. An image outside `0..n`
+//! goes through again until it falls inside (cycle walking, Black and Rogaway 2002), which keeps the map
+//! a bijection and takes fewer than four passes on average. So a checkpoint holds a seed and a counter
 //! rather than a list as long as the corpus.
 
 /// More rounds than the four that make a Feistel network pseudo-random: they are cheap, and tiny domains need them.
 const ROUNDS: usize = 8;
 
-/// A pseudo-random permutation of `0..len`, fixed by `(seed, epoch)`.
+/// A pseudo-random permutation of `0..len`, determined by `(seed, epoch)`.
 #[derive(Clone, Debug)]
 pub struct Permutation {
     len: u64,
@@ -17,7 +17,7 @@ pub struct Permutation {
 }
 
 impl Permutation {
-    /// The permutation of `0..len` that belongs to `seed` and `epoch`; `len` at most 2⁶².
+    /// The permutation of `0..len` for `seed` and `epoch`; `len` is at most 2⁶².
     pub fn new(len: u64, seed: u64, epoch: u64) -> Self {
         assert!(len <= 1 << 62, "a permutation of {len} elements does not fit its 62 bits");
         let bits = u64::BITS - len.saturating_sub(1).leading_zeros();
@@ -29,7 +29,7 @@ impl Permutation {
         Self { len, half_bits: bits.div_ceil(2).max(1), keys }
     }
 
-    /// Where `index` is sent; `index` must lie in `0..len`.
+    /// The image of `index`, which must lie in `0..len`.
     pub fn apply(&self, index: u64) -> u64 {
         assert!(index < self.len, "index {index} of a permutation of {} elements", self.len);
         let mut image = self.feistel(index);

@@ -11,38 +11,38 @@ use super::json_line;
 use super::listing::{Entry, Format};
 use crate::fault::{Fault, Kind, Result};
 
-/// No piece is longer than this many bytes.
+/// The maximum length of a piece in bytes.
 pub const PIECE: usize = 256 << 10;
 
-/// The longest line of a JSON lines file. It is parsed as a whole, and takes up to four times its length meanwhile.
+/// The longest line of a JSON lines file. It is parsed as a whole, which takes up to four times its length in memory.
 pub const LONGEST_LINE: u64 = 64 << 20;
 
 /// A part of a document.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// The line of a JSON lines file, from 1; 0 where the file is one document.
+    /// The line of a JSON lines file, from 1; 0 if the file is one document.
     pub line: u64,
     pub text: String,
-    /// Whether the document ends with it.
+    /// Whether the document ends with this piece.
     pub last: bool,
 }
 
-/// What a reader comes to.
+/// What a reader finds next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
     Piece(Piece),
     End,
-    /// The whole file is to be left out: what it is instead of UTF-8.
+    /// The whole file must be left out; says what it is instead of UTF-8.
     NotUtf8(&'static str),
 }
 
-/// The lines of a JSON lines file that hold no document.
+/// The lines of a JSON lines file without a document.
 #[derive(Debug, Default)]
 pub struct SkippedLines {
     pub not_utf8: u64,
-    /// No JSON object with a text.
+    /// Not a JSON object with a text.
     pub malformed: u64,
-    /// The first of either kind, and what is wrong with it.
+    /// The first line of either kind, and what is wrong with it.
     pub first: Option<(u64, String)>,
 }
 
@@ -52,13 +52,13 @@ pub struct Reader {
     path: PathBuf,
     format: Format,
     cut: bool,
-    /// Text read: of the file, or of the current line's document.
+    /// The text read so far: of the file, or of the current line's document.
     text: String,
-    /// How much of `text` has been given out.
+    /// How much of `text` has been returned.
     given: usize,
-    /// Whether `text` belongs to a document whose last piece is still to come.
+    /// Whether `text` belongs to a document whose last piece has not been returned.
     open: bool,
-    /// Whether anything was read of the file.
+    /// Whether any of the file was read.
     begun: bool,
     line: u64,
     pub skipped: SkippedLines,
@@ -83,7 +83,7 @@ impl Reader {
         })
     }
 
-    /// How many bytes have been read so far.
+    /// The number of bytes read so far.
     pub fn bytes(&self) -> u64 {
         self.source.get_ref().get_ref().bytes
     }
@@ -120,14 +120,14 @@ impl Reader {
         self.given += end;
         self.open = !last;
         if last {
-            // Not cleared: a long line's room would be kept.
+            // Replaced rather than cleared, to free the memory of a long line.
             self.text = String::new();
             self.given = 0;
         }
         Ok(Next::Piece(Piece { line: self.line, text, last }))
     }
 
-    /// Looks at the beginning of the file: what it is instead of UTF-8. Passes the mark that a text may begin with.
+    /// Examines the beginning of the file: says what it is instead of UTF-8. Skips a byte order mark.
     fn begin(&mut self) -> Result<Option<&'static str>> {
         let block = self.source.fill_buf().map_err(|e| Fault::io("read the text", &self.path, &e))?;
         if let Some(foreign) = encoding::foreign(block) {
@@ -139,7 +139,7 @@ impl Reader {
         Ok(None)
     }
 
-    /// Reads on until there is more than a piece or the file ends; whether it ended, `None` if it is not UTF-8.
+    /// Reads until there is more than a piece or the file ends. Returns whether it ended; `None` if it is not UTF-8.
     fn read_text(&mut self) -> Result<Option<bool>> {
         self.text.drain(..self.given);
         self.given = 0;
@@ -170,7 +170,7 @@ impl Reader {
         Ok(Some(false))
     }
 
-    /// Reads one character whose bytes lie in two blocks.
+    /// Reads one character whose bytes span two blocks.
     fn read_split_character(&mut self) -> Result<Split> {
         let mut bytes = [0; 4];
         for length in 0..4 {
@@ -187,7 +187,7 @@ impl Reader {
         Ok(Split::NotUtf8)
     }
 
-    /// Reads the document of the next line that has one; false at the end.
+    /// Reads the document of the next line that has one; returns false at the end.
     fn read_line(&mut self) -> Result<bool> {
         let mut bytes = Vec::new();
         loop {
@@ -228,9 +228,9 @@ impl Reader {
 
 /// Where to cut `text`, at most `limit` bytes in.
 ///
-/// Before a line break, else a space, that follows a visible ASCII character: there GPT-2's pre-tokenizer
-/// always ends a word, so that the pieces encode to the same tokens as the whole. Where a text has no such
-/// place in all that length, between any two characters.
+/// Before a line break, or else a space, that follows a visible ASCII character: GPT-2's pre-tokenizer
+/// always ends a word there, so the pieces encode to the same tokens as the whole. If the text has no such
+/// place within the limit, between any two characters.
 fn boundary(text: &str, limit: usize) -> usize {
     let bytes = &text.as_bytes()[..=limit.min(text.len() - 1)];
     let before = |blank: u8| bytes.windows(2).rposition(|two| two[1] == blank && two[0].is_ascii_graphic());
@@ -240,15 +240,15 @@ fn boundary(text: &str, limit: usize) -> usize {
     }
 }
 
-/// What became of a character whose bytes lie in two blocks.
+/// The outcome for a character whose bytes span two blocks.
 enum Split {
     Whole,
-    /// The file ended within it: the cap's doing, or not UTF-8.
+    /// The file ended within it: either the cap cut it, or it is not UTF-8.
     Ended,
     NotUtf8,
 }
 
-/// A file that hashes and counts what is read of it.
+/// A file that hashes and counts the bytes read.
 struct Hashing {
     file: File,
     hasher: Sha256,

@@ -1,4 +1,4 @@
-//! `prepare`: from sources of text to a folder of tokens.
+//! `prepare`: from text sources to a folder of tokens.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -15,12 +15,12 @@ use super::tokenizer_json::{END_OF_TEXT, LARGEST_VOCAB};
 use crate::fault::{Fault, Kind, Result};
 use crate::files::write_new;
 
-/// How much text is encoded at a time; an encoding takes some forty times the memory of its text.
+/// How much text is encoded at a time; encoding takes about forty times the memory of its text.
 const ENCODE_BYTES: usize = 1 << 20;
 
-/// One token for each byte, and the end of text.
+/// One token for each byte, plus the end of text.
 const SMALLEST_VOCAB: usize = 257;
-/// As many tokens as a sequence may have.
+/// The most tokens a sequence may have.
 const LONGEST_CHUNK: usize = 1 << 20;
 
 /// What to prepare, and how.
@@ -28,32 +28,32 @@ const LONGEST_CHUNK: usize = 1 << 20;
 pub struct PrepareOptions {
     /// Folders, files, globs, or `auto`; files that end in `.jsonl` or `.ndjson` are JSON lines.
     pub sources: Vec<String>,
-    /// The folder to write; made where it is missing.
+    /// The folder to write; created if missing.
     pub out: PathBuf,
-    /// How many tokens to learn; not used with an existing `tokenizer`.
+    /// How many tokens to learn; ignored with an existing `tokenizer`.
     pub vocab_size: usize,
-    /// Tokens per chunk: the `n_positions` of the models to come.
+    /// Tokens per chunk: the `n_positions` of models trained on it.
     pub chunk: usize,
     /// A `tokenizer.json` to use instead of learning one.
     pub tokenizer: Option<PathBuf>,
-    /// Let chunks run across documents, with `<|endoftext|>` between, instead of dropping short tails.
+    /// Let chunks run across documents, with `<|endoftext|>` between them, instead of dropping short tails.
     pub pack: bool,
     /// The share of documents to hold out, between 0 and 1.
     pub valid_share: f64,
-    /// Decides which documents are held out, and which files `max_bytes` keeps.
+    /// Determines which documents are held out, and which files `max_bytes` keeps.
     pub seed: u64,
-    /// Which files of a folder to take; empty: `py` or `rs` for `auto`, else every file that is text.
+    /// Which files of a folder to take; if empty, `py` or `rs` for `auto`, otherwise every text file.
     pub extensions: Vec<String>,
-    /// Take hidden files of folders and globs too, and those that a `.gitignore` names.
+    /// Also take hidden files of folders and globs, and those that a `.gitignore` excludes.
     pub all_files: bool,
-    /// At most so much text: files are drawn by the seed until it is filled.
+    /// The most text to take: files are drawn by the seed until it is filled.
     pub max_bytes: Option<u64>,
-    /// Write over data that was prepared in `out` before.
+    /// Replace data prepared in `out` before.
     pub replace: bool,
 }
 
 impl PrepareOptions {
-    /// The sizes of the `small` presets, on `sources`.
+    /// The sizes of the `small` presets, for `sources`.
     pub fn new(sources: Vec<String>, out: PathBuf) -> Self {
         Self {
             sources,
@@ -99,11 +99,11 @@ impl PrepareOptions {
 /// Prepares a corpus: surveys the sources, learns (or reads) the tokenizer, encodes, and writes `train.bin`,
 /// `valid.bin`, `tokenizer.json` and `meta.json`, all of them or none.
 ///
-/// The same sources, options and seed give the same bytes. Memory does not grow with the corpus, but for
+/// The same sources, options and seed give the same bytes. Memory does not grow with the corpus, except for
 /// the list of its files and, up to a bound, its distinct words.
 ///
 /// # Errors
-/// Whatever is wrong with the request or the text; what was in `out` before then is as it was.
+/// For any fault of the request or the text; `out` then keeps its old contents.
 pub fn prepare(options: &PrepareOptions, report: Report) -> Result<Meta> {
     options.check()?;
     let out = &options.out;
@@ -182,7 +182,7 @@ pub fn prepare(options: &PrepareOptions, report: Report) -> Result<Meta> {
     Ok(meta)
 }
 
-/// Encodes every document into the part its key chooses.
+/// Encodes every document into the part that its key selects.
 fn encode(
     survey: &Survey,
     tokenizer: &LoadedTokenizer,
@@ -218,7 +218,7 @@ fn encode(
     Ok(())
 }
 
-/// Sees to it that both parts have a chunk, where short documents or a single one left one part without.
+/// Ensures that both parts have a chunk, if short documents or a single document left one part without.
 fn settle(train: &mut ChunkWriter, valid: &mut ChunkWriter, options: &PrepareOptions) -> Result<SplitBy> {
     let chunks = train.part.chunks + valid.part.chunks;
     if chunks < 2 {

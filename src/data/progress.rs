@@ -1,11 +1,11 @@
-//! How far `prepare` has come, as its stages tell it.
+//! The progress of `prepare`, as its stages report it.
 
 use std::fmt;
 
-/// What `prepare` is doing.
+/// The current stage of `prepare`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Reading every file once: what is text, and its hash.
+    /// Reading every file once, to find what is text and to hash it.
     Survey,
     /// Counting words for the tokenizer.
     Learn,
@@ -26,7 +26,7 @@ impl fmt::Display for Stage {
     }
 }
 
-/// How far a stage has come, in bytes of text, or in tokens to learn.
+/// The progress of a stage, in bytes of text, or in tokens to learn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     pub stage: Stage,
@@ -34,5 +34,5 @@ pub struct Progress {
     pub total: u64,
 }
 
-/// Who is told of progress, once per file or piece of one; it may be called from another thread.
+/// Receives progress, once per file or piece of one; may be called from another thread.
 pub type Report<'a> = &'a mut (dyn FnMut(Progress) + Send);

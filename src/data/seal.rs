@@ -1,4 +1,4 @@
-//! What tells data from other data: digests of all of its bytes.
+//! Identifies data: digests of all of its bytes.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,18 +7,18 @@ use super::meta::Dtype;
 use crate::fault::Result;
 use crate::files::sha256;
 
-/// What a run knows its data by: every byte that it trains on, how the bytes are read, and the tokenizer. Where the
-/// folder lies is no part of it.
+/// Identifies a run's data: every byte that it trains on, how the bytes are read, and the tokenizer. The path of the
+/// folder is not part of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataSeal {
-    /// SHA-256 of the training tokens' file.
+    /// SHA-256 of the training token file.
     pub train: String,
-    /// SHA-256 of the held-out tokens' file.
+    /// SHA-256 of the held-out token file.
     pub valid: String,
     pub dtype: Dtype,
     /// The token that targets may leave out.
     pub end_of_text: Option<u32>,
-    /// SHA-256 of `tokenizer.json`, where the folder has one.
+    /// SHA-256 of `tokenizer.json`, if the folder has one.
     pub tokenizer: Option<String>,
 }
 
@@ -26,7 +26,7 @@ impl DataSeal {
     /// Reads every byte of a folder's token files and its tokenizer.
     ///
     /// # Errors
-    /// [`Kind::Io`](crate::fault::Kind::Io) where the tokenizer cannot be read.
+    /// [`Kind::Io`](crate::fault::Kind::Io) if the tokenizer cannot be read.
     pub fn of(corpus: &Corpus) -> Result<Self> {
         let tokenizer = corpus.tokenizer()?;
         Ok(Self {
@@ -38,8 +38,8 @@ impl DataSeal {
         })
     }
 
-    /// How `found`, which stands in the place of this data, is other data; `None` where it is the same. A folder
-    /// that has lost its tokenizer is the same: nothing is trained on that file.
+    /// How `found`, in place of this data, differs from it; `None` if it is the same. A folder
+    /// that has lost its tokenizer counts as the same, because training does not read that file.
     pub fn difference(&self, found: &Self) -> Option<String> {
         let parts = [
             (self.train != found.train, "training tokens"),
@@ -55,7 +55,7 @@ impl DataSeal {
         (!other.is_empty()).then(|| format!("other {}", other.join(", other ")))
     }
 
-    /// Whether the tokens are the same, whatever the tokenizer's file says.
+    /// Whether the tokens are the same, regardless of the tokenizer file.
     pub fn same_tokens(&self, other: &Self) -> bool {
         Self { tokenizer: None, ..self.clone() } == Self { tokenizer: None, ..other.clone() }
     }

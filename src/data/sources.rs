@@ -1,4 +1,4 @@
-//! Which files a corpus is made of: folders, files, globs, or whatever source code the machine has.
+//! The files of a corpus: folders, files, globs, or whatever source code the machine has.
 
 use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
@@ -17,20 +17,20 @@ use crate::fault::{Fault, Kind, Result};
 pub struct Wanted<'a> {
     /// `auto`, or paths of folders and files, or globs.
     pub sources: &'a [String],
-    /// Which files of folders to take; empty: all that are text.
+    /// Which files of folders to take; if empty, all text files.
     pub extensions: &'a [String],
-    /// Whether to take hidden files, and those that a `.gitignore` names.
+    /// Whether to take hidden files, and those that a `.gitignore` excludes.
     pub all_files: bool,
-    /// At most so much text.
+    /// The most text to take.
     pub max_bytes: Option<u64>,
-    /// Decides which files `max_bytes` keeps.
+    /// Determines which files `max_bytes` keeps.
     pub seed: u64,
 }
 
 /// Lists the files of the sources.
 ///
-/// Of folders and globs hidden files, those that a `.gitignore` names, links to folders, and everything in `out` are
-/// passed by; of folders also links to files. A file that two sources name is taken once. With `max_bytes`, files are
+/// In folders and globs it skips hidden files, those that a `.gitignore` excludes, links to folders, and everything in
+/// `out`; in folders also links to files. A file that two sources name is taken once. With `max_bytes`, files are
 /// drawn by the seed until they fill it.
 pub fn list(wanted: Wanted, out: &Path) -> Result<Listing> {
     let extensions: Vec<String> =
@@ -67,7 +67,7 @@ pub fn list(wanted: Wanted, out: &Path) -> Result<Listing> {
 const LEFT_OUT: &str = "hidden files or a .gitignore, and nothing beside what they leave";
 const TAKE_THEM: &str = "to read hidden files too and those that .gitignore names, say --all-files";
 
-/// The absolute path of a folder that need not be there yet, without links.
+/// The absolute path, without links, of a folder that may not exist yet.
 fn without_links(folder: &Path) -> Result<PathBuf> {
     let io = |e: std::io::Error| Fault::io("find the output folder", folder, &e);
     let absolute = std::path::absolute(folder).map_err(io)?;
@@ -130,7 +130,7 @@ fn refuse_in_out(path: &Path, source: &str, out: &Path) -> Result<()> {
     }
 }
 
-/// What a path is that is neither a file nor a folder.
+/// Describes a path that is neither a file nor a folder.
 fn what_it_is(kind: std::fs::FileType) -> &'static str {
     #[cfg(unix)]
     {
@@ -157,7 +157,7 @@ fn add_glob(source: &str, passing: Passing, listing: &mut Listing) -> Result<()>
     let pattern = slashed(&parts[plain..].iter().collect::<PathBuf>());
     let pattern = glob::Pattern::new(&pattern)
         .map_err(|e| Fault::new(Kind::Usage, "a source is neither a path nor a glob").at(source).found(e))?;
-    // `*` ends at a `/`; `**` does not.
+    // `*` stops at a `/`; `**` does not.
     let options = MatchOptions { require_literal_separator: true, ..MatchOptions::default() };
     let root = if plain == 0 { Path::new(".") } else { &folder };
     refuse_in_out(root, source, passing.out)?;
@@ -188,7 +188,7 @@ fn add_glob(source: &str, passing: Passing, listing: &mut Listing) -> Result<()>
     Ok(())
 }
 
-/// Draws files by the seed until they fill `max_bytes`; where the first is larger already, its beginning.
+/// Draws files by the seed until they fill `max_bytes`. If the first is already larger, takes its beginning.
 fn cap(mut entries: Vec<Entry>, max_bytes: u64, seed: u64) -> Vec<Entry> {
     entries.sort_by_cached_key(|entry| key("cap", seed, &entry.relative));
     let mut left = max_bytes;
@@ -207,7 +207,7 @@ fn cap(mut entries: Vec<Entry>, max_bytes: u64, seed: u64) -> Vec<Entry> {
     kept
 }
 
-/// A number that `name` draws under `seed`, uniform over `u64`; each `purpose` draws its own.
+/// A number determined by `name` and `seed`, uniform over `u64`; each `purpose` gives its own.
 pub fn key(purpose: &str, seed: u64, name: &str) -> u64 {
     let digest = Sha256::new()
         .chain_update(purpose)

@@ -1,4 +1,4 @@
-//! The first reading: what is text, what is left out, and where the held-out documents begin.
+//! The first reading: which files are text, what is left out, and the threshold for held-out documents.
 
 use sha2::{Digest, Sha256};
 
@@ -9,7 +9,7 @@ use super::progress::{Progress, Report, Stage};
 use super::sources::key;
 use crate::fault::{Fault, Kind, Result};
 
-/// A file that is text, and the hash of what was read of it.
+/// A text file, and the hash of what was read of it.
 #[derive(Debug)]
 pub struct Surveyed {
     pub entry: Entry,
@@ -17,19 +17,19 @@ pub struct Surveyed {
 }
 
 impl Surveyed {
-    /// The number that decides to which part a document of the file goes.
+    /// The number that determines the part for documents of this file.
     pub fn document_key(&self, seed: u64, line: u64) -> u64 {
         document_key(&self.entry, seed, line)
     }
 }
 
-/// What the first reading found.
+/// The result of the first reading.
 #[derive(Debug)]
 pub struct Survey {
     pub files: Vec<Surveyed>,
     pub bytes: u64,
     pub skipped: Skipped,
-    /// Documents whose key lies below it are held out.
+    /// Documents with a key below it are held out.
     pub threshold: u64,
     /// SHA-256 over the relative paths and contents, in hexadecimal.
     pub sha256: String,
@@ -42,7 +42,7 @@ fn document_key(entry: &Entry, seed: u64, line: u64) -> u64 {
     }
 }
 
-/// Reads every file once. About `valid_share` of the documents come to lie below the threshold; where there
+/// Reads every file once. About `valid_share` of the documents have keys below the threshold. If there
 /// are two or more, at least one does and at least one does not.
 pub fn survey(listing: Listing, valid_share: f64, seed: u64, report: Report) -> Result<Survey> {
     let Listing { entries, left_out, .. } = listing;
@@ -102,7 +102,7 @@ pub fn survey(listing: Listing, valid_share: f64, seed: u64, report: Report) -> 
     Ok(Survey { files, bytes, skipped, threshold, sha256 })
 }
 
-/// What there was instead of text.
+/// What was found instead of text.
 fn empty(skipped: &Skipped) -> Fault {
     let mut found = format!("{} not UTF-8, {} binary", skipped.not_utf8, skipped.binary);
     if skipped.malformed > 0 {
@@ -118,7 +118,7 @@ fn empty(skipped: &Skipped) -> Fault {
     )
 }
 
-/// What there is to know of the keys of some documents.
+/// What the threshold needs to know about the keys of some documents.
 struct Keys {
     count: u64,
     smallest: u64,
@@ -142,7 +142,7 @@ impl Keys {
         self.largest = self.largest.max(other.largest);
     }
 
-    /// Below it lies the share `valid_share` of all numbers, and at least one key, and not every key. A
+    /// Below the threshold are the share `valid_share` of all numbers, at least one key, and not every key. A
     /// single document is not held out.
     fn threshold(&self, valid_share: f64) -> u64 {
         let threshold = (valid_share * 2f64.powi(64)) as u64;
@@ -155,7 +155,7 @@ impl Keys {
     }
 }
 
-/// Reads the surveyed files again, piece by piece, and makes sure that they are what they were.
+/// Reads the surveyed files again, piece by piece, and checks that they have not changed.
 pub struct Pieces<'a> {
     files: &'a [Surveyed],
     next: usize,
@@ -168,7 +168,7 @@ impl<'a> Pieces<'a> {
         Self { files, next: 0, reader: None, done: 0 }
     }
 
-    /// How many bytes have been read so far, over all files.
+    /// The number of bytes read so far, over all files.
     pub fn done(&self) -> u64 {
         self.done + self.reader.as_ref().map_or(0, Reader::bytes)
     }

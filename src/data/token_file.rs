@@ -1,4 +1,4 @@
-//! A token file, mapped: equal sequences of tokens back to back.
+//! A memory-mapped token file: equal sequences of tokens back to back.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -23,14 +23,14 @@ impl TokenFile {
     /// Maps the file at `path` and checks it: a whole number of tokens, at least one sequence of
     /// `sequence_length` of them, each below `vocab_size`. A last short sequence is left unused.
     ///
-    /// # Errors
+    /// [`Kind::Data`] if the file does not meet this; [`Kind::Io`].
     /// [`Kind::Data`] where the file is not such a one; [`Kind::Io`].
     #[allow(unsafe_code)]
     pub fn open(path: &Path, dtype: Dtype, sequence_length: usize, vocab_size: usize) -> Result<Self> {
         let io = |e: &std::io::Error| Fault::io("read the tokens", path, e);
         let file = File::open(path).map_err(|e| io(&e))?;
-        // SAFETY: the mapping is read-only, and files of this program are replaced by renaming, never
-        // rewritten in place; another program that cuts the file short meanwhile stops this process.
+        // SAFETY: the mapping is read-only, and this program replaces files by renaming, never by
+        // rewriting in place; another program that truncates the file meanwhile stops this process.
         let bytes = unsafe { Mmap::map(&file) }.map_err(|e| io(&e))?;
         if bytes.len() % dtype.bytes() != 0 {
             return Err(Fault::new(Kind::Data, "a token file ends within a token")
@@ -49,7 +49,7 @@ impl TokenFile {
         Ok(file)
     }
 
-    /// The file.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -64,8 +64,8 @@ impl TokenFile {
         self.dtype
     }
 
-    /// Hands out the length in bytes, then pieces from all over the file: the same for the same content, at a cost
-    /// that does not grow with it.
+    /// Passes the length in bytes, then pieces from all over the file, to `take`: the same for the same content, at a cost
+    /// independent of its size.
     pub(super) fn sample(&self, take: &mut dyn FnMut(&[u8])) {
         const PIECES: usize = 256;
         const PIECE: usize = 4096;
@@ -77,12 +77,12 @@ impl TokenFile {
         }
     }
 
-    /// How many tokens it holds.
+    /// The number of tokens.
     pub fn tokens(&self) -> usize {
         self.bytes.len() / self.dtype.bytes()
     }
 
-    /// Bytes of the file.
+    /// The size of the file in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes.len() as u64
     }
@@ -92,12 +92,12 @@ impl TokenFile {
         self.sequence_length
     }
 
-    /// How many whole sequences it holds.
+    /// The number of whole sequences.
     pub fn sequences(&self) -> usize {
         self.tokens() / self.sequence_length
     }
 
-    /// Writes sequence `index` to `out` `[T]`. Panics past the last one, and where `out` is not `T` long.
+    /// Writes sequence `index` to `out` `[T]`. Panics past the last one, and if `out` is not `T` long.
     pub fn sequence(&self, index: usize, out: &mut [u32]) {
         assert_eq!(out.len(), self.sequence_length, "room for one sequence");
         let span = self.sequence_length * self.dtype.bytes();
@@ -116,7 +116,7 @@ impl TokenFile {
         }
     }
 
-    /// Looks at every token once; the position is searched for only where one is out of range.
+    /// Checks every token once; searches for the position only if one is out of range.
     fn check_tokens(&self, vocab_size: usize) -> Result<()> {
         const BLOCK: usize = 1 << 16;
         for (number, block) in self.bytes.chunks(BLOCK).enumerate() {
@@ -140,13 +140,13 @@ impl TokenFile {
     }
 }
 
-/// The first token of a block that is not below `vocab_size`, and its place.
+/// The first token of a block that is not below `vocab_size`, and its position.
 fn first_past<'a>(
     tokens: impl Iterator<Item = &'a [u8]> + Clone,
     vocab_size: usize,
     read: impl Fn(&[u8]) -> u32,
 ) -> Option<(usize, u32)> {
-    // The largest alone decides, without a branch per token: the compiler turns it into vector code.
+    // Compares only the largest, without a branch per token, which the compiler vectorizes.
     let largest = tokens.clone().map(&read).max()?;
     if (largest as usize) < vocab_size {
         return None;

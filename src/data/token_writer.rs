@@ -8,8 +8,8 @@ use super::meta::{Dtype, Part};
 use crate::fault::{Fault, Result};
 use crate::files::replace_with;
 
-/// Writes one part of a corpus. A document's tail that fills no chunk is dropped, or, when packing, goes on
-/// into the next document with the end-of-text token between.
+/// Writes one part of a corpus. A document's tail that fills no chunk is dropped or, when packing, continues
+/// with the next document after an end-of-text token.
 pub struct ChunkWriter {
     path: PathBuf,
     file: BufWriter<File>,
@@ -17,21 +17,21 @@ pub struct ChunkWriter {
     chunk: usize,
     /// The end-of-text token, when packing.
     packed: Option<u32>,
-    /// Tokens that fill no chunk yet.
+    /// Tokens that do not fill a chunk yet.
     pending: Vec<u32>,
     pub part: Part,
     pub dropped_tokens: u64,
-    /// Chunks there were when the current document began.
+    /// The number of chunks when the current document began.
     chunks_before: u64,
-    /// Documents that gave chunks, and how many the last of them gave.
+    /// Documents that gave chunks, and how many chunks the last of them gave.
     fruitful: u64,
     last_gave: u64,
 }
 
 impl ChunkWriter {
-    /// Begins the file `path`, which must not be there.
+    /// Creates the file `path`, which must not exist.
     pub fn create(path: PathBuf, dtype: Dtype, chunk: usize, packed: Option<u32>) -> Result<Self> {
-        // Read too, for what is moved to another part at the end.
+        // Opened for reading too, because chunks may be moved to another part at the end.
         let file = File::options().read(true).write(true).create_new(true).open(&path);
         let file = file.map_err(|e| Fault::io("write the tokens", &path, &e))?;
         Ok(Self {
@@ -49,7 +49,7 @@ impl ChunkWriter {
         })
     }
 
-    /// Goes on with the current document.
+    /// Continues the current document.
     pub fn push(&mut self, tokens: &[u32]) -> Result<()> {
         self.pending.extend_from_slice(tokens);
         let whole = self.pending.len() / self.chunk * self.chunk;
@@ -76,7 +76,7 @@ impl ChunkWriter {
         Ok(())
     }
 
-    /// The chunks of the last document that gave any, if others gave some too, and documents are apart.
+    /// The chunks of the last document that gave any, if others gave some too and documents are separate.
     pub fn last_document(&self) -> Option<u64> {
         (self.fruitful > 1 && self.packed.is_none()).then_some(self.last_gave)
     }
@@ -103,13 +103,13 @@ impl ChunkWriter {
         Ok(())
     }
 
-    /// Drops what fills no chunk.
+    /// Drops the tokens that do not fill a chunk.
     pub fn drop_pending(&mut self) {
         self.dropped_tokens += self.pending.len() as u64;
         self.pending.clear();
     }
 
-    /// Brings the file to the disk.
+    /// Syncs the file to disk.
     pub fn finish(mut self) -> Result<()> {
         self.file.flush().and_then(|()| self.file.get_ref().sync_all()).map_err(|e| self.failed(&e))
     }
@@ -124,10 +124,10 @@ impl ChunkWriter {
     }
 }
 
-/// Writes `tokens` to `path` as they are: a token file as nanoGPT or a test wants it.
+/// Writes `tokens` to `path` unchanged: a token file as nanoGPT or a test needs it.
 ///
 /// # Panics
-/// Where a token does not fit `dtype`.
+/// If a token does not fit `dtype`.
 ///
 /// # Errors
 /// [`Kind::Io`](crate::fault::Kind::Io).

@@ -1,7 +1,7 @@
-//! The tokenizer: a byte-level BPE learned from the corpus, or one that exists.
+//! The tokenizer: a byte-level BPE learned from the corpus, or an existing one.
 //!
-//! A `tokenizer.json` is a user's input: the library that reads it panics on some. So it is parsed and checked here
-//! first, and whatever the library panics with, then or later, is a fault of the data.
+//! A `tokenizer.json` is user input, and the library that reads it panics on some. So it is parsed and checked here
+//! first, and any later panic of the library is a fault of the data.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -17,24 +17,24 @@ use super::survey::Survey;
 use super::tokenizer_json::{Checked, END_OF_TEXT, LARGEST_VOCAB};
 use crate::fault::{Fault, Kind, Result, contain};
 
-/// A longer file is no tokenizer; the largest in use have a tenth of it.
+/// A longer file is not a tokenizer; the largest in use have a tenth of it.
 const LONGEST_FILE: u64 = 256 << 20;
 
-/// Every kind of character that a tokenizer must do something with.
+/// Every kind of character that a tokenizer must handle.
 const PROBE: &str =
     "def f(x): return 'it''s' + \"Zürich\"\n\t  \u{4e2d}\u{6587} 0123 \u{1f600}\r\n<|endoftext|> \0";
 
-/// A tokenizer and the file it is kept in.
+/// A tokenizer and the contents of its file.
 pub struct LoadedTokenizer {
     tokenizer: Tokenizer,
     path: PathBuf,
-    /// The contents of `tokenizer.json`, put right where it had to be.
+    /// The contents of `tokenizer.json`, corrected where necessary.
     pub json: Vec<u8>,
     /// One more than the largest id.
     pub vocab_size: usize,
-    /// The id of `<|endoftext|>`, where the tokenizer has it. No text turns into it.
+    /// The id of `<|endoftext|>`, if the tokenizer has it. No text encodes to it.
     pub end_of_text: Option<u32>,
-    /// What was put right, each a sentence.
+    /// The corrections, each a sentence.
     pub notes: Vec<String>,
 }
 
@@ -42,7 +42,7 @@ impl LoadedTokenizer {
     /// Learns a byte-level BPE of `vocab_size` tokens from the corpus, with GPT-2's pre-tokenizer.
     ///
     /// # Errors
-    /// Those of reading the corpus; [`Kind::Data`] where no tokenizer can be learned from it.
+    /// Those of reading the corpus; [`Kind::Data`] if no tokenizer can be learned from it.
     pub fn learn(survey: &Survey, vocab_size: usize, report: Report) -> Result<Self> {
         Self::from_json(learn::learn(survey, vocab_size, report)?, Path::new("the learned tokenizer"))
     }
@@ -50,7 +50,7 @@ impl LoadedTokenizer {
     /// Reads a `tokenizer.json`.
     ///
     /// # Errors
-    /// [`Kind::Data`] where it cannot be used, whatever it holds; [`Kind::Io`].
+    /// [`Kind::Data`] if it cannot be used, whatever its contents; [`Kind::Io`].
     pub fn read(path: &Path) -> Result<Self> {
         let io = |e: std::io::Error| Fault::io("read the tokenizer", path, &e);
         let mut json = Vec::new();
@@ -68,7 +68,7 @@ impl LoadedTokenizer {
         let end_of_text = tokenizer.token_to_id(END_OF_TEXT);
         let loaded = Self { tokenizer, path: path.to_owned(), json, vocab_size, end_of_text, notes };
 
-        // Now, and not after an hour of encoding. A text that it refuses need not be in the corpus.
+        // Checked now, rather than after an hour of encoding. A text that it refuses need not be in the corpus.
         for probe in [PROBE, END_OF_TEXT] {
             let ids =
                 contain(|| loaded.ids(probe)).map_err(|panic| foreign(path, panic))?.unwrap_or_default();
@@ -82,15 +82,15 @@ impl LoadedTokenizer {
         Ok(loaded)
     }
 
-    /// The library's tokenizer and its number of tokens; `added` are tokens with the ids that they must get.
+    /// The library's tokenizer and its number of tokens; `added` are tokens with the ids they must get.
     fn load(json: &[u8], added: &[(String, u64)]) -> std::result::Result<(Tokenizer, usize), String> {
         let text = |e: tokenizers::Error| e.to_string();
         let mut tokenizer = Tokenizer::from_bytes(json).map_err(text)?;
-        // Chunks do the cutting; and what is text in a document must not turn into the end of one.
+        // Chunks do the truncation, and text in a document must not become the end-of-text token.
         tokenizer.with_truncation(None).map_err(text)?;
         tokenizer.with_padding(None);
         tokenizer.set_encode_special_tokens(true);
-        // The library numbers added tokens itself, and only logs where the file says otherwise.
+        // The library numbers added tokens itself, and only logs if the file disagrees.
         for (content, id) in added {
             let given = tokenizer.token_to_id(content).map(u64::from);
             if given != Some(*id) {
@@ -118,7 +118,7 @@ impl LoadedTokenizer {
     /// The tokens of each text, computed on all cores.
     ///
     /// # Errors
-    /// [`Kind::Data`] where the tokenizer fails on a text.
+    /// [`Kind::Data`] if the tokenizer fails on a text.
     pub fn encode(&self, texts: Vec<String>) -> Result<Vec<Vec<u32>>> {
         texts.into_par_iter().map(|text| self.encode_one(&text)).collect()
     }
@@ -126,7 +126,7 @@ impl LoadedTokenizer {
     /// The tokens of one text.
     ///
     /// # Errors
-    /// [`Kind::Data`] where the tokenizer fails on it.
+    /// [`Kind::Data`] if the tokenizer fails on it.
     pub fn encode_one(&self, text: &str) -> Result<Vec<u32>> {
         let failed = |found: String| {
             Fault::new(Kind::Data, "the tokenizer cannot encode the text")
@@ -136,7 +136,7 @@ impl LoadedTokenizer {
         contain(|| self.ids(text)).and_then(|ids| ids).map_err(failed)
     }
 
-    /// What the library says, or panics.
+    /// The ids from the library, which may panic.
     fn ids(&self, text: &str) -> std::result::Result<Vec<u32>, String> {
         let encoding = self.tokenizer.encode_fast(text, false).map_err(|e| e.to_string())?;
         let ids = encoding.get_ids().to_vec();
@@ -146,10 +146,10 @@ impl LoadedTokenizer {
         }
     }
 
-    /// Turns tokens into text one by one: a token that ends within a character gives nothing until the rest is there.
+    /// Turns tokens into text one by one. A token that ends within a character gives nothing until the rest arrives.
     ///
     /// # Errors
-    /// What it returns fails with [`Kind::Data`] where the tokenizer cannot decode a token.
+    /// The returned function fails with [`Kind::Data`] if the tokenizer cannot decode a token.
     pub fn decoder(&self) -> impl FnMut(u32) -> Result<Option<String>> + '_ {
         let failed = |found: String| {
             Fault::new(Kind::Data, "the tokenizer cannot turn a token into text")

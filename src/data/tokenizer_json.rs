@@ -1,4 +1,4 @@
-//! A `tokenizer.json`, looked at before the library reads it: what cannot be, and what is put right.
+//! Checks a `tokenizer.json` before the library reads it: what is refused, and what is corrected.
 
 use std::collections::HashMap;
 
@@ -7,25 +7,25 @@ use serde_json::{Map, Value, json};
 /// The token that stands between documents.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
 
-/// The most tokens there may be: as many as a model may have.
+/// The maximum number of tokens: the most a model may have.
 pub const LARGEST_VOCAB: usize = 1 << 24;
 
-/// A `tokenizer.json` that the library may be given.
+/// A `tokenizer.json` that is safe to give to the library.
 #[derive(Debug)]
 pub struct Checked {
-    /// Its contents, unchanged where nothing had to be put right.
+    /// Its contents, unchanged if nothing had to be corrected.
     pub json: Vec<u8>,
-    /// What was put right, each a sentence.
+    /// The corrections, each a sentence.
     pub notes: Vec<String>,
-    /// The added tokens and the ids that the file gives them.
+    /// The added tokens and their ids in the file.
     pub added: Vec<(String, u64)>,
 }
 
 impl Checked {
-    /// Checks `json` and puts right what would make the same text give other tokens, or text give the end of one.
+    /// Checks `json`. Corrects what would make encoding random, or would let text encode to the end-of-text token.
     ///
     /// # Errors
-    /// What is wrong, to come behind "found".
+    /// What is wrong, to follow the word "found".
     pub fn new(json: Vec<u8>) -> Result<Self, String> {
         let mut root: Value = serde_json::from_slice(&json).map_err(|e| format!("no whole JSON ({e})"))?;
         let root = root.as_object_mut().ok_or("JSON, but no object")?;
@@ -58,7 +58,7 @@ impl Checked {
     }
 }
 
-/// Whether every token has one id, and each id one token.
+/// Whether every token has one id, and every id one token.
 fn check_vocab(model: &Map<String, Value>) -> Result<(), String> {
     let Some(Value::Object(vocab)) = model.get("vocab") else { return Ok(()) };
     let mut tokens: HashMap<u64, &str> = HashMap::with_capacity(vocab.len());
@@ -87,7 +87,7 @@ fn added_tokens(root: &Map<String, Value>) -> Result<Vec<(String, u64)>, String>
     entries.iter().map(complete).collect()
 }
 
-/// Switches off what makes encoding random.
+/// Switches off the sources of randomness in encoding.
 fn put_dropout_right(root: &mut Map<String, Value>) -> bool {
     let dropout = root.get_mut("model").and_then(|model| model.get_mut("dropout"));
     match dropout {
@@ -99,7 +99,7 @@ fn put_dropout_right(root: &mut Map<String, Value>) -> bool {
     }
 }
 
-/// Makes the end of text a special token where there is one and it is none; gives its id then.
+/// Makes an existing end-of-text token special. Returns its id if it was not special before.
 fn put_end_of_text_right(root: &mut Map<String, Value>) -> Option<u64> {
     let is_it = |entry: &&mut Value| entry.get("content").and_then(Value::as_str) == Some(END_OF_TEXT);
     let entries = root.get_mut("added_tokens").and_then(Value::as_array_mut);
@@ -111,7 +111,7 @@ fn put_end_of_text_right(root: &mut Map<String, Value>) -> Option<u64> {
     let vocab = root.get("model")?.get("vocab")?;
     let id = match vocab {
         Value::Object(vocab) => vocab.get(END_OF_TEXT)?.as_u64()?,
-        // Unigram: pairs of token and score, numbered by their place.
+        // Unigram: pairs of token and score, numbered by position.
         Value::Array(vocab) => {
             vocab.iter().position(|entry| entry.get(0).and_then(Value::as_str) == Some(END_OF_TEXT))? as u64
         }

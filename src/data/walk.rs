@@ -1,4 +1,4 @@
-//! The one walk through folders, for a folder as for a glob.
+//! The single walk through folders, for both folders and globs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,39 +12,39 @@ use crate::fault::{Fault, Result};
 
 const GITIGNORE: &str = ".gitignore";
 
-/// Which files of a folder are passed by.
+/// Which files of a folder are skipped.
 #[derive(Clone, Copy, Debug)]
 pub struct Passing<'a> {
-    /// Hidden ones: their name, or that of a folder above them, begins with a dot.
+    /// Hidden ones: their name, or that of a parent folder, begins with a dot.
     pub hidden: bool,
-    /// Those that a `.gitignore` names, in the folder or below it, or above it in its repository.
+    /// Those that a `.gitignore` excludes, in the folder, below it, or above it in its repository.
     pub gitignore: bool,
-    /// Those in folders of these names.
+    /// Those in folders with these names.
     pub folders: &'static [&'static str],
     /// Those in this folder, an absolute path without links.
     pub out: &'a Path,
 }
 
-/// A file that a walk came to.
+/// A file found by a walk.
 #[derive(Debug)]
 pub struct Found {
     pub path: PathBuf,
-    /// It is a symbolic link to a file.
+    /// Whether it is a symbolic link to a file.
     pub is_link: bool,
 }
 
-/// The files below `folder`, but for those to pass by; adds to `left_out` what was. Links to folders are not followed,
-/// so that a walk always ends. The order is the system's.
+/// The files below `folder`, except those to skip, which are counted in `left_out`. Links to folders are not followed,
+/// so a walk always ends. The order is the system's.
 ///
 /// # Errors
-/// [`Io`](crate::fault::Kind::Io) where a folder cannot be read.
+/// [`Io`](crate::fault::Kind::Io) if a folder cannot be read.
 pub fn walk(folder: &Path, passing: Passing, left_out: &mut LeftOut) -> Result<Vec<Found>> {
     let hidden = Arc::new(AtomicU64::new(0));
     let gitignore = Arc::new(AtomicBool::new(false));
     let repository = repository_above(folder);
     let mut builder = WalkBuilder::new(folder);
     builder
-        // What a machine's owner ignores everywhere, or another tool does, is no part of the source.
+        // Global ignore files, and those of other tools, do not describe the source.
         .standard_filters(false)
         .git_ignore(passing.gitignore)
         .parents(passing.gitignore && repository.is_some())
@@ -82,20 +82,20 @@ pub fn walk(folder: &Path, passing: Passing, left_out: &mut LeftOut) -> Result<V
     Ok(files)
 }
 
-/// Whether an entry is a file, and then whether by a link. Pipes and devices are none.
+/// Whether an entry is a file, and if so whether by a link. Pipes and devices are not files.
 fn is_file(entry: &DirEntry) -> Option<bool> {
     let kind = entry.file_type()?;
     let by_link = || kind.is_symlink() && fs::metadata(entry.path()).is_ok_and(|file| file.is_file());
     if kind.is_file() { Some(false) } else { by_link().then_some(true) }
 }
 
-/// The top of the repository that `folder` lies in.
+/// The root of the repository that contains `folder`.
 fn repository_above(folder: &Path) -> Option<PathBuf> {
     let folder = folder.canonicalize().ok()?;
     folder.ancestors().find(|above| above.join(".git").exists()).map(Path::to_owned)
 }
 
-/// Whether a `.gitignore` of the repository above `folder` may name what lies in it.
+/// Whether a `.gitignore` of the repository above `folder` may exclude its contents.
 fn has_gitignore(folder: &Path, top: &Path) -> bool {
     let Ok(folder) = folder.canonicalize() else { return false };
     let within = folder.ancestors().take_while(|above| above.starts_with(top));
