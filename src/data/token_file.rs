@@ -23,8 +23,8 @@ impl TokenFile {
     /// Maps the file at `path` and checks it: a whole number of tokens, at least one sequence of
     /// `sequence_length` of them, each below `vocab_size`. A last short sequence is left unused.
     ///
+    /// # Errors
     /// [`Kind::Data`] if the file does not meet this; [`Kind::Io`].
-    /// [`Kind::Data`] where the file is not such a one; [`Kind::Io`].
     #[allow(unsafe_code)]
     pub fn open(path: &Path, dtype: Dtype, sequence_length: usize, vocab_size: usize) -> Result<Self> {
         let io = |e: &std::io::Error| Fault::io("read the tokens", path, e);

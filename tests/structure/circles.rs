@@ -2,11 +2,11 @@
 //!
 //! What counts, judged by the text alone:
 //! - A file uses another if a `use` or a path in its code names something that the other defines: `crate::room::file::Item`,
-//! `super::file::Item`, `super::Item` defined in the parent's own file, `child::item` of a module it declares.
+//!   `super::file::Item`, `super::Item` defined in the parent's own file, `child::item` of a module it declares.
 //! - A name that a file only re-exports (`pub use child::Item`) leads to the file that defines it. Whoever asks for the name
-//! uses that file; the file between uses it only if the name also appears in its own code.
+//!   uses that file; the file between uses it only if the name also appears in its own code.
 //! - `mod child;` is a declaration and does not count. Nor does a method of a type whose `impl` is elsewhere: nothing in the
-//! text says which file it comes from.
+//!   text says which file it comes from.
 //! - Comments, strings and `#[cfg(test)]` modules are ignored.
 
 use std::collections::{BTreeMap, BTreeSet};
