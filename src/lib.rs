@@ -14,7 +14,7 @@
 //! | [`fault`] | how all of these report failures |
 //!
 //! All other modules are public only for the tests and the program, and change without notice: [`cli`], [`card`],
-//! [`study`], [`bench`](mod@bench), [`verify`], [`draw`], [`cache`], [`process`], [`files`], [`shell`], [`numbers`],
+//! [`study`], [`bench`](mod@bench), [`verify`], [`optimizer`], [`draw`], [`words`], [`cache`], [`process`], [`files`], [`shell`], [`numbers`],
 //! [`visible`]. No version before 1.0 promises a stable interface.
 //!
 //! # A configuration

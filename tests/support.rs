@@ -22,6 +22,11 @@ pub fn seed() -> u64 {
     seed
 }
 
+/// Whether committed results are to be renewed, not compared.
+pub fn renews() -> bool {
+    std::env::var_os("NORMFREE_RENEW").is_some_and(|value| value == "1")
+}
+
 /// proptest's configuration: it draws its cases from that seed.
 pub fn cases() -> ProptestConfig {
     ProptestConfig {

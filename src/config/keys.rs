@@ -1,7 +1,7 @@
 //! The tables of keys that `normfree keys` prints and README shows.
 
 use super::Family;
-use super::rows::ROWS;
+use super::rows::{ROWS, of_table};
 use super::schema::{Accepts, Changes, Otherwise, Row, TABLES};
 use crate::model::family::Setting;
 use crate::words::Word;
@@ -23,11 +23,9 @@ pub fn free_in_comparison() -> Vec<&'static str> {
 
 fn table(table: &str) -> String {
     let mut text = format!("| `[{table}]` | default | may change | |\n| --- | --- | --- | --- |\n");
-    for row in ROWS {
-        if let Some(name) = row.key.strip_prefix(table).and_then(|rest| rest.strip_prefix('.')) {
-            let (default, changes, about) = (defaults(row), changes(row.changes), about(row));
-            text.push_str(&format!("| `{name}` | {default} | {changes} | {about} |\n"));
-        }
+    for (name, row) in of_table(table) {
+        let (default, changes, about) = (defaults(row), changes(row.changes), about(row));
+        text.push_str(&format!("| `{name}` | {default} | {changes} | {about} |\n"));
     }
     text
 }

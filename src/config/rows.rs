@@ -424,7 +424,7 @@ pub(super) fn find(key: &str) -> Option<&'static Row> {
     ROWS.iter().find(|row| row.key == key)
 }
 
-/// The names of a table's keys, without the table's name.
-pub(super) fn names(table: &str) -> impl Iterator<Item = &'static str> {
-    ROWS.iter().filter_map(move |row| row.key.strip_prefix(table)?.strip_prefix('.'))
+/// The rows of a table, each with its key without the table's name.
+pub(super) fn of_table(table: &str) -> impl Iterator<Item = (&'static str, &'static Row)> {
+    ROWS.iter().filter_map(move |row| Some((row.key.strip_prefix(table)?.strip_prefix('.')?, row)))
 }

@@ -1,7 +1,7 @@
 //! Unknown keys, and the key that was probably meant.
 
 use super::place::Place;
-use super::rows::{ROWS, names};
+use super::rows::{ROWS, of_table};
 use super::schema::TABLES;
 use crate::fault::{Fault, Kind};
 
@@ -43,7 +43,7 @@ pub(crate) fn nearest_key(typed: &str) -> Option<&'static str> {
 pub(super) fn key(typed: &str, place: &Place) -> Fault {
     let table = typed.split_once('.').map_or("", |(table, _)| table);
     let there = if TABLES.contains(&table) {
-        format!("[{table}] takes {}", names(table).collect::<Vec<_>>().join(", "))
+        format!("[{table}] takes {}", of_table(table).map(|(name, _)| name).collect::<Vec<_>>().join(", "))
     } else {
         tables()
     };

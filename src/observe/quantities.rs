@@ -192,6 +192,16 @@ const fn row(kind: &'static Kind, name: &'static str, extent: Extent) -> Quantit
     }
 }
 
+const fn drawn_as(
+    place: u8,
+    stem: &'static str,
+    axis: Axis,
+    label: &'static str,
+    title: &'static str,
+) -> Drawn {
+    Drawn { place, stem, title, label, axis, points: 0, unless_zero: None, shared: None }
+}
+
 const fn figure(
     place: u8,
     stem: &'static str,
@@ -199,7 +209,7 @@ const fn figure(
     label: &'static str,
     title: &'static str,
 ) -> Option<Drawn> {
-    Some(Drawn { place, stem, title, label, axis, points: 0, unless_zero: None, shared: None })
+    Some(drawn_as(place, stem, axis, label, title))
 }
 
 const fn curve(
@@ -209,7 +219,7 @@ const fn curve(
     points: usize,
     title: &'static str,
 ) -> Option<Drawn> {
-    Some(Drawn { place, stem, title, label: title, axis, points, unless_zero: None, shared: None })
+    Some(Drawn { points, ..drawn_as(place, stem, axis, title, title) })
 }
 
 /// Rows as statics of a name each, and a list of all.
@@ -314,14 +324,11 @@ table! {
         presence: Always,
         column: "slope",
         drawn: Some(Drawn {
-            place: 1,
-            stem: "slopes",
-            title: "Learnable slope of the activation in each layer over training",
-            label: "Slope",
-            axis: Axis::Signed,
-            points: 0,
-            unless_zero: None,
             shared: Some(("slope_scope", "shared")),
+            ..drawn_as(
+                1, "slopes", Axis::Signed, "Slope",
+                "Learnable slope of the activation in each layer over training",
+            )
         }),
         live: Some(Live::Layers("slope of every layer", "slopes, layer by layer")),
         ..row(&ACTIVATION_SLOPES, "slopes", Layer)
@@ -374,14 +381,11 @@ table! {
     ZEROS = Quantity {
         presence: MayBeEmpty,
         drawn: Some(Drawn {
-            place: 2,
-            stem: "activation_zeros",
-            title: "Share of feed-forward activations that are zero, by layer, over training",
-            label: "Share of zeros",
-            axis: Axis::Share,
-            points: 0,
             unless_zero: Some(&ZEROS),
-            shared: None,
+            ..drawn_as(
+                2, "activation_zeros", Axis::Share, "Share of zeros",
+                "Share of feed-forward activations that are zero, by layer, over training",
+            )
         }),
         ..row(&LAYERS, "zeros", Layer)
     };
@@ -389,14 +393,11 @@ table! {
     DEAD = Quantity {
         presence: MayBeEmpty,
         drawn: Some(Drawn {
-            place: 3,
-            stem: "dead_units",
-            title: "Share of feed-forward units that are zero for every token, by layer, over training",
-            label: "Share of dead units",
-            axis: Axis::Share,
-            points: 0,
             unless_zero: Some(&ZEROS),
-            shared: None,
+            ..drawn_as(
+                3, "dead_units", Axis::Share, "Share of dead units",
+                "Share of feed-forward units that are zero for every token, by layer, over training",
+            )
         }),
         ..row(&LAYERS, "dead", Layer)
     };

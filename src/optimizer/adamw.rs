@@ -4,7 +4,7 @@ use super::rule::{HYPER, Rule, Settings, State, Update};
 use crate::ops::adamw::{Arenas, Order, Settings as Constants, hyper};
 use crate::tape::Tape;
 
-pub(super) const MOMENTS: &[State] =
+const MOMENTS: &[State] =
     &[State { arena: "first moments", prefix: "m" }, State { arena: "second moments", prefix: "v" }];
 
 pub(super) const HF: Rule = Rule {
@@ -23,7 +23,7 @@ pub(super) const TORCH: Rule = Rule {
     record: |tape, update| record(tape, update, Order::Torch),
 };
 
-pub(super) fn numbers(order: Order, settings: &Settings, rate: f64, updates: u64) -> [f32; HYPER] {
+fn numbers(order: Order, settings: &Settings, rate: f64, updates: u64) -> [f32; HYPER] {
     let &Settings { beta1, beta2, epsilon, weight_decay } = settings;
     hyper(&Constants { order, beta1, beta2, epsilon, weight_decay }, rate, updates)
 }

@@ -16,7 +16,7 @@ pub fn hold(written: &[PathBuf]) {
         let Ok(text) = fs::read_to_string(path) else { continue };
         let name = path.file_name().unwrap().to_str().unwrap();
         let golden = folder.join(name);
-        if std::env::var_os("NORMFREE_RENEW").is_some_and(|value| value == "1") {
+        if crate::support::renews() {
             fs::create_dir_all(&folder).unwrap();
             fs::write(&golden, &text).unwrap();
         }

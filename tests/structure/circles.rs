@@ -9,9 +9,9 @@
 //!   text says which file it comes from.
 //! - Comments, strings and `#[cfg(test)]` modules are ignored.
 
+use super::{files, text};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 type Module = Vec<String>;
 
@@ -85,31 +85,14 @@ fn text_is_read_as_the_compiler_reads_it() {
     assert_eq!(texts, ["super super", "super::a::B B", "super::a::C D", "super::e e"]);
 }
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
 fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
 /// Every file of `src` by its module.
 fn sources() -> BTreeMap<Module, Source> {
-    let mut files = Vec::new();
-    let mut folders = vec![root().join("src")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            match path.is_dir() {
-                true => folders.push(path),
-                false if path.extension().is_some_and(|extension| extension == "rs") => files.push(path),
-                false => {}
-            }
-        }
-    }
     let mut sources = BTreeMap::new();
-    for path in files {
-        let file = path.strip_prefix(root()).unwrap().to_path_buf();
+    for file in files("src", "rs", true) {
         let mut module: Module =
             file.with_extension("").iter().skip(1).map(|part| part.to_str().unwrap().to_owned()).collect();
         match module.last().map(String::as_str) {
@@ -118,7 +101,7 @@ fn sources() -> BTreeMap<Module, Source> {
             Some("lib" | "main") if module.len() == 1 => continue,
             _ => {}
         }
-        let code = without_tests(&without_text(&fs::read_to_string(&path).unwrap()));
+        let code = without_tests(&without_text(&text(&file)));
         sources.insert(module, Source { file, code, imports: BTreeMap::new() });
     }
     let modules: BTreeSet<Module> = sources.keys().cloned().collect();

@@ -24,9 +24,6 @@ pub struct StepReading {
     pub grad_norm: f32,
     /// Whether the update was held back: this step's loss or gradient is not finite, or an earlier one's was.
     pub halted: bool,
-    /// With mixed precision, the loss scale of the step, and whether the gradient overflowed at that scale, so that the
-    /// update was skipped.
-    pub scaling: Option<(f32, bool)>,
     /// The quantities that the device measured; those of layers that are looked at in some steps only where this is one.
     pub values: Measured,
     /// Where the layers were looked at: tokens of the last micro-batch for which each unit of the feed-forward network is
@@ -122,7 +119,7 @@ impl ReadBack {
         }
         let units = |layer| Some(copied[self.ranges.get(&names::active_units(layer))?.clone()].to_vec());
         let active = looks.then(|| (0..config.model.n_layer).filter_map(units).collect());
-        StepReading { step, targets, loss, grad_norm, halted: verdict[3] != 0.0, scaling, values, active }
+        StepReading { step, targets, loss, grad_norm, halted: verdict[3] != 0.0, values, active }
     }
 
     /// The quantities that tensors say they hold, of a step whose gradients are `scale` times as large.

@@ -57,7 +57,7 @@ impl Trainer {
                 Cadence::Layers => looked,
                 Cadence::Evaluation => false,
             };
-            if let Some(values) = values.of(kind).filter(|_| due) {
+            if let Some(values) = due.then(|| values.of(kind)).flatten() {
                 self.journal.append(&Record::Measured { kind, step, values })?;
             }
         }
