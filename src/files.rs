@@ -5,7 +5,7 @@
 
 pub mod leftovers;
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -48,11 +48,18 @@ pub fn replace_with(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Resu
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
     halt_if_leaving();
-    let (file, beside) = builder.tempfile_in(folder).map_err(failed)?.into_parts();
-    let _unfinished = Leftover::file(&beside);
-    // Locked until the end, so that nobody takes the file for a leftover. Where files cannot be locked, nobody removes
-    // any.
-    let held = file.try_clone().and_then(|held| Ok(held.try_lock().map(|()| held)?));
+    let (file, beside, _unfinished) = loop {
+        let (file, beside) = builder.tempfile_in(folder).map_err(failed)?.into_parts();
+        let unfinished = Leftover::file(&beside);
+        // Locked until the end, so that no process takes the file for a leftover. Another process may have done so
+        // before it was locked, and then the name is gone. Where files cannot be locked, no process removes any.
+        let _ = file.lock();
+        if beside.exists() {
+            break (file, beside, unfinished);
+        }
+    };
+    // Closing the file would unlock it; it stays open until it has its final name.
+    let held = file.try_clone().map_err(failed)?;
     // From here on every early return drops `beside`, which deletes the unfinished file.
     finish(file, path, fill)?;
     beside.persist(path).map_err(|e| failed(e.error))?;
@@ -68,17 +75,27 @@ pub fn remove_leftovers(folder: &Path, is_ours: impl Fn(&str) -> bool) {
         let target = name.to_str().and_then(|name| name.strip_prefix('.')?.strip_suffix(UNFINISHED));
         // Between the prefix and the suffix are the file's own name and some random letters.
         let ours = target.and_then(|name| name.rsplit_once('.')).is_some_and(|(name, _)| is_ours(name));
-        if ours && !is_being_written(&entry.path()) {
-            let _ = fs::remove_file(entry.path());
+        if ours {
+            let _ = remove_unless_written(&entry.path());
         }
     }
 }
 
-/// Whether a process is still writing an unfinished file.
-pub fn is_being_written(path: &Path) -> bool {
-    match File::options().write(true).open(path).map(|file| file.try_lock()) {
-        Ok(Ok(())) | Err(_) => false,
-        Ok(Err(TryLockError::WouldBlock | TryLockError::Error(_))) => true,
+/// Deletes an unfinished file or folder, except a file that a process is still writing.
+///
+/// # Errors
+/// An [`Io`](crate::fault::Kind::Io) fault.
+pub fn remove_unless_written(path: &Path) -> Result<()> {
+    let file = File::options().write(true).open(path);
+    if file.as_ref().is_ok_and(|file| file.try_lock().is_err()) {
+        return Ok(());
+    }
+    // `file` stays locked until the name is gone: a writer that has just created it waits for the lock, and then sees
+    // that it has to begin again.
+    match remove(path) {
+        // Its writer has finished, or another process has deleted it.
+        Err(_) if !path.exists() => Ok(()),
+        done => done,
     }
 }
 

@@ -79,7 +79,6 @@ impl Drop for Leftover {
 
 /// Removes everything unfinished, newest first, for a process that ends right afterwards. Threads that begin something
 /// new are halted.
-/// something new are halted.
 pub fn take_back() {
     let undos: Vec<Undo> = {
         let mut registry = registry();

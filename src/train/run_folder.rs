@@ -69,9 +69,9 @@ impl RunFolder {
         let mut run = Self::read(path)?;
         run.lock = Some(lock(path)?);
         for name in names_in(path)? {
-            // `plot` may be writing there just now.
-            if is_unfinished(&name) && !files::is_being_written(&path.join(&name)) {
-                remove(&path.join(name))?;
+            if is_unfinished(&name) {
+                // `plot` may be writing there just now.
+                files::remove_unless_written(&path.join(name))?;
             }
         }
         let checkpoints = run.checkpoints();

@@ -41,6 +41,25 @@ fn a_file_under_way_is_spared_until_its_writer_is_dead() {
     assert_eq!(count(), 1);
 }
 
+/// Each writer also removes leftovers, and must not take a file that another has created but not yet locked for one.
+#[test]
+fn writers_of_one_file_do_not_remove_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("study.json");
+    std::thread::scope(|scope| {
+        for content in [b"from one", b"from two", b"from six", b"from ten"] {
+            let path = &path;
+            scope.spawn(move || {
+                for _ in 0..200 {
+                    files::write_atomic(path, content).unwrap();
+                }
+            });
+        }
+    });
+    assert!(fs::read(&path).unwrap().starts_with(b"from "));
+    assert_eq!(files::names_in(folder.path()).unwrap(), ["study.json"]);
+}
+
 #[test]
 fn leftovers_go_with_the_next_call() {
     let place = Place::with_data();
