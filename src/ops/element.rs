@@ -5,6 +5,7 @@
 
 use super::unroll::unroll;
 use super::{Operand, Shapes, Traits, grid};
+use std::sync::Arc;
 
 /// Lanes of a workgroup, each of which takes elements of its own: the shaders' number `lanes`.
 pub(super) const LANES: usize = 64;
@@ -74,7 +75,12 @@ impl Elements {
 
     /// The text of a shader that takes the flags `images` and `half`, the numbers [`WALK`] and the texts `element`, `narrow`
     /// and `texel`, beside flags and texts of its own.
-    pub fn text(&self, shader: &str, flags: &[(&str, bool)], texts: &[(&str, &str)]) -> String {
+    pub fn text(
+        &self,
+        shader: &'static str,
+        flags: &[(&'static str, bool)],
+        texts: &[(&'static str, &str)],
+    ) -> Arc<str> {
         let flags = [&[("images", self.texels.is_some()), ("half", self.half)], flags].concat();
         let mut all = vec![
             ("element", scalar(self.half)),

@@ -12,6 +12,7 @@ use super::{
 use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// The op; see the module's documentation. Inputs x, γ, β; outputs y, μ, r.
 #[derive(Debug)]
@@ -104,7 +105,7 @@ fn by_images((rows, columns): (usize, usize), half: bool, device: &Traits) -> bo
 }
 
 /// The shader's text; a lane keeps so many vectors of a row, and with `half` y and dy are f16.
-fn text([images, addend, half]: [bool; 3], keep: usize, vectors: &Vectors, team: &str) -> String {
+fn text([images, addend, half]: [bool; 3], keep: usize, vectors: &Vectors, team: &str) -> Arc<str> {
     let numbers = [("lanes", element::LANES), ("keep", keep), ("vector", vectors.size)];
     let texts = [
         ("team", team.to_owned()),

@@ -17,7 +17,10 @@
 //! declares. An imported file gets what `with` says, and everything else that it declares from the file that imports it.
 //! Lines that begin with `enable` go to the front, where WGSL wants them.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// The files that others import, by their place in `shaders/`.
 macro_rules! fragments {
@@ -70,6 +73,27 @@ const FRAGMENTS: &[(&str, &str)] = fragments![
 /// Where a directive is not one of the above, or where the file does not declare exactly what is given: the file is part
 /// of the program, and the tests write every one out.
 pub(super) fn unroll(
+    template: &'static str,
+    numbers: &[(&'static str, usize)],
+    flags: &[(&'static str, bool)],
+    texts: &[(&'static str, String)],
+) -> Arc<str> {
+    let key = (template, numbers.to_vec(), flags.to_vec(), texts.to_vec());
+    TEXTS.with_borrow_mut(|known| {
+        known.entry(key).or_insert_with(|| write_out(template, numbers, flags, texts).into()).clone()
+    })
+}
+
+/// A template, and the numbers, flags and texts that it gets.
+type Key = (&'static str, Vec<(&'static str, usize)>, Vec<(&'static str, bool)>, Vec<(&'static str, String)>);
+
+thread_local! {
+    /// Texts that this thread has written out. Most nodes of a tape have the text of another node, and a run asks for the
+    /// recipe of each several times.
+    static TEXTS: RefCell<HashMap<Key, Arc<str>>> = RefCell::default();
+}
+
+fn write_out(
     template: &str,
     numbers: &[(&str, usize)],
     flags: &[(&str, bool)],
@@ -94,7 +118,11 @@ pub(super) fn unroll(
 }
 
 /// The same for a file that takes no texts; for rooms above.
-pub(crate) fn unrolled(template: &str, numbers: &[(&str, usize)], flags: &[(&str, bool)]) -> String {
+pub(crate) fn unrolled(
+    template: &'static str,
+    numbers: &[(&'static str, usize)],
+    flags: &[(&'static str, bool)],
+) -> Arc<str> {
     unroll(template, numbers, flags, &[])
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::fault::{Fault, Kind, Result};
 use crate::files::leftovers::{Leftover, halt_if_leaving};
-use crate::files::{self, is_unfinished, names_in, remove};
+use crate::files::{self, is_unfinished, names_in};
 use crate::shell;
 
 const CONFIG: &str = "config.toml";

@@ -5,6 +5,7 @@ use super::pass::Pass;
 use crate::ops::unroll::unroll;
 use crate::ops::{Binding, Dispatch, Kernel, Traits, Vendor, axis, element};
 use std::fmt;
+use std::sync::Arc;
 
 /// How a workgroup's lanes share its blocks; see `shaders/attention/blocks.wgsl`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +140,7 @@ impl Blocks {
         ]
     }
 
-    fn wgsl(&self, pass: Pass, columns: usize, half: bool) -> String {
+    fn wgsl(&self, pass: Pass, columns: usize, half: bool) -> Arc<str> {
         let numbers = self.numbers(pass, columns);
         let texts = [("element", element::scalar(half)), ("narrow", element::narrow(half, 4))];
         let entries = ["forward", "query_gradient", "key_gradient"];

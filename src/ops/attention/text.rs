@@ -7,6 +7,7 @@ use super::units::Units;
 use crate::ops::unroll::unroll;
 use crate::ops::{Binding, Dispatch, Kernel, Operand, Traits, Tuning, axis, element};
 use std::fmt;
+use std::sync::Arc;
 
 /// How a device computes all three walks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,7 +180,7 @@ impl Text {
         Dispatch { kernel, bindings, groups }
     }
 
-    fn wgsl(&self, width: usize) -> String {
+    fn wgsl(&self, width: usize) -> Arc<str> {
         let numbers = [
             ("columns", width / 4),
             ("lanes", self.lanes),

@@ -7,6 +7,7 @@ use crate::ops::{Binding, Dispatch, Kernel, Operand, Traits, axis};
 use crate::tape::{DType, Tape, TensorId, shapes};
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// How a workgroup's subgroups share its blocks; see `shaders/attention/units.wgsl`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,7 +185,7 @@ impl Units {
         all.map(|(high, d)| line(high, d)).collect()
     }
 
-    fn wgsl(&self, pass: Pass, columns: usize, sized: bool) -> String {
+    fn wgsl(&self, pass: Pass, columns: usize, sized: bool) -> Arc<str> {
         let (team, threads, vectors) = (self.team(), self.threads(), self.vectors());
         let numbers = [
             ("columns", columns),
@@ -212,10 +213,11 @@ impl Units {
             ("even", vectors.is_multiple_of(threads)),
             ("sized", sized),
         ]);
-        let unrolled = |template: &str, numbers: &[(&str, usize)], texts: &[(&str, &str)]| {
-            let texts: Vec<_> = texts.iter().map(|&(name, text)| (name, text.to_owned())).collect();
-            unroll(template, numbers, &[], &texts)
-        };
+        let unrolled =
+            |template: &'static str, numbers: &[(&'static str, usize)], texts: &[(&'static str, &str)]| {
+                let texts: Vec<_> = texts.iter().map(|&(name, text)| (name, text.to_owned())).collect();
+                unroll(template, numbers, &[], &texts).to_string()
+            };
         let own = |name: &str, mine: &str| -> String {
             let some = |columns: Range<usize>| {
                 let loads = self.own_loads(name, columns.clone());

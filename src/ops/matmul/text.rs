@@ -11,6 +11,7 @@ use crate::ops::unroll::unroll;
 use crate::ops::{Traits, Vendor, element, fits_image};
 use crate::tape::DType;
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// The variants of a device that are worth a measurement.
 pub fn candidates(layout: Layout, sizes: &Sizes, device: &Traits) -> Vec<Variant> {
@@ -91,12 +92,12 @@ fn tiled(layout: Layout, sizes: &Sizes, device: &Traits) -> Vec<Variant> {
 const TEMPLATE: &str = include_str!("../../../shaders/matmul.wgsl");
 
 /// The whole WGSL text of `op` at `sizes`.
-pub fn text(op: &MatMul, sizes: &Sizes, variant: Variant) -> String {
+pub fn text(op: &MatMul, sizes: &Sizes, variant: Variant) -> Arc<str> {
     text_that_shows(op, sizes, variant, false)
 }
 
 /// The same; with `sized` a kernel on matrix units also shows at which width of subgroups it ran.
-pub fn text_that_shows(op: &MatMul, sizes: &Sizes, variant: Variant, sized: bool) -> String {
+pub fn text_that_shows(op: &MatMul, sizes: &Sizes, variant: Variant, sized: bool) -> Arc<str> {
     let (a_image, b_image) = images(sizes, variant);
     let (a_turned, b_turned) = units::turned(op.layout, variant);
     let (a_deep, b_deep) = units::deep(op.layout, variant);

@@ -1,4 +1,4 @@
-use super::{FRAGMENTS, declared, directive, import, unroll};
+use super::{FRAGMENTS, declared, directive, import, write_out};
 use std::collections::BTreeSet;
 
 fn texts<'a>(pairs: &[(&'a str, &str)]) -> Vec<(&'a str, String)> {
@@ -10,13 +10,13 @@ fn repeats_nested_loops_and_names_the_counts() {
     let text = "//# numbers rows columns
         //# for r in rows\n  //# for c in columns\n  x_${r}_$c = $columns;\n//# end\n//# end\nend";
     let wanted = "x_0_0 = 2;\nx_0_1 = 2;\nx_1_0 = 2;\nx_1_1 = 2;\nend\n";
-    assert_eq!(unroll(text, &[("rows", 2), ("columns", 2)], &[], &[]), wanted);
+    assert_eq!(write_out(text, &[("rows", 2), ("columns", 2)], &[], &[]), wanted);
 }
 
 #[test]
 fn keeps_one_side_of_a_condition() {
     let text = "//# flags a b\n//# if a\n//# if b\nab\n//# else\na\n//# end\n//# else\nnone\n//# end";
-    let kept = |a, b| unroll(text, &[], &[("a", a), ("b", b)], &[]);
+    let kept = |a, b| write_out(text, &[], &[("a", a), ("b", b)], &[]);
     assert_eq!(kept(true, true), "ab\n");
     assert_eq!(kept(true, false), "a\n");
     assert_eq!(kept(false, true), "none\n");
@@ -25,13 +25,13 @@ fn keeps_one_side_of_a_condition() {
 #[test]
 fn a_number_is_a_condition_where_it_is_not_zero() {
     let text = "//# numbers three\n//# for n in three\n//# if n\n$n\n//# else\nfirst\n//# end\n//# end";
-    assert_eq!(unroll(text, &[("three", 3)], &[], &[]), "first\n1\n2\n");
+    assert_eq!(write_out(text, &[("three", 3)], &[], &[]), "first\n1\n2\n");
 }
 
 #[test]
 fn inserts_a_text_as_it_is() {
     let text = "//# flags x: whether\n//# texts t\na\n//# if x\n//# insert t\n//# end\nb";
-    let made = |x| unroll(text, &[], &[("x", x)], &texts(&[("t", "$1 T\n")]));
+    let made = |x| write_out(text, &[], &[("x", x)], &texts(&[("t", "$1 T\n")]));
     assert_eq!(made(true), "a\n$1 T\nb\n");
     assert_eq!(made(false), "a\nb\n");
 }
@@ -39,13 +39,13 @@ fn inserts_a_text_as_it_is() {
 #[test]
 fn puts_a_text_into_a_line() {
     let text = "//# texts kind: of an element\n//# numbers size\narray<vec4<$kind>, $size> ${kind}";
-    assert_eq!(unroll(text, &[("size", 3)], &[], &texts(&[("kind", "f16")])), "array<vec4<f16>, 3> f16\n");
+    assert_eq!(write_out(text, &[("size", 3)], &[], &texts(&[("kind", "f16")])), "array<vec4<f16>, 3> f16\n");
 }
 
 #[test]
 fn imports_a_file_and_moves_directives_of_wgsl_to_the_front() {
     let text = "//# texts kind\nbefore\n//# import shared/team_$kind\nafter";
-    let made = unroll(text, &[], &[], &texts(&[("kind", "subgroup")]));
+    let made = write_out(text, &[], &[], &texts(&[("kind", "subgroup")]));
     assert!(made.starts_with("enable subgroups;\nbefore\noverride TEAM: u32;\n"), "{made}");
     assert!(made.ends_with("}\nafter\n"), "{made}");
 }
@@ -53,43 +53,43 @@ fn imports_a_file_and_moves_directives_of_wgsl_to_the_front() {
 #[test]
 #[should_panic(expected = "no number is named row")]
 fn a_misspelt_name_is_an_error() {
-    unroll("//# for r in row\n//# end", &[], &[], &[]);
+    write_out("//# for r in row\n//# end", &[], &[], &[]);
 }
 
 #[test]
 #[should_panic(expected = "no flags y is declared in: x")]
 fn a_flag_that_the_file_does_not_declare_is_an_error() {
-    unroll("x", &[], &[("y", true)], &[]);
+    write_out("x", &[], &[("y", true)], &[]);
 }
 
 #[test]
 #[should_panic(expected = "no texts t is given to: //# texts t")]
 fn a_text_that_nobody_gives_is_an_error() {
-    unroll("//# texts t\n//# insert t", &[], &[], &[]);
+    write_out("//# texts t\n//# insert t", &[], &[], &[]);
 }
 
 #[test]
 #[should_panic(expected = "no numbers u is declared in: //# flags u")]
 fn a_name_of_another_kind_is_an_error() {
-    unroll("//# flags u", &[("u", 1)], &[], &[]);
+    write_out("//# flags u", &[("u", 1)], &[], &[]);
 }
 
 #[test]
 #[should_panic(expected = "no fragment shared/fnite")]
 fn a_misspelt_file_is_an_error() {
-    unroll("//# import shared/fnite", &[], &[], &[]);
+    write_out("//# import shared/fnite", &[], &[], &[]);
 }
 
 #[test]
 #[should_panic(expected = "shared/finite takes no x")]
 fn an_argument_that_a_file_does_not_take_is_an_error() {
-    unroll("//# import shared/finite with x = 1", &[], &[], &[]);
+    write_out("//# import shared/finite with x = 1", &[], &[], &[]);
 }
 
 #[test]
 #[should_panic(expected = "a block without an end")]
 fn an_open_block_is_an_error() {
-    unroll("//# flags z\n//# if z", &[], &[("z", true)], &[]);
+    write_out("//# flags z\n//# if z", &[], &[("z", true)], &[]);
 }
 
 /// Names that follow a `$`.
