@@ -149,7 +149,7 @@ impl Axes {
         picture.line(vec![(self.left, self.top), (self.left, bottom), (right, bottom)], 1.2, INK);
     }
 
-    /// A second axis on the right that reads e^y.
+    /// A second axis on the right, labelled with e^y.
     pub fn draw_exponential(&self, picture: &mut Picture, label: &str) {
         let right = self.left + self.width;
         picture.line(vec![(right, self.top), (right, self.top + self.height)], 1.2, INK);
@@ -223,8 +223,8 @@ impl Axes {
         finish(&mut piece);
     }
 
-    /// A triangle at the upper or the lower edge where a curve leaves the frame for values that are `far` and continues there,
-    /// out of sight.
+    /// A triangle at the upper or lower edge where a curve leaves the frame for values that are `far`, to show that it
+    /// continues out of sight.
     pub fn mark_leaving(
         &self,
         picture: &mut Picture,
@@ -236,7 +236,7 @@ impl Axes {
         for &(x, y) in points {
             let leaves = y.is_finite() && !self.shows((x, y)) && far(y);
             let at = self.place((x, self.y.0)).0;
-            // Neighbouring spikes share one.
+            // Neighbouring spikes share one triangle.
             if leaves && !outside && at - last > 9.0 {
                 let (edge, side) =
                     if y > self.y.1 { (self.top, 1.0) } else { (self.top + self.height, -1.0) };

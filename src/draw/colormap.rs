@@ -72,8 +72,9 @@ impl Colormap {
     }
 }
 
-/// The colour of a signed `t`, clamped to −1 … 1: blue below zero, white at it, vermilion above, the two of Okabe and
-/// Ito that every kind of colour vision tells apart. In grey the two sides look alike: give the sign in text as well.
+/// The colour of a signed `t`, clamped to −1 … 1: blue below zero, white at zero, vermilion above. Both are from Okabe and
+/// Ito's palette and can be told apart with every kind of colour vision. In grey the two sides look alike, so give the sign
+/// in text as well.
 pub fn diverging(t: f64) -> Rgb {
     WHITE.mix(if t < 0.0 { OKABE_ITO[0] } else { OKABE_ITO[1] }, t.abs().min(1.0))
 }

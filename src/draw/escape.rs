@@ -1,4 +1,4 @@
-//! Text escaped for its reader: spreadsheets, LaTeX, Markdown, XML. One function for each; for a terminal it is
+//! Text escaped for its reader: spreadsheets, LaTeX, Markdown, XML. One function for each; for terminals see
 //! [`crate::visible`].
 
 use crate::visible::acts;
@@ -14,8 +14,8 @@ pub fn csv(text: &str) -> String {
     }
 }
 
-/// Text as LaTeX of any engine reads it, also at the start of a row: behind `\\` or a rule, `[` or `*` would belong to
-/// that.
+/// Text for LaTeX of any engine. It is safe at the start of a row, where `[` or `*` would otherwise become an argument of
+/// the `\\` or the rule before it.
 pub fn latex(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     if text.trim_start().starts_with(['[', '*']) {
@@ -59,9 +59,9 @@ pub fn markdown(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '\\' | '|' | '*' | '`' | '~' => out.extend(['\\', c]),
             '_' if !(beside(before) && beside(next)) => out.extend(['\\', c]),
-            // `](` and `][` make a link of what stands in the brackets, `]:` a definition.
+            // `](` and `][` turn the text in the brackets into a link, `]:` into a definition.
             ']' if matches!(next, Some('(' | '[' | ':')) => out.extend(['\\', c]),
-            // At the start they begin a heading, a list or a rule.
+            // At the start of the text they begin a heading, a list or a rule.
             '#' | '+' | '-'
                 if out.trim_start().is_empty() && matches!(next, None | Some(' ' | '#' | '-')) =>
             {
@@ -74,8 +74,8 @@ pub fn markdown(text: &str) -> String {
     out
 }
 
-/// Text inside XML, also as an attribute's value in double quotes. Characters that XML does not have, or that act on what
-/// shows them, become U+FFFD.
+/// Text for XML, including attribute values in double quotes. Characters that XML does not allow, and control characters,
+/// become U+FFFD.
 pub fn xml(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

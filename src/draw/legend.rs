@@ -12,7 +12,7 @@ pub const LINE: f64 = 22.0;
 /// The swatch before a name.
 #[derive(Clone, Copy, Debug)]
 pub enum Swatch {
-    /// A line, dashed where there is a dash.
+    /// A line, dashed if there is a dash.
     Line(Option<f64>),
     /// A line and the marker of its points.
     Marked(Option<f64>, usize),
@@ -30,7 +30,7 @@ pub struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    /// Room of the entry: swatch, name, gap.
+    /// Width of the entry: swatch, name, gap.
     pub fn width(&self) -> f64 {
         34.0 + text::width(self.name, SIZE) * text::SLACK + 22.0
     }

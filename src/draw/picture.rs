@@ -13,7 +13,7 @@ use super::text;
 pub struct Picture {
     pub width: f64,
     pub height: f64,
-    /// A description of the picture, for people who hear it instead of seeing it.
+    /// A description of the picture for screen readers.
     pub title: String,
     pub marks: Vec<Mark>,
 }
@@ -33,7 +33,7 @@ pub struct Line {
     pub points: Vec<(f64, f64)>,
     pub width: f64,
     pub color: Rgb,
-    /// Length of a dash and of the gap after it; solid without.
+    /// Length of a dash and of the gap after it; `None` for a solid line.
     pub dash: Option<f64>,
 }
 
@@ -48,7 +48,7 @@ pub struct Text {
     pub color: Rgb,
     pub anchor: Anchor,
     pub bold: bool,
-    /// Turned a quarter to the left, to be read from below.
+    /// Rotated by 90° counterclockwise, to be read from bottom to top.
     pub turned: bool,
 }
 
@@ -90,7 +90,7 @@ impl Text {
         Self { turned: true, ..self }
     }
 
-    /// Where the text begins, measured along its own direction from `at`.
+    /// Where the text begins, relative to `at` and along its own direction.
     pub fn start(&self) -> f64 {
         let width = text::width(&self.text, self.size);
         match self.anchor {

@@ -80,7 +80,7 @@ struct Coverage {
 }
 
 impl Coverage {
-    /// For a box in pixels, clipped to the page.
+    /// Coverage of a box in pixels, clipped to the page.
     fn new(page: &RgbImage, (left, top): (f64, f64), (right, bottom): (f64, f64)) -> Self {
         let cut = |value: f64, most: u32| (value as i64).clamp(0, i64::from(most));
         let (x, y) = (cut(left.floor(), page.width()), cut(top.floor(), page.height()));
@@ -89,7 +89,7 @@ impl Coverage {
         Self { left: x, top: y, width, height, parts: vec![0.0; (width * height) as usize] }
     }
 
-    /// The rows and the columns between two ends, as far as they are on the page: a mark may reach far beyond it.
+    /// The rows or columns between two ends, clipped to the page: a mark may reach far beyond it.
     fn rows(&self, from: f64, to: f64) -> Range<i64> {
         Self::within(from, to, self.top, self.height)
     }
@@ -113,8 +113,8 @@ impl Coverage {
         }
     }
 
-    /// The part of the segment from `a` to `b`, 0 to 1, that lies within `reach` of what is covered here; none if no part does,
-    /// or if the segment has no length or no finite end.
+    /// The part of the segment from `a` to `b`, as a range within 0 to 1, that lies within `reach` of what is covered here;
+    /// `None` if no part does, or if the segment has no length or an end that is not finite.
     fn part_inside(&self, a: (f64, f64), b: (f64, f64), reach: f64) -> Option<(f64, f64)> {
         let mut part = (0.0f64, 1.0f64);
         let (left, top) = (self.left as f64, self.top as f64);

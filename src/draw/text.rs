@@ -3,7 +3,7 @@
 use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
 use std::sync::LazyLock;
 
-/// The font of the pictures, carried in the program: a picture looks the same on every machine.
+/// The font of the pictures, embedded in the program so that a picture looks the same on every machine.
 static FONT: LazyLock<FontRef<'static>> = LazyLock::new(|| {
     let font = include_bytes!("../../assets/ubuntu/Ubuntu-Light.ttf");
     FontRef::try_from_slice(font).expect("the font inside the program is whole")
@@ -12,7 +12,8 @@ static FONT: LazyLock<FontRef<'static>> = LazyLock::new(|| {
 /// Text is measured in the PNG's font; SVG viewers may set a wider one.
 pub const SLACK: f64 = 1.2;
 
-/// Height of a capital letter as a part of the font size: half of it moves a line's middle to its baseline.
+/// Height of a capital letter as a fraction of the font size. Half of it is the distance from a line's middle to its
+/// baseline.
 pub const CAPITAL: f64 = 0.69;
 
 /// ab_glyph measures a font by ascent − descent, everyone else by its em.

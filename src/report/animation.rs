@@ -1,4 +1,4 @@
-//! Heatmaps over training, as one animated PNG.
+//! Heatmaps over the course of training, as one animated PNG.
 
 use std::collections::BTreeSet;
 
@@ -15,14 +15,14 @@ use crate::observe::quantities::HEAD_ENTROPY;
 
 /// More frames than this make the file large and show nothing more.
 const MOST_FRAMES: usize = 32;
-/// Seconds of a frame, and of the last one: numerator over 100.
+/// Duration of a frame, and of the last one, in hundredths of a second.
 const FRAME: u16 = 20;
 const LAST: u16 = 250;
 /// Pixels per CSS pixel: fewer than in a still picture, because there are many frames.
 const DENSITY: f64 = 1.0;
 
-/// The heatmaps of the runs at `shown`, at up to 32 of the steps that have attention records: an animated PNG. Viewers
-/// without animation show its first frame. None if nothing moves.
+/// The heatmaps of the runs at `shown`, at up to 32 of the steps that have attention records, as an animated PNG. Viewers
+/// that do not support animation show its first frame. `None` if nothing moves.
 ///
 /// # Errors
 /// Those of [`heatmap`](super::heatmap::heatmap) and of encoding.
@@ -40,7 +40,7 @@ pub fn heatmap_over_training(
         runs.iter().flat_map(|(run, _)| run.log.heads(&HEAD_ENTROPY)).map(|(step, _)| *step).collect();
     let steps = thinned(&steps.into_iter().collect::<Vec<_>>());
     let (Some(&last), true) = (steps.last(), steps.len() > 1) else { return Ok(None) };
-    // One scale for all of training: the largest entropy there is, in a panel that every frame has.
+    // One scale for all of training: the largest entropy of any frame.
     let grids: Vec<Vec<Vec<f64>>> =
         runs.iter().flat_map(|(run, _)| run.log.heads(&HEAD_ENTROPY)).map(|(_, grid)| widen(grid)).collect();
     let most = observed_max(grids.iter().map(Vec::as_slice));
@@ -66,7 +66,7 @@ pub fn heatmap_over_training(
     encode(&of_one_size(frames)).map(Some)
 }
 
-/// The frames on pages of the largest one's size.
+/// The frames, each on a page as large as the largest frame.
 fn of_one_size(frames: Vec<RgbImage>) -> Vec<RgbImage> {
     let most = |side: fn(&RgbImage) -> u32| frames.iter().map(side).max().unwrap_or(1);
     let (width, height) = (most(RgbImage::width), most(RgbImage::height));
@@ -84,7 +84,8 @@ fn thinned(steps: &[u64]) -> Vec<u64> {
     (0..count).map(|k| steps[k * (steps.len() - 1) / (count - 1).max(1)]).collect()
 }
 
-/// Frames of one size as an APNG: the first whole, of each later one only the box in which it differs.
+/// Frames of one size as an APNG: the first one whole, then only the box in which each frame differs from the one before
+/// it.
 fn encode(frames: &[RgbImage]) -> Result<Vec<u8>> {
     let failed =
         |error: png::EncodingError| Fault::new(Kind::Io, "cannot encode the animation as PNG").found(error);
@@ -110,7 +111,8 @@ fn encode(frames: &[RgbImage]) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The box outside which two images are equal: left, top, right, bottom; a single pixel for equal images.
+/// The smallest box that contains every difference between two images: left, top, right, bottom; a single pixel for equal
+/// images.
 fn changed(one: &RgbImage, other: &RgbImage) -> (u32, u32, u32, u32) {
     let (mut left, mut top, mut right, mut bottom) = (u32::MAX, u32::MAX, 0, 0);
     for ((x, y, a), b) in one.enumerate_pixels().zip(other.pixels()) {

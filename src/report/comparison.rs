@@ -1,4 +1,4 @@
-//! The runs that are compared, and which of them are the same configuration under several seeds.
+//! The runs that are compared, and which of them share a configuration and differ only in their seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -19,23 +19,23 @@ const PAPERS_BASELINE: &str = "SM+LN+G";
 pub struct Comparison {
     pub title: String,
     pub runs: Vec<RunData>,
-    /// The name of each run; no two alike.
+    /// The name of each run; all are distinct.
     pub names: Vec<String>,
     pub groups: Vec<Group>,
     /// The group that others are compared with.
     pub baseline: usize,
     /// Whether the runs are a study's: a heatmap then shows one of each configuration.
     pub study: bool,
-    /// What was to be compared but does not exist.
+    /// Runs that should be compared but do not exist.
     pub missing: Vec<String>,
 }
 
 /// Runs of one configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group {
-    /// No two alike.
+    /// Distinct for each group.
     pub name: String,
-    /// Indices into the comparison's runs, each with another seed.
+    /// Indices into the comparison's runs, each with its own seed.
     pub runs: Vec<usize>,
 }
 
@@ -158,13 +158,13 @@ impl Comparison {
     }
 
     /// The group that `group` is compared with: the one it names, or the baseline. Published groups are compared with the
-    /// published baseline, because perplexities on other text are not comparable. None for a baseline itself, and if there is
-    /// none.
+    /// published baseline, because perplexities on other text are not comparable. `None` for a baseline itself, or if there
+    /// is no baseline.
     pub fn baseline_of(&self, group: usize) -> Option<usize> {
         let first = |group: usize| self.groups.get(group).map(|group| &self.runs[group.runs[0]]);
         let (own, base) = (first(group)?, first(self.baseline)?);
         let named = |name: &str| {
-            // Each study has its own baseline, and these may have the same name.
+            // Each study has its own baseline, and baselines of different studies may share a name.
             let alike = |other: &RunData| {
                 own.configuration.is_none()
                     || (other.configuration.is_some() && own.dir.parent() == other.dir.parent())
@@ -210,7 +210,7 @@ impl Comparison {
     }
 }
 
-/// The groups, with a paper's values right after those measured here under the same name, pairs first.
+/// The groups, with a paper's values right after those measured here under the same name; such pairs come first.
 fn beside_published(groups: Vec<Vec<usize>>, runs: &[RunData]) -> Vec<Vec<usize>> {
     let published = |group: &[usize]| runs[group[0]].published.is_some();
     let namesakes = |group: &[usize]| -> Vec<usize> {

@@ -40,9 +40,9 @@ pub(super) fn style(index: usize) -> (Rgb, Option<f64>) {
     (OKABE_ITO[index % OKABE_ITO.len()], dash)
 }
 
-/// Training loss (averaged over 2% of the run) and held-out loss of every run over the steps, runs of one
-/// configuration alike; with `perplexity`, an axis on the right reads e^loss. A cross marks where a run stopped being
-/// finite, a triangle where its loss is beyond the frame, whose range is that of the runs that learn.
+/// Training loss (averaged over 2% of the run) and held-out loss of every run over the steps, runs of one configuration
+/// alike; with `perplexity`, an axis on the right reads e^loss. A cross marks where a run's loss stopped being finite, a
+/// triangle where it is outside the frame. The frame's range is that of the runs that learn.
 ///
 /// # Errors
 /// `Usage` when no run has a finite loss.
@@ -103,7 +103,7 @@ pub fn loss_curves(comparison: &Comparison, perplexity: bool) -> Result<Picture>
     let thickness = if comparison.seeds() { 1.1 } else { 1.8 };
     for curve in &curves {
         axes.curve(&mut picture, &curve.train, thickness, curve.color, curve.dash);
-        // The steep beginning leaves it too, as everybody expects.
+        // The steep beginning leaves the frame too, but every reader expects that.
         let out = |loss: f64| !(0.0..=far).contains(&loss);
         for points in [&curve.train, &curve.held_out] {
             axes.mark_leaving(&mut picture, points, out, curve.color);
@@ -131,7 +131,7 @@ fn curve(run: &RunData, shape: usize) -> Curve {
     let losses: Vec<(f64, f64)> = run.losses().map(|(step, loss)| (step as f64, loss)).collect();
     let window = (losses.len() as f64 * WINDOW).round() as usize;
     let held_out = run.log.numbers(&EVAL_LOSS).iter().map(|&(step, loss)| (step as f64, loss)).collect();
-    // Only the drawn points are averaged: the window grows with the run, as does the number of its points.
+    // Only the points that are drawn are averaged: both the window and the number of points grow with the run.
     let train = kept(&losses).into_iter().map(|index| averaged(&losses, index, window)).collect();
     Curve { train, held_out, color, dash, shape, diverged: run.diverged_at() }
 }

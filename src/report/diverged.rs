@@ -1,4 +1,4 @@
-//! Runs of a configuration that diverged, in words.
+//! A sentence about how many runs of a configuration diverged.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ impl Divergence {
         steps.clone().min().map(|step| Self { runs: steps.count(), of: runs.count(), step })
     }
 
-    /// Whether no run is left.
+    /// Whether all runs diverged.
     pub fn whole(self) -> bool {
         self.runs == self.of
     }

@@ -28,7 +28,7 @@ struct Table {
 }
 
 enum Content {
-    /// Quantities of one extent in the records of a kind.
+    /// Quantities of one extent in one kind of record.
     Measured(&'static RecordKind, Extent, Vec<&'static Quantity>),
     /// Numbers that were not finite.
     Nonfinite,
@@ -37,7 +37,7 @@ enum Content {
 /// A run's rows in one column. `None` stands for a row without a value.
 enum Column {
     Whole(Vec<Option<i64>>),
-    /// Of a layer or a head.
+    /// The index of a layer or a head.
     Index(Vec<Option<i32>>),
     Single(Vec<Option<f32>>),
     Double(Vec<Option<f64>>),
@@ -49,7 +49,7 @@ const NONFINITE: &str = "required int64 step; required int64 micro_batch; requir
                          required binary scope (UTF8); required binary op (UTF8); required binary tensor (UTF8); \
                          required int64 index; required double value;";
 
-/// A table for each kind of record, and one more for each other extent that quantities of the kind have.
+/// A table for each kind of record, and another for each further extent among its quantities.
 fn tables() -> Vec<Table> {
     let mut tables = Vec::new();
     for &kind in KINDS {
@@ -69,7 +69,7 @@ fn tables() -> Vec<Table> {
 }
 
 impl Content {
-    /// The columns beside the run's name, in Parquet's language.
+    /// The columns besides the run's name, in Parquet's schema language.
     fn schema(&self) -> String {
         let Self::Measured(_, extent, rows) = self else { return NONFINITE.to_owned() };
         let places = match extent {
@@ -99,7 +99,7 @@ impl Content {
     }
 }
 
-/// Whether every row of the table has a value. A flag that is not in the log is false.
+/// Whether every row of the table has a value. A flag that the log omits is false.
 fn is_required(row: &Quantity) -> bool {
     row.presence == Presence::Always || row.stored == Stored::Flag
 }
@@ -246,7 +246,7 @@ impl Column {
     }
 }
 
-/// Writes a column; where it is `optional`, not every row has a value.
+/// Writes a column; if it is `optional`, some rows may lack a value.
 fn put<T: DataType, W: Write + Send>(
     group: &mut SerializedRowGroupWriter<'_, W>,
     values: Vec<Option<T::T>>,

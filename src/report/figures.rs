@@ -25,8 +25,8 @@ pub struct Options {
     pub colormap: Colormap,
     /// Whether the loss plot has an axis of perplexities on the right.
     pub perplexity: bool,
-    /// Two runs, as [`Comparison::find`] knows them: the first minus the second is drawn. By default, if there are exactly two
-    /// runs, the second minus the first.
+    /// The names of two runs, for [`Comparison::find`]: the first minus the second is drawn. By default, if there are
+    /// exactly two runs, the second minus the first is drawn.
     pub difference: Option<(String, String)>,
 }
 
@@ -151,7 +151,7 @@ fn pair(comparison: &Comparison, options: &Options) -> Result<Option<(usize, usi
         return Ok(Some((comparison.find(one)?, comparison.find(other)?)));
     }
     let shown = comparison.shown();
-    // Heads last seen before a run diverged are compared with those of another run only on request.
+    // Heads that were last measured before a run diverged are compared with another run's only on request.
     let shape = |index: usize| {
         let run = comparison.runs.get(index).filter(|run| run.diverged_at().is_none())?;
         let (_, grid) = run.log.heads(&HEAD_ENTROPY).last()?;
@@ -191,7 +191,7 @@ fn entropy_panel(comparison: &Comparison, index: usize, shares: Option<String>) 
     let (values, (step, _)) = (run.entropies()?, run.log.heads(&HEAD_ENTROPY).last()?);
     let divergence = Divergence::of(std::iter::once(run));
     let mut reached = match (&run.published, divergence) {
-        // Little but the entropies is known of published matrices.
+        // Published matrices come with little more than their entropies.
         (Some(_), _) => format!("{} layers of {} heads", values.len(), values.first().map_or(0, Vec::len)),
         (None, Some(divergence)) => divergence.to_string(),
         (None, None) => format!("{} steps", tick_text(*step as f64, 1.0)),

@@ -16,15 +16,15 @@ pub enum Source {
     Run(PathBuf),
     Study(PathBuf, Study),
     Published(PathBuf),
-    /// A run's folder in a folder of runs that has no log yet.
+    /// The folder, inside a folder of runs, of a run that has no log yet.
     NotBegun(PathBuf),
 }
 
-/// What `path` stands for: a run, a study or a TOML file stands for itself; any other folder for all runs and studies
-/// inside, by name. Hidden folders are skipped, and a folder that is linked to twice is taken once.
+/// What `path` stands for. A run, a study or a TOML file stands for itself; any other folder stands for all runs and
+/// studies inside it, in name order. Hidden folders are skipped, and a folder with several links to it counts once.
 ///
 /// # Errors
-/// `RunFolder` where a folder holds neither, or too many folders; those of [`Study::load`]; `Io`.
+/// `RunFolder` if a folder holds neither runs nor studies, or too many folders; those of [`Study::load`]; `Io`.
 pub fn sources(path: &Path) -> Result<Vec<Source>> {
     if path.extension().is_some_and(|extension| extension == "toml") && path.is_file() {
         return Ok(vec![Source::Published(path.to_owned())]);
@@ -97,7 +97,7 @@ impl Walk {
     }
 }
 
-/// Whether a folder is neither a run nor a study, but may hold some.
+/// Whether a folder is neither a run nor a study, but may contain some.
 pub fn holds_others(path: &Path) -> bool {
     path.is_dir() && !path.join("metrics.jsonl").is_file() && !path.join(study::FILE).is_file()
 }

@@ -27,7 +27,7 @@ pub enum Scale {
     Own,
 }
 
-/// The least and the largest cell, and the matrix that cells between them fill.
+/// The smallest and the largest cell. Between these sizes, cells fill the area of `MATRIX`.
 const CELL_LEAST: (f64, f64) = (34.0, 28.0);
 const CELL_MOST: (f64, f64) = (64.0, 46.0);
 const MATRIX: (f64, f64) = (400.0, 330.0);
@@ -38,28 +38,28 @@ const NOTE: f64 = 12.5;
 /// Space left of a matrix (layer numbers, "Layer") and below it (head numbers, "Head").
 const LEFT: f64 = 52.0;
 const BELOW: f64 = 48.0;
-/// Room of a colour bar with its ticks and label, and its width.
+/// The space for a colour bar with its ticks and label, and the bar's own width.
 const BAR_ROOM: f64 = 96.0;
 const BAR: f64 = 18.0;
 const MARGIN: f64 = 18.0;
 const GAP: f64 = 26.0;
-/// The least size of a panel's matrix area, so that the bar's label fits beside a single cell.
+/// The smallest size of a panel's matrix area, so that the bar's label fits beside a single cell.
 const LEAST: (f64, f64) = (120.0, 170.0);
 /// Height of a line of notes.
 const LINE: f64 = 18.0;
 
 const HATCH: Rgb = Rgb::hex(0xa8a8a8);
 
-/// Columns of a figure with `count` panels: up to three side by side, four as two by two, eight as four by two. One or two
-/// columns more than in a square are used if they leave no gap.
+/// Columns of a figure with `count` panels: up to three side by side, four as two by two, eight as four by two. Uses one
+/// column more than in a square if that leaves no gap.
 pub(super) fn columns(count: usize) -> usize {
     let square = (count as f64).sqrt().ceil() as usize;
     let full = (square..=square + 1).find(|&columns| columns > 0 && count.is_multiple_of(columns));
     if count <= 3 { count.max(1) } else { full.unwrap_or(square) }
 }
 
-/// An entropy rounded to hundredths of a nat, as every drawing shows it. Differences are taken of these rounded values, so
-/// a head has the same number in every drawing. Never −0.
+/// An entropy rounded to hundredths of a nat, as every drawing shows it. Differences are computed from these rounded
+/// values, so a head has the same number in every drawing. Never −0.
 pub(super) fn rounded(entropy: f64) -> f64 {
     (entropy * 100.0).round() / 100.0 + 0.0
 }
@@ -131,8 +131,8 @@ pub(super) fn heatmap_in(
     draw(columns, panels, (&title, caption), scale, shade)
 }
 
-/// Draws the panels in colours only, spanning 0 … `top` nats whatever they hold: for a picture among others that pass too
-/// quickly to read numbers.
+/// Draws the panels in colours only, from 0 to `top` nats whatever values they hold: for frames that pass too quickly to
+/// read numbers.
 ///
 /// # Errors
 /// As [`heatmap`].
@@ -151,7 +151,7 @@ pub(super) fn heatmap_up_to(
 /// Draws the difference of the shown entropies, `one` minus `other`, head by head.
 ///
 /// # Errors
-/// `Usage` where the two are not of one shape, or have no head.
+/// `Usage` if the two differ in shape, or have no head.
 pub fn difference(one: &Panel, other: &Panel, caption: &str) -> Result<Picture> {
     let shape = |panel: &Panel| (panel.values.len(), heads(panel));
     let told =
@@ -224,20 +224,20 @@ fn top_of(panels: &[Panel]) -> f64 {
     if top > 0.0 { top } else { 1.0 }
 }
 
-/// The layout of the panels: each has the room of the largest.
+/// The layout of the panels: each gets the space of the largest.
 struct Page<'a> {
-    /// Row by row.
+    /// One entry per line.
     caption: Vec<&'a str>,
     width: f64,
     height: f64,
     columns: usize,
     cell: (f64, f64),
-    /// Room of a matrix.
+    /// Size of a matrix.
     matrix: (f64, f64),
-    /// Room of a panel, its titles and labels included.
+    /// Size of a panel, including its titles and labels.
     panel: (f64, f64),
     above: f64,
-    /// From the left edge of the last matrix of a row to a shared bar.
+    /// Distance from the left edge of a row's last matrix to a shared bar.
     bar: f64,
 }
 
@@ -265,7 +265,7 @@ impl<'a> Page<'a> {
         let last = if scale == Scale::Own { panel.0 } else { panel.0.max(LEFT + beside + BAR_ROOM) };
         let width = 2.0 * MARGIN + spread(columns, panel.0) - panel.0 + last;
         let needed = |line: &str| text::width(line, NOTE) * text::SLACK + 2.0 * MARGIN + LEFT;
-        // In one line if there is room; otherwise each sentence has its own.
+        // On one line if it fits; otherwise each sentence has its own line.
         let caption: Vec<&str> = match caption {
             "" => Vec::new(),
             short if needed(short) <= width => vec![short],
@@ -363,7 +363,7 @@ fn colour_bar(picture: &mut Picture, (x, y): (f64, f64), height: f64, shade: Sha
         let value = high - (high - low) * (f64::from(stripe) + 0.5) / f64::from(stripes);
         picture.rect(x, y + from, BAR, height - from, shade.colour(value));
     }
-    // The end of the scale is M or what replaces it: it is always labelled.
+    // The end of the scale is M or its substitute, so it is always labelled.
     let end = Text::new(x + BAR + 8.0, y, TICK, shade.number(high));
     picture.text(end.anchor(Anchor::Start).color(INK));
     let (ticks, step) = nice_ticks(low, high, (height / 45.0) as usize);

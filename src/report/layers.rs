@@ -1,4 +1,4 @@
-//! A quantity of every layer over training, one panel per configuration.
+//! A quantity of each layer over training, one panel per configuration.
 
 use std::collections::BTreeMap;
 
@@ -24,11 +24,11 @@ const TITLE: f64 = 16.0;
 const ABOVE: f64 = 34.0;
 const PLOT: (f64, f64) = (400.0, 250.0);
 const GAP: f64 = 30.0;
-/// Room of the key at the right.
+/// Width of the key on the right.
 const KEY: f64 = 150.0;
 const COLOURS: Colormap = Colormap::Viridis;
 
-/// The values of each layer at some steps, in order.
+/// The values of each layer at some steps, in step order.
 pub type Series = Vec<(u64, Vec<f32>)>;
 
 /// A run's numbers of a quantity, layer by layer: for heads the mean of each layer; for values that all layers share, only
@@ -50,7 +50,7 @@ pub fn series(run: &RunData, quantity: &'static Quantity) -> Series {
     all.map(|(step, layers)| (step, layers.into_iter().take(most).collect())).collect()
 }
 
-/// Whether the axis has the logarithms of values.
+/// Whether the axis is logarithmic.
 fn logarithmic(drawn: &Drawn) -> bool {
     drawn.axis == Axis::Logarithmic
 }
@@ -95,7 +95,7 @@ pub fn layer_curves(comparison: &Comparison, quantity: &'static Quantity) -> Res
         let what = drawn.title;
         return Err(Fault::new(Kind::Usage, format!("no run has records to draw: {what}")));
     }
-    // Values of a run that has stopped learning would take the room of the others.
+    // Values of a run that has stopped learning would compress all other curves.
     let learnt = |seed: &Seed, step: u64| RunData::learns_at(seed.diverged, step);
     let any = seeds().any(|seed| seed.series.iter().any(|record| learnt(seed, record.0)));
     let told = seeds().flat_map(|seed| {
@@ -104,7 +104,7 @@ pub fn layer_curves(comparison: &Comparison, quantity: &'static Quantity) -> Res
     let values = told.map(|&value| on_axis(drawn, value));
     let y = range(drawn.axis, values.chain(panels.iter().filter_map(|panel| panel.ceiling)));
 
-    // More than three side by side are too small in print.
+    // With more than three side by side, panels are too small in print.
     let columns = columns(panels.len()).min(3);
     let rows = panels.len().div_ceil(columns);
     let title = |panel: &Panel<'_>| {
@@ -134,7 +134,8 @@ pub fn layer_curves(comparison: &Comparison, quantity: &'static Quantity) -> Res
     Ok(picture)
 }
 
-/// Configurations without a panel in a quantity's picture: those whose activations are never zero, where others' are.
+/// Configurations without a panel in a quantity's picture: those whose activations are never zero, if other configurations
+/// have zeros.
 pub fn without_zeros<'a>(
     comparison: &'a Comparison,
     quantity: &'static Quantity,
@@ -231,7 +232,7 @@ fn draw_panel(
     }
 }
 
-/// A series layer by layer, in the axis's coordinates. The logarithm of zero is no point at all; a non-finite value is a gap.
+/// A series layer by layer, in the axis's coordinates. The logarithm of zero is left out; a non-finite value makes a gap.
 fn lines(series: &Series, drawn: &Drawn) -> Vec<Vec<(f64, f64)>> {
     let depth = series.iter().map(|(_, layers)| layers.len()).max().unwrap_or(0);
     let point = |layer: usize, (step, layers): &(u64, Vec<f32>)| {

@@ -1,4 +1,5 @@
-//! The memory that is alive while a plan runs, node by node, stacked by purpose. Plain numbers: knows no plan.
+//! The memory that is alive while a plan runs, node by node, stacked by purpose. Takes plain numbers and does not depend on
+//! plans.
 
 use crate::draw::axes::{Axes, INK, QUIET, tick_text};
 use crate::draw::colormap::{OKABE_ITO, Rgb, WHITE};
@@ -14,7 +15,7 @@ const TITLE: f64 = 16.0;
 const SMALL: f64 = 12.5;
 const TICK: f64 = 12.0;
 const PLOT: (f64, f64) = (920.0, 400.0);
-/// The height above the pool's line, as a fraction of it: room for the text there.
+/// The axis's height as a multiple of the pool's, which leaves room for text above the pool's line.
 const HEADROOM: f64 = 1.16;
 /// Two pixels of the PNG: edges that lie on them leave no seam between neighbours.
 const GRAIN: f64 = 0.5;
@@ -23,7 +24,7 @@ const GRAIN: f64 = 0.5;
 #[derive(Clone, Debug)]
 pub struct Alive<'a> {
     pub title: &'a str,
-    /// From the bottom of the stack; all with one number of nodes. At most as many as there are colours.
+    /// From the bottom of the stack up, all with the same number of nodes; at most as many as there are colours.
     pub layers: Vec<Layer<'a>>,
     /// Bytes that are allocated throughout.
     pub pool: u64,
@@ -43,7 +44,7 @@ pub struct Layer<'a> {
     pub bytes: Vec<u64>,
 }
 
-/// From the bottom of the stack: neighbours differ in hue and in lightness, for every kind of colour vision.
+/// From the bottom of the stack up. Neighbours differ in hue and lightness for every kind of colour vision.
 const COLORS: [Rgb; 6] = [OKABE_ITO[0], OKABE_ITO[4], OKABE_ITO[5], OKABE_ITO[1], OKABE_ITO[3], OKABE_ITO[2]];
 
 /// Bytes alive over the nodes in the order in which they run.
@@ -84,7 +85,7 @@ pub fn liveness(alive: &Alive<'_>) -> Picture {
     for (heights, color) in tops.iter().zip(COLORS).rev() {
         for (first, end, bytes) in stretches(heights).into_iter().filter(|&(.., bytes)| bytes > 0) {
             let y = axes.place((0.0, scaled(bytes))).1;
-            // Even if it is too narrow for the page, it is drawn: it may be the peak.
+            // Drawn at least `GRAIN` wide: it may be the peak.
             picture.rect(at(first), y, (at(end) - at(first)).max(GRAIN), top + PLOT.1 - y, color);
         }
     }
@@ -126,7 +127,7 @@ fn stretches(values: &[u64]) -> Vec<(usize, usize, u64)> {
     found
 }
 
-/// Block boundaries, and as many names under them as have room.
+/// Block boundaries, and as many names below them as fit.
 fn mark_places(
     picture: &mut Picture,
     alive: &Alive<'_>,
@@ -170,7 +171,7 @@ fn mark_places(
 /// The line between the two passes, and their names over it.
 fn mark_passes(picture: &mut Picture, axes: &Axes, turn: f64, pool: f64) {
     let (top, right) = (axes.top, axes.left + axes.width);
-    // This line does not cut through the text over the pool's line.
+    // The line leaves out the text above the pool's line.
     for (from, to) in [(top - 16.0, top - 2.0), (axes.place((0.0, pool)).1, top + axes.height)] {
         picture.line(vec![(turn, from), (turn, to)], 1.2, INK);
     }
@@ -181,7 +182,7 @@ fn mark_passes(picture: &mut Picture, axes: &Axes, turn: f64, pool: f64) {
     }
 }
 
-/// The pool's line with its size, and a mark at the peak with what it is.
+/// The pool's line with its size, and the labelled mark at the peak.
 fn mark_pool_and_peak(
     picture: &mut Picture,
     axes: &Axes,
@@ -195,7 +196,7 @@ fn mark_pool_and_peak(
     picture.dashed(vec![(axes.left, line), (right, line)], 1.6, INK, 6.0);
     let written = (axes.top + line) / 2.0;
     let half = text::width(peak_text, SMALL) * text::SLACK / 2.0;
-    // The leader begins under the words, wherever they had to move.
+    // The leader line begins under the words, even if they had to move.
     let (least, most) = (axes.left + half + 8.0, right - half - 8.0);
     write_clear(picture, Text::new(x.clamp(least, most.max(least)), written, SMALL, peak_text));
     picture.line(vec![(x, written + 9.0), (x, y)], 1.2, INK);
@@ -208,7 +209,7 @@ fn mark_pool_and_peak(
     write_clear(picture, Text::new(edge, written, SMALL, pool_text).anchor(anchor));
 }
 
-/// Text with no line of the grid through it.
+/// Text on a white background, so that no grid line crosses it.
 fn write_clear(picture: &mut Picture, text: Text) {
     let (left, top, right, bottom) = text.bounds();
     picture.rect(left - 3.0, top - 2.0, right - left + 6.0, bottom - top + 4.0, WHITE);
