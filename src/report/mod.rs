@@ -1,4 +1,5 @@
-//! Reads run folders and draws what they show: figures, tables, one page; and the memory of a plan. Knows no GPU.
+//! Reads run folders and draws their results: figures, tables, one page; also draws the memory of a plan. Independent of
+//! the GPU.
 
 mod animation;
 pub mod comparison;
@@ -57,7 +58,7 @@ pub fn write_comparison(comparison: &Comparison, out: &Path, options: &Options) 
     files.push((out.join("table.csv"), outcomes.csv().into_bytes()));
     files.push((out.join("table.tex"), table.latex().into_bytes()));
     std::fs::create_dir_all(out).map_err(|error| Fault::io("make the folder", out, &error))?;
-    // Also for figures that are not written this time.
+    // This includes leftovers of figures that are not written this time.
     let kinds = [".png", ".svg", ".md", ".csv", ".tex"];
     remove_leftovers(out, |name| kinds.iter().any(|kind| name.ends_with(kind)));
     for (path, bytes) in &files {

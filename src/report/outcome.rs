@@ -20,22 +20,22 @@ pub struct Outcome {
     pub name: String,
     pub seeds: usize,
     pub parameters: Option<u64>,
-    /// The steps after which its runs were last evaluated, from the fewest to the most.
+    /// The fewest and the most steps after which one of its runs was last evaluated.
     pub steps: Option<(u64, u64)>,
-    /// The newest held-out loss (nats per token) and perplexity, over the seeds that did not diverge and where they are
+    /// The newest held-out loss (nats per token) and perplexity, over the seeds that did not diverge and whose values are
     /// finite.
     pub loss: Option<Sample>,
     pub perplexity: Option<Sample>,
     /// Runs that did not diverge but whose newest evaluation is not finite.
     pub broken: usize,
     pub divergence: Option<Divergence>,
-    /// What this one is compared with; none for a baseline.
+    /// The configuration that this one is compared with; `None` for a baseline.
     pub against: Option<String>,
-    /// Of the mean perplexity against that one's.
+    /// The relative change of the mean perplexity against that configuration.
     pub change: Option<f64>,
-    /// Of held-out losses against the baseline's, or how many seeds they share where these are too few.
+    /// The t-test of held-out losses against the baseline's, or the number of shared seeds if it is too small.
     pub paired: std::result::Result<Paired, usize>,
-    /// Mean over the seeds that did not diverge.
+    /// The mean over the seeds that did not diverge.
     pub spread: Option<Spread>,
 }
 
@@ -123,7 +123,7 @@ pub fn outcomes(comparison: &Comparison, reference: Reference) -> Result<Outcome
     })
 }
 
-/// The newest finite held-out loss of every seed of a group, and the step it is of.
+/// The newest held-out loss of each seed of a group, if finite, with its step.
 fn losses(comparison: &Comparison, group: &Group) -> BTreeMap<u64, (u64, f64)> {
     let loss = |run: &RunData| {
         let &eval = run.log.numbers(&EVAL_LOSS).last().filter(|eval| eval.1.is_finite())?;
@@ -136,10 +136,10 @@ fn losses(comparison: &Comparison, group: &Group) -> BTreeMap<u64, (u64, f64)> {
 }
 
 /// The paired t-test of one group's newest held-out losses against another's, over the seeds that both have. Runs in
-/// progress are paired only if they have come equally far.
+/// progress are paired only if both have done the same number of steps.
 ///
 /// # Errors
-/// How many seeds they share, where these are fewer than two.
+/// The number of seeds they share, if it is less than two.
 pub(super) fn compared(
     comparison: &Comparison,
     own: &Group,
@@ -163,7 +163,7 @@ impl Outcome {
 }
 
 impl Outcomes {
-    /// The configurations in a table for people.
+    /// The configurations as a table for people.
     pub fn table(&self) -> Table {
         let versus = self.rows.get(self.baseline).map_or(String::new(), |row| format!("vs {}", row.name));
         let mut header = vec!["configuration", "parameters", "step", "eval loss", "perplexity", &versus];
@@ -314,7 +314,7 @@ impl Outcomes {
     }
 }
 
-/// The shortest decimal that reads back to the number; as f32 if it is one, as entropies are.
+/// The shortest decimal that reads back to the number, or to the f32 if the number is one, as entropies are.
 fn shortest(value: f64) -> String {
     let single = value as f32;
     if f64::from(single) == value { single.to_string() } else { value.to_string() }

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 pub struct Sample {
     pub n: usize,
     pub mean: f64,
-    /// With n − 1; none for a single number.
+    /// Sample standard deviation (n − 1); `None` for a single number.
     pub deviation: Option<f64>,
 }
 
 impl Sample {
-    /// The sample of `values`; none where there are none.
+    /// The sample of `values`; `None` if there are none.
     pub fn of(values: &[f64]) -> Option<Self> {
         let n = values.len();
         let mean = values.iter().sum::<f64>() / n as f64;
@@ -24,7 +24,7 @@ impl Sample {
 /// A paired t-test.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Paired {
-    /// Pairs.
+    /// Number of pairs.
     pub n: usize,
     /// Mean difference over its standard error.
     pub t: f64,
@@ -32,10 +32,10 @@ pub struct Paired {
     pub p: f64,
 }
 
-/// Whether `own` differs from `base`, number by number of the seeds that both have.
+/// Tests whether `own` differs from `base`, pairing their numbers by the seeds that both have.
 ///
 /// # Errors
-/// How many seeds they share, where these are fewer than two.
+/// The number of seeds they share, if it is less than two.
 pub fn paired(own: &BTreeMap<u64, f64>, base: &BTreeMap<u64, f64>) -> Result<Paired, usize> {
     let differences: Vec<f64> =
         own.iter().filter_map(|(seed, value)| Some(value - base.get(seed)?)).collect();
@@ -43,18 +43,19 @@ pub fn paired(own: &BTreeMap<u64, f64>, base: &BTreeMap<u64, f64>) -> Result<Pai
     let Some(Sample { mean, deviation: Some(deviation), .. }) = Sample::of(&differences) else {
         return Err(n);
     };
-    // Equal differences have no spread to compare them with: a t of 0/0 says nothing, one of x/0 everything.
+    // If all differences are equal, their deviation is zero: 0/0 counts as t = 0, and x/0 is infinite.
     let t = if mean == 0.0 { 0.0 } else { mean / (deviation / (n as f64).sqrt()) };
     Ok(Paired { n, t, p: two_sided(t, n - 1) })
 }
 
-/// The chance of a |t| at least this large under Student's distribution with `freedom` ≥ 1 degrees of freedom: the
+/// The probability of a |t| at least this large under Student's distribution with `freedom` ≥ 1 degrees of freedom, by the
 /// finite sums of Abramowitz and Stegun, 26.7.3 and 26.7.4.
 pub fn two_sided(t: f64, freedom: usize) -> f64 {
     let angle = (t.abs() / (freedom as f64).sqrt()).atan();
     let (sin, cos) = angle.sin_cos();
     let odd = freedom % 2 == 1;
-    // Σ of cos^k, each term with its ratio to the one before: even (k−1)/k, odd k from 1 with (k−1)/k as well.
+    // The sum over powers cos^k, each term computed from the one before with the factor (k−1)/k: even k from 0, odd k from
+    // 1.
     let (mut term, mut sum) = if odd { (cos, cos) } else { (1.0, 1.0) };
     let first = if odd { 3 } else { 2 };
     if freedom == 1 {

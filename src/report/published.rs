@@ -1,4 +1,4 @@
-//! Matrices that others have printed, from a TOML file: drawn beside runs, in the same style.
+//! Published matrices, read from a TOML file and drawn beside runs in the same style.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,12 +9,12 @@ use crate::observe::history::History;
 use crate::observe::quantities::{ATTENTION, EVAL, HEAD_ENTROPY, LAYER_ENTROPY, NONFINITE_ATTENTION};
 use crate::observe::record::{Eval, Measured, Values};
 
-/// Reads the matrices of a TOML file, each as a run of which little else is known. `source` says where they are from.
-/// `context` is the length of the sequences, which some references M need. `[published_perplexity]` has a perplexity for
+/// Reads the matrices of a TOML file, each as a run with little else known about it. The key `source` says where they come
+/// from, `context` is the sequence length, which some references M need, and `[published_perplexity]` holds perplexities of
 /// some of them. Other keys without a matrix are skipped.
 ///
 /// # Errors
-/// `Data` where the file holds no matrix, or a damaged one; `Io`.
+/// `Data` if the file holds no matrix, or a damaged one; `Io`.
 pub fn load(path: &Path) -> Result<Vec<RunData>> {
     let damaged = |found: String| {
         Fault::new(Kind::Data, "the file of entropies cannot be used")

@@ -1,4 +1,4 @@
-//! The paper's second figure: how many heads lie in each quarter of 0 … M, and the evaluation loss beside it.
+//! The paper's second figure: the share of heads in each quarter of 0 … M, and the evaluation loss beside it.
 
 use super::comparison::Comparison;
 use super::diverged::Divergence;
@@ -24,18 +24,18 @@ const BARS: f64 = 440.0;
 const LOSSES: f64 = 300.0;
 const GAP: f64 = 44.0;
 const BELOW: f64 = 50.0;
-/// Narrower pieces of a bar have no number: it is in the table.
+/// Narrower pieces of a bar show no number; the table has it.
 const NARROWEST: f64 = 30.0;
 
 /// The four quarters, from collapse to overload.
 pub const QUARTERS: [&str; 4] = ["0 to M/4 (collapse)", "M/4 to M/2", "M/2 to 3M/4", "3M/4 to M (overload)"];
 
-/// The colour of a quarter: the sequential scale of the heatmaps, dark for little entropy.
+/// The colour of a quarter: the sequential scale of the heatmaps, dark for low entropy.
 pub(super) fn colour(quarter: usize) -> Rgb {
     Colormap::Viridis.at([0.05, 0.37, 0.69, 0.97][quarter])
 }
 
-/// One configuration: the mean over its seeds, and their newest held-out losses; those that diverged have neither.
+/// One configuration: the mean over its seeds, and their newest held-out losses, without the seeds that diverged.
 struct Row<'a> {
     name: &'a str,
     spread: Option<Spread>,
@@ -125,7 +125,7 @@ pub fn quarters(comparison: &Comparison, reference: Reference) -> Result<Picture
     Ok(picture)
 }
 
-/// The four pieces of one bar, and the share that is in none of them.
+/// The four pieces of one bar, and the share of heads in none of them.
 fn bar(picture: &mut Picture, (left, top): (f64, f64), spread: &Spread) {
     let mut x = left;
     for (quarter, &share) in spread.bins.iter().enumerate() {
@@ -133,7 +133,7 @@ fn bar(picture: &mut Picture, (left, top): (f64, f64), spread: &Spread) {
         if width <= 0.0 {
             continue;
         }
-        // A white line separates pieces that have the same grey in print.
+        // A white line separates pieces that would have the same grey in print.
         picture.rect(x, top, (width - 1.0).max(0.5), BAR, fill);
         if width >= NARROWEST {
             let label = Text::new(x + width / 2.0, top + BAR / 2.0, SMALL, percent(share));
@@ -148,12 +148,13 @@ fn bar(picture: &mut Picture, (left, top): (f64, f64), spread: &Spread) {
     }
 }
 
-/// One seed's loss is a disc; with several seeds each is a small ring, with their mean and its standard deviation.
+/// One seed's loss is a disc; with several seeds each loss is a small ring, and their mean is drawn with its standard
+/// deviation.
 fn losses_of(picture: &mut Picture, axes: &Axes, middle: f64, row: &Row<'_>) {
     let losses = &row.losses;
     let x = |loss: f64| axes.place((loss, 0.0)).0;
     let Some(sample) = Sample::of(losses) else {
-        // If all runs diverged, the bars' side says so.
+        // If all runs diverged, the text in place of the bar says so.
         if row.divergence.is_some_and(Divergence::whole) {
             return;
         }

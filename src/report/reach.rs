@@ -1,15 +1,15 @@
-//! The values of runs that an axis has to show, so that runs that learn stay readable beside runs that do not.
+//! The range of values that an axis has to show, so that runs that learn stay readable beside runs that do not.
 
 use super::run::RunData;
 
-/// Losses above this many times the least first one are beyond the frame: spikes, and runs that go the wrong way.
+/// Losses above this many times the lowest initial loss are beyond the frame: spikes, and runs that get worse.
 const FAR: f64 = 1.5;
-/// A loss axis leaves out this first part of the steps, where the loss falls from ln V.
+/// A settled loss axis ignores this first fraction of the steps, where the loss falls from ln V.
 const TRANSIENT: f64 = 0.1;
-/// Beyond this no range can be computed with.
+/// Values are clamped to this magnitude, so that a range can be computed with.
 const HUGE: f64 = 1e30;
 
-/// The least and the largest value.
+/// The smallest and the largest value.
 pub type Reach = (f64, f64);
 
 /// One run's values over the steps done.
@@ -36,8 +36,8 @@ pub fn of_values(tracks: &[Track]) -> Option<Reach> {
     learnt.or_else(|| join(finite()))
 }
 
-/// For losses, in nats: those within reach of where the runs began. With `settled`, the top is that of the losses after
-/// the steep first part.
+/// The range of losses, in nats, that are within reach of the runs' initial losses. With `settled`, the top is the largest
+/// loss after the steep first part.
 pub fn of_losses(tracks: &[Track], settled: bool) -> Option<Reach> {
     let far = far(tracks);
     // A cross-entropy is not negative.
@@ -52,14 +52,14 @@ pub fn of_losses(tracks: &[Track], settled: bool) -> Option<Reach> {
     Some((low, behind.map_or(high, |reach| reach.1)))
 }
 
-/// The loss above which one is out of reach of where the runs began.
+/// The loss above which values are out of reach of the runs' initial losses.
 pub fn far(tracks: &[Track]) -> f64 {
     let begins = |track: &Track| track.points.iter().map(|point| point.1).find(|loss| loss.is_finite());
     let least = tracks.iter().filter_map(begins).fold(f64::INFINITY, f64::min);
     (least * FAR).max(least + 1.0)
 }
 
-/// The least and the largest of finite values.
+/// The smallest and the largest of the finite values.
 fn join(values: impl Iterator<Item = f64>) -> Option<Reach> {
     let finite = values.filter(|value| value.is_finite()).map(|value| value.clamp(-HUGE, HUGE));
     finite.fold(None, |reach, value| {
@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(of_losses(&all, true), Some((4.2, 6.0)));
         assert_eq!(of_values(&all), Some((4.2, 1e5)));
         assert_eq!(of_losses(&[spike], false), Some((5.2, 6.0)));
-        // Alone it shows what it learnt; without that, its finite values.
+        // A diverged run alone shows the values while it learned; without any, its finite values.
         assert_eq!(of_losses(std::slice::from_ref(&lost), true), Some((6.0, 6.0)));
         assert_eq!(of_losses(&[track(&[1e300, -1e300], Some(1))], true), Some((-1e30, 1e30)));
         assert_eq!(of_losses(&[track(&[f64::NAN], Some(1))], true), None);

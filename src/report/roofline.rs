@@ -6,7 +6,7 @@ use crate::draw::colormap::{OKABE_ITO, Rgb, WHITE};
 use crate::draw::picture::{Anchor, Picture, Text};
 use crate::draw::text;
 
-/// A ceiling with its name: FLOP/s of arithmetic, or bytes a second of memory.
+/// A ceiling with its name: FLOP/s for arithmetic, bytes per second for memory.
 #[derive(Clone, Debug)]
 pub struct Ceiling {
     pub name: String,
@@ -25,7 +25,7 @@ pub struct Point {
 const GRID: Rgb = Rgb::hex(0xe4e4e4);
 const MARGIN: f64 = 18.0;
 const PLOT: (f64, f64) = (760.0, 430.0);
-/// Room left of the frame, for the names of kernels right of it, and above and below.
+/// Space left of, above and below the frame.
 const LEFT: f64 = 74.0;
 const TOP: f64 = 62.0;
 const BELOW: f64 = 50.0;
@@ -33,7 +33,7 @@ const BELOW: f64 = 50.0;
 const NAMED: usize = OKABE_ITO.len();
 const LINE: f64 = 34.0;
 
-/// Draws `points`, slowest first, under the ceilings. The area of a disc is the kernel's share of the time.
+/// Draws `points`, slowest first, under the ceilings. The area of a disc shows the kernel's share of the time.
 pub fn roofline(title: &str, arithmetic: &[Ceiling], memory: &[Ceiling], points: &[Point]) -> Picture {
     let drawn: Vec<&Point> = points.iter().filter(|p| p.flops > 0.0 && p.seconds > 0.0).collect();
     let total: f64 = points.iter().map(|point| point.seconds).sum();
@@ -79,11 +79,11 @@ pub fn roofline(title: &str, arithmetic: &[Ceiling], memory: &[Ceiling], points:
         let ends = [(knee, ceiling.rate), (edge.1, ceiling.rate)].map(place);
         picture.line(ends.to_vec(), 1.6, QUIET);
         let name = format!("{}: {}", ceiling.name, rate_text(ceiling.rate, "FLOP/s"));
-        // No disc can lie above the slope.
+        // The label is safe there: no disc can lie above the slope.
         let label = Text::new(ends[0].0 - 8.0, ends[0].1, 12.0, name);
         picture.text(label.anchor(Anchor::End).color(INK));
     }
-    // The named ones last, so that they are on top.
+    // The named points are drawn last, so that they are on top.
     for (index, point) in drawn.iter().enumerate().rev() {
         let (at, height) = place((point.flops / point.bytes, point.flops / point.seconds));
         let radius = (point.seconds / total * 900.0).sqrt().clamp(3.0, 26.0);

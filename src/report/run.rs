@@ -1,4 +1,4 @@
-//! A run folder as the report sees it: what was trained, and what its log says.
+//! A run folder as the report sees it: what was trained, and what the log contains.
 
 use std::borrow::Borrow;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use crate::ops::norms::Norm;
 const DIVERGED: (f64, f64) = (2.0, 3.0);
 
 /// The log of one run and what its configuration says about it. Records are in step order, and all of them count steps
-/// done: the first step is 1, where the log has 0.
+/// done: the first step is 1, although the log writes 0.
 #[derive(Clone, Debug, Default)]
 pub struct RunData {
     pub dir: PathBuf,
@@ -31,21 +31,21 @@ pub struct RunData {
     pub context: Option<usize>,
     /// Number of trained parameters, if `env.json` has it as `parameters`.
     pub parameters: Option<u64>,
-    /// What the configuration takes the largest possible entropy to be: `observe.entropy_reference`.
+    /// What the configuration takes as the largest possible entropy: `observe.entropy_reference`.
     pub reference: Option<Reference>,
     /// `train.seed`.
     pub seed: Option<u64>,
     /// The identity of the tokens it was trained on, from its newest checkpoint.
     pub data: Option<TrainedOn>,
-    /// The name of what this run is compared with, if it differs from the comparison's baseline.
+    /// The name of the configuration that this run is compared with, if not the comparison's baseline.
     pub baseline: Option<String>,
     /// The configuration inside a study: runs of one configuration differ only in their seed.
     pub configuration: Option<String>,
-    /// `config.toml`; empty where there is none.
+    /// `config.toml`; empty if there is none.
     pub settings: toml::Table,
-    /// `env.json`; null where there is none.
+    /// `env.json`; null if there is none.
     pub environment: serde_json::Value,
-    /// The source of values that no run here has measured: a paper's number.
+    /// The source of values that were not measured here, such as a paper's.
     pub published: Option<String>,
     /// What was measured.
     pub log: History,
@@ -59,19 +59,19 @@ struct KindOf {
 }
 
 impl RunData {
-    /// The reference M of the first run whose configuration names one, else the default.
+    /// The reference M of the first run whose configuration names one, or else the default.
     pub fn reference_of(runs: &[Self]) -> Reference {
         runs.iter().find_map(|run| run.reference).unwrap_or_default()
     }
 
-    /// Reads `metrics.jsonl`, and `config.toml` and `env.json` where they exist.
+    /// Reads `metrics.jsonl`, and `config.toml` and `env.json` if they exist.
     ///
-    /// A last line without its line end was cut by a crash and is ignored. Records of unknown kinds are skipped. If a resumed
-    /// run has written a step again, the later record counts.
+    /// A last line that is incomplete and lacks its line end was cut off by a crash and is ignored. Records of unknown
+    /// kinds are skipped. If a resumed run wrote a step again, the later record counts.
     ///
     /// # Errors
-    /// `RunFolder` where there is no log or a line of it is damaged; `Config` where `config.toml` is not TOML;
-    /// `Io` where a file cannot be read.
+    /// `RunFolder` if there is no log or a line of it is damaged; `Config` if `config.toml` is not TOML; `Io` if a file
+    /// cannot be read.
     pub fn load(dir: &Path) -> Result<Self> {
         let metrics = dir.join("metrics.jsonl");
         if !metrics.is_file() {
@@ -206,8 +206,9 @@ impl RunData {
         [told, step, attention.map(|record| record.0)].into_iter().flatten().min()
     }
 
-    /// The step from which the run no longer learns: to the end of its log the loss is not finite or more than twice the first
-    /// one, or a non-finite number ended it. A run that recovers, as one that skips such steps does, has not diverged.
+    /// The step from which the run no longer learns: from there to the end of its log, the loss is not finite or more than
+    /// twice the first one (and 3 nats above it), or a non-finite number ended the run. A run that recovers, for example by
+    /// skipping such steps, has not diverged.
     pub fn diverged_at(&self) -> Option<u64> {
         let losses: Vec<(u64, f64)> = self.losses().collect();
         let first = losses.iter().map(|step| step.1).find(|loss| loss.is_finite());
@@ -226,14 +227,14 @@ impl RunData {
         [lost, told, evaluated].into_iter().flatten().min()
     }
 
-    /// Whether the record of this step is from a run that still learns, so that it may be compared with other runs; `diverged`
-    /// is the result of [`Self::diverged_at`].
+    /// Whether the run still learns at this step, so that its record may be compared with other runs; `diverged` is the
+    /// result of [`Self::diverged_at`].
     pub fn learns_at(diverged: Option<u64>, step: u64) -> bool {
         diverged.is_none_or(|lost| step < lost)
     }
 }
 
-/// The identity of a run's data: all of its bytes, or samples of them if an older program trained it.
+/// The identity of a run's data: a digest of all its bytes, or of samples of them if an older program trained it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct TrainedOn {
     #[serde(rename = "data_fingerprint")]
@@ -253,7 +254,7 @@ impl TrainedOn {
         states.find_map(|state| serde_json::from_slice(&state).ok())
     }
 
-    /// Whether the tokens are the same, as far as both know.
+    /// Whether the tokens are the same, as far as the two identities can tell.
     pub fn same(&self, other: &Self) -> bool {
         match (&self.seal, &other.seal) {
             (Some(one), Some(other)) => one.same_tokens(other),
@@ -267,7 +268,7 @@ pub(super) fn widen(grid: &[Vec<f32>]) -> Vec<Vec<f64>> {
     grid.iter().map(|row| row.iter().map(|&entropy| f64::from(entropy)).collect()).collect()
 }
 
-/// A TOML number, whole or not.
+/// A TOML number, integer or float.
 fn number(value: &toml::Value) -> Option<f64> {
     value.as_float().or(value.as_integer().map(|whole| whole as f64))
 }
@@ -288,7 +289,7 @@ fn read_optional(path: &Path) -> Result<Option<String>> {
     }
 }
 
-/// The last part of a path, also of "." and "runs/..".
+/// The last component of a path, resolved first so that "." and "runs/.." have one too.
 pub(super) fn folder_name(dir: &Path) -> String {
     let whole = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
     whole.file_name().unwrap_or(whole.as_os_str()).to_string_lossy().into_owned()
@@ -300,9 +301,9 @@ pub fn paper_name(config: &Config) -> String {
     configuration_name(&table).expect("every configuration has a norm and an activation")
 }
 
-/// The name the paper gives to a configuration: softmax, LayerNorm if there is one, activation; as its sequel (arXiv
-/// 2501.03489) does, `SM(t)` with learned temperatures, `ScFuFFN` with a scaled and fused feed-forward network, and
-/// `EReg(…)` around all of it with the entropy regularizer.
+/// The name the paper gives to a configuration: softmax, LayerNorm if there is one, activation. As in its sequel (arXiv
+/// 2501.03489), `SM(t)` stands for learned temperatures, `ScFuFFN` for a scaled and fused feed-forward network, and
+/// `EReg(…)` around the whole name for the entropy regularizer.
 fn configuration_name(config: &toml::Table) -> Option<String> {
     let model = config.get("model")?;
     let is_on = |key: &str| model.get(key).and_then(toml::Value::as_bool) == Some(true);
@@ -339,7 +340,7 @@ fn configuration_name(config: &toml::Table) -> Option<String> {
     Some(if regularized { format!("EReg({name})") } else { name })
 }
 
-/// A name for each run, with its path if the configuration alone does not tell runs apart.
+/// A name for each run, with its folder or path if the configuration alone does not tell runs apart.
 pub fn distinct_names<R: Borrow<RunData>>(runs: &[R]) -> Vec<String> {
     let runs: Vec<&RunData> = runs.iter().map(Borrow::borrow).collect();
     let shared = |run: &RunData| runs.iter().filter(|other| other.name == run.name).count() > 1;

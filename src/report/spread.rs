@@ -1,4 +1,4 @@
-//! How a run's heads spread over the quarters of 0 … M.
+//! How a run's heads are distributed over the quarters of 0 … M.
 
 use super::run::RunData;
 use super::stats::Reference;
@@ -14,9 +14,9 @@ pub struct Spread {
     /// Shares of heads in the four quarters of 0 … M.
     pub bins: [f64; 4],
     pub heads: usize,
-    /// Heads without a finite entropy; they lie in no bin.
+    /// Heads without a finite entropy; they are in no bin.
     pub nonfinite: usize,
-    /// Steps done when they were seen; of several runs, in the one that is furthest behind.
+    /// Steps done when the heads were measured; for several runs, the smallest such number.
     pub step: u64,
 }
 
@@ -31,7 +31,7 @@ impl Spread {
         self.bins[0]
     }
 
-    /// The mean over several runs; none of none. M differs between them only with the length of their context.
+    /// The mean over several runs; `None` if there are none. Their M differ only if their context lengths do.
     pub fn mean(spreads: &[Self]) -> Option<Self> {
         let n = spreads.len() as f64;
         let mean = |part: &dyn Fn(&Self) -> f64| spreads.iter().map(part).sum::<f64>() / n;
@@ -45,7 +45,7 @@ impl Spread {
     }
 }
 
-/// M of every run with attention records, in nats. What runs that diverged hold sets no M for others.
+/// M of every run with attention records, in nats. Entropies of a diverged run do not set M for the others.
 ///
 /// # Errors
 /// Those of [`Reference::nats`].
@@ -65,8 +65,8 @@ pub fn references(runs: &[RunData], reference: Reference) -> Result<Vec<Option<f
     runs.iter().map(of).collect()
 }
 
-/// The spread of every run's head entropies; none for a run without attention records, and for one that diverged: its
-/// heads were last seen before, or hold no numbers.
+/// The spread of every run's head entropies; `None` for a run without attention records, and for a diverged one: its heads
+/// were last measured before that, or are not finite.
 ///
 /// # Errors
 /// Those of [`Reference::nats`].

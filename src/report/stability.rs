@@ -1,4 +1,4 @@
-//! The effect of a fixed slope: when numbers stop being finite, and how many heads collapse.
+//! The effect of a fixed slope: when numbers stop being finite, and what share of heads collapses.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ const BELOW: f64 = 66.0;
 const SMALL: f64 = 12.5;
 const TICK: f64 = 12.0;
 
-/// One run with a slope that stays as it is.
+/// One run with a fixed slope.
 struct Point {
     slope: f64,
     normalized: bool,
@@ -31,7 +31,7 @@ struct Point {
     broke: Option<u64>,
     /// Steps done.
     steps: u64,
-    /// Share of heads that have collapsed, as long as all were finite; none without such records.
+    /// Share of collapsed heads in the last record whose entropies are all finite; `None` without such a record.
     collapse: Option<f64>,
 }
 
@@ -42,9 +42,9 @@ pub fn has_slopes(comparison: &Comparison) -> bool {
     slopes.iter().any(|slope| *slope != slopes[0]) && comparison.runs.iter().any(leaky)
 }
 
-/// Draws, over the slopes of all runs with a fixed one (0 for ReLU, 1 without activation), the step in which the first
-/// number was not finite, and the share of heads below M/4. Slopes stand evenly, not to scale. A run without any such
-/// number is an empty triangle at the step that it reached.
+/// Draws two quantities over the slope, for all runs with a fixed one (0 for ReLU, 1 without activation): the first step
+/// with a number that is not finite, and the share of heads below M/4. Slopes are evenly spaced, not to scale. A run whose
+/// numbers are all finite is an empty triangle at the step that it reached.
 ///
 /// # Errors
 /// `Usage` when no run has a fixed slope; those of [`Reference::nats`].
@@ -145,7 +145,7 @@ fn draw_points(
     place: &impl Fn(f64) -> f64,
     colors: [Rgb; 2],
 ) {
-    // Runs of one slope stand beside each other, so that none hides another.
+    // Runs with the same slope are drawn side by side, so that none hides another.
     let mut beside: BTreeMap<(u64, bool), f64> = BTreeMap::new();
     let count = |point: &Point| {
         points.iter().filter(|p| p.slope == point.slope && p.normalized == point.normalized).count() as f64

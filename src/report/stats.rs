@@ -5,8 +5,8 @@ use std::fmt;
 use crate::fault::{Fault, Kind, Result};
 use crate::observe::entropy::causal_ceiling;
 
-/// What the largest possible entropy M is taken to be. The paper bins by the largest head entropy seen over the models
-/// compared; the ceiling of a causal mask is close to it, ln T far above.
+/// What counts as the largest possible entropy M. The paper uses the largest head entropy seen over the models compared.
+/// The ceiling of a causal mask is close to that, ln T is far above it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum Reference {
@@ -34,7 +34,7 @@ impl Reference {
     /// context length T of this run.
     ///
     /// # Errors
-    /// `Config` when the reference needs T and the run's configuration does not tell it.
+    /// `Config` when the reference needs T and the run's configuration does not contain it.
     pub fn nats(self, observed: f64, n_positions: Option<usize>) -> Result<f64> {
         if self == Self::ObservedMax {
             return Ok(observed);

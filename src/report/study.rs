@@ -9,11 +9,11 @@ use crate::fault::{Fault, Kind, Result};
 /// The name of the file.
 pub const FILE: &str = "study.json";
 
-/// The runs of a study, without their progress: that is in the runs' own folders.
+/// The runs of a study. Their progress is not part of it: that is in the runs' own folders.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Study {
     pub name: String,
-    /// The configuration that others are compared with, where they name none: one of `runs`.
+    /// The configuration of `runs` that others are compared with, unless they name another.
     pub baseline: String,
     /// In the order of the study.
     pub runs: Vec<StudyRun>,
@@ -29,17 +29,17 @@ pub struct StudyRun {
     pub seed: u64,
     /// The run's folder inside the study's: `sm_r-seed1`.
     pub folder: PathBuf,
-    /// The configuration that this one is compared with, if it differs from the study's: in a study of several sizes the one of
-    /// the same size.
+    /// The configuration that this one is compared with, if it differs from the study's: in a study of several sizes, the
+    /// baseline of the same size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<String>,
 }
 
 impl Study {
-    /// Reads the `study.json` of a study's folder; `None` where it has none.
+    /// Reads the `study.json` of a study's folder; `None` if there is none.
     ///
     /// # Errors
-    /// `RunFolder` where the file is damaged; `Io`.
+    /// `RunFolder` if the file is damaged; `Io`.
     pub fn load(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(FILE);
         let text = match std::fs::read_to_string(&path) {

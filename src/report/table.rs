@@ -3,7 +3,7 @@
 use crate::draw::escape;
 use crate::visible;
 
-/// Rows of text under a header; numbers stand to the right.
+/// Rows of text under a header; all columns but the first are right-aligned.
 #[derive(Clone, Debug)]
 pub struct Table {
     pub header: Vec<String>,
@@ -12,12 +12,12 @@ pub struct Table {
     pub notes: Vec<String>,
 }
 
-/// A share as a percentage; whole heads are few, so no decimals.
+/// A share as a percentage, without decimals: models have few heads.
 pub(super) fn percent(share: f64) -> String {
     format!("{:.0}%", share * 100.0)
 }
 
-/// A number, or what it is instead of one.
+/// A number, or a symbol if it is not finite.
 pub(super) fn decimal(value: f64, places: usize) -> String {
     if value.is_nan() {
         "NaN".to_string()
@@ -30,7 +30,7 @@ pub(super) fn decimal(value: f64, places: usize) -> String {
     }
 }
 
-/// A relative change in percent, with the typographic minus, and no sign on what rounds to nothing.
+/// A relative change in percent, with a typographic minus, and without a sign if it rounds to zero.
 pub(super) fn signed_percent(change: f64) -> String {
     let text = format!("{:.1}%", change.abs() * 100.0);
     match text.as_str() {
@@ -58,7 +58,7 @@ impl Table {
         out
     }
 
-    /// A LaTeX tabular with rules of the package booktabs, and its notes.
+    /// A LaTeX tabular with rules from the package booktabs, and its notes.
     pub fn latex(&self) -> String {
         let line = |cells: &[String]| {
             let cells: Vec<String> = cells.iter().map(|cell| escape::latex(cell)).collect();

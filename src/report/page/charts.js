@@ -1,8 +1,8 @@
-// What all charts share: colours of the page, and charts that live as long as their place in the page.
+// Shared by all charts: the page's colours, and charts that live as long as their place in the page.
 const shade = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-// Axis of numbers or names in the page's colours.
+// An axis of numbers or names, in the page's colours.
 function axis(options) {
   const ink = shade("--ink"), quiet = shade("--quiet");
   return Object.assign({
@@ -24,7 +24,7 @@ const colorOf = (run) => (run.color === BLACK ? shade("--ink") : run.color);
 // Text for a tooltip, which ECharts takes as HTML.
 const safe = (text) => echarts.format.encodeHTML(String(text));
 
-// A number with as many digits as one reads.
+// A number with as many digits as a reader needs.
 function shown(value) {
   if (value === null || value === undefined) return "not finite";
   const size = Math.abs(value);
@@ -32,7 +32,7 @@ function shown(value) {
   return String(Number(value.toPrecision(5)));
 }
 
-// Black or white, whichever is read more easily on a colour: WCAG's contrast of the better one is never below 4.58.
+// Black or white, whichever is more readable on a colour. By WCAG, the contrast of the better one is never below 4.58.
 function inkOn([red, green, blue]) {
   const linear = (channel) => {
     const part = channel / 255;
@@ -41,7 +41,7 @@ function inkOn([red, green, blue]) {
   return 0.2126 * linear(red) + 0.7152 * linear(green) + 0.0722 * linear(blue) > 0.179 ? "#000000" : "#ffffff";
 }
 
-// The colour at a part, 0 to 1, of a scale of colours.
+// The colour at a fraction, 0 to 1, of a colour scale.
 function colorAt(colors, part) {
   const at = Math.min(1, Math.max(0, part)) * (colors.length - 1), below = Math.min(Math.floor(at), colors.length - 2);
   const channels = (color) => [1, 3, 5].map((from) => parseInt(color.slice(from, from + 2), 16));
@@ -49,7 +49,7 @@ function colorAt(colors, part) {
   return low.map((channel, index) => Math.round(channel + (high[index] - channel) * (at - below)));
 }
 
-// Powers of ten around two numbers above zero. Beyond these powers there are no numbers to divide by.
+// The powers of ten around two positive numbers, clamped so that they stay numbers one can divide by.
 function decades(low, high) {
   const power = (value, round) => 10 ** Math.min(300, Math.max(-300, round(Math.log10(value))));
   return { min: power(low, Math.floor), max: power(high, Math.ceil) };
@@ -61,7 +61,7 @@ function makeChart(place) {
   return chart;
 }
 
-// Panels in a grid, one for each run, kept from one drawing to the next by the run's name.
+// Panels in a grid, one for each run. A run keeps its panel from one drawing to the next.
 function panels(grid) {
   const kept = new Map();
   return (runs, make, draw) => {

@@ -1,4 +1,5 @@
-//! Checks the paper's claims about activations and LayerNorm against the runs: a sentence for each question they can answer.
+//! Checks the paper's claims about activations and LayerNorm against the runs: one sentence for each question that the runs
+//! can answer.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +36,7 @@ impl Own<'_> {
         self.word("model", "norm") == norm && activations.contains(&self.word("model", "activation_function"))
     }
 
-    /// All settings but those asked for, and those that say nothing of the configuration.
+    /// All settings except those of [`ASKED`] and those that do not belong to the configuration.
     fn rest(&self) -> toml::Table {
         let mut rest = self.run.settings.clone();
         remove_free(&mut rest);
@@ -55,7 +56,7 @@ pub fn claims(comparison: &Comparison, outcomes: &Outcomes) -> Vec<String> {
         (!run.settings.is_empty()).then_some(Own { group, run, outcome })
     });
     let own: Vec<Own<'_>> = own.collect();
-    // Sizes and other variations one after the other.
+    // Each size and other variation is judged on its own.
     let mut kinds: Vec<(toml::Table, Vec<Own<'_>>)> = Vec::new();
     for one in &own {
         let rest = one.rest();
@@ -137,7 +138,7 @@ fn early_layers(comparison: &Comparison, one: &Own<'_>) -> Option<String> {
     ))
 }
 
-/// Claim: learned slopes fall to zero, with weight decay and without it.
+/// Claim: learned slopes fall to zero, with or without weight decay.
 fn learned_slopes(comparison: &Comparison, one: &Own<'_>) -> Option<String> {
     let learning = comparison.of(one.group).filter(|run| run.diverged_at().is_none());
     let of_runs: Vec<&Vec<f32>> =

@@ -1,4 +1,5 @@
-// Curves over training: of whole runs in one chart, of every layer in a chart for each run. All share one zoom.
+// Curves over training: whole runs in one chart, and the layers of each run in a chart of its own. All charts share one
+// zoom.
 const showCurves = (() => {
   const curveOf = (key) => data.curves.find((of) => of.key === key);
   const chart = makeChart(byId("curve-chart"));
@@ -29,8 +30,8 @@ const showCurves = (() => {
     };
   }
 
-  // Where a curve goes far beyond where the runs began, the range of those that learn, and what is beyond it; else what
-  // the chart takes itself. Runs that all diverged are shown whole.
+  // If a curve goes far beyond where the runs began: the range of the runs that learn, and the points beyond it. Otherwise
+  // the chart picks its own range. If all runs diverged, everything is shown.
   function frame(runs, key, log) {
     const reach = data.reach[key], own = ends(runs.flatMap((run) => ends(run.curves[key][1])).filter(Number.isFinite));
     if (log) {
@@ -44,7 +45,7 @@ const showCurves = (() => {
     return { range, outside: beyond(runs, key, range.min, range.max) };
   }
 
-  // The farthest point of each run that is beyond a frame: run, value, step.
+  // For each run that leaves the frame, its farthest point: run, value, step.
   function beyond(runs, key, min, max) {
     const found = [];
     for (const run of runs) {
@@ -70,7 +71,7 @@ const showCurves = (() => {
         emphasis: { disabled: true },
       };
       if (key === "loss" && run.diverged !== null) {
-        // At the last point before it, or the first one, inside the frame.
+        // At the last point before the divergence, or at the first point, clamped to the frame.
         const [x, y] = run.curves.loss;
         const lost = x.findIndex((step) => step >= run.diverged), at = Math.max(0, lost - 1);
         if (y[at] !== null && !(log && y[at] <= 0)) {
@@ -93,16 +94,16 @@ const showCurves = (() => {
   }
 
   function layerColor(layer, depth) {
-    // The ends of the scale are lost on white or on black paper.
+    // The ends of the scale are hard to see on a white or a black page.
     const t = 0.12 + 0.76 * layer / Math.max(1, depth - 1);
     return data.colors[Math.round(t * (data.colors.length - 1))];
   }
 
-  // One vertical range for all runs, so that charts compare; on a logarithmic axis ECharts rounds to decades itself.
+  // One vertical range for all runs, so that charts can be compared; whole decades on a logarithmic axis.
   function rangeOf(runs, quantity) {
     let low = Infinity, high = -Infinity;
     const take = (value) => { low = Math.min(low, value); high = Math.max(high, value); };
-    // What a run holds that learns no more would take the room of the others.
+    // Values of a run that no longer learns would compress all other curves.
     const learns = (run, step) => run.diverged === null || step < run.diverged;
     const some = runs.some((run) => run.layers[quantity.key].some(([x]) => x.some((step) => learns(run, step))));
     for (const run of runs) {

@@ -1,4 +1,4 @@
-//! The data that the page's scripts draw, as JSON: thinned so that a page of many runs stays small, without losing
+//! The data that the page's scripts draw, as JSON: thinned so that a page with many runs stays small, but without losing
 //! outliers.
 
 use serde_json::{Value, json};
@@ -19,9 +19,9 @@ use crate::report::table::percent;
 
 /// Approximate limit on the head entropies in a page, over all steps and runs.
 const HEAD_NUMBERS: usize = 400_000;
-/// The most and the fewest frames of one run.
+/// The fewest and the most frames of one run.
 const FRAMES: (usize, usize) = (12, 80);
-/// Approximate limit on the points of layer curves in a page, and the most and fewest points of one curve.
+/// Approximate limit on the points of layer curves in a page, and the fewest and the most points of one curve.
 const LAYER_POINTS: usize = 250_000;
 const OF_LAYER: (usize, usize) = (60, 600);
 
@@ -112,14 +112,13 @@ fn hex(color: Rgb) -> String {
     format!("#{:02x}{:02x}{:02x}", color.0, color.1, color.2)
 }
 
-/// Hundredths of a nat, as shown.
+/// An entropy in hundredths of a nat, rounded as it is shown.
 fn hundredths(entropy: f64) -> i64 {
     (rounded(entropy) * 100.0).round() as i64
 }
 
-/// Entropies of heads at up to `frames` steps, the first and the last among them: each frame row by row, in hundredths
-/// of a nat, null where there is no finite one; and the shares of overloaded and of collapsed heads, as the table has
-/// them.
+/// Head entropies at up to `frames` steps, including the first and the last: each frame row by row, in hundredths of a nat,
+/// null where an entropy is not finite. Also the shares of overloaded and collapsed heads, formatted as in the table.
 fn heads(run: &RunData, m: f64, frames: usize) -> Value {
     let records = run.log.heads(&HEAD_ENTROPY);
     let Some((_, grid)) = records.last() else { return Value::Null };
@@ -141,8 +140,8 @@ fn heads(run: &RunData, m: f64, frames: usize) -> Value {
     json!({ "layers": layers, "heads": heads, "steps": steps, "frames": values, "shares": told })
 }
 
-/// The range that the axis of a curve of whole runs has to show, so that a spike or a diverged run hides no other run; no
-/// key if it shows everything.
+/// The range that each whole-run curve's axis has to show, so that a spike or a diverged run hides no other run; no key if
+/// the axis shows everything.
 fn reach(comparison: &Comparison) -> Value {
     let tracks = |quantity: &'static Quantity| -> Vec<Track> {
         let here = comparison.runs.iter().filter(|run| run.published.is_none());
@@ -166,7 +165,7 @@ fn reach(comparison: &Comparison) -> Value {
     reaches.into()
 }
 
-/// The curves of a whole run; a key without records is left out.
+/// The whole-run curves of a run; a key without records is left out.
 fn curves(run: &RunData) -> Value {
     let mut curves = serde_json::Map::new();
     for (quantity, drawn) in quantities::of_steps().into_iter().filter(|_| run.published.is_none()) {
@@ -196,7 +195,7 @@ fn layers(run: &RunData, most: usize) -> Value {
     out.into()
 }
 
-/// Steps and values; what is not finite is null.
+/// Steps and values; a value that is not finite is null.
 fn line(points: &[(u64, f64)]) -> Value {
     let number = |value: f64| value.is_finite().then(|| short(value));
     let (x, y): (Vec<u64>, Vec<Option<f64>>) = points.iter().map(|point| (point.0, number(point.1))).unzip();
@@ -208,8 +207,8 @@ fn short(value: f64) -> f64 {
     format!("{value:.4e}").parse().unwrap_or(value)
 }
 
-/// At most about `most` of the points. Keeps the least and the largest of every stretch, so no spike is lost, and the first
-/// and the last non-finite ones. If all fit, all are kept.
+/// At most about `most` of the points. Keeps the smallest and the largest of every stretch, so that no spike is lost, and
+/// its first and last non-finite ones. If all fit, all are kept.
 pub(super) fn thin(points: &[(u64, f64)], most: usize) -> Vec<(u64, f64)> {
     if points.len() <= most {
         return points.to_vec();

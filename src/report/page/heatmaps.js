@@ -1,21 +1,21 @@
-// Heatmaps of the chosen runs at a step of training, or how far they lie above one of them.
+// Heatmaps of the chosen runs at one step of training, or of their differences from one run.
 const showHeatmaps = (() => {
   const withHeads = data.runs.filter((run) => run.heads);
   const steps = [...new Set(withHeads.flatMap((run) => run.heads.steps))].sort((a, b) => a - b);
   const draw = panels(byId("heatmap-grid"));
   const slider = byId("step");
-  // Room around the cells, and the least that a cell needs for its number; so many heads or layers have that room.
+  // Margins around the cells, and the smallest cell that fits its number. Up to `MOST` heads or layers are given that size.
   const FRAME = { left: 48, right: 70, top: 8, bottom: 44 }, CELL = { width: 38, height: 20 }, MOST = 32;
   let playing = 0;
 
-  // The newest frame of a run at `step`, and the step that it is of; the first where it has none yet.
+  // The newest frame of a run at `step`, with the frame's own step; the first frame if the run has none yet.
   function frame(run, step) {
     let at = run.heads.steps.length - 1;
     while (at > 0 && run.heads.steps[at] > step) at -= 1;
     return { step: run.heads.steps[at], values: run.heads.frames[at], shares: run.heads.shares[at] };
   }
 
-  // Values of the cells in hundredths of a nat, as they are shown; null where there is none.
+  // Values of the cells in hundredths of a nat, as shown; null where there is no value.
   function cells(run, base, step) {
     const own = frame(run, step).values;
     if (!base) return own;
@@ -23,7 +23,7 @@ const showHeatmaps = (() => {
     return own.map((value, index) => (value === null || other[index] === null ? null : value - other[index]));
   }
 
-  // Differences have one scale over all of training, or the slider would change what a colour means.
+  // Differences have one scale over all of training; otherwise the slider would change what a colour means.
   function largestDifference(runs, base) {
     let most = 1;
     for (const run of runs) {
@@ -35,7 +35,7 @@ const showHeatmaps = (() => {
   }
 
   const sameShape = (run, base) => run.heads.layers === base.heads.layers && run.heads.heads === base.heads.heads;
-  // Hundredths as nats, written as the figures write them.
+  // Hundredths as nats, formatted as in the figures.
   const nats = (value) => (Math.abs(value) < 1e6 ? (value / 100).toFixed(2) : (value / 100).toExponential(0).replace("+", "")).replace("-", "−");
   const signed = (value) => (value > 0 ? "+" : "") + nats(value);
   const number = (value, base) => (value === null ? "not finite" : base ? signed(value) : nats(value));
@@ -51,11 +51,11 @@ const showHeatmaps = (() => {
       (panel.values[index] === null ? "" : panel.base ? " nats of difference" : " nats");
   }
 
-  // What a new panel listens to: the pointer, and the arrow keys.
+  // Sets up a new panel, which reacts to the pointer and the arrow keys.
   function make(run, panel) {
     panel.facts = element("p", "", { class: "note" });
     panel.output = element("output", "", { "aria-live": "polite" });
-    // Numbers in cells need room: where the page has less, the chart scrolls inside its panel.
+    // Numbers need a minimum cell size: on a narrow page the chart scrolls inside its panel.
     const scroll = element("div", undefined, { class: "scroll" });
     panel.place.replaceWith(scroll);
     scroll.append(panel.place);
@@ -84,7 +84,7 @@ const showHeatmaps = (() => {
       point(panel.at);
     };
     panel.place.addEventListener("focus", show);
-    // What is told of a head is told anew where its number changes: at another step, or against another run.
+    // Updates the text about a head when its number changes: at another step, or compared with another run.
     panel.retell = () => {
       if (panel.output.textContent === "") return;
       if (panel.held) show();
@@ -200,7 +200,7 @@ const showHeatmaps = (() => {
   }
 
   withHeads.forEach((run, index) => byId("show").append(element("option", `difference: minus ${run.name}`, { value: index })));
-  // Panels are as wide as the widest run's cells need, where the page is.
+  // Panels are wide enough for the cells of the widest run, if the page is.
   const widest = withHeads.reduce((most, run) => Math.max(most, Math.min(MOST, run.heads.heads)), 1);
   byId("heatmap-grid").style.setProperty("--least", `max(25rem, ${FRAME.left + FRAME.right + CELL.width * widest + 28}px)`);
   slider.max = Math.max(0, steps.length - 1);

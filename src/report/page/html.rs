@@ -6,13 +6,13 @@ use crate::draw::escape::xml;
 use crate::report::table::Table;
 use crate::visible::acts;
 
-/// Text as text or as an attribute's value in quotes: as in XML, but line ends are allowed.
+/// Escapes text for element content or a quoted attribute value: as in XML, but line ends are allowed.
 pub fn escape(text: &str) -> String {
     let lines: Vec<String> = text.split('\n').map(xml).collect();
     lines.join("\n").replace('\'', "&#39;")
 }
 
-/// JSON inside a `<script>`: nothing in it can end the element or begin a comment, nor turn its direction.
+/// JSON for a `<script>` element: nothing in it can end the element, begin a comment, or change the text direction.
 pub fn json(value: &Value) -> String {
     let text = value.to_string();
     let mut out = String::with_capacity(text.len());
@@ -25,12 +25,12 @@ pub fn json(value: &Value) -> String {
     out
 }
 
-/// An address that holds a whole SVG.
+/// A data URL with a whole SVG.
 pub fn svg_address(svg: &str) -> String {
     format!("data:image/svg+xml,{}", svg.replace('%', "%25").replace('#', "%23").replace('\n', "%0A"))
 }
 
-/// A table in a box that scrolls sideways when space is short, also by keyboard.
+/// A table in a box that scrolls sideways, by keyboard as well, if space is short.
 pub fn table(table: &Table) -> String {
     let cells = |tag: &str, cells: &[String]| {
         let cell = |(index, text): (usize, &String)| match (index, tag) {

@@ -1,4 +1,4 @@
-//! The report: a single self-contained page that needs no network and can be sent by mail.
+//! The report: a single self-contained page that needs no network and can be sent by email.
 //!
 //! Everything that can be read without scripts is in the page as text and pictures: summary, tables, figures, configurations.
 //! The scripts beside this file add the interactive heatmaps and curves, drawn by Apache ECharts (`assets/echarts`).
@@ -33,7 +33,7 @@ const SCRIPTS: [&str; 5] = [
 ];
 const ECHARTS: &str = include_str!("../../../assets/echarts/echarts.min.js");
 
-/// Writes the page about a comparison into the file `path`.
+/// Writes the page about a comparison to the file `path`.
 ///
 /// # Errors
 /// Those of [`page`]; `Io` when the file cannot be written.
@@ -53,7 +53,7 @@ pub fn page(comparison: &Comparison, options: &Options) -> Result<String> {
     let outcomes = outcomes(comparison, options.reference)?;
     let table = outcomes.table();
     let data = html::json(&data::data(comparison, options)?);
-    // Only scripts that carry this word may run, and nobody who names a run can know it in advance.
+    // Only scripts that carry this nonce may run, and nobody can know it in advance when naming a run.
     let nonce: String =
         Sha256::digest(data.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     let parts = [
@@ -89,11 +89,11 @@ fn fill(template: &str, parts: &[(&str, String)]) -> String {
     out
 }
 
-/// One figure as it is printed, with its file to save.
+/// One figure as it is printed, with a button that saves its file.
 fn figure(figure: &Figure) -> String {
     let (stem, caption) = (figure.stem, escape(&figure.caption));
     let (width, height) = (figure.picture.width, figure.picture.height);
-    // Below this width its smallest text is unreadable: it scrolls instead.
+    // Below this width the smallest text is unreadable, so the figure scrolls instead.
     let least = (width * 0.8).ceil();
     format!(
         "<figure id=\"figure-{stem}\"><div class=\"sheet\" tabindex=\"0\" role=\"region\" \
@@ -105,7 +105,7 @@ fn figure(figure: &Figure) -> String {
     )
 }
 
-/// Buttons that save the table in each of its forms, and the forms.
+/// Buttons that save the table in each of its formats; they carry the contents.
 fn downloads(table: &Table, csv: &str) -> String {
     let forms = [("table.md", table.markdown()), ("table.csv", csv.to_owned()), ("table.tex", table.latex())];
     let button = |(name, text): (&str, String)| {

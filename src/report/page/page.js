@@ -1,4 +1,4 @@
-// Saves files, and draws everything: at the start, when other runs are chosen, and when light turns to dark.
+// Saves files, and draws everything: at the start, when other runs are chosen, and when the colour scheme changes.
 function save(name, address) {
   const link = element("a", undefined, { href: address, download: name });
   document.body.append(link);
@@ -17,7 +17,7 @@ for (const button of document.querySelectorAll("[data-figure]")) {
     save(`${button.dataset.figure}.svg`, document.querySelector(`#figure-${button.dataset.figure} img`).src);
   });
 }
-// On paper one configuration stands whole; what the others change stands in the table above it.
+// Print shows one configuration in full; the table above it shows where the others differ.
 window.addEventListener("beforeprint", () => { const whole = document.querySelector("details"); if (whole) whole.open = true; });
 
 function showAll() {
@@ -26,7 +26,7 @@ function showAll() {
 }
 offerRuns(showAll);
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showAll);
-// From here on the page answers. Heatmaps and curves, which stand further down, come behind its first picture.
+// From here on the page responds. Heatmaps and curves are further down and are drawn after the first paint.
 document.documentElement.dataset.ready = String(Math.round(performance.now()));
 setTimeout(() => {
   showHeatmaps();

@@ -2,19 +2,19 @@
 document.documentElement.classList.add("scripted");
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
-// Of the palette's colours the only one that a dark page swallows.
+// The only colour of the palette that is invisible on a dark page.
 const BLACK = "#000000";
 const picked = () => data.runs.filter((run) => run.picked);
 const thousands = (number) => String(number).replace(/\B(?=(\d{3})+(?!\d))/g, ",");
 
-// The least and the largest of numbers, however many; what is null has no say.
+// The smallest and the largest of any number of numbers; nulls are ignored.
 function ends(numbers) {
   let low = Infinity, high = -Infinity;
   for (const number of numbers) if (number !== null) { low = Math.min(low, number); high = Math.max(high, number); }
   return [low, high];
 }
 
-// An element with text in it; text that comes from files is never read as HTML.
+// An element that contains text; text from files is never parsed as HTML.
 function element(tag, text, attributes) {
   const made = document.createElement(tag);
   if (text !== undefined) made.textContent = text;
@@ -22,7 +22,7 @@ function element(tag, text, attributes) {
   return made;
 }
 
-// Check boxes for the runs; `changed` is called when others are chosen.
+// Checkboxes for the runs; `changed` is called when the selection changes.
 function offerRuns(changed) {
   const boxes = data.runs.map((run) => {
     const box = element("input", undefined, { type: "checkbox" });

@@ -1,4 +1,4 @@
-//! How the runs were set up and what they ran on, without details that concern only that machine.
+//! How the runs were configured and what they ran on, without private details of the machine.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::report::comparison::{Comparison, Group};
 use crate::report::run::RunData;
 use crate::report::table::Table;
 
-/// Keys in which the configurations differ, side by side, and each configuration whole.
+/// The keys in which the configurations differ, side by side, and each complete configuration.
 pub fn configurations(comparison: &Comparison) -> String {
     let measured = |group: &&Group| !comparison.runs[group.runs[0]].settings.is_empty();
     let groups: Vec<_> = comparison.groups.iter().filter(measured).collect();
@@ -59,7 +59,7 @@ pub fn configurations(comparison: &Comparison) -> String {
     out
 }
 
-/// What every run ran on.
+/// The system and device that each run used.
 pub fn environment(comparison: &Comparison) -> String {
     let header = ["run", "steps", "tokens", "normfree", "system", "adapter", "driver", "command"];
     let row = |(run, name): (&RunData, &String)| {
@@ -108,7 +108,7 @@ fn shown(value: &toml::Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), publishable)
 }
 
-/// A word without the machine's folders: only the last part of an absolute path is kept, also after `key=`.
+/// A word without the machine's folders: an absolute path keeps only its last part, also after `key=`.
 pub fn publishable(word: &str) -> String {
     if let Some((key, value)) = word.split_once('=') {
         return format!("{key}={}", publishable(value));

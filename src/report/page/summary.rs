@@ -43,7 +43,7 @@ pub fn summary(comparison: &Comparison, outcomes: &Outcomes) -> String {
     format!("<ul>\n{items}</ul>")
 }
 
-/// How many runs, and of what.
+/// How many runs and configurations there are, and how many steps they have done.
 fn scope(comparison: &Comparison) -> String {
     let here: Vec<&RunData> = comparison.runs.iter().filter(|run| run.published.is_none()).collect();
     let published = comparison.runs.len() - here.len();
@@ -76,7 +76,7 @@ fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
-/// The lowest perplexity and, of more than two, the highest.
+/// The lowest perplexity and, with more than two configurations, the highest.
 fn extremes(rows: &[&Outcome]) -> Option<String> {
     let finite = || rows.iter().filter_map(|row| Some((row, row.perplexity?)));
     let (row, perplexity) = finite().min_by(|a, b| a.1.mean.total_cmp(&b.1.mean))?;
@@ -88,7 +88,7 @@ fn extremes(rows: &[&Outcome]) -> Option<String> {
     })
 }
 
-/// The fewest and the most overloaded heads.
+/// The configurations with the fewest and the most overloaded heads.
 fn overloads(rows: &[&Outcome]) -> Option<String> {
     let shares = || rows.iter().filter_map(|row| Some((&row.name, row.spread?.overload())));
     let least = shares().min_by(|a, b| a.1.total_cmp(&b.1))?;
@@ -157,7 +157,7 @@ fn perplexity(row: &Outcome) -> Option<String> {
     Some(format!("{own}, {side}{test}"))
 }
 
-/// Which runs diverged, where numbers were not finite, or that none was.
+/// Which runs diverged and where numbers were not finite, or that every number was finite.
 fn broken(comparison: &Comparison) -> Vec<String> {
     let mut lines = Vec::new();
     for group in &comparison.groups {
