@@ -68,8 +68,8 @@ impl Config {
         Self::parse(&read_text(path)?, &path.display().to_string(), overrides)
     }
 
-    /// The same for the `config.toml` in a run's folder. One from an earlier version, without `train.accumulation`, keeps
-    /// the arithmetic that the run began with.
+    /// The same for the `config.toml` in a run's folder. A file from an earlier version, without `train.accumulation`,
+    /// keeps the arithmetic that the run began with.
     ///
     /// # Errors
     /// As [`Config::load`].
@@ -101,7 +101,7 @@ impl Config {
     /// As [`Config::parse`].
     pub(crate) fn complete(mut sheet: Sheet) -> Result<Self> {
         sheet.check()?;
-        // What passed the schema fits the structs; if it ever does not, this message still helps.
+        // Values that pass the schema fit the structs; if they ever do not, this message still helps.
         let config = Self::deserialize(sheet.to_json()).map_err(|error| {
             Fault::new(Kind::Config, "the configuration cannot be read").at(sheet.name()).found(error)
         })?;
@@ -125,7 +125,7 @@ impl Config {
         self.check_together(&sheet)
     }
 
-    /// Keys in which this configuration differs from `other`, each with both values, without those that are `free` to
+    /// Keys in which this configuration differs from `other`, each with both values, except those that are `free` to
     /// differ.
     pub fn differences(&self, other: &Self, free: &[&str]) -> Vec<String> {
         let [own, other] = [self, other].map(|config| serde_json::json!(config));

@@ -48,7 +48,7 @@ impl Sheet {
         Self::fill(source.parse()?.get_ref(), source.name.clone(), &[], &|_| Place::Code)
     }
 
-    /// `place` maps a byte of the text to its place.
+    /// `place` maps a byte offset in the text to its place.
     fn fill(
         tables: &DeTable,
         name: Rc<str>,
@@ -85,14 +85,14 @@ impl Sheet {
         Ok(Self { name, entries })
     }
 
-    /// This sheet's values, then those of `below` for other keys; messages call both `name`.
+    /// This sheet's values, and those of `below` for all other keys; messages call the result `name`.
     pub fn over(&self, below: &Self, name: &str) -> Self {
         let kept = below.entries.iter().filter(|entry| self.get(entry.key).is_none());
         let entries = kept.chain(&self.entries).cloned().collect();
         Self { name: name.into(), entries }
     }
 
-    /// Fills in the meaning of a run's configuration that was written before `train.accumulation` existed.
+    /// For a run's configuration written before `train.accumulation` existed: fills in the value that it implied.
     pub fn keep_accumulation(&mut self) {
         let micro_batches = match self.get("train.gradient_accumulation_steps").map(|entry| &entry.value) {
             Some(Value::Integer(count)) => *count,

@@ -30,7 +30,7 @@ choice! {
 }
 
 choice! {
-    /// The entropy that counts as the whole scale when heads are binned.
+    /// The entropy that counts as the full scale when heads are binned.
     EntropyReference {
         /// the largest head entropy seen over the models compared, as the paper does
         ObservedMax = "observed_max",
@@ -130,7 +130,7 @@ pub struct ObserveConfig {
     pub entropy_every: u64,
     /// Steps between `slopes` records.
     pub slopes_every: u64,
-    /// Observe what the layers hold: gradients, units of the feed-forward network, the residual stream.
+    /// Observe the layers: gradients, units of the feed-forward network, the residual stream.
     pub layers: bool,
     /// Steps between `layers` records.
     pub layers_every: u64,

@@ -54,8 +54,8 @@ impl Block {
             let f = self.norm_2.apply(tape, x);
             self.network.open(tape, f)
         };
-        // If both read one x, all readers of x are recorded before the additions to it. In the backward pass the gradient of the
-        // residual stream then exists first, and the ops that make the other two gradients add it to their output.
+        // If both read the same x, all readers of x are recorded before the additions to it. The backward pass then makes
+        // the gradient of the residual stream first, and the ops that make the other two gradients add it to their output.
         let opened = match self.arrangement {
             Arrangement::Parallel => Some(open(tape, x)),
             Arrangement::Sequential => None,
@@ -77,7 +77,7 @@ impl Block {
         remade_if(again, tape, |tape| {
             let f = self.network.close(tape, opened);
             let x = self.network_join.apply(tape, x, &self.network.last, f);
-            // After the product, because some devices made an image of f for it.
+            // Counted after the product, because some devices made an image of f for it.
             if layers && self.network.has_units() {
                 tape.observing(|tape| {
                     let (_, width) = tape.shape(f).as_matrix();
@@ -90,7 +90,7 @@ impl Block {
     }
 }
 
-/// Records; if `again`, as a region that the backward pass recomputes.
+/// Runs `record`, if `again` as a region that the backward pass recomputes.
 pub(super) fn remade_if(
     again: bool,
     tape: &mut Tape,

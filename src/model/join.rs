@@ -9,7 +9,8 @@ use crate::tape::{Declaration, Start, Tape, TensorId};
 pub struct Join {
     /// Its part of a configuration's name, before `FFN`.
     pub label: &'static str,
-    /// The numbers it learns: each one's suffix to the branch's name, its initial value, and the quantity it is read as.
+    /// The numbers it learns: for each, the suffix to the branch's name, the initial value, and the quantity that reports
+    /// it.
     pub parameters: &'static [(&'static str, f64, &'static Quantity)],
     /// Records the residual stream after the branch. Takes the stream, the branch's last matrix and its input, and the
     /// parameters.

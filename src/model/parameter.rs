@@ -10,7 +10,7 @@ use crate::tape::{Decays, Declaration, Tape, TensorId};
 pub struct Parameter {
     pub name: String,
     pub shape: Vec<usize>,
-    /// The model's other properties of it.
+    /// The model's declaration of it, with its other properties.
     pub declared: Declaration,
     /// Whether weight decay applies to it.
     pub decays: bool,

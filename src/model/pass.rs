@@ -3,7 +3,7 @@
 use crate::words::choice;
 
 choice! {
-    /// What the loss of a step with several micro-batches is.
+    /// How the loss of a step is averaged over several micro-batches.
     Accumulation {
         /// the mean over all targets of the step, as in one larger batch
         Mean = "mean",
@@ -24,8 +24,8 @@ choice! {
 }
 
 choice! {
-    /// What the backward pass makes again instead of keeping it from the forward pass: time for memory. The bits stay
-    /// the same.
+    /// What the backward pass recomputes instead of keeping it from the forward pass, which saves memory at the cost of
+    /// time. Results have the same bits.
     Recompute {
         /// everything is kept
         None = "none",
@@ -58,7 +58,7 @@ pub struct Pass {
     pub training: bool,
     /// Measure the entropy of every head.
     pub entropy: bool,
-    /// Observe what the layers hold, in replays that request it.
+    /// Observe the layers, in replays that request it.
     pub layers: bool,
     /// The largest piece of logits, in bytes.
     pub piece_bytes: u64,

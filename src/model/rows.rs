@@ -5,13 +5,13 @@ use crate::tape::TensorId;
 
 /// Which rows a block works on.
 pub(super) enum Rows<'a> {
-    /// Whole sequences, as training and evaluation have them.
+    /// Whole sequences: training and evaluation.
     Sequences(&'a Pass),
     /// Single rows that attend to a cache of earlier rows: generation.
     Cached(&'a Cached),
 }
 
-/// The inputs that the blocks of such a pass share.
+/// The inputs that the blocks of a generation pass share.
 pub(super) struct Cached {
     /// u32 [rows].
     pub positions: TensorId,

@@ -17,7 +17,7 @@ pub(super) struct Site<'a> {
 pub(super) struct Matrix {
     pub from: usize,
     pub to: usize,
-    /// The number of heads whose queries, keys and values are its columns, if they are.
+    /// The number of heads, if its columns are queries, keys and values.
     pub heads: Option<usize>,
     /// Whether it writes to the residual stream.
     pub ends: bool,

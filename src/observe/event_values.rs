@@ -8,14 +8,14 @@ use super::record::{Nonfinite, Record, Values};
 use crate::draw::colormap::{ABSENT, Colormap, Rgb};
 use crate::fault::{Fault, Kind, Result};
 
-/// Pixels of a head's cell: the least, and the most, with which a small model's picture is this wide.
+/// The smallest and the largest side of a head's cell, in pixels. Between them, the picture is `WIDTH` wide.
 const CELL: (u32, u32) = (8, 24);
 const WIDTH: u32 = 192;
 
 /// The scalars of a record and, for head entropies, also a heatmap in colours from 0 to `top` nats.
 ///
 /// # Errors
-/// `Io` where the heatmap cannot be encoded.
+/// `Io` if the heatmap cannot be encoded.
 pub fn event_values(record: &Record, top: f64) -> Result<Vec<Value>> {
     let mut told = Vec::new();
     match record {

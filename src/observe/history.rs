@@ -1,4 +1,4 @@
-//! A log in the form its readers need: the numbers of each quantity, in step order.
+//! A log in the form that its readers need: the numbers of each quantity, in step order.
 
 use super::quantities::{ALL, Kind, Presence, Quantity};
 use super::record::{Measured, Values};
@@ -23,7 +23,7 @@ impl Default for History {
 }
 
 impl History {
-    /// Adds a record of `kind`. It replaces those of its step and of later ones, which a resumed run writes again.
+    /// Adds a record of `kind`. It replaces the records of its own and later steps, which a resumed run writes again.
     pub fn push(&mut self, kind: &'static Kind, step: u64, values: &Measured) {
         self.cut(kind, step);
         for row in kind.rows() {
@@ -54,22 +54,22 @@ impl History {
         }
     }
 
-    /// Steps and numbers of a quantity of steps.
+    /// The numbers of a quantity that has one per step, each with its step.
     pub fn numbers(&self, quantity: &'static Quantity) -> &[(u64, f64)] {
         &self.0[quantity.index()].numbers
     }
 
-    /// Steps and numbers of a quantity of layers.
+    /// The same for a quantity that has one per layer.
     pub fn layers(&self, quantity: &'static Quantity) -> &[(u64, Vec<f32>)] {
         &self.0[quantity.index()].layers
     }
 
-    /// Steps and numbers of a quantity of layers that is counted.
+    /// The same for a quantity that is a count per layer.
     pub fn counts(&self, quantity: &'static Quantity) -> &[(u64, Vec<u64>)] {
         &self.0[quantity.index()].counts
     }
 
-    /// Steps and numbers of a quantity of heads.
+    /// The same for a quantity that has one per head.
     pub fn heads(&self, quantity: &'static Quantity) -> &[(u64, Vec<Vec<f32>>)] {
         &self.0[quantity.index()].heads
     }
@@ -83,7 +83,8 @@ impl History {
         steps.chain(counts.iter().map(|of| of.0)).chain(heads.iter().map(|of| of.0)).collect()
     }
 
-    /// The numbers of a quantity at one step, each with its layer and head, 0 where it has none; empty without a record.
+    /// The numbers of a quantity at one step, each with its layer and head, or 0 if it has none; empty if there is no
+    /// record.
     pub fn at(&self, quantity: &'static Quantity, step: u64) -> Vec<(usize, usize, f64)> {
         fn find<T>(list: &[(u64, T)], step: u64) -> Option<&T> {
             list.binary_search_by_key(&step, |of| of.0).ok().map(|at| &list[at].1)

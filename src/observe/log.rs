@@ -11,10 +11,10 @@ use sha2::{Digest, Sha256};
 use crate::fault::{Fault, Kind, Result};
 use crate::files::hex;
 
-/// How long a line may stay in memory while others follow.
+/// How long a line may stay buffered while others follow.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
-/// Room for a line of an evaluation, with a margin.
+/// More than enough for the line of an evaluation.
 const LAST_LINE: u64 = 4096;
 
 /// The open log of a run.
@@ -29,23 +29,23 @@ pub struct MetricsLog {
     line: Vec<u8>,
 }
 
-/// A log that was inspected but not changed yet.
+/// A log that was inspected but has not been changed yet.
 #[derive(Debug)]
 pub struct FoundLog {
     path: PathBuf,
     file: File,
     bytes: u64,
     digest: Sha256,
-    /// The contents of the part that stays.
+    /// Counts over the part that is kept.
     pub tally: Tally,
 }
 
-/// What a checkpoint's numbers are checked against.
+/// Counts that a checkpoint's numbers are checked against.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Records of steps.
     pub steps: u64,
-    /// The step of the last of them.
+    /// The step of the last such record.
     pub last_step: Option<u64>,
     /// Records of numbers that were not finite.
     pub nonfinite: u64,
@@ -81,12 +81,12 @@ impl FoundLog {
         Ok(Self { path: path.to_owned(), file, bytes, digest, tally })
     }
 
-    /// SHA-256 of the part that stays.
+    /// SHA-256 of the part that is kept.
     pub fn sha256(&self) -> String {
         hex(&self.digest.clone().finalize())
     }
 
-    /// The fault of a log that differs from what a checkpoint says.
+    /// The fault for a log that differs from what a checkpoint says.
     pub fn changed(&self, found: String) -> Fault {
         changed(&self.path, found)
     }
@@ -107,7 +107,7 @@ impl FoundLog {
 }
 
 impl Tally {
-    /// Counts a line. A line of an unknown kind counts as nothing.
+    /// Counts a line. Lines of unknown kinds do not count.
     fn count(&mut self, line: &[u8]) {
         #[derive(Deserialize)]
         struct Line {
@@ -175,8 +175,8 @@ impl MetricsLog {
         hex(&self.digest.clone().finalize())
     }
 
-    /// The last line as it was opened, without its line end; `None` if there is none, or if it is longer than any that is
-    /// needed here.
+    /// The last line when the log was opened, without its line end; `None` if there is none, or if it is longer than
+    /// `LAST_LINE`.
     ///
     /// # Errors
     /// [`Kind::Io`].

@@ -1,5 +1,5 @@
-//! What is measured over training: the table of quantities, the log of their records, one JSON object a line in
-//! `metrics.jsonl`, and TensorBoard's event files beside it; and the arithmetic of entropies.
+//! What is measured over training: the table of quantities, the log of their records, one JSON object per line in
+//! `metrics.jsonl`, TensorBoard's event files beside it, and the arithmetic of entropies.
 
 pub mod entropy;
 pub mod event_file;

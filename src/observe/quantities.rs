@@ -29,7 +29,7 @@ pub enum Cadence {
     Evaluation,
 }
 
-/// What a quantity has one number for.
+/// What each number of a quantity belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
     Step,
@@ -50,7 +50,7 @@ pub enum Stored {
     Flag,
 }
 
-/// Which records have it.
+/// Which records contain a quantity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
     /// In every record of its kind; there is no record without it.
@@ -61,7 +61,7 @@ pub enum Presence {
     Sometimes,
 }
 
-/// The vertical axis of its curves.
+/// The vertical axis of a quantity's curves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Axis {
     Linear,
@@ -69,20 +69,21 @@ pub enum Axis {
     Signed,
     /// From zero up.
     Share,
-    /// From zero up; the causal ceiling of an entropy is a dashed line.
+    /// From zero up, with the causal ceiling of an entropy as a dashed line.
     Entropy,
     /// For values that differ by orders of magnitude.
     Logarithmic,
     /// The range within reach of the runs' initial losses.
     Loss,
-    /// The same of e^loss.
+    /// The same range for e^loss.
     Perplexity,
 }
 
-/// How it is drawn: layers and heads get a figure and curves in the report page, steps only curves in the page.
+/// How a quantity is drawn: with one number per layer or head, as a figure and as curves in the report page; with one per
+/// step, only as curves in the page.
 #[derive(Debug)]
 pub struct Drawn {
-    /// Its position among those of its extent.
+    /// Its position among the drawn quantities of its extent.
     pub place: u8,
     /// The stem of the figure's file, and the key in the report page.
     pub stem: &'static str,
@@ -90,20 +91,21 @@ pub struct Drawn {
     /// The label of the axis, with the unit.
     pub label: &'static str,
     pub axis: Axis,
-    /// Points of a run's curve of steps in the report page.
+    /// The approximate number of points of a run's per-step curve in the report page.
     pub points: usize,
     /// A configuration where this is zero throughout is not drawn if it is non-zero in others.
     pub unless_zero: Option<&'static Quantity>,
-    /// The key of `[model]` and its value that make all layers have the same number: one line is drawn.
+    /// The key of `[model]` and the value for which all layers have the same number, so that one line is drawn.
     pub shared: Option<(&'static str, &'static str)>,
 }
 
-/// How the live view shows it.
+/// How the live view shows a quantity.
 #[derive(Debug)]
 pub enum Live {
     /// The newest number of a step, after its name.
     Number(&'static str, fn(f64) -> String),
-    /// The newest numbers of the layers, in a line: its start where all are the same, and where they are not.
+    /// The newest numbers of the layers, on one line. The line starts with the first text if all are the same, otherwise
+    /// with the second.
     Layers(&'static str, &'static str),
 }
 
@@ -142,7 +144,7 @@ impl PartialEq for Kind {
 impl Eq for Kind {}
 
 impl Kind {
-    /// The quantities of its records, in the order in which they stand there.
+    /// The quantities of its records, in their order in a record.
     pub fn rows(&self) -> impl Iterator<Item = &'static Quantity> {
         ALL.iter().copied().filter(move |quantity| quantity.kind == self)
     }
@@ -159,7 +161,7 @@ impl Quantity {
     }
 }
 
-/// The quantities that have curves of their extent, in the order of their places.
+/// The drawn quantities whose extent satisfies `is`, in the order of their places.
 pub fn drawn(is: fn(Extent) -> bool) -> Vec<(&'static Quantity, &'static Drawn)> {
     let row = |&quantity: &&'static Quantity| Some((quantity, quantity.drawn.as_ref()?));
     let mut rows: Vec<_> = ALL.iter().filter_map(row).filter(|(row, _)| is(row.extent)).collect();
@@ -167,12 +169,12 @@ pub fn drawn(is: fn(Extent) -> bool) -> Vec<(&'static Quantity, &'static Drawn)>
     rows
 }
 
-/// Those of layers and heads.
+/// The drawn quantities of layers and heads.
 pub fn of_layers() -> Vec<(&'static Quantity, &'static Drawn)> {
     drawn(|extent| extent != Extent::Step)
 }
 
-/// Those of steps.
+/// The drawn quantities of steps.
 pub fn of_steps() -> Vec<(&'static Quantity, &'static Drawn)> {
     drawn(|extent| extent == Extent::Step)
 }
@@ -222,7 +224,7 @@ const fn curve(
     Some(Drawn { points, ..drawn_as(place, stem, axis, title, title) })
 }
 
-/// Rows as statics of a name each, and a list of all.
+/// Declares each row as a static, and a list of all rows.
 macro_rules! table {
     ($($(#[$doc:meta])* $name:ident = $row:expr;)*) => { table!(ALL: Quantity; $($(#[$doc])* $name = $row;)*); };
     ($all:ident: $type:ty; $($(#[$doc:meta])* $name:ident = $row:expr;)*) => {
@@ -376,8 +378,8 @@ table! {
         ),
         ..row(&LAYERS, "grad_norm", Layer)
     };
-    /// Share of the feed-forward network's activations that are exactly zero. This and the next are empty if the network is one
-    /// matrix, which has none.
+    /// Share of the feed-forward network's activations that are exactly zero. This quantity and the next are empty if the
+    /// network is a single matrix, which has no activations.
     ZEROS = Quantity {
         presence: MayBeEmpty,
         drawn: Some(Drawn {
@@ -401,7 +403,7 @@ table! {
         }),
         ..row(&LAYERS, "dead", Layer)
     };
-    /// Largest magnitude in the residual stream behind the block.
+    /// Largest magnitude in the residual stream after the block.
     RESIDUAL_MAX = Quantity {
         presence: Always,
         drawn: figure(

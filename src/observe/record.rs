@@ -1,8 +1,8 @@
 //! The records of `metrics.jsonl`: one JSON object per line, distinguished by `kind`.
 //!
 //! JSON has no NaN and no infinity, and a training log must not hide them: non-finite numbers are written as the strings
-//! `"nan"`, `"inf"` and `"-inf"`. What the GPU measures in f32 stays f32, so the shortest decimal that reads back to the
-//! same bits is written.
+//! `"nan"`, `"inf"` and `"-inf"`. What the GPU measures in f32 stays f32, so it is written as the shortest decimal that
+//! reads back to the same bits.
 //!
 //! The table of [`quantities`](super::quantities) lists the contents of each kind of record; only a non-finite number has
 //! its own form of record.
@@ -18,11 +18,11 @@ use serde_json::Map;
 /// The numbers of one quantity at one step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Values {
-    /// Of the step.
+    /// One number for the step.
     Step(f64),
     /// `[n_layer]`
     Layers(Vec<f32>),
-    /// `[n_layer]`, of a quantity that is counted.
+    /// `[n_layer]`, for a quantity that is a count.
     Counts(Vec<u64>),
     /// `[n_layer][n_head]`
     Heads(Vec<Vec<f32>>),
@@ -36,7 +36,7 @@ impl Measured {
     /// Adds a quantity, or replaces it.
     ///
     /// # Panics
-    /// Where the values are not of the quantity's extent.
+    /// If the values do not match the quantity's extent.
     pub fn set(&mut self, quantity: &'static Quantity, values: Values) {
         let fits = match values {
             Values::Step(_) => quantity.extent == Extent::Step,
@@ -63,7 +63,7 @@ impl Measured {
         }
     }
 
-    /// `[n_layer]`; empty where it was not measured, as the next two.
+    /// `[n_layer]`; empty if it was not measured, like the next two.
     pub fn layers(&self, quantity: &Quantity) -> &[f32] {
         match self.get(quantity) {
             Some(Values::Layers(layers)) => layers,
@@ -87,12 +87,12 @@ impl Measured {
         }
     }
 
-    /// Takes over all values that `newer` has.
+    /// Adds or replaces all values that `newer` has.
     pub fn update(&mut self, newer: &Self) {
         newer.0.iter().for_each(|(quantity, values)| self.set(quantity, values.clone()));
     }
 
-    /// The part of it that a record of `kind` holds; `None` if a value is missing that every such record has.
+    /// The part that a record of `kind` holds; `None` if it lacks a value that every such record has.
     pub fn of(&self, kind: &'static Kind) -> Option<Self> {
         let lacks = |row: &Quantity| row.presence != Presence::Sometimes && self.get(row).is_none();
         if kind.rows().any(lacks) {
@@ -142,7 +142,7 @@ pub enum Record {
     Nonfinite(Nonfinite),
 }
 
-/// The kind of a number that was not finite.
+/// The `kind` of a record of a non-finite number.
 const NONFINITE: &str = "nonfinite";
 
 impl Record {
@@ -163,7 +163,7 @@ impl Record {
         }
     }
 
-    /// The record with its step counted as steps done, as an evaluation's is already.
+    /// The record with its step counted as steps done, as it already is for an evaluation.
     #[must_use]
     pub fn by_steps_done(mut self) -> Self {
         match &mut self {
@@ -230,7 +230,7 @@ impl<'de> Deserialize<'de> for Record {
                 f.write_str("a record")
             }
 
-            // Faults are created in here, so that they get their position in the line.
+            // Errors are created in here, so that they include their position in the line.
             fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Record, A::Error> {
                 let mut line = Map::new();
                 while let Some((key, value)) = entries.next_entry::<String, serde_json::Value>()? {
@@ -264,7 +264,7 @@ impl<'de> Deserialize<'de> for Record {
     }
 }
 
-/// The values of a quantity, as JSON has them.
+/// Reads the values of a quantity from JSON.
 fn read(row: &Quantity, value: serde_json::Value) -> serde_json::Result<Values> {
     let plain = |row: Vec<Number<f32>>| row.into_iter().map(|number| number.0).collect();
     Ok(match (row.extent, row.stored) {
@@ -291,10 +291,10 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// Checks that every list of the record has that length.
+    /// Checks that every list of the record has that length; the first record sets it if nothing else has.
     ///
     /// # Errors
-    /// Which list is not, and how long it is.
+    /// Which list does not, and how long it is.
     pub fn check(&mut self, record: &Record) -> Result<(), String> {
         let Record::Measured { values, .. } = record else { return Ok(()) };
         for (row, values) in &values.0 {
@@ -339,8 +339,8 @@ pub fn nth(step: u64) -> u64 {
 pub struct Nonfinite {
     pub step: u64,
     pub micro_batch: usize,
-    /// `forward`, `backward`, `parameters` where a weight itself is not finite, or `update` where only the
-    /// gradient's norm is not.
+    /// `forward`, `backward`, `parameters` if a weight itself is not finite, or `update` if only the gradient's norm is
+    /// not.
     pub phase: String,
     /// The place in the model, e.g. `h.3.attn`.
     pub scope: String,
@@ -353,7 +353,7 @@ pub struct Nonfinite {
     pub value: f64,
 }
 
-/// A float that JSON can carry whatever its value; `T` is f32 or f64.
+/// A float that can be written to JSON whatever its value; `T` is f32 or f64.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Number<T>(T);
 

@@ -5,7 +5,7 @@
 pub struct ActiveUnits(Vec<Vec<bool>>);
 
 impl ActiveUnits {
-    /// Records for how many tokens each unit was not zero, `[layer][unit]`.
+    /// Takes the number of tokens for which each unit was not zero, `[layer][unit]`.
     pub fn note(&mut self, active: &[Vec<f32>]) {
         self.0.resize(active.len(), Vec::new());
         for (marks, counts) in self.0.iter_mut().zip(active) {
@@ -16,7 +16,7 @@ impl ActiveUnits {
         }
     }
 
-    /// The share of each layer's units that were inactive since the last call; starts anew.
+    /// The share of each layer's units that were inactive since the last call. Resets the marks.
     pub fn take_dead(&mut self) -> Vec<f32> {
         let dead = |marks: &Vec<bool>| {
             let dead = marks.iter().filter(|&&mark| !mark).count();
@@ -25,7 +25,7 @@ impl ActiveUnits {
         std::mem::take(&mut self.0).iter().map(dead).collect()
     }
 
-    /// A hexadecimal digit for four units, a word for each layer: for the checkpoint.
+    /// The marks for a checkpoint: one hexadecimal digit for every four units, one word for each layer.
     pub fn to_hex(&self) -> Vec<String> {
         let digit = |four: &[bool]| {
             let value = four.iter().enumerate().map(|(i, &mark)| u32::from(mark) << i).sum();
@@ -34,7 +34,7 @@ impl ActiveUnits {
         self.0.iter().map(|marks| marks.chunks(4).map(digit).collect()).collect()
     }
 
-    /// The inverse. Anything that is not a digit counts as none; units past the last, which a word rounds up to, are ignored.
+    /// The inverse. Anything that is not a digit counts as 0. Bits past the last unit, from rounding up, are ignored.
     pub fn from_hex(words: &[String], units: usize) -> Self {
         let marks = |word: &String| {
             let values = word.chars().map(|c| c.to_digit(16).unwrap_or(0));

@@ -20,7 +20,7 @@ pub struct Rule {
 /// How many numbers the host gives the device for each step.
 pub const HYPER: usize = 8;
 
-/// One number per parameter element that an optimizer keeps from step to step. It starts at zero.
+/// One number that an optimizer keeps for each parameter element from step to step. It starts at zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
     /// The arena that holds it.
@@ -38,13 +38,13 @@ pub struct Settings {
     pub weight_decay: f64,
 }
 
-/// The operands of an update. Arenas are f32 `[P]`, all in one order.
+/// The operands of an update. Arenas are f32 `[P]`, all in the same order.
 pub struct Update<'a> {
     pub gradients: TensorId,
     pub parameters: TensorId,
     /// The arenas of the rule's states, in their order.
     pub states: &'a [TensorId],
-    /// The first parameters in f16, in mixed precision: an update writes them with the parameters.
+    /// In mixed precision, f16 copies of the first parameters: an update writes them along with the parameters.
     pub copies: Option<TensorId>,
     /// f32 [[`HYPER`]].
     pub hyper: TensorId,
@@ -60,6 +60,6 @@ pub struct Place<'a> {
     pub parameter: &'a Parameter,
     /// Its first element.
     pub first: usize,
-    /// Its elements with the padding behind it; a multiple of 128.
+    /// Its elements including the padding after it; a multiple of 128.
     pub padded: usize,
 }

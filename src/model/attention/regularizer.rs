@@ -17,7 +17,7 @@ pub(super) struct Regularizer(Option<(TensorId, Cost)>);
 struct Cost {
     penalty: EntropyPenalty,
     margin: f64,
-    /// λ, and the number of heads in the model that share it.
+    /// λ, and the number of heads in the model over which it is averaged.
     weight: f64,
     heads: f64,
 }

@@ -52,7 +52,7 @@ pub enum Head {
     Own(&'static str),
 }
 
-/// The names of a family's parameters; for modules without `.weight` and `.bias`.
+/// The names of a family's parameters; module names omit `.weight` and `.bias`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Naming {
     /// The token table.

@@ -1,17 +1,17 @@
 //! TFRecord: the frame around each record of an event file.
 //!
-//! Length (u64), its check, the record, the record's check, all little-endian. A check is the CRC-32C, rotated and
-//! shifted, because a CRC over bytes that hold CRCs is of little use. Source: TensorFlow's record_writer.h.
+//! Length (u64), its checksum, the record, the record's checksum, all little-endian. A checksum is the CRC-32C, rotated and
+//! shifted, because a CRC over bytes that contain CRCs is of little use. Source: TensorFlow's record_writer.h.
 
 use crc::{CRC_32_ISCSI, Crc, Table};
 
-/// CRC-32C, sixteen bytes at a time: images are some kilobytes.
+/// CRC-32C, sixteen bytes at a time: images take some kilobytes.
 static CRC32C: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
 
 /// The constant added to the rotated CRC.
 const SHIFT: u32 = 0xa282_ead8;
 
-/// Appends `record` in its frame.
+/// Appends `record` with its frame.
 pub(super) fn put(out: &mut Vec<u8>, record: &[u8]) {
     let length = (record.len() as u64).to_le_bytes();
     out.extend(length);
@@ -28,7 +28,7 @@ fn check(bytes: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    /// Of RFC 3720, appendix B.4: 32 bytes of zeros, of ones, and from 0 to 31.
+    /// Test vectors of RFC 3720, appendix B.4: 32 bytes of zeros, of ones, and from 0 to 31.
     #[test]
     fn the_sum_is_crc32c() {
         assert_eq!(CRC32C.checksum(&[0; 32]), 0x8a91_36aa);

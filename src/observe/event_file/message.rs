@@ -1,7 +1,7 @@
 //! The messages of an event file: the parts of TensorFlow's event.proto, summary.proto and tensor.proto that are needed
-//! here, under their field numbers.
+//! here, with their field numbers.
 
-/// What happened at some time.
+/// An event with its time.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Event {
     /// Seconds since 1970.
@@ -15,7 +15,7 @@ pub(super) struct Event {
 
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub(super) enum What {
-    /// The first of a file.
+    /// The first event of a file.
     #[prost(string, tag = "3")]
     FileVersion(String),
     #[prost(message, tag = "5")]
@@ -99,7 +99,7 @@ struct Tensor {
 /// `DT_STRING`.
 const STRING: i32 = 7;
 
-/// Of no dimension: a single element.
+/// A shape without dimensions: a single element.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Shape {}
 
@@ -117,7 +117,7 @@ struct Plugin {
 }
 
 impl Value {
-    /// A number of any value, including NaN and the infinities.
+    /// Any number, including NaN and the infinities.
     pub fn scalar(tag: impl Into<String>, number: f32) -> Self {
         Self { tag: tag.into(), metadata: None, shown: Some(Shown::Scalar(number)) }
     }

@@ -1,8 +1,8 @@
-//! TensorBoard's event files: written beside the run's log, for people who watch the run there.
+//! TensorBoard's event files: written beside the run's log, for people who watch the run in TensorBoard.
 //!
 //! `frame` is the byte layout of such a file, `message` its content. Files are only appended to, and every session of a run
-//! begins its own. TensorBoard reads a folder's files in name order, skips a truncated record, and lets the start of a
-//! session discard what an earlier one reported for later steps.
+//! begins its own. TensorBoard reads a folder's files in name order, skips a truncated record, and, when a session starts,
+//! discards what earlier sessions reported for later steps.
 
 mod frame;
 mod message;
@@ -18,13 +18,13 @@ use crate::fault::{Fault, Result};
 pub use message::Value;
 use message::{Event, What};
 
-/// The prefix of every name; then come seconds since 1970, and a number that counts the run's sessions.
+/// The prefix of every name. The seconds since 1970 and the number of the session follow.
 const PREFIX: &str = "events.out.tfevents.";
 
 /// The first record of a file of this format.
 const VERSION: &str = "brain.Event:2";
 
-/// How long a record may stay in memory while others follow.
+/// How long a record may stay buffered while others follow.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
 /// The event file of one session of a run.
@@ -112,14 +112,14 @@ pub fn is_event_file(name: &str) -> bool {
     parse(name).is_some()
 }
 
-/// Seconds and number of a name.
+/// The seconds and the session number in a name.
 fn parse(name: &str) -> Option<(u64, u64)> {
     let (seconds, number) = name.strip_prefix(PREFIX)?.split_once('.')?;
     Some((seconds.parse().ok()?, number.parse().ok()?))
 }
 
-/// A name that sorts after those of all earlier sessions, even of sessions within the same second, or begun by a clock that
-/// was ahead.
+/// A name that sorts after those of all earlier sessions, even if they began in the same second, or while the clock was
+/// ahead.
 fn next_name(folder: &Path) -> Result<String> {
     let failed = |e: io::Error| Fault::io("list the folder", folder, &e);
     let (mut second, mut session) = (seconds_now() as u64, 0);
