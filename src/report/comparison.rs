@@ -43,8 +43,8 @@ impl Comparison {
     /// Reads run folders, studies' folders, folders of these, and TOML files of entropies.
     ///
     /// # Errors
-    /// Those of finding them, of [`RunData::load`] and of [`published::load`]; `Usage` where a path is named twice;
-    /// `RunFolder` where no run has begun.
+    /// Those of finding them, of [`RunData::load`] and of [`published::load`]; `Usage` if a path is named twice;
+    /// `RunFolder` if no run has begun.
     pub fn load(paths: &[impl AsRef<Path>]) -> Result<Self> {
         let (mut runs, mut missing, mut baseline, mut titles) = (Vec::new(), Vec::new(), None, Vec::new());
         let mut seen = BTreeSet::new();

@@ -163,7 +163,7 @@ fn nonfinite(run: &RunData) -> Vec<Column> {
 /// A kind that no run has gives a table without rows.
 ///
 /// # Errors
-/// `Usage` where there is no run, or one that is published and has no log; `Io` when a file cannot be written.
+/// `Usage` if there is no run, or one that is published and has no log; `Io` when a file cannot be written.
 pub fn write_parquet(runs: &[RunData], out: &Path) -> Result<Vec<PathBuf>> {
     if let Some(published) = runs.iter().find(|run| run.published.is_some()) {
         return Err(Fault::new(Kind::Usage, "a published heatmap has no log to export")

@@ -84,7 +84,7 @@ struct Panel<'a> {
 /// `Usage` when no run has records of it.
 ///
 /// # Panics
-/// Where the quantity is not drawn.
+/// If the quantity is not drawn.
 pub fn layer_curves(comparison: &Comparison, quantity: &'static Quantity) -> Result<Picture> {
     let drawn = quantity.drawn.as_ref().expect("a quantity that is drawn");
     let (panels, _) = panels(comparison, quantity, drawn);

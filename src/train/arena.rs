@@ -1,4 +1,4 @@
-//! The flat arenas of a run, all in one order: parameters, gradients, optimizer states, and in mixed precision the f16
+//! The flat arenas of a run, all in the same order: parameters, gradients, optimizer states, and in mixed precision the f16
 //! copies of the parameters that have one. Parameters with a copy come first, then the others that decay, so an update
 //! needs two boundaries instead of a flag for each tensor.
 
@@ -45,7 +45,7 @@ impl Arenas {
         self.parameters.iter().map(padded).sum()
     }
 
-    /// Elements from the start that have an f16 copy.
+    /// How many elements from the start have an f16 copy.
     pub fn copied(&self) -> usize {
         self.parameters.iter().filter(|p| p.copied).map(padded).sum()
     }
@@ -120,7 +120,7 @@ impl Arenas {
     }
 }
 
-/// Elements of a parameter in an arena: whole 256 bytes also of its f16 copy.
+/// Elements of a parameter in an arena, padded so that even its f16 copy fills whole blocks of 256 bytes.
 fn padded(parameter: &Parameter) -> usize {
     padded_bytes(parameter.elements(), DType::F16) as usize / DType::F16.bytes()
 }
@@ -135,7 +135,7 @@ pub struct ArenaSource<'a> {
 }
 
 impl ArenaSource<'_> {
-    /// The same, refusing a tensor with a number that is not finite: [`Kind::NonFinite`].
+    /// The same source, which refuses a tensor with a number that is not finite ([`Kind::NonFinite`]).
     pub fn finite(self) -> Self {
         Self { finite: true, ..self }
     }

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 /// Data to evaluate on.
 pub struct HeldOut {
     pub corpus: Corpus,
-    /// It is what the run was trained and evaluated on.
+    /// Whether it is what the run was trained and evaluated on.
     pub same_data: bool,
 }
 
@@ -43,8 +43,8 @@ impl HeldOut {
     }
 }
 
-/// Mean cross-entropy of weights over the first `chunks` held-out chunks of a corpus, in whole batches; over all of them
-/// with 0. `watch` hears of the chunks done.
+/// Mean cross-entropy of weights over the first `chunks` held-out chunks of a corpus, in whole batches; 0 means all of
+/// them. `watch` receives the number of chunks done.
 ///
 /// # Errors
 /// Those of opening the device and reading the weights.
@@ -79,13 +79,13 @@ pub fn evaluate(
     Ok(loss)
 }
 
-/// What keeps an evaluation from having a result.
+/// Why an evaluation has no result.
 pub(super) const NO_TARGETS: &str =
     "held-out chunks in which every target is the end of text, which does not count";
 
-/// Mean cross-entropy of an engine's weights over the first `chunks` of `batches` (in whole batches; all of them with
-/// 0), in nats per token; `Some(None)` where no target of them counts. `None` where `go_on`, which hears of the chunks
-/// that were begun, says no.
+/// Mean cross-entropy of an engine's weights over the first `chunks` of `batches` (in whole batches; 0 means all of them),
+/// in nats per token; `Some(None)` if none of their targets counts. `None` if `go_on`, which receives the number of chunks
+/// begun so far, returns false.
 pub(super) fn mean_loss(
     engine: &Engine,
     batches: &mut Batches,
@@ -97,7 +97,8 @@ pub(super) fn mean_loss(
     let limit = if chunks == 0 { usize::MAX } else { chunks };
     let (mut sum, mut counted, mut done, mut stopped) = (0.0, 0.0, 0, false);
     while done < limit {
-        // The device has the next batches before the loss of one arrives; losses arrive, and are added up, in batch order.
+        // The device gets the next batches before the loss of the current one arrives. Losses arrive, and are added up, in
+        // batch order.
         while !engine.ready_to_evaluate() {
             sum += engine.take_evaluation(true)?.unwrap_or_default();
         }

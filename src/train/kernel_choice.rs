@@ -34,12 +34,12 @@ impl Kept {
         }
     }
 
-    /// Its path; `None` if there is no cache folder.
+    /// The file's path; `None` if there is no cache folder.
     fn path(&self) -> Option<PathBuf> {
         Some(cache::folder()?.join(format!("kernels-{}.json", self.device())))
     }
 
-    /// What it is valid for, as a part of a file's name.
+    /// What the choices are valid for, as a part of the file's name.
     fn device(&self) -> String {
         let Self { version, adapter, driver, lanes, .. } = self;
         cache::words(&format!("{adapter} {driver} {lanes} {version}"))
@@ -47,19 +47,19 @@ impl Kept {
 }
 
 /// How long a variant may take from its source to the end of its first run. The variants measured so far take a few
-/// seconds, on software drivers too.
+/// seconds, even on software drivers.
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// What a search found.
+/// The result of a search.
 pub struct Prepared {
     pub findings: Vec<Finding>,
     /// Variants that were skipped because an earlier start ended while it tried them.
     pub passed_over: Vec<Tried>,
-    /// What to delete to have them tried again.
+    /// The file to delete to have them tried again.
     pub again: Option<PathBuf>,
 }
 
-/// What earlier runs found out about this device. An unreadable file counts as none.
+/// What earlier runs found out about this device. An unreadable file counts as no file.
 pub fn known(gpu: &Gpu) -> Choices {
     let own = Kept::of(gpu, Choices::default());
     let read = || -> Option<Kept> { serde_json::from_slice(&std::fs::read(own.path()?).ok()?).ok() };
@@ -68,13 +68,13 @@ pub fn known(gpu: &Gpu) -> Choices {
     if kept == own { choices } else { Choices::default() }
 }
 
-/// Makes the device use the fastest known kernels for a run, and searches those that are worth it and not known yet.
-/// `again` searches all of them anew. Each result is kept as soon as it is found; without a cache folder it is valid for
-/// this run only. `overdue` is called, on its own thread, when a driver does not return from a variant: only the end of the
-/// process helps then, and the next start skips that variant.
+/// Makes the device use the fastest known kernels for a run, and searches for those that are not known yet and worth it.
+/// `again` repeats all searches. Each result is kept as soon as it is found; without a cache folder it is valid for this
+/// run only. `overdue` is called, on its own thread, when a driver does not return from a variant: then only ending the
+/// process helps, and the next start skips that variant.
 ///
 /// # Errors
-/// [`crate::fault::Kind::Memory`] where the device has no room for the run; those of building and running plans.
+/// [`crate::fault::Kind::Memory`] if the device has no room for the run; those of building and running plans.
 pub fn prepare(
     gpu: &mut Gpu,
     config: &Config,
@@ -100,7 +100,7 @@ pub fn prepare(
     Ok(Prepared { findings, passed_over: attempts.met().to_vec(), again: attempts.file() })
 }
 
-/// The notes of what a device's kernels are tried with. `overdue` as in [`prepare`].
+/// The record of variants tried on a device. For `overdue` see [`prepare`].
 pub fn attempts(gpu: &Gpu, overdue: impl Fn(Fault) + Send + 'static) -> Attempts {
     let device = Kept::of(gpu, Choices::default()).device();
     let mut attempts = Attempts::open(cache::folder().as_deref(), &device);
@@ -109,7 +109,7 @@ pub fn attempts(gpu: &Gpu, overdue: impl Fn(Fault) + Send + 'static) -> Attempts
     attempts
 }
 
-/// The fault of a driver that does not return from a variant.
+/// The fault for a driver that does not return from a variant.
 fn hung(Tried { what, how }: &Tried, lasts: bool) -> Fault {
     let remedy = match lasts {
         true => "it is passed over from now on: begin again",
@@ -120,7 +120,7 @@ fn hung(Tried { what, how }: &Tried, lasts: bool) -> Fault {
         .remedy(remedy)
 }
 
-/// The choices that bear on what a blueprint says.
+/// The choices that affect a blueprint.
 pub fn used(blueprint: &Blueprint, gpu: &Gpu) -> Choices {
     let traits = gpu.traits();
     let keys = blueprint.tuning_keys(traits);

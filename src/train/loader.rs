@@ -9,7 +9,7 @@ use crate::model::{initial_values, parameters};
 use crate::plan::Store;
 use std::path::Path;
 
-/// Checks that a run can start from the weights that `train.init_from` names, where it names any. Needs no device.
+/// Checks that a run can start from the weights that `train.init_from` names, if any. Needs no device.
 ///
 /// # Errors
 /// Those of [`WeightFile::open_to_start`].
@@ -69,7 +69,7 @@ impl<'a> Loader<'a> {
     }
 
     pub fn write(&mut self, name: &str, values: &[f32]) -> Result<()> {
-        /// The same amount of staging memory as checkpoints use for reading.
+        /// As much staging memory as checkpoints use for reading.
         const MOST: usize = 16 << 20;
         self.store.write(self.gpu, name, values);
         self.staged += size_of_val(values);

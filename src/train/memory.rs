@@ -1,4 +1,4 @@
-//! The memory that a run takes, and whether it is available: checked before anything is allocated.
+//! The memory that a run takes, and the check that it is available, before anything is allocated.
 
 use super::engine::{Blueprint, Demand};
 use crate::config::Config;
@@ -12,7 +12,7 @@ use crate::plan::{Pool, check_limits};
 /// tenth of the peak. Kernels that are not in that cache take up to 80 MiB more while all cores compile them.
 const BASE: u64 = 175 << 20;
 
-/// The most that is in transit between host and device when weights are loaded or saved.
+/// The most bytes in transit between host and device when weights are loaded or saved.
 const STAGING: u64 = 16 << 20;
 
 /// The memory of a run, in bytes.
@@ -24,11 +24,11 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// Adds up what `blueprint` takes on a device; `data` are the bytes of the token files, which are mapped.
+    /// Adds up what `blueprint` takes on a device; `data` is the size of the token files, which are mapped, in bytes.
     pub fn new(config: &Config, blueprint: &Blueprint, device: &Traits, data: u64) -> Self {
         let demand = blueprint.demand(device);
         let largest = blueprint.arenas.parameters().iter().map(|p| p.elements() as u64 * 4).max();
-        // The largest tensor is in host memory once when it is made or saved, and once on its way.
+        // The largest tensor is in host memory once while it is made or saved, and once in transit.
         let host = BASE + STAGING.min(demand.parameters) + data + largest.unwrap_or(0) + batch_bytes(config);
         let process = if device.software { host + demand.total() } else { host };
         Self { device: demand, process }
@@ -42,7 +42,7 @@ fn batch_bytes(config: &Config) -> u64 {
     train.gradient_accumulation_steps as u64 * places * 24
 }
 
-/// Memory the system could still give to this process, if it tells: Linux, including its control group.
+/// Memory that the system could still give to this process, if it says so: only Linux does, with control groups included.
 pub fn available() -> Option<u64> {
     let free = field(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")? * 1024;
     let left = left_in_group(&|name| std::fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok());
@@ -54,8 +54,8 @@ fn field(text: &str, word: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(word)?.split_whitespace().next()?.parse().ok())
 }
 
-/// What the control group leaves, of either version. Its files in memory count as used and are given back when
-/// memory runs short, as the system's own count of what is available assumes.
+/// What the control group (version 1 or 2) leaves. Files that it holds in memory count as used, but are given back when
+/// memory runs short, as the system's own count of available memory assumes.
 fn left_in_group(read: &dyn Fn(&str) -> Option<String>) -> Option<u64> {
     let number = |name: &str| read(name)?.trim().parse::<u64>().ok();
     let (most, used, statistics) = match read("memory.max") {

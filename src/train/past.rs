@@ -11,7 +11,7 @@ use std::path::Path;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Past {
     pub steps: u64,
-    /// Nothing is left to do.
+    /// Whether nothing is left to do.
     pub whole: bool,
 }
 
@@ -28,8 +28,8 @@ impl Past {
     }
 }
 
-/// Finishes the tidying of a complete run whose process was killed after its last checkpoint. Does not touch a run that
-/// needs no tidying.
+/// Finishes the tidying of a complete run whose process was killed after its last checkpoint. Leaves a run alone that needs
+/// no tidying.
 ///
 /// # Errors
 /// Those of [`RunFolder::open`] and of deleting files.
@@ -40,7 +40,7 @@ pub fn settle(path: &Path, config: &Config) -> Result<()> {
     if !unfinished && checkpoint::is_settled(&checkpoints, keep)? {
         return Ok(());
     }
-    // Takes the lock, and clears away what opening a run clears away.
+    // This takes the lock, and clears away what opening a run clears away.
     let _run = RunFolder::open(path)?;
     checkpoint::prune(&checkpoints, config.train.steps, keep)
 }

@@ -1,8 +1,8 @@
 //! The places of the files that a run's configuration names.
 //!
 //! `config.toml` keeps a path as it was typed, possibly relative to the working directory of that time. `env.json` also
-//! keeps where it led: from the root, and from the run's folder. So the files are found from any working directory, and
-//! after the run moved, alone or together with them. Their bytes tell whether they are the right ones.
+//! keeps where it led: as an absolute path, and relative to the run's folder. So the files are found from any working
+//! directory, and after the run has moved, alone or together with them. Their bytes tell whether they are the right ones.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -26,11 +26,11 @@ struct Place {
     /// As it stands in the configuration.
     typed: PathBuf,
     absolute: PathBuf,
-    /// From the run's folder; `None` if no relative path leads there, as between two Windows drives.
+    /// Relative to the run's folder; `None` if no relative path leads there, as between two Windows drives.
     from_run: Option<PathBuf>,
 }
 
-/// The folders that may hold the run's data, likeliest first; at least the one that the configuration names.
+/// The folders that may hold the run's data, most likely first; always at least the one that the configuration names.
 pub fn data(run: &RunFolder, config: &Config) -> Vec<PathBuf> {
     candidates(run, DATA, &config.data.path)
 }
@@ -60,7 +60,7 @@ pub(super) fn keep(run: &RunFolder, config: &Config, data: &Path) -> Result<()> 
     if read_places(&environment) == places {
         return Ok(());
     }
-    // JSON cannot express a path that is not UTF-8: the path as typed has to do.
+    // JSON cannot express a path that is not UTF-8, so only the path as typed is left.
     let Ok(kept) = serde_json::to_value(places) else { return Ok(()) };
     environment[PLACES] = kept;
     run.write_environment(&environment)
@@ -75,8 +75,8 @@ impl Place {
     }
 }
 
-/// Where `typed` may lead, existing paths only: first where it led last, then as it stands, from the working directory. For
-/// a run that recorded no places, also from each folder above it.
+/// Where `typed` may lead, existing paths only: first where it led last, then as typed, from the working directory. For a
+/// run that recorded no places, also from each folder above the run.
 fn candidates(run: &RunFolder, key: &str, typed: &str) -> Vec<PathBuf> {
     let typed = PathBuf::from(typed);
     let places = read_environment(run).map(|environment| read_places(&environment)).unwrap_or_default();
@@ -97,7 +97,7 @@ fn candidates(run: &RunFolder, key: &str, typed: &str) -> Vec<PathBuf> {
     let as_typed = typed.canonicalize().ok();
     let mut found = Vec::new();
     for whole in all.iter().filter_map(|path| path.canonicalize().ok()) {
-        // What was typed reads best.
+        // The path as typed is the most readable.
         let path = if as_typed.as_ref() == Some(&whole) { typed.clone() } else { whole };
         if !found.contains(&path) {
             found.push(path);

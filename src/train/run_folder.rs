@@ -18,7 +18,7 @@ const TOKENIZER: &str = "tokenizer.json";
 const CHECKPOINTS: &str = "checkpoints";
 const LOCK: &str = "run.lock";
 
-/// What is wrong where another process has the run.
+/// What is wrong if another process has the run.
 const IN_USE: &str = "the run folder is in use";
 
 /// A run's folder. One that was [created](Self::create) or [opened](Self::open) is locked against other
@@ -26,9 +26,9 @@ const IN_USE: &str = "the run folder is in use";
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    /// The system gives the lock back when the file is closed, so also after a kill.
+    /// The system releases the lock when the file is closed, and so also after a kill.
     lock: Option<File>,
-    /// It is new, and nothing has been computed in it yet.
+    /// Present if the run is new and nothing has been computed in it yet.
     begun: Option<Leftover>,
 }
 
@@ -37,7 +37,7 @@ impl RunFolder {
     /// folder of a run that ended before it wrote anything.
     ///
     /// # Errors
-    /// [`Kind::RunFolder`] where something is there already or another process has it; [`Kind::Io`].
+    /// [`Kind::RunFolder`] if something is already there or another process has it; [`Kind::Io`].
     pub fn create(path: &Path) -> Result<Self> {
         let failed = |e: io::Error| Fault::io("make the run folder", path, &e);
         if path.is_file() {
@@ -48,8 +48,8 @@ impl RunFolder {
         }
         halt_if_leaving();
         fs::create_dir_all(path).map_err(failed)?;
-        // Checked before the lock, which would add a file to somebody's folder, and after it, because another process may have
-        // begun and ended in between.
+        // Checked before taking the lock, which would add a file to someone's folder, and again after it, because another
+        // process may have begun and ended in between.
         refuse_content(path)?;
         let lock = lock(path)?;
         refuse_content(path)?;
@@ -64,13 +64,13 @@ impl RunFolder {
     /// Opens and locks the folder of an existing run to resume it.
     ///
     /// # Errors
-    /// [`Kind::RunFolder`] where there is no run at `path` or another process has it; [`Kind::Io`].
+    /// [`Kind::RunFolder`] if there is no run at `path` or another process has it; [`Kind::Io`].
     pub fn open(path: &Path) -> Result<Self> {
         let mut run = Self::read(path)?;
         run.lock = Some(lock(path)?);
         for name in names_in(path)? {
             if is_unfinished(&name) {
-                // `plot` may be writing there just now.
+                // `plot` may be writing there at this moment.
                 files::remove_unless_written(&path.join(name))?;
             }
         }
@@ -83,7 +83,7 @@ impl RunFolder {
     /// Opens the folder of a run for reading, without locking it: this works while the run trains.
     ///
     /// # Errors
-    /// [`Kind::RunFolder`] where there is no run at `path`.
+    /// [`Kind::RunFolder`] if there is no run at `path`.
     pub fn read(path: &Path) -> Result<Self> {
         let found = if !path.exists() {
             "nothing there"
@@ -110,8 +110,8 @@ impl RunFolder {
         fault.kind == Kind::RunFolder && fault.what() == IN_USE
     }
 
-    /// Which process has the run at `path`, or is about to begin one there; `None` if no process does. For a look from outside:
-    /// the caller holds the lock for a moment, and could block a run that begins just then.
+    /// Which process has the run at `path`, or is about to begin one there; `None` if no process does. Only for looking
+    /// from outside: the caller holds the lock for a moment, and could block a run that begins just then.
     ///
     /// # Errors
     /// [`Kind::Io`].
@@ -128,7 +128,7 @@ impl RunFolder {
         }
     }
 
-    /// From here on, a process that is told to quit keeps the run as it is, because it can be resumed.
+    /// From here on, a process that is told to quit keeps the run's folder, because the run can be resumed.
     pub fn keep(&self) {
         self.begun.iter().for_each(Leftover::keep);
     }
@@ -147,12 +147,12 @@ impl RunFolder {
         self.path.join(CONFIG)
     }
 
-    /// What the run ran on, JSON.
+    /// The environment that the run used, JSON.
     pub fn environment(&self) -> PathBuf {
         self.path.join(ENVIRONMENT)
     }
 
-    /// The run's log: one JSON object a line.
+    /// The run's log: one JSON object per line.
     pub fn metrics(&self) -> PathBuf {
         self.path.join(METRICS)
     }
@@ -167,8 +167,8 @@ impl RunFolder {
         self.path.join(CHECKPOINTS)
     }
 
-    /// Removes a new run in which nothing was computed, so that its folder can be used again. Whatever prevents this is left as
-    /// it is: the failure that led here is the one to report.
+    /// Removes a new run in which nothing was computed, so that its folder can be used again. Errors are ignored: the
+    /// failure that led here is the one to report.
     pub fn abandon(path: &Path) {
         for name in [CONFIG, ENVIRONMENT, METRICS, TOKENIZER, LOCK] {
             let _ = fs::remove_file(path.join(name));
@@ -185,7 +185,7 @@ impl RunFolder {
         files::write_atomic(&self.config(), text.as_bytes())
     }
 
-    /// Writes the environment that the run runs on.
+    /// Writes the environment that the run uses.
     ///
     /// # Errors
     /// [`Kind::Io`].
@@ -228,7 +228,7 @@ fn refuse_content(path: &Path) -> Result<()> {
 
 /// Who holds a lock.
 fn read_holder(file: &mut File) -> String {
-    // Where locks are mandatory (Windows), the number cannot be read: it is only a courtesy.
+    // Where locks are mandatory (Windows), the process id cannot be read: it is only a courtesy.
     let mut holder = String::new();
     let _ = file.read_to_string(&mut holder);
     match holder.trim() {
@@ -237,7 +237,7 @@ fn read_holder(file: &mut File) -> String {
     }
 }
 
-/// Takes the lock of the run at `path` for as long as the file is open.
+/// Takes the lock of the run at `path`, held as long as the file is open.
 fn lock(path: &Path) -> Result<File> {
     let place = path.join(LOCK);
     let failed = |e: io::Error| Fault::io("lock the run folder", &place, &e);

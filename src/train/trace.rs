@@ -1,5 +1,5 @@
 //! Finds where a non-finite number began: replays the broken step node by node on the same weights and data, and checks
-//! every result as soon as it exists. Costs nothing until it is needed.
+//! every result as soon as it exists. It costs nothing until it is needed.
 
 use super::engine::Engine;
 use super::finite::first_broken;
@@ -8,12 +8,12 @@ use crate::fault::Result;
 use crate::observe::record::Nonfinite;
 use crate::tape::{DType, Phase};
 
-/// The phase of an origin that is a weight itself.
+/// The phase if the origin is a weight itself.
 pub const PARAMETERS: &str = "parameters";
-/// The op of an origin that is in no tensor: the gradient's norm.
+/// The op if the origin is not in a tensor: the gradient's norm.
 pub const NORM: &str = "gradient_norm";
 
-/// The origin of a step whose tensors are all finite; only the sum of squares overflowed.
+/// The origin if all tensors of a step are finite and only the sum of squares overflowed.
 pub fn overflowing_norm(step: u64, norm: f64) -> Nonfinite {
     Nonfinite {
         step,

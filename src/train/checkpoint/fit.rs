@@ -8,8 +8,8 @@ use crate::fault::{Fault, Kind, Result};
 use crate::model::family::{Family, Head, Positions, THRESHOLDS};
 use crate::ops::packed::Packed;
 
-/// One parameter of the model, and the tensors of the file whose columns, side by side, make it up: one, where the
-/// entry's form is not the model's. The file can have columns more than the parameter: they are zeros.
+/// One parameter of the model, and the tensors of the file that make it up, column by column, side by side; only one tensor
+/// if the entry's form is not the model's. The file may have more columns than the parameter: they are zeros.
 #[derive(Debug)]
 pub(super) struct Parameter {
     pub entry: Entry,
@@ -34,12 +34,12 @@ struct Problems {
 
 /// Finds every parameter of `layout` in `file`.
 ///
-/// With `may_lack`, the file may lack what entropy-guided training adds (there are then fewer parameters), and it may hold
-/// entropy thresholds, which change nothing that a model computes.
+/// With `may_lack`, the file may lack what entropy-guided training adds (the result then has fewer parameters), and may
+/// hold entropy thresholds, which do not affect what a model computes.
 ///
 /// # Errors
-/// [`Kind::Checkpoint`] with all that is missing, extra, of another shape or type, not zero where the model has
-/// no bias, or a head that is not tied; [`Kind::Io`] where reading fails.
+/// [`Kind::Checkpoint`] with everything that is missing, extra, of another shape or type, or not zero although the model
+/// has no such bias, and a head that is not tied; [`Kind::Io`] if reading fails.
 pub(super) fn fit(file: &mut TensorFile, layout: &ModelTensors, may_lack: bool) -> Result<Vec<Parameter>> {
     let mut problems = Problems::default();
     // By name without the prefix. Used tensors are removed from this map; the rest is extra.
@@ -221,7 +221,7 @@ impl Problems {
             return Ok(());
         }
         let mut found = counts.join(", ");
-        // The remedy comes before the list: after a hundred lines nobody would see it.
+        // The hint comes before the list: after a hundred lines nobody would see it.
         let rotary = |family: Family| family.positions == Positions::Rotary;
         let positions = if layout.family().is_some_and(rotary) { "" } else { "n_positions, " };
         let keys = format!("n_layer, n_embd, {positions}vocab_size, norm and bias");

@@ -1,4 +1,5 @@
-//! The folders of a run's checkpoints: how they are put in place, how many are kept, and what a killed process leaves.
+//! The folders of a run's checkpoints: how they are put in place, how many are kept, and what a killed process leaves
+//! behind.
 //!
 //! Every visible change is one rename, so a folder named `step-N` is whole at any moment:
 //!
@@ -24,7 +25,7 @@ fn folder_name(step: u64) -> String {
     format!("step-{step:08}")
 }
 
-/// The step in a folder's name; `None` if it is not the name of a checkpoint.
+/// The step in a folder's name; `None` if the name is not a checkpoint's.
 pub(super) fn step_of(path: &Path) -> Option<u64> {
     let step = path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()?;
     (path.file_name()?.to_str()? == folder_name(step)).then_some(step)
@@ -67,8 +68,8 @@ pub(super) fn commit(folder: &Path, step: u64, unfinished: &Path) -> Result<Path
     Ok(path)
 }
 
-/// Deletes the [surplus](surplus) checkpoints up to `step`, the one just written. Later ones are kept: they exist where the
-/// run went back to an older checkpoint, and they are replaced in turn.
+/// Deletes the [surplus](surplus) checkpoints up to `step`, the one just written. Later ones are kept: they exist if the
+/// run went back to an older checkpoint, and are replaced one after another.
 pub(in crate::train) fn prune(folder: &Path, step: u64, keep: usize) -> Result<()> {
     let mut old = list(folder)?;
     old.retain(|(of, _)| *of <= step);
@@ -81,7 +82,7 @@ pub(in crate::train) fn prune(folder: &Path, step: u64, keep: usize) -> Result<(
     Ok(())
 }
 
-/// All checkpoints (oldest first) but the newest `keep` and, if none of those is finite, the newest finite one.
+/// All checkpoints (oldest first) except the newest `keep` and, if none of those is finite, the newest finite one.
 fn surplus(all: &[(u64, PathBuf)], keep: usize) -> impl Iterator<Item = &(u64, PathBuf)> {
     let (old, newest) = all.split_at(all.len().saturating_sub(keep.max(1)));
     let finite = |(_, path): &&(u64, PathBuf)| is_finite(path);
@@ -98,7 +99,7 @@ pub(in crate::train) fn newest_finite(folder: &Path) -> Result<Option<(u64, Path
     Ok(list(folder)?.into_iter().rfind(|(_, path)| is_finite(path)))
 }
 
-/// Clears away what a killed process left among the checkpoints in `folder`. The run must be locked.
+/// Clears away what a killed process left behind among the checkpoints in `folder`. The run must be locked.
 pub(in crate::train) fn tidy(folder: &Path) -> Result<()> {
     for name in names_in(folder)? {
         let path = folder.join(&name);

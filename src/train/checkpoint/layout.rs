@@ -12,14 +12,14 @@ use crate::model::family::{Family, Matrices};
 use crate::ops::packed::Packed;
 use crate::tape::Filed;
 
-/// How a tensor lies in the file.
+/// How a tensor is stored in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// As in the model.
     Plain,
     /// A matrix is `[out, in]` where the model has `[in, out]`; vectors are unchanged.
     Linear,
-    /// The same for query, key and value in this many heads: the file holds q, k and v of each head, head after head; the
+    /// Like `Linear`, for query, key and value in this many heads: the file holds q, k and v of one head after another; the
     /// model holds all heads' q, then k, then v.
     Heads(usize),
 }
@@ -34,7 +34,7 @@ pub struct Entry {
     /// How many of the last columns (last dimension) are zeros that the model does not hold.
     pub zero_columns: usize,
     pub form: Form,
-    /// A file to start from may lack it.
+    /// Whether a file to start from may lack it.
     pub added: bool,
 }
 
@@ -86,7 +86,7 @@ impl Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelTensors {
     entries: Vec<Entry>,
-    /// Whose files may have other names and more tensors; `None` where they must have just these.
+    /// The family, whose files may have other names and more tensors; `None` if they must have just these.
     family: Option<Family>,
 }
 
@@ -101,7 +101,7 @@ impl ModelTensors {
         Self { entries: parameters.iter().flat_map(|p| entries(family, p)).collect(), family: Some(family) }
     }
 
-    /// The family whose files it is about; `None` for other files of the program's own.
+    /// The family of the files; `None` for the program's other files.
     pub fn family(&self) -> Option<Family> {
         self.family
     }
@@ -122,7 +122,8 @@ impl ModelTensors {
     }
 }
 
-/// What the files of a family have for a parameter: itself, and behind a matrix without a bias the zeros of that.
+/// What a family's files hold for a parameter: the parameter itself and, after a matrix without a bias, zeros for that
+/// bias.
 fn entries(family: Family, parameter: &Parameter) -> Vec<Entry> {
     let added = parameter.declared.added;
     let own = Entry { added, ..Entry::whole(&parameter.name, parameter.shape.clone()) };

@@ -38,7 +38,7 @@ pub use tensors::{NamedTensor, Spec, TensorSource};
 use weights::MODEL;
 pub use weights::{WeightFile, export, import};
 
-/// How often to look for a newer checkpoint when the chosen one is gone. Looking takes less time than a training run takes
+/// How often to look for a newer checkpoint if the chosen one is gone. Looking takes less time than it takes a training run
 /// to write one.
 const PRUNED: usize = 100;
 
@@ -55,7 +55,7 @@ pub struct Snapshot<'a> {
     pub states: Vec<(State, &'a mut dyn TensorSource)>,
 }
 
-/// A checkpoint on disk that was found to be whole.
+/// A checkpoint on disk that is known to be whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
     path: PathBuf,
@@ -66,17 +66,17 @@ pub struct Checkpoint {
 #[derive(Clone, Debug)]
 pub struct Latest {
     pub checkpoint: Checkpoint,
-    /// One fault for each newer checkpoint that is damaged: to be shown, not hidden.
+    /// One fault for each newer checkpoint that is damaged: these should be shown, not hidden.
     pub passed_over: Vec<Fault>,
 }
 
 impl Checkpoint {
-    /// Writes a checkpoint into `run`, which must be locked, and deletes the oldest so that `keep` are left,
-    /// the new one always among them. Returns its folder.
+    /// Writes a checkpoint into `run`, which must be locked, and deletes the oldest ones so that `keep` are left, always
+    /// including the new one. Returns its folder.
     ///
     /// # Errors
-    /// [`Kind::Io`] where it cannot be written, [`Kind::Checkpoint`] where the tensors are not the layout's,
-    /// and the errors of the sources. The older checkpoints then are as they were.
+    /// [`Kind::Io`] if it cannot be written, [`Kind::Checkpoint`] if the tensors are not the layout's, and the errors of
+    /// the sources. Older checkpoints are then unchanged.
     pub fn write(run: &RunFolder, snapshot: Snapshot, keep: usize) -> Result<PathBuf> {
         assert!(run.is_locked(), "checkpoints are written into locked run folders alone");
         let (step, folder) = (snapshot.state.step, run.checkpoints());
@@ -94,16 +94,16 @@ impl Checkpoint {
     /// Opens the checkpoint in the folder `path` and checks that it is whole, to the bit.
     ///
     /// # Errors
-    /// [`Kind::Checkpoint`] where it is damaged or of another version; [`Kind::Io`] where it cannot be read.
+    /// [`Kind::Checkpoint`] if it is damaged or of another version; [`Kind::Io`] if it cannot be read.
     pub fn open(path: &Path) -> Result<Self> {
         Self::examine(path).map_err(Flaw::into_fault)
     }
 
-    /// The newest whole checkpoint of `run`; `None` where it has none yet.
+    /// The newest whole checkpoint of `run`; `None` if it has none yet.
     ///
     /// # Errors
-    /// [`Kind::Checkpoint`] where there are checkpoints, but all are damaged, or the newest is of another
-    /// version; [`Kind::Io`] where they cannot be read.
+    /// [`Kind::Checkpoint`] if there are checkpoints, but all are damaged, or the newest is of another
+    /// version; [`Kind::Io`] if they cannot be read.
     pub fn latest(run: &RunFolder) -> Result<Option<Latest>> {
         let mut passed_over = Vec::new();
         let folder = run.checkpoints();
@@ -281,7 +281,7 @@ fn write_sealed(path: &Path, layout: &ModelTensors, source: &mut dyn TensorSourc
     Ok(seal.expect("a file that was written has a seal"))
 }
 
-/// A parameter's name and shape as those of its state.
+/// The name and shape of a parameter's state.
 fn prefixed(prefix: &str, spec: Spec) -> Spec {
     Spec { name: format!("{prefix}.{}", spec.name), ..spec }
 }

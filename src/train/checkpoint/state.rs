@@ -26,21 +26,21 @@ const UNSEALED: u32 = 2;
 /// determine them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrainerState {
-    /// Steps done; the next one has this number.
+    /// Steps done, which is also the number of the next step.
     pub step: u64,
     /// Chunks of training text used up, over all epochs.
     pub data_cursor: u64,
     /// The run's seed.
     pub seed: u64,
-    /// Updates the optimizer has made: fewer than `step` where broken steps were skipped. Steps that overflowed in
-    /// mixed precision count, though their update was left out.
+    /// Updates the optimizer has made: fewer than `step` if broken steps were skipped. Steps that overflowed in mixed
+    /// precision count, although their update was left out.
     pub optimizer_steps: u64,
     /// Length of the run's log, in bytes.
     pub metrics_bytes: u64,
     /// SHA-256 of that part of the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_sha256: Option<String>,
-    /// Whether the run goes on with numbers that are not finite (`train.on_nonfinite = "record"`).
+    /// Whether the run has gone on with numbers that are not finite (`train.on_nonfinite = "record"`).
     pub recording: bool,
     /// Whether the evaluation that was due at `step` was broken off.
     pub owes_evaluation: bool,
@@ -52,13 +52,13 @@ pub struct TrainerState {
     /// The part of the configuration that the weights depend on; see [`Config::lasting`](crate::config::Config::lasting).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<serde_json::Value>,
-    /// The kernels that the run computes with, where measurements chose them.
+    /// The kernels that the run computes with, if measurements chose them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernels: Option<Choices>,
-    /// The loss scale, where the precision is mixed.
+    /// The loss scale, if the precision is mixed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_scale: Option<LossScale>,
-    /// Which units did something since the last `layers` record; see [`ActiveUnits::to_hex`].
+    /// Which units were active since the last `layers` record; see [`ActiveUnits::to_hex`].
     ///
     /// [`ActiveUnits::to_hex`]: crate::observe::units::ActiveUnits::to_hex
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -66,7 +66,7 @@ pub struct TrainerState {
 }
 
 impl TrainerState {
-    /// How data differs from the run's; `None` if it is the same. A state of the second format has only samples.
+    /// How data differs from the run's; `None` if it is the same. A state of the second format compares only samples.
     pub fn differing_data(&self, seal: &DataSeal, fingerprint: u64) -> Option<String> {
         match &self.data {
             Some(then) => then.difference(seal),
@@ -76,7 +76,7 @@ impl TrainerState {
     }
 }
 
-/// The file.
+/// The contents of the file.
 #[derive(Serialize, Deserialize)]
 pub(super) struct StateFile {
     format_version: u32,
@@ -97,7 +97,7 @@ struct Version {
 
 /// Why a state cannot be used.
 pub(super) enum Unread {
-    /// It is damaged; what was found.
+    /// It is damaged, with what was found.
     Damaged(String),
     /// It is of another version.
     Foreign(Fault),
@@ -116,7 +116,7 @@ impl StateFile {
         Ok(before + &end)
     }
 
-    /// The same back from the file's text; `path` is for messages.
+    /// Reads the file's text back; `path` is for messages.
     pub fn read(text: &[u8], path: &Path) -> std::result::Result<Self, Unread> {
         let unreadable =
             |e: serde_json::Error| Unread::Damaged(format!("{STATE} that cannot be understood ({e})"));
@@ -141,7 +141,7 @@ impl StateFile {
         Ok(file)
     }
 
-    /// Whether it has a field that no unsealed file has: then someone changed the version, which also drops the seal.
+    /// Whether it has a field that no unsealed file has. If so, someone changed the version, which also turns off the seal.
     fn has_later_fields(&self) -> bool {
         let TrainerState { metrics_sha256, data, config, kernels, .. } = &self.state;
         let state = metrics_sha256.is_some() || data.is_some() || config.is_some() || kernels.is_some();
@@ -149,7 +149,7 @@ impl StateFile {
     }
 }
 
-/// The last lines of a file, of which `before` is all the rest.
+/// The last lines of a file whose other text is `before`.
 fn end_of(before: &[u8]) -> String {
     format!("  \"sha256\": \"{}\"\n}}\n", sha256(before))
 }
@@ -187,7 +187,7 @@ impl Seal {
     }
 }
 
-/// Counts and digests what is written through to `out`.
+/// Counts and digests everything that is written through it to `out`.
 pub(super) struct Sealing<'a> {
     out: &'a mut dyn Write,
     digest: Sha256,

@@ -1,7 +1,7 @@
 //! Reads safetensors files, ours and others', one piece at a time.
 //!
-//! The file is read, not mapped. If another process truncates it, or a network drive disappears, that is an ordinary fault
-//! and not a signal that ends the run.
+//! The file is read, not mapped. If another process truncates it, or a network drive disappears, the result is an ordinary
+//! fault, not a signal that ends the run.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -32,7 +32,7 @@ impl TensorFile {
     /// Opens `path` and checks that it is a whole safetensors file.
     ///
     /// # Errors
-    /// [`Kind::Io`] where it cannot be read, [`Kind::Checkpoint`] where it is damaged or something else.
+    /// [`Kind::Io`] if it cannot be read, [`Kind::Checkpoint`] if it is damaged or not a safetensors file.
     pub fn open(path: &Path) -> Result<Self> {
         let failed = |e: io::Error| Fault::io("read the weights", path, &e);
         let mut file = File::open(path).map_err(failed)?;
@@ -88,7 +88,7 @@ impl TensorFile {
         self.header.info(name)
     }
 
-    /// Whether [`each_piece`](Self::each_piece) can read values of type `dtype`: they are floats that f32 holds.
+    /// Whether [`each_piece`](Self::each_piece) can read values of type `dtype`: they are floats that f32 can represent.
     pub fn readable(dtype: Dtype) -> bool {
         matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16)
     }
@@ -110,7 +110,7 @@ impl TensorFile {
     /// Calls `look` with the values of tensor `name`, some at a time, until it says `false`.
     ///
     /// # Errors
-    /// [`Kind::Io`] where reading fails; [`Kind::Checkpoint`] where there is no such tensor or its values are
+    /// [`Kind::Io`] if reading fails; [`Kind::Checkpoint`] if there is no such tensor or its values are
     /// not [`readable`](Self::readable).
     pub fn each_piece(&mut self, name: &str, mut look: impl FnMut(&[f32]) -> bool) -> Result<()> {
         let info = self.header.info(name).filter(|info| Self::readable(info.dtype));

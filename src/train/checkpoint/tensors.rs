@@ -1,4 +1,4 @@
-//! Named f32 tensors in memory, the sources that files are written from, and the safetensors writer.
+//! Named f32 tensors in memory, the sources of the tensors in a file, and the safetensors writer.
 
 use std::borrow::Cow;
 use std::io::{self, Write};

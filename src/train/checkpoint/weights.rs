@@ -1,9 +1,9 @@
-//! Weight files: the model's parameters under Hugging Face's names of its family.
+//! Weight files: the model's parameters under the Hugging Face names of its family.
 //!
 //! GPT-2's matrices are in Conv1D layout, `[in, out]`; `attn.c_attn` holds query, key and value side by side in its
-//! columns. Files without the `transformer.` prefix can be read too, and so can files with `attn.qk_attn` and
-//! `attn.v_attn` in place of `c_attn`, as the code of arXiv 2410.09637 writes them. GPT-NeoX's are converted, as `layout`
-//! says, and can be read without the `gpt_neox.` prefix as well.
+//! columns. Files without the `transformer.` prefix can be read too, and so can files with `attn.qk_attn` and `attn.v_attn`
+//! in place of `c_attn`, as the code of arXiv 2410.09637 writes them. GPT-NeoX's files are converted as `layout` describes,
+//! and can also be read without the `gpt_neox.` prefix.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -17,14 +17,14 @@ use super::tensors::{NamedTensor, Spec, TensorSource, write_header, write_values
 use crate::fault::{Fault, Kind, Result};
 use crate::files;
 
-/// The file of the parameters in a checkpoint's folder, and in those of Hugging Face's models.
+/// The file of the parameters, in a checkpoint's folder and in that of a Hugging Face model.
 pub(super) const MODEL: &str = "model.safetensors";
 
 /// Writes the parameters of `source` to the weight file `path`, replacing it whole.
 ///
 /// # Errors
-/// [`Kind::Io`] where the file cannot be written, [`Kind::Checkpoint`] where `source` has not the tensors of
-/// `layout`, and the errors of `source`.
+/// [`Kind::Io`] if the file cannot be written, [`Kind::Checkpoint`] if `source` does not have the tensors of `layout`, and
+/// the errors of `source`.
 pub fn export(path: &Path, layout: &ModelTensors, source: &mut dyn TensorSource) -> Result<()> {
     files::replace_with(path, |out| write_weights(out, path, layout, source))
 }
@@ -89,8 +89,8 @@ fn write_zeros(out: &mut dyn Write, count: usize) -> io::Result<()> {
 /// [`held`](ModelTensors::held).
 ///
 /// # Errors
-/// [`Kind::Io`] where it cannot be read; [`Kind::Checkpoint`] where it is no safetensors file, or does not fit:
-/// then every tensor that is missing, extra or otherwise wrong is listed.
+/// [`Kind::Io`] if it cannot be read; [`Kind::Checkpoint`] if it is not a safetensors file, or does not fit. The fault then
+/// lists every tensor that is missing, extra or otherwise wrong.
 pub fn import(path: &Path, layout: &ModelTensors) -> Result<Vec<NamedTensor>> {
     let mut file = WeightFile::open(path, layout)?;
     (0..file.len()).map(|index| file.read(index)).collect()
@@ -104,7 +104,7 @@ pub struct WeightFile {
 }
 
 impl WeightFile {
-    /// Opens `path` and checks it against `layout`, values of frozen zeros and of the tied head included.
+    /// Opens `path` and checks it against `layout`, including the values of frozen zeros and of the tied head.
     ///
     /// # Errors
     /// As [`import`].
@@ -114,12 +114,12 @@ impl WeightFile {
         Ok(Self { file, parameters })
     }
 
-    /// Opens `path` to start a run from. Temperatures, entropy thresholds and scales of feed-forward networks may be missing,
-    /// and the file may have thresholds that the model lacks. Reads it whole to check that its numbers are finite.
-    /// `path` may be a folder with a `model.safetensors`, the form of Hugging Face's models.
+    /// Opens `path` to start a run from. Temperatures, entropy thresholds and scales of feed-forward networks may be
+    /// missing, and the file may have thresholds that the model lacks. Reads it whole to check that its numbers are finite.
+    /// `path` may also be a folder with a `model.safetensors`, as Hugging Face models have.
     ///
     /// # Errors
-    /// As [`import`]; [`Kind::NonFinite`] where a number is not finite.
+    /// As [`import`]; [`Kind::NonFinite`] if a number is not finite.
     pub fn open_to_start(path: &Path, layout: &ModelTensors) -> Result<Self> {
         let within = path.join(MODEL);
         let path = if within.is_file() { &within } else { path };
@@ -150,7 +150,7 @@ impl WeightFile {
     /// Reads parameter `index`, counted as in the layout's [`held`](ModelTensors::held).
     ///
     /// # Errors
-    /// [`Kind::Io`] where reading fails.
+    /// [`Kind::Io`] if reading fails.
     pub fn read(&mut self, index: usize) -> Result<NamedTensor> {
         let Parameter { entry, parts } = &self.parameters[index];
         let spec = entry.held().expect("a parameter is held");

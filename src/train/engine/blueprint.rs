@@ -1,4 +1,4 @@
-//! What a run needs of a device, as plain data: tapes, arenas, bytes.
+//! What a run needs from a device, as plain data: tapes, arenas, bytes.
 
 use crate::config::{Config, Precision};
 use crate::model::{Parameter, Pass, Recorded, names, record};
@@ -15,22 +15,22 @@ use std::collections::BTreeSet;
 /// Steps whose results may be in flight while the next one is recorded.
 pub(super) const RING: usize = 3;
 
-/// Of the loss of one batch that is evaluated.
+/// Bytes of the loss of one evaluated batch.
 pub(super) const EVALUATION_BYTES: u64 = 4;
 
 pub(super) const POLICY: &str = "policy";
 pub(super) const HYPER: &str = "hyper";
 pub(super) const VERDICT: &str = "verdict";
-/// Everything the host reads back after each step, in one stretch.
+/// The arena of everything that the host reads back after each step.
 pub(super) const OBSERVATIONS: &str = "observations";
-/// What it also reads back after steps whose layers are observed.
+/// The arena of what it also reads back after steps whose layers are observed.
 pub(super) const LAYERS: &str = "layers";
 
-/// What a run needs of a device; [`Engine::new`](super::Engine::new) allocates it, `train --dry-run` adds it up.
+/// What a run needs from a device. [`Engine::new`](super::Engine::new) allocates it, `train --dry-run` adds it up.
 pub struct Blueprint {
     pub micro: Recorded,
     pub update: Tape,
-    /// Makes the f16 copies of the parameters, where there are such.
+    /// Makes the f16 copies of the parameters, if there are any.
     pub(super) copying: Option<Tape>,
     pub(super) evaluation: Recorded,
     pub arenas: Arenas,
@@ -114,13 +114,13 @@ impl Blueprint {
         }
     }
 
-    /// Names and bytes of what is read back where the layers are looked at.
+    /// Names and bytes of what is read back if the layers are observed.
     pub(super) fn layer_parts(&self) -> Vec<(String, u64)> {
         let observed = self.micro.tape.observed().into_iter().chain(self.update.observed());
         parts(observed.collect()).0
     }
 
-    /// The parameters of which some numbers are read back after each step.
+    /// The parameters with numbers that are read back after each step.
     pub(super) fn watched(&self) -> impl Iterator<Item = &Parameter> {
         self.arenas.parameters().iter().filter(|parameter| parameter.declared.watched.is_some())
     }
@@ -134,7 +134,7 @@ impl Blueprint {
         [&self.micro.tape, &self.update, &self.evaluation.tape]
     }
 
-    /// The keys of everything that a device may have several variants of.
+    /// The tuning keys of all ops with several variants on the device.
     pub fn tuning_keys(&self, device: &Traits) -> BTreeSet<String> {
         let keys = |tape: &Tape| -> Vec<String> {
             let tuning = |node: &crate::tape::Node| node.op.tuning(&shapes(tape, node), device);
@@ -159,7 +159,7 @@ fn flops(tape: &Tape) -> u64 {
     tape.acting().map(|node| node.op.flops(&shapes(tape, node))).sum()
 }
 
-/// Names and bytes of tensors, and the sum of these.
+/// Names and bytes of tensors, and the total of these bytes.
 pub(super) fn parts(infos: Vec<&TensorInfo>) -> (Vec<(String, u64)>, u64) {
     let part = |info: &TensorInfo| (info.name.clone(), padded_bytes(info.shape.elements(), info.dtype));
     let parts: Vec<_> = infos.into_iter().map(part).collect();

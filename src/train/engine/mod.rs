@@ -24,9 +24,9 @@ use std::collections::VecDeque;
 /// The loss scale of mixed precision between two steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LossScale {
-    /// What the next step multiplies its gradient with; a power of two.
+    /// What the next step multiplies its gradient by; a power of two.
     pub scale: u32,
-    /// Steps without overflow since it last changed.
+    /// Steps without overflow since the scale last changed.
     pub good_steps: u32,
 }
 
@@ -46,7 +46,7 @@ pub struct Engine {
     evaluation: Plan,
     ring: ReadbackRing,
     read_back: ReadBack,
-    /// The summed losses of batches that are evaluated.
+    /// The summed losses of batches under evaluation.
     evaluations: RefCell<ReadbackRing>,
     /// Targets of each step in flight, oldest first.
     targets: VecDeque<u64>,
@@ -54,7 +54,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Allocates, compiles and binds all of a run.
+    /// Allocates, compiles and binds everything a run needs.
     ///
     /// # Errors
     /// Those of [`memory::check`](super::memory::check) and [`Plan::build`].
@@ -112,8 +112,8 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Makes the f16 copies of the parameters if the precision is mixed. Needed after weights were written from outside; each
-    /// update does it for its own.
+    /// Makes the f16 copies of the parameters if the precision is mixed. Needed after weights are written from outside; an
+    /// update writes the copies itself.
     ///
     /// # Errors
     /// Those of [`Gpu::check`].
@@ -121,7 +121,7 @@ impl Engine {
         self.copying.as_ref().map_or(Ok(()), |plan| plan.run(&self.gpu))
     }
 
-    /// The loss scale after the last step submitted; `None` where the precision is not mixed. Waits.
+    /// The loss scale after the last step submitted; `None` if the precision is not mixed. Waits.
     ///
     /// # Errors
     /// Those of [`Gpu::check`].
@@ -133,7 +133,7 @@ impl Engine {
         Ok(Some(LossScale { scale: values[0] as u32, good_steps: values[1] as u32 }))
     }
 
-    /// Sets it; nothing where the precision is not mixed.
+    /// Sets the loss scale; does nothing if the precision is not mixed.
     pub fn set_loss_scale(&self, to: LossScale) {
         if self.blueprint.mixed() {
             let scale = to.scale as f32;
@@ -141,7 +141,7 @@ impl Engine {
         }
     }
 
-    /// With `record`, broken gradients reach the parameters; else the gate closes at the first of them.
+    /// With `record`, broken gradients reach the parameters; otherwise the gate closes at the first one.
     pub fn set_record(&mut self, record: bool) {
         self.record = record;
         let max_norm = self.blueprint.config.train.max_grad_norm as f32;
@@ -160,7 +160,7 @@ impl Engine {
         self.ring.in_flight()
     }
 
-    /// Records and submits one step, a submission or more a micro-batch, and returns at once.
+    /// Records and submits one step, as one or more submissions per micro-batch, and returns at once.
     ///
     /// `updates` counts the updates made before it.
     ///
@@ -194,7 +194,7 @@ impl Engine {
         self.gpu.check()
     }
 
-    /// The oldest step's results, if they have come; with `wait`, waits for them.
+    /// The oldest step's results, if they have arrived; with `wait`, waits for them.
     ///
     /// # Errors
     /// Those of [`Gpu::check`].
@@ -205,7 +205,7 @@ impl Engine {
         Ok(Some(self.read_back.read(&self.blueprint.config, reading.tag, targets, &values)))
     }
 
-    /// Seconds that observing the layers takes once; `None` if it is not done, or the device has no clock.
+    /// Seconds that one observation of the layers takes; `None` if layers are not observed, or the device has no clock.
     ///
     /// # Errors
     /// Those of [`Gpu::check`].
@@ -220,7 +220,7 @@ impl Engine {
             }
             Ok(seconds)
         };
-        // The driver may compile on the first run.
+        // Measured twice: the driver may compile on the first run.
         Ok(Some(look()?.min(look()?)))
     }
 
@@ -230,7 +230,7 @@ impl Engine {
     /// Those of [`Gpu::check`].
     ///
     /// # Panics
-    /// Where losses that [`Self::begin_evaluation`] began have not been taken.
+    /// If losses that [`Self::begin_evaluation`] began have not been taken.
     pub fn evaluate(&self, batch: &Batch) -> Result<f64> {
         assert_eq!(self.evaluations.borrow().in_flight(), 0, "losses are under way");
         self.begin_evaluation(batch)?;
@@ -279,7 +279,7 @@ impl Engine {
         }
     }
 
-    /// The weight of one target of micro-batch `index` in the loss of its step; 0 if there is no target at all.
+    /// The weight of one target of micro-batch `index` in the loss of its step; 0 if no target counts.
     fn target_weight(&self, batches: &[Batch], index: usize) -> f64 {
         let count = match self.blueprint.config.train.accumulation {
             Accumulation::Mean => targets(batches) as f64,
@@ -309,7 +309,7 @@ impl Engine {
         self.gpu
     }
 
-    /// What a step runs: tape and plan, and whether it is once for each micro-batch rather than once a step.
+    /// What a step runs: tapes and plans, each with whether it runs once per micro-batch rather than once per step.
     pub fn training_plans(&self) -> [(&Tape, &Plan, bool); 2] {
         let Blueprint { micro, update, .. } = &self.blueprint;
         [(&micro.tape, &self.micro, true), (update, &self.update, false)]

@@ -1,4 +1,4 @@
-//! What a step brings back, and its layout in the readback.
+//! The results of a step, and their layout in the readback.
 
 use super::blueprint::{Blueprint, LAYERS, OBSERVATIONS, VERDICT};
 use crate::config::Config;
@@ -12,36 +12,37 @@ use crate::tape::{Role, TensorInfo, Watched};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// What one step brought back.
+/// The results of one step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepReading {
     pub step: u64,
-    /// Targets that count; the loss is their mean, or with `mean_of_means` that of the micro-batches' means.
+    /// Targets that count. The loss is the mean over them, or with `mean_of_means` the mean of the micro-batches' means.
     pub targets: u64,
-    /// 0 where there is no target.
+    /// 0 if no target counts.
     pub loss: f32,
     /// Global gradient norm before clipping.
     pub grad_norm: f32,
     /// Whether the update was held back: this step's loss or gradient is not finite, or an earlier one's was.
     pub halted: bool,
-    /// The quantities that the device measured; those of layers that are looked at in some steps only where this is one.
+    /// The quantities that the device measured. Those that come from observing the layers are present only for a step that
+    /// observes them.
     pub values: Measured,
-    /// Where the layers were looked at: tokens of the last micro-batch for which each unit of the feed-forward network is
-    /// not zero, `[layer][unit]`; empty where it has no units.
+    /// If the layers were observed: for how many tokens of the last micro-batch each unit of the feed-forward network is
+    /// not zero, `[layer][unit]`; empty if the network has no units.
     pub active: Option<Vec<Vec<f32>>>,
 }
 
 /// The layout of what the host reads after a step: ranges of f32, computed once.
 pub(super) struct ReadBack {
-    /// What is copied, in this order. Behind it, of steps whose layers are looked at, lies the arena of these.
+    /// What is copied, in this order. If the step's layers are observed, their arena follows.
     copied: Vec<String>,
     ranges: BTreeMap<String, Range<usize>>,
     watched: Vec<Place>,
-    /// f32 that are read of a step whose layers are looked at.
+    /// How many f32 are read for a step whose layers are observed.
     end: usize,
 }
 
-/// Numbers of a quantity.
+/// Where numbers of a quantity are.
 struct Place {
     watched: Watched,
     range: Range<usize>,
@@ -86,7 +87,7 @@ impl ReadBack {
         self.copied.iter().map(String::as_str).chain(looks.then_some(LAYERS))
     }
 
-    /// Bytes that the largest copy has.
+    /// Bytes of the largest copy.
     pub fn bytes(&self) -> u64 {
         self.end as u64 * 4
     }
@@ -110,7 +111,7 @@ impl ReadBack {
             values.set(&LOSS_SCALE, Values::Step(scale.into()));
             values.set(&OVERFLOW, Values::Step(u8::from(overflow).into()));
         }
-        // A broken score breaks the whole row of probabilities.
+        // A broken score breaks its whole row of probabilities.
         let length = config.train.sequence_length as u64;
         let rows = values.counts(&NONFINITE_ATTENTION);
         let probabilities: Vec<u64> = rows.iter().map(|rows| rows * length).collect();
@@ -122,7 +123,7 @@ impl ReadBack {
         StepReading { step, targets, loss, grad_norm, halted: verdict[3] != 0.0, values, active }
     }
 
-    /// The quantities that tensors say they hold, of a step whose gradients are `scale` times as large.
+    /// The quantities that tensors declare to hold, for a step whose gradients are `scale` times too large.
     fn values(&self, copied: &[f32], looks: bool, scale: f32) -> Measured {
         let mut found: BTreeMap<usize, BTreeMap<usize, Vec<f32>>> = BTreeMap::new();
         for place in self.watched.iter().filter(|place| looks || !place.looked) {
@@ -141,14 +142,14 @@ impl ReadBack {
 }
 
 impl Place {
-    /// Where `watched` lies of a tensor whose first element is `first`.
+    /// The place of `watched` in a tensor whose first element is at `first`.
     fn of(watched: &Watched, first: usize, looked: bool) -> Self {
         let Range { start, end } = watched.entries;
         Self { watched: watched.clone(), range: first + start..first + end, looked }
     }
 }
 
-/// A quantity of the numbers that each layer has: of heads they are its numbers, of layers and steps their sums are.
+/// A quantity's values from the numbers of each layer: for heads the numbers themselves, for layers and steps their sums.
 fn folded(quantity: &Quantity, layers: Vec<Vec<f32>>) -> Values {
     let sum = |numbers: &[f32]| numbers.iter().copied().reduce(|sum, number| sum + number).unwrap_or(0.0);
     let sums = || layers.iter().map(|numbers| sum(numbers)).collect::<Vec<f32>>();

@@ -8,7 +8,7 @@ use crate::train::evaluate::{NO_TARGETS, mean_loss};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 impl Trainer {
-    /// Evaluates on the held-out chunks and logs the result. If `stop` comes first, a resumed run does it.
+    /// Evaluates on the held-out chunks and logs the result. If `stop` comes first, the resumed run repeats the evaluation.
     pub(super) fn write_evaluation(&mut self, stop: &AtomicBool, watch: &mut dyn FnMut(Event)) -> Result<()> {
         let chunks = self.config.train.eval_chunks;
         let mut go_on = |_: usize| !stop.load(Ordering::Relaxed);
@@ -30,7 +30,8 @@ impl Trainer {
         Ok(())
     }
 
-    /// Ends a run that does not record broken numbers: its last evaluation must be finite. Everything is written by then.
+    /// The final check of a run that does not record broken numbers: its last evaluation must be finite. Everything is
+    /// written by then.
     ///
     /// # Errors
     /// [`Kind::NonFinite`].

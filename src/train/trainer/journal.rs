@@ -14,7 +14,7 @@ use std::path::PathBuf;
 pub(super) struct Journal {
     log: MetricsLog,
     events: Option<Events>,
-    /// Why there are no event files any more, until it is told.
+    /// Why event files were given up, until it is reported.
     trouble: Option<String>,
 }
 
@@ -22,11 +22,12 @@ struct Events {
     folder: PathBuf,
     /// Where the session starts.
     step: u64,
-    /// Created with the first record, so a run with nothing left to do gets none.
+    /// Created with the first record, so that a run with nothing left to do gets no file.
     file: Option<EventFile>,
-    /// What TensorBoard drops when the session begins although it still counts: the evaluation after the last step before.
+    /// The evaluation after the last step before the session. TensorBoard drops it when the session begins although it
+    /// still counts.
     again: Option<Record>,
-    /// Nats at the upper end of a heatmap's colours, the same over the whole run.
+    /// Nats at the upper end of a heatmap's colours, the same for the whole run.
     top: f64,
 }
 
@@ -57,12 +58,12 @@ impl Journal {
         Ok(())
     }
 
-    /// Why event files were given up, once.
+    /// Returns once why event files were given up.
     pub fn take_trouble(&mut self) -> Option<String> {
         self.trouble.take()
     }
 
-    /// Event files are for people who watch: a run does not end because of them.
+    /// Event files are only for people who watch, so an error in them does not end a run.
     fn tell_tensorboard(&mut self, tell: impl FnOnce(&mut Events) -> Result<()>) {
         if let Some(Err(fault)) = self.events.as_mut().map(tell) {
             self.events = None;

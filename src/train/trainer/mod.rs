@@ -27,14 +27,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// What a trainer tells whoever watches it.
+/// What a trainer reports to its watcher.
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
     /// A step's results arrived.
     Step {
         /// Counted from 0.
         step: u64,
-        /// Everything that was measured, whether the log has it or not.
+        /// Everything that was measured, logged or not.
         values: &'a Measured,
     },
     Eval(Eval),
@@ -58,35 +58,36 @@ pub struct Trainer {
     step: u64,
     /// Updates made before it, if every step under way succeeds.
     updates: u64,
-    /// A non-finite number has been recorded, and updates continue with whatever comes.
+    /// Whether a non-finite number has been recorded, and updates continue regardless.
     recording: bool,
-    /// The evaluation after the last step was interrupted.
+    /// Whether the evaluation after the last step was interrupted.
     owes_evaluation: bool,
-    /// The newest evaluation here whose loss was not finite, if it was the last one.
+    /// The last evaluation of this session, if it was not finite.
     broken_evaluation: Option<Eval>,
     /// Consecutive steps skipped up to the last one, by `on_nonfinite = "skip"`.
     skipped: u64,
-    /// Steps here without a target that counts.
+    /// Steps of this session without a target that counts.
     without_targets: u64,
     /// How the data is identified, now and in the second format of checkpoints.
     data: (DataSeal, u64),
-    /// Since the last `layers` record.
+    /// Units active since the last `layers` record.
     active_units: ActiveUnits,
-    /// The cost of observing the layers has been reported.
+    /// Whether the cost of observing the layers has been reported.
     cost_told: bool,
     /// When the last reading arrived.
     clock: Instant,
     scratch: Vec<Batch>,
 }
 
-/// The oldest step under way, where it was halted: what the loop is left for before its end.
+/// The oldest step under way, if it was halted: the loop returns early with it.
 type Halted = Box<StepReading>;
 
 impl Trainer {
     /// Starts a run in a new, locked folder: fresh weights, or those of `train.init_from`.
     ///
     /// # Errors
-    /// [`Kind::Data`], [`Kind::Checkpoint`], [`Kind::Memory`], [`Kind::Device`] or [`Kind::Io`]: whatever keeps it from beginning.
+    /// [`Kind::Data`], [`Kind::Checkpoint`], [`Kind::Memory`], [`Kind::Device`] or [`Kind::Io`]: whatever keeps the run
+    /// from beginning.
     pub fn start(gpu: Gpu, config: &Config, run: RunFolder) -> Result<Self> {
         Self::start_on(|_| Ok(gpu), config, run)
     }
@@ -149,7 +150,8 @@ impl Trainer {
         Ok(trainer)
     }
 
-    /// Opens device side and log. Keeps the part of the log that `checkpoint` counts, once it is known to be of this run.
+    /// Opens the device side and the log. Keeps the part of the log that `checkpoint` counts, once it is known to be this
+    /// run's.
     fn open(
         gpu: Gpu,
         config: &Config,
@@ -204,7 +206,7 @@ impl Trainer {
     fn fresh_weights(&self, init_from: Option<&Path>) -> Result<()> {
         if let Some(path) = init_from {
             let file = WeightFile::open_to_start(path, &self.layout)?;
-            // What the file lacks starts as it would in a fresh model.
+            // Parameters that the file lacks start as in a fresh model.
             if file.len() < self.layout.held().len() {
                 fresh_weights(&self.engine, &self.config)?;
             }
@@ -221,7 +223,7 @@ impl Trainer {
         let mut states = checkpoint.states(&self.layout, self.engine.blueprint.arenas.states())?;
         for i in 0..states.len() {
             let tensor = states.read(i)?;
-            // The file names them `PREFIX.NAME`, the arenas `PREFIX NAME`.
+            // The file names states `PREFIX.NAME`, the arenas `PREFIX NAME`.
             loader.write(&tensor.name.replacen('.', " ", 1), &tensor.data)?;
         }
         self.step = state.step;
@@ -257,12 +259,12 @@ impl Trainer {
         self.engine.into_gpu()
     }
 
-    /// Trains to the last step. Where `stop` becomes true, finishes the step, writes a checkpoint and returns
-    /// a fault of kind [`Kind::Interrupted`].
+    /// Trains to the last step. If `stop` becomes true, finishes the step, writes a checkpoint and returns a fault of kind
+    /// [`Kind::Interrupted`].
     ///
     /// # Errors
-    /// [`Kind::Interrupted`] where it was stopped, [`Kind::NonFinite`] where a number is not finite and the run is to stop
-    /// there; those of the device and of writing.
+    /// [`Kind::Interrupted`] if it was stopped, [`Kind::NonFinite`] if a number is not finite and the run is configured to
+    /// stop; those of the device and of writing.
     pub fn train(&mut self, stop: &AtomicBool, watch: &mut dyn FnMut(Event)) -> Result<()> {
         self.run.keep();
         if self.owes_evaluation {
@@ -285,7 +287,7 @@ impl Trainer {
         self.step >= self.config.train.steps && !self.owes_evaluation
     }
 
-    /// One step of the loop: submit, take what has come, and the cadences.
+    /// One step of the loop: submits, takes the readings that have arrived, and keeps the cadences.
     fn advance(&mut self, stop: &AtomicBool, watch: &mut dyn FnMut(Event)) -> Result<Option<Halted>> {
         while !self.engine.ready() {
             if let Some(halted) = self.take(true, watch)? {
@@ -307,7 +309,7 @@ impl Trainer {
         self.keep_cadence(stop, watch)
     }
 
-    /// Evaluates and saves where the steps done so far call for it.
+    /// Evaluates and saves if either is due after the steps done so far.
     fn keep_cadence(&mut self, stop: &AtomicBool, watch: &mut dyn FnMut(Event)) -> Result<Option<Halted>> {
         let train = &self.config.train;
         let last = self.step == train.steps;
@@ -320,7 +322,7 @@ impl Trainer {
             if evaluates {
                 self.write_evaluation(stop, watch)?;
             }
-            // If the evaluation was interrupted, the run ends with its own checkpoint.
+            // If the evaluation was interrupted, the run ends, and writes a checkpoint then.
             if saves && !self.owes_evaluation {
                 self.save(watch)?;
             }
@@ -339,7 +341,7 @@ impl Trainer {
         }
     }
 
-    /// Takes all readings that have come; with `wait`, waits for the first.
+    /// Takes all readings that have arrived; with `wait`, waits for the first.
     fn take(&mut self, wait: bool, watch: &mut dyn FnMut(Event)) -> Result<Option<Halted>> {
         let mut come = Vec::new();
         let mut halted = None;
@@ -353,7 +355,7 @@ impl Trainer {
         if come.is_empty() {
             return Ok(halted);
         }
-        // When several steps are seen to finish together, nobody knows how long each took.
+        // If several readings arrive together, the time of each step is unknown, so all get the mean.
         let seconds = self.seconds_since_last() / come.len() as f64;
         for reading in come {
             self.write_down(reading, seconds, watch)?;
@@ -361,7 +363,7 @@ impl Trainer {
         Ok(halted)
     }
 
-    /// Seconds since this was last asked.
+    /// Seconds since the last call.
     fn seconds_since_last(&mut self) -> f64 {
         let now = Instant::now();
         now.duration_since(std::mem::replace(&mut self.clock, now)).as_secs_f64()
@@ -393,8 +395,8 @@ impl Trainer {
     /// Writes a checkpoint.
     ///
     /// # Errors
-    /// [`Kind::NonFinite`] where a weight or moment is not finite and the run does not record such numbers:
-    /// every checkpoint of such a run is one to go on from.
+    /// [`Kind::NonFinite`] if a weight or moment is not finite and the run does not record such numbers: every checkpoint
+    /// of such a run must be good to go on from.
     fn save(&mut self, watch: &mut dyn FnMut(Event)) -> Result<()> {
         let metrics_bytes = self.journal.sync()?;
         self.tell_trouble(watch);

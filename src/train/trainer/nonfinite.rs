@@ -1,4 +1,4 @@
-//! Handles a broken step: where it began, and how the run continues or ends.
+//! Handles a broken step: finds where it began, and continues or ends the run.
 
 use super::{Event, Trainer};
 use crate::config::OnNonfinite;
@@ -11,7 +11,7 @@ use crate::train::trace;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-/// Steps left out in a row that are worth a word.
+/// How many skipped steps in a row are worth a note.
 const MANY_SKIPPED: u64 = 20;
 
 impl Trainer {
@@ -43,13 +43,13 @@ impl Trainer {
                 }
                 self.engine.set_record(true);
             }
-            // A broken weight breaks every later step: skipping does not help.
+            // A broken weight breaks every later step, so skipping does not help.
             OnNonfinite::Skip if origin.phase != trace::PARAMETERS => {
                 self.write_down(reading.clone(), seconds, watch)?;
                 self.engine.set_record(false);
                 self.step += 1;
                 self.count_skipped(watch);
-                // Nothing is under way that could be halted.
+                // No step is under way that could be halted.
                 self.keep_cadence(stop, watch)?;
             }
             OnNonfinite::Stop | OnNonfinite::Skip => {
@@ -74,7 +74,7 @@ impl Trainer {
         }
     }
 
-    /// What is left to go back to when a run begins to record broken numbers.
+    /// Which checkpoint remains to go back to when a run begins to record broken numbers.
     fn kept_for_later(&self) -> Result<String> {
         Ok(match newest_finite(&self.run.checkpoints())? {
             Some((step, _)) => format!(

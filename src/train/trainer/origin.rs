@@ -1,4 +1,4 @@
-//! Checks that a run resumes with what it began with: configuration, data, log, and the numbers of its checkpoint.
+//! Checks that a run resumes with what it had before: configuration, data, log, and consistent numbers in its checkpoint.
 
 use crate::config::Config;
 use crate::data::{Corpus, DataSeal};
@@ -23,8 +23,8 @@ impl Data {
         Ok(Self { seal: DataSeal::of(&corpus)?, fingerprint: corpus.fingerprint(), corpus })
     }
 
-    /// Opens the data of a resumed run at its present place: the first folder whose data is that of `checkpoint`, if there is
-    /// one yet.
+    /// Opens the data of a resumed run at its present place: in the first folder whose data is that of `checkpoint`, if
+    /// there is a checkpoint yet.
     ///
     /// # Errors
     /// What is wrong with the likeliest folder.
@@ -33,7 +33,7 @@ impl Data {
             let mut data = Self::open(&path, config)?;
             if let Some(checkpoint) = checkpoint {
                 data.check(checkpoint)?;
-                // The run keeps the tokenizer if the folder has lost it.
+                // If the folder has lost its tokenizer, the run keeps the one it knows.
                 let known = checkpoint.state().data.as_ref().and_then(|seal| seal.tokenizer.clone());
                 data.seal.tokenizer = data.seal.tokenizer.or(known);
             }
@@ -92,7 +92,7 @@ pub(super) fn check_state(config: &Config, checkpoint: &Checkpoint) -> Result<()
     Err(contradiction(checkpoint, wrong))
 }
 
-/// Checks that the log up to the checkpoint is the one that was written, and has as many steps.
+/// Checks that the log up to the checkpoint is the one that was written, with the same number of steps.
 pub(super) fn check_log(log: &FoundLog, checkpoint: &Checkpoint) -> Result<()> {
     let state = checkpoint.state();
     if state.metrics_sha256.as_ref().is_some_and(|then| *then != log.sha256()) {

@@ -10,7 +10,7 @@ use crate::train::engine::StepReading;
 use std::time::Instant;
 
 impl Trainer {
-    /// Tells and logs a step that took so many `seconds`.
+    /// Reports and logs a step that took `seconds`.
     pub(super) fn write_down(
         &mut self,
         reading: StepReading,
@@ -61,7 +61,7 @@ impl Trainer {
                 self.journal.append(&Record::Measured { kind, step, values })?;
             }
         }
-        // The first step compiles, and its time says nothing about the others.
+        // The first step includes compilation, so its time says nothing about the others.
         if looked && step > 0 {
             self.tell_cost(seconds, watch)?;
         }
@@ -109,7 +109,8 @@ impl Trainer {
     }
 }
 
-/// The share of each layer's activations that are zero, where each unit was not zero for so many of the `tokens`.
+/// The share of each layer's activations that are zero. `active` counts the tokens, out of `tokens`, for which each unit
+/// was not zero.
 fn zeros(active: &[Vec<f32>], tokens: usize) -> Vec<f32> {
     let share = |counts: &Vec<f32>| {
         let active: f64 = counts.iter().map(|&count| f64::from(count)).sum();
