@@ -15,7 +15,7 @@ const SEQUENCES: usize = 8;
 /// Does not count as a target.
 const END_OF_TEXT: u32 = 0;
 
-/// Eight sequences; the end of text is rare in the first, and the last is nearly nothing else.
+/// Eight sequences. The end of text is rare in the first ones; the last consists of almost nothing else.
 fn sequences(config: &Config, random: &mut ChaCha8Rng) -> Vec<Vec<u32>> {
     let length = config.train.sequence_length;
     (0..SEQUENCES)
@@ -54,7 +54,7 @@ fn step(size: usize, sequences: &[Vec<u32>], changes: &[&str]) -> (StepReading, 
     (reading, gradient)
 }
 
-/// The largest difference over the largest magnitude.
+/// The largest difference, relative to the largest magnitude.
 fn apart(a: &[f32], b: &[f32]) -> f32 {
     let scale = a.iter().fold(1e-12_f32, |most, x| most.max(x.abs()));
     a.iter().zip(b).fold(0.0_f32, |worst, (x, y)| worst.max((x - y).abs())) / scale
@@ -92,7 +92,7 @@ const MEAN_PENALTY: [&str; 3] =
 
 #[test]
 fn micro_batches_are_the_larger_batch() {
-    // f32 sums of some thousand terms in another order.
+    // The bounds allow for f32 sums of some thousand terms in another order.
     for changes in [&[][..], &["model.norm=none", "model.activation_function=relu"], &PENALTY, &MEAN_PENALTY]
     {
         same_step(changes, 2e-6, 1e-5);
@@ -111,7 +111,7 @@ fn micro_batches_are_the_larger_batch_in_mixed_precision() {
     }
 }
 
-/// The original trainer's arithmetic: the mean over micro-batches of each one's own mean.
+/// The original trainer's arithmetic: the mean over micro-batches of each micro-batch's own mean.
 #[test]
 fn means_of_means_are_kept_for_parity() {
     let seed = seed();

@@ -99,7 +99,7 @@ fn a_quick_card_is_whole() {
     assert!(sheet.contains("![Entropy of every head](pictures/heatmap.png)"), "{sheet}");
     assert!(folder.join("pictures/heatmap.png").is_file());
     assert!(!folder.join("work").exists(), "data and weights are nothing to send");
-    // It contains no path of the person's.
+    // It contains none of the user's paths.
     let path = place.path().display().to_string();
     for text in [sheet, fs::read_to_string(folder.join(FILE)).unwrap()] {
         assert!(!text.contains(&path), "{path} in {text}");
@@ -110,7 +110,7 @@ fn a_quick_card_is_whole() {
     let again = card(place.path(), &[]);
     assert_eq!(again.status.code(), Some(6), "{}", said(&again));
     assert_eq!(Card::load(&folder).unwrap(), card_made);
-    // Nor is data that was given.
+    // Data that the user gave is not removed either.
     let mine = place.path().join("mine");
     let mut prepare = Command::new(env!("CARGO_BIN_EXE_normfree"));
     prepare.args([
@@ -138,7 +138,7 @@ fn a_quick_card_is_whole() {
     assert!(rows[0].contains(&"equal bytes".to_owned()), "{rows:?}");
 }
 
-/// Finished parts stay, the part under way ends with the process, and the same command begins anew.
+/// Finished parts stay, the part under way ends with the process, and the same command starts over.
 #[cfg(unix)]
 #[test]
 fn a_card_that_is_cut_keeps_what_was_done() {

@@ -205,7 +205,7 @@ impl Sample {
     }
 }
 
-/// A new run in a temporary folder that goes away with the first of the two.
+/// A new run in a temporary folder, which is deleted when the first of the two is dropped.
 pub fn new_run() -> (tempfile::TempDir, RunFolder) {
     let folder = tempfile::tempdir().unwrap();
     let run = RunFolder::create(&folder.path().join("run")).unwrap();

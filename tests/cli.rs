@@ -160,7 +160,7 @@ pub fn essence(run: &Path) -> Vec<(String, Vec<u8>)> {
         for key in ["metrics_bytes", "metrics_sha256", "sha256"] {
             state.shift_remove(key).unwrap();
         }
-        // A clock decided which of the kernels with the same bits are the fastest.
+        // Timing decides which of several kernels with the same bits is the fastest.
         state.shift_remove("kernels");
         found.push((
             format!("{} state", folder.display()).split_off(run.display().to_string().len()),

@@ -320,7 +320,7 @@ fn what_the_file_leaves_out_is_the_originals() {
 fn the_schedule_is_the_one_of_transformers() {
     let train = least().train;
     assert_eq!(train.warmup_steps(), 5);
-    // Read off the original; right to one unit of the fifth digit.
+    // Read from the original's output, and accurate to one unit in the fifth digit.
     for (step, rate, unit) in
         [(0, 0.0, 0.0), (1, 2e-4, 1e-8), (5, 1e-3, 1e-7), (50, 5.2636e-4, 1e-8), (99, 1.0626e-5, 1e-9)]
     {

@@ -12,14 +12,14 @@ use std::collections::{BTreeMap, BTreeSet};
 struct Form {
     op: &'static str,
     entry: &'static str,
-    /// Of the node's inputs and outputs.
+    /// The element types of the node's inputs and outputs.
     types: String,
-    /// Names, and what is bound to each.
+    /// The names of the bindings, and the kind of operand bound to each.
     operands: Vec<String>,
     /// The constants that are switches.
     switches: Vec<String>,
-    /// The distinct lines of the text, without numbers: unrolled registers and tiles of any size are alike, but text that a
-    /// flag adds is not.
+    /// The distinct lines of the text, without numbers: unrolled registers and tiles of different sizes count as equal, but
+    /// text that a flag adds does not.
     lines: BTreeSet<String>,
 }
 

@@ -91,7 +91,7 @@ fn folder_bytes(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// A fault of `kind` whose message holds every one of `words`.
+/// A fault of `kind` whose message contains all of `words`.
 fn assert_fault<T: std::fmt::Debug>(result: Result<T, Fault>, kind: Kind, words: &[&str]) {
     let fault = result.expect_err("this must not succeed");
     let message = fault.to_string();

@@ -97,7 +97,7 @@ fn only_what_is_needed_is_made_again() {
             [1, 0].iter().flat_map(|layer| block.iter().map(move |op| format!("h.{layer}.{op}"))).collect();
         assert_eq!(again(&record(&[norm], Recompute::Block)), want, "{norm}");
     }
-    // No adjoint asks for results that only a forward pass would compute twice.
+    // Results that no adjoint reads are not computed twice.
     let mut config = config(&["train.recompute=block"]);
     config.model.n_layer = 1;
     let tape = Blueprint::new(&config, &Traits::floor()).micro.tape;

@@ -186,7 +186,7 @@ fn bins_hold_their_edges() {
 
 #[test]
 fn colours_are_the_published_ones_and_text_on_them_is_read() {
-    // Ends and one colour of the middle of the 256-colour tables.
+    // The ends and one middle colour of the 256-colour tables.
     assert_eq!(Colormap::Viridis.at(0.0), Rgb::hex(0x440154));
     assert_eq!(Colormap::Viridis.at(1.0), Rgb::hex(0xfde725));
     assert_eq!(Colormap::Viridis.at(130.0 / 255.0), Rgb::hex(0x20928c));

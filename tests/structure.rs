@@ -100,7 +100,7 @@ fn one_place_writes_to_the_terminal() {
                 .replace("use_stderr()", "");
             for word in ["print!(", "println!(", "dbg!(", "stdout()", "stderr()", "exit("] {
                 let found = code.match_indices(word).any(|(at, _)| {
-                    // Other names may end in it.
+                    // Other names may end in the same word.
                     word != "exit("
                         || code[..at].ends_with("process::")
                         || code[..at].ends_with("low_level::")

@@ -111,9 +111,9 @@ pub struct Subject {
     pub types: Vec<Option<DType>>,
     /// For a person: entry point, op, case, device, and the variant if it is not the default.
     pub who: String,
-    /// Some device without subgroups gets it.
+    /// Whether some device without subgroups uses it.
     pub plain: bool,
-    /// Some device gets it before anything is measured.
+    /// Whether some device uses it before anything is measured.
     pub default: bool,
 }
 

@@ -190,7 +190,7 @@ pub fn engine_on(gpu: Gpu, config: &Config) -> (Engine, Vec<(String, Vec<f64>)>)
     (engine, parameters)
 }
 
-/// The largest difference over the largest magnitude.
+/// The largest difference, relative to the largest magnitude.
 fn difference(got: &[f32], want: &[f64]) -> f64 {
     let scale = want.iter().fold(1e-12_f64, |m, v| m.max(v.abs()));
     got.iter().zip(want).fold(0.0_f64, |worst, (g, w)| worst.max((f64::from(*g) - w).abs())) / scale

@@ -1,5 +1,5 @@
-//! AMD's compiler checks every kernel for GPUs, in every variant that the tuner may try, against bounds: no register is
-//! spilled. Mesa offers the compiler without a card.
+//! AMD's compiler compiles every kernel for GPUs, in every variant that the tuner may try, and must not spill a register.
+//! Mesa offers the compiler without a card.
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code)]
 
@@ -14,7 +14,7 @@ use normfree::ops::{Traits, Vendor};
 use std::fmt::Write;
 use subjects::{Subjects, configs, devices, gpt2};
 
-/// Families of five generations.
+/// GPU families of five generations.
 const FAMILIES: [&str; 5] = ["polaris10", "vega10", "navi10", "navi23", "gfx1100"];
 /// The committed figures.
 const TABLE: &str = "benches/amd.md";
@@ -36,7 +36,7 @@ fn drivers<'a>(families: impl IntoIterator<Item = &'a str>) -> Vec<Driver> {
     families.into_iter().map(open).collect()
 }
 
-/// Registers that did not fit.
+/// The number of spilled registers.
 fn spills(figures: &Figures) -> u64 {
     figures.get("Spilled VGPRs") + figures.get("Spilled SGPRs")
 }
@@ -45,7 +45,7 @@ fn spills(figures: &Figures) -> u64 {
 const HEAD: &str = "| kernel | VGPRs | SGPRs | spilled | LDS | waves | latency | inverse throughput |\n\
                     | --- | --- | --- | --- | --- | --- | --- | --- |\n";
 
-/// A kernel's row there.
+/// A kernel's row in that table.
 fn row(kernel: &str, f: &Figures) -> String {
     let figures = [
         f.get("VGPRs"),
@@ -85,7 +85,7 @@ fn table(drivers: &[Driver], looked_at: usize) -> String {
             let precision = if kernels[*kernel].f16 { "f16" } else { "f32" };
             let who = kernels[*kernel].who.split(" in ").next().unwrap_or_default();
             let row = row(&format!("{who}, {precision}"), f);
-            // The windows of an arena are alike, and so are the vocabulary's pieces.
+            // All windows of an arena have the same row, and so do all pieces of the vocabulary.
             if !rows.contains(&row) {
                 rows.push(row);
             }

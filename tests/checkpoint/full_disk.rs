@@ -78,7 +78,7 @@ fn on_a_small_disk() {
 fn loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let test = child("checkpoint::full_disk::on_a_small_disk", folder.path());
-    // A file system of one mebibyte that only that process sees and that vanishes with it; where mounting is not allowed, a
+    // A file system of one mebibyte that only that process sees and that vanishes with it; if mounting is not allowed, a
     // limit of about that size on each file.
     let mount = format!("mount -t tmpfs -o size=1m tmpfs \"${CHILD_FOLDER}\" && exec \"$0\" \"$@\"");
     let limit = format!("ulimit -f 1024 && trap '' XFSZ && {FILE_LIMIT}=1 exec \"$0\" \"$@\"");

@@ -206,7 +206,7 @@ fn one_of_another_model_lists_what_differs() {
     assert!(message.contains("\n  extra: transformer.h.1.ln_2.weight [6]"), "{message}");
 }
 
-/// Whatever a kill can leave at each moment is removed, and nothing whole is.
+/// Whatever a kill can leave behind at any moment is removed, and nothing that is whole.
 #[test]
 fn leftovers_are_cleared() {
     let (_folder, run) = new_run();
@@ -261,7 +261,7 @@ fn layouts_tell_what_is_in_the_file_alone() {
     assert_eq!(layout.held(), parameters);
 }
 
-/// A reader of a run that trains finds a whole checkpoint, even if the one that it chose is pruned meanwhile.
+/// A reader of a run in training finds a whole checkpoint, even if the one that it chose is pruned meanwhile.
 #[test]
 fn the_newest_is_found_while_older_ones_go() {
     let (_folder, run) = new_run();

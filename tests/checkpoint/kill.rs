@@ -75,7 +75,7 @@ fn loses_nothing() {
     let begun = Instant::now();
     let (mut kills, mut in_the_middle, mut last) = (0, 0, 0);
     let enough = |kills, in_the_middle, last| kills >= 20 && in_the_middle > 0 && last > 0;
-    // If the machine is busy with other tests, it continues until there was something to see.
+    // On a machine that is busy with other tests, this continues until it has met every case.
     while kills < 150 && (begun.elapsed().as_secs() < 10 || !enough(kills, in_the_middle, last)) {
         assert!(
             begun.elapsed().as_secs() < 120,
@@ -99,7 +99,7 @@ fn loses_nothing() {
         victim.wait().unwrap();
         kills += 1;
         assert!(!erred.contains("panicked"), "after {kills} kills: {erred}");
-        // The last line can be cut short: it counts only with its line end.
+        // The last line can be cut off: it counts only with its line end.
         let lines = said.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
         let written = lines.filter_map(|line| line.split_once("written ")?.1.parse().ok());
         last = written.fold(last, u64::max);

@@ -28,7 +28,7 @@ fn model(changes: &[&str]) -> (ModelTensors, Vec<Spec>) {
     (layout, parameters.into_iter().map(|p| Spec::new(p.name, p.shape)).collect())
 }
 
-/// The file by the formula, written by another program: every element is computed from its position.
+/// The file as another program writes it. The place of every element is computed by a formula.
 fn foreign(tensors: &[NamedTensor], specs: &[Spec]) -> Foreign {
     let mut file = Foreign::default();
     let columns = |module: &str| {
@@ -124,7 +124,7 @@ fn what_does_not_fit_is_listed() {
     file.add("gpt_neox.layers.1.mlp.dense_h_to_4h.weight", &[WIDTH, INNER], &[0.0; WIDTH * INNER]);
     file.add("lm_head.weight", &[VOCABULARY, WIDTH], &[0.0; VOCABULARY * WIDTH]);
     let bias = &mut file.0.iter_mut().find(|t| t.0.ends_with("0.attention.query_key_value.bias")).unwrap().3;
-    // The last head's last value.
+    // The last element of the last head's value.
     let end = bias.len() - 4;
     bias[end..].copy_from_slice(&0.5_f32.to_le_bytes());
     let message = import(&file.write(folder.path()), &layout).unwrap_err().to_string();

@@ -147,7 +147,7 @@ fn data_that_changed_under_a_run() {
     place.succeeds(&[&prepare[..], &["--replace"]].concat());
     assert!(fs::read(place.path("data/train.bin")).unwrap() != before);
     place.fails(&["train", "--resume", "--run", "r"], 4, &["not what the run was begun with", "init_from"]);
-    // Nor is anything else overwritten.
+    // Other folders are not overwritten either.
     for folder in ["text", "r"] {
         place.fails(&["prepare", "text", "--out", folder, "--replace"], 2, &["not empty", "--out"]);
     }

@@ -36,7 +36,7 @@ fn halved() -> Place {
 fn a_run_is_used_from_any_working_directory() {
     let place = halved();
     let elsewhere = tempfile::tempdir().unwrap();
-    // A folder to which the path would lead from there is not the run's.
+    // The path as typed leads to another folder from there, which is not the run's.
     fs::create_dir(elsewhere.path().join("data")).unwrap();
     let run = place.path("runs/r").display().to_string();
     let told = succeeds(&from(&place, elsewhere.path(), &["-q", "eval", &run]));
@@ -45,7 +45,7 @@ fn a_run_is_used_from_any_working_directory() {
     succeeds(&from(&place, elsewhere.path(), &["-q", "train", "--resume", "--run", &run]));
     assert_same(&place.path("runs/whole"), &place.path("runs/r"));
 
-    // Also from the beginning, with weights that are elsewhere.
+    // This also works from the beginning, with initial weights in another place.
     fs::remove_dir_all(place.path("runs/r/checkpoints")).unwrap();
     succeeds(&from(&place, elsewhere.path(), &["-q", "train", "--resume", "--run", &run]));
     assert_same(&place.path("runs/whole"), &place.path("runs/r"));
@@ -55,7 +55,7 @@ fn a_run_is_used_from_any_working_directory() {
 fn a_run_may_move_alone_or_with_its_data() {
     let place = halved();
     let elsewhere = tempfile::tempdir().unwrap();
-    // Alone.
+    // The run alone.
     fs::rename(place.path("runs/r"), place.path("r")).unwrap();
     succeeds(&from(&place, elsewhere.path(), &["-q", "eval", &place.path("r").display().to_string()]));
     fs::create_dir(place.path("runs/deep")).unwrap();
@@ -66,7 +66,7 @@ fn a_run_may_move_alone_or_with_its_data() {
         &["-q", "eval", &place.path("runs/deep/r").display().to_string()],
     ));
     fs::rename(place.path("runs/deep/r"), place.path("runs/r")).unwrap();
-    // The whole tree: its old place has other data, which must not be taken for the run's.
+    // The whole tree. Its old place now has other data, which must not be taken for the run's.
     let moved = elsewhere.path().join("project");
     fs::create_dir(&moved).unwrap();
     for name in ["runs", "data", "first"] {
@@ -86,14 +86,14 @@ fn data_may_move_and_is_known_by_its_bytes() {
     let place = halved();
     let before = place.succeeds(&["-q", "eval", "runs/r"]);
     fs::rename(place.path("data"), place.path("kept elsewhere")).unwrap();
-    // The commands that the messages suggest work.
+    // The commands that the messages suggest do work.
     let resume = ["train", "--resume", "--run", "runs/r"];
     place.fails(&resume, 4, &["the data folder is missing, at data", "--resume --set data.path=DIR"]);
     place.fails(&["eval", "runs/r"], 4, &["the data folder is missing, at data", "--data DIR"]);
     let told = place.succeeds(&["-q", "eval", "runs/r", "--data", "kept elsewhere"]);
     assert_eq!(told.replace("kept elsewhere", "data"), before);
     succeeds(&from(&place, &place.path(""), &["-q", "sample", "runs/r", "--prompt", "def", "--tokens", "3"]));
-    // Other data is refused there.
+    // Other data is refused.
     let other = ["prepare", "text", "--out", "other", "--vocab-size", "300", "--chunk", "16", "--seed", "9"];
     place.succeeds(&other);
     let output = place.command(&[&resume[..], &sets(&["data.path=other"])].concat()).output().unwrap();
@@ -107,7 +107,7 @@ fn data_may_move_and_is_known_by_its_bytes() {
 
     place.succeeds(&[&resume[..], &sets(&["data.path=kept elsewhere"])].concat());
     assert_same(&place.path("runs/whole"), &place.path("runs/r"));
-    // And it is kept, from any working directory.
+    // The new place is kept, and works from any working directory.
     let below = place.path("runs");
     let told = succeeds(&from(&place, &below, &["-q", "eval", "r"]));
     assert!(told.contains("kept elsewhere"), "{told}");
@@ -132,7 +132,7 @@ fn a_tokenizer_that_is_not_the_runs_is_told() {
     place.succeeds(&["prepare", "other.txt", "--out", "other", "--vocab-size", "290", "--chunk", "16"]);
     assert!(!sample(&[]) && !sample(&["--tokenizer", "data/tokenizer.json"]));
     assert!(sample(&["--tokenizer", "other/tokenizer.json"]));
-    // If a copy was changed, the data's own is used; if there is none, that is reported.
+    // If the run's copy was changed, the data's tokenizer is used; if there is none, the change is reported.
     fs::copy(place.path("other/tokenizer.json"), place.path("r/tokenizer.json")).unwrap();
     assert!(!sample(&[]));
     fs::remove_dir_all(place.path("data")).unwrap();

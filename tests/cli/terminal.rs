@@ -1,5 +1,5 @@
-//! Readers of diagnostics, and signals: a reader that leaves, a full disk, a terminal that closes, Ctrl-C. None of them costs
-//! a run more than the work since its last checkpoint.
+//! Readers of diagnostics, and signals: a reader that leaves, a full disk, a terminal that closes, Ctrl-C. None of these
+//! costs a run more than the work since its last checkpoint.
 
 use super::whole::{newest_checkpoint, started};
 use super::{Place, assert_same, sets, shown, signal, stopped};
@@ -250,7 +250,7 @@ fn big_text(place: &Place) {
     }
 }
 
-/// Nothing, or a folder of whole files: for data all four, or none.
+/// Checks that there is no folder, or that all files in it are whole: for data, all four or none.
 #[track_caller]
 fn assert_nothing_unfinished(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
@@ -264,7 +264,7 @@ fn assert_nothing_unfinished(folder: &Path) {
     assert!(!names.iter().any(is_part), "{names:?} are left");
 }
 
-/// `nohup`, and how a service does it.
+/// As with `nohup`, and as a service does it.
 #[test]
 fn a_signal_that_was_ignored_stays_ignored() {
     let place = Place::with_data();

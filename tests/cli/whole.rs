@@ -204,7 +204,7 @@ fn a_device_is_measured() {
     assert!(fs::read_to_string(place.path("roof.svg")).unwrap().contains("FLOP/s"));
 }
 
-/// A timing holds for later runs, and a resumed run keeps the kernels with which it began.
+/// A timing holds for later runs, and a resumed run keeps the kernels that it began with.
 #[test]
 fn kernels_are_timed_once() {
     let place = Place::with_data();
@@ -218,7 +218,7 @@ fn kernels_are_timed_once() {
         let timed = String::from_utf8_lossy(&output.stderr).contains("timed the kernels");
         (timed, environment["kernels"]["choices"].as_object().unwrap().clone())
     };
-    // Twelve tiny steps gain nothing by a search.
+    // Twelve tiny steps gain nothing from a search.
     let (timed, none) = train("short", &[]);
     assert!(!timed && none.is_empty(), "{none:?}");
     let (timed, found) = train("searched", &["--retune"]);
@@ -348,7 +348,7 @@ fn killed_at_any_moment_and_resumed_gives_the_same_bytes() {
         if child.try_wait().unwrap().is_some() {
             break;
         }
-        // SIGKILL: nothing of ours runs any more.
+        // SIGKILL: none of the program's code runs after this.
         child.kill().unwrap();
         child.wait().unwrap();
         kills += 1;
@@ -410,7 +410,7 @@ fn numbers_that_are_not_finite() {
     refused(&output, 10, &["stopped before the update of step", "element", "there is no checkpoint yet"]);
     refused(&output, 10, &["train --resume stop --set train.on_nonfinite=skip`"]);
     assert!(found(&log) == 1 && steps(&log) < 12, "{log}");
-    // As the message suggests: it continues to train, but what such weights give is no success.
+    // As the message suggests: training continues, but a result from such weights is not a success.
     let resume = ["train", "--resume", "--run", "stop", "--set", "train.on_nonfinite=\"skip\""];
     place.fails(&resume, 10, &["training is done, but the last evaluation is not finite"]);
 

@@ -14,11 +14,11 @@ fn read(folder: &Path) -> Vec<Vec<u8>> {
         let (meta, before) = (Meta::read(folder).unwrap().expect("data"), tokenizer_path(folder));
         let corpus = match Corpus::open(folder, meta.chunk, meta.vocab_size) {
             Ok(corpus) => corpus,
-            // The vocabulary is that of the data before.
+            // The vocabulary is still that of the old data.
             Err(fault) if fault.to_string().contains("differ in vocabulary") => continue,
             Err(fault) => panic!("{fault}"),
         };
-        // These three reads are not one: between them the data may be replaced.
+        // These three reads are not atomic: the data may be replaced between them.
         if corpus.meta.as_ref() != Some(&meta) || tokenizer_path(folder) != before {
             continue;
         }
@@ -104,7 +104,7 @@ fn what_cannot_be_done_deletes_nothing() {
     let out = TempDir::new().unwrap();
     let Pair { options: [good, _], _source, .. } = pair(&out);
     run(&good).unwrap();
-    // What a killed process left.
+    // Leftovers of a killed process.
     for name in [".prepare-Ab3.part/train.bin", ".prepare-xyz.part"] {
         write(&good.out, name, "half");
     }
@@ -143,7 +143,7 @@ fn new_data_that_were_committed_are_the_data_and_move_up_with_the_next_call() {
     let aside = out.path().join("aside");
     run(&PrepareOptions { out: aside.clone(), ..options[1].clone() }).unwrap();
     let order = ["tokenizer.json", "train.bin", "valid.bin", "meta.json"];
-    // Killed after so many of the new files had moved up.
+    // Killed after this many of the new files had moved up.
     for moved in 0..=order.len() {
         for with_old in [true, false] {
             let _ = fs::remove_dir_all(folder);
@@ -225,7 +225,7 @@ fn a_kill_at_any_moment_leaves_old_or_new() {
     for round in 0..60 {
         let which = 1 - before;
         let mut child = command(&options[which]).spawn().unwrap();
-        // Up to a tenth longer than it takes, so that some finish.
+        // Up to a tenth longer than the command takes, so that some finish.
         std::thread::sleep(whole.mul_f64(1.1 * draw.apply(round) as f64 / (1 << 20) as f64));
         child.kill().unwrap();
         killed += u32::from(!child.wait().unwrap().success());

@@ -1,5 +1,5 @@
-//! A device is tried in a separate process before it is opened. Here that process is planted: a script that ends as a driver
-//! may end it.
+//! A device is tried in a separate process before it is opened. Here that process is a planted script that ends in the ways
+//! in which a driver may end it.
 
 use crate::cli::Place;
 use crate::ops::check::check_case;
@@ -14,7 +14,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// A folder with a program that ends this way, and what it leaves.
+/// A folder with a program that ends in a certain way, and with what it leaves behind.
 struct Planted {
     folder: TempDir,
     options: OpenOptions,
@@ -88,7 +88,7 @@ fn a_driver_that_crashes_hangs_or_lies_is_used_without_its_subgroups() {
             assert!(remark.contains(part), "`{part}` is missing in {remark}");
         }
         computes_without_subgroups(&gpu);
-        // The next start knows this, and tries nothing.
+        // The next start knows this, and does not try again.
         let gpu = planted.open();
         assert_eq!((gpu.remarks().join("; "), planted.starts()), (remark, 1));
         computes_without_subgroups(&gpu);

@@ -60,7 +60,8 @@ impl Op for Twice {
             _ => 2.0,
         };
         let kernel = Kernel::new(TEXT, "twice", &[("FACTOR", factor)]);
-        // Reading and writing one buffer at once is an error that no scope catches: it arrives as the loss of a device does.
+        // Reading and writing one buffer at once is an error that no error scope catches: it arrives in the same way as a
+        // device loss.
         let failing = Tuning::chosen(KEY, &self.0, device) == "fail";
         let a = if failing { Operand::Output(0) } else { Operand::Input(0) };
         Recipe::one(kernel, &[("a", a), ("c", Operand::Output(0))], [1; 3])
@@ -69,7 +70,7 @@ impl Op for Twice {
 
 /// A search in a separate process.
 struct Start<'a> {
-    /// The test that runs there again.
+    /// The test that runs again in that process.
     test: &'a str,
     ways: &'a [&'a str],
     folder: &'a Path,

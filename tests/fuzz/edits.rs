@@ -11,7 +11,7 @@ pub enum Edit {
     Delete(Index, usize),
     Truncate(Index),
     Insert(Index, Vec<u8>),
-    /// Repeats a section so many times.
+    /// Repeats a section this many times.
     Repeat(Index, usize, usize),
     /// Replaces a number of the text by another.
     Number(Index, &'static str),
@@ -21,7 +21,7 @@ pub enum Edit {
     Lines(Index, Index),
 }
 
-/// Numbers at the limits of every type, and things in place of numbers.
+/// Numbers at the limits of every type, and other things in place of numbers.
 const NUMBERS: [&str; 24] = [
     "0",
     "-0.0",

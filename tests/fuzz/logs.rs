@@ -23,7 +23,7 @@ fn drawn(path: &Path, out: &Path) -> Result<Comparison, Fault> {
     Ok(comparison)
 }
 
-/// A file that cannot be drawn must give a fault of that file.
+/// A file that cannot be drawn must give a fault that names that file.
 fn blames<T>(result: Result<T, Fault>, kinds: &[Kind]) -> Result<(), String> {
     match result {
         Err(fault) if !kinds.contains(&fault.kind) => Err(format!("{:?}: {fault}", fault.kind)),

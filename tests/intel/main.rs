@@ -22,7 +22,7 @@ const PLATFORMS: [&str; 2] = ["dg2", "lnl"];
 const TABLE: &str = "benches/intel.md";
 /// The command that updates them.
 const RENEW: &str = "NORMFREE_RENEW=1 make intel";
-/// Part of the names of the kernels to compile, if not all.
+/// Compiles only the kernels whose name contains this; by default all.
 const ONLY: &str = "NORMFREE_INTEL_ONLY";
 /// Where the process that compiles for one platform writes its results.
 const ANSWER: &str = "NORMFREE_INTEL_ANSWER";
@@ -39,9 +39,9 @@ struct Answer {
 struct Said {
     who: String,
     precision: String,
-    /// A device gets it before anything is measured.
+    /// Whether a device uses it before anything is measured.
     default: bool,
-    /// Whether it is one of those in the table.
+    /// Whether it is in the table.
     listed: bool,
     figures: Result<Figures, String>,
 }

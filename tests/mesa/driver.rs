@@ -47,7 +47,8 @@ impl Driver {
     /// # Errors
     /// What is missing.
     pub fn open(wanted: vk::DriverId) -> Result<Self, String> {
-        // SAFETY: the loader is the system's; each call gets what the one before returned, and pointers that stay valid.
+        // SAFETY: the loader is the system's; each call gets what the call before it returned, and pointers that stay
+        // valid.
         unsafe {
             let entry = ash::Entry::load().map_err(|error| format!("the Vulkan loader: {error}"))?;
             let application = vk::ApplicationInfo::default().api_version(vk::API_VERSION_1_3);
@@ -70,7 +71,7 @@ impl Driver {
             let mut features =
                 vk::PhysicalDeviceFeatures2::default().push_next(&mut f16).push_next(&mut storage16);
             instance.get_physical_device_features2(physical, &mut features);
-            // Queried again: those above are links of a chain by now.
+            // New structs, because those above are already links of a chain.
             let half = f16.shader_float16 == vk::TRUE && storage16.storage_buffer16_bit_access == vk::TRUE;
             let mut f16 = vk::PhysicalDeviceShaderFloat16Int8Features::default().shader_float16(half);
             let mut storage16 =

@@ -19,7 +19,7 @@ pub struct Compiled {
     slots: Vec<u32>,
     pub f16: bool,
     pub units: bool,
-    /// Some device gets it before anything is measured.
+    /// Whether some device uses it before anything is measured.
     pub default: bool,
 }
 
@@ -51,14 +51,14 @@ pub fn take_attention(subjects: &mut Subjects, name: &str, device: &Traits) {
                 }
                 tape.backward_from(&seeds);
                 let label = format!("attention, width {width}, T {sequence}, {dtype:?}, guided {guided}");
-                // Variants only for the kernels that hold most.
+                // Variants only for the kernels that keep the most in registers.
                 subjects.take(&label, &tape, name, device, guided && sequence > 16);
             }
         }
     }
 }
 
-/// What a driver is given for some kernels, each text once.
+/// The input for a driver's compiler, with each distinct kernel once.
 pub fn compiled(subjects: &[Subject]) -> Vec<Compiled> {
     let mut modules = HashMap::new();
     let mut seen = HashMap::new();

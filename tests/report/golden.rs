@@ -1,14 +1,15 @@
-//! Figures and tables that are text, compared with committed ones: what a change of the drawing changes shows in review.
+//! Figures and tables that are text, compared with committed ones, so that a review shows the effect of a change in
+//! drawing.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where the committed ones lie.
+/// The folder of the committed files.
 const FOLDER: &str = "tests/report/golden";
-/// What renews them.
+/// The command that updates them.
 const RENEW: &str = "NORMFREE_RENEW=1 cargo test --test suite report::a_comparison";
 
-/// Compares every file of text with the committed one of its name.
+/// Compares every text file with the committed file of the same name.
 pub fn hold(written: &[PathBuf]) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(FOLDER);
     let mut held = 0;
@@ -22,7 +23,7 @@ pub fn hold(written: &[PathBuf]) {
         }
         let wanted = fs::read_to_string(&golden)
             .unwrap_or_else(|error| panic!("{FOLDER}/{name}: {error}; `{RENEW}` makes it"));
-        // A checkout on Windows may have other ends of lines.
+        // A checkout on Windows may have other line ends.
         let at = text.lines().zip(wanted.lines()).take_while(|(now, before)| now == before).count();
         let [now, before] = [&text, &wanted].map(|text| text.lines().nth(at));
         assert_eq!(

@@ -72,7 +72,7 @@ pub fn write_run(folder: &Path, made: &Made, seed: u64, size: Size) {
     let of_layers = |lost: bool, value: &dyn Fn(usize) -> f64| -> Vec<f32> {
         (0..layers).map(|layer| if lost { f32::NAN } else { value(layer) as f32 }).collect()
     };
-    // Configurations draw differently, seeds too.
+    // Each configuration and seed has its own noise.
     let draw = seed * 1000 + (end * 100.0) as u64;
     let mut log = String::new();
     let mut write = |record: Record| {

@@ -69,7 +69,7 @@ fn study(place: &Place, out: &str, patience: Option<Duration>) -> bool {
             std::thread::sleep(Duration::from_millis(1));
         }
         if child.try_wait().unwrap().is_none() {
-            // SIGKILL: nothing of ours runs any more.
+            // SIGKILL: none of the program's code runs after this.
             child.kill().unwrap();
             child.wait().unwrap();
             return false;

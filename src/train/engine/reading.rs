@@ -123,7 +123,7 @@ impl ReadBack {
         StepReading { step, targets, loss, grad_norm, halted: verdict[3] != 0.0, values, active }
     }
 
-    /// The quantities that tensors declare to hold, for a step whose gradients are `scale` times too large.
+    /// The quantities that tensors are declared to hold, for a step whose gradients are multiplied by `scale`.
     fn values(&self, copied: &[f32], looks: bool, scale: f32) -> Measured {
         let mut found: BTreeMap<usize, BTreeMap<usize, Vec<f32>>> = BTreeMap::new();
         for place in self.watched.iter().filter(|place| looks || !place.looked) {
