@@ -1,4 +1,4 @@
-// y = f(x, p) element by element, dx = dy df/dx, and for a learned p: dp += sum of dy df/dp.
+// y = f(x, p) elementwise, dx = dy df/dx, and for a learned p: dp += sum of dy df/dp.
 //# flags images: x and dy are read as images
 //# flags half: x, y and their gradients are f16
 //# numbers lanes each: of the element-wise kernels
@@ -16,9 +16,9 @@ override VECTORS: u32; // vec4 elements in x
 override P: f32; // a fixed p
 override ENTRY: u32; // the element of `learned` that is p
 override COUNT: u32; // elements in x; the last vector may hold fewer than four
-override LANES: u32; // of a workgroup: one team, or teams of one
-override EACH: u32; // vectors of one lane
-override PARTS: u32; // teams
+override LANES: u32; // lanes per workgroup: one team, or teams of one lane each
+override EACH: u32; // vectors per lane
+override PARTS: u32; // number of teams
 
 //# if images
 override TEXELS: u32; // vec4 elements of a row of x
@@ -36,7 +36,7 @@ override TEXELS: u32; // vec4 elements of a row of x
 //# import shared/operand_at with name = dy
 
 const WIDE = ${lanes}u; // lanes of a workgroup of the element-wise kernels
-const FEW = ${each}u; // vectors of one of their lanes, WIDE apart
+const FEW = ${each}u; // vectors per lane there, WIDE apart
 
 @compute @workgroup_size(WIDE)
 fn activation_fixed(
@@ -103,7 +103,7 @@ fn activation_learned_backward(
             let v = x_at(i);
             let d = dy_at(i);
             dx[i] = ${narrow}(d * derivative(v, p));
-            // Memory behind the last element may hold anything.
+            // Memory after the last element may hold anything.
             let inside = vec4(4u * i) + vec4(0u, 1u, 2u, 3u) < vec4(COUNT);
             sum += select(vec4(0.0), d * derivative_p(v, p), inside);
         }
@@ -115,7 +115,7 @@ fn activation_learned_backward(
 }
 //# end
 
-// One team adds all shares, always in the same order.
+// One team adds up all shares, always in the same order.
 @compute @workgroup_size(LANES)
 fn learned_total(@builtin(local_invocation_index) lane: u32) {
     var sum = 0.0;

@@ -5,9 +5,9 @@
 //# import shared/narrow
 
 override VECTORS: u32;     // vec4 elements of this window
-override DECAYED: u32;     // of these, the first so many decay
+override DECAYED: u32;     // how many of them, from the first on, decay
 //# if half
-override COPIED: u32;      // of these, the first so many have a copy in f16
+override COPIED: u32;      // how many of them, from the first on, have an f16 copy
 //# end
 override DECAY_FIRST: bool; // PyTorch's order: decay, then move; transformers moves, then decays
 
@@ -24,7 +24,7 @@ struct Hyper {
 
 struct Verdict {
     norm: f32,
-    clip: f32, // also takes the loss scale out again
+    clip: f32, // also undoes the loss scale
     open: f32,
     halted: f32,
 }

@@ -7,7 +7,7 @@ override VECTORS: u32; // vec4 elements in each buffer
 @group(0) @binding(2) var<storage, read_write> c: array<vec4<f32>>; // [VECTORS]
 
 const LANES = 64u;
-const EACH = 4u; // vectors of one lane; LANES apart, so that neighbours read neighbours
+const EACH = 4u; // vectors per lane, LANES apart, so that neighbouring lanes read neighbouring vectors
 
 @compute @workgroup_size(LANES)
 fn add(

@@ -4,7 +4,7 @@
 // A lane holds `rows` rows of one side (forward and query_gradient: queries; key_gradient: keys) in registers and walks the
 // other side in tiles. Every lane gets each row of a tile in one of two variants:
 // - shuffle: the workgroup is one subgroup; each lane loads one row, and the others read its registers;
-// - else the tile lies in workgroup memory.
+// - otherwise: the tile lies in workgroup memory.
 //# flags forward query_gradient key_gradient: the one entry point
 //# flags shuffle
 //# flags held: a lane's own rows stay in registers; else they are read again for every few keys
@@ -30,10 +30,10 @@ override SCALE: f32; // 1 / sqrt(head width)
 
 const COLUMNS = ${columns}u;
 const LANES = ${lanes}u;
-const ROWS = ${rows}u * LANES; // rows of one workgroup
+const ROWS = ${rows}u * LANES; // rows per workgroup
 const TILE = ${tile}u;
 const MASKED = -1e30; // the score of a later key: finite, because WGSL has no infinities
-const EXPONENT = 0x7f800000u; // all ones in whatever is not finite
+const EXPONENT = 0x7f800000u; // all ones in every number that is not finite
 
 //# import attention/tensors
 
@@ -104,7 +104,7 @@ fn key_gradient(
     let line = (group.z * HEADS + group.y) * SEQUENCE; // the same in lse, entropy and delta
     let first = group.x * ROWS;
 
-    // Rows past the end read the last row instead: memory behind a tensor may hold anything.
+    // Rows past the end read the last row instead: memory after a tensor may hold anything.
     //# for r in rows
     let i_$r = first + ${r}u * LANES + lane;
     let near_$r = min(i_$r, SEQUENCE - 1u);

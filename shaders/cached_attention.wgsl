@@ -1,6 +1,6 @@
 // Attention of new rows over a cache of keys and values: `append` puts the rows' keys and values into the cache, `attend`
-// walks it. A workgroup is one team, and takes one head of one row: its lanes share the keys to make the scores, then the
-// columns to sum the values.
+// reads it. A workgroup is one team, and takes one head of one row: its lanes divide the keys among themselves to compute
+// the scores, then the columns to sum the values.
 //# numbers lanes: of a workgroup that appends
 //# texts team: subgroup or workgroup
 //# import shared/team_$team
@@ -76,7 +76,7 @@ fn attend(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     storageBarrier();
     workgroupBarrier();
 
-    // As many keys at a time as the head's columns leave lanes for.
+    // Takes as many keys at a time as there are lanes for, after one lane for each of the head's columns.
     let span = min(TEAM, COLUMNS);
     let turns = TEAM / span;
     let turn = lane / span;

@@ -11,14 +11,14 @@
 override ROWS: u32;
 override WIDTH: u32; // columns of x
 override COLUMNS: u32; // columns that are summed
-override ROWS_EACH: u32; // rows of one block
+override ROWS_EACH: u32; // rows per block
 override BLOCKS: u32;
 override ACCUMULATE: bool;
 
 const LANES = ${lanes}u;
 
 //# if nonzero
-// By their bits: drivers differ in comparisons with NaN.
+// Tested by their bits: drivers differ in comparisons with NaN.
 fn term(v: f32) -> f32 {
     return select(0.0, 1.0, (bitcast<u32>(v) & 0x7fffffffu) != 0u);
 }

@@ -15,7 +15,7 @@
 
 override ROWS: u32;    // token positions
 override COLUMNS: u32; // vocabulary entries of this piece
-override LANES: u32;   // of a workgroup: one team, or teams of one
+override LANES: u32;   // lanes per workgroup: one team, or teams of one lane each
 
 struct State {
     largest: f32, // the largest logit so far
@@ -28,14 +28,14 @@ const IGNORED = 0xffffffffu; // the target of a position that does not count
 const FLOOR = -1e30;         // below every logit; WGSL has no infinite constants
 
 //# import shared/operand with name = logits, slot = 0, of = Vector, texel = rgba32float // [ROWS, COLUMNS]
-@group(0) @binding(1) var<storage, read_write> gradients: array<$stored>;   // [ROWS, COLUMNS]; f32: logits before
+@group(0) @binding(1) var<storage, read_write> gradients: array<$stored>;   // [ROWS, COLUMNS]; in f32, first the logits
 @group(0) @binding(2) var<storage, read_write> state: array<State>;        // [ROWS]
 @group(0) @binding(3) var<storage, read> states: array<State>;             // [ROWS]
 @group(0) @binding(4) var<storage, read> targets: array<u32>;              // [ROWS]
 @group(0) @binding(5) var<storage, read> scale: array<f32>;                // [1], the weight of a position
 @group(0) @binding(6) var<storage, read> lse: array<f32>;                  // [ROWS]
 @group(0) @binding(7) var<storage, read_write> lse_out: array<f32>;        // [ROWS]
-@group(0) @binding(8) var<storage, read_write> loss: array<f32>;           // [1], added to
+@group(0) @binding(8) var<storage, read_write> loss: array<f32>;           // [1], accumulated
 @group(0) @binding(9) var<storage, read> first: array<f32>;                // [1], the piece's first entry
 //# if half
 @group(0) @binding(10) var<storage, read> scaling: array<Scaling>;         // [1]
@@ -101,7 +101,7 @@ fn update(
         let at = targets[row] - u32(first[0]);
         if at < COLUMNS {
             let c = logits_at(row, at / VECTOR);
-            // Picked, not multiplied: an infinite neighbour must not turn the sum into NaN.
+            // Selected, not multiplied: an infinite neighbour must not turn the sum into NaN.
             before.hit = total(select(Vector(0.0), c, one_hot(at - at % VECTOR, at) == Vector(1.0)));
         }
         state[row] = before;

@@ -1,4 +1,4 @@
-// y = x / (1 - p) where a random word of the element is at least p 2^32, else 0.
+// y = x / (1 - p) where the element's random word is at least p 2^32, else 0.
 //# numbers lanes each: as in shared/walk.wgsl
 //# import shared/random
 
@@ -23,7 +23,7 @@ fn dropout(
     for (var n = 0u; n < EACH; n++) {
         let i = first + n * LANES;
         if i < VECTORS {
-            // A choice, not a product with 0 or 1: a dropped infinity is 0.
+            // Selected, not multiplied by 0 or 1: a dropped infinity is 0.
             y[i] = select(vec4(0.0), x[i] * SCALE, bits(stream, i) >= vec4(THRESHOLD));
         }
     }

@@ -1,5 +1,5 @@
-// x[i] = table[tokens[i]], plus positions[i mod SEQUENCE], and its adjoint. A dispatch has rows FIRST .. FIRST + COUNT of the
-// table bound, because a table may exceed one binding, and touches the tokens of that window alone.
+// x[i] = table[tokens[i]], plus positions[i mod SEQUENCE], and its adjoint. A dispatch binds rows FIRST .. FIRST + COUNT of
+// the table, because a table may exceed one binding, and handles only the tokens of that window.
 //# flags positions: positions are added
 //# numbers vector: elements of a Vector, 4 or 1
 //# numbers lanes each: as in shared/walk.wgsl
@@ -49,8 +49,7 @@ fn embedding(
     }
 }
 
-// A row of lanes for each distinct token: each lane adds up one vector of columns over the token's rows, in their
-// order.
+// Each distinct token has a row of lanes. Each lane adds up one vector of columns over the token's rows, in order.
 @compute @workgroup_size(LANES)
 fn embedding_tokens(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -73,8 +72,8 @@ fn embedding_tokens(
         return;
     }
     var sum = Vector();
-    // Four rows a turn: their loads do not wait for each other, and a frequent token stays below the number of turns after
-    // which some CPU drivers leave a loop.
+    // Four rows per turn: their loads do not wait for each other, and a frequent token stays below the number of turns
+    // after which some CPU drivers leave a loop.
     let fours = (end - start) / 4u;
     for (var n = 0u; n < fours; n++) {
         let at = start + n * 4u;

@@ -2,7 +2,7 @@
 // d = H - threshold_h * MOST of a row's entropy H, or of the head's mean entropy, and f(d) = d^2 where |d| > MARGIN, else 0:
 //   penalty_h += WEIGHT * sum over rows of f(d), or WEIGHT * f(d of the mean);
 //   d_entropy = scale * WEIGHT * f'(d), or that / rows;  d_threshold_h (+)= -MOST * sum over rows of d_entropy.
-// One workgroup for each head. Each lane adds its rows in order, then the first lane adds the lanes in order.
+// One workgroup per head. Each lane adds up its rows in order, then the first lane adds up the lanes in order.
 //# flags scaled: gradients carry a loss scale
 //# import shared/finite
 //# import shared/scaling
@@ -46,12 +46,12 @@ fn all_lanes(value: f32, lane: u32) -> f32 {
     return sum;
 }
 
-// The place of the head's row `row`.
+// The index of the head's row `row`.
 fn place(head: u32, row: u32) -> u32 {
     return (row / SEQUENCE * HEADS + head) * SEQUENCE + row % SEQUENCE;
 }
 
-// d where it counts, else 0. A d that is not finite counts: a penalty must not hide it.
+// d if it counts, else 0. A d that is not finite counts: a penalty must not hide it.
 fn beyond(nats: f32, head: u32) -> f32 {
     let d = nats - threshold[head] * MOST;
     return select(d, 0.0, is_finite(d) && abs(d) <= MARGIN);

@@ -1,5 +1,5 @@
-// out[i] = table[indices[i]], a row each; zeros for an index past the table. A dispatch has rows FIRST .. FIRST + COUNT of the
-// table bound, because a table may exceed one binding, and writes the rows of that window alone. The dispatch of the first
+// out[i] = table[indices[i]], row by row; zeros for an index past the table. A dispatch binds rows FIRST .. FIRST + COUNT
+// of the table, because a table may exceed one binding, and writes only the rows of that window. The dispatch of the first
 // window also writes the zeros.
 //# numbers lanes: of a workgroup
 //# numbers vector: elements of a Vector, 4 or 1

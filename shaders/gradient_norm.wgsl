@@ -8,10 +8,10 @@
 //# import shared/scaling
 
 override VECTORS: u32;  // vec4 elements of this window of the gradients
-override EACH: u32;     // vectors of one stretch
+override EACH: u32;     // vectors per stretch
 override PARTIAL: u32;  // where this window's partial sums start
 override PARTIALS: u32; // partial sums in all
-override LANES: u32;    // of a workgroup: one team, or teams of one
+override LANES: u32;    // lanes per workgroup: one team, or teams of one lane each
 //# if scaled
 override GROW_EVERY: f32; // good steps after which the loss scale doubles
 override LARGEST: f32;    // the largest loss scale
@@ -19,7 +19,7 @@ override LARGEST: f32;    // the largest loss scale
 
 struct Verdict {
     norm: f32,
-    clip: f32,   // multiplies every gradient, and divides it by the loss scale
+    clip: f32,   // factor for every gradient; also divides it by the loss scale
     open: f32,   // 1: the update may happen, 0: it may not
     halted: f32, // 1: an earlier step of this run was not finite, and the host has not answered yet
 }
@@ -104,7 +104,7 @@ fn close(@builtin(local_invocation_index) lane: u32) {
         scaling[0].used = loss_scale;
         scaling[0].overflowed = 0.0;
         if is_finite(loss[0]) && !is_finite(total) && loss_scale > 1.0 && verdict[0].halted == 0.0 {
-            // Only the scale was too large: this update is left out, and the run goes on.
+            // Only the scale was too large, so this update is left out and the run goes on.
             scaling[0] = Scaling(loss_scale * 0.5, 0.0, loss_scale, 1.0);
             verdict[0] = Verdict(norm, clip, 0.0, 0.0);
             return;

@@ -1,5 +1,5 @@
-// mean += WEIGHT * (mean of a head's rows; NaN where one of them is not finite); nonfinite += the number of rows that are not.
-// One workgroup for each head. Each lane adds its rows in order, then the first lane adds the lanes in order.
+// mean += WEIGHT * (mean of a head's rows; NaN where one of them is not finite); nonfinite += the number of rows that are
+// not. One workgroup per head. Each lane adds up its rows in order, then the first lane adds up the lanes in order.
 
 override BATCH: u32; // B
 override HEADS: u32; // H
@@ -25,7 +25,7 @@ fn head_entropy(
     var count = 0u;
     for (var row = lane; row < rows; row += LANES) {
         let nats = entropy[(row / SEQUENCE * HEADS + head) * SEQUENCE + row % SEQUENCE];
-        // By its bits: drivers differ in comparisons with NaN.
+        // Tested by its bits: drivers differ in comparisons with NaN.
         let finite = (bitcast<u32>(nats) & 0x7fffffffu) < 0x7f800000u;
         sum += select(0.0, nats, finite);
         count += select(0u, 1u, finite);
@@ -38,7 +38,7 @@ fn head_entropy(
             sum += sums[other];
             count += counts[other];
         }
-        // WGSL has no constant for NaN, so its bits are made.
+        // WGSL has no constant for NaN, so it is made from its bits.
         let nan = bitcast<f32>(0x7fc00000u | count);
         mean[head] += select(nan, WEIGHT * (sum / f32(rows)), count == rows);
         nonfinite[head] += f32(rows - count);

@@ -1,6 +1,6 @@
 // y = (x - mean) * rstd * gamma + beta over rows, and its adjoint. A team of lanes shares a row.
 // With xhat = (x - mean) * rstd and g = dy * gamma:
-//   dx = rstd * (g - mean(g) - xhat * mean(g * xhat)),  dgamma += sum over rows of dy * xhat,  dbeta += of dy.
+//   dx = rstd * (g - mean(g) - xhat * mean(g * xhat)),  dgamma += sum of dy * xhat,  dbeta += sum of dy, over rows.
 //# flags images: x, gamma, beta, dy and addend are read as images
 //# flags addend: dx is added to something
 //# flags half: y and dy are f16
@@ -12,7 +12,7 @@
 //# texts narrow: the function that makes it of a Vector
 //# texts texel: the format of an image of dy
 //# import shared/narrow
-// It sizes arrays in functions, which no override can.
+// A constant, because an override cannot size arrays in functions.
 const KEEP = ${keep}u;
 //# import shared/vector$vector
 //# import shared/team_$team
@@ -21,10 +21,10 @@ override ROWS: u32;
 override WIDTH: u32; // vectors of a row
 override COLUMNS: u32; // elements of a row
 override EPSILON: f32;
-override LANES: u32; // of a workgroup: one team, or teams of one
+override LANES: u32; // lanes per workgroup: one team, or teams of one lane each
 override FITS: bool; // whether every lane has exactly KEEP vectors of a row
 override BLOCKS: u32; // pieces of rows for the column sums
-override BLOCK_ROWS: u32; // rows of one piece
+override BLOCK_ROWS: u32; // rows per piece
 
 //# if addend
 //# import shared/operand with name = addend, slot = 14, of = Vector, texel = rgba32float // [ROWS, WIDTH], what dx is added to
@@ -45,7 +45,7 @@ override BLOCK_ROWS: u32; // rows of one piece
 @group(0) @binding(12) var<storage, read_write> dgamma: array<Vector>; // [WIDTH]
 @group(0) @binding(13) var<storage, read_write> dbeta: array<Vector>; // [WIDTH]
 
-// The vector in that row and column.
+// The vector at that row and column.
 fn x_at(row: u32, column: u32) -> Vector {
     //# if images
     return textureLoad(x, vec2(column, row));
@@ -62,7 +62,7 @@ fn dy_at(row: u32, column: u32) -> Vector {
     //# end
 }
 
-// The gradient that the residual stream brings past this norm, to which dx is added.
+// The gradient that reaches the residual stream past this norm; dx is added to it.
 fn addend_at(row: u32, column: u32) -> Vector {
     //# if addend
     //# if images
@@ -103,7 +103,7 @@ fn layer_norm(
     let member = lane % TEAM;
     let first = row * WIDTH;
 
-    // The first KEEP vectors of each lane stay in registers; a wide row's others are read again.
+    // The first KEEP vectors of each lane stay in registers; the others of a wide row are read again.
     var kept: array<Vector, KEEP>;
     var sum = Vector();
     for (var n = 0u; n < KEEP; n++) {
@@ -119,7 +119,7 @@ fn layer_norm(
     }
     let mu = team_sum(total(sum), lane) / f32(COLUMNS);
 
-    // Around the mean, not as a difference of squares: that would cancel where |mean| is large.
+    // Around the mean, not as a difference of squares, which would cancel if |mean| is large.
     var squares = Vector();
     for (var n = 0u; n < KEEP; n++) {
         kept[n] -= Vector(mu);
@@ -229,7 +229,7 @@ fn column_parts(
     beta_parts[place] = beta_part;
 }
 
-// One lane adds the pieces of one vector of columns, always in the same order.
+// One lane adds up the pieces of one vector of columns, always in the same order.
 @compute @workgroup_size(COLUMN_LANES)
 fn column_totals(
     @builtin(workgroup_id) group: vec3<u32>,

@@ -1,19 +1,19 @@
-// The norm, the largest and the median of the magnitudes of x. Magnitudes are ordered as their bits, which orders
-// finite ones by size and puts NaN above all. The search for the median finds one hexadecimal digit of its bits after the
-// other, the highest first: it counts, among the magnitudes that share the digits known so far, those with each next digit.
+// The norm, the largest and the median of the magnitudes of x. Magnitudes are ordered by their bits, which orders finite
+// ones by size and puts NaN above all. The search for the median finds its bits one hexadecimal digit at a time, the
+// highest first: among the magnitudes that share the digits known so far, it counts those with each next digit.
 //# flags images: x is read as an image
 //# numbers lanes: of a workgroup
 //# numbers digits bins
 
 override ELEMENTS: u32; // in x, or this window of it; the last vector may hold fewer than four
 override PART: u32; // where this window's shares start
-override EACH: u32; // vectors of one lane
+override EACH: u32; // vectors per lane
 override PARTS: u32; // workgroups of all windows
-override DIGIT: u32; // that is counted, 0 the highest
+override DIGIT: u32; // the digit that is counted, 0 for the highest
 override RANK: u32; // magnitudes below the median
 
 const LANES = ${lanes}u;
-const DIGITS = ${digits}u; // of 32 bits
+const DIGITS = ${digits}u; // in 32 bits
 const BINS = ${bins}u; // values of a digit
 
 // Each workgroup's sum of squares, and its largest magnitude.
@@ -35,7 +35,7 @@ override TEXELS: u32; // vectors of a row of x
 @group(0) @binding(1) var<storage, read_write> shares: array<Share>; // [PARTS]
 @group(0) @binding(2) var<storage, read_write> counts: array<u32>; // [DIGITS, PARTS, BINS]
 @group(0) @binding(3) var<storage, read_write> known: array<Known>; // [DIGITS]: before each digit
-@group(0) @binding(4) var<storage, read_write> out: array<f32>; // norm, largest, and where it is looked for the median
+@group(0) @binding(4) var<storage, read_write> out: array<f32>; // norm, largest, and the median if it is searched for
 
 var<workgroup> squares_of: array<f32, LANES>;
 var<workgroup> largest_of: array<u32, LANES>;
@@ -64,7 +64,7 @@ fn survey(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     for (var n = 0u; n < EACH; n++) {
         let i = first + n * LANES;
         if 4u * i < ELEMENTS {
-            // Memory behind the last element may hold anything.
+            // Memory after the last element may hold anything.
             let v = select(vec4(0.0), x_at(i), inside(i));
             squares += v * v;
             largest = max(largest, magnitude(v));
@@ -82,8 +82,8 @@ fn survey(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     }
 }
 
-// The part that is known before digit `digit`: the part before the last digit, and the value of that one, by the counts of its
-// values. Every lane of a workgroup calls it and gets the same.
+// The part that is known before digit `digit`: the part known before the previous digit, and that digit's value, found from
+// its counts. Every lane of a workgroup calls this and gets the same result.
 fn known_before(digit: u32, lane: u32) -> Known {
     if lane < BINS && digit > 0u {
         var total = 0u;
@@ -98,7 +98,7 @@ fn known_before(digit: u32, lane: u32) -> Known {
     }
     var rank = known[digit - 1u].rank;
     var value = 0u;
-    // The median is among those counted: a value has it before they run out.
+    // The median is among the counted magnitudes, so its digit is found before the counts run out.
     while value < BINS - 1u && rank >= totals[value] {
         rank -= totals[value];
         value++;
@@ -126,7 +126,7 @@ fn count(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
         let i = first + n * LANES;
         if 4u * i < ELEMENTS {
             let bits = magnitude(x_at(i));
-            // The digits so far, and behind them this one. A shift by 32 would be one by nothing.
+            // The digits so far, followed by this one. There is no shift by 32, which would shift by nothing.
             let leading = bits >> vec4(28u - 4u * DIGIT);
             let counted = inside(i) & ((leading >> vec4(4u)) == vec4(before.digits));
             let value = select(vec4(BINS), leading & vec4(15u), counted);

@@ -77,7 +77,7 @@ fn write_one(i: u32, sum: f32) {
 }
 //# end
 
-// Whether C has this row and this column. It has every place of a workgroup where it is made of whole tiles.
+// Whether C has this row and this column. If C is made of whole tiles, it has every place of a workgroup.
 fn is_inside(row: u32, column: u32) -> bool {
 //# if even
     return true;

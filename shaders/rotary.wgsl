@@ -1,5 +1,5 @@
-// Rotary position embedding in place. It turns the first columns of every query and key head in pairs: a column and the
-// column half of that stretch behind it. A lane turns some vectors of pairs.
+// Rotary position embedding in place. It rotates the first columns of every query and key head in pairs: each column of
+// their first half with the corresponding one of their second half. A lane rotates some vectors of pairs.
 //# flags half: qkv is f16
 //# numbers vector: elements of a Vector, 4 or 1
 //# numbers lanes each: as in shared/walk.wgsl
@@ -9,12 +9,12 @@
 //# import shared/vector$vector
 
 override COUNT: u32; // vectors of pairs: rows · HEADS · PAIRS
-override PAIRS: u32; // vectors of the first half of a turned stretch
-override HEADS: u32; // query heads, and key heads behind them
+override PAIRS: u32; // vectors of the first half of the rotated columns
+override HEADS: u32; // query heads, and key heads after them
 override HEAD: u32; // vectors of a head
 override ROW: u32; // vectors of a row of qkv
 override SEQUENCE: u32; // positions of one sequence
-override SIDE: f32; // 1, or -1 to turn back
+override SIDE: f32; // 1, or -1 to rotate back
 
 @group(0) @binding(0) var<storage, read> turns: array<Vector>; // [SEQUENCE, 2, PAIRS], cosines and sines
 @group(0) @binding(1) var<storage, read_write> qkv: array<${stored}>; // [rows, ROW]

@@ -13,9 +13,9 @@
 
 override VECTORS: u32; // vec4 elements in x
 override COUNT: u32; // elements in x; the last vector may hold fewer than four
-override LANES: u32; // of a workgroup: one team, or teams of one
-override EACH: u32; // vectors of one lane
-override PARTS: u32; // teams
+override LANES: u32; // lanes per workgroup: one team, or teams of one lane each
+override EACH: u32; // vectors per lane
+override PARTS: u32; // number of teams
 override ACCUMULATE: bool; // d_alpha and d_beta are added to
 
 //# if images
@@ -40,7 +40,7 @@ override TEXELS: u32; // vec4 elements of a row of x
 //# import shared/operand_at with name = dz
 
 const WIDE = ${lanes}u; // lanes of a workgroup of the element-wise kernel
-const FEW = ${each}u; // vectors of one of its lanes, WIDE apart
+const FEW = ${each}u; // vectors per lane there, WIDE apart
 
 @compute @workgroup_size(WIDE)
 fn scaled_sum(
@@ -79,7 +79,7 @@ fn scaled_sum_backward(
             let d = dz_at(i);
             dx[i] = skip * d;
             dy[i] = ${narrow}(gain * d);
-            // Memory behind the last element may hold anything.
+            // Memory after the last element may hold anything.
             let inside = vec4(4u * i) + vec4(0u, 1u, 2u, 3u) < vec4(COUNT);
             with_y += select(vec4(0.0), d * y_at(i), inside);
             with_x += select(vec4(0.0), d * x_at(i), inside);
@@ -92,7 +92,7 @@ fn scaled_sum_backward(
     }
 }
 
-// One team adds all shares, always in the same order.
+// One team adds up all shares, always in the same order.
 @compute @workgroup_size(LANES)
 fn scale_totals(@builtin(local_invocation_index) lane: u32) {
     var with_y = 0.0;

@@ -53,7 +53,7 @@ fn divide_queries(
         if i < VECTORS {
             let row = i / width;
             let column = i - row * width;
-            // Keys and values look up a temperature of the last head, and do not use it.
+            // Keys and values look up the last head's temperature, but do not use it.
             let head = min(column / COLUMNS, HEADS - 1u);
             let t = temperature[head * POSITIONS + row % SEQUENCE];
             let v = x_at(column, row);

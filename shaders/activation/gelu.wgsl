@@ -1,11 +1,11 @@
-// GELU by the error function, four elements at a time.
-// A NaN stays a NaN: comparisons are written so that it takes no branch which would hide it.
+// GELU with the error function, four elements at a time. A NaN stays a NaN: comparisons are written so that it never takes
+// a branch that would hide it.
 
 // exp(-a^2/2) and the normal distribution's tail P(Z > a), for 0 <= a <= 20.
 //
-// WGSL has no erf. The tail over exp(-a^2/2) is smooth and falls from 1/2 to 0.4/a: a Chebyshev fit of
-// degree 8 in 1/(1 + 0.3 a), over a <= 14, beyond which the tail is zero in f32. Largest error of fit and f32 arithmetic
-// together: 1.2e-7 absolute, 4e-7 relative, so that small tails keep their digits, which 1 - erf would not.
+// WGSL has no erf. The tail divided by exp(-a^2/2) is smooth and falls from 1/2 to 0.4/a: a Chebyshev fit of degree 8 in
+// 1/(1 + 0.3 a), over a <= 14, beyond which the tail is zero in f32. Largest error of fit and f32 arithmetic together:
+// 1.2e-7 absolute, 4e-7 relative, so that small tails keep their digits, unlike with 1 - erf.
 struct Normal {
     bell: vec4<f32>,
     tail: vec4<f32>,

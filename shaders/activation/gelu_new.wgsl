@@ -1,10 +1,10 @@
-// GELU by tanh, four elements at a time.
-// A NaN stays a NaN: comparisons are written so that it takes no branch which would hide it.
+// GELU with tanh, four elements at a time. A NaN stays a NaN: comparisons are written so that it never takes a branch that
+// would hide it.
 
 const ROOT_HALF_PI_INVERSE = 0.7978845608; // sqrt(2/pi), of gelu_new
 const CUBIC = 0.044715; // of gelu_new
 
-// 1/2 (1 + tanh u) = 1/(1 + e^(-2u)) as exp and a division of numbers that cannot overflow.
+// 1/2 (1 + tanh u) = 1/(1 + e^(-2u)) computed with exp and a division that cannot overflow.
 struct Logistic {
     value: vec4<f32>, // s = 1/(1 + e^(-v))
     slope: vec4<f32>, // s (1 - s)

@@ -1,5 +1,5 @@
 // ReLU, four elements at a time.
-// A NaN stays a NaN: comparisons are written so that it takes no branch which would hide it.
+// A NaN stays a NaN: comparisons are written so that it never takes a branch that would hide it.
 
 // max(x, 0), except that max would turn NaN into 0.
 fn value(x: vec4<f32>, p: f32) -> vec4<f32> {

@@ -1,12 +1,12 @@
-// Causal attention, the entropy of every row, and the gradients, as products of blocks in workgroup memory.
-// A lane's registers grow with the width of a head only by its share of the sums.
+// Causal attention, the entropy of every row, and the gradients, as products of blocks in workgroup memory. With the width
+// of a head, a lane's registers grow only by its share of the sums.
 //
-// A workgroup holds ROWS rows of one side (forward and
-// query_gradient: queries; key_gradient: keys) and walks the other side in blocks of KEYS rows. Its lanes stand in a
-// grid, `across` by `down`. A lane makes the scores of its rows (down, down + DOWN, ..) and its rows of the other side
-// (across, across + ACROSS, ..), and the sums of the same rows in its columns (across, across + ACROSS, ..). Both
-// factors of the scores pass through workgroup memory DEPTH columns at a time, the rows that are summed a section of
-// WIDE columns at a time. Rows there have an odd number of vec4s, so that lanes below one another meet other banks.
+// A workgroup holds ROWS rows of one side (forward and query_gradient: queries; key_gradient: keys) and walks the other
+// side in blocks of KEYS rows. Its lanes form a grid, `across` by `down`. A lane computes the scores of its rows (down,
+// down + DOWN, ..) with its rows of the other side (across, across + ACROSS, ..), and the sums of the same rows in its
+// columns (across, across + ACROSS, ..). Both factors of the scores pass through workgroup memory DEPTH columns at a time,
+// the rows that are summed one section of WIDE columns at a time. Rows there have an odd number of vec4s, so that lanes in
+// one column of the grid use different banks.
 //# flags forward query_gradient key_gradient: the one entry point
 //# flags half: qkv, output and their gradients are f16
 //# flags entropy: the entropy is written as well
@@ -35,11 +35,11 @@ const ROWS = ${rows}u * DOWN;
 const KEYS = ${keys}u * ACROSS;
 const DEPTH = ${depth}u;
 const WIDE = ${each}u * ACROSS;
-const NARROW = DEPTH | 1u; // vec4s from row to row: of factors of the scores
-const BROAD = WIDE | 1u; // of rows that are summed
-const WEIGHTS = (KEYS / 4u) | 1u; // of their weights
+const NARROW = DEPTH | 1u; // stride of rows in vec4s: for factors of the scores
+const BROAD = WIDE | 1u; // for rows that are summed
+const WEIGHTS = (KEYS / 4u) | 1u; // for their weights
 const MASKED = -1e30; // the score of a later key: finite, because WGSL has no infinities
-const EXPONENT = 0x7f800000u; // all ones in whatever is not finite
+const EXPONENT = 0x7f800000u; // all ones in every number that is not finite
 
 //# import attention/tensors with images = false, texel = none
 
@@ -47,11 +47,11 @@ var<workgroup> own: array<vec4<f32>, ROWS * max(NARROW, WEIGHTS) + ${spare}u>; /
 var<workgroup> other: array<vec4<f32>, KEYS * max(NARROW, BROAD)>; // rows of the other side
 //# if key_gradient
 //# else
-var<workgroup> gathered: array<vec4<f32>, ROWS * ACROSS / 4u>; // a number of each lane for each of its rows
+var<workgroup> gathered: array<vec4<f32>, ROWS * ACROSS / 4u>; // one number of each lane for each of its rows
 //# end
 
-// The vec4 of a head's row: `at` holds the head's first column and the first row of its batch element. Rows past the
-// end read the last row instead: memory behind a tensor may hold anything.
+// The vec4 of a head's row: `at` holds the head's first column and the first row of its batch element. Rows past the end
+// read the last row instead: memory after a tensor may hold anything.
 fn q_at(at: vec2<u32>, row: u32, column: u32) -> vec4<f32> {
     let start = (at.y + min(row, SEQUENCE - 1u)) * 3u * HEADS * COLUMNS;
     return vec4<f32>(qkv[start + at.x + column]) * SCALE;
@@ -84,7 +84,7 @@ fn output_at(at: vec2<u32>, row: u32, column: u32) -> vec4<f32> {
 
 //# if key_gradient
 //# else
-// Shows a number to all lanes of a row; a reader waits for a barrier first.
+// Shares a number with all lanes of a row; a reader waits for a barrier first.
 fn gather(row: u32, across: u32, number: f32) {
     gathered[row * (ACROSS / 4u) + across / 4u][across % 4u] = number;
 }
@@ -134,7 +134,7 @@ fn key_gradient(
     let near_$r = min(i_$r, SEQUENCE - 1u);
     //# if forward
     var peak_$r = MASKED;
-    var sum_$r = 0.0; // of this lane's keys, as are the next two
+    var sum_$r = 0.0; // over this lane's keys, like the next two
     var moment_$r = 0.0; // sum of e^(s - peak) * (s - peak)
     var broken_$r = 0.0; // 1 once a score was not finite
     //# end
@@ -196,7 +196,7 @@ fn key_gradient(
     }
 
     //# if forward
-    // The lanes of a row add up their sums, which share a maximum.
+    // The lanes of a row add up their sums, which have the same maximum.
     //# for r in rows
     workgroupBarrier();
     gather(row_$r, across, sum_$r);

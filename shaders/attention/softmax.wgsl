@@ -1,5 +1,5 @@
-// One step of the running softmax of row r: its scores become weights e^(s - peak) under a new `peak`, and what was summed
-// under the one before is scaled.
+// One step of the running softmax of row r: its scores become weights e^(s - peak) with a new `peak`, and the sums under
+// the previous peak are rescaled.
 //# flags entropy: the sum of e^(s - peak) * (s - peak) is kept as well, as `moment_`
 //# numbers r: the row
 //# numbers keys: its scores

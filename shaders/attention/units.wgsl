@@ -1,23 +1,22 @@
 // Causal attention in f16, the entropy of every row, and the gradients, on a device's matrix units, which multiply fragments of
 // SIDE x SIDE in f16 and add in f32.
 //
-// A workgroup holds ROWS rows of one side (forward and
-// query_gradient: queries; key_gradient: keys) and walks the other side in blocks of KEYS rows, which lie in workgroup
-// memory. Subgroups stand in a grid, `down` by `across`: one holds HIGH rows of this side in their EACH columns as
-// fragments, makes a part of the scores, over these columns, and sums its rows in them. So all of its registers and
-// products serve EACH columns, and nothing of a head is read twice.
+// A workgroup holds ROWS rows of one side (forward and query_gradient: queries; key_gradient: keys) and walks the other
+// side in blocks of KEYS rows, which lie in workgroup memory. Subgroups form a grid, `down` by `across`. Each holds HIGH
+// rows of this side in its EACH columns as fragments, computes the part of the scores over these columns, and sums its rows
+// in them. So all of its registers and products serve EACH columns, and nothing of a head is read twice.
 //
-// The elements of a fragment cannot be named. So scores go through workgroup memory (`shown`, a part of each column of
-// subgroups), where a team of lanes takes a row: it adds up the parts, makes the weights of the sums of them in f32, and
-// writes these in f16 (`weights`). They are about half of the bytes that a block moves in workgroup memory, and all of its
-// arithmetic on lanes.
+// The elements of a fragment cannot be named, so scores go through workgroup memory (`shown`, one part from each column of
+// subgroups). There, a team of lanes takes a row: it adds up the parts, computes the weights for the sums from them in f32,
+// and writes these in f16 (`weights`). Scores and weights are about half of the bytes that a block moves in workgroup
+// memory, and all of its arithmetic on lanes.
 //
-// Weights in f16 are relative to a power of their row, so that none is too large, and only those are lost that are small
-// beside the row's largest. Forward the power is e^peak: p = FORWARD * e^(score - peak), where a peak may be passed by ROOM
-// before a new one is taken. In the gradients it is a power of two, taken anew where the largest of a block would pass
-// LARGEST. Only then the sums so far are multiplied, through workgroup memory: in a walk this happens a few times.
-// Two other designs cost more: a first walk that finds lse, and a second that makes the sums, need no powers but half as many
-// products again; sums in workgroup memory are moved four times for each block.
+// Weights in f16 are relative to a power of their row, so that none is too large, and only weights that are small compared
+// with the row's largest are lost. In the forward pass the power is e^peak: p = FORWARD * e^(score - peak), where a score
+// may exceed the peak by ROOM before a new one is taken. In the gradients it is a power of two, chosen anew when the
+// largest weight of a block would exceed LARGEST. Only then are the sums so far multiplied, through workgroup memory; this
+// happens a few times in a walk. Two other designs cost more: a first walk that finds lse and a second that makes the sums
+// need no powers, but half as many products again; sums in workgroup memory are moved four times for each block.
 //# flags forward query_gradient key_gradient: the one entry point
 //# flags entropy: the entropy is written as well
 //# flags guided: a gradient arrives at the entropy as well
@@ -61,24 +60,24 @@ const EACH = SIDE * ${each}u;
 const WIDE = EACH * ACROSS;
 const TEAM = ${team}u;
 const TEAMS = THREADS / TEAM;
-const VECTORS = KEYS * WIDE / 4u; // of a block
-const GAP = 8u; // so that rows below one another lie in other banks
-const BELOW = 8u; // rows below one another that neighbouring lanes put into workgroup memory
-const OTHER = WIDE + GAP; // elements from row to row
-const TURNED = KEYS + GAP; // the same of a turned block
+const VECTORS = KEYS * WIDE / 4u; // vec4s of a block
+const GAP = 8u; // so that successive rows lie in different banks
+const BELOW = 8u; // successive rows that neighbouring lanes put into workgroup memory
+const OTHER = WIDE + GAP; // stride of rows, in elements
+const TURNED = KEYS + GAP; // the same for a turned block
 const SHOWN = KEYS + GAP;
 const WEIGHTS = KEYS + GAP;
 const MASKED = -1e30; // the score of a later key: finite, because WGSL has no infinities
-const EXPONENT = 0x7f800000u; // all ones in whatever is not finite
+const EXPONENT = 0x7f800000u; // all ones in every number that is not finite
 const FORWARD = 1024.0;
 const ROOM = 4.0; // FORWARD * e^ROOM = 55,909 is below 65,504, the largest f16
-const PROBABILITY = 16384.0; // times a probability
+const PROBABILITY = 16384.0; // factor for a probability
 const LARGEST = 32768.0;
 
 //# import attention/units/rows
 
 //# if sized
-// The lanes of a subgroup at which each invocation ran: the program asks a device before it relies on them.
+// The subgroup size with which each invocation ran: the program asks the device before it relies on a size.
 @group(0) @binding(8) var<storage, read_write> widths: array<u32>; // [workgroups, THREADS]
 //# end
 
@@ -107,7 +106,7 @@ fn key_gradient(
     let at = vec2(group.y * COLUMNS, group.z * SEQUENCE);
     let line = (group.z * HEADS + group.y) * SEQUENCE; // the first row's place in lse, entropy and delta
     let first = group.x * ROWS;
-    // Whole subgroups, in order: the device's are of one size, and the workgroup's a multiple of it.
+    // Whole subgroups, in order: the device has one subgroup size, and the workgroup's size is a multiple of it.
     let subgroup = invocation / LANES;
     let thread = subgroup * LANES + lane;
     let down = subgroup / ACROSS * HIGH;
@@ -121,11 +120,11 @@ fn key_gradient(
     let near_$r = min(i_$r, SEQUENCE - 1u);
     //# if forward
     var peak_$r = MASKED;
-    var sum_$r = 0.0; // of this lane's keys, as are the next two
+    var sum_$r = 0.0; // over this lane's keys, like the next two
     var moment_$r = 0.0; // sum of e^(s - peak) * (s - peak)
     var broken_$r = 0.0; // 1 once a score was not finite
     //# else
-    var power_$r = 0.0; // of two; 0 before there was a weight
+    var power_$r = 0.0; // a power of two; 0 before the first weight
     //# end
     //# if query_gradient
     //# if guided
@@ -146,7 +145,7 @@ fn key_gradient(
     //# end
     //# end
 
-    // This side's rows, as fragments: factors of the scores, and in the gradients of the slopes.
+    // This side's rows, as fragments: factors of the scores and, in the gradients, of the slopes.
     //# insert own_left
     //# if forward
     //# else
@@ -161,7 +160,7 @@ fn key_gradient(
     //# end
     //# end
 
-    // Loads of the other side's rows begin before the block before them is multiplied.
+    // Loads of the other side's rows begin before the previous block is multiplied.
     //# for t in refill
     let from_$t = place_of(invocation + ${t}u * THREADS).x;
     let column_$t = place_of(invocation + ${t}u * THREADS).y;
@@ -233,7 +232,7 @@ fn key_gradient(
         //# import attention/units/sums with sum = x
     }
 
-    // The factor of a row's sums.
+    // The final factor of a row's sums.
     workgroupBarrier();
     //# for r in rows
     {

@@ -1,4 +1,4 @@
-// The most multiply-adds that a device can do: independent chains in registers, and one result a lane in memory.
+// The most multiply-adds that a device can do: independent chains in registers, and one result per lane in memory.
 //# flags half: in f16
 //# numbers chains unrolled
 
@@ -16,7 +16,8 @@ const LANES = 64u;
 
 @compute @workgroup_size(LANES)
 fn arithmetic(@builtin(global_invocation_id) id: vec3<u32>) {
-    // The compiler cannot know these numbers, and the chain contracts: values stay near 1 and finite in either precision.
+    // The compiler cannot know these numbers, and the chain contracts, so values stay finite and near 1 in either
+    // precision.
     let factor = vec4(Number(0.5) + Number(f32(id.x % 7u) * 0.01));
     let term = vec4(Number(0.5));
 //# for c in chains

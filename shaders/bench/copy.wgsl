@@ -1,7 +1,7 @@
 // Memory to memory, 16 bytes at a time.
 
 override VECTORS: u32; // of the whole buffer
-override EACH: u32; // vectors of one invocation, a workgroup's width apart
+override EACH: u32; // vectors per invocation, a workgroup's width apart
 const LANES = 64u;
 
 @group(0) @binding(0) var<storage, read> source: array<vec4<f32>>; // [VECTORS]

@@ -1,4 +1,4 @@
-// The same as `a_at` or `b_at`, and zero past the matrix' end; without a branch, behind which a compiler would wait for each
+// The same as `a_at` or `b_at`, but zero past the matrix's end; without a branch, which would make a compiler wait for each
 // load in turn.
 //# flags even: C is made of whole tiles
 //# texts x X: the matrix' letter

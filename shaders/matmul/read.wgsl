@@ -11,7 +11,7 @@ fn ${x}_at(row: u32, column: u32) -> vec4<f32> {
 //# else
     let i = row * ${X}_COLUMNS + column;
     let last = ${X}_COLUMNS - 1u - column;
-    // Past the end the last element is read instead and thrown away: memory there may hold anything.
+    // Past the end the last element is read instead, and discarded: memory there may hold anything.
     let v = vec4<f32>(vec4($x[i], $x[i + min(1u, last)], $x[i + min(2u, last)], $x[i + min(3u, last)]));
     return select(vec4(0.0), v, vec4(0u, 1u, 2u, 3u) <= vec4(last));
 //# end

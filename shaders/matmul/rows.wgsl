@@ -1,7 +1,7 @@
-// A workgroup of LANES invocations computes ROWS rows of 4 * LANES * VECTORS columns in registers alone: a lane
-// owns VECTORS vectors of four columns, LANES vectors apart, of every row. B comes along the lanes; A comes by
-// lane and is handed round by shuffles where there are subgroups (the workgroup is then one subgroup), or is
-// read by every lane.
+// A workgroup of LANES invocations computes ROWS rows of 4 * LANES * VECTORS columns in registers alone: a lane owns
+// VECTORS vectors of four columns, LANES vectors apart, of every row. B is read along the lanes. If there are subgroups
+// (the workgroup is then one subgroup), each lane reads a part of A and hands it round by shuffles; otherwise every lane
+// reads all of it.
 //# flags shuffle: A is handed round by shuffles
 //# texts tile origins accumulators loads products stores: as in matmul.wgsl
 override LANES: u32;

@@ -1,4 +1,4 @@
-// A matrix that is read: an image, or a buffer of vec4s where rows are whole vec4s, else of elements.
+// A matrix that is read: an image, or a buffer of vec4s if rows are whole vec4s, else of elements.
 //# flags image whole
 //# numbers slot
 //# texts x: its name

@@ -17,7 +17,7 @@ var<workgroup> tile_a: array<vec4<f32>, DEPTH * ROWS / 4u>; // [DEPTH, ROWS / 4]
 var<workgroup> tile_b: array<vec4<f32>, DEPTH * COLUMNS / 4u>; // [DEPTH, COLUMNS / 4]
 
 //# if split
-override PART: u32; // steps of K of one workgroup
+override PART: u32; // steps of K per workgroup
 override WIDTH: u32; // vectors of a row of C
 override SPLIT: u32; // parts of K
 @group(0) @binding(5) var<storage, read_write> parts: array<vec4<f32>>; // [SPLIT, M, WIDTH]
@@ -30,7 +30,7 @@ fn keep(part: u32, row: u32, column: u32, sum: vec4<f32>) {
 
 const TOTAL_LANES = ${lanes}u;
 
-// C from the sums over the parts of K, a vector a lane.
+// C from the sums over the parts of K, one vector per lane.
 @compute @workgroup_size(TOTAL_LANES)
 fn total(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -99,7 +99,7 @@ fn fetched(block: u32, row: u32, column: u32, k: u32) -> mat4x4<f32> {
 //# end
 }
 
-// Puts a block where the products read it.
+// Writes a block to where the products read it.
 fn put(block: u32, v: mat4x4<f32>) {
     if block < A_BLOCKS {
 //# if a_transposed

@@ -1,10 +1,9 @@
 // A workgroup computes ROWS x COLUMNS of C, DEPTH steps of K at a time, on the device's matrix units, which multiply
-// fragments of SIDE x SIDE in f16 and add in f32; a subgroup owns HIGH x WIDE of them. Tiles lie in workgroup memory
-// line after line, zero past the matrices' ends, and with gaps, so that the lines of a fragment lie in different banks.
-// Lines run as they do in A's and B's own memory; or a tile is turned on its way, in blocks of 4 x 4, so that its lines
-// run along K: some devices read other fragments element by element. The next tiles' parts (vectors, or blocks) are on
-// their way into registers while these are multiplied. The elements of a fragment cannot be named: finished ones go
-// through workgroup memory.
+// fragments of SIDE x SIDE in f16 and add in f32; a subgroup owns HIGH x WIDE of them. Tiles lie in workgroup memory line
+// by line, zero past the matrices' ends, with gaps so that the lines of a fragment lie in different banks. Lines run as in
+// A's and B's own memory, or a tile is turned on its way, in blocks of 4 x 4, so that its lines run along K: some devices
+// read other fragments element by element. The next tiles' parts (vectors, or blocks) are on their way into registers while
+// these are multiplied. The elements of a fragment cannot be named, so finished fragments go through workgroup memory.
 //# flags a_turned b_turned a_deep b_deep sized: as in matmul.wgsl
 //# texts tile accumulators first puts next products stores: as in matmul.wgsl
 //# insert tile
@@ -39,7 +38,7 @@ var<workgroup> finished: array<f32, DOWN * ACROSS * SIDE * SIDE>;
 //# import matmul/units/tile with x = b, X = B, from = column, m = n, turned = b_turned, deep = b_deep
 
 //# if sized
-// The lanes of a subgroup at which each invocation ran: the program asks a device before it relies on them.
+// The subgroup size with which each invocation ran: the program asks the device before it relies on a size.
 @group(0) @binding(6) var<storage, read_write> widths: array<u32>; // [workgroups, THREADS]
 //# end
 
@@ -57,7 +56,7 @@ fn matmul(
 //# end
     let row = group.x * ROWS;
     let column = group.y * COLUMNS;
-    // Whole subgroups, in order: the device's are of one size, and the workgroup's a multiple of it.
+    // Whole subgroups, in order: the device has one subgroup size, and the workgroup's size is a multiple of it.
     let subgroup = thread / LANES;
     let lane = thread % LANES;
     let down = subgroup / ACROSS * HIGH * SIDE;

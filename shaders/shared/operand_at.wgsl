@@ -1,4 +1,4 @@
-// The vec4 of an operand with that index; an image has TEXELS of them in a row.
+// The vec4 of an operand at that index; an image has TEXELS of them per row.
 //# flags images: as in operand.wgsl
 //# texts name: of the operand
 fn ${name}_at(i: u32) -> vec4<f32> {

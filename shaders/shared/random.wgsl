@@ -1,10 +1,10 @@
 // Random bits without state: a hash of (stream key, counter), in u32 arithmetic alone, so that every device and the
-// reference draw the same. Twin: src/ops/random.rs.
+// reference draw the same bits. Twin: src/ops/random.rs.
 //
-// The mixing is PCG4D (Jarzynski and Olano, "Hash Functions for GPU Rendering", JCGT 9(3), 2020): a linear
-// congruential step on four words, then rounds in which each word takes in a product of two others. The paper's two
-// rounds leave the lowest bits of neighbouring counters correlated; with a third, every bit passes the twin's tests:
-// fair, independent of its neighbours and of neighbouring keys, half of them flipped by any input bit. It is no cipher.
+// The mixing is PCG4D (Jarzynski and Olano, "Hash Functions for GPU Rendering", JCGT 9(3), 2020): a linear congruential
+// step on four words, then rounds in which a product of two other words is added to each word. The paper's two rounds leave
+// the lowest bits of neighbouring counters correlated; with a third, every bit passes the twin's tests: fair, independent
+// of its neighbours and of neighbouring keys, half of them flipped by any input bit. It is no cipher.
 
 fn mix_round(words: vec4<u32>) -> vec4<u32> {
     var v = words;

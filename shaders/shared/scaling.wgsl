@@ -1,4 +1,4 @@
-// The loss scale of mixed precision, which multiplies every gradient on its way through f16. `gradient_norm` keeps it,
+// The loss scale of mixed precision, which multiplies every gradient on its way through f16. `gradient_norm` maintains it,
 // `cross_entropy` applies it.
 //# flags scaled: gradients carry it
 //# if scaled

@@ -1,4 +1,4 @@
-// Kernels read rows one element at a time where their width is no multiple of four.
+// Kernels read rows one element at a time if the width is not a multiple of four.
 
 alias Vector = f32;
 const VECTOR = 1u; // elements

@@ -1,4 +1,4 @@
-// Kernels read rows four elements at a time where their width is a multiple of four.
+// Kernels read rows four elements at a time if the width is a multiple of four.
 
 alias Vector = vec4<f32>;
 const VECTOR = 4u; // elements

@@ -1,4 +1,4 @@
-// Gradients of the scores of a block, and the sums they are weights of: a part of attention/blocks.wgsl.
+// Gradients of a block's scores, and the sums that they weight: a part of attention/blocks.wgsl.
 //# flags forward query_gradient key_gradient guided: as in attention/blocks.wgsl
 //# numbers rows keys each sections four fill refill broadfill: as in attention/blocks.wgsl
 // Gradients of the probabilities, then of the scores.

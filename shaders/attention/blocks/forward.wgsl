@@ -1,4 +1,4 @@
-// Takes the values of a block into the sums of the lane's rows, weighted by the running softmax of their scores: a part of
+// Adds the values of a block to the sums of the lane's rows, weighted by the running softmax of their scores: a part of
 // attention/blocks.wgsl.
 //# flags forward entropy: as in attention/blocks.wgsl
 //# numbers rows keys each sections four broadfill: as in attention/blocks.wgsl
@@ -17,7 +17,7 @@
 //# end
 workgroupBarrier();
 //# for r in rows
-var scale_$r = 0.0; // of what was summed before this block
+var scale_$r = 0.0; // for what was summed before this block
 {
     let peak = max(peak_$r, gathered_most(row_$r));
     //# import attention/softmax

@@ -1,5 +1,5 @@
-// Adds one section of the other side's rows, weighted, to the sums of the lane's rows: a part of blocks.wgsl.
-// The first section shows the weights to all lanes.
+// Adds one section of the other side's rows, weighted, to the sums of the lane's rows: a part of blocks.wgsl. The first
+// section also shares the weights with all lanes.
 //# flags forward: a barrier stands before the first section already
 //# numbers rows keys each four broadfill: as in blocks.wgsl
 //# numbers s: the section
@@ -32,7 +32,7 @@
         //# end
         //# for e in four
         {
-            // The weights of a lane lie side by side, its rows of the other side are ACROSS apart.
+            // A lane's weights are adjacent, but its rows of the other side are ACROSS apart.
             let row = ((y * 4u + ${e}u) / ${keys}u + ${e}u % ${keys}u * ACROSS) * BROAD + across;
             //# for m in each
             let b_$m = other[row + ${m}u * ACROSS];

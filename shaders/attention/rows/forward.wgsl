@@ -1,9 +1,9 @@
-// Takes the values of a tile into the sums of the lane's rows, weighted by the running softmax of their scores: a part of
+// Adds the values of a tile to the sums of the lane's rows, weighted by the running softmax of their scores: a part of
 // attention.wgsl.
 //# flags shuffle entropy: as in attention.wgsl
 //# numbers rows keys columns: as in attention.wgsl
 //# for r in rows
-var scale_$r = 0.0; // of what was summed before this block
+var scale_$r = 0.0; // for what was summed before this block
 {
     var all = 0.0;
     var peak = peak_$r;

@@ -1,4 +1,4 @@
-// Probabilities of the lane's keys, the gradients of these, and sums for the values: a part of attention.wgsl.
+// Probabilities of the lane's keys, their gradients, and sums for the values: a part of attention.wgsl.
 //# flags shuffle held guided: as in attention.wgsl
 //# numbers rows keys columns: as in attention.wgsl
 //# for j in keys

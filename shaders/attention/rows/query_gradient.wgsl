@@ -1,4 +1,4 @@
-// Probabilities of the lane's queries, and the gradients of these: a part of attention.wgsl.
+// Probabilities of the lane's queries, and their gradients: a part of attention.wgsl.
 //# flags shuffle held guided: as in attention.wgsl
 //# numbers rows keys columns: as in attention.wgsl
 // Gradients of the probabilities, then of the scores.

@@ -1,4 +1,4 @@
-// Makes weights of the gradients of a block's scores, and adds up the values' gradients: a part of attention/units.wgsl.
+// Turns the gradients of a block's scores into weights, and adds up the values' gradients: a part of attention/units.wgsl.
 //# flags key_gradient guided: as in attention/units.wgsl
 //# numbers side high each keys rows cells refill: as in attention/units.wgsl
 workgroupBarrier();
@@ -75,7 +75,7 @@ put_turned(invocation + ${t}u * THREADS, next_$t);
     most = team_most(most);
     var factor = 1.0;
     if most * power_$r >= LARGEST || (power_$r == 0.0 && most > 0.0) {
-        // 256 to 512 for the largest; what is not finite stays so.
+        // Brings the largest to between 256 and 512; what is not finite stays so.
         let power = bitcast<f32>(clamp(262u - (bitcast<u32>(most) >> 23u), 7u, 247u) << 23u);
         if power_$r > 0.0 {
             factor = power / power_$r;

@@ -1,4 +1,4 @@
-// Makes weights of a block's scores by a running softmax: a part of attention/units.wgsl.
+// Turns a block's scores into weights by a running softmax: a part of attention/units.wgsl.
 //# flags entropy: as in attention/units.wgsl
 //# numbers rows cells: as in attention/units.wgsl
 //# for r in rows

@@ -1,4 +1,5 @@
-// Loads some fragments of this side's rows, in the place of each subgroup: a part of attention/units.wgsl.
+// Loads some fragments of this side's rows, through each subgroup's own part of workgroup memory: a part of
+// attention/units.wgsl.
 //# numbers from count: which fragments of columns
 //# texts mine: the function that reads the rows
 //# texts loads: loads the fragments from there

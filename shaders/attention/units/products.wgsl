@@ -1,4 +1,5 @@
-// Products of this side's rows and the other's in a subgroup's columns, shown: a part of attention/units.wgsl.
+// Multiplies this side's rows by the other's in a subgroup's columns, and writes the products to `shown`: a part of
+// attention/units.wgsl.
 //# numbers each keys high side: as in units.wgsl
 //# texts mine: the name of this side's fragments
 //# for d in each

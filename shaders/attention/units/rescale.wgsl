@@ -1,4 +1,4 @@
-// Multiplies some fragments of the sums with their rows' factors: a part of attention/units.wgsl.
+// Multiplies some fragments of the sums by their rows' factors: a part of attention/units.wgsl.
 //# numbers count: of fragments of columns
 //# texts shows loads: bring fragments to where they are shown, and back
 workgroupBarrier();

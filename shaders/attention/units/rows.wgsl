@@ -1,19 +1,19 @@
-// The tensors and the workgroup memory of attention/units.wgsl, and how it reads and writes them.
+// The tensors and the workgroup memory of attention/units.wgsl, and the functions that read and write them.
 //# flags forward query_gradient key_gradient entropy guided whole even: as in units.wgsl
 //# numbers across turns four: as in units.wgsl
 
 //# import attention/tensors with images = false, element = f16, texel = none
 
-// Rows of the other side; columns past the head's are zero. Matrix units read the axis that products run along side by
-// side: columns for scores, and rows for sums, for which the block is turned.
+// Rows of the other side; columns past the head's are zero. Matrix units need the axis that products run along to be
+// contiguous: columns for scores, and rows for sums, for which the block is turned.
 var<workgroup> other: array<f16, max(max(KEYS * OTHER, WIDE * TURNED), ROWS * ACROSS * SIDE)>;
 var<workgroup> shown: array<f32, ACROSS * ROWS * SHOWN>; // parts of scores, then other fragments
-var<workgroup> weights: array<f16, ROWS * WEIGHTS>; // of the other side's rows in the sums of this side's
-var<workgroup> factors: array<f32, ROWS>; // of a row's sums
+var<workgroup> weights: array<f16, ROWS * WEIGHTS>; // of the other side's rows, for the sums of this side's
+var<workgroup> factors: array<f32, ROWS>; // for a row's sums
 var<workgroup> grown: array<u32, DOWN * ACROSS>; // whether a subgroup has a row with a new power
 
 // The vec4 of a head's row: `at` holds the head's first column and the first row of its batch element; part 0 is q, 1 k and
-// 2 v. Rows past the end read the last row instead: memory behind a tensor may hold anything.
+// 2 v. Rows past the end read the last row instead: memory after a tensor may hold anything.
 fn packed_at(at: vec2<u32>, part: u32, row: u32, column: u32) -> vec4<f16> {
     let start = ((at.y + min(row, SEQUENCE - 1u)) * 3u + part) * HEADS * COLUMNS + at.x;
     //# if whole
@@ -35,7 +35,8 @@ fn d_output_at(at: vec2<u32>, row: u32, column: u32) -> vec4<f16> {
 }
 //# end
 
-// Rows of the other side: factors of the scores; and of the slopes, or forward what is summed.
+// Rows of the other side: `left` are factors of the scores; `right` are factors of the slopes or, in the forward pass, what
+// is summed.
 fn left_at(at: vec2<u32>, row: u32, column: u32) -> vec4<f16> {
     //# if key_gradient
     return packed_at(at, 0u, row, column);
@@ -52,7 +53,7 @@ fn right_at(at: vec2<u32>, row: u32, column: u32) -> vec4<f16> {
     //# end
 }
 
-// The same of this side.
+// The same for this side.
 fn own_left_at(at: vec2<u32>, row: u32, column: u32) -> vec4<f16> {
     //# if key_gradient
     return packed_at(at, 1u, row, column);
@@ -78,8 +79,8 @@ fn put(first: u32, value: vec4<f16>) {
     //# end
 }
 
-// Row and vec4 column of one of the VECTORS of a block: neighbouring lanes have rows below one another, so that a turned
-// block's elements go to different banks.
+// Row and vec4 column of one of the VECTORS of a block: neighbouring lanes have successive rows, so that a turned block's
+// elements go to different banks.
 fn place_of(vector: u32) -> vec2<u32> {
     let v = min(vector, VECTORS - 1u);
     return vec2(v % BELOW + v / (BELOW * WIDE / 4u) * BELOW, v / BELOW % (WIDE / 4u));
@@ -96,7 +97,7 @@ fn put_other(vector: u32, value: vec4<f16>) {
     //# end
 }
 
-// The same with rows for columns.
+// The same, with rows and columns exchanged.
 fn put_turned(vector: u32, value: vec4<f16>) {
     let place = place_of(vector);
     //# if even
@@ -123,7 +124,7 @@ fn finished_at(row: u32, cell: u32) -> vec4<f32> {
     return vec4(shown[first], shown[first + 1u], shown[first + 2u], shown[first + 3u]);
 }
 
-// Four scores or slopes, the parts put together.
+// Four scores or slopes, added up from their parts.
 fn shown_at(row: u32, cell: u32) -> vec4<f32> {
     var sum = vec4<f32>();
     //# for a in across

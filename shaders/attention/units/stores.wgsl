@@ -1,4 +1,4 @@
-// Stores some fragments of finished sums, four elements a lane at a time: a part of attention/units.wgsl.
+// Stores some fragments of finished sums, four elements per lane at a time: a part of attention/units.wgsl.
 //# numbers from count: which fragments of columns
 //# texts shows: brings them to where they are shown
 //# texts factor: what a row is multiplied with
