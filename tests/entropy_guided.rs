@@ -405,7 +405,7 @@ fn runs_start_from_other_models() {
     place.fails(&refused, 5, &["extra", "attn.temperature"]);
 }
 
-/// A run of the whole model in two pieces has the same bytes as in one: its log, its checkpoint, and its evaluation.
+/// A run of the whole model has the same bytes in two pieces as in one: log, checkpoint, and evaluation.
 #[test]
 fn runs_are_logged_saved_and_resumed() {
     let place = Place::with_data();

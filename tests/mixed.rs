@@ -13,19 +13,21 @@ use rand_chacha::ChaCha8Rng;
 
 const MIXED: &str = "train.precision=mixed";
 
-/// Every number stored in f16 is off by 2⁻¹¹ = 5e-4 of itself, at random. The loss is a mean over logits after some ten such
-/// roundings, most of which average out. A gradient has gone through some twenty: √20 · 5e-4 ≈ 2e-3 of the larger elements,
-/// and several times that in the worst of thousands. AdamW moves an element by the learning rate whatever its gradient's size,
-/// so for the smallest gradients the roundings decide; ten steps of 1e-2 beside weights of 0.1 make percents of a tensor.
+/// Every number stored in f16 is off by 2⁻¹¹ = 5e-4 of itself, at random. The loss is a mean over logits after some ten
+/// such roundings, most of which average out. A gradient has gone through some twenty: √20 · 5e-4 ≈ 2e-3 of the larger
+/// elements, and several times that in the worst of thousands. AdamW moves an element by the learning rate whatever its
+/// gradient's size, so for the smallest gradients the roundings decide; with weights of 0.1, ten steps of 1e-2 add up to
+/// some percent of a tensor.
 pub const SMOOTH: Bounds = Bounds { loss: [2e-4, 2e-3], gradients: 1e-2, slopes: 5e-2, weights: 5e-2 };
 
-/// The same past a kink: if rounding moves a number over it, the whole gradient there appears or vanishes. Some five of 14,000
-/// such numbers are so near. One adds up to some 3 · 2 standard deviations of a product to a sum of 54 terms, and the largest
-/// of 8,000 such sums is about 4 · √54: that is a fifth of it, and two of them may meet (0.28 was seen). Rounding then decides
-/// more signs, and a bias that starts from zero is the sum of only ten such signs. It may also decide the path of a slope
-/// whose gradient cancels, by the learning rate each step; this affects every unit of that slope, and the loss of later steps
-/// (2.2e-3 was seen). A slope's own gradient is measured relative to its terms with random signs in one micro-batch of 27
-/// rows: what appears or vanishes in one row is up to √(1/27) = 0.19 of that, and in two 0.27 (0.10 was seen).
+/// The same past a kink: if rounding moves a number over it, the whole gradient there appears or vanishes. Some five of
+/// 14,000 such numbers are that close. One adds up to some 3 · 2 standard deviations of a product to a sum of 54 terms, and
+/// the largest of 8,000 such sums is about 4 · √54: that is a fifth of it, and two of them may meet (0.28 was seen).
+/// Rounding then decides more signs, and a bias that starts from zero is the sum of only ten such signs. It may also decide
+/// the path of a slope whose gradient cancels, by the learning rate each step; this affects every unit of that slope, and
+/// the loss of later steps (2.2e-3 was seen). A slope's own gradient is measured relative to its terms with random signs in
+/// one micro-batch of 27 rows: what appears or vanishes in one row is up to √(1/27) = 0.19 of that, and in two 0.27 (0.10
+/// was seen).
 const KINKED: Bounds = Bounds { loss: [2e-4, 5e-3], gradients: 0.5, slopes: 0.3, weights: 0.4 };
 
 /// The loss scale of a step, and whether the gradient overflowed at that scale.

@@ -175,7 +175,7 @@ fn panels<'a>(
     (panels, left_out)
 }
 
-/// The range of the vertical axis, in which all finite values lie.
+/// The range of the vertical axis, which contains all finite values.
 fn range(axis: Axis, values: impl Iterator<Item = f64>) -> (f64, f64) {
     let ends = |(low, high): (f64, f64), value: f64| (low.min(value), high.max(value));
     let (low, high) = values.filter(|value| value.is_finite()).fold((f64::INFINITY, f64::NEG_INFINITY), ends);

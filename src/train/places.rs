@@ -23,7 +23,7 @@ const PLACES: &str = "places";
 /// Where a path led when it was last used.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Place {
-    /// As it stands in the configuration.
+    /// As written in the configuration.
     typed: PathBuf,
     absolute: PathBuf,
     /// Relative to the run's folder; `None` if no relative path leads there, as between two Windows drives.

@@ -1,5 +1,5 @@
-//! Everything a resume relies on: changes by hand are detected; for runs from before there was a seal, whatever can be checked
-//! is.
+//! Everything a resume relies on: changes by hand are detected. For runs from before there was a seal, everything that can
+//! be checked is checked.
 
 use super::{Place, assert_same, refused, sets, shown};
 use serde_json::Value;
@@ -150,7 +150,7 @@ fn every_byte_of_the_data_and_the_tokenizer_are_known_again() {
     let told = shown(&output);
     assert!(output.status.success() && told.contains("not the data that the run was begun with"), "{told}");
     put_back();
-    // Training does not use the tokenizer, of which the run has a copy.
+    // Training does not use the tokenizer, and the run has a copy of it.
     fs::remove_file(place.path("data/tokenizer.json")).unwrap();
     place.succeeds(&RESUME);
     assert_same_ends(&place);

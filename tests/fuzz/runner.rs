@@ -36,8 +36,8 @@ pub fn corpus(name: &str) -> Vec<Vec<u8>> {
     paths.iter().map(|path| fs::read(path).unwrap()).collect()
 }
 
-/// Runs `check` on every input as it is, then on edited ones until the time is over. `check` panics or returns a complaint if
-/// an input is not handled correctly.
+/// Runs `check` on every input as it is, then on edited ones until time is up. `check` panics or returns a complaint if an
+/// input is not handled correctly.
 pub fn run(name: &'static str, inputs: &[Vec<u8>], check: impl Fn(&[u8]) -> Result<(), String>) {
     limit_memory();
     let watch = Watch::new(name);

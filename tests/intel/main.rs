@@ -1,5 +1,5 @@
-//! Intel's compiler in Mesa compiles every kernel for GPUs: no default spills a register, nor does any variant of attention. A
-//! stub of the kernel driver pretends to be the GPUs.
+//! Intel's compiler in Mesa compiles every kernel for GPUs: no default variant and no variant of attention spills a
+//! register. A stub of the kernel driver pretends to be the GPUs.
 #![cfg(target_os = "linux")]
 
 #[path = "../mesa/mod.rs"]
