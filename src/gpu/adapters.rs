@@ -1,4 +1,4 @@
-//! Which adapters there are, and which one a run takes.
+//! Which adapters exist, and which one a run uses.
 
 use super::{OpenOptions, Prober};
 use crate::fault::{Fault, Kind, Result};
@@ -18,7 +18,7 @@ impl Candidate {
         self.info.device_type == wgpu::DeviceType::Cpu
     }
 
-    /// By its PCI number; Metal tells none, but names what Apple makes.
+    /// Identified by its PCI number. Metal reports none, but the names of Apple's devices say so.
     pub fn vendor(&self) -> Vendor {
         match self.info.vendor {
             0x1002 => Vendor::Amd,
@@ -29,13 +29,13 @@ impl Candidate {
         }
     }
 
-    /// Name, kind, and the API it is reached through, for a person.
+    /// Name, kind and API, for display.
     pub fn title(&self) -> String {
         let kind = super::AdapterKind::from(self.info.device_type).title();
         format!("{} ({kind}, {})", self.info.name, self.info.backend)
     }
 
-    /// Smaller is better: a discrete card, then an integrated one, software last.
+    /// Smaller is better: discrete first, then integrated, software last.
     fn rank(&self) -> u8 {
         match self.info.device_type {
             wgpu::DeviceType::DiscreteGpu => 0,
@@ -47,7 +47,7 @@ impl Candidate {
     }
 }
 
-/// An API of the system that adapters are reached through.
+/// A system API that gives access to adapters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Backend {
     Vulkan,
@@ -66,7 +66,7 @@ impl Backend {
         }
     }
 
-    /// As it is typed.
+    /// The word that a user types.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Vulkan => "vulkan",
@@ -76,10 +76,10 @@ impl Backend {
     }
 }
 
-/// wgpu's own variable, which names backends where no option does.
+/// wgpu's own variable, which names backends if no option does.
 const VARIABLE: &str = "WGPU_BACKEND";
 
-/// The backends that adapters are listed through, and what chose them; nothing where none was chosen.
+/// The backends whose adapters are listed, and what chose them; `None` for the default.
 fn backends(wanted: Option<Backend>) -> Result<(wgpu::Backends, Option<String>)> {
     let variable = std::env::var_os(VARIABLE).map(|value| value.to_string_lossy().into_owned());
     let (chosen, by) = match (wanted, variable.filter(|value| !value.trim().is_empty())) {
@@ -100,7 +100,7 @@ fn backends(wanted: Option<Backend>) -> Result<(wgpu::Backends, Option<String>)>
     Ok((chosen, Some(by)))
 }
 
-/// The backends that a list with commas names.
+/// Parses a comma-separated list of backends.
 fn listed(value: &str) -> Result<wgpu::Backends> {
     let unknown = value.split(',').find(|word| words(wgpu::Backends::from_comma_list(word)).is_empty());
     match unknown {
@@ -119,7 +119,7 @@ fn words(backends: wgpu::Backends) -> Vec<&'static str> {
     named.map(|backend| backend.word()).collect()
 }
 
-/// One instance for each choice of backends: a driver that is not chosen is not even loaded.
+/// One instance for each choice of backends, so that other drivers are not even loaded.
 fn instance(backends: wgpu::Backends, prober: Option<&Prober>) -> wgpu::Instance {
     static INSTANCES: Mutex<Vec<(wgpu::Backends, wgpu::Instance)>> = Mutex::new(Vec::new());
     let mut instances = INSTANCES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -142,15 +142,15 @@ fn new_instance(backends: wgpu::Backends) -> wgpu::Instance {
     })
 }
 
-/// Settings a driver reads when it is loaded, so they are made before the first instance that stays. Never against the
-/// user's own.
+/// Makes settings that a driver reads when it is loaded, so it runs before the first instance that stays. It never
+/// overrides the user's own.
 ///
-/// Mesa's device-selection layer complains on the terminal where there is no desktop session; we rank the adapters
+/// Mesa's device-selection layer complains on the terminal if there is no desktop session; we rank the adapters
 /// ourselves.
 #[allow(unsafe_code)]
 fn prepare_drivers(backends: wgpu::Backends, prober: Option<&Prober>) {
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() && std::env::var_os("NODEVICE_SELECT").is_none() {
-        // SAFETY: the first thing that touches a driver; no thread of ours reads the environment meanwhile.
+        // SAFETY: nothing has touched a driver yet, and no thread of ours reads the environment meanwhile.
         unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
     }
     if backends.contains(wgpu::Backends::VULKAN) {
@@ -168,10 +168,11 @@ fn listed_by(instance: &wgpu::Instance, backends: wgpu::Backends) -> Vec<Candida
     adapters.into_iter().enumerate().map(candidate).collect()
 }
 
-/// All adapters of the backend that the options choose, in the drivers' order. One device reached through two backends is listed once for each.
+/// All adapters of the backend that the options choose, in the drivers' order. A device with two backends is listed
+/// once for each.
 ///
 /// # Errors
-/// [`Kind::Usage`] where `WGPU_BACKEND` names no backend; [`Kind::Device`] where the one chosen is not of this system,
+/// [`Kind::Usage`] if `WGPU_BACKEND` names an unknown backend; [`Kind::Device`] if this system lacks the chosen one,
 /// or there is no adapter.
 pub fn candidates(options: &OpenOptions) -> Result<Vec<Candidate>> {
     let (backends, chosen_by) = backends(options.backend)?;
@@ -179,22 +180,22 @@ pub fn candidates(options: &OpenOptions) -> Result<Vec<Candidate>> {
     if all.is_empty() { Err(no_adapter(chosen_by)) } else { Ok(all) }
 }
 
-/// Where in the list the adapter stands that is taken unasked.
+/// Index of the default adapter in the list.
 pub(super) fn preferred(all: &[Candidate]) -> Option<usize> {
     all.iter().enumerate().min_by_key(|(_, c)| (c.rank(), c.index)).map(|(i, _)| i)
 }
 
-/// Takes the adapter that `wanted` names out of a list, else the best by rank.
+/// Takes the adapter that `wanted` names from a list, or the best by rank.
 ///
 /// # Errors
-/// [`Kind::Device`] where none has that index or name.
+/// [`Kind::Device`] if none has that index or name.
 pub(super) fn choose(all: Vec<Candidate>, wanted: Option<&str>) -> Result<Candidate> {
     let place = place(&all, wanted)?;
     let mut all = all;
     Ok(all.swap_remove(place))
 }
 
-/// Where in the list that adapter stands.
+/// Index of that adapter in the list.
 pub(super) fn place(all: &[Candidate], wanted: Option<&str>) -> Result<usize> {
     let names: Vec<&str> = all.iter().map(|candidate| candidate.info.name.as_str()).collect();
     match wanted {
@@ -203,8 +204,8 @@ pub(super) fn place(all: &[Candidate], wanted: Option<&str>) -> Result<usize> {
     }
 }
 
-/// The place of the adapter that is `wanted` by index, or by a part of its name. Digits alone are an index: half of all
-/// names have a 5 in them somewhere.
+/// Finds the adapter that is `wanted` by index or by part of its name. Digits alone are an index: half of all names
+/// contain a 5.
 fn named(names: &[&str], wanted: &str) -> Result<usize> {
     let digits = wanted.bytes().all(|byte| byte.is_ascii_digit());
     let (found, what) = if digits {

@@ -4,7 +4,7 @@ use super::{Candidate, Gpu, OpenOptions, candidates};
 use crate::fault::Result;
 use serde::Serialize;
 
-/// What kind of machinery an adapter is.
+/// The kind of an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AdapterKind {
@@ -17,7 +17,7 @@ pub enum AdapterKind {
 }
 
 impl AdapterKind {
-    /// For a person.
+    /// For display.
     pub fn title(self) -> &'static str {
         match self {
             Self::DiscreteGpu => "discrete GPU",
@@ -44,20 +44,20 @@ impl From<wgpu::DeviceType> for AdapterKind {
 /// One adapter: what it is and what it allows. Sizes are in bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Description {
-    /// Its number in the list, which `--device` takes; changes when drivers come and go.
+    /// Its index in the list, which `--device` takes. It changes as drivers come and go.
     pub index: usize,
     pub name: String,
     pub kind: AdapterKind,
     /// Vulkan, Metal or Dx12.
     pub api: String,
     pub driver: String,
-    /// Lanes of a subgroup as a shader saw them, 0 where subgroups are not used; absent until it was opened.
+    /// Lanes of a subgroup as a shader saw them; 0 if subgroups are not used, `None` until the adapter has been opened.
     pub lanes: Option<u32>,
-    /// The widths the driver reports.
+    /// The smallest and largest subgroup the driver reports.
     pub reported_lanes: (u32, u32),
     /// 16-bit floats in shaders.
     pub f16: bool,
-    /// Side of the fragments that matrix units multiply in f16, as a shader saw them do; 0 where they are not used.
+    /// Side of the f16 fragments that a shader saw matrix units multiply; 0 if they are not used.
     pub cooperative: u32,
     /// Timestamps around kernels.
     pub timestamps: bool,
@@ -68,7 +68,7 @@ pub struct Description {
 }
 
 impl Description {
-    /// An adapter that was not opened yet.
+    /// Describes an adapter that has not been opened yet.
     pub(super) fn of(candidate: &Candidate) -> Self {
         let (info, limits) = (&candidate.info, candidate.adapter.limits());
         let features = candidate.adapter.features();
@@ -97,8 +97,8 @@ impl Description {
     }
 }
 
-/// Bytes of the largest binding that is used where an API allows so many. With the checks of bounds on, Metal computes
-/// lengths in 32 bits: a binding of 4 GiB or more would have the length that is left of them.
+/// The largest binding to use, in bytes, if an API allows `allowed`. With bounds checks on, Metal computes lengths in
+/// 32 bits, which would truncate the length of a binding of 4 GiB or more.
 fn largest_binding(api: wgpu::Backend, allowed: u64) -> u64 {
     match api {
         wgpu::Backend::Metal => allowed.min((1 << 32) - 4),
@@ -106,22 +106,22 @@ fn largest_binding(api: wgpu::Backend, allowed: u64) -> u64 {
     }
 }
 
-/// An adapter of the list, opened to see what it really does.
+/// An adapter of the list, opened to see what it can really do.
 #[derive(Clone, Debug)]
 pub struct Survey {
     pub description: Description,
     /// Why it cannot be opened.
     pub refusal: Option<String>,
-    /// What of it is left alone, and why: one sentence each.
+    /// Which of its features are not used, and why: one sentence each.
     pub remarks: Vec<String>,
-    /// Whether a run takes it where `--device` is not given.
+    /// Whether a run uses it if `--device` is not given.
     pub preferred: bool,
 }
 
-/// Every adapter of this machine, each opened once; and the place in that list of the one that `options` take.
+/// Every adapter of this machine, each opened once, and the index of the one that `options` select.
 ///
 /// # Errors
-/// Those of [`candidates`]; [`crate::fault::Kind::Device`] where the options name none of them.
+/// Those of [`candidates`]; [`crate::fault::Kind::Device`] if the options name none of them.
 pub fn survey(options: &OpenOptions) -> Result<(Vec<Survey>, usize)> {
     let all = candidates(options)?;
     let taken = super::adapters::place(&all, options.device.as_deref())?;

@@ -14,24 +14,24 @@ use std::sync::{Arc, Mutex};
 /// How a device is opened.
 #[derive(Clone, Debug, Default)]
 pub struct OpenOptions {
-    /// Adapter index or part of its name; the best one where absent.
+    /// Adapter index or part of its name; the best one if absent.
     pub device: Option<String>,
-    /// The only API to look for adapters through; the system's own ones where absent.
+    /// The only API to search for adapters; the system's own ones if absent.
     pub backend: Option<Backend>,
-    /// Leave matrix units alone, and do not even ask a driver for them.
+    /// Do not use matrix units, nor even ask a driver for them.
     pub no_matrix_units: bool,
-    /// Ask for matrix units of software drivers too, which nothing but tests does.
+    /// Ask software drivers for matrix units too. Only tests do.
     pub software_matrix_units: bool,
     /// Keep the runtime checks (index clamps, loop bounds) in every shader.
     pub checked: bool,
-    /// Use no subgroup operations even where the device has them: every kernel's plain variant.
+    /// Use no subgroup operations even if the device has them: every kernel runs its plain variant.
     pub plain: bool,
-    /// What tries the device first in a process of its own. Where it is absent subgroups and matrix units are tried in
-    /// this process, which ends where a driver crashes on them.
+    /// Tries the device in a separate process first. If absent, subgroups and matrix units are tried in this process,
+    /// which ends if a driver crashes on them.
     pub prober: Option<Prober>,
 }
 
-/// How many objects were made so far; a training step must not raise any of them.
+/// How many objects have been made so far. A training step must not increase any of these counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Buffers and images.
@@ -45,23 +45,23 @@ pub struct Gpu {
     pub(crate) device: wgpu::Device,
     pub(crate) queue: wgpu::Queue,
     pub(super) pipelines: RefCell<Pipelines>,
-    /// Compiled pipelines from earlier runs, and for later ones.
+    /// Compiled pipelines from earlier runs, kept for later ones.
     pub(super) kept: Option<Kept>,
     pub(super) checked: bool,
-    /// Who hears of what takes long.
+    /// Called with the progress of slow stages.
     pub(super) listener: RefCell<Option<Listener>>,
     info: wgpu::AdapterInfo,
     pub(super) description: Description,
     limits: wgpu::Limits,
     pub(super) traits: Traits,
-    /// Why something the device has is left alone.
+    /// Why some of the device's features are not used.
     pub(super) remarks: Vec<String>,
     counters: Cell<Counters>,
-    /// What was sent off and is not known to be done.
+    /// Submissions that are not known to be done.
     pub(super) timeline: Arc<Mutex<Timeline>>,
-    /// Seconds of the longest submission.
+    /// Seconds that a submission may take.
     pub(super) longest: Cell<f64>,
-    /// The first error no scope caught, or why the device was lost.
+    /// The first error that no scope caught, or why the device was lost.
     failure: Arc<Mutex<Option<Failure>>>,
 }
 
@@ -69,25 +69,25 @@ pub struct Gpu {
 struct Failure {
     message: String,
     memory: bool,
-    /// How the device was lost, and what would do.
+    /// How the device was lost, and a remedy.
     loss: Option<(String, &'static str)>,
 }
 
 impl Gpu {
-    /// Opens the device the options name.
+    /// Opens the device that the options name.
     ///
     /// # Errors
-    /// [`Kind::Device`] where there is no adapter, none of that name, or the driver refuses; [`Kind::Usage`] where the
+    /// [`Kind::Device`] if there is no adapter, none has that name, or the driver refuses; [`Kind::Usage`] if the
     /// environment names an unknown backend.
     pub fn open(options: &OpenOptions) -> Result<Self> {
         let all = candidates(options)?;
         Self::open_candidate(choose(all, options.device.as_deref())?, options)
     }
 
-    /// Opens one adapter of the list, and looks at what of it can be used.
+    /// Opens one adapter of the list and checks which of its features can be used.
     ///
     /// # Errors
-    /// [`Kind::Device`] where the driver refuses.
+    /// [`Kind::Device`] if the driver refuses.
     pub fn open_candidate(candidate: Candidate, options: &OpenOptions) -> Result<Self> {
         let prober = options.prober.as_ref();
         let watched =
@@ -105,14 +105,14 @@ impl Gpu {
         Ok(gpu)
     }
 
-    /// Opens one adapter without a look at its subgroups and matrix units, which are not used then; also returns the
-    /// sides of the fragments that it lists.
+    /// Opens one adapter without checking its subgroups and matrix units, which are then not used. Also returns the
+    /// fragment sides that it lists.
     #[allow(unsafe_code)]
     pub(super) fn open_closed_eyed(candidate: Candidate, options: &OpenOptions) -> Result<(Self, Vec<u32>)> {
         let features = candidate.adapter.features() & wanted_features(candidate.software(), options);
         let limits = candidate.adapter.limits();
         let experimental_features = match features.contains(MATRIX_UNITS) {
-            // SAFETY: matrix units are used only where they were seen to be right. Experimental features may have
+            // SAFETY: matrix units are used only after they were seen to be right. Experimental features may have
             // unsound corners; the kernels here keep to whole fragments inside workgroup memory.
             true => unsafe { wgpu::ExperimentalFeatures::enabled() },
             false => wgpu::ExperimentalFeatures::disabled(),
@@ -177,7 +177,7 @@ impl Gpu {
             limits,
             counters: Cell::default(),
             timeline,
-            // Nobody watches the submissions of a driver that runs on the CPU.
+            // No watchdog limits the submissions of a driver that runs on the CPU.
             longest: Cell::new(if software { f64::INFINITY } else { submissions::LONGEST }),
             failure,
         };
@@ -189,13 +189,13 @@ impl Gpu {
         &self.traits
     }
 
-    /// Makes every plan built from now on compute ops in these ways.
+    /// Sets the variants that every plan built from now on uses to compute ops.
     pub fn set_choices(&mut self, choices: Choices) {
         self.traits.choices = choices;
     }
 
-    /// Makes every plan built from now on choose its kernels as for another device. For tests: so the kernels
-    /// meant for a GPU, or for smaller bindings, also run where neither is at hand.
+    /// Makes every plan built from now on choose its kernels as for another device. For tests: kernels meant for a
+    /// GPU, or for smaller bindings, can then run without either.
     pub fn pretend(&mut self, change: impl FnOnce(&mut Traits)) {
         change(&mut self.traits);
     }
@@ -210,7 +210,7 @@ impl Gpu {
         &self.description
     }
 
-    /// What of the device is left alone, and why: one sentence each.
+    /// Which of the device's features are not used, and why: one sentence each.
     pub fn remarks(&self) -> &[String] {
         &self.remarks
     }
@@ -220,7 +220,7 @@ impl Gpu {
         &self.limits
     }
 
-    /// Whether the device tells when a pass begins and ends.
+    /// Whether the device reports when a pass begins and ends.
     pub fn has_clock(&self) -> bool {
         self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY)
     }
@@ -236,7 +236,7 @@ impl Gpu {
         self.counters.set(counters);
     }
 
-    /// A buffer of `bytes`; zero at the start. Faults where the device has no room for it.
+    /// A zeroed buffer of `bytes`. Faults if the device has no room for it.
     pub(crate) fn buffer(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer> {
         if bytes > self.limits.max_buffer_size {
             return Err(Fault::new(
@@ -257,8 +257,8 @@ impl Gpu {
         Ok(buffer)
     }
 
-    /// An image of `width` texels of four f32, or with `half` of four f16, by `height` rows, to be copied into and
-    /// read by kernels.
+    /// An image of `width` texels by `height` rows, which is copied into and read by kernels. A texel is four f32, or
+    /// four f16 with `half`.
     pub(crate) fn image(&self, width: u32, height: u32, half: bool) -> Result<wgpu::Texture> {
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let texture = self.device.create_texture(&wgpu::TextureDescriptor {
@@ -299,11 +299,11 @@ impl Gpu {
         self.wait_for(None)
     }
 
-    /// Waits for one submission (and all before it), by its number; for everything where `None`.
+    /// Waits for the submission of this number and all before it, or for everything if `None`.
     pub(crate) fn wait_for(&self, submission: Option<u64>) -> Result<()> {
         let mut waited = self.wait_for_sent(submission);
         if submission.is_none() {
-            // What was written to buffers, too.
+            // Buffer writes, too.
             let all = wgpu::PollType::Wait { submission_index: None, timeout: None };
             waited = waited.and_then(|()| self.device.poll(all).map(|_| ()));
         }
@@ -311,7 +311,7 @@ impl Gpu {
         waited.map_err(|error| self.lost(&error.to_string()))
     }
 
-    /// Sends off what was written to buffers so far and waits until its staging memory is free again.
+    /// Submits the buffer writes so far and waits until their staging memory is free again.
     ///
     /// # Errors
     /// Those of [`Self::check`].
@@ -333,7 +333,7 @@ impl Gpu {
     /// The first failure that happened outside every error scope, if any.
     ///
     /// # Errors
-    /// [`Kind::Memory`] where the device ran out of memory, [`Kind::Device`] where it failed in another way.
+    /// [`Kind::Memory`] if the device ran out of memory, [`Kind::Device`] if it failed in another way.
     pub fn check(&self) -> Result<()> {
         match self.failure.lock().map(|f| f.clone()) {
             Ok(None) => Ok(()),
@@ -356,9 +356,9 @@ impl Gpu {
             .remedy("try again, or another --device")
     }
 
-    /// Copies one span of a buffer to the host and waits for it. For setup, checkpoints and tests, not for steps.
+    /// Copies part of a buffer to the host and waits for it. For setup, checkpoints and tests, not for steps.
     pub(crate) fn read(&self, buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
-        /// Large arenas come over in pieces, so that no second copy of them need exist.
+        /// Large arenas are copied in pieces, so that they need no second copy.
         const PIECE: u64 = 16 << 20;
         let mut out = Vec::with_capacity(bytes as usize);
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
@@ -383,15 +383,15 @@ impl Gpu {
 
 const MATRIX_UNITS: wgpu::Features = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
 
-/// Whether a device is asked for matrix units, where its adapter has them. Software adapters are not: a CPU has none to win
-/// by, and Mesa's newer drivers crash as they compile what uses them.
+/// Whether a device is asked for matrix units, if its adapter has them. Software adapters are not: a CPU has none to
+/// gain from, and Mesa's newer drivers crash when they compile kernels with them.
 pub(super) fn asks_for_matrix_units(software: bool, options: &OpenOptions) -> bool {
     let off = std::env::var_os("NORMFREE_NO_MATRIX_UNITS").is_some_and(|value| !value.is_empty());
     let software = software && !options.software_matrix_units;
     !(software || options.plain || options.no_matrix_units || off)
 }
 
-/// The features that a device is opened with, where its adapter has them.
+/// The features that a device is opened with, if its adapter has them.
 fn wanted_features(software: bool, options: &OpenOptions) -> wgpu::Features {
     let mut features =
         wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16 | wgpu::Features::PIPELINE_CACHE;
@@ -400,7 +400,7 @@ fn wanted_features(software: bool, options: &OpenOptions) -> wgpu::Features {
     features
 }
 
-/// The sides of square fragments in f16, summed in f32, that an adapter lists; the largest first.
+/// Sides of the square f16 fragments with f32 sums that an adapter lists, largest first.
 fn fragment_sides(adapter: &wgpu::Adapter, device: &wgpu::Device) -> Vec<u32> {
     let needed = MATRIX_UNITS | wgpu::Features::SHADER_F16;
     if !device.features().contains(needed) {
@@ -429,7 +429,7 @@ fn note(sink: &Mutex<Option<Failure>>, failure: Failure) {
     }
 }
 
-/// Bytes for a person.
+/// Bytes, for display.
 pub(crate) fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }

@@ -1,26 +1,26 @@
-//! What the driver compiled, kept in the cache folder from run to run: wgpu's pipeline cache, where a device has one.
+//! Keeps what the driver compiled in the cache folder between runs: wgpu's pipeline cache, if a device has one.
 
 use crate::cache;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
-/// A larger file is begun anew: it gathers the pipelines of every model ever trained.
+/// A larger file is started afresh, since it collects the pipelines of every model ever trained.
 const MOST: u64 = 64 << 20;
 
-/// Bytes of the digest that begins a file. Drivers are not made to be given damaged data, and wgpu checks its header
-/// alone.
+/// Bytes of the digest at the start of a file. Drivers are not built to handle damaged data, and wgpu only checks its
+/// header.
 const DIGEST: usize = 32;
 
 /// A device's pipeline cache and its file.
 pub(super) struct Kept {
     cache: wgpu::PipelineCache,
     path: PathBuf,
-    /// Digest of the data it was started from.
+    /// Digest of the data it started from.
     started_from: Option<[u8; DIGEST]>,
 }
 
 impl Kept {
-    /// Starts from the file in `folder`, if there is a whole one; `None` where the device keeps no pipelines.
+    /// Starts from the file in `folder` if it is intact. `None` if the device keeps no pipelines.
     #[allow(unsafe_code)]
     pub fn open(device: &wgpu::Device, info: &wgpu::AdapterInfo, folder: &Path) -> Option<Self> {
         if !device.features().contains(wgpu::Features::PIPELINE_CACHE) {
@@ -29,8 +29,8 @@ impl Kept {
         let path = folder.join(wgpu::util::pipeline_cache_key(info)?);
         let loaded = load(&path);
         let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
-        // SAFETY: the digest says that these are bytes `store` wrote, and it writes what a cache gave. wgpu and the
-        // driver refuse those of another adapter or version.
+        // SAFETY: the digest shows that `store` wrote these bytes, and it writes what a cache returned. wgpu and the
+        // driver refuse data of another adapter or version.
         let cache = unsafe {
             device.create_pipeline_cache(&wgpu::PipelineCacheDescriptor {
                 label: Some("pipelines"),
@@ -47,7 +47,7 @@ impl Kept {
         &self.cache
     }
 
-    /// Replaces the file where there is something new.
+    /// Replaces the file if there is something new.
     pub fn store(&self) {
         let Some(data) = self.cache.get_data() else { return };
         if self.started_from != Some(digest(&data)) {

@@ -1,4 +1,4 @@
-//! The only room, beside `plan`, that names wgpu: adapters, the device, pipelines, buffers, readback.
+//! The only module besides `plan` that uses wgpu: adapters, the device, pipelines, buffers, readback.
 
 mod adapters;
 mod canary;

@@ -29,13 +29,13 @@ pub(crate) struct Variable {
 /// What a device does before it can run a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// The driver makes pipelines of texts.
+    /// The driver compiles texts into pipelines.
     Compiling,
-    /// It brings them to where they run; some compile only then.
+    /// The driver loads the pipelines; some compile only now.
     Loading,
 }
 
-/// Hears how many of how many pipelines a stage has done.
+/// Called with a stage, the number of pipelines it has done, and the number of all.
 pub type Listener = Box<dyn Fn(Stage, usize, usize)>;
 
 /// Everything compiled so far.
@@ -74,7 +74,7 @@ impl Gpu {
         Ok(self.pipelines.borrow().pipelines[&Key::of(kernel)].clone())
     }
 
-    /// Compiles those of `kernels` that are not known yet, on all cores: a driver compiles one pipeline on one.
+    /// Compiles those of `kernels` that are new, on all cores: a driver compiles one pipeline on one core.
     pub(crate) fn prepare<'k>(&self, kernels: impl IntoIterator<Item = &'k Kernel>) -> Result<()> {
         let known = &mut *self.pipelines.borrow_mut();
         let mut wanted: HashMap<Key, &Kernel> = HashMap::new();
@@ -109,7 +109,7 @@ impl Gpu {
         Ok(())
     }
 
-    /// Lets `listener` hear of what takes long from now on; nobody, where it is `None`. Returns who heard of it before.
+    /// Sets the listener for slow stages, or removes it if `None`. Returns the previous one.
     pub fn listen(&self, listener: Option<Listener>) -> Option<Listener> {
         self.listener.replace(listener)
     }
@@ -120,7 +120,7 @@ impl Gpu {
         }
     }
 
-    /// Brings what the driver compiled to the disk, for later runs. Where that cannot be done it is left.
+    /// Writes what the driver compiled to disk, for later runs. If that fails, the run goes on.
     pub(crate) fn keep_pipelines(&self) {
         if let Some(kept) = &self.kept {
             kept.store();
@@ -128,7 +128,7 @@ impl Gpu {
     }
 }
 
-/// What compiling takes of a device, and threads may share.
+/// The parts of a device that compiling needs and threads may share.
 struct Compiler<'a> {
     device: &'a wgpu::Device,
     checked: bool,
@@ -148,8 +148,9 @@ impl Compiler<'_> {
             source: wgpu::ShaderSource::Naga(Cow::Owned(parsed)),
         };
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        // SAFETY: the text is our own; it reads and writes within its bindings (the tests hold every kernel against
-        // the reference with poisoned memory around its operands, and a whole step also with the checks), divides by no zero and has no endless loop.
+        // SAFETY: the text is our own. It reads and writes within its bindings (the tests compare every kernel with the
+        // reference, with poisoned memory around its operands, and a whole step also with the checks on), divides by no
+        // zero and has no endless loop.
         let module = unsafe { self.device.create_shader_module_trusted(descriptor, checks) };
         if let Some(error) = pollster::block_on(scope.pop()) {
             return Err(shader_fault(kernel, &error.to_string()));
@@ -186,8 +187,8 @@ impl Compiler<'_> {
     }
 }
 
-/// `work` of every item, in the items' order, on as many threads as there are cores. `tell` hears, on this thread, how
-/// many are done: of none at the start, then of each.
+/// Runs `work` on every item, on as many threads as there are cores, and returns the results in the items' order.
+/// Calls `tell` on this thread with the number of items done: 0 at the start, then after each item.
 fn on_all_cores<T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&T) -> R + Sync,
@@ -202,7 +203,7 @@ fn on_all_cores<T: Sync, R: Send>(
             let place = next.fetch_add(1, Ordering::Relaxed);
             let Some(item) = items.get(place) else { return done };
             done.push((place, work(item)));
-            // Nobody hears of it any more where the one who asked panicked.
+            // The receiver is gone if the calling thread panicked.
             let _ = tick.send(());
         }
     };
@@ -228,10 +229,10 @@ fn on_all_cores<T: Sync, R: Send>(
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// The variables of every entry point, by its name.
+/// The variables of each entry point, by its name.
 type Entries = HashMap<String, Vec<Variable>>;
 
-/// A WGSL text as a module, and the bound variables of its entry points.
+/// Parses a WGSL text into a module and the bound variables of its entry points.
 fn parse(text: &str) -> std::result::Result<(naga::Module, Entries), String> {
     let module = crate::ops::parse(text)?;
     let mut validator =
@@ -254,7 +255,7 @@ fn parse(text: &str) -> std::result::Result<(naga::Module, Entries), String> {
     Ok((module, entries))
 }
 
-/// A shader that does not compile is a defect of this program or of the driver, never of the user.
+/// A shader that does not compile is a bug in this program or the driver, never the user's mistake.
 fn shader_fault(kernel: &Kernel, message: &str) -> Fault {
     Fault::new(Kind::Device, format!("the kernel `{}` does not compile on this device", kernel.entry))
         .found(message)

@@ -1,4 +1,4 @@
-//! A ring of readback buffers: the host learns of a step some steps later, and the device never waits.
+//! A ring of readback buffers: the host reads a step's results some steps later, and the device never waits.
 
 use super::Gpu;
 use crate::fault::{Fault, Kind, Result};
@@ -10,7 +10,7 @@ const PENDING: u8 = 0;
 const READY: u8 = 1;
 const FAILED: u8 = 2;
 
-/// What one tag's copy brought back: its bytes in the order in which the sources were given.
+/// What was copied back under one tag: bytes in the order of the sources.
 #[derive(Debug)]
 pub struct Readback {
     pub tag: u64,
@@ -21,7 +21,7 @@ pub struct Readback {
 pub struct ReadbackRing {
     free: Vec<wgpu::Buffer>,
     flying: VecDeque<Flight>,
-    /// Of one slot.
+    /// Bytes of one slot.
     bytes: u64,
 }
 
@@ -33,10 +33,10 @@ struct Flight {
 }
 
 impl ReadbackRing {
-    /// `slots` buffers of `bytes` each.
+    /// Makes `slots` buffers of `bytes` each.
     ///
     /// # Errors
-    /// [`Kind::Memory`] where the device has no room.
+    /// [`Kind::Memory`] if the device has no room.
     pub fn new(gpu: &Gpu, slots: usize, bytes: u64) -> Result<Self> {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let free = (0..slots).map(|_| gpu.buffer("readback", bytes, usage)).collect::<Result<_>>()?;
@@ -48,13 +48,13 @@ impl ReadbackRing {
         (self.free.len() + self.flying.len()) as u64 * self.bytes
     }
 
-    /// How many readings are under way.
+    /// Number of readings in flight.
     pub fn in_flight(&self) -> usize {
         self.flying.len()
     }
 
-    /// Records the copies of `sources` (buffer, offset, bytes) into a free slot. Call [`Self::take_oldest`]
-    /// first where none is free.
+    /// Records copies of `sources` (buffer, offset, bytes) into a free slot. If none is free, call
+    /// [`Self::take_oldest`] first.
     pub(crate) fn record(
         &mut self,
         encoder: &mut wgpu::CommandEncoder,
@@ -76,7 +76,7 @@ impl ReadbackRing {
         });
     }
 
-    /// Asks for the newest recording to be mapped; call after its submission, with its number.
+    /// Requests the mapping of the newest recording. Call it after its submission, with that number.
     pub(crate) fn submitted(&mut self, submission: u64) {
         let flight = self.flying.back_mut().expect("something was recorded");
         flight.submission = Some(submission);
@@ -86,16 +86,16 @@ impl ReadbackRing {
         });
     }
 
-    /// Whether every slot is in use, so that the next step must take a reading first.
+    /// Whether every slot is in use, so the next step must take a reading first.
     pub fn full(&self) -> bool {
         self.free.is_empty()
     }
 
-    /// The oldest reading if it has arrived; with `wait`, waits for it. `None` where nothing is under way
-    /// (or, without `wait`, nothing has arrived).
+    /// The oldest reading if it has arrived; with `wait`, waits for it. `None` if nothing is in flight (or, without
+    /// `wait`, nothing has arrived).
     ///
     /// # Errors
-    /// Those of [`Gpu::check`]; [`Kind::Device`] where a result cannot be read back.
+    /// Those of [`Gpu::check`]; [`Kind::Device`] if a result cannot be read back.
     pub fn take_oldest(&mut self, gpu: &Gpu, wait: bool) -> Result<Option<Readback>> {
         let Some(flight) = self.flying.front() else { return Ok(None) };
         if flight.state.load(Ordering::Acquire) == PENDING {
