@@ -6,7 +6,7 @@
 //! | module | what it offers |
 //! | --- | --- |
 //! | [`config`] | a run's configuration, read and checked |
-//! | [`tape`], [`ops`], [`model`] | models and their gradients as plain data; the ops, and a tape's reference in f64 is [`reference`](mod@reference) |
+//! | [`tape`], [`ops`], [`model`] | models and their gradients as plain data, and the ops; [`reference`](mod@reference) runs a tape in f64 |
 //! | [`gpu`], [`plan`] | a device, and a tape made ready to run on it |
 //! | [`data`] | from text to batches |
 //! | [`train`], [`generate`] | training, checkpoints and text from them |

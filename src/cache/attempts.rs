@@ -1,5 +1,5 @@
-//! Notes of what a driver is tried with. A note is written and synced before each attempt and erased after it. If the
-//! driver kills the process or the whole machine in between, the next start finds the note and skips what it names.
+//! Notes of what is being tried on a driver. A note is written and synced before each attempt and erased after it. If
+//! the driver kills the process or the whole machine in between, the next start finds the note and skips what it names.
 //!
 //! Each process has its own note and holds a lock on it, which the system releases however the process ends. A note
 //! that can be locked therefore belongs to a dead process.
@@ -70,7 +70,7 @@ impl Attempts {
         found.is_some()
     }
 
-    /// What this process skipped, or found that should be skipped from now on.
+    /// What this process skipped, or found in a note to skip from now on.
     pub fn met(&self) -> &[Tried] {
         &self.met
     }
@@ -219,7 +219,7 @@ impl Note {
 enum State {
     #[default]
     Idle,
-    /// Since then.
+    /// Since this time.
     Running(Instant, Tried),
     Over,
 }

@@ -1,6 +1,6 @@
-//! What a driver may crash or hang on as a device is opened is tried first in a process of its own, where that costs
-//! nothing, and left alone where the process did not come back. What was found holds for one adapter, its driver and one
-//! version of this program, and is kept in the cache folder.
+//! Opening a device may crash or hang its driver. So each risky feature is tried in a separate process first, where a
+//! crash costs nothing, and is not used if that process does not come back. The finding holds for one adapter, its
+//! driver and one version of this program, and is kept in the cache folder.
 
 use super::{Candidate, Gpu, OpenOptions, candidates};
 use crate::cache;
@@ -11,18 +11,18 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// The program that tries a device, and how long it may take.
+/// The program that tries a device, and its time limit.
 #[derive(Clone, Debug)]
 pub struct Prober {
-    /// This program itself, or another that answers as `normfree probe` does.
+    /// This program, or another that answers as `normfree probe` does.
     pub program: PathBuf,
     pub limit: Duration,
-    /// Where what it found is kept; nowhere, where there is no cache folder.
+    /// Where its findings are kept; `None` if there is no cache folder.
     pub folder: Option<PathBuf>,
 }
 
 impl Prober {
-    /// Far more than any driver that was seen takes to compile a dozen kernels.
+    /// Far longer than any known driver takes to compile a dozen kernels.
     pub const LIMIT: Duration = Duration::from_secs(60);
 }
 
@@ -38,7 +38,7 @@ pub enum Attempt {
 impl Attempt {
     const ALL: [Self; 3] = [Self::Opening, Self::Subgroups, Self::MatrixUnits];
 
-    /// As the process says that the driver came back from it.
+    /// The word with which the process reports that the driver came back from it.
     pub fn word(self) -> &'static str {
         match self {
             Self::Opening => "opened",
@@ -48,22 +48,22 @@ impl Attempt {
     }
 }
 
-/// What a driver did not come back from.
+/// An attempt that a driver did not come back from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stumble {
     pub at: Attempt,
-    /// Its end, as the predicate of a sentence.
+    /// How the process ended, as the predicate of a sentence.
     how: String,
 }
 
-/// What the process says first. A program that does not is not this one, and says nothing of a driver: the system may have
-/// started it through a loader of programs, which then is what it calls this program.
+/// The first line of the process's answer. A program that does not print it is not this one, and tells nothing about a
+/// driver: a system that starts programs through a loader may report the loader's file as this program.
 pub const GREETING: &str = "trying";
 
-/// Tries one device, and tells of each attempt that it came back from. The work of `normfree probe`, behind its greeting.
+/// Tries one device and reports each attempt that it came back from. `normfree probe` does this after its greeting.
 ///
 /// # Errors
-/// [`Kind::Device`] where the adapter of that index is not called `title`; those of opening it.
+/// [`Kind::Device`] if the adapter of that index is not called `title`; those of opening it.
 pub fn try_device(
     options: &OpenOptions,
     title: &str,
@@ -82,24 +82,24 @@ pub fn try_device(
     came_back(Attempt::MatrixUnits)
 }
 
-/// What is known of a device, and how to have it tried again.
+/// What is known about a device, and how to have it tried again.
 pub(super) struct Watched {
     pub stumble: Option<Stumble>,
     again: String,
 }
 
 impl Watched {
-    /// Nothing was tried, and nothing is known to be wrong.
+    /// Nothing has been tried, and nothing is known to be wrong.
     pub fn nothing() -> Self {
         Self { stumble: None, again: String::new() }
     }
 
-    /// Whether the driver came back from that.
+    /// Whether the driver came back from that attempt.
     pub fn came_back(&self, from: Attempt) -> bool {
         self.stumble.as_ref().is_none_or(|stumble| from < stumble.at)
     }
 
-    /// One sentence about what is left alone.
+    /// One sentence about what is not used.
     pub fn remark(&self) -> Option<String> {
         let Stumble { at, how } = self.stumble.as_ref()?;
         let left = match at {
@@ -110,7 +110,7 @@ impl Watched {
         Some(format!("{left} left alone: tried in a process of its own, this driver {how}; {}", self.again))
     }
 
-    /// The fault of a device that cannot even be opened.
+    /// Faults if the device cannot even be opened.
     pub fn refuse(&self, title: &str) -> Result<()> {
         match &self.stumble {
             Some(Stumble { at: Attempt::Opening, how }) => {
@@ -124,7 +124,7 @@ impl Watched {
     }
 }
 
-/// A cache file.
+/// The content of a cache file.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Kept {
     version: String,
@@ -134,8 +134,8 @@ struct Kept {
     stumble: Option<Stumble>,
 }
 
-/// What is known of `candidate`, which is tried now where nothing is. Where the program cannot be started, or is another one,
-/// nothing is known to be wrong.
+/// What is known about `candidate`, which is tried now if nothing is known yet. If the program cannot be started, or is
+/// another one, nothing is known to be wrong.
 pub(super) fn watch(prober: &Prober, candidate: &Candidate, options: &OpenOptions) -> Watched {
     let driver = [&*candidate.info.driver, &*candidate.info.driver_info].join(" ");
     let no_matrix_units = !super::device::asks_for_matrix_units(candidate.software(), options);
@@ -165,7 +165,7 @@ pub(super) fn watch(prober: &Prober, candidate: &Candidate, options: &OpenOption
     let Ok(mut stumble) = look(prober, candidate, options, no_matrix_units) else {
         return Watched::nothing();
     };
-    // Matrix units are asked for as a device is opened, and may be what it cannot be opened with.
+    // Matrix units are requested when a device is opened, so they may be why it cannot be opened.
     if stumble.as_ref().is_some_and(|stumble| stumble.at == Attempt::Opening) && !no_matrix_units {
         let without = look(prober, candidate, options, true).ok().flatten();
         stumble = without.or(stumble.map(|stumble| Stumble { at: Attempt::MatrixUnits, ..stumble }));
@@ -176,7 +176,7 @@ pub(super) fn watch(prober: &Prober, candidate: &Candidate, options: &OpenOption
     Watched { stumble, again }
 }
 
-/// Starts the program and waits for what it says.
+/// Starts the program and waits for its answer.
 fn look(
     prober: &Prober,
     candidate: &Candidate,
@@ -198,7 +198,7 @@ fn look(
     Ok(read(&finished, prober.limit))
 }
 
-/// What a process that tried a device says of it by its lines and by its end.
+/// Interprets the lines and the end of a process that tried a device.
 fn read(finished: &Finished, limit: Duration) -> Option<Stumble> {
     let mut words = Attempt::ALL.iter();
     let mut next = words.next();
@@ -210,7 +210,7 @@ fn read(finished: &Finished, limit: Duration) -> Option<Stumble> {
     }
     let &at = next?;
     let how = match finished.end {
-        // A device that is refused in good order is refused in the same way where it is opened next.
+        // A device that is refused cleanly will be refused in the same way when it is opened next.
         End::Code(code) if (Kind::Usage as i32..=Kind::Verify as i32).contains(&code) => return None,
         End::Code(0) => "gave no answer that can be understood".to_owned(),
         End::Code(code) => format!("ended the process with code {code}"),
@@ -220,7 +220,7 @@ fn read(finished: &Finished, limit: Duration) -> Option<Stumble> {
     Some(Stumble { at, how })
 }
 
-/// This program, for [`OpenOptions::prober`]; `None` where the system does not say which file it is.
+/// This program, for [`OpenOptions::prober`]. `None` if the system does not say which file it is.
 pub fn this_program() -> Option<Prober> {
     let program = std::env::current_exe().ok().filter(|path: &PathBuf| Path::is_file(path))?;
     Some(Prober { program, limit: Prober::LIMIT, folder: cache::folder() })
@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn a_process_that_came_back_from_everything_stumbled_nowhere() {
         assert_eq!(said(&["opened", "subgroups", "matrix units"], End::Code(0)), None);
-        // What a driver says in between, and how the process ends after its last word.
+        // Ignored: what a driver prints in between, and how the process ends after its last word.
         assert_eq!(said(&["MESA: hello", "opened", "", "subgroups", "matrix units"], End::Signal(11)), None);
         // An ordinary fault of this program.
         assert_eq!(said(&[], End::Code(Kind::Device as i32)), None);
@@ -254,7 +254,7 @@ mod tests {
         // Out of order, and nonsense.
         let nonsense = "gave no answer that can be understood".to_owned();
         assert_eq!(said(&["matrix units", "yes"], End::Code(0)), Some((Attempt::Opening, nonsense)));
-        // A panic, as wgpu's where a driver lists what it has not.
+        // A panic, such as wgpu's when a driver lists a feature that it lacks.
         let panicked = "ended the process with code 101".to_owned();
         assert_eq!(said(&["opened"], End::Code(101)), Some((Attempt::Subgroups, panicked)));
         let late = "did not come back within 60 s".to_owned();

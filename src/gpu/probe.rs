@@ -1,5 +1,5 @@
-//! What of a device can be used, seen by running kernels as hard as those that rely on it: drivers do not always do what
-//! they report, and some do another thing for another kernel.
+//! Finds out which features of a device can be used, by running kernels as demanding as those that rely on them: drivers
+//! do not always do what they report, and some behave differently for another kernel.
 
 use super::Gpu;
 use crate::fault::Result;
@@ -9,17 +9,17 @@ use crate::ops::matmul::{Layout, UnitProbe, unit_probes};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Vectors of four that a lane holds, as many as the largest tile of products in registers.
+/// Vectors of four that a lane holds, as many as the largest tile of a product in registers.
 const SUMS: usize = 32;
 const TURNS: u32 = 4;
 /// The seed of the matrices.
 const SEED: u64 = 13;
-/// The largest error of a product of f16 in f32, relative to the largest element. Some matrix units cut off what lies far
-/// below the largest of a few products; a tile that is read from elsewhere is off by its whole size.
+/// The largest error of an f16 product summed in f32, relative to the largest element. Some matrix units cut off what is
+/// far below the largest of a few products; a tile read from the wrong place is off by its whole size.
 const BOUND: f64 = 1e-3;
 
 impl Gpu {
-    /// Looks at its subgroups; nothing where the device was opened without them.
+    /// Checks the subgroups, unless the device was opened without them.
     pub(super) fn look_at_subgroups(&mut self) -> Result<()> {
         if self.device.features().contains(wgpu::Features::SUBGROUP) {
             match self.lanes()? {
@@ -31,12 +31,12 @@ impl Gpu {
         Ok(())
     }
 
-    /// Looks whether its matrix units multiply fragments of one of these sides; after its subgroups.
+    /// Checks whether the matrix units multiply fragments of one of these sides. Check the subgroups first.
     pub(super) fn look_at_matrix_units(&mut self, sides: &[u32]) {
         if self.traits.lanes > 0 {
             for &side in sides {
                 let probes = unit_probes(side, &self.traits);
-                // No kernel on them fits the device.
+                // No kernel with matrix units fits the device.
                 if probes.is_empty() {
                     continue;
                 }
@@ -55,7 +55,7 @@ impl Gpu {
         self.description.cooperative = self.traits.cooperative;
     }
 
-    /// Looks whether they compute attention as well, whose kernels are harder.
+    /// Checks whether they also compute attention, whose kernels are more demanding.
     fn look_at_attention(&mut self, side: u32) {
         let Some(probe) = unit_probe(side, &self.traits) else { return };
         match self.attends(&probe) {
@@ -64,7 +64,8 @@ impl Gpu {
         }
     }
 
-    /// How many lanes a subgroup really has: some drivers run other widths than they report. Or why none is relied upon.
+    /// How many lanes a subgroup really has, since some drivers run other widths than they report; or why subgroups cannot
+    /// be relied on.
     fn lanes(&self) -> Result<std::result::Result<u32, String>> {
         let look = |kernel: &Kernel, width: u32| -> Result<Vec<Lane>> {
             let bytes = self.run_once(kernel, [1; 3], &[("seen", Operand::Out(u64::from(width) * 16))])?;
@@ -83,7 +84,7 @@ impl Gpu {
         Ok(Ok(lanes))
     }
 
-    /// Whether matrix units compute one product. A driver that refuses, or gets it wrong, is one without them.
+    /// Whether matrix units compute one product. A driver that refuses or gets it wrong counts as having none.
     fn multiplies(&self, probe: &UnitProbe) -> std::result::Result<(), String> {
         let (a, b) = matrices(probe);
         let bytes = |halves: &[half::f16]| halves.iter().flat_map(|half| half.to_le_bytes()).collect();
@@ -102,7 +103,7 @@ impl Gpu {
         check_widths(&widths, self.traits.lanes)
     }
 
-    /// Runs a kernel once on buffers of its own, and reads those it writes.
+    /// Runs a kernel once on its own buffers, and reads back those it writes.
     fn run_once(
         &self,
         kernel: &Kernel,
@@ -123,7 +124,7 @@ impl Gpu {
             match operand {
                 Operand::In(bytes) => self.queue.write_buffer(&buffer, 0, bytes),
                 Operand::Out(bytes) => {
-                    // NaN, and no width of a subgroup: what is not written shows.
+                    // NaN as a number and no valid subgroup width, so unwritten elements show.
                     self.queue.write_buffer(&buffer, 0, &vec![0xff; *bytes as usize]);
                     written.push((buffer.clone(), *bytes));
                 }
@@ -148,9 +149,9 @@ impl Gpu {
 
 /// A buffer of a probe.
 enum Operand {
-    /// With these bytes.
+    /// Holds these bytes.
     In(Vec<u8>),
-    /// Of so many bytes, which are read afterwards.
+    /// Has this many bytes, which are read afterwards.
     Out(u64),
 }
 
@@ -167,7 +168,7 @@ fn heavy_probe(lanes: u32) -> Kernel {
     Kernel::new(text, "probe", &constants)
 }
 
-/// Every kernel that a device of so many lanes is probed with, for the tests.
+/// Every kernel that `device` is probed with, for the tests.
 pub fn probes(side: u32, device: &crate::ops::Traits) -> Vec<Kernel> {
     let units = unit_probes(side, device).into_iter().map(|probe| probe.kernel);
     let attention = unit_probe(side, device).into_iter().flat_map(|probe| probe.dispatches);
@@ -190,7 +191,7 @@ impl Lane {
     }
 }
 
-/// The one width of a workgroup's subgroups, which the kernels are written for.
+/// The width of a workgroup's subgroups, if it is the same for all and kernels are written for it.
 fn width_of(seen: &[Lane]) -> std::result::Result<u32, String> {
     let first = seen[0].size;
     if let Some(other) = seen.iter().find(|lane| lane.size != first) {
@@ -202,7 +203,7 @@ fn width_of(seen: &[Lane]) -> std::result::Result<u32, String> {
     Ok(first)
 }
 
-/// Whether a workgroup of as many invocations is one subgroup whose lanes hand each other what they hold.
+/// Checks that a workgroup of `lanes` invocations is one subgroup whose lanes hand each other what they hold.
 fn check_lanes(seen: &[Lane], lanes: u32, heavy: bool) -> std::result::Result<(), String> {
     if let Some(other) = seen.iter().find(|lane| lane.size != lanes) {
         return Err(format!("a subgroup has {lanes} lanes in one kernel and {} in another", other.size));
@@ -224,7 +225,7 @@ fn check_lanes(seen: &[Lane], lanes: u32, heavy: bool) -> std::result::Result<()
     }
 }
 
-/// What the invocation `at` adds up, of which each lane's stands at `places`.
+/// The checksum of invocation `at`, where `places` gives the invocation of each lane.
 fn checksum(at: u32, places: &[u32]) -> u32 {
     let mut sums = [[0_u32; 4]; SUMS];
     let start = |at: u32| at.wrapping_mul(2_654_435_761).wrapping_add(1);
@@ -249,7 +250,7 @@ fn checksum(at: u32, places: &[u32]) -> u32 {
     sums.iter().fold(0_u32, |total, sum| total.wrapping_mul(31).wrapping_add(weigh(sum)))
 }
 
-/// A and B of a probe as they are stored, of both signs.
+/// A and B of a probe as they are stored, with both signs.
 fn matrices(probe: &UnitProbe) -> (Vec<half::f16>, Vec<half::f16>) {
     let mut random = ChaCha8Rng::seed_from_u64(SEED);
     let mut draw = |elements: usize| {
@@ -259,7 +260,7 @@ fn matrices(probe: &UnitProbe) -> (Vec<half::f16>, Vec<half::f16>) {
     (draw(sizes.a_rows * sizes.a_columns), draw(sizes.b_rows * sizes.b_columns))
 }
 
-/// Whether a product is what f64 says it is.
+/// Compares a product with the same product in f64.
 fn check_product(probe: &UnitProbe, product: &[f32]) -> std::result::Result<(), String> {
     let (a, b) = matrices(probe);
     let sizes = &probe.sizes;
@@ -275,7 +276,7 @@ fn check_product(probe: &UnitProbe, product: &[f32]) -> std::result::Result<(), 
         .map(|i| (0..sizes.k).map(|k| a(i / sizes.n, k) * b(k, i % sizes.n)).sum())
         .collect();
     let largest = wanted.iter().fold(0.0, |most: f64, value| most.max(value.abs()));
-    // What was not written is NaN, and near to nothing.
+    // Unwritten elements are NaN, which is near nothing.
     let near = |(&got, &wanted): (&f32, &f64)| (f64::from(got) - wanted).abs() <= BOUND * largest;
     match product.iter().zip(&wanted).position(|pair| !near(pair)) {
         None => Ok(()),
@@ -292,7 +293,7 @@ fn check_product(probe: &UnitProbe, product: &[f32]) -> std::result::Result<(), 
     }
 }
 
-/// Whether a kernel ran at the width that it was written for.
+/// Checks that a kernel ran at the width it was written for.
 fn check_widths(widths: &[u32], lanes: u32) -> std::result::Result<(), String> {
     match widths.iter().find(|&&width| width != lanes) {
         None => Ok(()),

@@ -1,9 +1,9 @@
-//! Times of single passes, by the device's own clock.
+//! Times single passes with the device's own clock.
 
 use super::Gpu;
 use crate::fault::{Fault, Kind, Result};
 
-/// Takes the time of passes recorded into one command encoder.
+/// Times passes recorded into one command encoder.
 pub(crate) struct Stopwatch<'a> {
     gpu: &'a Gpu,
     set: wgpu::QuerySet,
@@ -13,13 +13,13 @@ pub(crate) struct Stopwatch<'a> {
 }
 
 impl<'a> Stopwatch<'a> {
-    /// Laps that one stopwatch takes at most: WebGPU allows 4,096 queries in a set.
+    /// The most laps of one stopwatch: WebGPU allows 4,096 queries in a set.
     pub const MOST: usize = 2_000;
 
     /// A stopwatch for up to `laps` laps.
     ///
     /// # Errors
-    /// [`Kind::Device`] where the device has no timestamp queries.
+    /// [`Kind::Device`] if the device has no timestamp queries.
     pub fn new(gpu: &'a Gpu, laps: usize) -> Result<Self> {
         assert!(laps <= Self::MOST, "{laps} laps are too many for one query set");
         if !gpu.has_clock() {
@@ -38,13 +38,13 @@ impl<'a> Stopwatch<'a> {
         Ok(Self { gpu, set, resolved, laps, used: 0 })
     }
 
-    /// A compute pass that is one lap.
+    /// Begins a compute pass that is one lap.
     pub fn pass<'e>(&mut self, encoder: &'e mut wgpu::CommandEncoder) -> wgpu::ComputePass<'e> {
         let first = self.lap();
         self.begin(encoder, Some(first), Some(first + 1))
     }
 
-    /// Commands outside of passes as one lap, between two passes that do nothing.
+    /// Records commands outside passes as one lap, between two empty passes.
     pub fn commands(
         &mut self,
         encoder: &mut wgpu::CommandEncoder,
@@ -56,10 +56,10 @@ impl<'a> Stopwatch<'a> {
         drop(self.begin(encoder, None, Some(first + 1)));
     }
 
-    /// Submits what was recorded, waits, and returns the seconds of each lap; NaN where the clock began anew in between.
+    /// Submits what was recorded, waits, and returns the seconds of each lap; NaN if the clock wrapped during it.
     ///
     /// # Errors
-    /// Those of [`Gpu::check`]; [`Kind::Device`] where the clock runs backwards.
+    /// Those of [`Gpu::check`]; [`Kind::Device`] if the times cannot be read back.
     pub fn stop(self, mut encoder: wgpu::CommandEncoder) -> Result<Vec<f64>> {
         encoder.resolve_query_set(&self.set, 0..self.used, &self.resolved, 0);
         self.gpu.submit(encoder.finish(), 0.0);
@@ -93,15 +93,15 @@ impl<'a> Stopwatch<'a> {
     }
 }
 
-/// Seconds between two readings of a clock. Less than none are no time: the clock has wrapped.
+/// Seconds between two clock readings; NaN if they would be negative, since the clock has then wrapped.
 fn lap_seconds(begin: u64, end: u64, period: f64) -> f64 {
     end.checked_sub(begin).map_or(f64::NAN, |ticks| ticks as f64 * period)
 }
 
-/// The laps of a measurement that is taken again where the clock has wrapped.
+/// The laps of a measurement, which is repeated if the clock wrapped.
 ///
 /// # Errors
-/// Those of `measure`; [`Kind::Device`] where the clock runs backwards each time.
+/// Those of `measure`; [`Kind::Device`] if the clock runs backwards each time.
 pub(crate) fn unwrapped(mut measure: impl FnMut() -> Result<Vec<f64>>) -> Result<Vec<f64>> {
     for _ in 0..3 {
         let laps = measure()?;
@@ -121,7 +121,7 @@ mod tests {
     fn a_clock_that_wraps_gives_no_time() {
         assert_eq!(lap_seconds(10, 30, 1e-9), 2e-8);
         assert_eq!(lap_seconds(30, 30, 1e-9), 0.0);
-        // 36 bits, as Intel's have: from just before the end to just behind the beginning.
+        // 36 bits, as on Intel: from just before the end to just after the beginning.
         assert!(lap_seconds((1 << 36) - 5, 7, 1e-9).is_nan());
     }
 

@@ -1,43 +1,44 @@
-//! Work sent off in submissions that end before any watchdog ends them, by what was measured on this device.
+//! Splits work into submissions short enough for every watchdog, based on times measured on this device.
 //!
-//! Systems end a submission that takes some seconds, and the device with it. How long work takes is not known before: it is
-//! counted in floating-point operations and bytes, and turned into seconds by how long submissions took that were waited
-//! for. A submission that begins before another is done costs the device next to nothing, and nothing is waited for.
+//! Systems end a submission that takes some seconds, and the device with it. The duration of work is not known in
+//! advance. It is counted in floating-point operations and bytes, and converted to seconds by how long earlier
+//! submissions took that were waited for. A submission sent before another is done costs the device next to nothing,
+//! so splitting adds no waits.
 
 use super::Gpu;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Seconds that one submission takes at most, if one of its commands does not take longer by itself: a tenth of what is
-/// known of the most impatient watchdog.
+/// The most seconds of one submission, unless a single command takes longer: about a tenth of the limit of the most
+/// impatient watchdog known.
 pub const LONGEST: f64 = 0.25;
-/// Counted work becomes seconds by these until something was measured: what a slow integrated GPU reaches. One that is
-/// five times slower still ends its first submission in time.
+/// These rates convert counted work to seconds until something has been measured: a slow integrated GPU reaches them.
+/// A GPU five times slower still finishes its first submission in time.
 const FLOPS: f64 = 50e9;
 const BYTES: f64 = 5e9;
-/// Submissions that take less say more of what a submission costs than of the work in it.
+/// Shorter submissions say more about the cost of a submission than about the work in it.
 const MEASURABLE: Duration = Duration::from_millis(5);
-/// A wait so long was one: the end of what was waited for is known.
+/// A wait this long was a real one, so the end of the submission is known.
 const WAITED: Duration = Duration::from_micros(200);
-/// Of the slowest work that was measured, so much is still believed after each faster one.
+/// The part of the slowest pace measured that is still believed after each faster one.
 const FADING: f64 = 0.9;
-/// Windows' watchdog waits for 2 s, others for longer.
+/// Windows' watchdog waits for 2 s, others wait longer.
 const IMPATIENT: f64 = 1.5;
 
-/// Seconds of work before anything was measured.
+/// Estimated seconds of work before anything has been measured.
 pub(crate) fn counted_seconds(flops: u64, bytes: u64) -> f64 {
     flops as f64 / FLOPS + bytes as f64 / BYTES
 }
 
-/// A submission that was sent off.
+/// A submission sent to the device.
 struct Sent {
     number: u64,
     index: wgpu::SubmissionIndex,
     counted: f64,
 }
 
-/// What is on its way to the device, and how long such things took.
+/// Submissions in flight, and how long earlier ones took.
 pub(super) struct Timeline {
     sent: VecDeque<Sent>,
     next: u64,
@@ -49,7 +50,7 @@ impl Timeline {
         Self { sent: VecDeque::new(), next: 0, clock: Clock::default() }
     }
 
-    /// What was sent off is done up to a number; `seen` where its end was waited for.
+    /// Submissions up to number `last` are done; `seen` if the end of that one was waited for.
     fn done(&mut self, last: u64, now: Instant, seen: bool) {
         while self.sent.front().is_some_and(|sent| sent.number <= last)
             && let Some(sent) = self.sent.pop_front()
@@ -60,22 +61,22 @@ impl Timeline {
     }
 }
 
-/// When the device began what it is doing, and how fast it was so far.
+/// When the device began its current work, and how fast it has been so far.
 #[derive(Debug, Default)]
 struct Clock {
-    /// When the oldest submission under way began to run, and whether that is known or only the earliest it can have been.
+    /// When the oldest submission in flight began to run, and whether that is known or only the earliest possible time.
     since: Option<(Instant, bool)>,
-    /// Seconds of the slowest work measured, over what was counted of it.
+    /// The slowest pace measured: seconds of work divided by its counted seconds.
     pace: Option<f64>,
 }
 
 impl Clock {
-    /// Something is sent off; nothing may be under way.
+    /// A submission is sent, perhaps to an idle device.
     fn begins(&mut self, now: Instant) {
         self.since.get_or_insert((now, true));
     }
 
-    /// The oldest is done, of so much counted work; `seen` where its end was waited for. With `more` the next has begun.
+    /// The oldest submission, of `counted` work, is done. `seen`: its end was waited for; `more`: the next has begun.
     fn ends(&mut self, now: Instant, counted: f64, seen: bool, more: bool) {
         if let Some((since, true)) = self.since
             && seen
@@ -85,7 +86,7 @@ impl Clock {
         self.since = more.then_some((now, seen));
     }
 
-    /// So much counted work took so long.
+    /// `counted` work took this long.
     fn took(&mut self, took: Duration, counted: f64) {
         if took >= MEASURABLE && counted > 0.0 {
             let pace = took.as_secs_f64() / counted;
@@ -93,7 +94,7 @@ impl Clock {
         }
     }
 
-    /// Seconds for which the oldest submission under way has been running.
+    /// Seconds for which the oldest submission in flight has been running.
     fn running(&self, now: Instant) -> Option<f64> {
         self.since.map(|(since, _)| now.saturating_duration_since(since).as_secs_f64())
     }
@@ -103,12 +104,12 @@ fn lock(timeline: &Mutex<Timeline>) -> MutexGuard<'_, Timeline> {
     timeline.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Seconds for which the oldest submission under way has been running.
+/// Seconds for which the oldest submission in flight has been running.
 pub(super) fn running(timeline: &Arc<Mutex<Timeline>>) -> Option<f64> {
     lock(timeline).clock.running(Instant::now())
 }
 
-/// What the end of a device says of itself, by the seconds for which the submission it was lost with had been running.
+/// Describes the loss of a device, with a remedy, by how many seconds its last submission had been running.
 pub(super) fn loss(running: Option<f64>) -> (String, &'static str) {
     match running {
         Some(seconds) if seconds >= IMPATIENT => (
@@ -128,8 +129,8 @@ pub(super) fn loss(running: Option<f64>) -> (String, &'static str) {
 }
 
 impl Gpu {
-    /// Sends commands off; returns their number, to wait for. `counted` is what [`counted_seconds`] says of them, 0 where
-    /// nothing was counted.
+    /// Submits commands and returns their number, to wait for. `counted` is their [`counted_seconds`], 0 if nothing was
+    /// counted.
     pub(crate) fn submit(&self, commands: wgpu::CommandBuffer, counted: f64) -> u64 {
         let began = Instant::now();
         let idle = {
@@ -139,7 +140,7 @@ impl Gpu {
         };
         let index = self.queue.submit([commands]);
         let mut timeline = lock(&self.timeline);
-        // Some drivers do the work before they return. Behind other work it may be that they wait for.
+        // Some drivers do the work before they return. If other work is ahead, they may be waiting for that.
         if idle {
             timeline.clock.took(began.elapsed(), counted);
         }
@@ -149,17 +150,17 @@ impl Gpu {
         number
     }
 
-    /// Submissions so far.
+    /// Number of submissions so far.
     pub fn submissions(&self) -> u64 {
         lock(&self.timeline).next
     }
 
-    /// Lets one submission take so many seconds at most, instead of [`LONGEST`]. For tests: cutting changes no result.
+    /// Limits a submission to `seconds` instead of [`LONGEST`]. For tests: splitting changes no result.
     pub fn set_longest_submission(&self, seconds: f64) {
         self.longest.set(seconds);
     }
 
-    /// Waits for a submission and all before it, one after the other: so the end of each is seen.
+    /// Waits for a submission and all before it, one after another, so that the end of each is seen.
     pub(super) fn wait_for_sent(&self, last: Option<u64>) -> Result<(), wgpu::PollError> {
         loop {
             let oldest = lock(&self.timeline).sent.front().map(|sent| (sent.number, sent.index.clone()));
@@ -175,18 +176,18 @@ impl Gpu {
         }
     }
 
-    /// A submission is known to be done, and so are all before it, without a wait.
+    /// A submission is known to be done without a wait, and so are all before it.
     pub(super) fn is_done(&self, last: u64) {
         lock(&self.timeline).done(last, Instant::now(), false);
     }
 
-    /// Seconds of work on this device of which so much was counted.
+    /// Expected seconds on this device for `counted` work.
     fn expected(&self, counted: f64) -> f64 {
         counted * lock(&self.timeline).clock.pace.unwrap_or(1.0)
     }
 }
 
-/// Commands on their way: sent off, and begun anew, wherever one submission would take too long with what comes next.
+/// Commands being recorded. They are submitted, and a new submission is begun, when the next ones would make it too long.
 pub(crate) struct Work<'a> {
     gpu: &'a Gpu,
     encoder: wgpu::CommandEncoder,
@@ -199,29 +200,29 @@ impl<'a> Work<'a> {
         Self { gpu, encoder: gpu.device.create_command_encoder(&Default::default()), counted: 0.0 }
     }
 
-    /// Where commands are recorded that take no time to speak of.
+    /// The encoder, for commands that take negligible time.
     pub fn encoder(&mut self) -> &mut wgpu::CommandEncoder {
         &mut self.encoder
     }
 
-    /// Whether so much more is too much for one submission. [`Self::cut`] then, with no pass open.
+    /// Whether `counted` more is too much for one submission. If so, call [`Self::cut`] with no pass open.
     pub fn is_full_with(&self, counted: f64) -> bool {
         self.counted > 0.0 && self.gpu.expected(self.counted + counted) > self.gpu.longest.get()
     }
 
-    /// Sends off what was recorded.
+    /// Submits what was recorded.
     pub fn cut(&mut self) {
         let next = self.gpu.device.create_command_encoder(&Default::default());
         let full = std::mem::replace(&mut self.encoder, next);
         self.gpu.submit(full.finish(), std::mem::take(&mut self.counted));
     }
 
-    /// So much is recorded next.
+    /// Counts work that is recorded next.
     pub fn count(&mut self, counted: f64) {
         self.counted += counted;
     }
 
-    /// Sends off the rest, and returns the number of the submission, with which all of it is done.
+    /// Submits the rest and returns the number of that submission. When it is done, all the work is.
     pub fn send(self) -> u64 {
         self.gpu.submit(self.encoder.finish(), self.counted)
     }
@@ -243,10 +244,10 @@ mod tests {
         clock.begins(at(0.1));
         clock.ends(at(1.0), 0.5, true, true);
         assert_eq!(clock.pace, Some(2.0));
-        // The second began as the first ended, not as it was sent off; a faster one is believed bit by bit.
+        // The second began when the first ended, not when it was sent; a faster one is believed bit by bit.
         clock.ends(at(1.5), 0.5, true, false);
         assert_eq!(clock.pace, Some(FADING * 2.0));
-        // A slower one at once; an idle device begins with what is sent off.
+        // A slower one is believed at once; an idle device begins what is sent to it at once.
         clock.begins(at(9.0));
         clock.ends(at(10.0), 0.1, true, false);
         assert!((clock.pace.unwrap() - 10.0).abs() < 1e-6);
@@ -268,7 +269,7 @@ mod tests {
         clock.begins(at(3.0));
         clock.ends(at(4.0), 0.0, true, false);
         assert_eq!(clock.pace, None, "nothing was counted");
-        // A driver that does the work before it takes the next.
+        // A driver that does the work before it returns.
         clock.took(Duration::from_millis(4), 0.1);
         assert_eq!(clock.pace, None, "too short");
         clock.took(Duration::from_secs(1), 0.1);
@@ -296,7 +297,7 @@ mod tests {
         // GPT-2's micro-batch of 8 sequences at T = 1,024: 6 TFLOP.
         let cuts = counted_seconds(6_000_000_000_000, 0) / LONGEST;
         assert!((400.0..600.0).contains(&cuts), "{cuts}");
-        // The small step of the tests is one.
+        // The tests' small step fits in one submission.
         assert!(counted_seconds(1_000_000_000, 100_000_000) < LONGEST);
     }
 }

@@ -1,4 +1,4 @@
-//! One kernel on buffers of its own, for finding out what a device can do.
+//! One kernel on its own buffers, to find out what a device can do.
 
 use super::{Gpu, Stopwatch, unwrapped};
 use crate::fault::Result;
@@ -14,10 +14,10 @@ pub struct Trial<'a> {
     groups: [u32; 3],
 }
 
-/// Device seconds of copying `bytes` from one buffer to another, `repeats` times in a row.
+/// Device seconds for copying `bytes` from one buffer to another, `repeats` times in a row.
 ///
 /// # Errors
-/// [`crate::fault::Kind::Memory`] where there is no room.
+/// [`crate::fault::Kind::Memory`] if there is no room.
 pub fn copy_seconds(gpu: &Gpu, bytes: u64, repeats: usize) -> Result<f64> {
     let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
     let [from, to] = [gpu.buffer("source", bytes, usage)?, gpu.buffer("copy", bytes, usage)?];
@@ -53,10 +53,10 @@ pub struct Submission {
 }
 
 impl<'a> Trial<'a> {
-    /// Compiles `kernel` and makes a buffer of so many bytes for each of its variables.
+    /// Compiles `kernel` and makes a buffer of the given bytes for each of its variables.
     ///
     /// # Errors
-    /// [`crate::fault::Kind::Device`] where it does not compile, [`crate::fault::Kind::Memory`] where there is no room.
+    /// [`crate::fault::Kind::Device`] if it does not compile, [`crate::fault::Kind::Memory`] if there is no room.
     pub fn new(gpu: &'a Gpu, kernel: &Kernel, buffers: &[(&str, u64)], groups: [u32; 3]) -> Result<Self> {
         let pipeline = gpu.pipeline(kernel)?;
         let mut made = Vec::new();
@@ -78,8 +78,8 @@ impl<'a> Trial<'a> {
         Ok(Self { gpu, pipeline, group, groups })
     }
 
-    /// Device seconds of `repeats` dispatches, one after the other in one pass; of the whole submission where the
-    /// device has no clock of its own.
+    /// Device seconds of `repeats` dispatches, one after another in one pass. If the device has no clock, host seconds of
+    /// the whole submission.
     ///
     /// # Errors
     /// Those of [`Gpu::check`].

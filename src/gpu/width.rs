@@ -1,7 +1,7 @@
-//! How many bits wide Mesa's software driver computes. It takes 256 unless `LP_NATIVE_VECTOR_WIDTH` says otherwise, and on a
-//! CPU with AVX-512 could take 512: with Mesa 22 that is faster, with Mesa 26 twice as slow. So a matrix product is timed at
-//! both widths before the driver is opened for good, once for each version of it: by processes of this program, where it is at
-//! hand, so that a driver that crashes at a width ends one of these.
+//! The vector width of Mesa's software driver, in bits. It uses 256 unless `LP_NATIVE_VECTOR_WIDTH` says otherwise, and
+//! could use 512 on a CPU with AVX-512: that is faster with Mesa 22, but twice as slow with Mesa 26. So a matrix product
+//! is timed at both widths before the driver is opened for good, once for each version of it. Where possible, processes
+//! of this program do the timing, so that a driver that crashes at a width ends only one of them.
 
 use super::canary::{GREETING, Prober};
 use super::{Backend, Candidate, Gpu, OpenOptions};
@@ -16,24 +16,24 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-/// What the driver reads, each time an instance is made.
+/// The driver reads it each time an instance is made.
 const VARIABLE: &str = "LP_NATIVE_VECTOR_WIDTH";
 const NARROW: u32 = 256;
 const WIDE: u32 = 512;
-/// The wide lanes are taken unless they are so many times as slow. In 18 probes on two busy cores they took 0.80 to 0.87
-/// times as long as the narrow ones on Mesa 22.3.6, and 2.09 to 2.46 times on 26.1.6 and 26.2.6: noise decides nothing, so
-/// the choice, and with it the bits of results, is the same in every run.
+/// The wide lanes are used unless they take more than this many times as long. In 18 probes on two busy cores they took
+/// 0.80 to 0.87 times as long as the narrow ones on Mesa 22.3.6, and 2.09 to 2.46 times on 26.1.6 and 26.2.6. So noise
+/// decides nothing: the choice, and with it the bits of results, is the same in every run.
 const SLOWER: f64 = 1.4;
-/// Both widths are timed so often, in turns: what else the machine does seldom lasts through all of one's.
+/// How often each width is timed, in turns: other load on the machine seldom lasts through all turns of one width.
 const TURNS: usize = 3;
-/// In the cache folder: versions of the driver, and what was chosen for each.
+/// The cache file with the width chosen for each version of the driver.
 const FILE: &str = "vector-widths.json";
 
-/// Sets the variable, where neither the user did nor there is anything but software to compute on. `list` makes an instance of
-/// its own and lists the adapters; nothing else may hold one. `prober` is the program that times, if there is one.
+/// Sets the variable, unless the user did or there is hardware to compute on. `list` makes its own instance and lists the
+/// adapters; nothing else may hold one. `prober` is the program that does the timing, if there is one.
 ///
 /// # Safety
-/// No other thread reads the environment meanwhile.
+/// No other thread may read the environment meanwhile.
 #[allow(unsafe_code)]
 pub(super) unsafe fn choose(list: impl Fn() -> Vec<Candidate>, prober: Option<&Prober>) {
     if std::env::var_os(VARIABLE).is_some() || !can_be_wide() {
@@ -68,7 +68,7 @@ pub(super) unsafe fn choose(list: impl Fn() -> Vec<Candidate>, prober: Option<&P
     }
 }
 
-/// The width to take, by the best of some times at each. At a width at which there is none once it is not tried again.
+/// The width to use, by the best of several times at each. A width that once gives no time is not tried again.
 fn faster(mut seconds: impl FnMut(u32) -> Option<f64>) -> u32 {
     let mut best = [Some(f64::INFINITY); 2];
     for _ in 0..TURNS {
@@ -79,10 +79,10 @@ fn faster(mut seconds: impl FnMut(u32) -> Option<f64>) -> u32 {
     decided(best[0], best[1])
 }
 
-/// What a process of `prober` measures at a width: nothing, where the driver does not bring it to an end.
+/// Seconds that a process of `prober` measures at a width. `None` if the driver does not finish.
 ///
 /// # Errors
-/// Where the program cannot be started, or is another one.
+/// If the program cannot be started, or is another one.
 fn asked(prober: &Prober, width: u32) -> Result<Option<f64>> {
     let mut command = Command::new(&prober.program);
     command.args(["probe", "--product"]).env(VARIABLE, width.to_string());
@@ -95,11 +95,11 @@ fn asked(prober: &Prober, width: u32) -> Result<Option<f64>> {
     Ok(said.filter(|seconds| *seconds > 0.0 && seconds.is_finite()))
 }
 
-/// Times the product on Mesa's software driver, at the width that the environment says. The work of `normfree probe
-/// --product`, behind its greeting.
+/// Times the product on Mesa's software driver, at the width set in the environment. `normfree probe --product` does
+/// this after its greeting.
 ///
 /// # Errors
-/// [`Kind::Device`] where the driver is not there, or the product does not run or is wrong.
+/// [`Kind::Device`] if the driver is missing, or the product does not run or is wrong.
 pub fn time_product() -> Result<f64> {
     let adapters =
         super::candidates(&OpenOptions { backend: Some(Backend::Vulkan), ..OpenOptions::default() })?;
@@ -107,7 +107,7 @@ pub fn time_product() -> Result<f64> {
         .ok_or_else(|| Fault::new(Kind::Device, "Mesa's software driver has no right product here"))
 }
 
-/// Whether this CPU has lanes of 512 bits.
+/// Whether this CPU has 512-bit vectors.
 fn can_be_wide() -> bool {
     #[cfg(target_arch = "x86_64")]
     return std::arch::is_x86_feature_detected!("avx512f");
@@ -115,12 +115,12 @@ fn can_be_wide() -> bool {
     false
 }
 
-/// Mesa's driver among adapters.
+/// Mesa's driver among the adapters.
 fn software(adapters: &[Candidate]) -> Option<&Candidate> {
     adapters.iter().find(|adapter| adapter.software() && adapter.info.driver == "llvmpipe")
 }
 
-/// What was chosen before. A file that is damaged or from elsewhere is as good as none.
+/// Earlier choices. A damaged or foreign file counts as empty.
 fn read(path: &Path) -> BTreeMap<String, u32> {
     let text = std::fs::read(path).unwrap_or_default();
     let mut known: BTreeMap<String, u32> = serde_json::from_slice(&text).unwrap_or_default();
@@ -128,7 +128,7 @@ fn read(path: &Path) -> BTreeMap<String, u32> {
     known
 }
 
-/// The width to take, where a product took so many seconds at each. At a width at which it is wrong, or does not run, it has
+/// The width to use, given the seconds of a product at each. A width at which the product is wrong or does not run has
 /// no time.
 fn decided(narrow: Option<f64>, wide: Option<f64>) -> u32 {
     match (narrow, wide) {
@@ -138,14 +138,14 @@ fn decided(narrow: Option<f64>, wide: Option<f64>) -> u32 {
     }
 }
 
-/// Seconds of the product on Mesa's driver as it is now.
+/// Seconds of the product on Mesa's driver at its current width.
 fn seconds(adapters: Vec<Candidate>) -> Option<f64> {
     let place = adapters.iter().position(|adapter| software(std::slice::from_ref(adapter)).is_some())?;
     let candidate = adapters.into_iter().nth(place)?;
     product(&Gpu::open_candidate(candidate, &OpenOptions::default()).ok()?).ok()?
 }
 
-/// C = A · B with whole numbers, in the variant that a run takes unless it was tuned: the best time of some, if C is right.
+/// Times C = A · B with whole numbers, in the default variant: the best of several times, if C is right.
 fn product(gpu: &Gpu) -> Result<Option<f64>> {
     const ROUNDS: usize = 9;
     const M: usize = 256;
@@ -191,7 +191,7 @@ fn product(gpu: &Gpu) -> Result<Option<f64>> {
         .collect();
     let group = gpu.bind_group(&pipeline.layout, &entries);
     let mut best = f64::INFINITY;
-    // The driver compiles as it runs the first.
+    // The driver compiles during the first round.
     for round in 0..=ROUNDS {
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         let mut pass = encoder.begin_compute_pass(&Default::default());
@@ -210,7 +210,7 @@ fn product(gpu: &Gpu) -> Result<Option<f64>> {
     }
     let bytes = gpu.read(&c, 0, 4 * (M * N) as u64)?;
     let got: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
-    // Sums of so small whole numbers are exact. One row of each tile shows what is wrong with it.
+    // Sums of such small whole numbers are exact. One row of each tile is enough to show an error.
     let right = (0..M).step_by(7).all(|row| {
         (0..N).all(|column| {
             let sum: f32 = (0..K).map(|k| a[row * K + k] * b[k * N + column]).sum();
@@ -220,14 +220,14 @@ fn product(gpu: &Gpu) -> Result<Option<f64>> {
     Ok(right.then_some(best))
 }
 
-/// Seconds that this process has computed for, on all cores together: the driver computes within it, and what other
-/// processes do meanwhile counts little.
+/// CPU seconds of this process, on all cores together. The driver computes within it, and the load of other processes
+/// counts little.
 #[allow(unsafe_code)]
 fn worked() -> f64 {
     #[cfg(unix)]
     {
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: `time` is a place for one.
+        // SAFETY: `time` is a valid place to write to.
         if unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) } == 0 {
             return time.tv_sec as f64 + 1e-9 * time.tv_nsec as f64;
         }
@@ -236,7 +236,7 @@ fn worked() -> f64 {
     BEGAN.get_or_init(std::time::Instant::now).elapsed().as_secs_f64()
 }
 
-/// A matrix as kernels read it from an image.
+/// Stores a matrix in an image, from which kernels read it.
 fn image(gpu: &Gpu, (values, rows, columns): (&[f32], usize, usize)) -> Result<wgpu::TextureView> {
     let texture = gpu.image(columns as u32 / 4, rows as u32, false)?;
     let layout = wgpu::TexelCopyBufferLayout {
@@ -270,7 +270,7 @@ mod tests {
             (width == NARROW).then_some(1.0)
         });
         assert_eq!((width, tried), (NARROW, vec![NARROW, WIDE, NARROW, NARROW]));
-        // Of several times at a width the best counts.
+        // The best of several times at a width counts.
         let mut times = [1.0, 3.0, 1.0, 0.9, 1.0, 2.0].into_iter();
         assert_eq!(faster(|_| times.next()), WIDE);
     }

@@ -1,4 +1,4 @@
-//! Whether matrix units compute attention, forward and its gradient, as the f64 reference does.
+//! Checks that matrix units compute attention and its gradient as the f64 reference does.
 
 use super::{Gpu, Operand, SEED, check_widths};
 use crate::ops::attention::{UnitProbe, WIDTHS};
@@ -9,16 +9,16 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::HashMap;
 
-/// The largest error of a tensor, relative to its largest element: three roundings to f16 of 2⁻¹¹ each, and what units cut
-/// off. A fragment from elsewhere is off by its whole size.
+/// The largest error of a tensor, relative to its largest element: three roundings to f16 of 2⁻¹¹ each, plus what units
+/// cut off. A fragment from the wrong place is off by its whole size.
 const BOUND: f64 = 4e-3;
 
 impl Gpu {
-    /// Whether matrix units compute attention. A driver may refuse, or get it wrong.
+    /// Checks that matrix units compute attention. A driver may refuse or get it wrong.
     pub(super) fn attends(&self, probe: &UnitProbe) -> Result<(), String> {
         let wanted = reference(probe);
         let mut seen: HashMap<TensorId, Vec<f32>> = HashMap::new();
-        // What the first kernel of a gradient leaves for the second.
+        // What a gradient's first kernel leaves for the second.
         let mut scratch = None;
         for (node, dispatch, invocations) in &probe.dispatches {
             let node = &probe.tape.nodes()[*node];
@@ -41,7 +41,7 @@ impl Gpu {
                         written.push(Some((tensor, info.dtype)));
                         Operand::Out((info.shape.elements() * info.dtype.bytes()) as u64)
                     }
-                    // lse is the second input, and delta is as long.
+                    // This is delta, which is as long as lse, `inputs[2]`.
                     _ => match scratch.take() {
                         Some(bytes) => Operand::In(bytes),
                         None => {
@@ -70,7 +70,7 @@ impl Gpu {
     }
 }
 
-/// Random inputs, of both signs, and what f64 makes of them.
+/// Random inputs of both signs, and what f64 computes from them.
 fn reference(probe: &UnitProbe) -> Memory {
     let mut random = ChaCha8Rng::seed_from_u64(SEED);
     let mut memory = Memory::new(&probe.tape);
@@ -101,7 +101,7 @@ fn numbers(bytes: &[u8], dtype: DType) -> Vec<f32> {
     }
 }
 
-/// Puts together what two kernels wrote of one tensor; NaN is what neither did.
+/// Merges what two kernels wrote of one tensor. Elements that neither wrote stay NaN.
 fn merge(all: &mut Vec<f32>, some: Vec<f32>) {
     if all.is_empty() {
         *all = some;
@@ -114,10 +114,10 @@ fn merge(all: &mut Vec<f32>, some: Vec<f32>) {
     }
 }
 
-/// Whether a tensor is what f64 says it is.
+/// Compares a tensor with the f64 reference.
 fn check(tape: &Tape, tensor: TensorId, wanted: &[f64], got: &[f32]) -> Result<(), String> {
     let largest = wanted.iter().fold(0.0, |most: f64, value| most.max(value.abs()));
-    // What was not written is NaN, and near to nothing.
+    // Unwritten elements are NaN, which is near nothing.
     let near = |(&got, &wanted): (&f32, &f64)| (f64::from(got) - wanted).abs() <= BOUND * largest;
     match got.iter().zip(wanted).position(|pair| !near(pair)) {
         None => Ok(()),
@@ -162,7 +162,7 @@ mod tests {
                             check(&probe.tape, tensor, values, &got).unwrap_err().starts_with("element 5")
                         );
                     }
-                    // One half of what two kernels wrote.
+                    // Elements that the first kernel did not write come from the second.
                     let mut got = vec![f32::NAN; right.len()];
                     merge(&mut got, right.clone());
                     assert_eq!(got, right);

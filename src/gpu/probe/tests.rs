@@ -1,4 +1,4 @@
-//! Answers that no right driver gives, and kernels that every driver must accept.
+//! Answers that no correct driver gives, and kernels that every driver must accept.
 
 use super::*;
 use crate::ops::Traits;
@@ -12,12 +12,12 @@ fn device(lanes: u32) -> Traits {
     Traits { lanes, f16: true, workgroup_memory: 32 << 10, max_invocations: 1024, ..Traits::floor() }
 }
 
-/// C as a driver computes it that reads every fragment from where `place` says instead of where it lies: fragments of A and
-/// B by their line and place along K, in fragments.
+/// C as computed by a driver that reads each fragment of A from the row that `place` gives instead of its own. Rows are
+/// counted in fragments.
 fn computed(probe: &UnitProbe, side: usize, place: impl Fn(usize) -> usize) -> Vec<f32> {
     let (a, b) = matrices(probe);
     let Sizes { m, n, k, .. } = probe.sizes;
-    // A fragment that begins elsewhere: the same element within it.
+    // The same element of a fragment that begins elsewhere.
     let moved = |at: usize| place(at / side) * side + at % side;
     let a = |row: usize, at: usize| {
         let row = moved(row);
@@ -44,14 +44,14 @@ fn a_right_product_is_taken_and_a_tile_from_elsewhere_is_not() {
             let side = side as usize;
             let right = computed(probe, side, |fragment| fragment);
             assert_eq!(check_product(probe, &right), Ok(()));
-            // A driver is known that returns the tile of offset 0 for every offset.
+            // One known driver returns the tile at offset 0 for every offset.
             assert!(check_product(probe, &computed(probe, side, |_| 0)).is_err());
-            // Of two fragments, the first twice; and the last lines from the ones before.
+            // The first of every two fragments twice; and the last row of fragments from the one before.
             assert!(check_product(probe, &computed(probe, side, |fragment| fragment / 2 * 2)).is_err());
             let last = probe.sizes.m.div_ceil(side) - 1;
             let but_last = |fragment: usize| if fragment == last { fragment - 1 } else { fragment };
             assert!(check_product(probe, &computed(probe, side, but_last)).is_err());
-            // One element that nobody wrote, and one that is a little off.
+            // One element that was not written, and one that is slightly off.
             for wrong in [f32::NAN, right[7] + 0.1] {
                 let mut product = right.clone();
                 product[7] = wrong;
@@ -81,7 +81,7 @@ fn a_width_that_differs_between_kernels_or_lanes_is_none() {
     assert!(width_of(&mixed).unwrap_err().contains("some of 32 lanes and some of 16"));
     assert!(width_of(&vec![lane(2, 0); 128]).is_err());
 
-    // Lanes in another order than invocations.
+    // Lanes in a different order from invocations.
     let places: Vec<u32> = (0..8).map(|i| i ^ 3).collect();
     let right: Vec<Lane> = (0..8_u32)
         .map(|at| Lane { size: 8, lane: at ^ 3, ones: 8, checksum: checksum(at, &places) })
