@@ -1,6 +1,6 @@
-//! Copies of tensors as images. Software drivers read a texel without a branch and a buffer element lane by
-//! lane, so that some kernels take an operand as an image (`Operand::InputImage`). This plans which image holds
-//! which tensor when, and where it must be copied anew. Pure arithmetic.
+//! Copies of tensors as images. Software drivers read a texel without a branch, but a buffer element lane by
+//! lane, so some kernels take an operand as an image (`Operand::InputImage`). This module plans which image
+//! holds which tensor at what time, and when it must be copied again. Pure arithmetic.
 
 use crate::ops::{Dispatch, Operand, Recipe, WINDOW_TEXELS, fits_image};
 use crate::tape::{DType, Tape, TensorId};
@@ -15,7 +15,7 @@ pub struct Extent {
 }
 
 impl Extent {
-    /// Bytes of a row.
+    /// Bytes per row.
     pub fn pitch(self) -> u32 {
         self.width * 4 * self.dtype.bytes() as u32
     }
@@ -30,27 +30,27 @@ pub struct Use {
     pub image: usize,
     /// Whether the tensor must be copied into it before the node runs.
     pub copy: bool,
-    /// Whether that copy holds for good: see [`Tape::fix_parameters`].
+    /// Whether one copy serves every replay: see [`Tape::fix_parameters`].
     pub fixed: bool,
 }
 
 /// The images of a plan.
 #[derive(Debug, Default)]
 pub struct ImagePlan {
-    /// For each node, its image operands, each input once.
+    /// The image operands of each node; each input appears once.
     pub uses: Vec<Vec<Use>>,
-    /// For each node and each of its dispatches, the windows read as images, in the order of its bindings: copied
-    /// before the dispatch, and free after it.
+    /// The windows that each dispatch of each node reads as images, in the order of its bindings. They are copied
+    /// before the dispatch and free after it.
     pub windows: Vec<Vec<Vec<(Operand, usize)>>>,
 }
 
-/// A copy outlives its use where the next one is at most so many nodes away; farther, its memory is worth more
-/// than the copy.
+/// A copy outlives its use if the next use is at most this many nodes away. Beyond that, its memory is worth more
+/// than the time of another copy.
 const PATIENCE: usize = 8;
 
 impl ImagePlan {
-    /// Plans the images that `recipes` ask for, into a pool of which none is in use but what is fixed: that by the names of
-    /// its tensors.
+    /// Plans the images that `recipes` need. Every image in `pool` is free except those in `fixed`, which maps tensor
+    /// names to images.
     pub(super) fn new(
         tape: &Tape,
         recipes: &[Recipe],
@@ -89,7 +89,7 @@ impl ImagePlan {
                     Some(&image) => (image, false),
                     None => {
                         let image = take(pool, &mut free, extent(tape, tensor));
-                        // Replays without a node that only looks have no copy of its making for those after it.
+                        // Replays without observers do not make this copy, so later nodes cannot rely on it.
                         if node.observing {
                             own.push((extent(tape, tensor), image));
                         } else {
@@ -121,7 +121,7 @@ impl ImagePlan {
     }
 }
 
-/// A free image of that extent, else a new one.
+/// A free image of that extent, or a new one.
 fn take(pool: &mut Vec<Extent>, free: &mut HashMap<Extent, Vec<usize>>, extent: Extent) -> usize {
     free.get_mut(&extent).and_then(Vec::pop).unwrap_or_else(|| {
         pool.push(extent);
@@ -129,7 +129,7 @@ fn take(pool: &mut Vec<Extent>, free: &mut HashMap<Extent, Vec<usize>>, extent: 
     })
 }
 
-/// Images for the windows of one dispatch; all are free again when it is done.
+/// Images for the windows of one dispatch; all are free again after it.
 fn windows_of(
     dispatch: &Dispatch,
     pool: &mut Vec<Extent>,
@@ -155,7 +155,7 @@ pub fn image_bytes(extent: Extent) -> u64 {
     u64::from(extent.pitch()) * u64::from(extent.height)
 }
 
-/// The inputs a recipe reads as images, each once.
+/// The inputs that a recipe reads as images, without duplicates.
 fn inputs_of(recipe: &Recipe) -> Vec<usize> {
     let mut inputs: Vec<usize> = recipe
         .dispatches

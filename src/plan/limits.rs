@@ -1,5 +1,5 @@
-//! What a device cannot be asked, found out before anything is made on it: a binding, a dispatch or a loop larger
-//! than it takes. Pure arithmetic.
+//! Checks a tape against a device's limits before anything is allocated: no binding, dispatch or loop may be larger
+//! than the device supports. Pure arithmetic.
 
 use super::memory::{bytes_of, padded_bytes};
 use crate::fault::{Fault, Kind, Result};
@@ -7,11 +7,11 @@ use crate::gpu::mebibytes;
 use crate::ops::{Dispatch, MAX_GROUPS, MAX_ITERATIONS, Operand, Recipe, Traits};
 use crate::tape::{DType, Node, Role, Tape, TensorId};
 
-/// Holds a tape's recipes against the limits of a device.
+/// Checks a tape's recipes against the limits of a device.
 ///
 /// # Errors
-/// [`Kind::Memory`], naming the tensor or the op, what is needed, and the keys that would change it;
-/// [`Kind::Device`] where the tape has f16 tensors and the device has not.
+/// [`Kind::Memory`], naming the tensor or the op, what is needed, and the configuration keys that would change it;
+/// [`Kind::Device`] if the tape has f16 tensors and the device does not support f16.
 pub fn check_limits(tape: &Tape, recipes: &[Recipe], device: &Traits) -> Result<()> {
     if !device.f16 && tape.tensors().iter().any(|info| info.dtype == DType::F16) {
         return Err(Fault::new(
@@ -37,7 +37,7 @@ pub fn check_limits(tape: &Tape, recipes: &[Recipe], device: &Traits) -> Result<
     Ok(())
 }
 
-/// Everything that is bound whole must fit one binding; parameters that are walked in windows may be larger.
+/// Whatever is bound whole must fit one binding; parameters that are read in windows may be larger.
 fn check_bindings(
     tape: &Tape,
     node: &Node,
@@ -54,7 +54,7 @@ fn check_bindings(
             Operand::Scratch(i) => (None, padded_bytes(recipe.scratch[i], DType::F32)),
             Operand::InputWindow { input, length, .. } => window(node.inputs[input], length),
             Operand::OutputWindow { output, length, .. } => window(node.outputs[output], length),
-            // Images have bounds of their own, which the ops keep.
+            // Images have limits of their own; the ops respect them.
             Operand::InputImage(_) | Operand::InputWindowImage { .. } | Operand::OutputWindowImage { .. } => {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! What is alive when while a plan runs, for people to look at (`train --dry-run --memory`). Pure arithmetic.
+//! Which tensors are alive at which node of a plan, as a report (`train --dry-run --memory`). Pure arithmetic.
 
 use super::images::image_bytes;
 use super::memory::{MemoryPlan, Pool, bytes_of, last_uses, padded_bytes, pooled};
@@ -6,19 +6,19 @@ use crate::ops::Recipe;
 use crate::tape::{DType, Phase, Role, Tape, TensorId};
 use std::collections::HashSet;
 
-/// What a stretch of memory is for.
+/// What a piece of memory is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// A result of the forward pass that the backward pass reads.
     Kept,
-    /// The same, made again in the backward pass.
+    /// Such a result, recomputed in the backward pass.
     Again,
-    /// Pieces of logits, and the softmax over them.
+    /// Pieces of the logits, and the softmax over them.
     Logits,
     Gradient,
-    /// A result of the forward pass that only it reads; working memory of a single node.
+    /// A result of the forward pass that only the forward pass reads; scratch memory of a single node.
     Passing,
-    /// A copy as an image.
+    /// A copy of a tensor as an image.
     Image,
 }
 
@@ -27,7 +27,7 @@ impl Purpose {
     pub const ALL: [Self; 6] =
         [Self::Kept, Self::Again, Self::Logits, Self::Gradient, Self::Passing, Self::Image];
 
-    /// Its name, for a legend.
+    /// Its label in a legend.
     pub fn label(self) -> &'static str {
         match self {
             Self::Kept => "kept for the backward pass",
@@ -40,27 +40,27 @@ impl Purpose {
     }
 }
 
-/// Where in the pool.
+/// A place in the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Home {
     Buffer(usize),
     Image(usize),
 }
 
-/// One tensor's stay in the pool.
+/// One tensor's lifetime in the pool.
 #[derive(Clone, Debug)]
 pub struct Life {
     pub name: String,
     pub purpose: Purpose,
     pub bytes: u64,
-    /// The node that makes it.
+    /// The node that writes it first.
     pub birth: usize,
-    /// The last node that touches it.
+    /// The last node that reads or writes it.
     pub death: usize,
     pub home: Home,
 }
 
-/// Every stay in the pool while one tape runs, in the order of birth.
+/// All lifetimes in the pool during one replay, in order of birth.
 #[derive(Debug)]
 pub struct Liveness {
     pub lives: Vec<Life>,
@@ -68,12 +68,12 @@ pub struct Liveness {
 }
 
 impl Liveness {
-    /// Of a planned tape.
+    /// The lifetimes of a planned tape.
     pub fn new(tape: &Tape, pool: &Pool, plan: &MemoryPlan, recipes: &[Recipe]) -> Self {
         let last = last_uses(tape);
         let logits = logits(tape);
         let mut lives: Vec<Life> = Vec::new();
-        // Image → the life of what it holds now.
+        // Image → the life of the tensor it holds now.
         let mut held: Vec<Option<usize>> = vec![None; pool.images.len()];
         let mut born = HashSet::new();
         for (i, node) in tape.nodes().iter().enumerate() {
@@ -134,7 +134,7 @@ impl Liveness {
         Self { lives, nodes: tape.nodes().len() }
     }
 
-    /// Bytes alive at each node, of one purpose.
+    /// Bytes alive for one purpose at each node.
     pub fn of(&self, purpose: Purpose) -> Vec<u64> {
         let mut alive = vec![0; self.nodes];
         for life in self.lives.iter().filter(|life| life.purpose == purpose) {
@@ -145,7 +145,7 @@ impl Liveness {
         alive
     }
 
-    /// The node at which most is alive, and how many bytes that is.
+    /// The node at which the most bytes are alive, and that number.
     pub fn peak(&self) -> (usize, u64) {
         let mut alive = vec![0; self.nodes];
         for purpose in Purpose::ALL {
@@ -157,7 +157,7 @@ impl Liveness {
     }
 }
 
-/// What the head's loss walks in pieces, and the softmax over it.
+/// The pieces of logits that the head's loss works through, and the softmax over them.
 fn logits(tape: &Tape) -> HashSet<TensorId> {
     let pieces = ["cross_entropy.update", "cross_entropy.gradient"];
     let touching = tape.nodes().iter().filter(|node| pieces.contains(&node.op.name()));

@@ -1,6 +1,6 @@
-//! Which buffer each intermediate lives in. Two tensors share a buffer when one is dead before the other is
-//! born, and so do tensors of plans that never run at the same time. Pure arithmetic: `train --dry-run` runs it without
-//! touching a device.
+//! Assigns a buffer to each intermediate. Two tensors can share a buffer if one is dead before the other is born, or if
+//! they belong to plans that never run at the same time. Pure arithmetic: `train --dry-run` runs it without touching a
+//! device.
 
 use super::images::{Extent, ImagePlan, image_bytes};
 use crate::ops::{Recipe, Traits};
@@ -9,8 +9,8 @@ use crate::tape::{DType, Role, Tape, TensorId};
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
-/// Every tensor starts at a multiple of this and is padded to it: what every adapter accepts as a binding
-/// offset, and whole vec4s for every kernel.
+/// Every tensor starts at a multiple of this many bytes and is padded to one. Every adapter accepts such binding
+/// offsets, and every kernel sees whole vec4s.
 pub const ALIGNMENT: u64 = 256;
 
 /// Bytes of a tensor of `elements`, padding included.
@@ -18,26 +18,26 @@ pub fn padded_bytes(elements: usize, dtype: DType) -> u64 {
     (elements as u64 * dtype.bytes() as u64).next_multiple_of(ALIGNMENT)
 }
 
-/// The same of a tensor on a tape.
+/// The same for a tensor on a tape.
 pub(super) fn bytes_of(tape: &Tape, tensor: TensorId) -> u64 {
     let info = tape.info(tensor);
     padded_bytes(info.shape.elements(), info.dtype)
 }
 
-/// The memory that plans share which never run at the same time: each is planned into what those before it need, and
-/// adds what it lacks.
+/// The memory shared by plans that never run at the same time. Each plan reuses what earlier plans need and adds
+/// what is missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pool {
     /// Bytes of each buffer.
     pub buffers: Vec<u64>,
     /// Extents of each image.
     pub images: Vec<Extent>,
-    /// Tensors that keep an image of their own for good, by name: see [`Tape::fix_parameters`].
+    /// Tensors that keep an image of their own permanently, by name: see [`Tape::fix_parameters`].
     pub fixed: HashMap<String, usize>,
 }
 
 impl Pool {
-    /// Plans several tapes into one pool; each comes back with its nodes' recipes.
+    /// Plans several tapes into one pool. Also returns the recipes of each tape's nodes.
     pub fn plan<const N: usize>(
         tapes: [&Tape; N],
         device: &Traits,
@@ -58,7 +58,7 @@ impl Pool {
     }
 }
 
-/// A stretch of time in which something needs memory.
+/// The range of nodes during which something needs memory.
 struct Stay {
     who: Who,
     bytes: u64,
@@ -74,7 +74,7 @@ enum Who {
     Scratch(usize, usize),
 }
 
-/// Who lives where in a pool while one tape runs.
+/// The assignment of one tape's tensors to a pool.
 #[derive(Debug)]
 pub struct MemoryPlan {
     /// Intermediate → buffer of the pool.
@@ -86,7 +86,7 @@ pub struct MemoryPlan {
 }
 
 impl MemoryPlan {
-    /// Plans the intermediates and scratch of a tape on a device into a pool of which nothing is in use; also returns
+    /// Plans the intermediates and scratch tensors of a tape on a device into a pool whose memory is all free. Also returns
     /// each node's recipe.
     fn new(tape: &Tape, device: &Traits, pool: &mut Pool) -> (Self, Vec<Recipe>) {
         let recipes: Vec<Recipe> =
@@ -94,8 +94,8 @@ impl MemoryPlan {
         let images = ImagePlan::new(tape, &recipes, &mut pool.images, &mut pool.fixed);
         let scratch = recipes.iter().map(|recipe| vec![0; recipe.scratch.len()]).collect();
         let mut plan = Self { homes: HashMap::new(), scratch, images };
-        // The largest first, each into the smallest buffer that is free all the while: so a large buffer serves small
-        // tensors when no large one needs it, and never the other way round (Pisarchyk and Lee 2020).
+        // The largest first, each into the smallest buffer that is free throughout: a large buffer serves small tensors
+        // while no large one needs it, but not the other way round (Pisarchyk and Lee 2020).
         let mut stays = stays(tape, &recipes);
         stays.sort_by_key(|stay| (Reverse(stay.bytes), stay.from));
         let mut taken: Vec<Vec<(usize, usize)>> = vec![Vec::new(); pool.buffers.len()];
@@ -122,7 +122,7 @@ impl MemoryPlan {
     }
 }
 
-/// What needs memory while a tape runs.
+/// Everything that needs memory while a tape runs.
 fn stays(tape: &Tape, recipes: &[Recipe]) -> Vec<Stay> {
     let last = last_uses(tape);
     let mut known = HashSet::new();
@@ -142,12 +142,12 @@ fn stays(tape: &Tape, recipes: &[Recipe]) -> Vec<Stay> {
     stays
 }
 
-/// Whether a tensor lives only within a replay.
+/// Whether a tensor lives only during a replay.
 pub(super) fn pooled(tape: &Tape, tensor: TensorId) -> bool {
     matches!(tape.info(tensor).role, Role::Intermediate | Role::Gradient)
 }
 
-/// The last node that touches each owner.
+/// The last node that reads or writes each owner.
 pub(super) fn last_uses(tape: &Tape) -> HashMap<TensorId, usize> {
     let mut last = HashMap::new();
     for (i, node) in tape.nodes().iter().enumerate() {

@@ -1,5 +1,5 @@
-//! The plan: a tape turned once into buffers, pipelines and bind groups, then replayed step after step.
-//! After [`Plan::build`] nothing is allocated, compiled or looked up by name.
+//! The plan: a tape compiled once into buffers, pipelines and bind groups, then replayed step after step.
+//! After [`Plan::build`], nothing is allocated, compiled or looked up by name.
 
 mod images;
 mod limits;

@@ -1,4 +1,4 @@
-//! Times from timestamp queries: the plan replayed with one pass per dispatch.
+//! Timings from timestamp queries: replays the plan with one pass per dispatch.
 
 use super::Plan;
 use super::replay::{Step, copy_to_image};
@@ -6,12 +6,12 @@ use crate::fault::Result;
 use crate::gpu::{Gpu, LONGEST, Stopwatch, unwrapped};
 use std::ops::Range;
 
-/// Time one command of a plan took in a replay.
+/// The time that one command of a plan took in a replay.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CommandTime {
-    /// The node of the tape it belongs to.
+    /// The node of the tape that the command belongs to.
     pub node: usize,
-    /// The kernel's entry point; `None` for the copy of a tensor into an image.
+    /// The kernel's entry point; `None` for a copy of a tensor into an image.
     pub entry: Option<&'static str>,
     pub seconds: f64,
     /// Bytes read and written by a copy.
@@ -19,16 +19,16 @@ pub struct CommandTime {
 }
 
 impl Plan {
-    /// Replays once, without the nodes that only look, and takes the time of every command, in their order. The passes
-    /// are apart, so that the sum is a little above the time of an ordinary replay.
+    /// Replays once without the observers and returns the time of every command, in order. Each command has a pass of its
+    /// own, so the sum is slightly above the time of an ordinary replay.
     ///
     /// # Errors
-    /// [`crate::fault::Kind::Device`] where the device has no timestamp queries.
+    /// [`crate::fault::Kind::Device`] if the device has no timestamp queries.
     pub fn profile(&self, gpu: &Gpu) -> Result<Vec<CommandTime>> {
         self.profile_steps(gpu, &self.acting())
     }
 
-    /// The same of the nodes that only look, alone.
+    /// The same for the observers alone.
     ///
     /// # Errors
     /// As [`Plan::profile`].
@@ -41,7 +41,7 @@ impl Plan {
         let steps: Vec<(&Step, f64)> = all.map(|i| (&self.steps[i], self.counted[i])).collect();
         let mut times = Vec::with_capacity(steps.len());
         let mut counted = 0.0;
-        // A submission each, which no watchdog ends.
+        // Each chunk is one submission, short enough for any watchdog.
         let chunks = steps.chunk_by(|before, next| {
             counted += before.1;
             let full = counted + next.1 > LONGEST;

@@ -12,22 +12,22 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::rc::Rc;
 
-/// A tape made ready to run; see the module above.
+/// A tape prepared for replay; see the module above.
 pub struct Plan {
     pub(super) steps: Vec<Step>,
-    /// What is counted of each, in seconds of an assumed device.
+    /// The estimated time of each step, in seconds on an assumed device.
     pub(super) counted: Vec<f64>,
     pool: Rc<Allocated>,
     memory: MemoryPlan,
-    /// Node → its first step; one more entry at the end.
+    /// Node → its first step, with one more entry at the end.
     starts: Vec<usize>,
-    /// The steps of nodes that only look, as ranges in their order.
+    /// The steps of observers, as ranges in order.
     pub(super) observing: Vec<Range<usize>>,
-    /// Copies of fixed parameters into images: made by [`Plan::fix`].
+    /// Copies of fixed parameters into images, which [`Plan::fix`] makes.
     fixed: Vec<(Span, wgpu::Texture)>,
 }
 
-/// A pool as memory of a device.
+/// A pool, allocated on a device.
 struct Allocated {
     buffers: Vec<Rc<wgpu::Buffer>>,
     images: Vec<wgpu::Texture>,
@@ -50,7 +50,7 @@ impl Allocated {
 /// One command, ready to record.
 pub(super) enum Step {
     Dispatch(Dispatched),
-    /// A tensor's rows become an image.
+    /// Copies a tensor's rows into an image.
     Copy {
         from: Span,
         to: wgpu::Texture,
@@ -72,13 +72,14 @@ impl Plan {
     /// are looked up in `store` by their tensors' names.
     ///
     /// # Errors
-    /// [`Kind::Device`](crate::fault::Kind::Device) where a kernel does not compile or a limit is too small;
-    /// [`Kind::Memory`](crate::fault::Kind::Memory) where the device has no room.
+    /// [`Kind::Device`](crate::fault::Kind::Device) if a kernel does not compile or a limit is too small;
+    /// [`Kind::Memory`](crate::fault::Kind::Memory) if the device does not have enough memory.
     pub fn build(gpu: &Gpu, tape: &Tape, store: &Store) -> Result<Self> {
         Self::build_all(gpu, [tape], store).map(|[plan]| plan)
     }
 
-    /// The same for several tapes on one pool: they never run at the same time, and leave each other no intermediates.
+    /// The same for several tapes on one pool. They must never run at the same time, and no intermediate survives from
+    /// one to the next.
     ///
     /// # Errors
     /// As [`Plan::build`].
@@ -138,7 +139,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Counts the steps of a node that was just bound: its operations and bytes in equal parts for all its dispatches.
+    /// Estimates the times of the steps of the node bound last: its operations and bytes, divided equally among its dispatches.
     fn count(&mut self, tape: &Tape, node: usize) {
         let recorded = &tape.nodes()[node];
         let shapes = shapes(tape, recorded);
@@ -151,18 +152,18 @@ impl Plan {
         }));
     }
 
-    /// Bytes of the plan's pool: device memory beside the store's, shared with the plans it was built with.
+    /// Bytes of the plan's pool: device memory in addition to the store's, shared with the plans built together with it.
     pub fn pool_bytes(&self) -> u64 {
         self.pool.sizes.bytes()
     }
 
-    /// Dispatches of one replay without the nodes that only look.
+    /// Dispatches of one replay without the observers.
     pub fn dispatches(&self) -> usize {
         let steps = self.acting().into_iter().flat_map(|range| &self.steps[range]);
         steps.filter(|step| matches!(step, Step::Dispatch(_))).count()
     }
 
-    /// Records one replay, with or without the nodes that only look; sends off what is too much for one submission.
+    /// Records one replay, with or without the observers. Submits what exceeds one submission on the way.
     pub(crate) fn record(&self, work: &mut Work<'_>, observing: bool) {
         let mut pass = None;
         if observing {
@@ -173,14 +174,14 @@ impl Plan {
         }
     }
 
-    /// The steps of all other nodes.
+    /// The steps of all nodes except observers.
     pub(super) fn acting(&self) -> Vec<Range<usize>> {
         let starts = std::iter::once(0).chain(self.observing.iter().map(|range| range.end));
         let ends = self.observing.iter().map(|range| range.start).chain([self.steps.len()]);
         starts.zip(ends).map(|(start, end)| start..end).collect()
     }
 
-    /// Records steps into the pass under way, if there is one.
+    /// Records steps into the open pass, if there is one.
     fn record_steps(
         &self,
         work: &mut Work<'_>,
@@ -208,13 +209,13 @@ impl Plan {
         }
     }
 
-    /// Has the driver bring every kernel of these plans to where it runs, by dispatches of no workgroup, which change
-    /// nothing: some drivers compile at a kernel's first dispatch only, and the first steps would wait for that.
+    /// Makes the driver load every kernel of these plans, by dispatches of zero workgroups, which change nothing. Some
+    /// drivers compile a kernel only at its first dispatch, and the first steps would wait for that.
     ///
     /// # Errors
     /// Those of [`Gpu::check`].
     pub fn load_kernels(gpu: &Gpu, plans: &[&Self]) -> Result<()> {
-        /// So many at once: a submission each would be slow where nothing is left to compile.
+        /// Kernels per submission: one submission per kernel would be slow when everything is already compiled.
         const AT_ONCE: usize = 4;
         let mut seen = HashSet::new();
         let steps = plans.iter().flat_map(|plan| &plan.steps);
@@ -241,8 +242,8 @@ impl Plan {
         Ok(())
     }
 
-    /// Lets the device make the images of fixed parameters, as they are now. Of plans that were built together each
-    /// must do so before any of them runs.
+    /// Copies the current values of fixed parameters into their images on the device. If several plans were built together,
+    /// call this on each before any of them runs.
     ///
     /// # Errors
     /// Those of [`Gpu::check`].
@@ -264,7 +265,7 @@ impl Plan {
         gpu.wait()
     }
 
-    /// Lets the device begin to run every node once, and returns.
+    /// Submits one run of every node and returns without waiting.
     ///
     /// # Errors
     /// Those of [`Gpu::check`].
@@ -286,23 +287,23 @@ impl Plan {
         gpu.wait()
     }
 
-    /// Fills every pooled buffer with a word, so that a kernel which forgets an element, or reads one that nobody wrote,
-    /// shows. All ones are NaN in every element type.
+    /// Fills every pooled buffer with a word, which exposes kernels that miss an element or read one that was never
+    /// written. All ones are NaN in every element type.
     pub fn poison(&self, gpu: &Gpu, word: u32) {
         for (buffer, &bytes) in self.pool.buffers.iter().zip(&self.pool.sizes.buffers) {
             gpu.queue.write_buffer(buffer, 0, bytemuck::cast_slice(&vec![word; bytes as usize / 4]));
         }
     }
 
-    /// Reads a tensor as it is in memory now. An intermediate may have lost its place to another by the end
-    /// of a replay; read it after [`Plan::run_node`] of the node that made it.
+    /// Reads a tensor's current contents. By the end of a replay, another tensor may have overwritten an
+    /// intermediate; read it after [`Plan::run_node`] of the node that wrote it.
     ///
     /// # Errors
     /// Those of [`Gpu::check`].
     pub fn read(&self, gpu: &Gpu, tape: &Tape, store: &Store, tensor: TensorId) -> Result<Vec<f32>> {
         let (span, info) = (self.span(tape, store, tensor), tape.info(tensor));
         let elements = info.shape.elements();
-        // Copies are of whole words; an odd f16 has padding behind it.
+        // Copies are whole words; an odd f16 tensor has padding behind it.
         let bytes = (elements * info.dtype.bytes()).next_multiple_of(4);
         let bytes = gpu.read(&span.buffer, span.offset, bytes as u64)?;
         Ok(match info.dtype {
@@ -380,7 +381,7 @@ impl Plan {
         Bound::Image(self.pool.images[image].create_view(&Default::default()))
     }
 
-    /// The memory of an operand; of an image operand, what is copied into it.
+    /// The memory of an operand; for an image operand, the memory that is copied into the image.
     fn operand_span(&self, tape: &Tape, store: &Store, node: usize, operand: Operand) -> Span {
         let recorded = &tape.nodes()[node];
         let input = |i: usize| self.span(tape, store, recorded.inputs[i]);
@@ -420,7 +421,7 @@ impl Dispatched {
     }
 }
 
-/// The first `elements` values of f16 as the host has them.
+/// The first `elements` f16 values of `bytes`, as f32.
 fn f16s(bytes: &[u8], elements: usize) -> Vec<f32> {
     let halves = bytes.chunks_exact(2).map(|pair| half::f16::from_le_bytes([pair[0], pair[1]]));
     halves.take(elements).map(f32::from).collect()

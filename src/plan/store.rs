@@ -1,5 +1,5 @@
-//! Named device memory that outlives a replay and is shared between plans: parameters, gradients, moments,
-//! inputs, observations.
+//! Named device memory that outlives a replay and that plans share: parameters, gradients, moments, inputs,
+//! observations.
 
 use super::memory::{ALIGNMENT, padded_bytes};
 use crate::fault::Result;
@@ -8,7 +8,7 @@ use crate::tape::DType;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// A stretch of a buffer.
+/// A range of a buffer.
 #[derive(Clone)]
 pub(crate) struct Span {
     pub buffer: Rc<wgpu::Buffer>,
@@ -25,7 +25,7 @@ pub struct Store {
     bytes: u64,
 }
 
-/// What every buffer of a plan is used for.
+/// The usage flags of every buffer.
 pub(super) fn usage() -> wgpu::BufferUsages {
     wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC
 }
@@ -36,10 +36,10 @@ impl Store {
         Self::default()
     }
 
-    /// Reserves a buffer of its own for so many elements.
+    /// Allocates a separate buffer for `elements` elements.
     ///
     /// # Errors
-    /// [`Kind::Memory`](crate::fault::Kind::Memory) where the device has no room.
+    /// [`Kind::Memory`](crate::fault::Kind::Memory) if the device does not have enough memory.
     pub fn allocate(&mut self, gpu: &Gpu, name: &str, elements: usize, dtype: DType) -> Result<()> {
         let bytes = padded_bytes(elements, dtype);
         let buffer = Rc::new(gpu.buffer(name, bytes, usage())?);
@@ -48,11 +48,11 @@ impl Store {
         Ok(())
     }
 
-    /// Reserves one buffer, named `arena`, that holds all `parts` (name, bytes) back to back, each a multiple of
-    /// 256 bytes.
+    /// Allocates one buffer, named `arena`, that holds all `parts` (name, bytes) back to back. The size of each part is
+    /// a multiple of 256 bytes.
     ///
     /// # Errors
-    /// [`Kind::Memory`](crate::fault::Kind::Memory) where the device has no room.
+    /// [`Kind::Memory`](crate::fault::Kind::Memory) if the device does not have enough memory.
     pub fn allocate_arena(&mut self, gpu: &Gpu, arena: &str, parts: &[(String, u64)]) -> Result<()> {
         let bytes: u64 = parts.iter().map(|&(_, part)| part).sum();
         let buffer = Rc::new(gpu.buffer(arena, bytes, usage())?);
@@ -67,7 +67,7 @@ impl Store {
         Ok(())
     }
 
-    /// Bytes of device memory reserved so far.
+    /// Bytes of device memory allocated so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -76,12 +76,12 @@ impl Store {
         self.spans.get(name).unwrap_or_else(|| panic!("the store has no memory named `{name}`"))
     }
 
-    /// Whether memory of that name is reserved.
+    /// Whether memory of that name is allocated.
     pub fn contains(&self, name: &str) -> bool {
         self.spans.contains_key(name)
     }
 
-    /// Writes values from the start of the named memory; done before the next submission runs.
+    /// Writes values to the start of the named memory. The write completes before the next submission runs.
     pub fn write<T: bytemuck::NoUninit>(&self, gpu: &Gpu, name: &str, values: &[T]) {
         let span = self.span(name);
         let bytes: &[u8] = bytemuck::cast_slice(values);
@@ -89,21 +89,21 @@ impl Store {
         gpu.queue.write_buffer(&span.buffer, span.offset, bytes);
     }
 
-    /// Writes values as the element type stores them: f16 rounded to the nearest, u32 by their bits.
+    /// Writes values in the storage format of `dtype`: f16 rounded to nearest, u32 as the bits of each value.
     pub fn write_values(&self, gpu: &Gpu, name: &str, dtype: DType, values: &[f32]) {
         match dtype {
             DType::F32 | DType::U32 => self.write(gpu, name, values),
             DType::F16 => {
                 let halves = values.iter().map(|&value| half::f16::from_f32(value).to_bits());
                 let mut bits: Vec<u16> = halves.collect();
-                // Copies to a device are whole words.
+                // Writes to a device are whole words.
                 bits.resize(bits.len().next_multiple_of(2), 0);
                 self.write(gpu, name, &bits);
             }
         }
     }
 
-    /// Reads the first `elements` of the named memory, and waits for them.
+    /// Reads the first `elements` values of the named memory, and waits for them.
     ///
     /// # Errors
     /// Those of [`Gpu::check`].
@@ -114,7 +114,7 @@ impl Store {
         Ok(bytemuck::pod_collect_to_vec(&bytes))
     }
 
-    /// Records that the named memory becomes zero.
+    /// Records a clear of the named memory to zero.
     pub(crate) fn clear(&self, encoder: &mut wgpu::CommandEncoder, name: &str) {
         let span = self.span(name);
         encoder.clear_buffer(&span.buffer, span.offset, Some(span.bytes));
