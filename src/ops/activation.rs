@@ -1,7 +1,7 @@
 //! `y = f(x, p)`, element by element: the feed-forward layer's activation function, one of [`FUNCTIONS`].
 //!
-//! Shapes: x, y alike, and stored alike. A learned p is one entry of a parameter vector; its gradient is
-//! dp`[entry]` += Σ dy·∂f/∂p, in two stages whose order of addition is fixed.
+//! Shapes: x and y have the same shape and element type. A learned p is one entry of a parameter vector; its gradient
+//! is dp`[entry]` += Σ dy·∂f/∂p, summed in two stages in a fixed order.
 
 mod functions;
 
@@ -13,22 +13,22 @@ use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, eleme
 use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 
-/// The op. Inputs x and, where p is learned, the vector that it is in; output y.
+/// The op. Inputs: x and, if p is learned, the vector that contains it. Output: y.
 #[derive(Debug)]
 pub struct ActivationFunction {
     pub activation: Activation,
     pub given: Given,
 }
 
-/// Its adjoint. Inputs x, dy and, where p is learned, the vector that it is in; outputs dx and then that vector's gradient,
-/// which it adds to.
+/// Its adjoint. Inputs: x, dy and, if p is learned, the vector that contains it. Outputs: dx and then that vector's
+/// gradient, to which it adds.
 #[derive(Debug)]
 pub struct ActivationBackward {
     pub activation: Activation,
     pub given: Given,
 }
 
-/// Where p comes from.
+/// The source of p.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Given {
     Fixed(f32),
@@ -37,13 +37,13 @@ pub enum Given {
 }
 
 impl Tape {
-    /// Records an activation function that learns nothing, with a fixed `p`, which some functions ignore.
+    /// Records an activation function without a learned parameter. Some functions ignore the fixed `p`.
     pub fn activation_function(&mut self, x: TensorId, activation: Activation, p: f32) -> TensorId {
         assert!(!activation.learns(), "{activation} is given no p");
         self.activate(x, activation, Given::Fixed(p), None)
     }
 
-    /// Records one whose p is an entry of a parameter vector. Several calls may share one entry.
+    /// Records an activation function whose p is an entry of a parameter vector. Several calls may share one entry.
     pub fn learned_activation(
         &mut self,
         x: TensorId,
@@ -81,7 +81,7 @@ impl Given {
         }
     }
 
-    /// The constant that the kernels take for it.
+    /// The override constant that passes it to the kernels.
     fn constant(self) -> (&'static str, f64) {
         match self {
             Self::Fixed(p) => ("P", f64::from(p)),
@@ -94,7 +94,7 @@ impl Given {
     }
 }
 
-/// A kernel of `activation.wgsl`; `team` is that of a kernel that adds up over lanes.
+/// A kernel of `activation.wgsl`. Kernels that sum over lanes use `team`.
 fn kernel(
     elements: &Elements,
     activation: Activation,
@@ -125,7 +125,7 @@ fn element_wise(
     Recipe::one(kernel, bindings, element::walk(elements.vectors))
 }
 
-/// The key of a choice for the adjoint with a learned p.
+/// The tuning key of the adjoint with a learned p.
 fn key(shapes: &Shapes<'_>) -> String {
     let (rows, columns) = shapes.inputs[0].as_matrix();
     format!("activation_backward {rows}x{columns}")
@@ -209,11 +209,11 @@ impl Op for ActivationBackward {
         if !self.given.is_learned() {
             return element_wise(&elements, "activation_fixed_backward", own, &bindings);
         }
-        /// The most shares, which one team adds up.
+        /// The most partial sums; one team adds them up.
         const MOST_PARTS: usize = 4_096;
         let team = Team::chosen(&key(shapes), device);
         let vectors = elements.vectors;
-        // Short runs of vectors occupy a GPU; on a CPU a workgroup costs more than a few vectors do.
+        // Short runs of vectors keep a GPU busy; on a CPU, a workgroup costs more than a few vectors.
         let each = vectors.div_ceil(team.size * MOST_PARTS).max(if device.software { 32 } else { 8 });
         let parts = vectors.div_ceil(team.size * each);
         let shared = [
@@ -248,7 +248,7 @@ impl Op for ActivationBackward {
         output == 1
     }
 
-    /// There are variants where it adds up the gradient of a learned p.
+    /// It has variants if it sums the gradient of a learned p.
     fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
         self.given.is_learned().then(|| Tuning::of(key(shapes), &Team::variants(device)))
     }
@@ -258,8 +258,8 @@ impl Op for ActivationBackward {
     }
 }
 
-/// Every function over sizes around a vector and a team's share; inputs keep their distance from the kink at 0,
-/// where central differences would see both sides.
+/// Every function at sizes around a vector and a team's share. Inputs stay away from the kink at 0, where central
+/// differences would see both sides.
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
     for activation in Activation::all().filter(|activation| !activation.is_identity()) {
@@ -269,7 +269,7 @@ pub fn cases(seed: u64) -> Vec<Case> {
             let label = format!("{activation} [{rows}, {width}] of {dtype:?}");
             let mut case = CaseBuilder::new("activation", label, seed);
             let x = case.input_of("x", &[rows, width], dtype, Fill::Normal(2.0));
-            // A sample of values where exponentials vanish, and one beyond every clamp.
+            // Some values where exponentials vanish, and some beyond every clamp.
             let distant = |(i, &v): (usize, &f32)| match i % 97 {
                 40 => v.signum() * 12.5,
                 41 => v.signum() * 150.0,
@@ -283,11 +283,11 @@ pub fn cases(seed: u64) -> Vec<Case> {
     cases
 }
 
-/// One activation; two that share an entry where p is learned.
+/// One activation, or two that share an entry if p is learned.
 fn finished(mut case: CaseBuilder, activation: Activation, x: TensorId) -> Case {
-    // A few roundings of a term, times the factor of up to 2 between x·P and its place in the sum: the fit's
-    // 1.2e-7 counts relative to the largest |x|. exp of a WGSL driver may be 3 + 2|x| units off, but its
-    // result is then small as well.
+    // A few roundings of a term, times the factor of up to 2 between x·P and its place in the sum: the fit's 1.2e-7
+    // is relative to the largest |x|. A WGSL driver's exp may be off by 3 + 2|x| units, but its result is then small
+    // as well.
     let bound = if case.tape.info(x).dtype == DType::F16 { HALF_BOUND } else { 2e-6 };
     if !activation.learns() {
         let y = case.tape.activation_function(x, activation, 0.1);
@@ -296,14 +296,14 @@ fn finished(mut case: CaseBuilder, activation: Activation, x: TensorId) -> Case 
     let slopes = case.parameter("slopes", &[3], Fill::Around(0.1, 0.01));
     let first = case.tape.learned_activation(x, activation, (slopes, 1));
     let y = case.tape.learned_activation(first, activation, (slopes, 1));
-    // Two readers of an f16 tensor would need a sum of gradients in f16, which no op makes.
+    // Two readers of an f16 tensor would need a sum of f16 gradients, which no op computes.
     let (seeded, watched) = match case.tape.info(first).dtype {
         DType::F16 => (vec![y], vec![first]),
         _ => (vec![y, first], vec![]),
     };
     let mut finished = case.finish(&seeded, &watched, bound);
-    // The sum of many terms of both signs can come near zero by chance; a start of twice the terms' own scale,
-    // √32768 · |dy·x| ≈ 1000, keeps the magnitude there.
+    // The sum of many terms of both signs can be near zero by chance. A start value of twice the terms' scale,
+    // √32768 · |dy·x| ≈ 1000, keeps the magnitude up.
     let gradient = finished.tape.known_gradient(slopes).expect("slopes have a gradient");
     for (tensor, values) in &mut finished.values {
         if *tensor == gradient {

@@ -1,12 +1,12 @@
-//! AdamW over flat arenas: parameters, gradients and both moments lie back to back in one buffer each.
+//! AdamW over flat arenas: parameters, gradients and both moments are each stored back to back in one buffer.
 //!
-//! m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², with g the clipped gradient, then
+//! m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², where g is the clipped gradient, then
 //! - `Hf`: transformers' AdamW: p ← p − η√(1−β₂ᵗ)/(1−β₁ᵗ)·m/(√v + ε), then p ← p − η·λ·p on the moved p;
 //! - `Torch`: PyTorch's: p ← p − η·λ·p, then the same move with ε·√(1−β₂ᵗ) in place of ε, which is
 //!   η/(1−β₁ᵗ)·m/(√(v/(1−β₂ᵗ)) + ε).
 //!
-//! The host computes the factors in f64 ([`hyper`]); a closed verdict leaves everything as it is. In mixed precision
-//! the same pass writes the f16 copies of the first parameters of the arena, so that they are made once a step.
+//! The host computes the factors in f64 ([`hyper`]). A closed verdict leaves everything unchanged. In mixed precision,
+//! the same pass writes the f16 copies of the first parameters of the arena, once per step.
 
 use super::gradient_norm::arena_windows;
 use super::unroll::unrolled;
@@ -18,13 +18,13 @@ use std::sync::Arc;
 /// The order of ε and decay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// transformers' AdamW, the original's.
+    /// transformers' AdamW, which the original uses.
     Hf,
     /// PyTorch's AdamW.
     Torch,
 }
 
-/// The constants of a run.
+/// The optimizer constants of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
     pub order: Order,
@@ -34,7 +34,7 @@ pub struct Settings {
     pub weight_decay: f64,
 }
 
-/// The eight numbers of one step for the device: `count` updates were made before it.
+/// The eight numbers that the device needs for one step; `count` is the number of earlier updates.
 pub fn hyper(settings: &Settings, learning_rate: f64, count: u64) -> [f32; 8] {
     let t = (count + 1) as f64;
     let (c1, c2) = (1.0 - settings.beta1.powf(t), 1.0 - settings.beta2.powf(t));
@@ -61,7 +61,7 @@ pub struct Arenas {
     pub parameters: TensorId,
     pub first: TensorId,
     pub second: TensorId,
-    /// The first parameters in f16.
+    /// f16 copies of the first parameters.
     pub copies: Option<TensorId>,
 }
 
@@ -69,7 +69,7 @@ pub struct Arenas {
 #[derive(Debug)]
 struct AdamW {
     order: Order,
-    /// Elements from the start of the arena that decay; a multiple of 64.
+    /// How many elements at the start of the arena decay; a multiple of 64.
     decayed: usize,
 }
 
@@ -133,7 +133,7 @@ impl Op for AdamW {
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let elements = shapes.input_elements(0);
         let images = device.software;
-        // One text for windows without copies and one for those with them, since a large model has many windows.
+        // One text for windows without copies and one for windows with copies, since a large model has many windows.
         let texts: [Arc<str>; 2] = [false, true].map(|half| {
             let flags = [("half", half), ("images", images)];
             unrolled(include_str!("../../shaders/adamw.wgsl"), &element::WALK, &flags).into()
@@ -179,8 +179,8 @@ impl Op for AdamW {
     }
 }
 
-/// Both orders, the first step and a late one, an open and a closed gate, gradients down to 1e-9; with copies of none,
-/// some and all parameters; arenas that are views of larger ones.
+/// Both orders, the first and a late step, an open and a closed gate, gradients down to 1e-9; copies of no, some and all
+/// parameters; arenas that are views of larger ones.
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
     const FEW: usize = 64 * 22;
@@ -193,7 +193,7 @@ pub fn cases(seed: u64) -> Vec<Case> {
         (Order::Hf, 0, 1.0, 1.0, 64 * 8, FEW, 0),
         (Order::Torch, 3, 1.0, 1.0, 64 * 22, FEW, 0),
         (Order::Hf, 3, 1.0, 0.0, 64 * 8, FEW, 0),
-        // Software drivers see an arena in windows: the second has no copies.
+        // Software drivers read an arena in windows; the second one has no copies.
         (Order::Hf, 3, 1.0, 1.0, 64 * 8, WINDOW_ELEMENTS + FEW, 0),
         (Order::Hf, 3, 1.0, 1.0, 0, FEW, 384),
         (Order::Torch, 3, 1.0, 1.0, 64 * 8, FEW, 128),
@@ -224,7 +224,7 @@ pub fn cases(seed: u64) -> Vec<Case> {
             arenas = Arenas { gradients, parameters, first: moments, second, copies };
         }
         case.tape.adamw(arenas, hyper, verdict, order, 64 * 13);
-        // A handful of roundings; a driver's square root and division may be off by 2.5 units. A copy is one more.
+        // A few roundings; a driver's square root and division may be off by 2.5 units. A copy adds one rounding.
         cases.push(case.finish(&[], &[], if copied > 0 { 1.0 / 1024.0 } else { 1e-6 }));
     }
     cases

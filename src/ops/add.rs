@@ -1,8 +1,8 @@
-//! Cases of the sum of two tensors, an op of the tape's own: `tape/add.rs`.
+//! Test cases of the sum of two tensors, an op of the tape itself: `tape/add.rs`.
 
 use super::case::{Case, CaseBuilder, Fill};
 
-/// Both forms over sizes around a vector, a workgroup and none.
+/// Both forms at sizes below and above those of a vector and a workgroup.
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
     for shape in [[1, 1], [3, 5], [7, 64], [33, 129]] {

@@ -1,4 +1,4 @@
-//! Causal self-attention over packed rows, and the entropy of every row of it.
+//! Causal self-attention over packed rows, and the entropy of each attention row.
 //!
 //! For each batch element, head and query i, over the keys j <= i:
 //! s_j = q_i . k_j / sqrt(width), p = softmax(s), output_i = sum_j p_j v_j,
@@ -8,10 +8,10 @@
 //! lse, entropy [B, H, T]. One pass over the keys (Milakov and Gimelshein 2018, Rabe and Staats 2021, Dao et
 //! al. 2022): with the running maximum m, l = sum e^(s-m) and a = sum e^(s-m) (s-m), entropy = ln l - a/l.
 //!
-//! A row with a score that is not finite has an lse and an entropy that are not finite.
+//! If a score of a row is not finite, the row's lse and entropy are not finite either.
 //!
-//! Adjoint: [`AttentionBackward`], of gradients at output and, where one arrives there, at entropy. No gradient flows
-//! through lse.
+//! Adjoint: [`AttentionBackward`], from the gradient at output and, if there is one, the gradient at entropy. No
+//! gradient flows through lse.
 
 mod backward;
 mod blocks;
@@ -42,7 +42,7 @@ pub struct Attention {
     pub entropy: bool,
 }
 
-/// What [`Tape::attention`] records.
+/// The results of [`Tape::attention`].
 #[derive(Clone, Copy, Debug)]
 pub struct Attended {
     /// [B*T, d].
@@ -56,8 +56,8 @@ pub struct Attended {
 impl Tape {
     /// Records causal attention of `qkv` [B*T, 3*d] with `n_head` heads over sequences of `sequence` rows.
     ///
-    /// The width of a head, d / n_head, is a multiple of 4 and at most 256. Without `entropy` no kernel computes or
-    /// stores any of it. The output is stored as `qkv` is; lse and entropy are f32.
+    /// The width of a head, d / n_head, is a multiple of 4 and at most 256. Without `entropy`, no kernel computes or
+    /// stores it. The output has the element type of `qkv`; lse and entropy are f32.
     pub fn attention(&mut self, qkv: TensorId, n_head: usize, sequence: usize, entropy: bool) -> Attended {
         let (rows, columns) = self.shape(qkv).as_matrix();
         let dtype = self.info(qkv).dtype;
@@ -160,7 +160,8 @@ impl Op for Attention {
     }
 }
 
-/// Sequences of one, two, primes, around a block of lanes; heads of every kind of width; large logits.
+/// Sequences of one, of two, of prime lengths, and of lengths around a block of lanes; heads of every kind of width;
+/// large logits.
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
     for (batch, heads, sequence, width, spread) in [
@@ -181,12 +182,12 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let qkv = case.input("qkv", &shape, Fill::Normal(spread));
         let attended = case.tape.attention(qkv, heads, sequence, true);
         let watched: Vec<TensorId> = [attended.lse].into_iter().chain(attended.entropy).collect();
-        // Scores carry a rounding of 6e-8 times their size, which is about spread²; probabilities pass it on.
-        // Sums over the sequence gather more of it, as the root of their length.
+        // Scores have a rounding error of 6e-8 times their size, which is about spread²; it carries over to the
+        // probabilities. In sums over the sequence it grows with the square root of the length.
         let bound = 2e-6 * f64::max(1.0, spread * spread) * f64::max(1.0, (sequence as f64 / 128.0).sqrt());
         cases.push(case.finish(&[attended.output], &watched, bound));
     }
-    // Wider heads are the same text with more columns, for which some drivers compile a minute.
+    // Wider heads use the same text with more columns, which some drivers take a minute to compile.
     for (batch, heads, sequence, width, spread) in [
         (2, 3, 2, 8, 1.0),
         (3, 1, 7, 20, 1.0),
@@ -200,7 +201,7 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let qkv = case.input("qkv", &shape, Fill::Normal(spread));
         let attended = case.tape.attention(qkv, heads, sequence, true);
         let entropy = attended.entropy.expect("it was asked for");
-        // As above; ln p, up to some spread² ln T in size, is a factor of the entropy's gradient.
+        // As above; ln p, of a size up to about spread² ln T, is a factor of the entropy's gradient.
         let size = f64::max(1.0, spread * spread);
         let bound = 4e-6 * size * f64::max(1.0, (sequence as f64 / 128.0).sqrt());
         cases.push(case.finish(&[attended.output, entropy], &[attended.lse], bound));
@@ -221,7 +222,7 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let watched: Vec<TensorId> = [attended.lse].into_iter().chain(attended.entropy).collect();
         cases.push(case.finish(&[attended.output], &watched, HALF_BOUND));
     }
-    // Evaluation asks for no entropy.
+    // Evaluation does not compute the entropy.
     for (batch, heads, sequence, width) in [(3, 1, 7, 20), (1, 2, 33, 32), (1, 2, 64, 64)] {
         for dtype in [DType::F32, DType::F16] {
             let label = format!("no entropy, {dtype:?} B={batch} H={heads} T={sequence} d={width}");

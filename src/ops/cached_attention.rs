@@ -1,13 +1,13 @@
-//! Causal attention of new rows over a cache of keys and values: what generation does for each token.
+//! Causal attention of new rows over a cache of keys and values, which generation runs for each token.
 //!
-//! For a row at position p, whose key and value take row p of the cache first, and each head, over the keys j ≤ p:
-//! s_j = q · k_j / √width, output = Σ_j softmax(s)_j v_j. The same numbers as [`super::attention`] gives for the last of p + 1
-//! rows.
+//! A row at position p first stores its key and value in row p of the cache. Then for each head, over the keys j ≤ p:
+//! s_j = q · k_j / √width, output = Σ_j softmax(s)_j v_j. The result equals that of [`super::attention`] for the last of
+//! p + 1 rows.
 //!
 //! Shapes: qkv [R, 3·d] with columns q | k | v, head h at columns h·width of each; positions `[R]` of u32; cache [C, 2·d]
-//! with columns k | v; output [R, d]. All rows are appended before the first attends, so that new rows see each other.
-//! A position past the cache, such as [`super::gather::NO_ROW`], stands for a missing row: its output is zero, and the cache
-//! keeps nothing of it. No adjoint.
+//! with columns k | v; output [R, d]. All rows are stored before the first one attends, so new rows see each other.
+//! A position past the cache, such as [`super::gather::NO_ROW`], marks a missing row: its output is zero, and it is not
+//! stored in the cache. No adjoint.
 
 use super::team::Team;
 use super::unroll::unroll;
@@ -17,7 +17,7 @@ use crate::ops::packed::Packed;
 use crate::tape::{DType, Io, Tape, TensorId};
 use std::sync::Arc;
 
-/// The op. Inputs qkv, positions; outputs output, and the cache, whose other rows stay the same.
+/// The op. Inputs: qkv, positions. Outputs: output, and the cache, whose other rows do not change.
 #[derive(Clone, Debug)]
 pub struct CachedAttention {
     /// H.
@@ -103,7 +103,7 @@ impl Op for CachedAttention {
         let Sizes { rows, width, capacity } = Sizes::of(shapes);
         let columns = width / self.n_head / 4;
         let team = Team::single(device);
-        // How the lanes share the values; see the shader.
+        // How the lanes divide the values; see the shader.
         let span = team.size.min(columns);
         let turns = team.size / span;
         let texts = [("team", team.kind.to_owned())];
@@ -154,19 +154,19 @@ impl Op for CachedAttention {
         }
     }
 
-    /// Rows of the cache that are not new stay.
+    /// The other rows of the cache keep their contents.
     fn accumulates(&self, output: usize) -> bool {
         output == 1
     }
 
-    /// The most that it does, with a full cache.
+    /// The count for a full cache, the maximum.
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {
         let Sizes { rows, width, capacity } = Sizes::of(shapes);
         4 * (rows * width * capacity) as u64
     }
 }
 
-/// A row at the start, rows that follow each other, missing rows; a full cache; narrow and wide heads.
+/// A row at the start, consecutive rows, missing rows; a full cache; narrow and wide heads.
 pub fn cases(seed: u64) -> Vec<Case> {
     const NONE: u32 = super::gather::NO_ROW;
     let mut cases = Vec::new();
@@ -188,7 +188,7 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let past = (0..capacity * 2 * heads * width).map(|_| case.draw(Fill::Normal(1.0))).collect();
         case.set(cache, past);
         let output = case.tape.cached_attention(qkv, at, cache, heads);
-        // As for attention: scores carry a rounding of 6e-8 times their size, and probabilities pass it on.
+        // As for attention: scores have a rounding error of 6e-8 times their size, which carries over to the probabilities.
         cases.push(case.finish(&[], &[output], 2e-6));
     }
     cases

@@ -1,21 +1,21 @@
-//! One case: a small tape with values, and what of it is compared.
+//! A test case: a small tape with values, and the tensors to compare.
 
 use crate::tape::{DType, Gradients, Tape, TensorId};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-/// The bound of cases with f16 tensors. A number stored in f16 is off by 2⁻¹⁰ of itself at most, however the device
-/// rounds; operands start as f16 and cost nothing. A compared tensor sees up to three such roundings, its
-/// own and those of two intermediates, each times a factor near one: in long sums they average out, and in short
-/// ones all terms may err one way.
+/// The bound of cases with f16 tensors. A number stored in f16 is off by at most 2⁻¹⁰ of itself, however the device
+/// rounds; operands start as f16 and lose nothing. Up to three such roundings affect a compared tensor: its own
+/// and those of two intermediates, each times a factor near one. In long sums they average out; in short sums all terms
+/// may err in the same direction.
 pub const HALF_BOUND: f64 = 4.0 / 1024.0;
 
 /// A tape with values; see the module's documentation.
 pub struct Case {
     /// The stem of the op under test.
     pub stem: &'static str,
-    /// Shapes and switches, for a person.
+    /// Shapes and switches in readable form.
     pub label: String,
     pub tape: Tape,
     /// Nodes of the forward pass; the adjoint's nodes follow them.
@@ -33,7 +33,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// Whether it takes a device with 16-bit floats.
+    /// Whether the case needs a device with 16-bit floats.
     pub fn needs_f16(&self) -> bool {
         self.tape.tensors().iter().any(|info| info.dtype == DType::F16)
     }
@@ -44,16 +44,16 @@ fn rounded(values: &[f32]) -> Vec<f32> {
     values.iter().map(|&value| half::f16::from_f32(value).to_f32()).collect()
 }
 
-/// The scalar a case differentiates.
+/// The scalar that a case differentiates.
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// Σ ⟨output, gradient⟩ over outputs and the random gradient that arrives at each.
+    /// Σ ⟨output, gradient⟩ over outputs, each with a random incoming gradient.
     Seeds(Vec<(TensorId, TensorId)>),
     /// A loss: the sum of its elements.
     Loss(TensorId),
 }
 
-/// How random values are drawn.
+/// The distribution of random values.
 #[derive(Clone, Copy, Debug)]
 pub enum Fill {
     /// N(0, s²).
@@ -62,7 +62,7 @@ pub enum Fill {
     Around(f64, f64),
 }
 
-/// Puts a case together.
+/// Builds a case.
 pub struct CaseBuilder {
     pub tape: Tape,
     pub random: ChaCha8Rng,
@@ -74,7 +74,7 @@ pub struct CaseBuilder {
 }
 
 impl CaseBuilder {
-    /// An empty case; equal seeds draw equal values.
+    /// An empty case. Equal seeds draw equal values.
     pub fn new(stem: &'static str, label: impl Into<String>, seed: u64) -> Self {
         Self {
             tape: Tape::new(),
@@ -87,12 +87,12 @@ impl CaseBuilder {
         }
     }
 
-    /// A differentiable input that is no parameter: its gradient is an intermediate.
+    /// A differentiable input that is not a parameter: its gradient is an intermediate.
     pub fn input(&mut self, name: &str, shape: &[usize], fill: Fill) -> TensorId {
         self.input_of(name, shape, DType::F32, fill)
     }
 
-    /// The same of an element type. Values of an f16 tensor are f16, so that they cost no rounding.
+    /// The same with an element type. The values of an f16 tensor are representable in f16, so they are not rounded.
     pub fn input_of(&mut self, name: &str, shape: &[usize], dtype: DType, fill: Fill) -> TensorId {
         let id = self.tape.tracked_input(name, shape, dtype);
         self.leaves.push(id);
@@ -106,7 +106,7 @@ impl CaseBuilder {
         self.fill(id, fill)
     }
 
-    /// A parameter as products read it: itself, or with `half` its f16 copy, which then is equal to it.
+    /// A parameter as products read it: the parameter itself, or with `half` its f16 copy, which has the same values.
     pub fn matrix(&mut self, name: &str, shape: &[usize], half: bool, fill: Fill) -> TensorId {
         let id = self.parameter(name, shape, fill);
         if !half {
@@ -117,7 +117,7 @@ impl CaseBuilder {
         self.tape.half_copy(id)
     }
 
-    /// An input without a gradient, of given values (for a u32 tensor: their bits).
+    /// An input without a gradient, with the given values (for a u32 tensor, their bits).
     pub fn constant(&mut self, name: &str, shape: &[usize], dtype: DType, values: Vec<f32>) -> TensorId {
         let id = self.tape.input(name, shape, dtype);
         self.set(id, values);
@@ -130,12 +130,12 @@ impl CaseBuilder {
         self.constant(name, shape, DType::U32, bits)
     }
 
-    /// An observation that starts at given values and is compared.
+    /// A compared observation whose elements all start at `start`.
     pub fn observation(&mut self, name: &str, shape: &[usize], start: f32) -> TensorId {
         self.observation_of(name, shape, DType::F32, start)
     }
 
-    /// The same of an element type.
+    /// The same with an element type.
     pub fn observation_of(&mut self, name: &str, shape: &[usize], dtype: DType, start: f32) -> TensorId {
         let id = self.tape.observation_of(name, shape, dtype);
         let elements = self.tape.shape(id).elements();
@@ -174,9 +174,9 @@ impl CaseBuilder {
         }
     }
 
-    /// Closes the case. The adjoint starts from a random gradient at each of `seeded`; `watched` outputs are
-    /// compared as well but carry no gradient. Parameter gradients start at random values, so that a kernel
-    /// which overwrites instead of adding shows.
+    /// Finishes the case. The adjoint starts from a random gradient at each of `seeded`; `watched` outputs are compared
+    /// too, but have no gradient. Parameter gradients start at random values, which exposes a kernel that overwrites
+    /// instead of adding.
     pub fn finish(mut self, seeded: &[TensorId], watched: &[TensorId], bound: f64) -> Case {
         let forward_nodes = self.tape.nodes().len();
         let mut seeds = Vec::new();
@@ -198,7 +198,7 @@ impl CaseBuilder {
         self.close(forward_nodes, compared, leaves, Target::Seeds(seeds), bound)
     }
 
-    /// Closes a case whose last op makes a loss: the adjoint starts there with one.
+    /// Finishes a case whose last op computes a loss; the adjoint starts there with one.
     pub fn finish_loss(mut self, loss: TensorId, bound: f64) -> Case {
         let forward_nodes = self.tape.nodes().len();
         let gradients = self.tape.backward(loss);
@@ -206,7 +206,7 @@ impl CaseBuilder {
         self.close(forward_nodes, Vec::new(), leaves, Target::Loss(loss), bound)
     }
 
-    /// Leaf and gradient; parameter gradients are given random values to be added to.
+    /// Each leaf with its gradient. Parameter gradients get random initial values.
     fn gradients_of_leaves(&mut self, gradients: &Gradients) -> Vec<(TensorId, TensorId)> {
         let mut leaves = Vec::new();
         for leaf in self.leaves.clone() {

@@ -1,7 +1,8 @@
-//! `y = x` in f16. Products read the residual stream and its gradient as such copies, and a run's f16 weights start as one.
+//! `y = x` in f16. Products read the residual stream and its gradient through such copies, and a run's f16 weights start
+//! as one.
 //!
-//! Shapes: x, y alike. x may exceed one binding: it is walked in windows. Adjoint: dx = dy, which stays in f32, so
-//! that it needs no op.
+//! Shapes: x and y are equal. x may exceed one binding: it is read in windows. Adjoint: dx = dy, which stays in f32, so
+//! it needs no op.
 
 use super::gradient_norm::windows;
 use super::unroll::unrolled;
@@ -10,12 +11,12 @@ use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 use std::sync::Arc;
 
-/// The op; see the module's documentation. The output may be shorter: it takes the first elements.
+/// The op; see the module's documentation. A shorter output takes only the first elements.
 #[derive(Debug)]
 struct Cast;
 
 impl Tape {
-    /// `x` in f16: itself where it is that already; recorded once for each tensor.
+    /// `x` in f16: `x` itself if it already is f16. Recorded once per tensor.
     pub fn half(&mut self, x: TensorId) -> TensorId {
         if self.info(x).dtype == DType::F16 {
             return x;
@@ -32,7 +33,7 @@ impl Tape {
         y
     }
 
-    /// Records that `y`, in f16, becomes the first elements of `x`.
+    /// Records the conversion of the first elements of `x` into `y`, which is f16.
     pub fn half_into(&mut self, x: TensorId, y: TensorId) {
         assert!(self.info(y).dtype == DType::F16 && self.shape(y).elements() <= self.shape(x).elements());
         self.record(Cast, &[x], &[y]);
@@ -92,15 +93,15 @@ impl Op for Cast {
     }
 }
 
-/// Sizes around a vector, a workgroup and none, with and without rows that make an image.
+/// Sizes below and above those of a vector and a workgroup, with and without rows that fit an image.
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
     for shape in [[1, 1], [3, 5], [7, 64], [33, 129], [130, 128]] {
         let mut case = CaseBuilder::new("cast", format!("{shape:?}"), seed);
         let x = case.input("x", &shape, Fill::Normal(1.0));
         let y = case.tape.half(x);
-        // One rounding to 11 bits; a device may round either way, so a whole unit: 2⁻¹⁰ of the element's power of
-        // two, which lies within the largest element's magnitude.
+        // One rounding to 11 bits. A device may round either way, so the error is up to a whole unit: 2⁻¹⁰ of the element's
+        // power of two, which is at most the largest magnitude.
         cases.push(case.finish(&[y], &[], 1.0 / 1024.0));
     }
     cases

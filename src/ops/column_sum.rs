@@ -1,8 +1,8 @@
-//! `out[n] = Σ_rows x[row, n]` over the first columns: the gradient of a bias. Or the number of rows that are not zero
-//! there, which tells which units of a network are active.
+//! `out[n] = Σ_rows x[row, n]` over the first columns: the gradient of a bias. Alternatively, the number of rows with a
+//! nonzero element in each column, which shows which units of a network are active.
 //!
-//! Shapes: x `[R, N]`, in f32 or f16, out `[P]` with P ≤ N. Two stages, so that many workgroups share the rows and the order of
-//! addition is the same on every run: sums of blocks of rows, then the sum of these. No adjoint.
+//! Shapes: x `[R, N]`, in f32 or f16, out `[P]` with P ≤ N. Two stages, first the sums of blocks of rows, then the sum of
+//! these, so that many workgroups share the rows and every run adds in the same order. No adjoint.
 
 use super::team::RowBlocks;
 use super::unroll::unroll;
@@ -24,33 +24,33 @@ pub struct ColumnSum {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Summand {
     Values,
-    /// 1 where it is not zero, as NaN is not.
+    /// 1 if it is not zero; NaN counts as not zero.
     NonZero,
 }
 
 impl ColumnSum {
-    /// The sum of values, added to what is there where `accumulate`.
+    /// The sum of values; with `accumulate`, added to the current contents.
     pub fn new(accumulate: bool) -> Self {
         Self { accumulate, of: Summand::Values }
     }
 }
 
 impl Tape {
-    /// Records how many rows of `x` [.., N] are not zero in each column into `out` `[N]`.
+    /// Records the number of nonzero elements in each column of `x` [.., N] into `out` `[N]`.
     pub fn count_nonzero(&mut self, x: TensorId, out: TensorId) {
         assert_eq!(self.shape(x).as_matrix().1, self.shape(out).elements(), "{}", self.info(out).name);
         self.record(ColumnSum { accumulate: false, of: Summand::NonZero }, &[x], &[out]);
     }
 }
 
-/// How many rows a block may have. The default makes at most 64 blocks, which the second stage's loop walks, of at least 16
-/// rows.
+/// The block sizes to try, in rows. The default gives blocks of at least 16 rows, and at most 64 blocks, over which the
+/// second stage loops.
 fn variants(rows: usize) -> Vec<RowBlocks> {
     RowBlocks::variants(rows.div_ceil(64).max(16), rows)
 }
 
 impl ColumnSum {
-    /// The key of a choice.
+    /// The tuning key.
     fn key(&self, shapes: &Shapes<'_>) -> String {
         let (rows, width) = shapes.inputs[0].as_matrix();
         let what = if self.of == Summand::NonZero { "count_nonzero" } else { "column_sum" };
@@ -81,7 +81,7 @@ impl Op for ColumnSum {
     }
 
     /// # Panics
-    /// Where `out` is longer than the rows.
+    /// If `out` is longer than the rows.
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let (rows, width) = shapes.inputs[0].as_matrix();
         let columns = shapes.output_elements(0);
@@ -154,7 +154,7 @@ impl Op for ColumnSum {
     }
 }
 
-/// One row, primes, more rows than the first stage has blocks; sums of all and of the first columns.
+/// One row, prime sizes, more rows than the first stage has blocks; sums of all columns and of only the first.
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
     for (rows, width, columns, accumulate, dtype) in [
@@ -175,7 +175,7 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let x = case.input_of("x", &[rows, width], dtype, Fill::Normal(1.0));
         let out = case.observation("out", &[columns], 0.5);
         case.tape.record(ColumnSum::new(accumulate), &[x], &[out]);
-        // Sums of at most rows/64 + 64 terms one after the other, in f32 whatever the terms are stored as.
+        // Sequential sums of at most rows/64 + 64 terms, in f32 whatever the storage type of the terms.
         cases.push(case.finish(&[], &[], 2e-6));
     }
     for (rows, width, dtype) in [

@@ -1,15 +1,15 @@
-//! The head with its loss, over a vocabulary walked in pieces, so that the logits are never whole.
+//! The head with its loss. It processes the vocabulary in pieces, so the logits never exist as a whole.
 //!
-//! For hidden rows x [N, d], a table W [V, d] (the tokens' own, where the head is tied), targets `[N]` and a weight s (the
-//! reciprocal of the number of positions that count):
+//! For hidden rows x [N, d], a table W [V, d] (the token embeddings, if the head is tied), targets `[N]` and a weight s
+//! (the reciprocal of the number of positions that count):
 //!
 //! logits = x·Wᵀ, lse_i = ln Σ_v exp(logits_iv), loss += s·Σ_i (lse_i − logits_i,target) over positions that count;
 //! d logits_iv = s·(exp(logits_iv − lse_i) − [v = target_i]), dx = d logits·W, dW += d logitsᵀ·x.
 //!
-//! Forward, each piece of logits is a matmul and an `update` of a running log-sum-exp; `finish` closes it.
+//! In the forward pass, each piece is a matmul and an `update` of a running log-sum-exp; `finish` completes it.
 //! The adjoint belongs to `finish`, which therefore lists x and W among its inputs: it recomputes each piece
-//! of logits and turns it into its gradient in place. Where one piece is the whole vocabulary, that piece is
-//! kept from the forward pass.
+//! of logits and turns it into its gradient in place. If one piece covers the whole vocabulary, the forward pass
+//! keeps it.
 
 use super::matmul::{Layout, MatMul};
 use super::team::{Team, Vectors};
@@ -22,7 +22,7 @@ use rand::Rng;
 /// The target of a position that does not count.
 pub const IGNORED: u32 = u32::MAX;
 
-/// A stretch of the vocabulary.
+/// A range of the vocabulary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Piece {
     first: usize,
@@ -30,23 +30,23 @@ struct Piece {
 }
 
 /// Pieces of at most `most` entries that start at multiples of 64, so that each is a legal slice of the table
-/// whatever the width. A vocabulary that is no multiple of four ends in a piece that is read element by element, the
-/// others are read in vectors. Where there are few pieces it is a small one of its own, where there are many it is the last,
-/// of their size: a product of seventeen columns would leave most of a GPU idle.
+/// of any width. If the vocabulary is not a multiple of four, the last piece is read element by element and the others
+/// in vectors. With few pieces, an extra small piece takes this role. With many, the last one of regular size does: a
+/// product of seventeen columns would leave most of a GPU idle.
 fn pieces(vocabulary: usize, most: usize) -> Vec<Piece> {
     const GRAIN: usize = 64;
-    /// A vocabulary of one piece is multiplied once, one of several once more for the gradient; but a table of more rows
-    /// fits no image.
+    /// A single piece saves the second product that several pieces need for the gradient; but a table with more rows does
+    /// not fit an image.
     const WHOLE: usize = 8192;
-    /// Larger pieces make no kernel faster, and take more memory.
+    /// Larger pieces make no kernel faster and need more memory.
     const ENOUGH: usize = 2048;
-    /// Of so many pieces, one may be slower.
+    /// With this many pieces, one of them may be slower.
     const MANY: usize = 16;
     let in_vectors = vocabulary.is_multiple_of(4);
     let whole = in_vectors && vocabulary <= most.min(WHOLE);
     let most = (most.min(if whole { WHOLE } else { ENOUGH }) / GRAIN * GRAIN).max(GRAIN);
     let body = if in_vectors || vocabulary >= MANY * most { vocabulary } else { vocabulary / GRAIN * GRAIN };
-    // Pieces of like size, rather than full ones and a rest.
+    // Pieces of similar size, rather than full ones and a remainder.
     let each = body.div_ceil(body.div_ceil(most).max(1)).next_multiple_of(GRAIN).max(GRAIN);
     let mut list: Vec<Piece> =
         (0..body).step_by(each).map(|first| Piece { first, rows: each.min(body - first) }).collect();
@@ -56,23 +56,23 @@ fn pieces(vocabulary: usize, most: usize) -> Vec<Piece> {
     list
 }
 
-/// What [`Tape::head_cross_entropy`] needs beside the model's own tensors.
+/// What [`Tape::head_cross_entropy`] needs besides the model's own tensors.
 #[derive(Clone, Copy, Debug)]
 pub struct Targets {
-    /// u32 `[N]`; [`IGNORED`] where a position does not count.
+    /// u32 `[N]`; [`IGNORED`] for positions that do not count.
     pub targets: TensorId,
     /// f32 `[1]`; the weight of each position that counts.
     pub scale: TensorId,
     /// f32 `[1]`; the loss is added to it.
     pub loss: TensorId,
-    /// f32 `[4]`; the first number multiplies the gradient, not the loss. It exists where x and the table are f16.
+    /// f32 `[4]`; the first number multiplies the gradient, not the loss. Present if x and the table are f16.
     pub scaling: Option<TensorId>,
 }
 
 impl Tape {
-    /// Records the head and its loss: `x` [N, d] against the rows of `table` [V, d]. No piece of logits or of the
-    /// table is larger than `piece_bytes`, unless 64 rows of it are. With an f16 table, x is taken in f16; the logits
-    /// are f32 all the same, and their gradient is f16.
+    /// Records the head and its loss: `x` [N, d] times the rows of `table` [V, d]. No piece of logits or of the
+    /// table is larger than `piece_bytes`, unless 64 rows of it are. With an f16 table, x is converted to f16; the logits
+    /// are still f32, and their gradient is f16.
     pub fn head_cross_entropy(&mut self, x: TensorId, table: TensorId, targets: Targets, piece_bytes: u64) {
         let half = self.info(table).dtype == DType::F16;
         assert_eq!(half, targets.scaling.is_some(), "a loss scale belongs to f16");
@@ -95,8 +95,8 @@ impl Tape {
         self.record(Finish { pieces, kept }, &inputs, &[targets.loss, lse]);
     }
 
-    /// [1]: the piece's first entry. It is data and no constant of the kernels, so that one pipeline serves all pieces of
-    /// a size. f32 holds every whole number up to 2^24, and no vocabulary has so many entries.
+    /// `[1]`: the piece's first entry. It is data rather than an override constant, so that one pipeline serves all pieces
+    /// of a size. f32 holds every whole number up to 2^24, and no vocabulary has that many entries.
     fn first_entry(&mut self, piece: Piece) -> TensorId {
         assert!(piece.first < 1 << 24, "a vocabulary of more than {} entries", 1 << 24);
         self.constant(&format!("first entry {}", piece.first), &[1], vec![piece.first as f32])
@@ -104,7 +104,7 @@ impl Tape {
 }
 
 impl Tape {
-    /// Records `logits` `[V]` = `table` [V, d] · `x` [1, d], those of one token. No piece of the table is larger than
+    /// Records `logits` `[V]` = `table` [V, d] · `x` [1, d], the logits of one token. No piece of the table is larger than
     /// `piece_bytes`, unless 64 rows of it are.
     pub fn head_logits(&mut self, x: TensorId, table: TensorId, logits: TensorId, piece_bytes: u64) {
         let (rows, width) = self.shape(x).as_matrix();
@@ -125,7 +125,7 @@ struct Update {
 }
 
 impl Update {
-    /// The key of a choice for this shape.
+    /// The tuning key of this shape.
     fn key(&self, (rows, columns): (usize, usize)) -> String {
         format!("{} {rows}x{columns}", self.name())
     }
@@ -187,11 +187,11 @@ impl Op for Update {
     }
 }
 
-/// Closes the loss; owns the adjoint of the whole head.
+/// Completes the loss; owns the adjoint of the whole head.
 #[derive(Debug)]
 struct Finish {
     pieces: Vec<Piece>,
-    /// The logits, where there is one piece.
+    /// The logits, if there is only one piece.
     kept: Option<TensorId>,
 }
 
@@ -253,7 +253,7 @@ impl Op for Finish {
             let first = tape.first_entry(piece);
             let inputs: Vec<_> = [targets, scale, lse, logits, first].into_iter().chain(scaling).collect();
             tape.record(Gradient, &inputs, &[gradient]);
-            // Over the pieces dx is summed in f32; it is stored as it is to be only by the last of them.
+            // dx is summed over the pieces in f32; only the last piece stores it in its final type.
             let last = i + 1 == self.pieces.len();
             let result = if last { tape.info(x).gradient } else { DType::F32 };
             total = Some(tape.product(Layout::NN, (gradient, slice), None, total, result));
@@ -267,7 +267,7 @@ impl Op for Finish {
     }
 }
 
-/// Turns one piece of logits [N, R] into its gradient: in place, or in f16 and times the loss scale.
+/// Turns one piece of logits [N, R] into its gradient: in place, or into f16 and times the loss scale.
 #[derive(Debug)]
 struct Gradient;
 
@@ -352,8 +352,8 @@ fn kernel(
     Kernel::new(text, entry, &constants)
 }
 
-/// One piece, several pieces, a vocabulary that is no multiple of four, ignored targets, large logits; of f32 and of f16,
-/// at a loss scale of one.
+/// One piece, several pieces, a vocabulary that is not a multiple of four, ignored targets, large logits; in f32 and f16,
+/// with a loss scale of one.
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
     for (rows, width, vocabulary, piece_bytes, spread, half) in [
@@ -373,7 +373,7 @@ pub fn cases(seed: u64) -> Vec<Case> {
         (64, 64, 515, 64 * 128 * 4, 1.0, false),
         (64, 128, 515, 64 * 128 * 4, 1.0, true),
         (16, 128, 2048, 1 << 20, 1.0, true),
-        // Many pieces, of which the last is read element by element.
+        // Many pieces, the last of which is read element by element.
         (9, 8, 1_109, 9 * 64 * 4, 1.0, false),
         (9, 8, 1_109, 9 * 64 * 4, 1.0, true),
     ] {
@@ -394,8 +394,8 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let loss = case.observation("loss", &[1], 0.5);
         let scaling = half.then(|| case.constant("scaling", &[4], DType::F32, vec![1.0, 0.0, 1.0, 0.0]));
         case.tape.head_cross_entropy(x, table, Targets { targets, scale, loss, scaling }, piece_bytes);
-        // Logits of magnitude `spread`·√d carry a rounding of that times 6e-8·√d, which the exponential passes
-        // on as a relative error of the probabilities.
+        // Logits of magnitude `spread`·√d have a rounding error of that times 6e-8·√d, which the exponential turns
+        // into a relative error of the probabilities.
         let bound = if half { HALF_BOUND } else { 2e-6 * spread * (width as f64).sqrt().max(2.0) };
         cases.push(case.finish_loss(loss, bound));
     }

@@ -1,8 +1,8 @@
-//! `y = x / (1 − p)` where an element is kept, 0 where it is dropped, which happens with probability p.
+//! Drops each element, to 0, with probability p; elements that are kept become `y = x / (1 − p)`.
 //!
-//! Shapes: x, y alike; key `[4]` of u32: seed low, seed high, counter of the (micro-)batch, site in the model.
-//! Element i is dropped where word i of the key's stream (see `random.rs`) lies below p·2³²; p is rounded to a
-//! multiple of 2⁻³², and 1 − p below is that of the rounded p. Adjoint: the same op with the same key on dy.
+//! Shapes: x and y are equal; key `[4]` of u32: seed low, seed high, counter of the (micro-)batch, site in the model.
+//! Element i is dropped if word i of the key's stream (see `random.rs`) is below p·2³². p is rounded to a multiple
+//! of 2⁻³², and 1 − p uses the rounded p. Adjoint: the same op with the same key on dy.
 
 use super::random::Stream;
 use super::unroll::unrolled;
@@ -10,10 +10,10 @@ use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, element};
 use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 
-/// The op. Inputs x, key; output y.
+/// The op. Inputs: x, key. Output: y.
 #[derive(Clone, Debug)]
 pub struct Dropout {
-    /// Words below it drop their element: p·2³².
+    /// p·2³²: words below it drop their element.
     threshold: u32,
 }
 
@@ -21,7 +21,7 @@ impl Dropout {
     /// Dropout with probability `p`, 0 ≤ p < 1.
     pub fn new(p: f64) -> Self {
         assert!((0.0..1.0).contains(&p), "dropout with probability {p}");
-        // Saturates just below one, where no more than one word in 2³² is kept.
+        // Saturates just below p = 1, where only one word in 2³² is kept.
         Self { threshold: (p * 2_f64.powi(32)).round() as u32 }
     }
 
@@ -31,8 +31,8 @@ impl Dropout {
 }
 
 impl Tape {
-    /// Records dropout with probability `p`, 0 ≤ p < 1; nothing where p is 0. `key` is an input of four u32:
-    /// seed low, seed high, a counter that differs between batches, the place in the model.
+    /// Records dropout with probability `p`, 0 ≤ p < 1, or nothing if p is 0. `key` is an input of four u32:
+    /// seed low, seed high, a counter that differs between batches, the site in the model.
     pub fn dropout(&mut self, x: TensorId, p: f64, key: TensorId) -> TensorId {
         let op = Dropout::new(p);
         if op.threshold == 0 {
@@ -89,7 +89,7 @@ impl Op for Dropout {
     }
 }
 
-/// Probabilities from rare to nearly sure, keys with every bit in use, sizes around a vector.
+/// Probabilities from near zero to near one, keys that use every bit, sizes around a vector.
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
     let key = [seed as u32, (seed >> 32) as u32, 0xffff_fffe, 3];
@@ -98,8 +98,8 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let x = case.input("x", &shape, Fill::Normal(1.0));
         let key = case.indices("key", &[4], &key);
         let y = case.tape.dropout(x, p, key);
-        // The rounding of the scale and of the product: half a unit in the last place each. A mask that
-        // differs in one element is an error of that element's own size.
+        // The scale and the product are each rounded by half a unit in the last place. A mask that differs in one
+        // element is an error as large as that element.
         cases.push(case.finish(&[y], &[], 1.3e-7));
     }
     cases

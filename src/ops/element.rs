@@ -1,27 +1,28 @@
-//! What the shaders are given about elements: how a tensor stores them, how kernels read tensors of one shape, and how many
-//! of them a lane takes.
+//! Shader parameters for elements: how a tensor stores them, how kernels read tensors of one shape, and how many elements
+//! a lane processes.
 //!
-//! Tensors store f32 or f16. All arithmetic is f32: a kernel widens an f16 as it reads it, and narrows a result as it writes it.
+//! Tensors store f32 or f16. All arithmetic is f32: a kernel widens f16 values when it reads them, and narrows results when
+//! it writes them.
 
 use super::unroll::unroll;
 use super::{Operand, Shapes, Traits, grid};
 use std::sync::Arc;
 
-/// Lanes of a workgroup, each of which takes elements of its own: the shaders' number `lanes`.
+/// Lanes of a workgroup in which each lane processes elements of its own: the shaders' number `lanes`.
 pub(super) const LANES: usize = 64;
 
-/// Vectors of a lane of an element-wise kernel: the shaders' number `each`.
+/// Vectors per lane of an element-wise kernel: the shaders' number `each`.
 const EACH: usize = 4;
 
 /// The numbers that `shaders/shared/walk.wgsl` takes.
 pub(super) const WALK: [(&str, usize); 2] = [("lanes", LANES), ("each", EACH)];
 
-/// The grid of a kernel that walks so many vectors like that.
+/// The grid of a kernel that walks `vectors` vectors in this way.
 pub(super) fn walk(vectors: usize) -> [u32; 3] {
     grid(vectors.div_ceil(LANES * EACH))
 }
 
-/// The grid of a kernel of which each lane takes one place.
+/// The grid of a kernel in which each lane handles one place.
 pub(super) fn lanes(places: usize) -> [u32; 3] {
     grid(places.div_ceil(LANES))
 }
@@ -36,28 +37,29 @@ pub(super) fn vector(half: bool, size: usize) -> String {
     if size == 4 { format!("vec4<{}>", scalar(half)) } else { scalar(half) }
 }
 
-/// The function that turns f32 into it.
+/// The function that converts f32 to this type.
 pub(super) fn narrow(half: bool, size: usize) -> String {
     if half { format!("narrow{size}") } else { vector(false, size) }
 }
 
-/// The format of an image of it.
+/// The format of an image with this element type.
 pub(super) fn texel(half: bool) -> String {
     if half { "rgba16float" } else { "rgba32float" }.to_owned()
 }
 
 /// How a kernel reads tensors of one shape, four elements at a time.
 pub(super) struct Elements {
-    /// vec4 elements of each: the constant `VECTORS`.
+    /// The number of vec4s per tensor: the constant `VECTORS`.
     pub vectors: usize,
-    /// vec4 elements of a row where they are read as images, many times faster on a CPU: the constant `TEXELS`.
+    /// The number of vec4s per row if the tensors are read as images, which is many times faster on a CPU: the constant
+    /// `TEXELS`.
     pub texels: Option<usize>,
-    /// Those whose type the op leaves open are f16.
+    /// Whether the tensors whose type the op leaves open are f16.
     pub half: bool,
 }
 
 impl Elements {
-    /// Of the op's first input and those that have its shape; `stored` tells which types there are.
+    /// For the op's first input and the tensors of its shape; `stored` lists the inputs whose types matter.
     pub fn of(shapes: &Shapes<'_>, device: &Traits, stored: &[usize]) -> Self {
         let (_, columns) = shapes.inputs[0].as_matrix();
         let images = device.software && stored.iter().all(|&input| shapes.fits_image(input));
@@ -68,13 +70,13 @@ impl Elements {
         }
     }
 
-    /// The operand that is input `input`.
+    /// The operand for input `input`.
     pub fn read(&self, input: usize) -> Operand {
         if self.texels.is_some() { Operand::InputImage(input) } else { Operand::Input(input) }
     }
 
     /// The text of a shader that takes the flags `images` and `half`, the numbers [`WALK`] and the texts `element`, `narrow`
-    /// and `texel`, beside flags and texts of its own.
+    /// and `texel`, besides its own flags and texts.
     pub fn text(
         &self,
         shader: &'static str,

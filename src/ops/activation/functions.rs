@@ -4,16 +4,16 @@
 use crate::words::{Pick, table};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI, PI};
 
-/// What the program knows of an activation function f(x, p).
+/// Everything the program knows about an activation function f(x, p).
 pub struct Function {
-    /// What `model.activation_function` calls it.
+    /// Its name in `model.activation_function`.
     pub word: &'static str,
-    /// What it is, in one line of Markdown.
+    /// A description in one line of Markdown.
     pub about: &'static str,
-    /// What it adds to a configuration's name: `R` for SM+R. Empty where nothing is computed.
+    /// Its part of a configuration's name: `R` for SM+R. Empty if nothing is computed.
     pub label: &'static str,
-    /// WGSL of `value(x, p)`, of `derivative(x, p)` by x and, where p is learned, of `derivative_p(x, p)`; `None` for the
-    /// identity, of which nothing is recorded.
+    /// WGSL of `value(x, p)`, of `derivative(x, p)` with respect to x and, if p is learned, of `derivative_p(x, p)`. `None`
+    /// for the identity, which records nothing.
     pub wgsl: Option<&'static str>,
     /// f(x, p).
     pub value: fn(f64, f64) -> f64,
@@ -35,7 +35,7 @@ pub enum Parameter {
     Learned(fn(f64, f64) -> f64),
 }
 
-/// All of them, in the order in which messages name them.
+/// All activation functions, in the order in which messages list them.
 pub const FUNCTIONS: &[Function] = &[
     // x·Φ(x), Φ(x) = ½(1 + erf(x/√2))
     Function {
@@ -48,7 +48,7 @@ pub const FUNCTIONS: &[Function] = &[
         parameter: Parameter::Absent,
         flops: 24,
     },
-    // GPT-2's own: ½x(1 + tanh u), u = √(2/π)(x + 0.044715x³)
+    // GPT-2's: ½x(1 + tanh u), u = √(2/π)(x + 0.044715x³)
     Function {
         word: "gelu_new",
         about: "GPT-2's own, by tanh",
@@ -88,7 +88,7 @@ pub const FUNCTIONS: &[Function] = &[
         parameter: Parameter::Learned(|x, _| if x < 0.0 { x } else { 0.0 }),
         ..LEAKY
     },
-    // The two matrices follow each other: the paper's "SM+LN" and "SM".
+    // The two matrices directly follow one another: the paper's "SM+LN" and "SM".
     Function {
         word: "none",
         about: "no activation: the paper's SM+LN and SM",
@@ -112,7 +112,7 @@ const LEAKY: Function = Function {
     flops: 1,
 };
 
-/// Φ(x), by erfc of the tail, not 1 + erf: it keeps its digits far below zero.
+/// Φ(x), computed as erfc of the tail instead of 1 + erf, which keeps the precision far below zero.
 fn below(x: f64) -> f64 {
     0.5 * libm::erfc(-x * FRAC_1_SQRT_2)
 }
@@ -122,13 +122,13 @@ fn below_by_tanh(x: f64) -> f64 {
     1.0 / (1.0 + (-2.0 * FRAC_2_PI.sqrt() * (x + 0.044715 * x * x * x)).exp())
 }
 
-/// One of them, as a configuration picks it.
+/// An activation function, as a configuration picks it.
 pub type Activation = Pick<Function>;
 
 table!(Function, FUNCTIONS);
 
 impl Function {
-    /// Whether nothing is computed.
+    /// Whether it computes nothing.
     pub fn is_identity(&self) -> bool {
         self.wgsl.is_none()
     }
@@ -138,7 +138,7 @@ impl Function {
         matches!(self.parameter, Parameter::Learned(_))
     }
 
-    /// What a negative x is multiplied with, where it is multiplied with one number, and all other x stay as they are.
+    /// The factor of negative x, if the function multiplies them by a constant and leaves all other x unchanged.
     pub fn slope_below_zero(&self, p: f64) -> Option<f64> {
         let slope = 0.0 - (self.value)(-1.0, p);
         let straight = |x: f64| ((self.value)(-x, p) + slope * x).abs() <= 1e-9 * x;

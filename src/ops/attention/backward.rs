@@ -7,22 +7,23 @@ use crate::ops::packed::Part;
 use crate::ops::{Op, Operand, Recipe, Shapes, Traits, Tuning};
 use crate::tape::Io;
 
-/// d_qkv from qkv, output, lse and d_output; with a gradient g_i at the entropy H_i, also from entropy and d_entropy.
+/// Computes d_qkv from qkv, output, lse and d_output and, if there is a gradient g_i at the entropy H_i, from entropy and
+/// d_entropy.
 ///
 /// p_ij = e^(s_ij - lse_i), dP_ij = d_output_i . v_j, delta_i = d_output_i . output_i,
 /// dS_ij = p_ij (dP_ij - delta_i); dq_i = sum_j dS_ij k_j / sqrt(width), dk_j = sum_i dS_ij q_i / sqrt(width),
-/// dv_j = sum_i p_ij d_output_i (Dao et al. 2022). Two dispatches, the first walking keys, the second queries:
-/// each row is written once, so nothing is added atomically.
+/// dv_j = sum_i p_ij d_output_i (Dao et al. 2022). Two dispatches, the first over keys, the second over queries:
+/// each row is written once, so no atomic additions are needed.
 ///
-/// Of H_i = -sum_j p_ij ln p_ij the derivative is -p_ij (ln p_ij + H_i), and ln p_ij = s_ij - lse_i: so
-/// dS_ij = p_ij (dP_ij - (delta_i + g_i H_i) - g_i (s_ij - lse_i)). Only lse and H are kept of a row.
+/// The derivative of H_i = -sum_j p_ij ln p_ij is -p_ij (ln p_ij + H_i), and ln p_ij = s_ij - lse_i. Therefore
+/// dS_ij = p_ij (dP_ij - (delta_i + g_i H_i) - g_i (s_ij - lse_i)). Only lse and H are kept for each row.
 #[derive(Clone, Debug)]
 pub struct AttentionBackward {
     /// H.
     pub n_head: usize,
     /// T.
     pub sequence: usize,
-    /// Whether a gradient arrives at the entropy: two more inputs, entropy and d_entropy.
+    /// Whether there is a gradient at the entropy; then entropy and d_entropy are inputs too.
     pub guided: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Attention on GPUs: products of blocks in workgroup memory, for heads of any width.
+//! Attention on GPUs: block products in workgroup memory, for heads of any width.
 
 use super::heads::Heads;
 use super::pass::Pass;
@@ -7,26 +7,26 @@ use crate::ops::{Binding, Dispatch, Kernel, Traits, Vendor, axis, element};
 use std::fmt;
 use std::sync::Arc;
 
-/// How a workgroup's lanes share its blocks; see `shaders/attention/blocks.wgsl`.
+/// How a workgroup's lanes divide its blocks; see `shaders/attention/blocks.wgsl`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Blocks {
     lanes: usize,
-    /// Columns of the grid in which the lanes stand.
+    /// Columns of the grid of lanes.
     across: usize,
-    /// Rows of one lane, at most.
+    /// The most rows of one lane.
     rows: usize,
-    /// Rows of the other side that one lane takes at once.
+    /// Rows of the other side that one lane processes at a time.
     keys: usize,
     /// vec4s of a section that a lane sums.
     each: usize,
-    /// Bytes of workgroup memory, at least. What is not used keeps other workgroups off the same processor: fewer of
-    /// them find more of what they read in its cache.
+    /// The fewest bytes of workgroup memory to request. Unused memory keeps other workgroups off the same processor, and
+    /// fewer workgroups get more cache hits.
     memory: usize,
 }
 
 /// Bytes of workgroup memory a kernel may use anywhere (WebGPU's floor).
 const WORKGROUP_BYTES: usize = 16 << 10;
-/// Bytes that the variant takes which keeps other workgroups off, and those that a device must have.
+/// Bytes that the variant with excess memory requests, and bytes that a device needs to offer it.
 const MUCH: usize = 28 << 10;
 const NEEDED: usize = 32 << 10;
 /// Bytes of a vec4<f32>.
@@ -51,9 +51,9 @@ impl Blocks {
         all
     }
 
-    /// The same with rows of a lane so few that a pass stays in the registers of every device.
+    /// The same with few enough rows per lane that a pass fits the registers of every device.
     ///
-    /// The bounds are those at which AMD's compiler took at most 128 registers (`tests/amd`). Some of these hold addresses, and
+    /// At these bounds, AMD's compiler used at most 128 registers (`tests/amd`). Some of the registers hold addresses, and
     /// rows on their way into workgroup memory.
     fn fitted(mut self, pass: Pass, columns: usize) -> Self {
         let kept = if pass.is_key_gradient() { 2 } else { 1 };
@@ -68,7 +68,8 @@ impl Blocks {
         self
     }
 
-    /// vec4s of the scores' columns that are in workgroup memory at a time: enough of the lanes' own rows for all lanes to load.
+    /// vec4s of the scores' columns in workgroup memory at a time: enough that every lane has some of the workgroup's own
+    /// rows to load.
     fn depth(&self, columns: usize) -> usize {
         let most = if columns < 8 { 4 } else { 8 };
         most.max(self.across / self.rows)
@@ -78,13 +79,13 @@ impl Blocks {
         self.lanes / self.across
     }
 
-    /// Sections of a head's row of so many vec4s.
+    /// Sections of a head's row of `columns` vec4s.
     fn sections(&self, columns: usize) -> usize {
         columns.div_ceil(self.each * self.across)
     }
 
-    /// Turns of the loops of one lane, at most: over blocks of the other side; in them over the chunks of the scores'
-    /// columns, over the columns of a chunk, and for each section over its rows; and before them over columns.
+    /// The most loop iterations of one lane: over blocks of the other side; within each, over the chunks of the scores'
+    /// columns, over the columns of a chunk, and for each section over its rows; and before all of these, over columns.
     pub fn iterations(&self, layout: &Heads) -> usize {
         let columns = layout.width / 4;
         let keys = self.keys * self.across;
@@ -108,7 +109,7 @@ impl Blocks {
         Dispatch { kernel, bindings, groups: groups.map(axis) }
     }
 
-    /// The numbers of the text. Loads into workgroup memory are shared evenly by all lanes.
+    /// The numbers that the text takes. All lanes share the loads into workgroup memory evenly.
     fn numbers(&self, pass: Pass, columns: usize) -> Vec<(&'static str, usize)> {
         let Self { lanes, across, rows, keys, each, memory } = *self;
         let (down, depth) = (self.down(), self.depth(columns));
@@ -154,10 +155,11 @@ impl Blocks {
     }
 }
 
-/// Lanes, across, rows, keys, each of the variants for heads of so many vec4s. More lanes share the sums of a wide head's row.
+/// `[lanes, across, rows, keys, each]` of the variants for heads of `columns` vec4s. For wide heads, more lanes share the
+/// sums of a row.
 ///
-/// Intel's GPUs have 128 registers for a lane at most, and their compiler keeps more of a loop in registers than AMD's does. They are
-/// given only what `tests/intel` saw not to spill.
+/// Intel's GPUs have at most 128 registers per lane, and their compiler keeps more of a loop in registers than AMD's.
+/// They get only variants that do not spill according to `tests/intel`.
 fn shapes(vendor: Vendor, columns: usize) -> &'static [[usize; 5]] {
     match (vendor, columns) {
         (Vendor::Intel, ..=4) => &[[64, 4, 2, 4, 1], [64, 8, 2, 2, 1], [128, 8, 1, 4, 1], [128, 16, 2, 2, 1]],

@@ -1,10 +1,10 @@
-//! Where heads lie in packed rows, for kernels and for the reference.
+//! The position of heads in packed rows, for kernels and for the reference.
 
 use crate::ops::packed::{Packed, Part};
 use crate::ops::{Shapes, fits_image};
 use crate::tape::DType;
 
-/// How heads lie in packed rows.
+/// The layout of heads in packed rows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Heads {
     pub batch: usize,
@@ -12,7 +12,7 @@ pub(super) struct Heads {
     pub sequence: usize,
     /// Columns of one head.
     pub width: usize,
-    /// qkv, output and their gradients are f16.
+    /// Whether qkv, output and their gradients are f16.
     pub half: bool,
 }
 
@@ -24,7 +24,7 @@ impl Heads {
         fits_image(rows, packed.part(), dtype) && fits_image(rows, packed.columns(), dtype)
     }
 
-    /// The widest head that has a kernel.
+    /// The largest head width that the kernels support.
     pub const MAX_WIDTH: usize = 256;
 
     pub fn new(rows: usize, columns: usize, n_head: usize, sequence: usize) -> Self {
@@ -34,13 +34,13 @@ impl Heads {
         Self { batch: rows / sequence, n_head, sequence, width, half: false }
     }
 
-    /// The layout of the packed rows that are a node's first input.
+    /// The layout of the packed rows in a node's first input.
     pub fn of(shapes: &Shapes<'_>, n_head: usize, sequence: usize) -> Self {
         let (rows, columns) = shapes.inputs[0].as_matrix();
         Self { half: shapes.half_input(0), ..Self::new(rows, columns, n_head, sequence) }
     }
 
-    /// The key of a choice for this layout.
+    /// The tuning key of this layout.
     pub fn key(&self, op: &str) -> String {
         let half = if self.half { " in f16" } else { "" };
         format!("{op} {}x{} of {}x{}{half}", self.batch, self.n_head, self.sequence, self.width)
@@ -54,25 +54,25 @@ impl Heads {
         1.0 / (self.width as f64).sqrt()
     }
 
-    /// Turns of the loops of one lane, at most: over tiles, over loading them, over the keys in them.
+    /// The most loop iterations of one lane: over tiles, over their loads, and over the keys in them.
     pub fn iterations(&self) -> usize {
         2 * self.sequence
     }
 
-    /// Pairs of a query and a key it sees.
+    /// The number of pairs of a query and a key that it sees.
     pub fn pairs(&self) -> u64 {
         let sequence = self.sequence as u64;
         (self.batch * self.n_head) as u64 * sequence * (sequence + 1) / 2
     }
 
-    /// Every (batch element, head).
+    /// Every head of every batch element.
     pub fn heads(self) -> impl Iterator<Item = Head> {
         let heads = (0..self.batch).flat_map(move |b| (0..self.n_head).map(move |h| (b, h)));
         heads.map(move |(b, h)| Head { layout: self, b, h })
     }
 }
 
-/// Where the rows of one head of one batch element lie.
+/// The position of the rows of one head of one batch element.
 #[derive(Clone, Copy)]
 pub(super) struct Head {
     pub layout: Heads,
@@ -81,19 +81,19 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Place of row `t` in lse and entropy.
+    /// The index of row `t` in lse and entropy.
     pub fn line(&self, t: usize) -> usize {
         (self.b * self.layout.n_head + self.h) * self.layout.sequence + t
     }
 
-    /// Columns of row `t` in output.
+    /// The head's elements of row `t` in output.
     pub fn out(&self, t: usize) -> std::ops::Range<usize> {
         let Heads { n_head, sequence, width, .. } = self.layout;
         let start = ((self.b * sequence + t) * n_head + self.h) * width;
         start..start + width
     }
 
-    /// Columns of row `t` in qkv.
+    /// The head's elements of row `t` in qkv.
     pub fn packed(&self, t: usize, part: Part) -> std::ops::Range<usize> {
         let packed = self.layout.packed();
         let row = (self.b * self.layout.sequence + t) * packed.columns();
@@ -101,7 +101,7 @@ impl Head {
         row + own.start..row + own.end
     }
 
-    /// Scores of query `i` against the keys it sees.
+    /// The scores of query `i` with the keys that it sees.
     pub fn scores(&self, qkv: &[f64], i: usize) -> Vec<f64> {
         let q = &qkv[self.packed(i, Part::Query)];
         (0..=i).map(|j| dot(q, &qkv[self.packed(j, Part::Key)]) * self.layout.scale()).collect()

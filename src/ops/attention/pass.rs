@@ -1,6 +1,6 @@
-//! The three walks over rows and keys.
+//! The three passes over rows and keys.
 
-/// One of the three walks.
+/// One of the three passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pass {
     Forward { entropy: bool },
@@ -17,7 +17,7 @@ impl Pass {
         }
     }
 
-    /// Rows of a head's width that a lane keeps for each row it works on: sums, and rows that it only reads.
+    /// Rows of a head's width that a lane keeps for each row it processes: sums, and rows that it only reads.
     pub fn kept(self) -> (usize, usize) {
         match self {
             Self::Forward { .. } => (1, 1),
@@ -30,7 +30,7 @@ impl Pass {
         matches!(self, Self::KeyGradient { .. })
     }
 
-    /// Whether a gradient arrives at the entropy.
+    /// Whether there is a gradient at the entropy.
     pub fn guided(self) -> bool {
         matches!(self, Self::QueryGradient { guided: true } | Self::KeyGradient { guided: true })
     }

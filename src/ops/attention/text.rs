@@ -9,26 +9,26 @@ use crate::ops::{Binding, Dispatch, Kernel, Operand, Traits, Tuning, axis, eleme
 use std::fmt;
 use std::sync::Arc;
 
-/// How a device computes all three walks.
+/// How a device computes all three passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Variant {
-    /// For software drivers: a row belongs to one lane.
+    /// For software drivers: each row belongs to one lane.
     Rows(Rows),
     /// For GPUs.
     Blocks(Blocks),
-    /// For GPUs with matrix units, in f16.
+    /// For GPUs with f16 matrix units.
     Units(Units),
 }
 
-/// How lanes share the work where a row belongs to one lane. No sum depends on which lane that is.
+/// How lanes share the work if each row belongs to one lane. No sum depends on which lane that is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rows {
     /// The other side's rows come by subgroup shuffles, not through workgroup memory.
     shuffle: bool,
     lanes: usize,
-    /// Rows of one lane.
+    /// Rows per lane.
     rows: usize,
-    /// Rows of the other side that are taken at once.
+    /// Rows of the other side processed at a time.
     keys: usize,
 }
 
@@ -43,12 +43,12 @@ impl Variant {
         }
     }
 
-    /// The variant that was chosen under that key.
+    /// The variant chosen for `key`.
     pub fn chosen(layout: &Heads, device: &Traits, key: &str) -> Self {
         Tuning::chosen(key, &Self::all(layout, device), device)
     }
 
-    /// Turns of the loops of one lane, at most.
+    /// The most loop iterations of one lane.
     pub fn iterations(&self, layout: &Heads) -> usize {
         match self {
             Self::Rows(_) => layout.iterations(),
@@ -79,15 +79,15 @@ impl fmt::Display for Variant {
 
 impl Rows {
     fn all(layout: &Heads, device: &Traits) -> Vec<Self> {
-        // Two rows of a wide head do not fit into any device's registers.
+        // Two rows of a wide head do not fit the registers of any device.
         let narrow = layout.width <= 64;
         if device.lanes >= 4 {
-            // Two rows share the loads of the other side: a quarter faster on two cores with AVX2.
+            // Two rows share the loads of the other side, which is a quarter faster on two cores with AVX2.
             let rows = if narrow { &[2, 1][..] } else { &[1] };
             let lanes = device.lanes as usize;
             return rows.iter().map(|&rows| Self { shuffle: true, lanes, rows, keys: lanes }).collect();
         }
-        // The text grows with columns x keys, and some compilers' time with its square.
+        // The text grows with columns x keys, and the time of some compilers with its square.
         let keys = match layout.width {
             ..=64 => 8,
             65..=128 => 4,
@@ -108,7 +108,7 @@ impl fmt::Display for Rows {
     }
 }
 
-/// What `shaders/attention.wgsl` is given; see there.
+/// The parameters of `shaders/attention.wgsl`; see there.
 #[derive(Clone, Debug)]
 pub(super) struct Text {
     pass: Pass,
@@ -116,7 +116,7 @@ pub(super) struct Text {
     shuffle: bool,
     /// The lane's own rows stay in registers.
     held: bool,
-    /// Rows are read as images: on a CPU that is many times faster than from buffers.
+    /// Rows are read as images, which on a CPU is many times faster than reading buffers.
     images: bool,
     /// qkv, output and their gradients are f16.
     half: bool,
@@ -128,7 +128,7 @@ pub(super) struct Text {
 
 /// Bytes of workgroup memory a kernel may use anywhere (WebGPU's floor).
 const WORKGROUP_BYTES: usize = 16 << 10;
-/// Registers of four bytes that one lane may fill.
+/// The most four-byte registers that one lane may use.
 const REGISTERS: usize = 160;
 
 impl Text {
@@ -140,7 +140,7 @@ impl Text {
         }
     }
 
-    /// Rows in registers.
+    /// The variant that keeps rows in registers.
     fn shuffle(pass: Pass, layout: &Heads, variant: &Rows) -> Self {
         let Rows { lanes, rows, .. } = *variant;
         let images = layout.fits_images();
@@ -148,7 +148,7 @@ impl Text {
         Self { pass, shuffle: true, held: true, images, half, lanes, rows, keys: lanes, tile: lanes }
     }
 
-    /// Tiles in workgroup memory, where there are no subgroups.
+    /// The variant without subgroups: tiles in workgroup memory.
     fn tiled(pass: Pass, layout: &Heads, variant: &Rows) -> Self {
         // Two rows of a head's width, lse and delta; the entropy's gradient.
         let bytes = 2 * layout.width * 4 + if pass.guided() { 12 } else { 8 };
@@ -162,7 +162,7 @@ impl Text {
 
     /// The dispatch over all rows of all heads.
     fn dispatch(&self, layout: &Heads, mut bindings: Vec<Binding>) -> Dispatch {
-        /// Numbers of a row, which are no image.
+        /// Operands with one number per row, which are not read as images.
         const NUMBERS: [&str; 3] = ["lse", "entropy", "d_entropy"];
         for (name, operand) in &mut bindings {
             if let (true, Operand::Input(i)) = (self.images && !NUMBERS.contains(name), *operand) {

@@ -1,4 +1,4 @@
-//! Attention on matrix units: how subgroups share a workgroup's rows and columns, and the kernels' text.
+//! Attention on matrix units: how subgroups divide a workgroup's rows and columns, and the kernels' text.
 
 use super::heads::Heads;
 use super::pass::Pass;
@@ -9,14 +9,14 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// How a workgroup's subgroups share its blocks; see `shaders/attention/units.wgsl`.
+/// How a workgroup's subgroups divide its blocks; see `shaders/attention/units.wgsl`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Units {
-    /// Of a fragment.
+    /// The side of a fragment.
     side: usize,
-    /// Of a subgroup.
+    /// Lanes of a subgroup.
     lanes: usize,
-    /// Subgroups below one another, and beside one another.
+    /// Subgroups along the rows, and along the columns.
     down: usize,
     across: usize,
     /// Fragments of a subgroup's rows, of its columns, and of the other side's rows in a block.
@@ -25,16 +25,16 @@ pub(super) struct Units {
     keys: usize,
 }
 
-/// Columns of a subgroup, at most: what it holds of them, and sums in them, fills half of the registers of AMD's lanes.
+/// The most columns of a subgroup: its values and sums in them fill half of the registers of AMD's lanes.
 const COLUMNS: usize = 64;
-/// Lanes of a row, at most.
+/// The most lanes per row.
 const TEAM: usize = 8;
 /// Elements between rows in workgroup memory: `GAP` of the shader.
 const GAP: usize = 8;
 
 impl Units {
-    /// The variants of a device; the first is the default. There are none where the device has no matrix units, where
-    /// rows are not f16, and where a head's fragments would be half as wide again as the head.
+    /// The variants of a device; the first is the default. There are none if the device has no matrix units, if rows
+    /// are not f16, or if a head's fragments would be half as wide again as the head.
     pub fn all(layout: &Heads, device: &Traits) -> Vec<Self> {
         let (side, lanes) = (device.cooperative as usize, device.lanes as usize);
         if side == 0 || lanes == 0 || !device.attention_units || !layout.half {
@@ -45,7 +45,7 @@ impl Units {
             return Vec::new();
         }
         let across = (fragments * side).div_ceil(COLUMNS);
-        // Fragments of a subgroup's rows, subgroups, columns of them, rows of a block.
+        // Fragments of a subgroup's rows, subgroups, their columns, rows of a block.
         let shapes =
             [(1, 4, 1, 32), (1, 2, 1, 32), (1, 8, 1, 32), (1, 4, 1, 64), (2, 4, 2, 32), (1, 4, 1, 16)];
         let of = |&(high, subgroups, beside, keys): &(usize, usize, usize, usize)| {
@@ -53,7 +53,7 @@ impl Units {
             let down = (subgroups / across).max(1);
             Self { side, lanes, down, across, high, each: fragments.div_ceil(across), keys: keys / side }
         };
-        // With fewer subgroups than four a lane would bring in too much of a wide head.
+        // With fewer than four subgroups, a lane would have to load too much of a wide head.
         let shared = shapes.iter().filter(|&&(_, subgroups, ..)| across == 1 || subgroups >= 4);
         let mut all: Vec<Self> = Vec::new();
         for units in shared.map(of).filter(|units| units.fits(device)) {
@@ -76,7 +76,7 @@ impl Units {
         self.lanes * self.down * self.across
     }
 
-    /// Rows of a workgroup, and of the other side's block.
+    /// Rows of a workgroup, and rows of the other side's block.
     fn rows(&self) -> usize {
         self.side * self.high * self.down
     }
@@ -85,12 +85,12 @@ impl Units {
         self.side * self.keys
     }
 
-    /// Columns that a workgroup has fragments for.
+    /// Columns covered by a workgroup's fragments.
     fn wide(&self) -> usize {
         self.side * self.each * self.across
     }
 
-    /// Lanes that share a row: each has four of its scores, or more.
+    /// Lanes that share a row: each has at least four of its scores.
     fn team(&self) -> usize {
         (self.keys() / 4).min(TEAM)
     }
@@ -100,26 +100,26 @@ impl Units {
         self.keys() * self.wide() / 4
     }
 
-    /// Elements of `other`, as the text has it.
+    /// Elements of `other` in the text.
     fn other(&self) -> usize {
         let turned = self.wide() * (self.keys() + GAP);
         let own = self.rows() * self.across * self.side;
         turned.max(self.keys() * (self.wide() + GAP)).max(own)
     }
 
-    /// Bytes of workgroup memory, as the text has it.
+    /// Bytes of workgroup memory that the text uses.
     fn bytes(&self) -> usize {
         let (rows, row) = (self.rows(), self.keys() + GAP);
         let (shown, weights) = (self.across * rows * row, rows * row);
-        // Each variable begins at a multiple of 16.
+        // Each variable starts at a multiple of 16.
         [2 * self.other(), 4 * shown, 2 * weights, 4 * rows, 4 * self.down * self.across]
             .map(|bytes| bytes.next_multiple_of(16))
             .iter()
             .sum()
     }
 
-    /// Turns of the loops of one lane, at most: over blocks, in them over subgroups and over what a lane has of sums that
-    /// are multiplied; before and after them over fragments.
+    /// The most loop iterations of one lane: over blocks; within each, over subgroups and over the lane's part of the sums
+    /// that are multiplied; before and after the blocks, over fragments.
     pub fn iterations(&self, layout: &Heads) -> usize {
         let fragments = self.high * self.each;
         let turns = (self.side * self.side).div_ceil(self.lanes);
@@ -143,7 +143,7 @@ impl Units {
         Dispatch { kernel, bindings, groups: groups.map(axis) }
     }
 
-    /// Loads fragments of this side's rows from a subgroup's place, where these columns alone lie.
+    /// Loads fragments of this side's rows from a subgroup's place, which holds only these columns.
     fn own_loads(&self, name: &str, columns: Range<usize>) -> String {
         let (side, line) = (self.side, columns.len() * self.side);
         let load = |high: usize, d: usize| {
@@ -156,7 +156,7 @@ impl Units {
         self.each_fragment(columns.clone(), load)
     }
 
-    /// Puts fragments of sums where they are shown, from the first column of a subgroup's part.
+    /// Stores fragments of sums in `shown`, from the first column of a subgroup's part on.
     fn shows(&self, sum: &str, columns: Range<usize>) -> String {
         let show = |high: usize, d: usize| {
             let at = self.shown(high, d - columns.start);
@@ -165,7 +165,7 @@ impl Units {
         self.each_fragment(columns.clone(), show)
     }
 
-    /// Brings them back.
+    /// Loads them back.
     fn loads(&self, sum: &str, columns: Range<usize>) -> String {
         let side = self.side;
         let load = |high: usize, d: usize| {
@@ -175,7 +175,7 @@ impl Units {
         self.each_fragment(columns.clone(), load)
     }
 
-    /// Where a fragment of a subgroup's part is shown.
+    /// The position of a fragment of a subgroup's part in `shown`.
     fn shown(&self, high: usize, place: usize) -> String {
         format!("(part + {}u) * SHOWN + {}u", high * self.side, place * self.side)
     }
@@ -274,19 +274,19 @@ impl Units {
     }
 }
 
-/// Attention that shows whether matrix units compute it: the kernels themselves, which also write down, as `widths`, at
-/// which width of subgroups each of their invocations ran.
+/// A test of attention on a device's matrix units. It runs the actual kernels, which here also write to `widths` the
+/// subgroup width at which each invocation ran.
 pub struct UnitProbe {
-    /// The op and its gradient, of gradients at output and entropy.
+    /// The op and its adjoint, with gradients at output and entropy.
     pub tape: Tape,
-    /// The packed rows, and what arrives at output and entropy.
+    /// The packed rows, and the gradients at output and entropy.
     pub inputs: [TensorId; 3],
-    /// Each with its node, and how many invocations it has.
+    /// Each dispatch's node, the dispatch, and its number of invocations.
     pub dispatches: Vec<(usize, Dispatch, usize)>,
 }
 
-/// The probe of fragments of `side` x `side` on a device of so many lanes, in the default variant.
-/// The heads' fragments are wider than the heads, and rows end within the second workgroup.
+/// The probe of `side` x `side` fragments on a device, in the default variant. The heads' fragments are wider than the
+/// heads, and the rows end within the second workgroup.
 pub fn unit_probe(side: u32, device: &Traits) -> Option<UnitProbe> {
     let device = Traits { cooperative: side, attention_units: true, ..device.clone() };
     let (batch, n_head, width) = (2, 2, 2 * side as usize + 4);
@@ -321,15 +321,15 @@ pub fn unit_probe(side: u32, device: &Traits) -> Option<UnitProbe> {
     Some(UnitProbe { tape, inputs: [qkv, d_output, d_entropy], dispatches })
 }
 
-/// The output of a probe that holds the widths, which no op has.
+/// The output index of a probe's subgroup widths, an output that no op has.
 pub const WIDTHS: usize = usize::MAX;
 
-/// Groups of so many fragments, some at once.
+/// Splits `fragments` into groups of at most `at_once`.
 fn groups(fragments: usize, at_once: usize) -> impl Iterator<Item = Range<usize>> {
     (0..fragments).step_by(at_once).map(move |from| from..fragments.min(from + at_once))
 }
 
-/// The numbers by which shaders know such a group.
+/// The numbers that describe such a group to a shader.
 fn numbers_of(columns: &Range<usize>) -> [(&'static str, usize); 2] {
     [("from", columns.start), ("count", columns.len())]
 }
