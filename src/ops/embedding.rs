@@ -1,9 +1,9 @@
-//! `x[i] = wte[tokens[i]] + wpe[i mod T]`: token and position embedding; or of tokens alone, without wpe.
+//! `x[i] = wte[tokens[i]] + wpe[i mod T]`: token and position embedding, or token embedding alone, without wpe.
 //!
-//! Shapes: tokens [B·T] of u32, wte [V, d], wpe [P ≥ T, d]; x [B·T, d]. Every token must lie below V: the rows of
-//! x for others are left as they were. wte may exceed one binding: it is walked in windows of rows.
+//! Shapes: tokens [B·T] of u32, wte [V, d], wpe [P ≥ T, d]; x [B·T, d]. Every token must be below V: the rows of x for
+//! other tokens are not written. wte may exceed one binding: it is read in windows of rows.
 //! Adjoint: dwte`[v]` += Σ dx`[i]` over tokens`[i]` = v; dwpe`[t]` += Σ over sequences of dx[b·T + t]. No atomics:
-//! the host sorts the rows by token (see [`sort_by_token`]) and a row of lanes adds up one token's rows in order.
+//! the host sorts the rows by token (see [`sort_by_token`]), and a row of lanes adds up one token's rows in order.
 
 use super::team::Vectors;
 use super::unroll::unrolled;
@@ -12,25 +12,25 @@ use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 use rand::Rng;
 
-/// The op. Inputs tokens, sorted, segments, wte, and wpe where there is one; output x.
+/// The op. Inputs: tokens, sorted, segments, wte, and wpe if there is one. Output: x.
 #[derive(Debug)]
 pub struct Embedding {
     /// Positions of one sequence, T.
     pub sequence: usize,
 }
 
-/// dwte. Inputs tokens, sorted, segments, dx; output dwte, added to.
+/// dwte. Inputs: tokens, sorted, segments, dx. Output: dwte, to which it adds.
 #[derive(Debug)]
 pub struct EmbeddingTokens;
 
-/// dwpe. Input dx; output dwpe, added to.
+/// dwpe. Input: dx. Output: dwpe, to which it adds.
 #[derive(Debug)]
 pub struct EmbeddingPositions {
     pub sequence: usize,
 }
 
-/// The inputs `sorted` and `segments` for these tokens: the places of the tokens in the order of the tokens
-/// (equal ones in the order of their places), and the place in that list at which each distinct token starts, filled up to
+/// The inputs `sorted` and `segments` for these tokens. `sorted` lists the positions of the tokens, ordered by token and
+/// then by position. `segments` lists the index in `sorted` at which each distinct token starts, padded to
 /// `tokens.len() + 1` entries with `tokens.len()`.
 pub fn sort_by_token(tokens: &[u32]) -> (Vec<u32>, Vec<u32>) {
     let count = u32::try_from(tokens.len()).expect("fewer than 2^32 tokens");
@@ -45,7 +45,7 @@ pub fn sort_by_token(tokens: &[u32]) -> (Vec<u32>, Vec<u32>) {
 
 impl Tape {
     /// Records the embedding of `tokens` [B·T] in sequences of `sequence` positions; `sorted` [B·T] and `segments`
-    /// [B·T + 1] come from [`sort_by_token`]. All three are inputs of u32. Without `wpe` x is the tokens' rows.
+    /// [B·T + 1] come from [`sort_by_token`]. All three are u32 inputs. Without `wpe`, x is the tokens' rows.
     pub fn embedding(
         &mut self,
         tokens: TensorId,
@@ -75,21 +75,21 @@ impl Tape {
     }
 }
 
-/// A stretch of rows of a table.
+/// A range of rows of a table.
 pub(super) struct Window {
     pub first: usize,
     pub rows: usize,
 }
 
-/// Stretches of rows that fit one binding each and start at a multiple of 64 elements.
+/// Ranges of rows that each fit one binding and start at a multiple of 64 elements.
 pub(super) fn windows((rows, columns): (usize, usize), device: &Traits) -> Vec<Window> {
-    /// Elements to a multiple of which a window may start.
+    /// A window starts at a multiple of this many elements.
     const STEP: usize = 64;
     let most = device.max_binding as usize / (STEP * 4) * STEP / columns;
     if rows <= most {
         return vec![Window { first: 0, rows }];
     }
-    // The least number of rows that is a whole number of steps.
+    // The smallest number of rows that makes a whole number of steps.
     let unit = STEP / gcd(STEP, columns);
     let most = most / unit * unit;
     assert!(most > 0, "{unit} rows of {columns} do not fit a binding of {} bytes", device.max_binding);
@@ -100,7 +100,7 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// One entry point; with `positions` that of [`Embedding`] adds them.
+/// One entry point; with `positions`, the one of [`Embedding`] adds them.
 fn kernel(
     vectors: &Vectors,
     positions: bool,
@@ -183,7 +183,7 @@ impl Op for Embedding {
         if shapes.inputs.len() > 4 { shapes.output_elements(0) as u64 } else { 0 }
     }
 
-    /// One row of the token table a position, and the positions of one sequence.
+    /// One row of the token table for each position, and the position rows of one sequence.
     fn bytes(&self, shapes: &Shapes<'_>) -> u64 {
         let width = shapes.outputs[0].as_matrix().1;
         let positions = if shapes.inputs.len() > 4 { self.sequence * width } else { 0 };
@@ -246,7 +246,7 @@ impl Op for EmbeddingTokens {
         };
         Recipe {
             dispatches: windows(table, device).iter().map(dispatch).collect(),
-            // All rows may be one token's, added four a turn.
+            // All rows may belong to one token; each iteration adds four.
             iterations: tokens / 4 + 3,
             ..Recipe::default()
         }
@@ -260,7 +260,7 @@ impl Op for EmbeddingTokens {
         shapes.input_elements(3) as u64
     }
 
-    /// As many rows of the table as there are positions: fewer where tokens repeat.
+    /// As many table rows as there are positions; fewer if tokens repeat.
     fn bytes(&self, shapes: &Shapes<'_>) -> u64 {
         4 * 3 * shapes.input_elements(3) as u64
     }
@@ -306,15 +306,15 @@ impl Op for EmbeddingPositions {
         shapes.input_elements(0) as u64
     }
 
-    /// The table's rows of one sequence.
+    /// The table rows of one sequence.
     fn bytes(&self, shapes: &Shapes<'_>) -> u64 {
         let (tokens, columns) = shapes.inputs[0].as_matrix();
         4 * (columns * (tokens + 2 * self.sequence)) as u64
     }
 }
 
-/// Widths with and without vec4, one token and many, more positions than are used, and a token so frequent that
-/// a loop over its rows one by one would pass the limit of some CPU drivers; tokens alone.
+/// Widths with and without vec4, one token and many, more positions than are used, a token so frequent that a loop
+/// over its rows one by one would exceed the limit of some CPU drivers, and tokens alone.
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
     for (batch, sequence, vocabulary, width, common, positions) in [
@@ -342,8 +342,8 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let wte = case.parameter("wte", &[vocabulary as usize, width], Fill::Normal(1.0));
         let wpe = positions.then(|| case.parameter("wpe", &[sequence + 2, width], Fill::Normal(1.0)));
         let x = case.tape.embedding(tokens, sorted, segments, wte, wpe, sequence);
-        // n terms of N(0, 1) added in a row come to √n, their roundings to ε·n/4: relative to the sum ε·√n/4,
-        // 4e-6 for the longest; more where the largest sum of a tensor is small by chance.
+        // A sequential sum of n terms of N(0, 1) is about √n and its rounding error ε·n/4, relative to the sum ε·√n/4:
+        // 4e-6 for the longest, and more if the largest sum of a tensor is small by chance.
         let bound = if count > 1_000 { 5e-5 } else { 1e-6 };
         cases.push(case.finish(&[x], &[], bound));
     }

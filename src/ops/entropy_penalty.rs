@@ -9,20 +9,20 @@
 //! | `RowSum` | weight · Σ over rows of the same |
 //! | `HeadMean` | weight · f(mean over rows of H − θ_h·E_max) |
 //!
-//! The paper's algorithm takes the mean of a head's entropies; its code squares each row's deviation and adds up all rows
-//! of a batch, whose size then is part of the weight.
+//! The paper's algorithm takes the mean of a head's entropies. Its code squares each row's deviation and adds up all rows
+//! of a batch, so the batch size becomes part of the weight.
 //!
-//! Shapes: entropy [B, H, T] in nats, threshold and penalty `[H]`; penalty is added to. f jumps by (γ·E_max)² at the
-//! margin, and the gradient is that on either side. A row that is not finite makes the penalty so.
-//! Adjoint: [`EntropyPenaltyBackward`]; the gradient of each penalty_h is one. It carries the loss scale of mixed precision,
-//! where there is one, because the gradients it meets do.
+//! Shapes: entropy [B, H, T] in nats, threshold and penalty `[H]`; the op adds to penalty. f jumps by (γ·E_max)² at the
+//! margin; the gradient ignores the jump. If a row is not finite, neither is the penalty.
+//! Adjoint: [`EntropyPenaltyBackward`]; the gradient of each penalty_h is one. In mixed precision it is multiplied by the
+//! loss scale, like the gradients it is added to.
 
 use super::unroll::unrolled;
 use super::{Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, axis};
 use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 
-/// What is compared with the threshold, and how a head's rows make one number.
+/// What is compared with the threshold, and how a head's rows are reduced to one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Penalized {
     RowMean,
@@ -30,7 +30,7 @@ pub enum Penalized {
     HeadMean,
 }
 
-/// The op. Inputs entropy, threshold, and the loss scale where there is one; output penalty, added to.
+/// The op. Inputs: entropy, threshold, and the loss scale if there is one. Output: penalty, to which it adds.
 #[derive(Clone, Debug)]
 pub struct EntropyPenalty {
     pub of: Penalized,
@@ -40,7 +40,7 @@ pub struct EntropyPenalty {
     pub weight: f64,
 }
 
-/// Its adjoint. The same inputs; outputs d_entropy, and d_threshold, added to where `accumulate`.
+/// Its adjoint. The same inputs. Outputs: d_entropy and d_threshold; with `accumulate`, it adds to the latter.
 #[derive(Clone, Debug)]
 pub struct EntropyPenaltyBackward {
     pub of: EntropyPenalty,
@@ -48,8 +48,8 @@ pub struct EntropyPenaltyBackward {
 }
 
 impl Tape {
-    /// Records `penalty` += the penalty on `entropy` [B, H, T] with `threshold` `[H]`. `scaling` is the loss scale's state in
-    /// mixed precision; see [`super::gradient_norm`].
+    /// Records `penalty` += the penalty on `entropy` [B, H, T] with `threshold` `[H]`. `scaling` is the state of the loss scale
+    /// in mixed precision; see [`super::gradient_norm`].
     pub fn entropy_penalty(
         &mut self,
         op: EntropyPenalty,
@@ -77,14 +77,14 @@ impl EntropyPenalty {
         (sequence as f64).ln()
     }
 
-    /// δ where it counts, else 0.
+    /// δ if it is beyond the margin, else 0.
     fn beyond(&self, nats: f64, threshold: f64, sequence: usize) -> f64 {
         let most = Self::most(sequence);
         let d = nats - threshold * most;
         if d.is_finite() && d.abs() <= self.margin * most { 0.0 } else { d }
     }
 
-    /// The weight of each row's f, or of the mean's.
+    /// The weight of f of each row, or of the mean.
     fn row_weight(&self, rows: usize) -> f64 {
         if self.of == Penalized::RowMean { self.weight / rows as f64 } else { self.weight }
     }
@@ -99,7 +99,7 @@ impl EntropyPenalty {
         bindings: &[Binding],
     ) -> Recipe {
         let [batch, heads, sequence] = extents(shapes.inputs[0].dims());
-        // A CPU pays for each workgroup; a GPU has the lanes of a large one at hand.
+        // Each workgroup has a cost on a CPU; a GPU has enough lanes for a large one.
         let lanes = if device.software { 64 } else { 256 };
         let most = Self::most(sequence);
         let mut constants = vec![
@@ -241,12 +241,12 @@ impl Op for EntropyPenaltyBackward {
     }
 }
 
-/// Every reading over sizes around a workgroup's lanes; rows, and means, inside the margin and on both sides beyond it, all
-/// at a distance from it, where f jumps; with a loss scale; with a row that is not finite.
+/// Every variant at sizes around a workgroup's lanes; rows and means within the margin and beyond it on both sides, none
+/// near it, where f jumps; with a loss scale; with a row that is not finite.
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
     for of in [Penalized::RowMean, Penalized::RowSum, Penalized::HeadMean] {
-        // The first contribution to a threshold's gradient, in a step of one micro-batch, overwrites.
+        // In a step of one micro-batch, the first contribution to a threshold's gradient overwrites.
         for (batch, heads, sequence, scaled, broken, overwrites) in [
             (1, 1, 2, false, false, false),
             (2, 3, 7, true, false, false),
@@ -264,7 +264,7 @@ pub fn cases(seed: u64) -> Vec<Case> {
             let shape = [batch, heads, sequence];
             let entropy = case.input("entropy", &shape, Fill::Normal(1.0));
             let threshold = case.parameter("threshold", &[heads], Fill::Around(0.5, 0.1));
-            // Odd shares of the margin: of each row, or, with less than their distance from it around them, of the mean.
+            // Deviations in units of the margin, one per row or per mean, plus noise too small to cross the margin.
             let (margin, most) = (0.2, EntropyPenalty::most(sequence));
             let share = |at: usize| [0.4, 1.6, -0.5, -1.7, 2.5][at % 5];
             let noise = if of == Penalized::HeadMean { 0.3 } else { 0.2 };
@@ -285,12 +285,12 @@ pub fn cases(seed: u64) -> Vec<Case> {
                 scaled.then(|| case.constant("scaling", &[4], DType::F32, vec![1024.0, 0.0, 0.0, 0.0]));
             let op = EntropyPenalty { of, margin, weight: 0.5 };
             case.tape.entropy_penalty(op, (entropy, threshold), penalty, scaling);
-            // Differences of numbers up to five times as large as they: 6e-8 · 5, squared or not; sums of a few hundred terms,
-            // in 64 lanes, whose signs may differ. A mean comes before its difference: the roundings of its 64 partial sums, up
-            // to √64 · 6e-8 of it, count five times in δ, and twice as often in its square.
+            // The operands of a difference are up to five times its size: 6e-8 · 5, squared or not; then sums of a few hundred
+            // terms in 64 lanes, whose signs may differ. A mean is computed before its difference: the roundings of its 64
+            // partial sums, up to √64 · 6e-8 of it, count five times in δ, and twice that in its square.
             let mut case = case.finish_loss(penalty, if of == Penalized::HeadMean { 1e-5 } else { 2e-6 });
             if scaled || broken {
-                // The gradient is that of another loss, or of none.
+                // The gradient is not that of the compared loss: it is scaled or not finite.
                 case.leaves.clear();
             }
             cases.push(case);

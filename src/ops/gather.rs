@@ -1,8 +1,8 @@
-//! `out[i] = table[indices[i]]`: rows of a table by number. Generation embeds tokens and positions with it, and picks
-//! the row that the next token follows from.
+//! `out[i] = table[indices[i]]`: rows of a table by index. Generation uses it to embed tokens and positions, and to pick
+//! the row that predicts the next token.
 //!
-//! Shapes: indices `[N]` of u32, table [V, d], out [N, d]. An index past the table, such as [`NO_ROW`], makes zeros. The
-//! table may exceed one binding: it is walked in windows of rows. No adjoint: training embeds with
+//! Shapes: indices `[N]` of u32, table [V, d], out [N, d]. An index past the table, such as [`NO_ROW`], yields zeros. The
+//! table may exceed one binding: it is read in windows of rows. No adjoint: training embeds with
 //! [`super::embedding`].
 
 use super::embedding::windows;
@@ -17,15 +17,15 @@ use std::sync::Arc;
 /// The index of a missing row.
 pub const NO_ROW: u32 = u32::MAX;
 
-/// The op. Inputs indices, table; output out.
+/// The op. Inputs: indices, table. Output: out.
 #[derive(Debug)]
 pub struct Gather {
-    /// The table is one column of all its elements.
+    /// Whether to view the table as one column of all its elements.
     pub elements: bool,
 }
 
 impl Tape {
-    /// Records the rows `indices` `[N]`, of u32, of `table` [V, d].
+    /// Records a gather of the rows `indices` `[N]`, of u32, of `table` [V, d].
     pub fn gather(&mut self, indices: TensorId, table: TensorId) -> TensorId {
         let info = self.info(indices);
         assert_eq!(info.dtype, DType::U32, "gather: {}", info.name);
@@ -35,7 +35,7 @@ impl Tape {
         out
     }
 
-    /// Records the elements of `table` at `indices`, of u32, in the shape of the indices.
+    /// Records a gather of the elements of `table` at `indices`, of u32. The result has the shape of the indices.
     pub fn gather_elements(&mut self, indices: TensorId, table: TensorId) -> TensorId {
         let info = self.info(indices);
         assert_eq!(info.dtype, DType::U32, "gather: {}", info.name);
@@ -104,13 +104,13 @@ impl Op for Gather {
         Recipe { dispatches: windows.map(dispatch).collect(), ..Recipe::default() }
     }
 
-    /// The rows that are taken, once each.
+    /// Each gathered row once.
     fn bytes(&self, shapes: &Shapes<'_>) -> u64 {
         4 * (shapes.input_elements(0) + 2 * shapes.output_elements(0)) as u64
     }
 }
 
-/// Widths with and without vec4, one row and many, rows that repeat and missing rows.
+/// Widths with and without vec4, one row and many, repeated rows and missing rows.
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
     for (rows, table, width) in [(1, 1, 1), (7, 5, 3), (130, 300, 20), (33, 1_009, 64)] {

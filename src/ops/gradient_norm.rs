@@ -1,17 +1,17 @@
 //! The global gradient norm with its clip factor, and the gate before the update.
 //!
 //! norm = √Σ g², clip = min(1, max_norm / (norm + 1e-6)) (PyTorch's `clip_grad_norm_`; 1 where max_norm is 0).
-//! The gate closes at the first step whose loss or norm is not finite and stays closed until the host answers:
-//! the parameters keep their last good values though later steps are already under way. A policy of `record`
+//! The gate closes at the first step whose loss or norm is not finite and stays closed until the host responds:
+//! the parameters keep their last good values even though later steps are already in flight. The policy `record`
 //! keeps it open.
 //!
 //! Shapes: gradients `[P]`, loss `[1]`, policy `[2]` = (max_norm, record) → verdict `[4]` = (norm, clip, open, halted).
 //!
-//! In mixed precision the gradients come multiplied with a loss scale S, a power of two, and scaling `[4]` = (S, good
-//! steps since S changed, S of this step, overflowed) is kept here as well, on the device, so that no step waits for
-//! the host. norm is that of the true gradient; clip takes S out of it. A step whose loss is finite and whose gradient is
-//! not, at S > 1, overflowed f16: the gate closes for it alone and S halves. After `window` good steps S doubles, up to
-//! [`LARGEST_SCALE`]. At S = 1, or in the loss, a number that is not finite has nothing to do with S: the gate closes as
+//! In mixed precision, the gradients are multiplied by a loss scale S, a power of two. This op also maintains its state,
+//! scaling `[4]` = (S, good steps since S changed, S of this step, overflowed), on the device, so that no step waits for
+//! the host. norm is that of the true gradient; clip divides S out. If, at S > 1, a step's loss is finite but its gradient
+//! is not, f16 overflowed: the gate closes for this step only, and S halves. After `window` good steps S doubles, up to
+//! [`LARGEST_SCALE`]. At S = 1, or in the loss, S is not the cause of a number that is not finite: the gate closes as
 //! above.
 
 use super::team::Team;
@@ -21,20 +21,20 @@ use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::tape::{DType, Io, Tape, TensorId};
 use std::sync::Arc;
 
-/// The largest loss scale. Larger ones lift nothing more out of f16's smallest numbers: a gradient that 2²⁴ leaves
-/// below 6e-8 is 4e-15.
+/// The largest loss scale. A larger one would not save any more gradients from f16 underflow: one that is still below 6e-8
+/// after scaling by 2²⁴ is below 4e-15.
 pub const LARGEST_SCALE: u32 = 1 << 24;
 
 /// The op; see the module's documentation.
 #[derive(Debug)]
 struct GradientNorm {
-    /// Good steps after which the loss scale doubles; where there is one.
+    /// The number of good steps after which the loss scale doubles, if there is one.
     window: Option<u32>,
 }
 
 impl Tape {
-    /// Records the norm of `gradients` and the verdict on this step. `scaling` is the loss scale's state, and after
-    /// how many good steps it doubles.
+    /// Records the norm of `gradients` and the verdict on this step. `scaling` is the state of the loss scale and the
+    /// number of good steps after which it doubles.
     pub fn gradient_norm(
         &mut self,
         gradients: TensorId,
@@ -54,7 +54,7 @@ impl Tape {
     }
 }
 
-/// Vectors that one team sums: enough that its start costs little, few enough that sums stay short.
+/// Vectors that one team sums: enough to amortize its start, few enough to keep sums short.
 const EACH: usize = 4096;
 
 impl Op for GradientNorm {
@@ -104,7 +104,7 @@ impl Op for GradientNorm {
             Some(tuning) => Team::chosen(&tuning.key, device),
             None => Team::of(device),
         };
-        // One text for all windows, of which a large model has many.
+        // One text for all windows, since a large model has many.
         let text = |scaled| {
             let flags = [("scaled", scaled), ("images", device.software)];
             let texts = [("team", team.kind.to_owned())];
@@ -153,7 +153,7 @@ impl Op for GradientNorm {
         Recipe { dispatches, scratch: vec![partials], iterations: partials.div_ceil(team.size).max(EACH) }
     }
 
-    /// There are none with a loss scale: its state decides what the kernel computes, and an op timed alone has no state.
+    /// No variants with a loss scale: its state determines what the kernel computes, and an op timed alone has no state.
     fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
         let key = || format!("gradient_norm {}", shapes.input_elements(0));
         self.window.is_none().then(|| Tuning::of(key(), &Team::variants(device)))
@@ -164,13 +164,14 @@ impl Op for GradientNorm {
     }
 }
 
-/// Stretches (offset, length) of a tensor that fit one binding each. They start at multiples of 128 elements: whole
-/// 256 bytes in f16 as well.
+/// Ranges (offset, length) of a tensor that each fit one binding. They start at multiples of 128 elements, which are
+/// multiples of 256 bytes in f16 too.
 pub(super) fn windows(elements: usize, device: &Traits) -> impl Iterator<Item = (usize, usize)> + use<> {
     windows_of(elements, (device.max_binding / 512 * 128) as usize)
 }
 
-/// The same of an arena, which software drivers read as images, many times faster than buffers: there one image each.
+/// The same for an arena. Software drivers read arenas as images, many times faster than buffers; there each range fits
+/// one image.
 pub(super) fn arena_windows(
     elements: usize,
     device: &Traits,
@@ -183,7 +184,7 @@ fn windows_of(elements: usize, most: usize) -> impl Iterator<Item = (usize, usiz
     (0..elements).step_by(most).map(move |offset| (offset, most.min(elements - offset)))
 }
 
-/// Sizes around a workgroup's stretch; sound, clipped, and broken gradients; each policy.
+/// Sizes around a workgroup's range; normal, clipped and broken gradients; each policy.
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
     for (elements, spread, policy, broken) in [
@@ -206,11 +207,11 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let policy = case.constant("policy", &[2], DType::F32, policy.to_vec());
         let verdict = case.observation("verdict", &[4], 0.0);
         case.tape.gradient_norm(gradients, loss, policy, verdict, None);
-        // Sums of n/lanes positive terms in order: relative error below n/lanes · 6e-8, here 44,800 / 8 at most;
-        // measured errors stay far below because roundings cancel.
+        // Sequential sums of n/lanes positive terms, here 44,800 / 8 at most: the relative error is below n/lanes · 6e-8;
+        // measured errors are far smaller because roundings cancel.
         cases.push(case.finish(&[], &[], 2e-6));
     }
-    // The loss scale: kept, doubled after a window, no further than allowed, halved, not below one; a broken loss.
+    // The loss scale: kept, doubled after a window, capped at the largest, halved, not below one; a broken loss.
     for (scale, good, loss, policy, broken) in [
         (4.0, 0.0, 3.0, [1.0, 0.0], None),
         (4.0, 4.0, 3.0, [1.0, 0.0], None),
@@ -235,8 +236,8 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let scaling = case.observation("scaling", &[4], 0.0);
         case.set(scaling, vec![scale, good, 0.0, 0.0]);
         case.tape.gradient_norm(gradients, loss, policy, verdict, Some((scaling, 5)));
-        // As above, of fewer terms; a good step too many or too few would be 6e-8 of the largest scale, and is
-        // looked for at small ones.
+        // As above, with fewer terms. A good step too many or too few would be 6e-8 of the largest scale, so cases
+        // with small scales test for it.
         cases.push(case.finish(&[], &[], 2e-6));
     }
     cases

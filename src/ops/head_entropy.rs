@@ -1,10 +1,10 @@
-//! The mean entropy of every attention head, and how many of its rows are not finite.
+//! The mean entropy of every attention head, and the number of its rows that are not finite.
 //!
 //! For each head h, over the B*T rows of entropy [B, H, T]:
-//! mean_h += weight * (mean of the rows; NaN where one is not finite), nonfinite_h += rows not finite. A mean over the
-//! finite rows would look sound, and would be of other rows at every step.
+//! mean_h += weight * (mean of the rows; NaN if one is not finite), nonfinite_h += number of rows not finite. A mean over
+//! only the finite rows would look valid, but cover different rows at every step.
 //!
-//! Shapes: mean, nonfinite `[H]`; both are added to, so that micro-batches of weight 1/accumulation make up a
+//! Shapes: mean, nonfinite `[H]`. The op adds to both, so that micro-batches of weight 1/accumulation add up to a
 //! step. An observation: it has no adjoint. The order of addition is fixed.
 
 use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, axis};
@@ -19,7 +19,7 @@ pub struct HeadEntropy {
 }
 
 impl Tape {
-    /// Records the reduction of `entropy` [B, H, T] into `mean` and `nonfinite`, both `[H]`, which it adds to.
+    /// Records the reduction of `entropy` [B, H, T], which adds to `mean` and `nonfinite`, both `[H]`.
     pub fn head_entropy(&mut self, entropy: TensorId, mean: TensorId, nonfinite: TensorId, weight: f32) {
         let (_, heads, _) = extents(self.shape(entropy).dims());
         for to in [mean, nonfinite] {
@@ -85,7 +85,7 @@ impl Op for HeadEntropy {
     }
 }
 
-/// One row, primes, more rows than lanes; with rows that are not finite.
+/// One row, prime sizes, more rows than lanes; with rows that are not finite.
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
     for (batch, heads, sequence, broken) in

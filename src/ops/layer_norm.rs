@@ -1,8 +1,8 @@
 //! Layer normalization of rows of width d: `y = (x − μ) · r · γ + β`, r = 1/√(σ² + ε).
 //!
-//! Shapes: x [.., d]; y the same, in f32 or f16; γ, β `[d]`; μ, r `[rows]`, kept for the adjoint. σ² is the mean of (x − μ)².
+//! Shapes: x [.., d]; y the same, in f32 or f16; γ, β `[d]`; μ, r `[rows]`, stored for the adjoint. σ² is the mean of (x − μ)².
 //! Adjoint, with x̂ = (x − μ)·r and g = dy∘γ: dx = r·(g − mean(g) − x̂·mean(g∘x̂)); dγ += Σ dy∘x̂ and
-//! dβ += Σ dy over rows, in two stages whose order of addition is fixed.
+//! dβ += Σ dy over rows, summed in two stages in a fixed order.
 
 use super::team::{RowBlocks, Team, Vectors};
 use super::unroll::unroll;
@@ -14,26 +14,26 @@ use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// The op; see the module's documentation. Inputs x, γ, β; outputs y, μ, r.
+/// The op; see the module's documentation. Inputs: x, γ, β. Outputs: y, μ, r.
 #[derive(Debug)]
 pub struct LayerNorm {
     pub epsilon: f32,
 }
 
-/// dx of [`LayerNorm`]. Inputs x, γ, μ, r, dy; output dx.
+/// dx of [`LayerNorm`]. Inputs: x, γ, μ, r, dy. Output: dx.
 #[derive(Debug)]
 pub struct LayerNormBackward {
     /// Whether the last input is added to dx.
     pub addend: bool,
 }
 
-/// dγ and dβ of [`LayerNorm`]. Inputs x, μ, r, dy; outputs dγ, dβ, added to.
+/// dγ and dβ of [`LayerNorm`]. Inputs: x, μ, r, dy. Outputs: dγ, dβ, to which it adds.
 #[derive(Debug)]
 pub struct LayerNormParameters;
 
 impl Tape {
     /// Records layer normalization over the last extent of `x`; `gamma` and `beta` are vectors of that width.
-    /// The result is stored as `result` says.
+    /// The result's element type is `result`.
     pub fn layer_norm(
         &mut self,
         x: TensorId,
@@ -57,7 +57,7 @@ impl Tape {
 
 const SHADER: &str = include_str!("../../shaders/layer_norm.wgsl");
 
-/// A kernel that gives each row to a team of lanes.
+/// A kernel in which a team of lanes processes each row.
 fn by_rows(
     entry: &'static str,
     (rows, columns): (usize, usize),
@@ -66,7 +66,7 @@ fn by_rows(
     epsilon: Option<f32>,
     bindings: &[(&'static str, Operand)],
 ) -> Recipe {
-    /// Vectors of a row that one lane holds; more would leave the registers.
+    /// The most vectors of a row that one lane holds; more would not fit the registers.
     const MOST_KEPT: usize = 24;
     let team = Team::chosen(&key(entry, (rows, columns)), device);
     let vectors = Vectors::of(columns);
@@ -87,24 +87,24 @@ fn by_rows(
     Recipe::one(kernel, &read_as(images, bindings), grid(team.workgroups(rows)))
 }
 
-/// The key of a choice for rows of that shape.
+/// The tuning key of rows of that shape.
 fn key(entry: &str, (rows, columns): (usize, usize)) -> String {
     format!("{entry} {rows}x{columns}")
 }
 
-/// How many rows a block of the parameters' gradient may have. The default makes enough blocks to occupy a GPU, few enough
-/// for one lane to add up.
+/// The block sizes to try for the parameters' gradient, in rows. The default makes enough blocks to keep a GPU busy, but
+/// few enough for one lane to add up.
 fn parameter_variants(rows: usize) -> Vec<RowBlocks> {
     RowBlocks::variants(rows.div_ceil(128).max(32), rows)
 }
 
-/// Whether the kernel reads x, dy, gamma and beta as images, which is many times faster on a CPU. Where f16 rows fit, f32 rows
-/// fit as well.
+/// Whether the kernel reads x, dy, gamma and beta as images, which is many times faster on a CPU. If f16 rows fit, f32
+/// rows fit too.
 fn by_images((rows, columns): (usize, usize), half: bool, device: &Traits) -> bool {
     device.software && fits_image(rows, columns, if half { DType::F16 } else { DType::F32 })
 }
 
-/// The shader's text; a lane keeps so many vectors of a row, and with `half` y and dy are f16.
+/// The shader's text. A lane keeps `keep` vectors of a row; with `half`, y and dy are f16.
 fn text([images, addend, half]: [bool; 3], keep: usize, vectors: &Vectors, team: &str) -> Arc<str> {
     let numbers = [("lanes", element::LANES), ("keep", keep), ("vector", vectors.size)];
     let texts = [
@@ -116,7 +116,7 @@ fn text([images, addend, half]: [bool; 3], keep: usize, vectors: &Vectors, team:
     unroll(SHADER, &numbers, &[("images", images), ("addend", addend), ("half", half)], &texts)
 }
 
-/// The bindings, as images where the text reads them so.
+/// The bindings, as images if the text reads images.
 fn read_as(images: bool, bindings: &[Binding]) -> Vec<Binding> {
     let as_image = |&(name, operand): &Binding| match operand {
         Operand::Input(i) if images && ["x", "dy", "gamma", "beta", "addend"].contains(&name) => {
@@ -329,7 +329,7 @@ impl Op for LayerNormParameters {
     }
 }
 
-/// Widths of one, of primes, of vec4s beside a team's width; rows beside a block's; rows far from zero.
+/// Widths of one, of primes, and of vec4s around a team's width; row counts around a block's; rows far from zero.
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
     let plain = [
@@ -359,8 +359,8 @@ pub fn cases(seed: u64) -> Vec<Case> {
             // Past the norm, so that dx is added to what comes along there.
             y = case.tape.add(x, y);
         }
-        // ε = 6e-8. Rounding of x − μ costs ε·|x|/σ per element: 4ε here, 60ε where the mean is 50. The sums
-        // lie below ε·√terms ≤ 28ε of their largest term; dx is a difference of three terms of one size.
+        // ε = 6e-8. Rounding x − μ costs ε·|x|/σ per element: 4ε here, 60ε if the mean is 50. The errors of the sums
+        // are below ε·√terms ≤ 28ε of their largest term; dx is a difference of three terms of similar size.
         let bound = if mean > 1.0 { 2e-5 } else { 5e-6 };
         cases.push(case.finish(&[y], &[], bound));
     }

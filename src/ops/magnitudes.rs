@@ -1,8 +1,8 @@
-//! The L2 norm, the largest and the median of a tensor's magnitudes; or norm and largest of some stretches of an arena.
+//! The L2 norm, the largest and the median of a tensor's magnitudes; or the norm and the largest over ranges of an arena.
 //!
-//! Shapes: x of any shape, in f32; out `[3]` = (norm, largest, median), where the median is the element of rank
-//! ⌊(n − 1)/2⌋ of the n magnitudes in ascending order, exactly. Of stretches out `[2]` = (norm, largest), of all of them
-//! together. NaN counts as the largest magnitude of all. An observation: no adjoint.
+//! Shapes: x of any shape, in f32; out `[3]` = (norm, largest, median), where the median is exactly the element of rank
+//! ⌊(n − 1)/2⌋ of the n magnitudes in ascending order. For ranges, out `[2]` = (norm, largest) over all of them together.
+//! NaN counts as larger than any magnitude. An observation: no adjoint.
 
 use super::gradient_norm::arena_windows;
 use super::unroll::unrolled;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// The op; see the module's documentation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Magnitudes {
-    /// First elements and lengths, multiples of 64, of the stretches; `None` for all of x, and its median.
+    /// First elements and lengths of the ranges, multiples of 64; `None` for all of x, with the median.
     stretches: Option<Vec<(usize, usize)>>,
 }
 
@@ -24,13 +24,13 @@ pub const WITH_MEDIAN: usize = 3;
 pub const WITHOUT_MEDIAN: usize = 2;
 
 impl Tape {
-    /// Records norm, largest and median magnitude of `x` into `out` `[3]`.
+    /// Records the norm, the largest and the median magnitude of `x` into `out` `[3]`.
     pub fn magnitudes(&mut self, x: TensorId, out: TensorId) {
         assert_eq!(self.shape(out).elements(), WITH_MEDIAN, "magnitudes: {}", self.info(out).name);
         self.record(Magnitudes { stretches: None }, &[x], &[out]);
     }
 
-    /// Records norm and largest magnitude of stretches of `arena`, given by their first elements and lengths, into
+    /// Records the norm and the largest magnitude of ranges of `arena`, given by their first elements and lengths, into
     /// `out` `[2]`.
     pub fn magnitudes_of(&mut self, arena: TensorId, stretches: Vec<(usize, usize)>, out: TensorId) {
         assert_eq!(self.shape(out).elements(), WITHOUT_MEDIAN, "magnitudes: {}", self.info(out).name);
@@ -40,12 +40,12 @@ impl Tape {
 
 /// Lanes of a workgroup.
 const LANES: usize = element::LANES;
-/// Hexadecimal digits of 32 bits, and values of one.
+/// Hexadecimal digits of 32 bits, and values of a digit.
 const DIGITS: usize = 8;
 const BINS: usize = 16;
-/// The most workgroups that share x, and so the most shares that others add up.
+/// The most workgroups that share x, and so the most partial results to combine.
 const MOST_PARTS: usize = 256;
-/// The fewest vectors of a lane that are worth a workgroup.
+/// The fewest vectors per lane that justify a workgroup.
 const FEWEST_VECTORS: usize = 16;
 
 impl Op for Magnitudes {
@@ -83,24 +83,24 @@ impl Op for Magnitudes {
     }
 }
 
-/// How the kernels walk some elements.
+/// How the kernels divide a number of elements.
 struct Walk {
     elements: usize,
-    /// Vectors of one lane.
+    /// Vectors per lane.
     each: usize,
     /// Workgroups.
     parts: usize,
 }
 
 impl Walk {
-    /// By at most so many workgroups.
+    /// Divides `elements` among at most `most_parts` workgroups.
     fn over(elements: usize, most_parts: usize) -> Self {
         let vectors = elements.div_ceil(4);
         let each = vectors.div_ceil(LANES * most_parts).max(FEWEST_VECTORS);
         Self { elements, each, parts: vectors.div_ceil(LANES * each) }
     }
 
-    /// The constants of a kernel that reads x, of rows of so many vectors where that is an image.
+    /// The constants of a kernel that reads x. If x is an image, `texels` is the number of vectors per row.
     fn constants(&self, texels: Option<usize>) -> Vec<(&'static str, f64)> {
         let mut constants = vec![("ELEMENTS", self.elements as f64), ("EACH", self.each as f64)];
         constants.extend(texels.map(|texels| ("TEXELS", texels as f64)));
@@ -186,8 +186,8 @@ fn of_stretches(stretches: &[(usize, usize)], device: &Traits) -> Recipe {
     Recipe { dispatches, scratch: vec![2 * parts], iterations: each + parts + 2 * LANES }
 }
 
-/// One element, less than a vector, a row more than whole vectors, several workgroups; equal magnitudes, zeros, and
-/// numbers that are not finite. Stretches of an arena, apart and beside each other.
+/// One element, less than a vector, rows that are not whole vectors, several workgroups; equal magnitudes, zeros, and
+/// numbers that are not finite. Ranges of an arena, separate and adjacent.
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
     for (rows, width, odd) in [(1, 1, false), (1, 3, false), (37, 131, false), (1, 64, true), (67, 256, true)]
@@ -224,6 +224,6 @@ pub fn cases(seed: u64) -> Vec<Case> {
     cases
 }
 
-/// The norm is half as far off as a sum of squares in runs of at most 64 vectors and shares; the others are elements
-/// of x.
+/// The norm has half the relative error of a sum of squares over at most 64 vectors and partial sums at a time; the other
+/// results are elements of x.
 const BOUND: f64 = 2e-6;

@@ -1,9 +1,9 @@
-//! The matrix product `C = A · B`, with a bias, an addend, or on top of what C holds.
+//! The matrix product `C = A · B`, optionally plus a bias, an addend, or the current contents of C.
 //!
 //! Shapes: C `[M, N]`; A `[M, K]` or `[K, M]`; B `[K, N]` or `[N, K]` (see [`Layout`]); bias `[P]` with P ≤ N, for
-//! the first P columns; addend `[M, N]`. Tensors of higher rank are seen as matrices: all extents but the last
+//! the first P columns; addend `[M, N]`. Tensors of higher rank are treated as matrices: all extents but the last
 //! are rows. A and B are both f32 or both f16; C is either; bias, addend and all sums are f32.
-//! Adjoint: dA = dC · Bᵀ, dB = Aᵀ · dC in the layouts that read A, B and dC as they lie in memory; dbias is dC's
+//! Adjoint: dA = dC · Bᵀ, dB = Aᵀ · dC, in layouts that read A, B and dC as stored; dbias is dC's
 //! [`ColumnSum`]; daddend = dC.
 
 mod cases;
@@ -30,17 +30,17 @@ use std::sync::Arc;
 
 impl Tape {
     /// Records `x · w`, plus the bias on the first columns: x `[.., in]`, w `[in, out]`, bias `[≤ out]`;
-    /// the result is `[.., out]`, stored as w is. With an f16 w, x is taken in f16.
+    /// the result is `[.., out]` in the element type of w. With an f16 w, x is converted to f16.
     pub fn linear(&mut self, x: TensorId, w: TensorId, bias: Option<TensorId>) -> TensorId {
         let result = self.info(w).dtype;
         self.product(Layout::NN, (x, w), bias, None, result)
     }
 
-    /// Records `addend + x · w`, plus the bias, in f32: a layer that ends in the residual stream. See
+    /// Records `addend + x · w`, plus the bias, in f32: a layer that adds to the residual stream. See
     /// [`Tape::linear`].
     ///
     /// # Panics
-    /// Where the addend is a parameter, whose gradient this op could not accumulate.
+    /// If the addend is a parameter, whose gradient this op could not accumulate.
     pub fn linear_onto(
         &mut self,
         addend: TensorId,
@@ -83,7 +83,7 @@ impl Tape {
 }
 
 impl MatMul {
-    /// The place of the addend among the inputs, where there is one.
+    /// The index of the addend among the inputs, if there is one.
     fn addend_input(&self) -> usize {
         2 + usize::from(self.bias)
     }
@@ -91,7 +91,7 @@ impl MatMul {
     /// The extents of this product.
     ///
     /// # Panics
-    /// Where the operands' shapes do not fit each other.
+    /// If the operands' shapes do not match.
     pub fn sizes(&self, shapes: &Shapes<'_>) -> Sizes {
         let (a_rows, a_columns) = shapes.inputs[0].as_matrix();
         let (b_rows, b_columns) = shapes.inputs[1].as_matrix();
@@ -112,7 +112,7 @@ impl MatMul {
         Sizes { m, n, k, a_rows, a_columns, b_rows, b_columns, bias_columns, operands, result }
     }
 
-    /// The key of a choice for this layout at these sizes; bias, addend and accumulation do not matter.
+    /// The tuning key of this layout at these sizes; bias, addend and accumulation do not matter.
     fn key(&self, sizes: &Sizes) -> String {
         let half = if sizes.operands == DType::F16 { " in f16" } else { "" };
         format!("{} {}x{}x{}{half}", self.name(), sizes.m, sizes.n, sizes.k)
@@ -125,7 +125,7 @@ impl MatMul {
             let (rows, columns) = variant.tile();
             sizes.m.div_ceil(rows as usize) * sizes.n.div_ceil(columns as usize)
         };
-        // The largest of the first tiles that still leaves work for every core.
+        // The largest tile of the first candidates that still leaves work for every core.
         let enough = if device.software { 8 } else { 128 };
         let ladder = &candidates[..candidates.len().min(variant::LADDER)];
         let first = ladder.iter().position(|&v| groups(v) >= enough).unwrap_or(ladder.len() - 1);
@@ -134,12 +134,12 @@ impl MatMul {
         variants
     }
 
-    /// The variant taken for these sizes on such a device.
+    /// The variant that a device uses for these sizes.
     pub fn variant(&self, sizes: &Sizes, device: &Traits) -> Variant {
         Tuning::chosen(&self.key(sizes), &self.variants(sizes, device), device)
     }
 
-    /// The dispatch description in a given variant.
+    /// The recipe of a given variant.
     pub fn recipe_of(&self, sizes: &Sizes, variant: Variant) -> Recipe {
         let mut constants = vec![
             ("M", sizes.m as f64),
@@ -172,14 +172,14 @@ impl MatMul {
         let (rows, columns) = variant.tile();
         let groups = [sizes.m.div_ceil(rows as usize), sizes.n.div_ceil(columns as usize)];
         let split = variant.split();
-        // Four steps of K a turn, and the last ones by themselves.
+        // Four steps of K per iteration, and the remainder one by one.
         let iterations = sizes.k / 4 + 4;
-        // Rows on x: neighbouring workgroups share a panel of B, which stays in the cache.
+        // Rows along x: neighbouring workgroups share a panel of B, which stays in the cache.
         let groups = [groups[0], groups[1], split].map(axis);
         if split == 1 {
             return Recipe::one(kernel("matmul", constants), &bindings, groups).with_iterations(iterations);
         }
-        // Each part of K sums on its own; then the parts are added up, always in the same order.
+        // Each part of K is summed on its own; then the parts are added up, always in the same order.
         let width = sizes.n.div_ceil(4);
         let shared = [("M", sizes.m as f64), ("N", sizes.n as f64), ("WIDTH", width as f64)];
         constants.retain(|(name, _)| !["N", "BIAS_COLUMNS"].contains(name));
@@ -287,7 +287,7 @@ impl Op for MatMul {
             Layout::NT => ((Layout::NN, [dc, b]), (Layout::TN, [dc, a])),
             Layout::TN => ((Layout::NT, [b, dc]), (Layout::NN, [a, dc])),
         };
-        // B first: where it is a weight, its gradient is the last to read A, whose memory can then hold dA.
+        // B first: if it is a weight, its gradient is the last to read A, whose memory can then hold dA.
         for (i, (layout, operands)) in [for_a, for_b].into_iter().enumerate().rev() {
             into_gradient(adjoint, i, &operands, |accumulate| MatMul { accumulate, ..Self::new(layout) });
         }
@@ -321,7 +321,7 @@ impl Op for MatMul {
     }
 }
 
-/// Records the gradient of input `i`, where it is wanted: on top of a parameter's gradient, or as a new tensor.
+/// Records the gradient of input `i`, if it is wanted: added to a parameter's gradient, or as a new tensor.
 fn into_gradient<O: Op + 'static>(
     adjoint: &mut Adjoint<'_>,
     i: usize,

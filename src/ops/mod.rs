@@ -1,6 +1,5 @@
-//! The ops. An op is one file here, one WGSL file of the same stem in `shaders/`, and one test of the same stem in
-//! `tests/ops/`. Its file holds the formula, the shapes, the adjoint, the dispatch description and the f64 reference of the op
-//! and of its backward twin.
+//! The ops. Each op has one file here, one WGSL file in `shaders/` and one test in `tests/ops/`, all with the same stem.
+//! The file here holds the formula, shapes, adjoint, recipe and f64 reference of the op and of its backward twin.
 
 pub mod case;
 mod element;
@@ -44,7 +43,7 @@ use case::Case;
 /// The cases of one op for a seed.
 pub type Cases = fn(u64) -> Vec<Case>;
 
-/// Every op by stem, with the cases that compare it with the reference. `verify` and the tests walk this list.
+/// Every op by stem, with the cases that compare it with the reference. `verify` and the tests use this list.
 pub const CASES: &[(&str, Cases)] = &[
     ("activation", activation::cases),
     ("adamw", adamw::cases),

@@ -1,10 +1,10 @@
-//! Cases of products: all layouts, operands of both types, biases and addends, gradients that add and that overwrite.
+//! Test cases of products: all layouts, operands of both types, biases and addends, gradients that add or overwrite.
 
 use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
 use crate::tape::DType;
 
-/// The layers' products over awkward sizes: one, primes, no multiple of any tile; with and without bias (also a
-/// bias shorter than a row) and addend; their adjoints cover all three layouts and accumulation.
+/// The layers' products at awkward sizes: one, primes, not a multiple of any tile; with and without addend and bias (also
+/// a bias shorter than a row). Their adjoints cover all three layouts and accumulation.
 pub fn cases(seed: u64) -> Vec<Case> {
     let sizes = [
         (1, 1, 1),
@@ -16,13 +16,13 @@ pub fn cases(seed: u64) -> Vec<Case> {
         (130, 128, 96),
         (256, 64, 256),
         (128, 128, 128),
-        // Long enough for K to be shared by several workgroups.
+        // Long enough that several workgroups share K.
         (20, 1_100, 24),
     ];
     let mut cases = Vec::new();
     for (i, (m, k, n)) in sizes.into_iter().enumerate() {
-        // Sums of k products of N(0, 1): the rounding errors grow like √k against a result that does the same.
-        // The adjoint sums over m and n.
+        // Sums of k products of N(0, 1): the rounding errors, relative to one product, grow with √k faster than the
+        // result. The adjoint sums over m and n.
         let bound = 4e-7 * (m.max(k).max(n) as f64).sqrt().max(4.0);
         let mut case = CaseBuilder::new("matmul", format!("{m}x{k} · {k}x{n}, bias, addend"), seed);
         let x = case.input("x", &[m, k], Fill::Normal(1.0));
@@ -63,8 +63,9 @@ pub fn cases(seed: u64) -> Vec<Case> {
     cases
 }
 
-/// Products as blocks have them in a step of one micro-batch: gradients of the matrices overwrite, and the input's is added
-/// to what comes past the products. Rows are whole tiles or not, and so many that several workgroups share a sum.
+/// Products as in the model's blocks, in a step of one micro-batch: the gradients of the matrices overwrite, and the input's
+/// gradient is added to the one that bypasses the products. Rows are whole tiles or not, and numerous enough that several
+/// workgroups share a sum.
 fn in_blocks(half: bool, seed: u64) -> Vec<Case> {
     /// Whether there is a bias, and whether there are two products.
     const PLAIN: (bool, bool) = (false, true);

@@ -1,4 +1,4 @@
-//! Products that show whether a device's matrix units can be trusted.
+//! Products that test whether a device's matrix units compute correctly.
 
 use super::product::{Layout, MatMul, Sizes};
 use super::text::text_that_shows;
@@ -7,10 +7,10 @@ use super::variant::{LADDER, Variant};
 use crate::ops::{Kernel, Traits};
 use crate::tape::DType;
 
-/// A product that shows whether matrix units compute correctly: a product's own kernel, over matrices that end within a tile,
-/// which also writes down at which width of subgroups each of its invocations ran.
+/// A product that tests whether matrix units compute correctly. It runs an actual product kernel on matrices that end within
+/// a tile; the kernel also writes the subgroup width at which each invocation ran.
 pub struct UnitProbe {
-    /// Variables: `a` and `b` in f16, `c` in f32, and `widths`, a u32 an invocation.
+    /// Variables: `a` and `b` in f16, `c` in f32, and `widths`, one u32 per invocation.
     pub kernel: Kernel,
     pub groups: [u32; 3],
     pub layout: Layout,
@@ -18,8 +18,8 @@ pub struct UnitProbe {
     pub invocations: usize,
 }
 
-/// The probes of fragments of `side` x `side` on a device of so many lanes: in every layout, the largest and the smallest
-/// workgroup among the defaults.
+/// The probes of `side` x `side` fragments on a device: in every layout, the largest and the smallest workgroup among
+/// the defaults.
 pub fn unit_probes(side: u32, device: &Traits) -> Vec<UnitProbe> {
     let device = Traits { cooperative: side, ..device.clone() };
     let sizes = |layout, m, n, k| {
@@ -37,7 +37,7 @@ pub fn unit_probes(side: u32, device: &Traits) -> Vec<UnitProbe> {
         for variant in ends {
             let Variant::Cooperative { lanes, down, across, depth, .. } = variant else { continue };
             let (rows, columns) = variant.tile();
-            // Two by two workgroups, and three turns over K, of which the last is not a whole one.
+            // Two by two workgroups, and three iterations over K, the last of them partial.
             let sizes = sizes(layout, rows as usize + 12, columns as usize + 20, 2 * depth as usize + 4);
             let op = MatMul::new(layout);
             let recipe = op.recipe_of(&sizes, variant);

@@ -19,7 +19,7 @@ pub struct MatMul {
     pub layout: Layout,
     pub bias: bool,
     pub addend: bool,
-    /// C is added to instead of overwritten.
+    /// Whether C is added to instead of overwritten.
     pub accumulate: bool,
 }
 
@@ -36,9 +36,9 @@ pub struct Sizes {
     pub b_columns: usize,
     /// Columns that have a bias.
     pub bias_columns: usize,
-    /// How A and B are stored.
+    /// The element type of A and B.
     pub operands: DType,
-    /// How C is stored.
+    /// The element type of C.
     pub result: DType,
 }
 

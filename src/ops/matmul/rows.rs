@@ -1,4 +1,4 @@
-//! Text of the kernel that uses registers alone.
+//! Text of the kernel that uses only registers.
 
 use super::product::{Layout, MatMul};
 use super::variant::{COMPONENTS, line};
@@ -11,7 +11,7 @@ pub(super) struct Rows<'a> {
     pub rows: u32,
     pub vectors: u32,
     pub shuffle: bool,
-    /// K is a multiple of four: the last pass of the loop needs no mask.
+    /// Whether K is a multiple of four, so that the last pass of the loop needs no mask.
     pub whole_k: bool,
 }
 
@@ -20,8 +20,8 @@ impl Rows<'_> {
         self.op.layout == Layout::TN
     }
 
-    /// Where in A and B this lane reads, kept inside the matrices: rows and columns past the end of C repeat
-    /// the last ones, and are not written.
+    /// Where this lane reads in A and B, clamped to the matrices: rows and columns past the end of C repeat the last
+    /// ones and are not written.
     pub fn origins(&self) -> String {
         let mut out = String::new();
         match (self.transposed_a(), self.shuffle) {
@@ -35,7 +35,7 @@ impl Rows<'_> {
                     line!(out, "    let m{r} = min(row + {r}u, M - 1u);");
                 }
             }
-            // Lanes 4i .. 4i + 4 hold four steps of K of the i-th four rows.
+            // Lanes 4i .. 4i + 4 hold four steps of K of the i-th group of four rows.
             (true, true) => {
                 line!(out, "    let step = lane % 4u;");
                 for g in 0..self.groups() {
@@ -62,7 +62,7 @@ impl Rows<'_> {
         out
     }
 
-    /// Loads of one lane that together hold all rows.
+    /// How many loads per lane together hold all rows.
     fn groups(&self) -> u32 {
         self.rows.div_ceil(self.lanes)
     }
@@ -76,7 +76,7 @@ impl Rows<'_> {
         }
     }
 
-    /// The same with zeros past K: enough in A, since what is read of B in their place is B's own last row.
+    /// The same with zeros past K. Zeros in A are enough, since past K the kernel reads B's last row again.
     fn along_k_or_zero(&self, step: &str, column: &str) -> String {
         let load = self.along_k("a", step, column);
         if self.whole_k { load } else { format!("select(vec4(0.0), {load}, k + {step} < K)") }
@@ -128,7 +128,7 @@ impl Rows<'_> {
         out
     }
 
-    /// Rows outermost: a row's accumulators leave the registers once.
+    /// Rows outermost, so that a row's accumulators leave the registers only once.
     pub fn products(&self) -> String {
         let mut out = String::new();
         for r in 0..self.rows {

@@ -1,4 +1,4 @@
-//! The generated text is WGSL that naga accepts, for every layout, flag, variant and alignment.
+//! Checks that naga accepts the generated WGSL for every layout, flag, variant and alignment.
 
 use super::{Layout, MatMul, Sizes, Variant};
 use crate::ops::{Operand, Traits, Vendor, parse};
@@ -53,7 +53,7 @@ fn every_kernel_is_valid_and_binds_what_it_names() {
                     for (operands, result) in
                         [(DType::F32, DType::F32), (DType::F16, DType::F32), (DType::F16, DType::F16)]
                     {
-                        // Matrix units take operands in f16 alone.
+                        // Matrix units take only f16 operands.
                         if operands == DType::F16 || !matches!(variant, Variant::Cooperative { .. }) {
                             check(&op, variant, Sizes { operands, result, ..f32s });
                         }
@@ -105,7 +105,7 @@ fn first(sizes: &Sizes, device: &Traits) -> Variant {
     MatMul::new(Layout::NN).variants(sizes, device)[0]
 }
 
-/// A choice counts where the device has that variant; any other name is ignored.
+/// A choice applies if the device has that variant; any other name is ignored.
 #[test]
 fn a_choice_is_followed() {
     let sizes = sizes(Layout::NN, 1024, 512, 128);
@@ -144,7 +144,7 @@ fn variants_follow_the_device_and_the_size() {
     assert!(first(&small, &floor).tile() < first(&sizes(Layout::NN, 4096, 4096, 64), &floor).tile());
 }
 
-/// The vendor of a device decides which variant is the default, and never which variants there are.
+/// The vendor of a device determines which variant is the default, never which variants exist.
 #[test]
 fn a_vendor_only_orders_the_variants() {
     let gpu =
@@ -199,7 +199,7 @@ fn images_stand_in_where_rows_fit_a_copy() {
     assert_eq!(operands(tall, &software), [Operand::Input(0), Operand::InputImage(1)]);
 }
 
-/// A tape on which two products read x, in f16 as their matrices are.
+/// A tape on which two products read x in f16, the type of their matrices.
 fn read_twice(widened: bool) -> Tape {
     let mut tape = Tape::new();
     let x = tape.tracked_input("x", &[4, 8], DType::F16);

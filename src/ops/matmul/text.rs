@@ -1,7 +1,7 @@
-//! The matrix product's WGSL: its variants, and what its shader is given for each.
+//! The matrix product's WGSL: its variants, and the shader parameters of each.
 //!
-//! In every kernel an accumulator `s{row}_{vector}` is four neighbouring columns of one row. Layouts differ only
-//! in how four elements along memory become four columns of B (`b{vector}_{step}`) and one element of A.
+//! In every kernel, an accumulator `s{row}_{vector}` holds four neighbouring columns of one row. Layouts differ only
+//! in how four consecutive elements in memory become four columns of B (`b{vector}_{step}`) and one element of A.
 
 use super::product::{Layout, MatMul, Sizes};
 use super::rows::Rows;
@@ -13,14 +13,14 @@ use crate::tape::DType;
 use std::fmt::Write;
 use std::sync::Arc;
 
-/// The variants of a device that are worth a measurement.
+/// The variants of a device that are worth measuring.
 pub fn candidates(layout: Layout, sizes: &Sizes, device: &Traits) -> Vec<Variant> {
     if !device.software {
         return tiled(layout, sizes, device);
     }
     let shuffle = device.lanes >= 4;
     let lanes = if shuffle { device.lanes } else { 8 };
-    // Where one tile is as wide as C, B is read once for each 32 rows: a tenth to a third faster on two cores of AVX2.
+    // If one tile is as wide as C, B is read once per 32 rows: a tenth to a third faster on two cores with AVX2.
     let narrow = shuffle && sizes.n > 8 * lanes as usize && sizes.n <= 16 * lanes as usize;
     let tiles: &[(u32, u32)] = match shuffle {
         true if narrow => &[(32, 4), (16, 4), (16, 1), (8, 1), (32, 2), (16, 2), (64, 2)],
@@ -28,15 +28,15 @@ pub fn candidates(layout: Layout, sizes: &Sizes, device: &Traits) -> Vec<Variant
         false => &[(8, 2), (8, 1), (4, 2), (4, 1)],
     };
     let rows = |&(rows, vectors): &(u32, u32)| Variant::Rows { lanes, rows, vectors, shuffle, images: true };
-    // Tiles that exceed the matrix by half or more only waste work.
+    // Tiles that exceed the matrix by half or more waste work.
     let fits = |(i, tile): &(usize, (u32, u32))| {
         *i < LADDER || (tile.0 / 2 < sizes.m as u32 && 2 * lanes * tile.1 < sizes.n as u32)
     };
     tiles.iter().copied().enumerate().filter(fits).map(|(_, tile)| rows(&tile)).collect()
 }
 
-/// Tiles in workgroup memory; registers and shuffles where subgroups have a known width; and K split where the
-/// grid would leave most of a card idle.
+/// Tiles in workgroup memory; registers and shuffles if subgroups have a known width; and a split K if the grid
+/// would leave most of a card idle.
 fn tiled(layout: Layout, sizes: &Sizes, device: &Traits) -> Vec<Variant> {
     let mut list = units::candidates(layout, sizes, device);
     let tile = |[high, wide, down, across, depth]: [u32; 5]| Variant::Tiled {
@@ -47,14 +47,15 @@ fn tiled(layout: Layout, sizes: &Sizes, device: &Traits) -> Vec<Variant> {
         depth,
         split: 1,
     };
-    // Blocks of 4x4 of an invocation, invocations, and steps of K, from large to small: 128x128 to 32x32.
+    // 4x4 blocks per invocation, invocations, and steps of K, from large to small: 128x128 to 32x32.
     const LARGE: [[u32; 5]; LADDER] =
         [[2, 2, 16, 16, 16], [2, 1, 16, 16, 16], [1, 1, 16, 16, 32], [1, 1, 8, 8, 32]];
-    // 64x64 to 32x32. An invocation of the largest has half the sums of one above.
+    // 64x64 to 32x32. In the largest, an invocation has half as many sums as in the largest above.
     const SMALL: [[u32; 5]; LADDER] =
         [[2, 1, 8, 16, 16], [1, 1, 16, 16, 32], [1, 1, 8, 16, 32], [1, 1, 8, 8, 32]];
     const MORE: [[u32; 5]; 4] = [[1, 2, 16, 16, 16], [2, 2, 8, 16, 16], [2, 2, 16, 16, 8], [2, 2, 8, 8, 16]];
-    // What others settled on: the large ones on NVIDIA's cards and on AMD's with matrix units, elsewhere the small ones.
+    // As in other implementations: the large ones on NVIDIA's cards and on AMD's with matrix units, the small ones
+    // elsewhere.
     let small = match device.vendor {
         Vendor::Amd => device.cooperative == 0,
         Vendor::Apple | Vendor::Intel => true,
@@ -70,7 +71,7 @@ fn tiled(layout: Layout, sizes: &Sizes, device: &Traits) -> Vec<Variant> {
         }
     });
     list.extend(tiles.into_iter().map(tile));
-    // With 64 lanes AMD's compiler spills them on gfx1100.
+    // With 64 lanes, AMD's compiler spills registers on gfx1100.
     if (8..64).contains(&device.lanes) {
         let lanes = device.lanes;
         let rows = |rows, vectors| Variant::Rows { lanes, rows, vectors, shuffle: true, images: false };
@@ -80,7 +81,7 @@ fn tiled(layout: Layout, sizes: &Sizes, device: &Traits) -> Vec<Variant> {
         for (high, wide, down, across, depth) in [(2, 2, 16, 16, 16), (1, 1, 16, 16, 32)] {
             let (rows, columns) = (4 * high * down, 4 * wide * across);
             let groups = sizes.m.div_ceil(rows as usize) * sizes.n.div_ceil(columns as usize);
-            // A part of K below 256 would not pay for adding it up.
+            // For parts of K below 256, adding them up costs more than it saves.
             if groups <= 64 && sizes.k >= 256 * split as usize {
                 list.push(Variant::Tiled { high, wide, down, across, depth, split });
             }
@@ -96,7 +97,7 @@ pub fn text(op: &MatMul, sizes: &Sizes, variant: Variant) -> Arc<str> {
     text_that_shows(op, sizes, variant, false)
 }
 
-/// The same; with `sized` a kernel on matrix units also shows at which width of subgroups it ran.
+/// The same; with `sized`, a kernel on matrix units also writes the subgroup width at which it ran.
 pub fn text_that_shows(op: &MatMul, sizes: &Sizes, variant: Variant, sized: bool) -> Arc<str> {
     let (a_image, b_image) = images(sizes, variant);
     let (a_turned, b_turned) = units::turned(op.layout, variant);
@@ -144,20 +145,20 @@ fn halves(sizes: &Sizes) -> (bool, bool) {
     (sizes.operands == DType::F16, sizes.result == DType::F16)
 }
 
-/// Whether there is f16 in a buffer.
+/// Whether a buffer holds f16.
 fn buffers_half(sizes: &Sizes, variant: Variant) -> bool {
     let (operands, result) = halves(sizes);
     result || operands && images(sizes, variant) != (true, true)
 }
 
-/// Whether A and B are read as images: what a copy from a buffer and the size of an image allow.
+/// Whether A and B are read as images, as far as buffer-to-image copies and the image size allow.
 pub fn images(sizes: &Sizes, variant: Variant) -> (bool, bool) {
     let wanted = matches!(variant, Variant::Rows { images: true, .. });
     let fits = |rows, columns| wanted && fits_image(rows, columns, sizes.operands);
     (fits(sizes.a_rows, sizes.a_columns), fits(sizes.b_rows, sizes.b_columns))
 }
 
-/// Whether the addend, which is shaped like C, is read as an image.
+/// Whether the addend, which has the shape of C, is read as an image.
 pub fn addend_image(sizes: &Sizes, variant: Variant) -> bool {
     matches!(variant, Variant::Rows { images: true, .. }) && fits_image(sizes.m, sizes.n, DType::F32)
 }

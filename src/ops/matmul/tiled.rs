@@ -1,15 +1,15 @@
-//! Text of the kernel whose tiles lie in workgroup memory.
+//! Text of the kernel with tiles in workgroup memory.
 
 use super::variant::{COMPONENTS, line};
 use std::fmt::Write;
 
-/// How many blocks of 4 x 4 a thread takes of both tiles.
+/// How many 4 x 4 blocks of the two tiles a thread loads.
 pub(super) fn rounds(high: u32, wide: u32, (down, across): (u32, u32), depth: u32) -> u32 {
     ((high * down + wide * across) * (depth / 4)).div_ceil(down * across)
 }
 
-/// Fetches each thread's blocks into registers: those of the first tiles, `declared` there, or of the next. A thread without a
-/// block fetches the last one, and drops it.
+/// Fetches each thread's blocks into registers: those of the first tiles, which also declares the registers (`declared`),
+/// or those of the next tiles. A thread without a block fetches the last one and drops it.
 pub(super) fn fetches(rounds: u32, declared: bool) -> String {
     let (indent, var, k) =
         if declared { ("    ", "var ", "begin") } else { ("            ", "", "k + DEPTH") };
@@ -23,7 +23,7 @@ pub(super) fn fetches(rounds: u32, declared: bool) -> String {
     out
 }
 
-/// Puts them into the tiles.
+/// Stores them into the tiles.
 pub(super) fn puts(rounds: u32) -> String {
     let mut out = String::new();
     for i in 0..rounds {
@@ -50,7 +50,7 @@ pub(super) fn products(high: u32, wide: u32) -> String {
     out
 }
 
-/// Finished elements, or, where K is split, their part of the sum.
+/// Writes finished elements or, if K is split, their partial sums.
 pub(super) fn stores(bias: bool, high: u32, wide: u32, split: bool) -> String {
     let write = if split { "keep(group.z, " } else { "write(" };
     let mut out = String::new();

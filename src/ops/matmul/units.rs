@@ -6,7 +6,7 @@ use crate::ops::{Traits, Vendor};
 use crate::tape::DType;
 use std::fmt::Write;
 
-/// Tiles on matrix units, where the device has units and the operands are f16: first those of `variant::LADDER`.
+/// Tiles on matrix units, if the device has them and the operands are f16. Those of `variant::LADDER` come first.
 pub(super) fn candidates(layout: Layout, sizes: &Sizes, device: &Traits) -> Vec<Variant> {
     let (side, lanes) = (device.cooperative, device.lanes);
     if side == 0 || lanes == 0 || sizes.operands != DType::F16 {
@@ -32,24 +32,24 @@ pub(super) fn candidates(layout: Layout, sizes: &Sizes, device: &Traits) -> Vec<
         (4, 2, 2, 4, 32),
         (4, 2, 2, 4, 16),
     ];
-    // On AMD's cards 256 invocations share a tile of 128x128, with less to sum for each.
+    // On AMD's cards, 256 invocations share a 128x128 tile, with fewer sums each.
     if device.vendor == Vendor::Amd && lanes == 32 {
         let last = tiles.len() - 1;
         tiles.swap(0, last);
     }
     let fits = |&&(high, wide, down, across, depth): &&(u32, u32, u32, u32, u32)| {
         let (rows, columns) = (side * high * down, side * wide * across);
-        // At most so much, however the lines run; the gaps included.
+        // The most that a tile takes in either direction of its lines, gaps included.
         let tile = |along: u32| 2 * (along * (depth + 8)).max(depth * (along + 8));
         let bytes = tile(rows) + tile(columns) + 4 * side * side * down * across;
         lanes * down * across <= device.max_invocations && bytes <= device.workgroup_memory
     };
     let mut all: Vec<Variant> = tiles.iter().filter(fits).map(tile).collect();
     if layout != Layout::NT {
-        // AMD's compiler reads a fragment whose lines do not run along K by sixteen loads of two bytes, another one by two
-        // of sixteen: a product would wait for workgroup memory, not for the units.
+        // AMD's compiler reads a fragment with sixteen loads of two bytes if its lines do not run along K, and with two loads
+        // of sixteen bytes if they do. The former would wait for workgroup memory, not for the units.
         let fits = |variant: &&Variant| {
-            // Of sixteen fragments of 32 lanes the same compiler spills registers.
+            // With sixteen fragments on 32 lanes, the same compiler spills registers.
             !matches!(variant, Variant::Cooperative { high: 4, wide: 4, lanes: ..=32, .. })
         };
         let turned = all.iter().filter(fits).map(|tile| tile.turned()).collect();
@@ -68,19 +68,19 @@ pub(super) fn fragments(side: u32, high: u32, wide: u32) -> String {
     out
 }
 
-/// Whether the tiles of A and of B are turned, so that their lines run along K.
+/// Whether the tiles of A and of B are transposed so that their lines run along K.
 pub(super) fn turned(layout: Layout, variant: Variant) -> (bool, bool) {
     let turns = matches!(variant, Variant::Cooperative { turned: true, .. });
     (turns && layout == Layout::TN, turns && layout != Layout::NT)
 }
 
-/// Whether the lines of the tiles of A and of B run along K: because they are turned, or because they do so in memory.
+/// Whether the lines of the tiles of A and of B run along K, either in memory already or because they are transposed.
 pub(super) fn deep(layout: Layout, variant: Variant) -> (bool, bool) {
     let (a_turned, b_turned) = turned(layout, variant);
     (layout != Layout::TN || a_turned, layout == Layout::NT || b_turned)
 }
 
-/// How many parts a thread takes of the tile of A, and of B.
+/// How many parts of the tiles of A and of B a thread loads.
 pub(super) type Rounds = [(&'static str, u32); 2];
 
 pub(super) fn rounds(
@@ -98,8 +98,8 @@ pub(super) fn rounds(
     [("a", of(high * down, a_turned)), ("b", of(wide * across, b_turned))]
 }
 
-/// Fetches each thread's parts into registers: those of the first tiles, `declared` there, or of the next. A
-/// thread without a part fetches the last one, and drops it.
+/// Fetches each thread's parts into registers: those of the first tiles, which also declares the registers
+/// (`declared`), or those of the next tiles. A thread without a part fetches the last one and drops it.
 pub(super) fn fetches(rounds: Rounds, declared: bool) -> String {
     let (indent, var, k) = if declared { ("    ", "var ", "0u") } else { ("            ", "", "k + DEPTH") };
     let mut out = String::new();
@@ -113,7 +113,7 @@ pub(super) fn fetches(rounds: Rounds, declared: bool) -> String {
     out
 }
 
-/// Puts them into the tiles.
+/// Stores them into the tiles.
 pub(super) fn puts(rounds: Rounds) -> String {
     let mut out = String::new();
     for (tile, rounds) in rounds {
@@ -127,7 +127,7 @@ pub(super) fn puts(rounds: Rounds) -> String {
     out
 }
 
-/// A fragment is loaded along its lines: rows where `coopLoadT` does it, columns where `coopLoad` does.
+/// Fragments are loaded along their lines: rows with `coopLoadT`, columns with `coopLoad`.
 pub(super) fn products((a_deep, b_deep): (bool, bool), side: u32, high: u32, wide: u32) -> String {
     let mut out = String::new();
     for h in 0..high {
@@ -158,7 +158,7 @@ pub(super) fn products((a_deep, b_deep): (bool, bool), side: u32, high: u32, wid
     out
 }
 
-/// One fragment of each subgroup at a time, four elements a lane, always in the same columns of the fragment.
+/// Writes one fragment of each subgroup at a time, four elements per lane, always in the same columns of the fragment.
 pub(super) fn stores(bias: bool, high: u32, wide: u32) -> String {
     let mut out = String::new();
     line!(out, "    let home = subgroup * SIDE * SIDE;");

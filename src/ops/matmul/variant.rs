@@ -1,22 +1,22 @@
-//! How a device computes a product, and what the texts of all variants share.
+//! The variants of a product, and what their texts have in common.
 
 use super::product::Sizes;
 use std::fmt;
 
-/// How a device computes a matrix product. Every variant takes every shape.
+/// How a device computes a matrix product. Every variant supports every shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variant {
-    /// No workgroup memory and no barriers: tiles of `rows` x (4 `lanes` `vectors`) in registers. With `shuffle`
-    /// the workgroup must be exactly one subgroup, of `lanes` lanes. Best on drivers that run on the CPU.
-    /// With `images` the operands are read as images where they fit: lavapipe loads from buffers one lane after
-    /// the other, through the stack where the CPU has no AVX-512, and from images all lanes at once.
+    /// No workgroup memory and no barriers: tiles of `rows` x (4 `lanes` `vectors`) in registers. With `shuffle`,
+    /// the workgroup must be exactly one subgroup of `lanes` lanes. Best on drivers that run on the CPU.
+    /// With `images`, operands that fit are read as images: lavapipe loads from buffers one lane after the other, through
+    /// the stack if the CPU has no AVX-512, but from images all lanes at once.
     Rows { lanes: u32, rows: u32, vectors: u32, shuffle: bool, images: bool },
     /// Tiles in workgroup memory, `depth` steps of K at a time; `down` x `across` invocations of 4 `high` x
-    /// 4 `wide` elements each. With a `split` above one, so many workgroups share the K of each tile.
+    /// 4 `wide` elements each. `split` workgroups share the K of each tile.
     Tiled { high: u32, wide: u32, down: u32, across: u32, depth: u32, split: u32 },
-    /// The device's matrix units, for operands in f16: tiles in workgroup memory, `depth` steps of K at a time; `down` x
-    /// `across` subgroups of `lanes` lanes, each with `high` x `wide` fragments of `side` x `side`. `turned` tiles lie along
-    /// K, however the operands do.
+    /// The device's matrix units, for f16 operands: tiles in workgroup memory, `depth` steps of K at a time; `down` x
+    /// `across` subgroups of `lanes` lanes, each with `high` x `wide` fragments of `side` x `side`. The lines of `turned`
+    /// tiles run along K, whatever the layout of the operands.
     Cooperative {
         side: u32,
         lanes: u32,
@@ -41,7 +41,7 @@ impl Variant {
         }
     }
 
-    /// The same with turned tiles, on matrix units.
+    /// The same with `turned` tiles, on matrix units.
     pub(super) fn turned(self) -> Self {
         match self {
             Self::Cooperative { side, lanes, high, wide, down, across, depth, .. } => {
@@ -56,7 +56,7 @@ impl Variant {
         if let Self::Tiled { split, .. } = self { split as usize } else { 1 }
     }
 
-    /// Whether all extents are whole tiles, so that no place needs a guard.
+    /// Whether all extents are whole tiles, so that no access needs a guard.
     pub fn is_even(self, sizes: &Sizes) -> bool {
         let depth = match self {
             Self::Rows { .. } => return false,
@@ -68,7 +68,7 @@ impl Variant {
         extents.into_iter().all(|(extent, of)| extent.is_multiple_of(of as usize))
     }
 
-    /// Steps of K that one of them takes: whole tiles.
+    /// Steps of K that one of them sums: whole tiles.
     pub fn part(self, k: usize) -> usize {
         let depth = if let Self::Tiled { depth, .. } = self { depth as usize } else { 4 };
         k.div_ceil(self.split()).next_multiple_of(depth)
@@ -102,7 +102,7 @@ impl fmt::Display for Variant {
     }
 }
 
-/// So many candidates come first, ordered by size; the default is one of them.
+/// The first `LADDER` candidates are ordered by size, and the default is one of them.
 pub const LADDER: usize = 4;
 
 pub(super) const COMPONENTS: [&str; 4] = ["x", "y", "z", "w"];
