@@ -4,24 +4,24 @@
 use crate::tape::{DType, Tape, TensorId};
 use crate::words::{Pick, table};
 
-/// What the program knows of a normalization of rows.
+/// Everything the program knows about a normalization of rows.
 pub struct Normalization {
-    /// What `model.norm` calls it.
+    /// Its name in `model.norm`.
     pub word: &'static str,
-    /// What it is, in one line of Markdown.
+    /// A description in one line of Markdown.
     pub about: &'static str,
-    /// What it adds to a configuration's name: `LN` for SM+LN+G.
+    /// Its part of a configuration's name: `LN` for SM+LN+G.
     pub label: &'static str,
-    /// The vectors that it learns, as wide as a row: what stands behind the norm's name, and the value they start at.
+    /// The learned vectors, each as wide as a row: the suffix of the norm's name, and the initial value.
     pub parameters: &'static [(&'static str, f64)],
-    /// Records it; `None` for the identity, of which nothing is recorded.
+    /// Records the norm; `None` for the identity, which records nothing.
     pub record: Option<Record>,
 }
 
-/// Of rows x with the vectors, in the order of their declaration, and ε; the result's element type.
+/// Takes the rows x, the vectors in order of declaration, ε, and the result's element type.
 pub type Record = fn(&mut Tape, TensorId, &[TensorId], f32, DType) -> TensorId;
 
-/// One of them, as a configuration picks it.
+/// A normalization, as a configuration picks it.
 pub type Norm = Pick<Normalization>;
 
 const ALL: &[Normalization] = &[
@@ -41,7 +41,7 @@ table!(Normalization, ALL);
 
 impl Norm {
     pub const LAYER_NORM: Self = Self::at(0);
-    /// Nothing is computed and nothing is trained.
+    /// The identity: it computes nothing and has no parameters.
     pub const NONE: Self = Self::at(1);
 }
 

@@ -1,10 +1,10 @@
-//! How query, key and value lie in one row: q | k | v, in each of them the heads side by side.
+//! The layout of query, key and value in one row: q | k | v, each with its heads side by side.
 //!
-//! Attention, rotary positions, temperatures, the cache of generation and the turned matrices of weight files all ask here.
+//! Attention, rotary positions, temperatures, generation's cache and the reordered matrices of weight files all use it.
 
 use std::ops::Range;
 
-/// Packed rows of so many heads.
+/// Packed rows of `heads` heads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packed {
     pub heads: usize,
@@ -12,7 +12,7 @@ pub struct Packed {
     pub width: usize,
 }
 
-/// A third of a row, in their order.
+/// The thirds of a row, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     Query,
@@ -25,10 +25,10 @@ impl Part {
 }
 
 impl Packed {
-    /// The rows of `columns` columns in which `heads` heads lie.
+    /// Rows of `columns` columns with `heads` heads.
     ///
     /// # Panics
-    /// Where they do not divide the columns, or a head's width is not a multiple of `multiple`.
+    /// If the columns do not divide evenly among the heads, or a head's width is not a multiple of `multiple`.
     pub fn of(columns: usize, heads: usize, multiple: usize) -> Self {
         let fits = columns.is_multiple_of(Part::ALL.len() * multiple * heads);
         assert!(
@@ -43,7 +43,7 @@ impl Packed {
         Part::ALL.len() * self.part()
     }
 
-    /// Columns of one part, and of what attention makes of a row.
+    /// Columns of one part, and of a row of attention's output.
     pub fn part(self) -> usize {
         self.heads * self.width
     }
@@ -54,22 +54,22 @@ impl Packed {
         first..first + self.width
     }
 
-    /// The columns of keys and values, which generation keeps.
+    /// The columns of keys and values, which generation caches.
     pub fn kept(self) -> Range<usize> {
         self.part()..self.columns()
     }
 
-    /// The columns of queries and keys, which rotary positions turn.
+    /// The columns of queries and keys, which rotary positions rotate.
     pub fn turned(self) -> Range<usize> {
         0..2 * self.part()
     }
 
-    /// The head whose query has this column; `None` of keys and values.
+    /// The head whose query has this column; `None` for keys and values.
     pub fn query_head(self, column: usize) -> Option<usize> {
         (column < self.part()).then(|| column / self.width)
     }
 
-    /// The column of a row whose heads lie one after the other, each with its q | k | v, as GPT-NeoX files have them.
+    /// The corresponding column of a row that stores head after head, each with its q | k | v, as in GPT-NeoX files.
     pub fn from_head_by_head(self, column: usize) -> usize {
         let (place, rest) = (column / self.width, column % self.width);
         let (head, part) = (place / Part::ALL.len(), Part::ALL[place % Part::ALL.len()]);

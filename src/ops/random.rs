@@ -1,5 +1,5 @@
-//! Random bits without state, the same on every device. Twin of `shaders/shared/random.wgsl`, where the
-//! source of the mixing is named.
+//! Stateless random bits, the same on every device. Twin of `shaders/shared/random.wgsl`, which names the
+//! source of the mixing function.
 
 /// Mixes four words into four.
 fn mix(words: [u32; 4]) -> [u32; 4] {
@@ -16,7 +16,7 @@ fn mix_round([mut x, mut y, mut z, mut w]: [u32; 4]) -> [u32; 4] {
     [x, y, z, w]
 }
 
-/// A stream of random words: one for every value of its four key words.
+/// A stream of random words. Every value of the four key words selects a different stream.
 #[derive(Clone, Copy, Debug)]
 pub struct Stream([u32; 4]);
 
@@ -39,7 +39,7 @@ mod tests {
 
     const WORDS: usize = 1 << 18;
 
-    /// 5.5 standard deviations of a share of one half among `WORDS`: one false alarm in 2e7.
+    /// Within 5.5 standard deviations of one half of `WORDS`: one false alarm in 2e7.
     fn unbiased(ones: usize) -> bool {
         (ones as f64 / WORDS as f64 - 0.5).abs() < 5.5 * 0.5 / (WORDS as f64).sqrt()
     }
@@ -64,7 +64,7 @@ mod tests {
             let mut key = [1, 2, 3, 4];
             key[word] += 1;
             let other = Stream::new(key);
-            // The top bits decide where a threshold compare falls.
+            // The top bits determine the result of a threshold comparison.
             for bit in [31, 30, 29, 28] {
                 let equal = (0..WORDS).filter(|&i| (stream.word(i) ^ other.word(i)) >> bit & 1 == 0).count();
                 assert!(unbiased(equal), "key word {word}, bit {bit}");

@@ -1,14 +1,14 @@
-//! Rotary position embedding in place (Su et al. 2021, arXiv 2104.09864), in the form of GPT-NeoX: the first R columns
-//! of every query and key head are turned by an angle that grows with the position.
+//! Rotary position embedding in place (Su et al. 2021, arXiv 2104.09864), in the form of GPT-NeoX: rotates the first R
+//! columns of every query and key head by an angle that grows with the position.
 //!
 //! Shapes: qkv [B·T, 3·d] with columns q | k | v, head h at columns h·width of each; R ≤ width, even. Column i < R/2 of
-//! a head and column i + R/2 make a pair: at position t, with θ = t · 10000^(−2i/R),
-//! (x₁, x₂) ← (x₁ cos θ − x₂ sin θ, x₂ cos θ + x₁ sin θ). All other columns stay.
+//! a head and column i + R/2 form a pair: at position t, with θ = t · 10000^(−2i/R),
+//! (x₁, x₂) ← (x₁ cos θ − x₂ sin θ, x₂ cos θ + x₁ sin θ). All other columns are unchanged.
 //!
-//! Cosines and sines come from a table [T, R], first R/2 cosines, then R/2 sines of each position, which the host
-//! computes in f64: f32 would round the angle itself, by up to 1e-4 at position 2,048, and WGSL lets a device's own
-//! sine be off by 5e-4. In place, because only R/width of two thirds of the row are touched: at a quarter, a sixth.
-//! Adjoint: the same by −θ, in place in the gradient.
+//! Cosines and sines come from a table [T, R], for each position R/2 cosines, then R/2 sines. The host computes it in
+//! f64: f32 would round the angle itself, by up to 1e-4 at position 2,048, and WGSL allows a device's sine to be off by
+//! 5e-4. In place, because the op changes only R/width of two thirds of the row: a sixth, if R is a quarter of the width.
+//! Adjoint: the same with −θ, in place in the gradient.
 
 use super::team::Vectors;
 use super::unroll::unroll;
@@ -20,30 +20,30 @@ use crate::tape::{Adjoint, DType, Io, Role, Tape, TensorId};
 /// The base of the pairs' angles.
 const BASE: f64 = 10_000.0;
 
-/// The op; see the module's documentation. Input: the table; output: qkv, changed in place.
+/// The op; see the module's documentation. Input: the table. Output: qkv, changed in place.
 #[derive(Clone, Debug)]
 pub struct Rotary {
     /// H.
     pub n_head: usize,
     /// T; rows are whole sequences.
     pub sequence: usize,
-    /// R: columns of a head that are turned.
+    /// R: the rotated columns of a head.
     pub columns: usize,
-    /// By −θ.
+    /// Whether to rotate by −θ.
     pub back: bool,
-    /// The table holds the angles row by row, for rows at any positions.
+    /// Whether the table has one entry per row of qkv, for rows at arbitrary positions.
     pub given: bool,
 }
 
 impl Tape {
-    /// Records that the first `columns` of each query and key head in `qkv` [B·T, 3·d] are turned, in place: whatever
-    /// reads qkv afterwards reads it turned. qkv is an intermediate that nothing has read yet.
+    /// Records the rotation of the first `columns` of each query and key head in `qkv` [B·T, 3·d], in place: later nodes
+    /// read the rotated values. qkv must be an intermediate that nothing has read yet.
     pub fn rotary(&mut self, qkv: TensorId, n_head: usize, sequence: usize, columns: usize) {
         let table = self.turns(sequence, columns);
         self.turn(table, qkv, Rotary { n_head, sequence, columns, back: false, given: false });
     }
 
-    /// The same of rows at `positions` `[R]`, of u32, below `context`: the columns of a missing row that it would turn become zero.
+    /// The same for rows at `positions` `[R]`, of u32, below `context`. In a missing row, the columns to rotate become zero.
     pub fn rotary_at(
         &mut self,
         qkv: TensorId,
@@ -57,7 +57,7 @@ impl Tape {
         self.turn(table, qkv, Rotary { n_head, sequence, columns, back: false, given: true });
     }
 
-    /// The table of `sequence` positions, which all ops over as many positions share.
+    /// The table of `sequence` positions, which all ops over that many positions share.
     fn turns(&mut self, sequence: usize, columns: usize) -> TensorId {
         let name = format!("rotary {sequence}x{columns}");
         let known = self.find(&name);
@@ -108,7 +108,7 @@ impl Op for Rotary {
         if self.back { "rotary.backward" } else { "rotary" }
     }
 
-    /// By the formula, not by the table, unless that is given, so that a wrong table shows.
+    /// Uses the formula rather than the table, unless the table is given, so that a wrong table is detected.
     fn reference(&self, io: &mut Io<'_>) {
         let (_, width) = io.output_shape(0).as_matrix();
         let (packed, half) = (Packed::of(width, self.n_head, 1), self.columns / 2);
@@ -135,7 +135,7 @@ impl Op for Rotary {
 
     fn recipe(&self, shapes: &Shapes<'_>, _device: &Traits) -> Recipe {
         let (rows, width) = shapes.outputs[0].as_matrix();
-        // A head is whole vec4s wide; half of its turned columns need not be.
+        // A head's width is a multiple of four; half of its rotated columns need not be.
         let half = Vectors::of(self.columns / 2);
         let stored = shapes.half_output(0);
         let texts =
@@ -163,12 +163,12 @@ impl Op for Rotary {
         adjoint.tape.record(Self { back: !self.back, ..self.clone() }, &[table], &[gradient]);
     }
 
-    /// Six for a pair.
+    /// Six per pair.
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {
         6 * self.pairs(shapes)
     }
 
-    /// The table, and the turned part of qkv, read and written.
+    /// The table, and the rotated part of qkv, read and written.
     fn bytes(&self, shapes: &Shapes<'_>) -> u64 {
         let each = 4 * shapes.output_types[0].bytes() as u64;
         4 * shapes.input_elements(0) as u64 + each * self.pairs(shapes)
@@ -182,7 +182,7 @@ impl Rotary {
     }
 }
 
-/// Halves with and without vec4, parts of a head and whole heads, one position and 2,048 of them; f32 and f16.
+/// Halves with and without vec4, parts of a head and whole heads, one position and 2,048 positions; f32 and f16.
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
     for (batch, sequence, n_head, width, columns) in [
@@ -200,8 +200,8 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let [a, b] = ["a", "b"].map(|name| case.input(name, &shape, Fill::Normal(1.0)));
         let qkv = case.tape.add(a, b);
         case.tape.rotary(qkv, n_head, sequence, columns);
-        // The sum before, the table, a product and the sum behind are rounded by 6e-8 of themselves each, at most. A
-        // pair is at most √2 times as long as its larger element: 4 · 1.41 · 6e-8 = 3.4e-7, and a quarter to spare.
+        // The sum before the rotation, the table, a product and the final sum are each rounded by at most 6e-8 of
+        // themselves. A pair is at most √2 times as long as its larger element: 4 · 1.41 · 6e-8 = 3.4e-7, plus a quarter.
         cases.push(case.finish(&[qkv], &[], 4.3e-7));
 
         let mut case = CaseBuilder::new("rotary", format!("f16 {label}"), seed);
@@ -211,7 +211,7 @@ pub fn cases(seed: u64) -> Vec<Case> {
         case.tape.rotary(qkv, n_head, sequence, columns);
         cases.push(case.finish(&[qkv], &[], HALF_BOUND));
     }
-    // Rows of a text as generation reads them, one of them missing.
+    // Rows of a text as generation reads them, with one row missing.
     let mut case = CaseBuilder::new("rotary", "rows at 70, 71 and none of 90", seed);
     let [a, b] = ["a", "b"].map(|name| case.input(name, &[3, 3 * 2 * 12], Fill::Normal(1.0)));
     let positions = case.indices("positions", &[3], &[70, 71, super::gather::NO_ROW]);
@@ -232,7 +232,7 @@ mod tests {
         assert_eq!(table.len(), sequence * columns);
         for (position, row) in table.chunks(columns).enumerate() {
             for i in 0..columns / 2 {
-                // 10000^(−2i/16) by repeated square roots, to compare `powf` with.
+                // 10000^(−2i/16) by repeated square roots, as a check on `powf`.
                 let step = 0.1_f64.sqrt();
                 let theta = position as f64 * step.powi(i as i32);
                 assert!((f64::from(row[i]) - theta.cos()).abs() < 6e-8, "cos at {position}, pair {i}");

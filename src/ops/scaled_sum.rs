@@ -1,8 +1,8 @@
-//! `z = β·x + y/α`: the residual stream and what a layer adds to it, each with a learned scale (arXiv 2501.03489, the
+//! `z = β·x + y/α`: the residual stream plus a layer's contribution, each with a learned scale (arXiv 2501.03489, the
 //! scaled feed-forward network).
 //!
-//! Shapes: x, y, z alike; x and z in f32, y in f32 or f16; α, β `[1]`. Adjoint: dx = β·dz, dy = dz/α, dβ = Σ dz·x,
-//! dα = −(1/α²) Σ dz·y, in two stages whose order of addition is fixed.
+//! Shapes: x, y and z are equal; x and z in f32, y in f32 or f16; α, β `[1]`. Adjoint: dx = β·dz, dy = dz/α, dβ = Σ dz·x,
+//! dα = −(1/α²) Σ dz·y, summed in two stages in a fixed order.
 
 use super::element::Elements;
 use super::team::Team;
@@ -10,18 +10,18 @@ use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, eleme
 use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 
-/// The op. Inputs x, y, α, β; output z.
+/// The op. Inputs: x, y, α, β. Output: z.
 #[derive(Clone, Debug)]
 pub struct ScaledSum;
 
-/// Its adjoint. Inputs x, y, α, β, dz; outputs dx, dy, dα and dβ, the last two added to where `accumulate`.
+/// Its adjoint. Inputs: x, y, α, β, dz. Outputs: dx, dy, dα and dβ; with `accumulate`, it adds to the last two.
 #[derive(Clone, Debug)]
 pub struct ScaledSumBackward {
     pub accumulate: bool,
 }
 
 impl Tape {
-    /// Records β·x + y/α: `x` and `y` of one shape, `alpha` and `beta` `[1]`.
+    /// Records β·x + y/α. `x` and `y` have the same shape; `alpha` and `beta` are `[1]`.
     pub fn scaled_sum(&mut self, x: TensorId, y: TensorId, alpha: TensorId, beta: TensorId) -> TensorId {
         assert_eq!(
             self.shape(x),
@@ -38,7 +38,7 @@ impl Tape {
     }
 }
 
-/// A kernel of `scaled_sum.wgsl`; `team` is that of a kernel that adds up over lanes.
+/// A kernel of `scaled_sum.wgsl`. Kernels that sum over lanes use `team`.
 fn kernel(
     elements: &Elements,
     entry: &'static str,
@@ -50,7 +50,7 @@ fn kernel(
     Kernel::new(text, entry, constants)
 }
 
-/// The key of a choice for the adjoint.
+/// The tuning key of the adjoint.
 fn key(shapes: &Shapes<'_>) -> String {
     let (rows, columns) = shapes.inputs[0].as_matrix();
     format!("scaled_sum_backward {rows}x{columns}")
@@ -132,12 +132,12 @@ impl Op for ScaledSumBackward {
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
-        /// The most shares, which one team adds up.
+        /// The most partial sums; one team adds them up.
         const MOST_PARTS: usize = 4_096;
         let elements = Elements::of(shapes, device, &[0, 1]);
         let team = Team::chosen(&key(shapes), device);
         let vectors = elements.vectors;
-        // Short runs of vectors occupy a GPU; on a CPU a workgroup costs more than a few vectors do.
+        // Short runs of vectors keep a GPU busy; on a CPU, a workgroup costs more than a few vectors.
         let each = vectors.div_ceil(team.size * MOST_PARTS).max(if device.software { 32 } else { 8 });
         let parts = vectors.div_ceil(team.size * each);
         let shared = [("LANES", team.lanes as f64), ("TEAM", team.size as f64), ("PARTS", parts as f64)];
@@ -185,7 +185,7 @@ impl Op for ScaledSumBackward {
     }
 }
 
-/// Sizes around a vector and a team's share, with and without rows that make an image; α and β on either side of one.
+/// Sizes around a vector and a team's share, with and without rows that fit an image; α and β on either side of one.
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
     let f32s = [[1, 1], [3, 7], [37, 131], [64, 512], [40, 128]].map(|shape| (shape, DType::F32));
@@ -206,8 +206,8 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let z = case.tape.scaled_sum(x, y, alpha, beta);
         let bound = if dtype == DType::F16 { HALF_BOUND } else { 2e-6 };
         let mut case = case.finish(&[z], &[], bound);
-        // A sum of many terms of both signs can come near zero by chance. A start of twice the terms' own scale, 3 · √32768,
-        // keeps the magnitude there, or terms of one sign where the start is overwritten. The reciprocal may be off by 2.5
+        // A sum of many terms of both signs can be near zero by chance. A start value of twice the terms' scale, 3 · √32768,
+        // keeps the magnitude up; if the start value is overwritten, terms of one sign do. The reciprocal may be off by 2.5
         // units.
         let scales = [alpha, beta].map(|scale| case.tape.known_gradient(scale));
         if overwrites {

@@ -1,9 +1,9 @@
-//! How lanes share a row, and how a kernel cuts a row into vectors: choices that several ops make alike.
+//! How lanes share a row, and how a kernel divides a row into vectors: choices common to several ops.
 
 use super::{Traits, Tuning};
 use std::fmt;
 
-/// The lanes that add up one value together, and how.
+/// A group of lanes that sum one value together, and their method.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Team {
     name: &'static str,
@@ -16,17 +16,17 @@ pub(super) struct Team {
 }
 
 impl Team {
-    /// The simplest kind, for kernels that add up over no lanes in a file with others that do.
+    /// The simplest kind, for kernels that do not sum over lanes but share a file with kernels that do.
     pub const ALONE: &'static str = "alone";
 
-    /// A CPU driver pays for workgroup memory and barriers, so there a team is a subgroup, or one lane where
-    /// subgroups cannot be used. On a GPU it is a workgroup, which is right for every subgroup width, also
-    /// where the compiler picks another one for each kernel.
+    /// Workgroup memory and barriers are expensive on a CPU driver, so there a team is a subgroup, or one lane if subgroups
+    /// cannot be used. On a GPU it is a workgroup, which is correct for every subgroup width, even if the compiler picks a
+    /// different width for each kernel.
     pub fn of(device: &Traits) -> Self {
         Self::variants(device)[0]
     }
 
-    /// Every kind of team that a device has; the first is the default.
+    /// Every kind of team that a device supports; the first is the default.
     pub fn variants(device: &Traits) -> Vec<Self> {
         let alone = Self { name: "lanes alone", kind: Self::ALONE, size: 1, lanes: 64 };
         let lanes = device.lanes as usize;
@@ -35,17 +35,17 @@ impl Team {
             (true, 0) => vec![alone],
             (true, _) => vec![subgroup, alone],
             (false, 0) => vec![Self::workgroup(64), Self::workgroup(128), Self::workgroup(256)],
-            // A workgroup of one subgroup. Where a driver runs another width than it showed, the tuner sees that.
+            // A workgroup of one subgroup. If a driver runs a width other than the one it reported, the tuner detects it.
             (false, _) => vec![Self::workgroup(64), Self::workgroup(128), Self::workgroup(256), subgroup],
         }
     }
 
-    /// The team that was chosen under that key.
+    /// The team chosen for `key`.
     pub fn chosen(key: &str, device: &Traits) -> Self {
         Tuning::chosen(key, &Self::variants(device), device)
     }
 
-    /// The team of a kernel in which a single team walks everything: never one lane alone, whose loop would be too long.
+    /// The team of a kernel in which a single team does all the work. It is never a lone lane, whose loop would be too long.
     pub fn single(device: &Traits) -> Self {
         let team = Self::of(device);
         if team.size > 1 { team } else { Self::workgroup(64) }
@@ -60,7 +60,7 @@ impl Team {
         Self { name, kind: "workgroup", size: lanes, lanes }
     }
 
-    /// Workgroups that hold `teams` teams.
+    /// The number of workgroups that hold `teams` teams.
     pub fn workgroups(&self, teams: usize) -> usize {
         teams.div_ceil(self.lanes / self.size)
     }
@@ -72,13 +72,13 @@ impl fmt::Display for Team {
     }
 }
 
-/// Rows of a block: one lane adds up a block of a column, before another adds up the blocks.
+/// Rows of a block: one lane sums a block of a column, then another lane sums the blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RowBlocks(pub usize);
 
 impl RowBlocks {
-    /// Every size of a block worth trying on a matrix of `rows`; the first is the default, the others make four times as
-    /// many workgroups, or a fourth.
+    /// The block sizes worth trying on a matrix of `rows` rows. The first, `favoured`, is the default; the others are four
+    /// times as large, and a fourth.
     pub fn variants(favoured: usize, rows: usize) -> Vec<Self> {
         let others = [4 * favoured, favoured / 4].into_iter().filter(|each| (1..rows).contains(each));
         std::iter::once(favoured).chain(others).map(Self).collect()
@@ -91,12 +91,12 @@ impl fmt::Display for RowBlocks {
     }
 }
 
-/// The element a kernel reads of a row: a vec4 where every row starts at one, else a scalar.
+/// The unit in which a kernel reads a row: a vec4 if every row starts at one, else a scalar.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Vectors {
-    /// Elements of a vector, 4 or 1: `shaders/shared/vector4.wgsl` or `vector1.wgsl` has its type `Vector`.
+    /// Elements per vector, 4 or 1: `shaders/shared/vector4.wgsl` or `vector1.wgsl` defines the type `Vector`.
     pub size: usize,
-    /// Vectors of a row.
+    /// Vectors per row.
     pub width: usize,
 }
 

@@ -1,14 +1,14 @@
 //! The learned temperature of attention: softmax(q·k / (t_{h,i}·√width)), one t for each head and query position
-//! (arXiv 2501.03489, appendix A). It divides the queries, before attention reads them.
+//! (arXiv 2501.03489, appendix A). It divides the queries before attention reads them.
 //!
-//! Shapes: x and y [B·T, 3·d] with columns q | k | v, in f32 or f16; temperature [H, P], P ≥ T, of which the first T
-//! positions are used. y = x but for its queries, which are divided by their head's and position's temperature. Adjoint:
-//! dx likewise from dy; dt_{h,i} = −(1/t) Σ over the batch of y_q·dy_q, which is −(1/t) Σ_j dS_ij·s_ij, added up in
-//! one order.
+//! Shapes: x and y [B·T, 3·d] with columns q | k | v, in f32 or f16; temperature [H, P] with P ≥ T, where only the first T
+//! positions are used. y = x except for the queries, each divided by the temperature of its head and position. Adjoint:
+//! dx likewise from dy; dt_{h,i} = −(1/t) Σ over the batch of y_q·dy_q, which equals −(1/t) Σ_j dS_ij·s_ij, summed in a
+//! fixed order.
 //!
-//! This is an op beside attention, not a factor in attention's kernels, whose text stays the same. It reads and writes the
-//! packed rows once forward and once backward: 3.4% of a step's kernels on two cores at 4 layers, width 128 and 8 sequences of
-//! 128, where attention takes 12%.
+//! This is a separate op rather than a factor in attention's kernels, whose text stays the same. It reads and writes the
+//! packed rows once forward and once backward: 3.4% of a step's kernel time on two cores with 4 layers, width 128 and
+//! 8 sequences of 128, compared with 12% for attention.
 
 use super::element::Elements;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element};
@@ -16,14 +16,15 @@ use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
 use crate::ops::packed::Packed;
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 
-/// The op. Inputs x, temperature; output y.
+/// The op. Inputs: x, temperature. Output: y.
 #[derive(Clone, Debug)]
 pub struct Temperature {
     /// T; rows are whole sequences.
     pub sequence: usize,
 }
 
-/// Its adjoint. Inputs y, temperature, dy; outputs dx and the temperature's gradient, added to where `accumulate`.
+/// Its adjoint. Inputs: y, temperature, dy. Outputs: dx and the temperature's gradient; with `accumulate`, it adds to the
+/// latter.
 #[derive(Clone, Debug)]
 pub struct TemperatureBackward {
     pub sequence: usize,
@@ -41,7 +42,7 @@ impl Tape {
     }
 }
 
-/// How heads lie in packed rows and temperatures in their table.
+/// The layout of heads in packed rows and of temperatures in their table.
 #[derive(Clone, Copy)]
 struct Extents {
     batch: usize,
@@ -61,14 +62,14 @@ impl Extents {
         Self::new(shapes.inputs[0].as_matrix(), shapes.inputs[1].as_matrix(), sequence)
     }
 
-    /// The place in the table of the temperature of element `i` of the packed rows; `None` of keys and values.
+    /// The table index of the temperature for element `i` of the packed rows; `None` for keys and values.
     fn place(&self, i: usize) -> Option<usize> {
         let columns = self.packed.columns();
         let (row, column) = (i / columns, i % columns);
         self.packed.query_head(column).map(|head| head * self.positions + row % self.sequence)
     }
 
-    /// A kernel of `temperature.wgsl`, with the constants that it uses.
+    /// A kernel of `temperature.wgsl`, with its constants.
     fn kernel(&self, elements: &Elements, entry: &'static str, own: &[(&'static str, f64)]) -> Kernel {
         let text = elements.text(include_str!("../../shaders/temperature.wgsl"), &[], &[]);
         let mut constants = vec![
@@ -120,7 +121,7 @@ impl Op for Temperature {
 
     fn adjoint(&self, adjoint: &mut Adjoint<'_>) {
         let Some(dy) = adjoint.gradient(0) else { return };
-        // y, not x: attention keeps it for its own adjoint, which came before.
+        // y, not x: attention's adjoint, which came before, has needed it anyway.
         let (y, temperature) = (adjoint.output(0), adjoint.input(1));
         let dx = adjoint.fresh_like(0);
         let (d_temperature, accumulate) = adjoint.begin_gradient(1);
@@ -191,7 +192,7 @@ impl Op for TemperatureBackward {
     }
 }
 
-/// One row, primes, rows that make an image; tables longer than the sequence; with and without gradients that are
+/// One row, prime sizes, rows that fit an image; tables longer than the sequence; with and without gradients that are
 /// overwritten.
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
@@ -211,16 +212,16 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let shape = [batch * sequence, 3 * heads * width];
         let qkv = case.input_of("qkv", &shape, dtype, Fill::Normal(1.0));
         let temperature = case.parameter("temperature", &[heads, positions], Fill::Around(1.0, 0.2));
-        // Around one; a sample of them small, as at the start 1e-2 of the paper.
+        // Around one, with some small ones, as at the paper's initial value of 1e-2.
         let bounded = |(i, &t): (usize, &f32)| t.clamp(0.5, 1.5) * if i % 7 == 3 { 0.01 } else { 1.0 };
         let values = case.values(temperature).iter().enumerate().map(bounded).collect();
         case.set(temperature, values);
         let y = case.tape.temperature(qkv, temperature, sequence);
-        // A division, which a WGSL driver may round by 2.5 units (1.5e-7); then sums of B·width terms and another.
+        // A division, which a WGSL driver may round by 2.5 units (1.5e-7); then sums of B·width terms and another division.
         let bound = if dtype == DType::F16 { HALF_BOUND } else { 2e-6 };
         let mut case = case.finish(&[y], &[], bound);
         if overwrites {
-            // The gradient overwrites the value before it, in place of adding to it.
+            // The gradient overwrites the earlier value instead of adding to it.
             case.leaves.clear();
         }
         cases.push(case);

@@ -1,28 +1,28 @@
-//! Writes a shader's text out: WGSL has no unroll attribute, no conditional text, no register arrays, and no imports.
+//! A preprocessor for shader texts: WGSL has no unroll attribute, no conditional text, no register arrays and no imports.
 //!
-//! Directives are WGSL comments, one to a line:
+//! Directives are WGSL comments, one per line:
 //! ```text
 //! //# flags shuffle held: meaning     declares the flags that the file takes
 //! //# numbers rows columns            declares numbers
 //! //# texts element                   declares texts
-//! //# import shared/finite            puts shaders/shared/finite.wgsl here, written out
+//! //# import shared/finite            inserts shaders/shared/finite.wgsl here, expanded
 //! //# import shared/operand with name = x, slot = 3, images = false
 //! //# for c in columns                repeats its lines with $c = 0, 1, .. columns - 1
-//! //# if shuffle                      keeps its lines where the flag is set, or the number is not zero
+//! //# if shuffle                      keeps its lines if the flag is set, or the number is not zero
 //! //# else                            (of the `if`)
 //! //# end                             ends the innermost `for` or `if`
-//! //# insert products                 puts the text of that name here, as it is
+//! //# insert products                 inserts the text of that name here, unchanged
 //! ```
-//! `$c` and `${c}` stand for the loop's count; `$columns` for the number or text of that name. A file gets exactly what it
-//! declares. An imported file gets what `with` says, and everything else that it declares from the file that imports it.
-//! Lines that begin with `enable` go to the front, where WGSL wants them.
+//! `$c` and `${c}` stand for the loop counter, `$columns` for the number or text of that name. A file must be given exactly
+//! what it declares. An imported file gets the values in `with`, and everything else it declares from the importing file.
+//! Lines that begin with `enable` move to the front, where WGSL requires them.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
-/// The files that others import, by their place in `shaders/`.
+/// The files that others import, by their path in `shaders/`.
 macro_rules! fragments {
     ($($name:literal),* $(,)?) => {
         &[$(($name, include_str!(concat!("../../shaders/", $name, ".wgsl")))),*]
@@ -67,11 +67,11 @@ const FRAGMENTS: &[(&str, &str)] = fragments![
     "shared/walk",
 ];
 
-/// The text of `template`, a file of `shaders/`, with its directives carried out.
+/// The text of `template`, a file of `shaders/`, with its directives expanded.
 ///
 /// # Panics
-/// Where a directive is not one of the above, or where the file does not declare exactly what is given: the file is part
-/// of the program, and the tests write every one out.
+/// If a directive is not one of the above, or if the file does not declare exactly what is given. The files are part
+/// of the program, and the tests expand every one.
 pub(super) fn unroll(
     template: &'static str,
     numbers: &[(&'static str, usize)],
@@ -117,7 +117,7 @@ fn write_out(
     written.enables + &written.rest
 }
 
-/// The same for a file that takes no texts; for rooms above.
+/// The same for a file that takes no texts; for modules above this one.
 pub(crate) fn unrolled(
     template: &'static str,
     numbers: &[(&'static str, usize)],
@@ -148,7 +148,7 @@ impl Value<'_> {
     }
 }
 
-/// What is written so far.
+/// The output so far.
 #[derive(Default)]
 struct Written {
     /// Lines that begin with `enable`.
@@ -156,7 +156,7 @@ struct Written {
     rest: String,
 }
 
-/// The names that a file knows: what it is given, then the counts of the loops that are open.
+/// The names known to a file: the given ones, then the counters of the open loops.
 #[derive(Default)]
 struct Scope<'a> {
     values: Vec<(&'a str, Value<'a>)>,
@@ -195,7 +195,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Writes another file out here.
+    /// Expands another file here.
     fn import(&self, line: &str, out: &mut Written) {
         let (name, arguments) = import(line);
         let name = self.filled(name);
@@ -226,7 +226,7 @@ impl<'a> Scope<'a> {
         scope.lines(&lines, out);
     }
 
-    /// One line of WGSL, names replaced.
+    /// Writes one line of WGSL with its names replaced.
     fn line(&self, line: &str, out: &mut Written) {
         let line = line.trim_start();
         if !line.is_empty() && !line.starts_with("//") {
@@ -275,7 +275,7 @@ impl<'a> Scope<'a> {
         self.values.iter().any(|(known, value)| *known == name && value.kind() == kind)
     }
 
-    /// What has that name; of several, the innermost.
+    /// The value of that name; if there are several, the innermost.
     fn value(&self, kind: &str, name: &str) -> Value<'a> {
         let known = self.values.iter().rev().find(|(known, _)| *known == name);
         known.unwrap_or_else(|| panic!("no {kind} is named {name}")).1
@@ -294,7 +294,7 @@ fn directive(line: &str) -> Option<Vec<&str>> {
     Some(line.trim_start().strip_prefix("//#")?.split_whitespace().collect())
 }
 
-/// The file that an `import` names, and what it is given; a comment may follow.
+/// The file that an `import` names, and its arguments; a comment may follow.
 fn import(line: &str) -> (&str, Vec<(&str, &str)>) {
     let whole = line.split_once("import").map_or("", |(_, whole)| whole);
     let whole = whole.split_once(" // ").map_or(whole, |(whole, _)| whole);
@@ -303,7 +303,7 @@ fn import(line: &str) -> (&str, Vec<(&str, &str)>) {
     (name.trim(), pairs.map(|(name, value)| (name.trim(), value.trim())).collect())
 }
 
-/// What a file declares: the kind and the name of each.
+/// The declarations of a file: the kind and the name of each.
 fn declared<'a>(lines: &[&'a str]) -> Vec<(&'a str, &'a str)> {
     let mut declared = Vec::new();
     for line in lines {
@@ -317,7 +317,7 @@ fn declared<'a>(lines: &[&'a str]) -> Vec<(&'a str, &'a str)> {
     declared
 }
 
-/// The lines of the block that opens at `open`: up to its `else`, after it, and the place of its `end`.
+/// The lines of the block that starts at `open`: those before its `else`, those after it, and the index of its `end`.
 fn block<'s, 'a>(lines: &'s [&'a str], open: usize) -> (&'s [&'a str], &'s [&'a str], usize) {
     let mut depth = 0;
     let mut middle = None;

@@ -21,8 +21,8 @@ pub fn cases(seed: u64) -> Vec<Case> {
     ];
     let mut cases = Vec::new();
     for (i, (m, k, n)) in sizes.into_iter().enumerate() {
-        // Sums of k products of N(0, 1): the rounding errors, relative to one product, grow with √k faster than the
-        // result. The adjoint sums over m and n.
+        // Sums of k products of N(0, 1): the rounding errors, relative to a result that grows like √k, grow like √k too.
+        // The adjoint sums over m and n.
         let bound = 4e-7 * (m.max(k).max(n) as f64).sqrt().max(4.0);
         let mut case = CaseBuilder::new("matmul", format!("{m}x{k} · {k}x{n}, bias, addend"), seed);
         let x = case.input("x", &[m, k], Fill::Normal(1.0));

@@ -71,7 +71,7 @@ fn tiled(layout: Layout, sizes: &Sizes, device: &Traits) -> Vec<Variant> {
         }
     });
     list.extend(tiles.into_iter().map(tile));
-    // With 64 lanes, AMD's compiler spills registers on gfx1100.
+    // With 64 lanes, AMD's compiler spills the registers of these variants on gfx1100.
     if (8..64).contains(&device.lanes) {
         let lanes = device.lanes;
         let rows = |rows, vectors| Variant::Rows { lanes, rows, vectors, shuffle: true, images: false };

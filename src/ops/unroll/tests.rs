@@ -100,13 +100,13 @@ fn named(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The fragments whose name an import may mean: what stands after a `$` is not known here.
+/// The fragments that an import may refer to; the value after a `$` is not known here.
 fn meant(name: &str) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
     let (start, open) = name.split_once('$').map_or((name, false), |(start, _)| (start, true));
     FRAGMENTS.iter().filter(move |(known, _)| if open { known.starts_with(start) } else { *known == start })
 }
 
-/// Names that a file uses, but for the counts of its loops, and the fragments that it imports.
+/// The names that a file uses, except its loop counters, and the fragments that it imports.
 fn used(text: &'static str) -> (BTreeSet<&'static str>, BTreeSet<&'static str>) {
     let (mut names, mut counts, mut fragments) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for line in text.lines() {
