@@ -102,7 +102,7 @@ impl Op for Attention {
                 }
                 outputs[1][head.line(i)] = if broken { f64::NAN } else { lse };
                 if self.entropy {
-                    // p ln p is 0 where p underflows, because ln p = s - lse stays finite.
+                    // p ln p is 0 if p underflows, because ln p = s - lse stays finite.
                     let nats = -p.iter().zip(&s).map(|(p, s)| p * (s - lse)).sum::<f64>();
                     outputs[2][head.line(i)] = if broken { f64::NAN } else { nats };
                 }

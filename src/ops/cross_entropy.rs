@@ -31,8 +31,8 @@ struct Piece {
 
 /// Pieces of at most `most` entries that start at multiples of 64, so that each is a legal slice of the table
 /// of any width. If the vocabulary is not a multiple of four, the last piece is read element by element and the others
-/// in vectors. With few pieces, an extra small piece takes this role. With many, the last one of regular size does: a
-/// product of seventeen columns would leave most of a GPU idle.
+/// in vectors. If there are few pieces, that last piece is a small extra one. If there are many, it has the size of the
+/// others: a product of seventeen columns would leave most of a GPU idle.
 fn pieces(vocabulary: usize, most: usize) -> Vec<Piece> {
     const GRAIN: usize = 64;
     /// A single piece saves the second product that several pieces need for the gradient; but a table with more rows does

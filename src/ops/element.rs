@@ -8,7 +8,7 @@ use super::unroll::unroll;
 use super::{Operand, Shapes, Traits, grid};
 use std::sync::Arc;
 
-/// Lanes of a workgroup in which each lane processes elements of its own: the shaders' number `lanes`.
+/// Lanes of a workgroup whose lanes do not share elements: the shaders' number `lanes`.
 pub(super) const LANES: usize = 64;
 
 /// Vectors per lane of an element-wise kernel: the shaders' number `each`.

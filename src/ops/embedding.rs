@@ -100,7 +100,7 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// One entry point; with `positions`, the one of [`Embedding`] adds them.
+/// A kernel for one entry point. With `positions`, that of [`Embedding`] adds them.
 fn kernel(
     vectors: &Vectors,
     positions: bool,

@@ -20,7 +20,7 @@ pub const NO_ROW: u32 = u32::MAX;
 /// The op. Inputs: indices, table. Output: out.
 #[derive(Debug)]
 pub struct Gather {
-    /// Whether to view the table as one column of all its elements.
+    /// Whether to treat the table as a single column of all its elements.
     pub elements: bool,
 }
 

@@ -114,7 +114,7 @@ impl Store {
         Ok(bytemuck::pod_collect_to_vec(&bytes))
     }
 
-    /// Records a clear of the named memory to zero.
+    /// Records that the named memory is set to zero.
     pub(crate) fn clear(&self, encoder: &mut wgpu::CommandEncoder, name: &str) {
         let span = self.span(name);
         encoder.clear_buffer(&span.buffer, span.offset, Some(span.bytes));

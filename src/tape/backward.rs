@@ -138,7 +138,7 @@ impl Tape {
     }
 
     /// `earlier + gradient`. The op that made `gradient` adds `earlier` to its output if it can, if `earlier` existed
-    /// before it, and if no node has read the gradient alone; otherwise this records an addition.
+    /// before it, and if no node has read `gradient` yet; otherwise this records an addition.
     ///
     /// # Panics
     /// If one of the two is f16: they are added in f32.

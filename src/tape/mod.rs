@@ -288,7 +288,7 @@ impl Tape {
         self.record_shared(Rc::new(op), inputs, outputs);
     }
 
-    /// Appends one node whose op another tape also has.
+    /// Appends one node whose op is shared with another tape.
     pub(crate) fn record_shared(&mut self, op: Rc<dyn Op>, inputs: &[TensorId], outputs: &[TensorId]) {
         self.nodes.push(Node {
             op,

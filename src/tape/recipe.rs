@@ -30,7 +30,7 @@ pub struct Traits {
     pub choices: Choices,
 }
 
-/// The vendor of a device, where it determines the variants a search starts with. A variant's text never depends on it.
+/// The vendor of a device, which determines the variants a search starts with. A variant's text never depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vendor {
     Amd,
@@ -39,7 +39,7 @@ pub enum Vendor {
     Other,
 }
 
-/// How ops are computed at shapes where a device has several variants: [`Tuning::key`] → one of [`Tuning::ways`].
+/// The variants of ops at shapes for which a device has several: [`Tuning::key`] → one of [`Tuning::ways`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Choices(BTreeMap<String, String>);

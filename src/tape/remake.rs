@@ -1,12 +1,12 @@
-//! Recomputation: the backward pass makes results again instead of keeping them from the forward pass, which trades time
-//! for memory (Chen et al. 2016).
+//! Recomputation: the backward pass computes results again instead of keeping them from the forward pass, which trades
+//! time for memory (Chen et al. 2016).
 
 use super::{Node, Phase, Tape, TensorId};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 impl Tape {
-    /// Records a region with `record`. [`Tape::backward`] keeps none of its inner results, those that nothing outside of it
+    /// Records a region with `record`. [`Tape::backward`] does not keep its inner results, those that nothing outside of it
     /// reads. It records again only those that adjoints need, before the first adjoint that needs them. They are the same
     /// ops on the same inputs, so the bits are the same. Regions do not nest.
     ///

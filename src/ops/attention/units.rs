@@ -16,7 +16,7 @@ pub(super) struct Units {
     side: usize,
     /// Lanes of a subgroup.
     lanes: usize,
-    /// Subgroups along the rows, and along the columns.
+    /// Rows and columns of the grid of subgroups.
     down: usize,
     across: usize,
     /// Fragments of a subgroup's rows, of its columns, and of the other side's rows in a block.
@@ -45,7 +45,7 @@ impl Units {
             return Vec::new();
         }
         let across = (fragments * side).div_ceil(COLUMNS);
-        // Fragments of a subgroup's rows, subgroups, their columns, rows of a block.
+        // Fragments of a subgroup's rows, subgroups, columns of their grid, rows of a block.
         let shapes =
             [(1, 4, 1, 32), (1, 2, 1, 32), (1, 8, 1, 32), (1, 4, 1, 64), (2, 4, 2, 32), (1, 4, 1, 16)];
         let of = |&(high, subgroups, beside, keys): &(usize, usize, usize, usize)| {
@@ -275,7 +275,7 @@ impl Units {
 }
 
 /// A test of attention on a device's matrix units. It runs the actual kernels, which here also write to `widths` the
-/// subgroup width at which each invocation ran.
+/// subgroup width of each invocation.
 pub struct UnitProbe {
     /// The op and its adjoint, with gradients at output and entropy.
     pub tape: Tape,
@@ -321,7 +321,7 @@ pub fn unit_probe(side: u32, device: &Traits) -> Option<UnitProbe> {
     Some(UnitProbe { tape, inputs: [qkv, d_output, d_entropy], dispatches })
 }
 
-/// The output index of a probe's subgroup widths, an output that no op has.
+/// The output index that stands for a probe's subgroup widths; no op has such an output.
 pub const WIDTHS: usize = usize::MAX;
 
 /// Splits `fragments` into groups of at most `at_once`.
