@@ -31,10 +31,10 @@ fn chosen(case: &Case, device: &Traits, at: usize) -> (Choices, Vec<String>) {
     let (mut choices, mut names) = (Choices::default(), Vec::new());
     for node in case.tape.nodes() {
         let Some(tuning) = node.op.tuning(&shapes(&case.tape, node), device) else { continue };
-        let least = tuning.ways.iter().find(|way| way.contains("rows by 16,")).filter(|_| at > 0);
-        let way = least.unwrap_or(&tuning.ways[at % tuning.ways.len()]);
-        names.push(format!("{}: {way}", tuning.key));
-        choices.set(tuning.key, way.clone());
+        let least = tuning.variants.iter().find(|variant| variant.contains("rows by 16,")).filter(|_| at > 0);
+        let variant = least.unwrap_or(&tuning.variants[at % tuning.variants.len()]);
+        names.push(format!("{}: {variant}", tuning.key));
+        choices.set(tuning.key, variant.clone());
     }
     (choices, names)
 }

@@ -180,12 +180,12 @@ impl Subjects {
             let who = format!("`{}` in {label} for {name}", node.op.name());
             self.recipe(&who, &node.op.recipe(&shapes, device), &shapes, (device, true));
             let Some(tuning) = node.op.tuning(&shapes, device).filter(|_| variants) else { continue };
-            for way in &tuning.ways[1..] {
+            for variant in &tuning.variants[1..] {
                 let mut choices = Choices::default();
-                choices.set(tuning.key.clone(), way.clone());
+                choices.set(tuning.key.clone(), variant.clone());
                 let chosen = Traits { choices, ..device.clone() };
                 let recipe = node.op.recipe(&shapes, &chosen);
-                self.recipe(&format!("{who}, {way}"), &recipe, &shapes, (device, false));
+                self.recipe(&format!("{who}, {variant}"), &recipe, &shapes, (device, false));
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::cache::attempts::Attempts;
 use crate::fault::Result;
 use crate::gpu::{Description, Gpu};
 use crate::ops::matmul::{Layout, MatMul};
-use crate::plan::time_ways;
+use crate::plan::time_variants;
 use crate::tape::{DType, Tape};
 use serde::Serialize;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub struct Wanted {
     /// f16 operands and results instead.
     pub half: bool,
     /// On a software device, also time the variants meant for GPUs.
-    pub every_way: bool,
+    pub every_variant: bool,
 }
 
 /// All measurements of one product.
@@ -36,17 +36,19 @@ pub struct Products {
     pub extents: Extents,
     /// Multiply-adds in f32, in FLOP/s; for f16 operands, those of the device's fastest number type.
     pub ceiling: f64,
-    pub ways: Vec<Way>,
+    #[serde(rename = "ways")]
+    pub variants: Vec<Variant>,
     /// Variants skipped because the driver took too long to compile earlier ones.
     pub untried: usize,
 }
 
 /// One variant in one layout; the fastest of each layout first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Way {
+pub struct Variant {
     /// `C = A · B` as in the forward pass, `A · Bᵀ` as in the gradient of A, or `Aᵀ · B` as in the gradient of B.
     pub layout: &'static str,
-    pub way: String,
+    #[serde(rename = "way")]
+    pub variant: String,
     /// Time of one product, including copies of its operands.
     pub seconds: Spread,
     /// Operations per second at the median.
@@ -74,33 +76,39 @@ pub fn products(
     attempts: &mut Attempts,
 ) -> Result<Products> {
     let tape = |layout| tape(layout, extents, wanted.half);
-    let (mut ways, mut untried) = (Vec::new(), 0);
+    let (mut variants, mut untried) = (Vec::new(), 0);
     let arithmetic = Ceilings::arithmetic(gpu)?;
-    let mut time = |gpu: &mut Gpu, known: &mut Vec<Way>| -> Result<()> {
+    let mut time = |gpu: &mut Gpu, known: &mut Vec<Variant>| -> Result<()> {
         for (layout, name) in LAYOUTS {
-            let (timed, left_out) = time_ways(gpu, &tape(layout), rounds, PATIENCE, attempts)?;
+            let (timed, left_out) = time_variants(gpu, &tape(layout), rounds, PATIENCE, attempts)?;
             untried += left_out;
             for timed in timed {
                 let seconds = Spread::of(&timed.seconds);
                 let flops = 2.0 * (extents.m * extents.n * extents.k) as f64 / seconds.median;
-                known.push(Way { layout: name, way: timed.way, seconds, flops, agrees: timed.agrees });
+                known.push(Variant {
+                    layout: name,
+                    variant: timed.variant,
+                    seconds,
+                    flops,
+                    agrees: timed.agrees,
+                });
             }
         }
         Ok(())
     };
-    time(gpu, &mut ways)?;
-    if wanted.every_way && gpu.traits().software {
+    time(gpu, &mut variants)?;
+    if wanted.every_variant && gpu.traits().software {
         gpu.pretend(|traits| traits.software = false);
-        time(gpu, &mut ways)?;
+        time(gpu, &mut variants)?;
     }
-    let place = |way: &Way| LAYOUTS.iter().position(|(_, name)| *name == way.layout);
-    ways.sort_by(|a, b| place(a).cmp(&place(b)).then(a.seconds.median.total_cmp(&b.seconds.median)));
+    let place = |variant: &Variant| LAYOUTS.iter().position(|(_, name)| *name == variant.layout);
+    variants.sort_by(|a, b| place(a).cmp(&place(b)).then(a.seconds.median.total_cmp(&b.seconds.median)));
     Ok(Products {
         version: env!("CARGO_PKG_VERSION"),
         adapter: gpu.description().clone(),
         extents,
         ceiling: if wanted.half { fastest(&arithmetic) } else { arithmetic[0].flops },
-        ways,
+        variants,
         untried,
     })
 }

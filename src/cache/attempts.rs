@@ -24,7 +24,7 @@ pub struct Tried {
 /// The attempts of one process on one device.
 pub struct Attempts {
     lasting: Option<Lasting>,
-    passed_over: Vec<Tried>,
+    skipped: Vec<Tried>,
     /// Skipped attempts that this process found in a note or was asked for.
     met: Vec<Tried>,
     note: Option<Note>,
@@ -39,11 +39,11 @@ impl Attempts {
     /// dead processes left in their notes are skipped from now on.
     pub fn open(folder: Option<&Path>, device: &str) -> Self {
         let lasting = folder.map(|folder| Lasting { folder: folder.to_owned(), device: device.to_owned() });
-        let (passed_over, met) = lasting.as_ref().map_or_else(Default::default, |lasting| {
+        let (skipped, met) = lasting.as_ref().map_or_else(Default::default, |lasting| {
             let met = lasting.gather();
             (lasting.list(), met)
         });
-        Self { lasting, passed_over, met, note: None, watchdog: None }
+        Self { lasting, skipped, met, note: None, watchdog: None }
     }
 
     /// Sets a limit on every attempt from now on. Later starts skip an attempt that exceeds `limit`, and `overdue` is
@@ -54,7 +54,7 @@ impl Attempts {
         thread::spawn(move || {
             let Some(tried) = watching.watch() else { return };
             if let Some(lasting) = lasting {
-                lasting.pass_over(&tried);
+                lasting.skip(&tried);
             }
             overdue(&tried);
         });
@@ -62,8 +62,8 @@ impl Attempts {
     }
 
     /// Whether the attempt is skipped.
-    pub fn passes_over(&mut self, what: &str, how: &str) -> bool {
-        let found = self.passed_over.iter().find(|tried| tried.what == what && tried.how == how);
+    pub fn skips(&mut self, what: &str, how: &str) -> bool {
+        let found = self.skipped.iter().find(|tried| tried.what == what && tried.how == how);
         if let Some(found) = found.filter(|found| !self.met.contains(found)) {
             self.met.push(found.clone());
         }
@@ -104,9 +104,9 @@ impl Attempts {
     pub fn blame(&mut self, what: &str, how: &str) {
         let tried = Tried { what: what.to_owned(), how: how.to_owned() };
         if let Some(lasting) = &self.lasting {
-            lasting.pass_over(&tried);
+            lasting.skip(&tried);
         }
-        self.passed_over.push(tried);
+        self.skipped.push(tried);
         self.end();
     }
 
@@ -146,7 +146,7 @@ impl Lasting {
         read().unwrap_or_default()
     }
 
-    fn pass_over(&self, tried: &Tried) {
+    fn skip(&self, tried: &Tried) {
         let mut list = self.list();
         if list.contains(tried) {
             return;
@@ -176,7 +176,7 @@ impl Lasting {
             if file.read_to_end(&mut text).is_ok()
                 && let Ok(tried) = serde_json::from_slice(&text)
             {
-                self.pass_over(&tried);
+                self.skip(&tried);
                 found.push(tried);
             }
             let _ = std::fs::remove_file(entry.path());
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_process_was_trying_as_it_ended_is_passed_over() {
+    fn an_attempt_that_ends_the_process_is_skipped_afterwards() {
         let folder = tempfile::tempdir().unwrap();
         let open = || Attempts::open(Some(folder.path()), "card");
         let mut crashed = open();
@@ -277,21 +277,21 @@ mod tests {
         crashed.begin("product", "units");
         // A living process's note is left alone.
         let mut other = open();
-        assert!(!other.passes_over("product", "units"));
+        assert!(!other.skips("product", "units"));
         // As when the process dies: nothing is dropped, only the lock is released.
         let path = crashed.note.as_ref().unwrap().path.clone();
         crashed.note.as_ref().unwrap().file.unlock().unwrap();
         std::mem::forget(crashed);
         let mut next = open();
-        assert!(next.passes_over("product", "units") && !next.passes_over("product", "tiles"));
+        assert!(next.skips("product", "units") && !next.skips("product", "tiles"));
         let tried = Tried { what: "product".to_owned(), how: "units".to_owned() };
         assert_eq!(next.met(), [tried]);
         assert!(!path.exists(), "the note is taken over");
         // Later starts skip it as well; other devices do not.
-        assert!(open().passes_over("product", "units"));
-        assert!(!Attempts::open(Some(folder.path()), "other").passes_over("product", "units"));
+        assert!(open().skips("product", "units"));
+        assert!(!Attempts::open(Some(folder.path()), "other").skips("product", "units"));
         std::fs::remove_file(next.file().unwrap()).unwrap();
-        assert!(!open().passes_over("product", "units"), "it is tried again");
+        assert!(!open().skips("product", "units"), "it is tried again");
     }
 
     #[test]
@@ -302,7 +302,7 @@ mod tests {
         assert_eq!(notes(folder.path()), 1);
         drop(attempts);
         assert_eq!(notes(folder.path()), 0);
-        assert!(!Attempts::open(Some(folder.path()), "card").passes_over("product", "tiles"));
+        assert!(!Attempts::open(Some(folder.path()), "card").skips("product", "tiles"));
         // An incomplete note names nothing.
         std::fs::write(folder.path().join("trying-card.x"), "{\"what\":\"pro").unwrap();
         assert_eq!(Attempts::open(Some(folder.path()), "card").met(), []);
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_done_in_time_is_told_and_passed_over() {
+    fn an_overdue_attempt_is_reported_and_skipped_afterwards() {
         let folder = tempfile::tempdir().unwrap();
         let mut attempts = Attempts::open(Some(folder.path()), "card");
         let (tell, told) = channel();
@@ -324,7 +324,7 @@ mod tests {
         assert!(told.try_recv().is_err(), "each is in time");
         attempts.begin("product", "units");
         assert_eq!(told.recv_timeout(Duration::from_secs(20)).as_deref(), Ok("units"));
-        assert!(Attempts::open(Some(folder.path()), "card").passes_over("product", "units"));
+        assert!(Attempts::open(Some(folder.path()), "card").skips("product", "units"));
         // Without a folder, overdue attempts are still reported.
         let mut attempts = Attempts::open(None, "card");
         let (tell, told) = channel();

@@ -229,14 +229,15 @@ fn products(card: &Card) -> Option<String> {
     let mut size = String::new();
     for number in ["f32", "f16"] {
         let ours = card.results(&format!("product_{number}"));
-        let Some(ways) = ours["ways"].as_array() else { continue };
+        let Some(variants) = ours["ways"].as_array() else { continue };
         let extents = ["m", "n", "k"].map(|key| ours["extents"][key].as_u64().unwrap_or(0));
         let work = 2.0 * extents.iter().map(|&size| size as f64).product::<f64>();
         size = extents.map(|size| size.to_string()).join("×");
         let torch = card.results(&format!("torch_product_{number}"));
         for layout in ["A · B", "A · Bᵀ", "Aᵀ · B"] {
             // The fastest variant of each layout comes first.
-            let Some(best) = ways.iter().find(|way| way["layout"] == layout && way["agrees"] == true) else {
+            let Some(best) = variants.iter().find(|row| row["layout"] == layout && row["agrees"] == true)
+            else {
                 continue;
             };
             let flops = best["flops"].as_f64()?;

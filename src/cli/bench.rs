@@ -56,8 +56,8 @@ pub(super) struct Arguments {
     #[arg(long, requires = "product")]
     half: bool,
     /// On a software device, time the ways a GPU has as well
-    #[arg(long, requires = "product")]
-    every_way: bool,
+    #[arg(long = "every-way", requires = "product")]
+    every_variant: bool,
     /// Draw the kernels under the device's ceilings
     #[arg(long, value_name = "FILE.svg|png", value_parser = picture_file)]
     picture: Option<PathBuf>,
@@ -66,11 +66,11 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let device = global.open_options();
     if let Some(extents) = arguments.product {
-        let wanted = Wanted { half: arguments.half, every_way: arguments.every_way };
+        let wanted = Wanted { half: arguments.half, every_variant: arguments.every_variant };
         let mut gpu = global.open()?;
         let mut attempts = attempts(&gpu, |fault| stop::give_up(&fault));
         let measured = products(&mut gpu, arguments.rounds as usize, extents, wanted, &mut attempts)?;
-        global.note_passed_over(attempts.met(), attempts.file().as_deref());
+        global.note_skipped(attempts.met(), attempts.file().as_deref());
         return tell_product(&measured, wanted, arguments.json);
     }
     let config = match &arguments.config {
@@ -145,17 +145,17 @@ fn tell_product(measured: &Products, wanted: Wanted, json: bool) -> Result<()> {
     if json {
         return say(serde_json::json!(measured));
     }
-    let head = ["layout", "way", "time", "middle half", "FLOP/s", "of ceiling", "agrees with f64"];
+    let head = ["layout", "variant", "time", "middle half", "FLOP/s", "of ceiling", "agrees with f64"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
-    for way in &measured.ways {
+    for variant in &measured.variants {
         rows.push(vec![
-            way.layout.to_owned(),
-            way.way.clone(),
-            short(way.seconds.median),
-            format!("{} to {}", short(way.seconds.low), short(way.seconds.high)),
-            rate_text(way.flops, ""),
-            format!("{:.0}%", 100.0 * way.flops / measured.ceiling),
-            if way.agrees { "yes" } else { "NO" }.to_owned(),
+            variant.layout.to_owned(),
+            variant.variant.clone(),
+            short(variant.seconds.median),
+            format!("{} to {}", short(variant.seconds.low), short(variant.seconds.high)),
+            rate_text(variant.flops, ""),
+            format!("{:.0}%", 100.0 * variant.flops / measured.ceiling),
+            if variant.agrees { "yes" } else { "NO" }.to_owned(),
         ]);
     }
     let number = if wanted.half { "whatever number is fastest here" } else { "f32" };

@@ -87,11 +87,11 @@ impl Global {
     }
 
     /// Reports skipped kernel variants, and what to delete to have them tried again.
-    pub fn note_passed_over(&self, ways: &[Tried], again: Option<&Path>) {
+    pub fn note_skipped(&self, skipped: &[Tried], again: Option<&Path>) {
         let again = again.map(|file| format!("; delete {} to have it tried again", file.display()));
-        for Tried { what, how } in ways {
+        for Tried { what, how } in skipped {
             self.note(format!(
-                "an earlier start ended as this driver was given `{what}` computed with {how}, which is passed over{}",
+                "`{what}` is not computed with {how}: an earlier start ended while this driver tried that{}",
                 again.as_deref().unwrap_or_default()
             ));
         }

@@ -38,20 +38,20 @@ impl Kernels {
         let mut progress = |searched| {
             waiting.text().set(search_state(searched, start.elapsed().as_secs_f64()));
         };
-        let Prepared { findings, passed_over, again } =
+        let Prepared { findings, skipped, again } =
             kernel_choice::prepare(gpu, config, self.retune, &mut progress, |fault| stop::give_up(&fault))?;
         drop(waiting);
-        global.note_passed_over(&passed_over, again.as_deref());
+        global.note_skipped(&skipped, again.as_deref());
         for finding in &findings {
-            for way in &finding.wrong {
+            for variant in &finding.wrong {
                 global.note(format!(
-                    "this driver computes `{}` wrongly with {way}; it is left out",
+                    "this driver computes `{}` wrongly with {variant}, which is therefore not used",
                     finding.key
                 ));
             }
         }
         if !findings.is_empty() {
-            let faster = findings.iter().filter(|finding| finding.seconds < finding.unasked).count();
+            let faster = findings.iter().filter(|finding| finding.seconds < finding.default_seconds).count();
             global.note(format!(
                 "timed the kernels of {} shapes in {}, {faster} of them now run faster{}",
                 findings.len(),

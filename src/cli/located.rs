@@ -33,8 +33,8 @@ pub(super) fn locate(path: &Path, global: &Global) -> Result<Located> {
             .at(run.checkpoints().display())
             .remedy("wait for its first one: train.checkpoint_every says when"));
     };
-    for fault in &latest.passed_over {
-        global.note(format!("passed over a damaged checkpoint: {fault}"));
+    for fault in &latest.skipped {
+        global.note(format!("skipped a damaged checkpoint: {fault}"));
     }
     Located { run, config, checkpoint: latest.checkpoint, weights }.checked()
 }

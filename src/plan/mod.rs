@@ -16,4 +16,4 @@ pub use memory::{MemoryPlan, Pool, padded_bytes};
 pub use profile::CommandTime;
 pub use replay::Plan;
 pub use store::Store;
-pub use tune::{Finding, Replayed, Search, Searched, TimedWay, time_ways, tune};
+pub use tune::{Finding, Replayed, Search, Searched, TimedVariant, time_variants, tune};

@@ -50,8 +50,8 @@ impl Choices {
         self.0.get(key).map(String::as_str)
     }
 
-    pub fn set(&mut self, key: String, way: String) {
-        self.0.insert(key, way);
+    pub fn set(&mut self, key: String, variant: String) {
+        self.0.insert(key, variant);
     }
 
     pub fn is_empty(&self) -> bool {
@@ -61,7 +61,7 @@ impl Choices {
     /// The choices whose keys `wanted` accepts.
     pub fn filtered(&self, wanted: impl Fn(&str) -> bool) -> Self {
         let kept = self.0.iter().filter(|(key, _)| wanted(key));
-        Self(kept.map(|(key, way)| (key.clone(), way.clone())).collect())
+        Self(kept.map(|(key, variant)| (key.clone(), variant.clone())).collect())
     }
 }
 
@@ -71,19 +71,22 @@ pub struct Tuning {
     /// Op and shape, in readable form.
     pub key: String,
     /// Names of the variants; the first is the default.
-    pub ways: Vec<String>,
+    pub variants: Vec<String>,
 }
 
 impl Tuning {
-    /// A choice among `ways`; the first is the default.
-    pub fn of<T: ToString>(key: String, ways: &[T]) -> Self {
-        Self { key, ways: ways.iter().map(T::to_string).collect() }
+    /// A choice among `variants`; the first is the default.
+    pub fn of<T: ToString>(key: String, variants: &[T]) -> Self {
+        Self { key, variants: variants.iter().map(T::to_string).collect() }
     }
 
-    /// The variant chosen for `key` if it is one of `ways`; otherwise the first.
-    pub fn chosen<T: Clone + ToString>(key: &str, ways: &[T], device: &Traits) -> T {
-        let named = device.choices.get(key).and_then(|name| ways.iter().find(|way| way.to_string() == name));
-        named.unwrap_or(&ways[0]).clone()
+    /// The variant chosen for `key` if it is one of `variants`; otherwise the first.
+    pub fn chosen<T: Clone + ToString>(key: &str, variants: &[T], device: &Traits) -> T {
+        let named = device
+            .choices
+            .get(key)
+            .and_then(|name| variants.iter().find(|variant| variant.to_string() == name));
+        named.unwrap_or(&variants[0]).clone()
     }
 }
 

@@ -54,7 +54,7 @@ const LIMIT: Duration = Duration::from_secs(180);
 pub struct Prepared {
     pub findings: Vec<Finding>,
     /// Variants that were skipped because an earlier start ended while it tried them.
-    pub passed_over: Vec<Tried>,
+    pub skipped: Vec<Tried>,
     /// The file to delete to have them tried again.
     pub again: Option<PathBuf>,
 }
@@ -97,7 +97,7 @@ pub fn prepare(
     let mut attempts = attempts(gpu, overdue);
     let mut search = Search { again, thorough: again, progress, keep: &mut keep, attempts: &mut attempts };
     let findings = tune(gpu, &tapes, &mut search)?;
-    Ok(Prepared { findings, passed_over: attempts.met().to_vec(), again: attempts.file() })
+    Ok(Prepared { findings, skipped: attempts.met().to_vec(), again: attempts.file() })
 }
 
 /// The record of variants tried on a device. For `overdue` see [`prepare`].
@@ -112,11 +112,11 @@ pub fn attempts(gpu: &Gpu, overdue: impl Fn(Fault) + Send + 'static) -> Attempts
 /// The fault for a driver that does not return from a variant.
 fn hung(Tried { what, how }: &Tried, lasts: bool) -> Fault {
     let remedy = match lasts {
-        true => "it is passed over from now on: begin again",
-        false => "there is no cache folder to note that in: begin again with --no-tune",
+        true => "it is skipped from now on: start again",
+        false => "there is no cache folder to record this in: start again with --no-tune",
     };
-    Fault::new(Kind::Device, format!("this driver does not come back from `{what}` computed with {how}"))
-        .found(format!("nothing after {} s", LIMIT.as_secs()))
+    Fault::new(Kind::Device, format!("this driver does not return from `{what}` computed with {how}"))
+        .found(format!("no answer within {} s", LIMIT.as_secs()))
         .remedy(remedy)
 }
 

@@ -33,7 +33,7 @@ fn come_back_bit_for_bit() {
         let path = sample.write(&run, 1).unwrap();
         assert_eq!(path, run.checkpoints().join(format!("step-{step:08}")));
         let found = latest(&run);
-        assert!(found.passed_over.is_empty());
+        assert!(found.skipped.is_empty());
         assert_eq!((found.checkpoint.path(), found.checkpoint.state()), (path.as_path(), &sample.state));
         sample.assert_is(&found.checkpoint);
         sample.assert_is(&Checkpoint::open(&path).unwrap());
@@ -102,7 +102,7 @@ fn going_back_never_deletes_what_was_just_written() {
     fs::remove_file(run.checkpoints().join("step-00000030/model.safetensors")).unwrap();
     fs::write(run.checkpoints().join("step-00000020/trainer_state.json"), "{").unwrap();
     let found = latest(&run);
-    assert_eq!((found.checkpoint.state().step, found.passed_over.len()), (10, 2));
+    assert_eq!((found.checkpoint.state().step, found.skipped.len()), (10, 2));
     Sample::of_step(15).write(&run, 1).unwrap();
     assert_eq!(latest(&run).checkpoint.state().step, 15);
     Sample::of_step(20).write(&run, 1).unwrap();
@@ -113,7 +113,7 @@ fn going_back_never_deletes_what_was_just_written() {
 
 /// Every kind of damage to the newest: the older one is used, and the message says why.
 #[test]
-fn a_damaged_one_is_passed_over() {
+fn a_damaged_checkpoint_is_skipped() {
     let change = |name: &'static str, how: fn(&mut Vec<u8>)| {
         move |folder: &Path| {
             let path = folder.join(name);
@@ -164,7 +164,7 @@ fn a_damaged_one_is_passed_over() {
         damage(&newest);
         let found = latest(&run);
         Sample::of_step(1).assert_is(&found.checkpoint);
-        let [fault] = found.passed_over.as_slice() else { panic!("{:?}", found.passed_over) };
+        let [fault] = found.skipped.as_slice() else { panic!("{:?}", found.skipped) };
         let message = fault.to_string();
         let begin = format!("the checkpoint is damaged, at {}: found {expected}", newest.display());
         assert!(message.starts_with(&begin), "{message}\nis not\n{begin}");
@@ -181,7 +181,7 @@ fn a_damaged_one_is_passed_over() {
 }
 
 #[test]
-fn one_of_another_version_is_not_passed_over() {
+fn a_checkpoint_of_another_version_is_not_skipped() {
     let (_folder, run) = new_run();
     Sample::of_step(1).write(&run, 2).unwrap();
     let state = Sample::of_step(2).write(&run, 2).unwrap().join("trainer_state.json");
@@ -279,7 +279,7 @@ fn the_newest_is_found_while_older_ones_go() {
         let mut looks = 0;
         while !done.load(std::sync::atomic::Ordering::Relaxed) {
             let (latest, mut weights) = Checkpoint::newest(&look, &first.layout).unwrap().unwrap();
-            assert_eq!(latest.passed_over, []);
+            assert_eq!(latest.skipped, []);
             for index in 0..weights.len() {
                 weights.read(index).unwrap();
             }

@@ -37,7 +37,7 @@ fn train(path: &Path) {
     let mut state = sample(0).state;
     state.metrics_bytes = 0;
     if let Some(latest) = latest {
-        assert!(latest.passed_over.is_empty());
+        assert!(latest.skipped.is_empty());
         state = latest.checkpoint.state().clone();
     }
     let mut log = MetricsLog::open(&run.metrics(), state.metrics_bytes).unwrap();
@@ -114,7 +114,7 @@ fn loses_nothing() {
             assert_eq!(last, 0, "after {kills} kills no checkpoint is left");
             continue;
         };
-        assert!(latest.passed_over.is_empty(), "{:?}", latest.passed_over);
+        assert!(latest.skipped.is_empty(), "{:?}", latest.skipped);
         let state = latest.checkpoint.state();
         // The newest may be newer than the last one reported, never older.
         assert!((last..=last + 1).contains(&state.step), "step {} after {last} was written", state.step);

@@ -225,7 +225,7 @@ fn kernels_are_timed_once() {
     assert!(timed && found.keys().any(|key| key.starts_with("matmul")), "{found:?}");
     assert_eq!(train("known", &[]), (false, found.clone()));
     assert_same(&place.path("searched"), &place.path("known"));
-    assert_eq!(train("unasked", &["--no-tune"]), (false, none));
+    assert_eq!(train("default", &["--no-tune"]), (false, none));
     place.fails(&["train", "tiny.toml", "--no-tune", "--retune"], 2, &["--no-tune", "--retune"]);
     let cached = fs::read_dir(place.path("cache")).unwrap().map(|entry| entry.unwrap().path());
     let kept: Vec<_> =

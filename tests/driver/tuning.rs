@@ -47,7 +47,7 @@ impl Op for Twice {
     }
 
     fn tuning(&self, _: &Shapes<'_>, _: &Traits) -> Option<Tuning> {
-        Some(Tuning { key: KEY.to_owned(), ways: self.0.clone() })
+        Some(Tuning { key: KEY.to_owned(), variants: self.0.clone() })
     }
 
     fn recipe(&self, _: &Shapes<'_>, device: &Traits) -> Recipe {
@@ -72,12 +72,12 @@ impl Op for Twice {
 struct Start<'a> {
     /// The test that runs again in that process.
     test: &'a str,
-    ways: &'a [&'a str],
+    variants: &'a [&'a str],
     folder: &'a Path,
     thorough: bool,
 }
 
-const WAYS: &str = "NORMFREE_TEST_WAYS";
+const VARIANTS: &str = "NORMFREE_TEST_VARIANTS";
 const FOLDER: &str = "NORMFREE_TEST_FOLDER";
 const THOROUGH: &str = "NORMFREE_TEST_THOROUGH";
 
@@ -86,7 +86,7 @@ impl Start<'_> {
         let began = Instant::now();
         let mut command = Command::new(env::current_exe().unwrap());
         command.args(["--exact", &format!("driver::tuning::{}", self.test), "--nocapture"]);
-        command.env(WAYS, self.ways.join(",")).env(FOLDER, self.folder);
+        command.env(VARIANTS, self.variants.join(",")).env(FOLDER, self.folder);
         command.env(THOROUGH, if self.thorough { "yes" } else { "" });
         let output = command.output().unwrap();
         assert!(began.elapsed() < Duration::from_secs(60), "{output:?}");
@@ -105,13 +105,13 @@ impl Start<'_> {
 
 /// The search, if this process is the one that was started for it.
 fn searched_here() -> bool {
-    let Ok(ways) = env::var(WAYS) else { return false };
-    let ways: Vec<String> = ways.split(',').map(str::to_owned).collect();
+    let Ok(variants) = env::var(VARIANTS) else { return false };
+    let variants: Vec<String> = variants.split(',').map(str::to_owned).collect();
     let mut gpu = open(&OpenOptions::default());
     let mut tape = Tape::new();
     let a = tape.input("a", &[64], DType::F32);
     let c = tape.observation("c", &[64]);
-    tape.record(Twice(ways), &[a], &[c]);
+    tape.record(Twice(variants), &[a], &[c]);
     let folder = PathBuf::from(env::var_os(FOLDER).unwrap());
     let mut attempts = Attempts::open(Some(&folder), "card");
     attempts.limit(
@@ -131,27 +131,27 @@ fn searched_here() -> bool {
             exit(fault.kind as i32);
         }
     };
-    let taken: Vec<&str> = findings.iter().map(|finding| finding.way.as_str()).collect();
+    let taken: Vec<&str> = findings.iter().map(|finding| finding.variant.as_str()).collect();
     let wrong: Vec<&String> = findings.iter().flat_map(|finding| &finding.wrong).collect();
     let met: Vec<&str> = attempts.met().iter().map(|tried| tried.how.as_str()).collect();
-    println!("\ntakes {taken:?}, wrong {wrong:?}, passed over {met:?}");
+    println!("\ntakes {taken:?}, wrong {wrong:?}, skipped {met:?}");
     true
 }
 
 #[test]
-fn a_way_that_ends_the_process_is_passed_over_by_the_next_start() {
+fn a_variant_that_ends_the_process_is_skipped_by_the_next_start() {
     if searched_here() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     let start = Start {
-        test: "a_way_that_ends_the_process_is_passed_over_by_the_next_start",
-        ways: &["plain", "abort"],
+        test: "a_variant_that_ends_the_process_is_skipped_by_the_next_start",
+        variants: &["plain", "abort"],
         folder: folder.path(),
         thorough: true,
     };
     assert!(!start.run().status.success(), "it aborts");
-    let wanted = "takes [\"plain\"], wrong [], passed over [\"abort\"]";
+    let wanted = "takes [\"plain\"], wrong [], skipped [\"abort\"]";
     assert_eq!(start.ends(), wanted);
     // And by every later one, until the file is deleted.
     assert_eq!(start.ends(), wanted);
@@ -169,23 +169,23 @@ fn a_default_that_ends_the_process_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let start = Start {
         test: "a_default_that_ends_the_process_is_replaced",
-        ways: &["abort", "plain", "also"],
+        variants: &["abort", "plain", "also"],
         folder: folder.path(),
         thorough: false,
     };
     assert!(!start.run().status.success(), "it aborts");
-    assert_eq!(start.ends(), "takes [\"plain\"], wrong [], passed over [\"abort\"]");
+    assert_eq!(start.ends(), "takes [\"plain\"], wrong [], skipped [\"abort\"]");
 }
 
 #[test]
-fn a_way_that_hangs_ends_the_process_in_time_and_is_passed_over_then() {
+fn a_variant_that_hangs_ends_the_process_in_time_and_is_skipped_afterwards() {
     if searched_here() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     let start = Start {
-        test: "a_way_that_hangs_ends_the_process_in_time_and_is_passed_over_then",
-        ways: &["plain", "hang"],
+        test: "a_variant_that_hangs_ends_the_process_in_time_and_is_skipped_afterwards",
+        variants: &["plain", "hang"],
         folder: folder.path(),
         thorough: true,
     };
@@ -193,44 +193,44 @@ fn a_way_that_hangs_ends_the_process_in_time_and_is_passed_over_then() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(OVERDUE), "{output:?}");
     assert!(said.contains("overdue: hang of twice of 64"), "{said}");
-    assert_eq!(start.ends(), "takes [\"plain\"], wrong [], passed over [\"hang\"]");
+    assert_eq!(start.ends(), "takes [\"plain\"], wrong [], skipped [\"hang\"]");
 }
 
 #[test]
-fn a_way_that_computes_something_else_is_not_taken() {
+fn a_variant_that_computes_something_else_is_not_chosen() {
     if searched_here() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     let start = Start {
-        test: "a_way_that_computes_something_else_is_not_taken",
-        ways: &["plain", "wrong"],
+        test: "a_variant_that_computes_something_else_is_not_chosen",
+        variants: &["plain", "wrong"],
         folder: folder.path(),
         thorough: true,
     };
-    assert_eq!(start.ends(), "takes [\"plain\"], wrong [\"wrong\"], passed over []");
+    assert_eq!(start.ends(), "takes [\"plain\"], wrong [\"wrong\"], skipped []");
     // If it is the default, any other is better.
-    let start = Start { ways: &["wrong", "plain"], ..start };
-    assert_eq!(start.ends(), "takes [\"plain\"], wrong [\"wrong\"], passed over []");
+    let start = Start { variants: &["wrong", "plain"], ..start };
+    assert_eq!(start.ends(), "takes [\"plain\"], wrong [\"wrong\"], skipped []");
 }
 
 #[test]
-fn a_way_on_which_the_device_fails_ends_the_search_and_is_passed_over_then() {
+fn a_variant_on_which_the_device_fails_ends_the_search_and_is_skipped_afterwards() {
     if searched_here() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     let start = Start {
-        test: "a_way_on_which_the_device_fails_ends_the_search_and_is_passed_over_then",
-        ways: &["plain", "fail"],
+        test: "a_variant_on_which_the_device_fails_ends_the_search_and_is_skipped_afterwards",
+        variants: &["plain", "fail"],
         folder: folder.path(),
         thorough: true,
     };
     let output = start.run();
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(Kind::Device as i32), "{output:?}");
-    for part in ["failed", "`twice of 64` computed with fail", "it is passed over from now on: begin again"] {
+    for part in ["failed", "`twice of 64` computed with fail", "it is skipped from now on: start again"] {
         assert!(said.contains(part), "`{part}` is missing in {said}");
     }
-    assert_eq!(start.ends(), "takes [\"plain\"], wrong [], passed over [\"fail\"]");
+    assert_eq!(start.ends(), "takes [\"plain\"], wrong [], skipped [\"fail\"]");
 }

@@ -1,4 +1,4 @@
-use super::check::{check_adjoint, check_as_gpu, check_op, check_ways};
+use super::check::{check_adjoint, check_as_gpu, check_op, check_variants};
 use crate::support::open;
 use normfree::gpu::OpenOptions;
 use normfree::ops::activation::Activation;
@@ -20,8 +20,8 @@ fn adjoint_agrees_with_central_differences() {
 }
 
 #[test]
-fn every_way_agrees_with_reference() {
-    check_ways("activation");
+fn every_variant_agrees_with_reference() {
+    check_variants("activation");
 }
 
 /// A value that is not finite must not come out as a number: the count of such values would miss it.

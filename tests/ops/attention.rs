@@ -1,5 +1,5 @@
 use super::check::{
-    applies, check_adjoint, check_as_gpu, check_case, check_made, check_op, check_ways, check_with,
+    applies, check_adjoint, check_as_gpu, check_case, check_made, check_op, check_variants, check_with,
     each_device,
 };
 use crate::support::{open, seed};
@@ -26,8 +26,8 @@ fn intels_defaults_agree_with_reference() {
 }
 
 #[test]
-fn every_way_agrees_with_reference() {
-    check_ways("attention");
+fn every_variant_agrees_with_reference() {
+    check_variants("attention");
 }
 
 #[test]

@@ -87,7 +87,7 @@ pub fn check_made(make: impl FnOnce(u64) -> Case) {
 }
 
 /// Every variant of the op `stem` that a device has besides the default, each on a few of the cases.
-pub fn check_ways(stem: &str) {
+pub fn check_variants(stem: &str) {
     let (_, cases) = CASES.iter().find(|(name, _)| *name == stem).expect("the op is in the list");
     let cases = cases(seed());
     let mut checked = BTreeSet::new();
@@ -97,18 +97,18 @@ pub fn check_ways(stem: &str) {
         let tunings = |case: &Case| -> Vec<Tuning> {
             let nodes = case.tape.nodes().iter();
             let tunings = nodes.filter_map(|node| node.op.tuning(&shapes(&case.tape, node), gpu.traits()));
-            tunings.filter(|tuning| tuning.ways.len() > 1).collect()
+            tunings.filter(|tuning| tuning.variants.len() > 1).collect()
         };
         let possible = cases.iter().filter(|case| able(case)).map(|case| (case, tunings(case)));
         let possible: Vec<_> = possible.filter(|(_, tunings)| !tunings.is_empty()).collect();
         // Every variant is compiled anew: four cases each keep that to minutes.
         let apart = (possible.len() / 4).clamp(1, 9);
         for (i, (case, tunings)) in possible.into_iter().enumerate() {
-            let most = tunings.iter().map(|tuning| tuning.ways.len()).max().unwrap_or(0);
-            for way in (1..most).filter(|way| (i + way).is_multiple_of(apart)) {
+            let most = tunings.iter().map(|tuning| tuning.variants.len()).max().unwrap_or(0);
+            for at in (1..most).filter(|at| (i + at).is_multiple_of(apart)) {
                 let mut choices = Choices::default();
                 for tuning in &tunings {
-                    if let Some(name) = tuning.ways.get(way) {
+                    if let Some(name) = tuning.variants.get(at) {
                         choices.set(tuning.key.clone(), name.clone());
                         checked.insert(name.clone());
                     }
@@ -123,7 +123,7 @@ pub fn check_ways(stem: &str) {
     gpu.pretend(|traits| traits.software = false);
     look(&mut gpu);
     println!("{stem}: {checked:?}");
-    assert!(checked.len() > 2, "{stem} has hardly any ways: {checked:?}");
+    assert!(checked.len() > 2, "{stem} has hardly any variants: {checked:?}");
 }
 
 /// The adjoint of the op `stem`, in f64, compared with central differences.

@@ -1,4 +1,4 @@
-use super::check::{check_as_gpu, check_made, check_op, check_ways};
+use super::check::{check_as_gpu, check_made, check_op, check_variants};
 use normfree::ops::column_sum::ColumnSum;
 use normfree::verify::{CaseBuilder, Fill};
 
@@ -13,8 +13,8 @@ fn gpu_variant_agrees_with_reference() {
 }
 
 #[test]
-fn every_way_agrees_with_reference() {
-    check_ways("column_sum");
+fn every_variant_agrees_with_reference() {
+    check_variants("column_sum");
 }
 
 /// More rows than one loop may walk on every driver.

@@ -1,4 +1,6 @@
-use super::check::{check_adjoint, check_as_gpu, check_case, check_made, check_op, check_ways, each_device};
+use super::check::{
+    check_adjoint, check_as_gpu, check_case, check_made, check_op, check_variants, each_device,
+};
 use crate::support::{gpu, seed};
 use normfree::ops::cross_entropy::Targets;
 use normfree::tape::DType;
@@ -18,8 +20,8 @@ fn gpu_variant_agrees_with_reference() {
 }
 
 #[test]
-fn every_way_agrees_with_reference() {
-    check_ways("cross_entropy");
+fn every_variant_agrees_with_reference() {
+    check_variants("cross_entropy");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-use super::check::{check_as_gpu, check_made, check_op, check_ways};
+use super::check::{check_as_gpu, check_made, check_op, check_variants};
 use normfree::tape::DType;
 use normfree::verify::{CaseBuilder, Fill};
 
@@ -13,8 +13,8 @@ fn gpu_variant_agrees_with_reference() {
 }
 
 #[test]
-fn every_way_agrees_with_reference() {
-    check_ways("gradient_norm");
+fn every_variant_agrees_with_reference() {
+    check_variants("gradient_norm");
 }
 
 /// More vectors than one loop, or one subgroup of eight lanes, may walk on every driver.

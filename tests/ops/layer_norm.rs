@@ -1,4 +1,4 @@
-use super::check::{check_adjoint, check_as_gpu, check_op, check_ways};
+use super::check::{check_adjoint, check_as_gpu, check_op, check_variants};
 
 #[test]
 fn device_agrees_with_reference() {
@@ -11,8 +11,8 @@ fn gpu_variant_agrees_with_reference() {
 }
 
 #[test]
-fn every_way_agrees_with_reference() {
-    check_ways("layer_norm");
+fn every_variant_agrees_with_reference() {
+    check_variants("layer_norm");
 }
 
 #[test]

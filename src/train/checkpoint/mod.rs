@@ -67,7 +67,7 @@ pub struct Checkpoint {
 pub struct Latest {
     pub checkpoint: Checkpoint,
     /// One fault for each newer checkpoint that is damaged: these should be shown, not hidden.
-    pub passed_over: Vec<Fault>,
+    pub skipped: Vec<Fault>,
 }
 
 impl Checkpoint {
@@ -105,7 +105,7 @@ impl Checkpoint {
     /// [`Kind::Checkpoint`] if there are checkpoints, but all are damaged, or the newest is of another
     /// version; [`Kind::Io`] if they cannot be read.
     pub fn latest(run: &RunFolder) -> Result<Option<Latest>> {
-        let mut passed_over = Vec::new();
+        let mut skipped = Vec::new();
         let folder = run.checkpoints();
         let mut left = keep::list(&folder)?;
         if left.is_empty() {
@@ -115,21 +115,21 @@ impl Checkpoint {
         let mut again = 0;
         while let Some((_, path)) = left.pop() {
             match Self::examine(&path) {
-                Ok(checkpoint) => return Ok(Some(Latest { checkpoint, passed_over })),
+                Ok(checkpoint) => return Ok(Some(Latest { checkpoint, skipped })),
                 // The training process has pruned it in the meantime and written a newer one.
                 Err(_) if again < PRUNED && !path.exists() => {
                     again += 1;
-                    passed_over.clear();
+                    skipped.clear();
                     left = keep::list(&folder)?;
                 }
-                Err(Flaw::Damaged(fault)) => passed_over.push(fault),
+                Err(Flaw::Damaged(fault)) => skipped.push(fault),
                 Err(Flaw::Other(fault)) => return Err(fault),
             }
         }
-        if passed_over.is_empty() {
+        if skipped.is_empty() {
             return Ok(None);
         }
-        let all: Vec<String> = passed_over.iter().map(|fault| format!("\n  {fault}")).collect();
+        let all: Vec<String> = skipped.iter().map(|fault| format!("\n  {fault}")).collect();
         Err(Fault::new(Kind::Checkpoint, "no checkpoint of the run is whole")
             .at(folder.display())
             .found(format!("{} damaged:{}", all.len(), all.concat())))

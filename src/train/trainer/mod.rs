@@ -136,8 +136,8 @@ impl Trainer {
             let found = (Data::find(&run, config, None)?, places::init_from(&run, config));
             return Self::begin(gpu, config, run, found);
         };
-        for fault in &latest.passed_over {
-            watch(Event::Note(format!("passed over a damaged checkpoint: {fault}")));
+        for fault in &latest.skipped {
+            watch(Event::Note(format!("skipped a damaged checkpoint: {fault}")));
         }
         let checkpoint = &latest.checkpoint;
         origin::check_state(config, checkpoint)?;
