@@ -135,7 +135,7 @@ pub fn is_unfinished(name: &str) -> bool {
 /// An [`Io`](crate::fault::Kind::Io) fault.
 pub fn remove(path: &Path) -> Result<()> {
     let done = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    done.map_err(|e| Fault::io("delete what an earlier run left", path, &e))
+    done.map_err(|e| Fault::io("delete the leftovers of an earlier run", path, &e))
 }
 
 /// Syncs the names in `folder` to disk: a rename is durable only after this.

@@ -167,7 +167,7 @@ fn a_card_that_is_cut_keeps_what_was_done() {
     let cut = Card::load(&folder).unwrap();
     assert!(!cut.whole && cut.part("verify").unwrap().state == State::Done, "{cut:?}");
     let sheet = fs::read_to_string(folder.join(SHEET)).unwrap();
-    assert!(sheet.contains("This card is not whole") && sheet.contains("cut with the card"), "{sheet}");
+    assert!(sheet.contains("This card is incomplete") && sheet.contains("cut with the card"), "{sheet}");
     // None of its processes is still running.
     #[cfg(target_os = "linux")]
     while let Some(process) = within(&folder) {
@@ -202,14 +202,14 @@ fn what_cannot_be_made_is_refused_before_anything_is_written() {
         assert!(said(&output).contains(told), "{}", said(&output));
     };
     refused(&["--python", "./no/python"], 2, "there is no such interpreter");
-    refused(&["--data", "nothing"], 4, "there is no such folder of data");
+    refused(&["--data", "nothing"], 4, "there is no such data folder");
     refused(&["--minutes", "0"], 2, "0.1 to 600");
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
     // A user's folder stays as it is.
     fs::write(place.path().join("mine"), "text").unwrap();
     refused(&["--out", "."], 6, "the folder is not empty");
     fs::write(place.path().join(FILE), "{}").unwrap();
-    refused(&["--out", "."], 4, "this is no card");
+    refused(&["--out", "."], 4, "this is not the card");
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2);
 }
 

@@ -125,7 +125,7 @@ pub fn refused(output: &Output, code: i32, parts: &[&str]) {
 pub fn stopped(output: &Output) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(130), "{}", shown(output));
-    assert!(!stderr.contains("error") && stderr.contains("; go on with: "), "{}", shown(output));
+    assert!(!stderr.contains("error") && stderr.contains("; continue with: "), "{}", shown(output));
     stderr
 }
 

@@ -219,10 +219,10 @@ fn entropy_guided_presets_are_what_their_names_say() {
 #[test]
 fn a_fused_network_has_neither_activation_nor_inner_width() {
     let message = with(&["model.ffn=fused"]).expect_err("relu in a fused network");
-    says(&message, &["model.ffn", "model.activation_function", "relu", "\"none\" would do"]);
+    says(&message, &["model.ffn", "model.activation_function", "relu", "activation_function = \"none\""]);
     let fused = ["model.ffn=fused", "model.activation_function=none"];
     let message = with(&[&fused[..], &["model.n_inner=48"]].concat()).expect_err("a width inside one matrix");
-    says(&message, &["model.n_inner", "48", "leave n_inner out"]);
+    says(&message, &["model.n_inner", "48", "omit n_inner"]);
     assert!(with(&fused).is_ok());
     for (key, would_do) in [
         ("model.entropy_regularization=-1", "0 or greater"),
@@ -261,9 +261,9 @@ fn a_gpt_neox_is_pythia() {
 
     let message = with(&[family]).expect_err("3 of 12 columns");
     says(&message, &["in pairs", "key model.rotary_pct (left at its default)", "3 of 12 columns"]);
-    says(&message, &["least.toml line 4, key model.n_embd", "rotary_pct = 0.3334 would do"]);
-    with(&[family, "model.rotary_pct=0.3334"]).expect("what would do does");
-    says(&with(&[family, "model.rotary_pct=0"]).expect_err("no columns"), &["rotary_pct = 0.1667 would do"]);
+    says(&message, &["least.toml line 4, key model.n_embd", "use rotary_pct = 0.3334"]);
+    with(&[family, "model.rotary_pct=0.3334"]).expect("the suggestion works");
+    says(&with(&[family, "model.rotary_pct=0"]).expect_err("no columns"), &["use rotary_pct = 0.1667"]);
     let message = with(&["model.rotary_pct=0.5"]).expect_err("a gpt2");
     says(&message, &["a gpt2 has no rotary positions", "--set model.rotary_pct", "family = \"gpt_neox\""]);
 }
@@ -381,7 +381,7 @@ fn every_key_can_be_set() {
             assert_eq!(same, full, "--set {table}.{key}={value}");
             let wrong = with(&[&format!("{table}.{key}=[]")]);
             match wrong {
-                Err(message) => says(&message, &[&format!("--set {table}.{key}"), "would do"]),
+                Err(message) => says(&message, &[&format!("--set {table}.{key}"), "use "]),
                 // The name of a folder may be any text that is not empty.
                 Ok(_) => {
                     assert!(value.is_str() && ["path", "init_from"].contains(&key.as_str()), "{table}.{key}")
@@ -495,7 +495,7 @@ fn unknown_words_list_the_known() {
     let message = refused("norm = \"none\"", "norm = \"layernorm\"");
     says(
         &message,
-        &["line 7", "model.norm", "did you mean \"layer_norm\"?", "\"layer_norm\" or \"none\" would do"],
+        &["line 7", "model.norm", "did you mean \"layer_norm\"?", "use \"layer_norm\" or \"none\""],
     );
     says(
         &with(&["train.optimizer=adam"]).expect_err("adam"),
@@ -557,7 +557,7 @@ fn ranges_are_kept() {
     ] {
         let key = refused.split('=').next().expect("a key");
         match with(&[refused]) {
-            Err(message) => says(&message, &[&format!("--set {key}"), "found", "would do"]),
+            Err(message) => says(&message, &[&format!("--set {key}"), "found", "use "]),
             Ok(_) => panic!("{refused} was taken"),
         }
     }
@@ -567,13 +567,16 @@ fn ranges_are_kept() {
 fn heads_must_fit_the_width() {
     let message = refused("n_embd = 48", "n_embd = 50");
     says(&message, &["n_embd is not divisible by n_head", "least.toml line 4, key model.n_embd"]);
-    says(&message, &["least.toml line 3, key model.n_head", "n_embd = 50, n_head = 4", "48 or 64 would do"]);
+    says(
+        &message,
+        &["least.toml line 3, key model.n_head", "n_embd = 50, n_head = 4", "use n_embd = 48 or 64"],
+    );
     let message = with(&["model.n_embd=40"]).expect_err("heads of 10");
-    says(&message, &["multiple of 4", "--set model.n_embd and least.toml line 3", "32 or 48 would do"]);
+    says(&message, &["multiple of 4", "--set model.n_embd and least.toml line 3", "use n_embd = 32 or 48"]);
     let message = with(&["model.n_embd=4"]).expect_err("heads of 1");
-    says(&message, &["n_embd = 16 would do"]);
+    says(&message, &["use n_embd = 16"]);
     let message = with(&["model.n_embd=1040"]).expect_err("heads of 260");
-    says(&message, &["too large", "at most 256", "n_head of 5 or more"]);
+    says(&message, &["too large", "at most 256", "n_head to 5 or more"]);
     assert_eq!(with(&["model.n_embd=1024"]).map(|config| config.model.head_dim()), Ok(256));
 }
 

@@ -669,7 +669,7 @@ fn the_table_says_what_was_measured_against_what() {
     assert!(row("SM\\|x").contains("| diverged | diverged | – | – | – | – | – | – |"), "{markdown}");
     assert!(markdown.contains("M: largest head entropy observed in these runs."));
     assert!(
-        markdown.contains("\nSM\\|x: diverged at step 1,201; its loss and its heads count nowhere.\n"),
+        markdown.contains("\nSM\\|x: diverged at step 1,201; its loss and heads are not counted.\n"),
         "{markdown}"
     );
     let widths: Vec<usize> = plain.lines().take(6).map(|line| line.chars().count()).collect();
@@ -804,7 +804,7 @@ fn a_study_is_taken_together_by_configuration() {
     assert_eq!((comparison.runs.len(), comparison.groups.len()), (written.runs.len() - 1, 6));
     assert_eq!(comparison.groups[comparison.baseline].name, "SM+LN+G");
     assert_eq!(comparison.names[0], "SM+LN+G, seed 1");
-    assert_eq!(comparison.missing, ["SM+R, seed 3: not begun"]);
+    assert_eq!(comparison.missing, ["SM+R, seed 3: not started"]);
     assert_eq!(comparison.find("SM+G").unwrap(), comparison.find("sm_g-seed1").unwrap());
     assert_eq!(comparison.find("nothing").unwrap_err().kind, Kind::Usage);
 
@@ -814,7 +814,7 @@ fn a_study_is_taken_together_by_configuration() {
     assert!(row("SM+G").contains("| 3 |") && row("SM+G").contains("n = 3, t = "), "{markdown}");
     assert!(row("SM+R").contains("n = 2, t = ") && row("SM+G").contains(" ± "), "{markdown}");
     assert!(row("SM").contains("| 3, 3 diverged |") && row("SM").contains("0 shared seeds"), "{markdown}");
-    assert!(markdown.contains("Left out: SM+R, seed 3: not begun."), "{markdown}");
+    assert!(markdown.contains("Left out: SM+R, seed 3: not started."), "{markdown}");
     assert!(row("SM").contains("| diverged | diverged | – |"), "{markdown}");
     assert!(markdown.contains("SM: 3 of 3 diverged, first at step 61; their losses"), "{markdown}");
 

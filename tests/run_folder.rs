@@ -59,7 +59,7 @@ fn is_not_made_where_a_run_is() {
         RunFolder::create(&path),
         &path,
         &format!(
-            "the run folder exists already, at PATH: found a run; go on with that run by `{}`, or choose another \
+            "the run folder already exists, at PATH: found a run; resume that run with `{}`, or choose another \
              folder with --run",
             shell::resume(&path)
         ),
@@ -76,7 +76,7 @@ fn is_not_made_where_something_else_is() {
     refused(
         RunFolder::create(&path),
         &path,
-        "the run folder exists already, at PATH: found chapter_1.tex in it, and no run; choose another folder with \
+        "the run folder already exists, at PATH: found chapter_1.tex in it, but no run; choose another folder with \
          --run",
     );
     assert_eq!(contents(&path).len(), 1, "something was added to somebody's folder");
@@ -104,7 +104,7 @@ fn is_opened_only_where_a_run_is() {
     ];
     for (path, found) in cases {
         let expected = format!(
-            "not the folder of a run, at PATH: found {found}; name a folder that `normfree train` has written"
+            "not the folder of a run, at PATH: found {found}; give a folder written by `normfree train`"
         );
         refused(RunFolder::open(&path), &path, &expected);
         refused(RunFolder::read(&path), &path, &expected);
@@ -125,7 +125,7 @@ fn is_locked_once() {
     let (_folder, run) = new_run();
     let path = run.path().to_owned();
     let expected = format!(
-        "the run folder is in use, at PATH: found process {} training in it; wait for its end, or choose another \
+        "the run folder is in use, at PATH: found process {} training in it; wait for it to end, or choose another \
          folder with --run",
         std::process::id()
     );
@@ -153,7 +153,7 @@ fn is_locked_against_other_processes_until_they_end() {
     let said = BufReader::new(holder.stdout.take().unwrap()).lines();
     assert!(said.map(Result::unwrap).any(|line| line.ends_with("locked")), "it ended without the lock");
     let expected = format!(
-        "the run folder is in use, at PATH: found process {} training in it; wait for its end, or choose another \
+        "the run folder is in use, at PATH: found process {} training in it; wait for it to end, or choose another \
          folder with --run",
         holder.id()
     );
@@ -218,9 +218,13 @@ fn log_that_was_changed_is_not_gone_on_with() {
     let (_folder, run) = new_run();
     let path = run.metrics();
     let cases = [
-        (None, 20, "no file where the checkpoint counts 20 bytes"),
-        (Some("{\"step\":0}\n"), 20, "11 bytes where the checkpoint counts 20"),
-        (Some("{\"step\":0}\n{\"step\":1}\n"), 20, "no line's end at byte 20, where the checkpoint is"),
+        (None, 20, "no file, where the checkpoint expects 20 bytes"),
+        (Some("{\"step\":0}\n"), 20, "11 bytes, where the checkpoint expects 20"),
+        (
+            Some("{\"step\":0}\n{\"step\":1}\n"),
+            20,
+            "no end of a line at byte 20, where the checkpoint expects one",
+        ),
     ];
     for (text, bytes, found) in cases {
         if let Some(text) = text {
@@ -231,8 +235,7 @@ fn log_that_was_changed_is_not_gone_on_with() {
         assert_eq!(
             fault.to_string(),
             format!(
-                "the run's log was changed since its checkpoint, at {}: found {found}; put it back, or begin a new \
-                 run with train.init_from = the checkpoint's model.safetensors",
+                "the run's log has changed since its checkpoint, at {}: found {found}; restore it, or start a new run with train.init_from = the checkpoint's model.safetensors",
                 path.display()
             )
         );

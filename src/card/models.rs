@@ -29,7 +29,7 @@ pub(super) const EXPERIMENTS: [(&str, &str, &str); 4] = [
 pub(super) fn jobs() -> Vec<Job> {
     let mut jobs = vec![
         Job::new(("data", "text to train on", 20.0), |session, _, wanted| data(session, wanted)),
-        Job::new(("resume", "a run that is killed and goes on", 20.0), |session, card, wanted| {
+        Job::new(("resume", "a run that is killed and resumed", 20.0), |session, card, wanted| {
             resume(session, card, wanted)
         }),
     ];
@@ -54,11 +54,12 @@ fn data(session: &mut Session<'_>, wanted: &Wanted) -> Outcome {
     let sizes = &wanted.sizes;
     let described = |path: &Path, source: &str| -> Outcome {
         let Some(meta) = Meta::read(path)? else {
-            return Err(Stop::failed("the data's folder is no such folder"));
+            return Err(Stop::failed("the data folder is missing or holds no prepared data"));
         };
         let length = sizes.lengths[0].tokens;
         if meta.chunk < length {
-            let why = format!("chunks of the data have {} tokens, and sequences {length}", meta.chunk);
+            let why =
+                format!("the data has chunks of {} tokens, shorter than sequences of {length}", meta.chunk);
             return Err(Stop::failed(why));
         }
         Ok(json!({
@@ -88,7 +89,9 @@ fn data(session: &mut Session<'_>, wanted: &Wanted) -> Outcome {
     let made = prepare(session, "work/text")?;
     match session.trouble(&made) {
         Some(stop) => Err(stop),
-        None => described(&session.folder.join(DATA), "made-up text, since this machine has no source code"),
+        None => {
+            described(&session.folder.join(DATA), "synthetic text, because this machine has no source code")
+        }
     }
 }
 
@@ -215,7 +218,7 @@ fn resume(session: &mut Session<'_>, card: &Card, wanted: &Wanted) -> Outcome {
         .collect();
     match differ.is_empty() {
         true => Ok(results),
-        false => Err(Stop::failed(format!("other bytes in {}", differ.join(", "))).with(results)),
+        false => Err(Stop::failed(format!("different bytes in {}", differ.join(", "))).with(results)),
     }
 }
 

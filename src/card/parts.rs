@@ -29,7 +29,7 @@ fn jobs(wanted: &Wanted) -> Vec<Job> {
     let mut jobs = vec![
         Job::new(("devices", "the devices of this machine", 5.0), |session, _, _| devices(session)),
         Job::new(("verify", "every kernel, compared with f64", 90.0), |session, _, _| verify(session)),
-        Job::new(("ceilings", "what the device can do at most", 15.0), |session, _, _| ceilings(session)),
+        Job::new(("ceilings", "the ceilings of the device", 15.0), |session, _, _| ceilings(session)),
     ];
     for precision in PRECISIONS {
         for length in wanted.sizes.lengths {

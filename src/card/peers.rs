@@ -33,13 +33,14 @@ pub(super) fn key(tokens: usize, mode: &str) -> String {
 pub(super) fn jobs(wanted: &Wanted) -> Vec<Job> {
     if wanted.python.is_none() {
         let without = |_: &mut Session<'_>, _: &Card, _: &Wanted| -> Outcome {
-            Err(Stop::left_out("no interpreter with PyTorch was named: --python FILE"))
+            Err(Stop::left_out("no interpreter with PyTorch is given: --python FILE"))
         };
         return vec![Job::new(("torch", "the same in PyTorch", 0.0), without)];
     }
     let mut jobs = Vec::new();
     for number in ["f32", "f16"] {
-        let (key, title) = (format!("torch_product_{number}"), format!("that product in PyTorch, {number}"));
+        let (key, title) =
+            (format!("torch_product_{number}"), format!("the same product in PyTorch, {number}"));
         jobs.push(Job::new((&key, &title, 15.0), move |session, _, wanted| product(session, wanted, number)));
     }
     for length in wanted.sizes.lengths {

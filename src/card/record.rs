@@ -95,7 +95,7 @@ impl Card {
         let path = folder.join(FILE);
         let bytes = std::fs::read(&path).map_err(|error| Fault::io("read the card", &path, &error))?;
         serde_json::from_slice(&bytes).map_err(|error| {
-            Fault::new(Kind::Data, "this is no card of a device").at(path.display()).found(error)
+            Fault::new(Kind::Data, "this is not the card of a device").at(path.display()).found(error)
         })
     }
 

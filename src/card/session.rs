@@ -113,7 +113,7 @@ impl Session<'_> {
             End::Code(0) | End::Enough => return None,
             End::Code(code) => (State::Failed, format!("exit code {code}")),
             End::Signal(signal) => (State::Failed, format!("it crashed: signal {signal}")),
-            End::Late => (State::Cut, "its time was over".to_owned()),
+            End::Late => (State::Cut, "it ran out of time".to_owned()),
         };
         // The message is the last line; a signal leaves none.
         let said = finished.complaint.lines().map(str::trim).rfind(|line| !line.is_empty());
@@ -129,7 +129,7 @@ impl Session<'_> {
         }
         let last = finished.lines.iter().rfind(|line| !line.is_empty());
         let value = last.and_then(|line| serde_json::from_str(line).ok());
-        value.ok_or_else(|| Stop::failed("it ended well, but its answer is no JSON"))
+        value.ok_or_else(|| Stop::failed("it succeeded, but its output is not JSON"))
     }
 
     /// The text without private folder names.

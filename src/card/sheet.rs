@@ -82,11 +82,11 @@ fn head(card: &Card) -> String {
     let mut out = format!("# {}\n\n{}", escape::markdown(card.name()), table(&["", ""], rows));
     if card.quick {
         out.push_str(
-            "\nThe models of this card are tiny (`--quick`): its speeds say nothing of larger ones.\n",
+            "\nThe models of this card are tiny (`--quick`): its speeds say nothing about larger ones.\n",
         );
     }
     if !card.whole {
-        out.push_str("\nThis card is not whole: it was cut, or is still being made.\n");
+        out.push_str("\nThis card is incomplete: it was interrupted, or is still being made.\n");
     }
     out
 }
@@ -106,7 +106,7 @@ fn verify(card: &Card) -> Option<String> {
     if part.state != State::Done && failed.is_empty() {
         let last = &results["last"];
         out.push_str(&format!(
-            "The other cases were not reached; the last that was: {}, {}.\n",
+            "The other cases were not reached; the last one that was: {}, {}.\n",
             escape::markdown(&text(&last[0])),
             escape::markdown(&text(&last[1]))
         ));
@@ -185,7 +185,7 @@ fn steps(card: &Card) -> Option<String> {
     if rows.is_empty() {
         return None;
     }
-    let header = ["step", "T", "batch", "tokens/s", "time", "of floor", "speed of normfree's with entropy"];
+    let header = ["step", "T", "batch", "tokens/s", "time", "of floor", "relative to normfree with entropy"];
     Some(format!(
         "## Whole steps\n\nSM+LN+G with {} parameters: forward, backward, clipping and AdamW on random tokens. The floor is \
          what the ceilings allow the step's operations and bytes.\n\n{}",
@@ -261,9 +261,9 @@ fn products(card: &Card) -> Option<String> {
 fn resume(card: &Card) -> Option<String> {
     let results = card.results("resume");
     let steps = results["steps"].as_u64()?;
-    let same = |key: &str| if results[key] == true { "equal bytes" } else { "**other bytes**" };
+    let same = |key: &str| if results[key] == true { "equal bytes" } else { "**different bytes**" };
     Some(format!(
-        "## Stopped and taken up again\n\nOne run of {} steps went undisturbed, and one was killed behind `{}` and resumed: \
+        "## Stopped and resumed\n\nOne run of {} steps ran undisturbed, and one was killed after `{}` and resumed: \
          weights {}, optimizer {}, log {} (but for the speeds).\n",
         thousands(steps),
         text(&results["killed_behind"]),
@@ -300,8 +300,7 @@ fn models(card: &Card) -> Option<String> {
     let data = card.results("data");
     let header = ["model", "steps", "perplexity", "last loss", "tokens/s", ""];
     let mut out = format!(
-        "## The paper's four configurations\n\n{} parameters; text: {} ({} tokens to train on, a vocabulary of {}). So few \
-         steps rank no configuration: they show that training works here.\n\n{}",
+        "## The paper's four configurations\n\n{} parameters; text: {} ({} tokens to train on, a vocabulary of {}). So few steps do not rank the configurations: they show that training works here.\n\n{}",
         thousands(parameters),
         text(&data["source"]),
         thousands(data["tokens"].as_u64().unwrap_or(0)),

@@ -24,7 +24,7 @@ pub fn table(folder: &Path) -> Result<Table> {
     if folders.is_empty() {
         return Err(Fault::new(Kind::Data, "there is no card")
             .at(folder.display())
-            .remedy("name a folder whose folders `normfree card` has written"));
+            .remedy("give a folder that holds folders written by `normfree card`"));
     }
     let rows =
         folders.iter().map(|folder| Card::load(folder).map(|card| row(&card))).collect::<Result<_>>()?;

@@ -13,12 +13,12 @@ use clap::ValueEnum;
 use std::path::PathBuf;
 
 const AFTER_HELP: &str = "\
-Ceilings are measured first: arithmetic, copies, dispatches. Then every kernel
-of the configuration's step at its shapes, by the device's clock; then whole
-steps, with and without entropy, LayerNorm and, where the configuration has it,
-the entropy regularizer, in turns. FLOP and bytes are what the ops count for
-themselves: each operand moved once. The floor is the time the ceilings would
-allow them. Nothing else should run meanwhile; no data is needed.
+Measures the ceilings first: arithmetic, copies, dispatches. Then it times every
+kernel of the configuration's step at its shapes, by the device's clock, and
+whole steps in turns, with and without entropy, LayerNorm and, if the
+configuration has it, the entropy regularizer. FLOP and bytes are those the ops
+count for themselves: each operand moves once. The floor is the time that the
+ceilings would allow. Nothing else should run meanwhile; no data is needed.
 
 Examples:
   normfree bench
@@ -29,18 +29,18 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
-    /// The configuration to measure [default: a small one, configs/bench/small.toml]
+    /// Configuration to measure [default: a small one, configs/bench/small.toml]
     config: Option<PathBuf>,
-    /// Set one key, as in model.n_layer=3; may be repeated, the last one counts
+    /// Set one key, as in model.n_layer=3; may be repeated, the last one wins
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Measure these parts alone
+    /// Measure only these parts
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
-    /// Compare whole steps in these alone [default: all of them, entropy with either normalization]
+    /// Compare whole steps only in these respects [default: all, entropy with either normalization]
     #[arg(long, value_enum, value_delimiter = ',')]
     compare: Vec<Difference>,
-    /// Turns of each measurement
+    /// Rounds of each measurement
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: u32,
     /// Print JSON: one object
@@ -48,14 +48,14 @@ pub(super) struct Arguments {
     json: bool,
     #[command(flatten)]
     kernels: Kernels,
-    /// Measure one matrix product alone: of M rows and N columns, over K; in every layout and every way
+    /// Measure only one matrix product, of M rows and N columns, summed over K; in every layout and variant
     #[arg(long, value_name = "MxNxK", value_parser = extents,
           conflicts_with_all = ["config", "set", "only", "compare", "picture", "no_tune", "retune"])]
     product: Option<Extents>,
-    /// Of that product, f16 operands and results instead of f32
+    /// With --product: f16 operands and results instead of f32
     #[arg(long, requires = "product")]
     half: bool,
-    /// On a software device, time the ways a GPU has as well
+    /// With --product: on a software device, also time the variants meant for GPUs
     #[arg(long = "every-way", requires = "product")]
     every_variant: bool,
     /// Draw the kernels under the device's ceilings
@@ -83,24 +83,24 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let wanted = |part: Part| arguments.only.is_empty() || arguments.only.contains(&part);
     let parts: Vec<Part> = Part::value_variants().iter().copied().filter(|&part| wanted(part)).collect();
     if arguments.picture.is_some() && !parts.contains(&Part::Kernels) {
-        return Err(Fault::new(Kind::Usage, "the picture shows kernels, which are not to be measured")
+        return Err(Fault::new(Kind::Usage, "the picture shows kernels, which --only leaves out")
             .at("--picture")
-            .remedy("add `kernels` to --only, or leave --only out"));
+            .remedy("add `kernels` to --only, or omit --only"));
     }
     if !arguments.compare.is_empty() {
         if !parts.contains(&Part::Steps) {
             return Err(Fault::new(
                 Kind::Usage,
-                "whole steps are not to be measured, so nothing is compared",
+                "there is nothing to compare: --only leaves out whole steps",
             )
             .at("--compare")
-            .remedy("add `steps` to --only, or leave --only out"));
+            .remedy("add `steps` to --only, or omit --only"));
         }
         let regularizer = arguments.compare.contains(&Difference::Regularizer);
         if regularizer && config.model.entropy_regularization == 0.0 {
             return Err(Fault::new(Kind::Usage, "the configuration has no entropy regularizer to compare")
                 .at("--compare regularizer")
-                .remedy("set model.entropy_regularization, or leave it out"));
+                .remedy("set model.entropy_regularization, or remove `regularizer` from --compare"));
         }
     }
     arguments.picture.as_deref().map_or(Ok(()), check_place)?;
@@ -158,15 +158,15 @@ fn tell_product(measured: &Products, wanted: Wanted, json: bool) -> Result<()> {
             if variant.agrees { "yes" } else { "NO" }.to_owned(),
         ]);
     }
-    let number = if wanted.half { "whatever number is fastest here" } else { "f32" };
+    let number = if wanted.half { "the fastest number type here" } else { "f32" };
     say(format!("{}, {}\n", measured.adapter.name, measured.adapter.driver))?;
     say(format!("multiply-adds in {number}: {}\n", rate_text(measured.ceiling, "FLOP/s")))?;
     say(columns(&rows, &[false, false, true, true, true, true, true]))?;
     match measured.untried {
         0 => Ok(()),
         untried => say(format!(
-            "\n{} not tried: in a layout nothing more is compiled after {} s",
-            if untried == 1 { "1 way was".to_owned() } else { format!("{untried} ways were") },
+            "\n{} not tried: after {} s no further variant of a layout is compiled",
+            if untried == 1 { "1 variant was".to_owned() } else { format!("{untried} variants were") },
             PATIENCE.as_secs()
         )),
     }
@@ -179,7 +179,7 @@ fn extents(text: &str) -> std::result::Result<Extents, String> {
         Some(&[m, n, k]) if [m, n, k].iter().all(|size| (1..=1 << 16).contains(size)) => {
             Ok(Extents { m, n, k })
         }
-        _ => Err("three sizes from 1 to 65536, as in 1024x3072x768".to_owned()),
+        _ => Err("expected three sizes from 1 to 65536, as in 1024x3072x768".to_owned()),
     }
 }
 

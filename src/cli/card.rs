@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 const AFTER_HELP: &str = "\
-For whoever has a GPU: what it can do, and whether this program is right on it.
-Lists the devices, compares every kernel with f64, measures the device's
-ceilings, every kernel and whole steps at GPT-2's size (context 128 and 1,024,
-f32 and mixed precision, entropy on and off), a matrix product in every variant,
-kills a run and resumes it, and trains the paper's four configurations for a
-while. --python names an interpreter with PyTorch, which then runs the same
-product and steps beside it. Each part is a process of its own with a limit:
-one that hangs or crashes costs that part alone, and DIR holds at any time what
-was done so far: card.json, card.md and pictures, ready to be attached to an
-issue. No network is needed, and no path of yours is told.
+For anyone with a GPU: what it can do, and whether this program computes
+correctly on it. Lists the devices, compares every kernel with f64, measures the
+device's ceilings, every kernel and whole steps at GPT-2's size (context 128 and
+1,024, f32 and mixed precision, entropy on and off) and a matrix product in
+every variant, kills a run and resumes it, and trains the paper's four
+configurations for a while. --python names an interpreter with PyTorch, which
+then runs the same product and steps for comparison. Each part is a process of
+its own with a time limit: one that hangs or crashes costs only that part, and
+DIR always holds what is done so far: card.json, card.md and pictures, ready to
+attach to an issue. No network is needed, and none of your paths is revealed.
 
 Examples:
   normfree card
@@ -29,19 +29,19 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
-    /// What all of it may take
+    /// Minutes that everything together may take
     #[arg(long, value_name = "N", default_value_t = 9.0, value_parser = minutes)]
     minutes: f64,
-    /// Where everything goes
+    /// Output folder
     #[arg(long, value_name = "DIR", default_value = "card")]
     out: PathBuf,
-    /// A folder made by `normfree prepare`, instead of source code found here
+    /// Folder made by `normfree prepare`, instead of source code found here
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// An interpreter that has PyTorch
+    /// Python interpreter that has PyTorch
     #[arg(long, value_name = "FILE")]
     python: Option<PathBuf>,
-    /// Tiny models: shows that everything works, and no speeds
+    /// Use tiny models: shows that everything works, but says nothing about speed
     #[arg(long)]
     quick: bool,
     /// Print the cards in the folders of DIR as one table, and make none
@@ -53,7 +53,7 @@ pub(super) struct Arguments {
 fn minutes(text: &str) -> std::result::Result<f64, String> {
     match text.parse::<f64>() {
         Ok(minutes) if (0.1..=600.0).contains(&minutes) => Ok(minutes),
-        _ => Err("a number of minutes from 0.1 to 600".to_owned()),
+        _ => Err("expected a number of minutes from 0.1 to 600".to_owned()),
     }
 }
 
@@ -99,10 +99,10 @@ fn ending(card: &Card, folder: &Path) -> Result<()> {
     }
     for key in ["verify", "resume"] {
         if let Some(part) = wrong(key) {
-            return Err(Fault::new(Kind::Verify, "this device does not compute what it should")
+            return Err(Fault::new(Kind::Verify, "this device computes wrong results")
                 .at(&part.title)
                 .found(part.why.as_deref().unwrap_or("other results"))
-                .remedy(format!("send {} with an issue", folder.display())));
+                .remedy(format!("attach {} to an issue", folder.display())));
         }
     }
     Ok(())
@@ -120,13 +120,13 @@ fn wanted(arguments: &Arguments, global: &Global) -> Result<Wanted> {
     if let Some(path) = python.as_ref().filter(|path| path.is_absolute() && !path.is_file()) {
         return Err(Fault::new(Kind::Usage, "there is no such interpreter")
             .at(path.display())
-            .remedy("name a python that has PyTorch, or leave --python out"));
+            .remedy("give a Python interpreter that has PyTorch, or omit --python"));
     }
     let data = arguments.data.as_deref().map(absolute).transpose()?;
     if let Some(path) = data.as_ref().filter(|path| !path.is_dir()) {
-        return Err(Fault::new(Kind::Data, "there is no such folder of data")
+        return Err(Fault::new(Kind::Data, "there is no such data folder")
             .at(path.display())
-            .remedy("make it with `normfree prepare`, or leave --data out"));
+            .remedy("make it with `normfree prepare`, or omit --data"));
     }
     let folder = absolute(&arguments.out)?;
     clear(&arguments.out)?;
@@ -151,7 +151,7 @@ fn clear(folder: &Path) -> Result<()> {
     }
     let fault = Fault::new(Kind::RunFolder, "the folder is not empty")
         .at(folder.display())
-        .remedy("choose another folder with --out, or delete that one");
+        .remedy("choose another folder with --out, or delete this one");
     if !folder.join(FILE).is_file() {
         return Err(fault);
     }

@@ -5,15 +5,15 @@ use crate::fault::Result;
 use crate::gpu::{AdapterKind, Survey, survey};
 
 const AFTER_HELP: &str = "\
-Each adapter is opened once, so the subgroup size is what a shader saw, not what
-the driver claims. The first time it is tried in a process of its own: what its
-driver crashes or hangs on is left alone. A discrete GPU is taken first, then an
-integrated one, a virtual one, and a software adapter only where there is
-nothing else. --device overrides that in every command.
+Each adapter is opened once, so the subgroup size is the one a shader saw, not
+the one the driver claims. The first time, it is tried in a separate process:
+whatever crashes or hangs its driver is not used. A discrete GPU is preferred,
+then an integrated one, then a virtual one; a software adapter is used only if
+there is nothing else. --device overrides this in every command.
 
 Examples:
   normfree devices
-  normfree devices --device nvidia    which one that would be";
+  normfree devices --device nvidia    which one this selects";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -43,7 +43,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     }
     if let Some(adapter) = all.iter().find(|adapter| adapter.description.index == taken) {
         let why = reason(adapter, &all, global.device.as_deref());
-        say(format!("taken: {} {} ({why})", taken, adapter.description.name))?;
+        say(format!("chosen: {} {} ({why})", taken, adapter.description.name))?;
     }
     if all.iter().all(|adapter| adapter.description.software()) {
         say(format!("note: {SOFTWARE_NOTE}"))?;
@@ -89,7 +89,7 @@ fn reason(adapter: &Survey, all: &[Survey], wanted: Option<&str>) -> String {
     let same = all.iter().filter(|other| other.description.kind == kind).count();
     match kind {
         _ if all.len() == 1 => "the only one".to_owned(),
-        AdapterKind::Software => "nothing but software adapters is here".to_owned(),
+        AdapterKind::Software => "there are only software adapters".to_owned(),
         _ if same == 1 => format!("the only {}", kind.title()),
         _ => format!("the first of {same}: {}", kind.title()),
     }

@@ -11,9 +11,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const AFTER_HELP: &str = "\
-Mean cross-entropy in nats per token, and perplexity, over the held-out chunks
-that the run was evaluated on, or those of another prepared folder of the same
-vocabulary.
+Prints the mean cross-entropy in nats per token, and the perplexity, over the
+held-out chunks that the run was evaluated on, or over those of another prepared
+folder with the same vocabulary.
 
 Examples:
   normfree eval runs/sm_r
@@ -23,14 +23,13 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
-    /// A run folder, whose newest whole checkpoint is taken, or the folder of one checkpoint
+    /// Run folder, whose newest intact checkpoint is used, or the folder of one checkpoint
     #[arg(value_name = "RUN|CHECKPOINT")]
     path: PathBuf,
     /// Another prepared folder
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// At most so many held-out chunks, in whole batches; 0 for all [default: the run's
-    /// train.eval_chunks]
+    /// Use at most N held-out chunks, in whole batches; 0 for all [default: the run's train.eval_chunks]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     chunks: Option<usize>,
     /// Print one JSON object
@@ -45,7 +44,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let HeldOut { corpus, same_data } =
         HeldOut::find(&folders, &config, &checkpoint).map_err(|fault| match fault.kind {
             Kind::Data => {
-                fault.remedy("name a prepared folder that is whole and has the run's vocabulary: --data DIR")
+                fault.remedy("give a complete prepared folder with the run's vocabulary: --data DIR")
             }
             _ => fault,
         })?;
@@ -63,7 +62,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let eval = Eval::new(checkpoint.state().step, loss);
     if !same_data && arguments.data.is_none() {
         global.note(format!(
-            "{data} is not the data that the run was begun with; --data DIR names another folder"
+            "{data} is not the data that the run was started with; --data DIR chooses another folder"
         ));
     }
     if arguments.json {

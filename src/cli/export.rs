@@ -11,9 +11,9 @@ Writes the logs of runs as tables, one file for each kind of record, with the
 run's folder in the column `run`: steps and evals; attention and
 entropy_thresholds, with a row for each head; attention_layers, slopes,
 ffn_scales and layers, with a row for each layer; nonfinite. NaN and infinities
-are what they are; steps are steps done, so the first is 1, where the log has 0.
-A study's folder stands for all its runs, any other folder for the runs and
-studies inside; runs may still be training.
+are kept as such. Steps count the steps done, so the first is 1, where the log
+has 0. A study's folder stands for all its runs, any other folder for the runs
+and studies inside; runs may still be training.
 
 Examples:
   normfree export runs/sm_g runs/sm_r --parquet tables
@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     /// Run folders, studies' folders, and folders of these
     #[arg(required = true, value_name = "RUN|STUDY|FOLDER")]
     runs: Vec<PathBuf>,
-    /// The folder for the Parquet files; those of an earlier export are replaced
+    /// Folder for the Parquet files; those of an earlier export are replaced
     #[arg(long, required = true, value_name = "DIR")]
     parquet: PathBuf,
 }

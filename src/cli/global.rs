@@ -15,23 +15,23 @@ use std::path::Path;
 /// What every subcommand takes.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Global {
-    /// The adapter to use: its index, or a part of its name, as `normfree devices` lists them [default: the best]
+    /// Adapter to use: its index, or a part of its name, as listed by `normfree devices` [default: the best]
     #[arg(long, global = true, value_name = "INDEX|NAME", value_parser = NonEmptyStringValueParser::new())]
     pub device: Option<String>,
-    /// The only API to look for adapters through [default: WGPU_BACKEND, else all that the system has]
+    /// Search for adapters through this API only [default: WGPU_BACKEND, else all APIs of the system]
     #[arg(long, global = true, value_enum)]
     pub backend: Option<Backend>,
-    /// Leave matrix units alone, and ask no driver to open them; NORMFREE_NO_MATRIX_UNITS=1 does the same
+    /// Do not use matrix units, nor ask a driver to open them; NORMFREE_NO_MATRIX_UNITS=1 does the same
     #[arg(long, global = true)]
     pub no_matrix_units: bool,
-    /// No progress and no notes, only results and errors
+    /// Print no progress and no notes, only results and errors
     #[arg(short, long, global = true)]
     pub quiet: bool,
 }
 
 /// The note for when only a software adapter is available.
 pub(super) const SOFTWARE_NOTE: &str =
-    "there is no GPU with a driver here; computing on the CPU through a software adapter";
+    "there is no GPU with a driver; computing on the CPU through a software adapter";
 
 impl Global {
     /// The options for opening a device.
@@ -88,7 +88,7 @@ impl Global {
 
     /// Reports skipped kernel variants, and what to delete to have them tried again.
     pub fn note_skipped(&self, skipped: &[Tried], again: Option<&Path>) {
-        let again = again.map(|file| format!("; delete {} to have it tried again", file.display()));
+        let again = again.map(|file| format!("; delete {} to try it again", file.display()));
         for Tried { what, how } in skipped {
             self.note(format!(
                 "`{what}` is not computed with {how}: an earlier start ended while this driver tried that{}",

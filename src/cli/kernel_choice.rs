@@ -16,11 +16,11 @@ use std::time::Instant;
 /// Which kernels a command computes with.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct Kernels {
-    /// Take the kernels favoured without measurement; neither search nor use what was found before
+    /// Use the default kernels: neither search for faster ones nor use those found before
     #[arg(long, conflicts_with = "retune")]
     pub no_tune: bool,
-    /// Search the fastest kernels anew, also where that takes longer than the run could win by it, and
-    /// also among those that round otherwise: results may then differ in their last bits
+    /// Search for the fastest kernels again, even where the search takes longer than the run could gain, and
+    /// even among those that round differently: results may then differ in their last bits
     #[arg(long)]
     pub retune: bool,
 }

@@ -5,9 +5,9 @@ use crate::config::keys;
 use crate::fault::Result;
 
 const AFTER_HELP: &str = "\
-Prints Markdown, a table for each table of a configuration file. A key may
-change \"on resume\" with --resume --set. Runs that differ only in keys that may
-change \"in a comparison\" count as one configuration.
+Prints Markdown, one table for each table of a configuration file. Keys that may
+change \"on resume\" can be set with --resume --set. Runs that differ only in keys
+that may change \"in a comparison\" count as one configuration.
 
 Examples:
   normfree keys

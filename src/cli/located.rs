@@ -31,7 +31,7 @@ pub(super) fn locate(path: &Path, global: &Global) -> Result<Located> {
     let Some((latest, weights)) = Checkpoint::newest(&run, &layout(&config))? else {
         return Err(Fault::new(Kind::Checkpoint, "the run has no checkpoint yet")
             .at(run.checkpoints().display())
-            .remedy("wait for its first one: train.checkpoint_every says when"));
+            .remedy("wait for the first one: train.checkpoint_every says when it is written"));
     };
     for fault in &latest.skipped {
         global.note(format!("skipped a damaged checkpoint: {fault}"));

@@ -26,7 +26,7 @@ pub(super) fn memory_table(needs: &Needs, device: &Description, available: Optio
     let mut row = |name: &str, size: String| rows.push(vec![name.to_owned(), size]);
     let shared = if device.software() { " (device memory included)" } else { "" };
     row(&format!("peak of the process{shared}"), bytes(needs.process));
-    row("available to it", available.map_or("not told by this system".to_owned(), bytes));
+    row("available to it", available.map_or("not reported by this system".to_owned(), bytes));
     row("largest buffer allowed", bytes(device.max_buffer));
     row("largest binding allowed", bytes(device.max_binding));
     lines.push(columns(&rows, &[false, true]));

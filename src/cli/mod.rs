@@ -52,8 +52,8 @@ Examples:
 Exit codes:
   0 done             5 checkpoint    9 reading or writing
   2 usage            6 run folder   10 a number is not finite
-  3 configuration    7 device       11 a kernel is off
-  4 data             8 memory       101 a defect, 130 interrupted";
+  3 configuration    7 device       11 a kernel is wrong
+  4 data             8 memory       101 a bug, 130 interrupted";
 
 /// Train GPT-2-style language models with and without normalization on any GPU, and watch the entropy of every
 /// attention head.
@@ -68,36 +68,36 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The whole idea in one go: train four small models on source code and draw their attention
+    /// Train four small models on source code and draw their attention
     Demo(demo::Arguments),
-    /// List all adapters, what they can do, and which one would be taken
+    /// List all adapters, what they can do, and which one would be used
     Devices(devices::Arguments),
     /// Try one device, for a process that has not opened it yet
     #[command(hide = true)]
     Probe(probe::Arguments),
-    /// Hold every kernel on this device against an f64 reference
+    /// Compare every kernel on this device with an f64 reference
     Verify(verify::Arguments),
-    /// Measure this device, every kernel and whole training steps
+    /// Benchmark this device, every kernel and whole training steps
     Bench(bench::Arguments),
-    /// All there is to know of this device in some minutes, to look at and to send
+    /// Check and benchmark this device in a few minutes, as a report to read and to send
     Card(card::Arguments),
     /// Turn text into a tokenizer and token files
     Prepare(prepare::Arguments),
-    /// Every key of a configuration: its default, where it may change, what it is
+    /// List every key of a configuration: its default, when it may change, what it does
     Keys(keys::Arguments),
     /// Train one model and watch its attention
     Train(train::Arguments),
-    /// Train a grid of models: what is missing, what stopped, nothing twice
+    /// Train a grid of models: start what is missing, resume what stopped, repeat nothing
     Study(study::Arguments),
-    /// Loss and perplexity of a checkpoint on held-out text
+    /// Measure the loss and perplexity of a checkpoint on held-out text
     Eval(eval::Arguments),
-    /// Text from a trained model
+    /// Generate text from a trained model
     Sample(sample::Arguments),
-    /// The logs of runs as Parquet tables, for notebooks
+    /// Export the logs of runs as Parquet tables, for notebooks
     Export(export::Arguments),
-    /// Draw runs or a study: heatmaps, curves, tables, each a file for a paper
+    /// Draw runs or a study: heatmaps, curves and tables, each a file for a paper
     Plot(plot::Arguments),
-    /// Everything about runs or a study in one page to open, send or publish
+    /// Put everything about runs or a study on one page to open, send or publish
     Report(report::Arguments),
 }
 
@@ -122,7 +122,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Report(arguments) => report::run(&arguments, &global),
     };
     if let Some(failure) = cache::failure() {
-        global.note(format!("nothing is kept in the cache, and the next call compiles anew: {failure}"));
+        global.note(format!("nothing is cached, so the next call compiles everything again: {failure}"));
     }
     done
 }
@@ -167,9 +167,9 @@ fn explain_panics() {
         terminal::lower();
         let message = info.payload_as_str().unwrap_or("no message");
         let place = info.location().map(|place| format!(" ({place})")).unwrap_or_default();
-        let go_on = stop::go_on_after_defect().map(|command| format!("; go on with: {command}"));
+        let go_on = stop::go_on_after_defect().map(|command| format!("; continue with: {command}"));
         output::tell(format_args!(
-            "error: this is a defect of normfree {}, please report it with the command line: {message}{place}{}",
+            "error: this is a bug in normfree {}; please report it with the command line: {message}{place}{}",
             env!("CARGO_PKG_VERSION"),
             go_on.unwrap_or_default()
         ));

@@ -11,7 +11,7 @@ pub(super) fn picture_file(text: &str) -> std::result::Result<PathBuf, &'static 
     let path = PathBuf::from(text);
     match ends_in(&path, "svg") || ends_in(&path, "png") {
         true => Ok(path),
-        false => Err("a picture is an SVG or a PNG: name a file that ends in .svg or .png"),
+        false => Err("a picture is an SVG or a PNG: give a file name that ends in .svg or .png"),
     }
 }
 

@@ -14,22 +14,22 @@ use crate::report::write_comparison;
 use std::path::PathBuf;
 
 const FIGURES: &str = "\
-Writes, as PNG and SVG, what there are records for:
+Writes, as PNG and SVG, whatever there are records for:
   heatmap              entropy of every head, the runs side by side
-  heatmap_difference   of two runs, head by head
+  heatmap_difference   the same minus that of another run, head by head
   quarters             share of heads per entropy quarter, and evaluation loss
   loss                 training and held-out loss
 ";
 
 const AFTER_HELP: &str = "  slope_stability      fixed slopes: first NaN, and collapsed heads
-and heatmap_over_training.png, which moves, and the table as table.md, .csv and
-.tex. Runs of one configuration that differ in their seed are taken together:
-mean, standard deviation, paired t-test. A run may still be training.
+and heatmap_over_training.png, an animation, and the table as table.md, .csv and
+.tex. Runs that differ only in their seed are combined: mean, standard
+deviation, paired t-test. A run may still be training.
 
 A study's folder stands for all its runs, any other folder (runs, runs/demo) for
-the runs and studies inside. Steps are steps done, everywhere. A TOML file of
-matrices (name = [[entropy of each head], …], a row for each layer; context =
-the length of the sequences, where it is known) is drawn beside the runs in the
+the runs and studies inside. Steps count the steps done, everywhere. A TOML file
+of matrices (name = [[entropy of each head], …], a row for each layer; context =
+the length of the sequences, if it is known) is drawn beside the runs in the
 same style; tests/data/published_head_entropies.toml has the paper's.
 
 Examples:
@@ -46,28 +46,28 @@ pub(super) struct Arguments {
     /// Run folders, studies' folders, folders of these, and TOML files of entropies
     #[arg(required = true, value_name = "RUN|STUDY|FOLDER|FILE.toml")]
     runs: Vec<PathBuf>,
-    /// Where the pictures go [default: the folder that is named, or plots/ for several]
+    /// Folder for the pictures [default: the given folder, or plots/ for several]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// What counts as the largest possible entropy M, against which heads are binned [default: the first run's
+    /// The largest possible entropy M, relative to which heads are binned [default: the first run's
     /// observe.entropy_reference]
     #[arg(long, value_enum)]
     reference: Option<Reference>,
     /// One range of colours for all panels, or one for each
     #[arg(long, value_enum, default_value_t)]
     scale: Scale,
-    /// The colours, from the least entropy to the most
+    /// Colours, from the lowest entropy to the highest
     #[arg(long, value_enum, default_value_t)]
     colormap: Colormap,
-    /// Draw the heatmap of the first of two runs minus that of the second, each by the name it has in the table, its
-    /// configuration's, or its folder [default: of just two runs, the second minus the first]
+    /// Draw the heatmap of the first run minus that of the second, each given by its name in the table, its
+    /// configuration's name, or its folder [default: for exactly two runs, the second minus the first]
     #[arg(long, num_args = 2, value_names = ["RUN", "RUN"])]
     difference: Option<Vec<String>>,
 }
 
 /// What is written: figures of whole runs, of each layer by the table of quantities, and what goes with them.
 fn after_help() -> String {
-    let mut lines = vec![String::from("  of each layer over training, one panel a configuration:")];
+    let mut lines = vec![String::from("  of each layer over training, one panel per configuration:")];
     for (_, drawn) in of_layers() {
         match lines.last_mut() {
             Some(line) if line.starts_with("    ") && line.len() + 2 + drawn.stem.len() < 78 => {
@@ -101,8 +101,8 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     }
     say(outcomes(&comparison, reference)?.table().plain())?;
     for (stem, what) in [
-        ("heatmap", "attention records, so no heatmap and no curves of layers"),
-        ("loss", "finite loss, so no loss curves"),
+        ("heatmap", "attention records, so there are no heatmaps and no curves of layers"),
+        ("loss", "finite loss, so there are no loss curves"),
     ] {
         if !files.iter().any(|file| file.file_stem().is_some_and(|of| of == stem)) {
             global.note(format!("no run has {what}"));

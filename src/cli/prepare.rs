@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 
 const AFTER_HELP: &str = "\
 A source is a folder, a file, a glob (quoted), a JSON lines file (.jsonl or
-.ndjson, one document a line in `text` or `content`), or `auto`: the Python
+.ndjson, one document per line in `text` or `content`), or `auto`: the Python
 standard library of this machine, else the sources of the Rust crates this
-program was built from. Of folders and globs, hidden files are left out, what a
-.gitignore names, and what is in DIR; --all-files takes the first two. Links to
-folders are not followed. Documents are cut into chunks; a tail shorter than a
-chunk is dropped unless --pack. Whole documents are held out for evaluation.
-Text that is not UTF-8 is left out and counted, never repaired, and so is a line
-of JSON lines without a document; no such line may have more than 64 MiB. Equal
-sources, options and seed give equal bytes. DIR holds the old data or the new,
-whole, whatever happens meanwhile.
+program was built from. In folders and globs, hidden files, files excluded by a
+.gitignore, and the contents of DIR are left out; --all-files includes the first
+two. Links to folders are not followed. Documents are cut into chunks; a tail
+shorter than a chunk is dropped, except with --pack. Whole documents are held
+out for evaluation. Text that is not UTF-8 is left out and counted, never
+repaired, and so is a JSON line without a document; no line of JSON may exceed
+64 MiB. Equal sources, options and seed give equal bytes. Whatever happens
+meanwhile, DIR holds either the old data or the new, complete.
 
 Examples:
   normfree prepare auto --out data/small
@@ -31,40 +31,40 @@ const BETWEEN_LINES: Duration = Duration::from_secs(10);
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
-    /// Folders, files, globs, JSON lines, or `auto`
+    /// Folders, files, globs, JSON lines files, or `auto`
     #[arg(required = true)]
     sources: Vec<String>,
-    /// The folder to write
+    /// Folder to write
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Tokens to learn, byte-level BPE
+    /// Tokens to learn, by byte-level BPE
     #[arg(long, value_name = "N", default_value_t = 2048, allow_negative_numbers = true)]
     vocab_size: usize,
-    /// Tokens in a chunk: the longest sequence that can be trained on
+    /// Tokens per chunk: the longest sequence that can be trained on
     #[arg(long, value_name = "N", default_value_t = 128, allow_negative_numbers = true)]
     chunk: usize,
-    /// An existing tokenizer.json instead of learning one
+    /// Use an existing tokenizer.json instead of learning one
     #[arg(long, value_name = "FILE", conflicts_with = "vocab_size")]
     tokenizer: Option<PathBuf>,
-    /// Let chunks run across documents, `<|endoftext|>` between them
+    /// Let chunks run across documents, with `<|endoftext|>` between them
     #[arg(long)]
     pack: bool,
     /// Share of the documents to hold out
     #[arg(long, value_name = "SHARE", default_value_t = 0.05, allow_negative_numbers = true)]
     valid_share: f64,
-    /// Decides which documents are held out, and which files --max-bytes keeps
+    /// Seed that decides which documents are held out and which files --max-bytes keeps
     #[arg(long, default_value_t = 1, allow_negative_numbers = true)]
     seed: u64,
-    /// File name extensions to take from folders [default: every text file; py or rs for `auto`]
+    /// File name extensions to include from folders [default: every text file; py or rs for `auto`]
     #[arg(long, value_name = "EXT,…", value_delimiter = ',')]
     extensions: Vec<String>,
-    /// Take hidden files of folders and globs too, and those that a .gitignore names
+    /// Include hidden files of folders and globs, and those excluded by a .gitignore
     #[arg(long)]
     all_files: bool,
-    /// Draw files until they hold this much text
+    /// Draw files at random until they hold this much text
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     max_bytes: Option<u64>,
-    /// Write over data that was prepared in DIR before
+    /// Overwrite data prepared in DIR earlier
     #[arg(long)]
     replace: bool,
 }
@@ -88,7 +88,7 @@ pub(super) fn run(arguments: Arguments, global: &Global) -> Result<()> {
     say(summary(&meta, &options.out))?;
     if options.tokenizer.is_none() && meta.vocab_size < options.vocab_size {
         global.note(format!(
-            "the text gave {} tokens where {} were asked for; set model.vocab_size = {}",
+            "the text yields {} tokens instead of the {} requested; set model.vocab_size = {}",
             meta.vocab_size, options.vocab_size, meta.vocab_size
         ));
     }
@@ -176,9 +176,9 @@ pub(super) fn summary(meta: &Meta, out: &Path) -> String {
             what.push(counted(left_out.hidden, "hidden name"));
         }
         if left_out.gitignore {
-            what.push("what .gitignore names".to_owned());
+            what.push("files excluded by .gitignore".to_owned());
         }
-        lines.push(format!("  left out    {} (--all-files takes them)", what.join(", and ")));
+        lines.push(format!("  left out    {} (--all-files includes them)", what.join(", and ")));
     }
     lines.extend(meta.notes.iter().map(|note| format!("  note        {note}")));
     lines.join("\n")

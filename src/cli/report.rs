@@ -11,13 +11,13 @@ use crate::report::stats::Reference;
 use std::path::{Path, PathBuf};
 
 const AFTER_HELP: &str = "\
-One HTML page that holds everything it shows and asks no network: what was found
-in sentences made from the numbers, the table, heatmaps with a slider over
-training, curves to zoom into, every figure of `normfree plot`, configurations
-and environment. Of absolute paths it tells only the last part. A study's folder
-stands for all its runs, any other folder for the runs and studies inside; runs
-may still be training; a TOML file of published entropies, as `normfree plot`
-takes it, can stand beside them.
+Writes one HTML page that contains everything it shows and needs no network:
+findings, as sentences made from the numbers, the table, heatmaps with a slider
+over training, curves to zoom into, every figure of `normfree plot`,
+configurations and environment. Of absolute paths it shows only the last part. A
+study's folder stands for all its runs, any other folder for the runs and
+studies inside; runs may still be training. A TOML file of published entropies,
+as `normfree plot` reads it, can be given as well.
 
 Examples:
   normfree report runs/study
@@ -31,14 +31,14 @@ pub(super) struct Arguments {
     /// Studies' folders, run folders, folders of these, and TOML files of entropies
     #[arg(required = true, value_name = "STUDY|RUN|FOLDER|FILE.toml")]
     runs: Vec<PathBuf>,
-    /// The page [default: report.html in the folder that is named, or here for several]
+    /// Page to write [default: report.html in the given folder, or here for several]
     #[arg(short, long, value_name = "FILE.html", value_parser = page_file)]
     out: Option<PathBuf>,
-    /// What counts as the largest possible entropy M, against which heads are binned [default: the first run's
+    /// The largest possible entropy M, relative to which heads are binned [default: the first run's
     /// observe.entropy_reference]
     #[arg(long, value_enum)]
     reference: Option<Reference>,
-    /// The colours, from the least entropy to the most
+    /// Colours, from the lowest entropy to the highest
     #[arg(long, value_enum, default_value_t)]
     colormap: Colormap,
 }
@@ -49,7 +49,7 @@ fn page_file(text: &str) -> std::result::Result<PathBuf, &'static str> {
     match path.extension().is_some_and(|of| of.eq_ignore_ascii_case("html") || of.eq_ignore_ascii_case("htm"))
     {
         true => Ok(path),
-        false => Err("a report is a page: name a file that ends in .html"),
+        false => Err("a report is an HTML page: give a file name that ends in .html"),
     }
 }
 

@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 const AFTER_HELP: &str = "\
-The text goes on from the prompt, token by token, until --tokens are made or the
-model ends it. The tokenizer is the run's own copy of its data's. What the model
-has read stays on the device in a cache of keys and values; a text that outgrows
-the model's context is cut to its last half, and goes on.
+Continues the prompt, token by token, until --tokens are generated or the model
+ends the document. The tokenizer is the run's own copy of its data's. What the
+model has read stays on the device in a cache of keys and values; a text that
+outgrows the model's context is cut to its last half, and continues.
 
 Examples:
   normfree sample runs/sm_r --prompt 'def main('
@@ -28,52 +28,52 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
-    /// A run folder, whose newest whole checkpoint is taken, or the folder of one checkpoint
+    /// Run folder, whose newest intact checkpoint is used, or the folder of one checkpoint
     #[arg(value_name = "RUN|CHECKPOINT")]
     path: PathBuf,
-    /// The text to go on from [default: the beginning of a document]
+    /// Text to continue [default: the beginning of a document]
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
-    /// The same from a file, or with `-` from standard input
+    /// Read the prompt from a file, or with `-` from standard input
     #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
     prompt_file: Option<PathBuf>,
-    /// Tokens to make, at most
+    /// Generate at most N tokens
     #[arg(short = 'n', long, value_name = "N", default_value_t = 200)]
     tokens: usize,
-    /// Divides the logits: below 1 the likely becomes likelier; 0 always takes the likeliest token
+    /// Divide the logits by T: below 1 likely tokens become likelier; 0 always takes the likeliest
     #[arg(short, long, value_name = "T", default_value_t = 1.0, value_parser = not_negative, allow_negative_numbers = true)]
     temperature: f64,
-    /// Draw from so many of the likeliest tokens alone; 0 for all
+    /// Draw only from the K likeliest tokens; 0 for all
     #[arg(long, value_name = "K", default_value_t = 0)]
     top_k: usize,
-    /// Draw from the likeliest tokens alone that together have this probability
+    /// Draw only from the likeliest tokens that together have probability P
     #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = probability, allow_negative_numbers = true)]
     top_p: f64,
-    /// Equal seeds give equal texts on one device
+    /// Seed of the draws; equal seeds give equal texts on one device
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Do not end where the model ends the document
+    /// Continue where the model ends the document
     #[arg(long)]
     ignore_end_of_text: bool,
-    /// Read the whole text anew for each token; gives the same text, to hold the cache against
+    /// Read the whole text again for each token; gives the same text, to compare the cache with
     #[arg(long)]
     no_cache: bool,
-    /// The tokenizer.json that the data was prepared with, where neither the run nor its data has it any more
+    /// The tokenizer.json that the data was prepared with, if neither the run nor its data still has it
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
-    /// Print one JSON object at the end, with the tokens, instead of text as it comes
+    /// Print one JSON object at the end, with the tokens, instead of text as it is generated
     #[arg(long)]
     json: bool,
 }
 
 fn not_negative(text: &str) -> std::result::Result<f64, String> {
     let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
-    number.ok_or_else(|| "a finite number, 0 or greater, would do".to_owned())
+    number.ok_or_else(|| "expected a finite number, 0 or greater".to_owned())
 }
 
 fn probability(text: &str) -> std::result::Result<f64, String> {
     let number = text.parse().ok().filter(|number| *number > 0.0 && *number <= 1.0);
-    number.ok_or_else(|| "a number above 0 and up to 1 would do".to_owned())
+    number.ok_or_else(|| "expected a number above 0 and at most 1".to_owned())
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
@@ -86,8 +86,8 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let prompted = text.len();
     if text.is_empty() {
         text.push(tokenizer.end_of_text.ok_or_else(|| {
-            Fault::new(Kind::Usage, "there is no text to go on from")
-                .found("a tokenizer that does not know where a document begins")
+            Fault::new(Kind::Usage, "there is no text to continue")
+                .found("a tokenizer without an end-of-text token, which would begin a document")
                 .remedy("give a --prompt")
         })?);
     }
@@ -151,9 +151,9 @@ fn tokenizer(arguments: &Arguments, located: &Located, global: &Global) -> Resul
         best.unwrap_or(&all[0]).clone()
     };
     let path = arguments.tokenizer.clone().unwrap_or_else(own);
-    let missing = "name the tokenizer.json that the run's data was prepared with: --tokenizer FILE";
+    let missing = "give the tokenizer.json that the run's data was prepared with: --tokenizer FILE";
     if !path.exists() {
-        return Err(Fault::new(Kind::Data, "there is no tokenizer to read and write text with")
+        return Err(Fault::new(Kind::Data, "there is no tokenizer to encode and decode text with")
             .at(path.display())
             .remedy(missing));
     }
@@ -162,7 +162,7 @@ fn tokenizer(arguments: &Arguments, located: &Located, global: &Global) -> Resul
         return Err(Fault::new(Kind::Data, "the tokenizer is not that of the run's data")
             .at(path.display())
             .found(format!(
-                "{} tokens there, {} in the model",
+                "a tokenizer of {} tokens, a model of {}",
                 thousands(tokenizer.vocab_size as u64),
                 thousands(config.model.vocab_size as u64)
             ))
@@ -170,7 +170,7 @@ fn tokenizer(arguments: &Arguments, located: &Located, global: &Global) -> Resul
     }
     if known.is_some_and(|known| !is_file_of(&path, known)) {
         global.note(format!(
-            "{} is not the tokenizer that the run was trained with: its tokens may mean other text",
+            "{} is not the tokenizer that the run was trained with: its tokens may stand for different text",
             path.display()
         ));
     }

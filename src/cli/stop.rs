@@ -14,8 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// The reply to a request to stop a training.
-const SAVING: &str =
-    "finishing this step and writing a checkpoint; press it once more to leave at once, without one";
+const SAVING: &str = "finishing this step and writing a checkpoint; press again to exit at once, without one";
 /// `timeout`, `make` and others forward a signal that the system has already delivered: a second one this early is not
 /// a second request.
 const ECHO: Duration = Duration::from_millis(500);
@@ -88,14 +87,14 @@ pub(super) fn between_runs() -> Result<()> {
         return Ok(());
     }
     Err(Fault::new(Kind::Interrupted, "interrupted between two runs")
-        .remedy(format!("go on with: {}", go_on())))
+        .remedy(format!("continue with: {}", go_on())))
 }
 
 /// The fault of `--resume` when nothing was begun.
 pub(super) fn nothing_to_resume(folder: &Path) -> Fault {
-    Fault::new(Kind::RunFolder, "there is nothing to go on with")
+    Fault::new(Kind::RunFolder, "there is nothing to resume")
         .at(folder.display())
-        .remedy("name the folder that it was begun in with --out, or leave --resume out to begin")
+        .remedy("give the folder it was started in with --out, or omit --resume to start")
 }
 
 /// Answers signals from now on, in a thread of its own. Signals that this process was told to ignore stay ignored, as
@@ -156,7 +155,7 @@ pub(super) fn signalled(who: Asked) {
         }
         Some(first) if who == Asked::Wish && first.elapsed() >= ECHO => {
             drop(state);
-            leave("left at once, without a checkpoint of the last steps");
+            leave("exited at once, without a checkpoint of the last steps");
         }
         Some(_) => {}
     }
@@ -168,7 +167,7 @@ pub(super) fn give_up(fault: &Fault) -> ! {
 }
 
 fn leave(what: &str) -> ! {
-    end(format!("{what}; go on with: {}", go_on()), Kind::Interrupted as i32)
+    end(format!("{what}; continue with: {}", go_on()), Kind::Interrupted as i32)
 }
 
 /// Ends the process without waiting for any other thread, whatever it is doing.

@@ -22,13 +22,13 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 const AFTER_HELP: &str = "\
-CONFIG is a TOML file with the tables [model], [data], [train] and [observe];
-the README lists every key, and configs/ has the paper's experiments. --set
-reaches every key and is checked like the file.
+CONFIG is a TOML file with the tables [model], [data], [train] and [observe].
+`normfree keys` lists every key, and configs/ has the paper's experiments. --set
+accepts every key and checks it as in the file.
 The run folder gets the resolved config.toml, env.json, metrics.jsonl (one JSON
-object a line) and checkpoints/. Ctrl-C finishes the step, writes a checkpoint
-and exits with 130; --resume goes on, bit for bit, as if it had never stopped,
-also after a crash.
+object per line) and checkpoints/. Ctrl-C finishes the step, writes a checkpoint
+and exits with code 130. --resume continues bit for bit as if the run had never
+stopped, even after a crash.
 
 Examples:
   normfree train configs/small/sm_r.toml --set data.path=data/small
@@ -41,28 +41,28 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
-    /// The experiment, TOML; may be left out with --resume
+    /// Configuration, a TOML file; optional with --resume
     #[arg(required_unless_present = "resume")]
     config: Option<PathBuf>,
-    /// Set one key, as in model.n_layer=3; may be repeated, the last one counts
+    /// Set one key, as in model.n_layer=3; may be repeated, the last one wins
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// The run folder [default: runs/ and the name of CONFIG]
+    /// Run folder [default: runs/ and the name of CONFIG]
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
-    /// Go on with RUN, or the run that --run names; CONFIG and --set may then change only how often it
-    /// is evaluated, logged and saved, train.on_nonfinite, train.recompute, and data.path, if the same
-    /// data lies there
+    /// Resume RUN, or the run given with --run; CONFIG and --set may then change only how often it is
+    /// evaluated, logged and saved, train.on_nonfinite, train.recompute, and data.path, if it holds the
+    /// same data
     #[arg(long, value_name = "RUN", num_args = 0..=1)]
     resume: Option<Option<PathBuf>>,
-    /// Print parameters, work and memory, check the data, and make nothing
+    /// Print parameters, work and memory, check the data, and write nothing
     #[arg(long, conflicts_with = "resume")]
     dry_run: bool,
-    /// With --dry-run: print also the plan of intermediates, the tensors at the peak, and what
+    /// With --dry-run: also print the plan of intermediates, the tensors at the peak, and what
     /// train.recompute would save
     #[arg(long, requires = "dry_run")]
     memory: bool,
-    /// With --dry-run: draw what is alive at each node of a training pass; may be repeated
+    /// With --dry-run: draw which tensors are alive at each node of a training pass; may be repeated
     #[arg(long, requires = "dry_run", value_name = "FILE.svg|png", value_parser = picture_file)]
     memory_picture: Vec<PathBuf>,
     #[command(flatten)]
@@ -166,7 +166,7 @@ pub(super) fn inside_out(fault: Fault) -> Fault {
 
 /// The fault of a run that has begun, with the command line that resumes it.
 pub(super) fn with_command(fault: Fault) -> Fault {
-    let command = format!("go on with: {}", stop::go_on());
+    let command = format!("continue with: {}", stop::go_on());
     match fault.kind {
         Kind::Interrupted => fault.remedy(command),
         // The remedy differs and is already given.
@@ -199,20 +199,19 @@ impl Wanted {
             (true, _) => (&mut self.run, "runs"),
             (false, false) => (&mut self.config, "configurations"),
             (false, true) => {
-                let fault =
-                    Fault::new(Kind::Usage, "a folder is no configuration to train").at(path.display());
+                let fault = Fault::new(Kind::Usage, "a folder is not a configuration").at(path.display());
                 return Err(match RunFolder::is_at(path) {
                     true => fault
                         .found("the folder of a run")
-                        .remedy(format!("go on with it: {}", shell::resume(path))),
-                    false => fault.remedy("name a TOML file"),
+                        .remedy(format!("resume it with `{}`", shell::resume(path))),
+                    false => fault.remedy("give a TOML file"),
                 });
             }
         };
         match place {
-            Some(first) if first != path => Err(Fault::new(Kind::Usage, format!("two {what} are named"))
+            Some(first) if first != path => Err(Fault::new(Kind::Usage, format!("two {what} are given"))
                 .found(format!("{} and {}", first.display(), path.display()))
-                .remedy("name one")),
+                .remedy("give one")),
             _ => {
                 *place = Some(path.to_owned());
                 Ok(())
@@ -228,9 +227,7 @@ impl Wanted {
                 check_start(&config)?;
                 Ok(config)
             }
-            None => {
-                Err(Fault::new(Kind::Usage, "there is no configuration to train").remedy("name a TOML file"))
-            }
+            None => Err(Fault::new(Kind::Usage, "no configuration is given").remedy("give a TOML file")),
         }
     }
 
@@ -241,8 +238,8 @@ impl Wanted {
         }
         let stem = self.config.as_deref().and_then(Path::file_stem);
         stem.map(|stem| Path::new("runs").join(stem)).ok_or_else(|| {
-            Fault::new(Kind::Usage, "it is not said which run to resume")
-                .remedy("name its folder: --resume RUN, or --resume --run RUN")
+            Fault::new(Kind::Usage, "no run to resume is given")
+                .remedy("give its folder: --resume RUN, or --resume --run RUN")
         })
     }
 
@@ -257,11 +254,11 @@ impl Wanted {
         if differences.is_empty() {
             return Ok(typed);
         }
-        Err(Fault::new(Kind::Config, "the run was begun with another configuration")
+        Err(Fault::new(Kind::Config, "the run was started with another configuration")
             .at(folder.config().display())
             .found(differences.join(", "))
             .remedy(
-                "leave CONFIG and --set out to go on as it was begun, or begin a new run with another --run",
+                "omit CONFIG and --set to resume it as it was started, or start a new run with another --run",
             ))
     }
 }
@@ -292,8 +289,8 @@ fn compare_environments(folder: &RunFolder, config: &Config, gpu: &Gpu, global: 
     let (then, here) = (show(&before), show(&now));
     if then != here {
         global.note(format!(
-            "the run was begun on {then}, and goes on on {here}: its last bits will not be those of a run on one of \
-             them"
+            "the run was started on {then} and continues on {here}: its last bits will differ from those of a run on \
+             one of them"
         ));
     }
     Ok(())
@@ -368,7 +365,7 @@ fn picture_title(config: &Config, arguments: &Arguments) -> String {
 fn data_bytes(config: &Config, global: &Global) -> Result<u64> {
     let folder = Path::new(&config.data.path);
     if !folder.exists() {
-        global.note(format!("there is no data at {} yet; its size is left out", folder.display()));
+        global.note(format!("there is no data at {} yet; its size is not counted", folder.display()));
         return Ok(0);
     }
     let corpus = Corpus::open(folder, config.train.sequence_length, config.model.vocab_size)?;

@@ -7,12 +7,12 @@ use crate::verify::{Case, check};
 use serde_json::json;
 
 const AFTER_HELP: &str = "\
-Every op, forward and adjoint, runs on this device and on a reference in 64-bit
+Runs every op, forward and adjoint, on this device and on a reference in 64-bit
 floats, over random and awkward shapes, in memory that was filled with NaN
-before. The error of a tensor is its largest deviation, relative to its largest
-magnitude (at least to 1 where it has fewer than 12 elements, of which all may
-be small by chance). Exit code 11 where one lies outside its bound: do not trust
-this driver with a training run.
+before. The error of a tensor is its largest deviation relative to its largest
+magnitude (at least 1 if it has fewer than 12 elements, all of which may be
+small by chance). If an error exceeds its bound, the exit code is 11: do not
+train with this driver.
 
 Examples:
   normfree verify
@@ -21,13 +21,13 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
-    /// What shapes and values are drawn from
+    /// Seed of the random shapes and values
     #[arg(long, default_value_t = 1, allow_negative_numbers = true)]
     seed: u64,
-    /// Only this op
+    /// Check only this op
     #[arg(long, value_name = "NAME")]
     op: Option<String>,
-    /// Print JSON: one object a case, and one for all of them
+    /// Print JSON: one object per case, and one for all of them
     #[arg(long)]
     json: bool,
 }
@@ -37,7 +37,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     if let Some(op) = arguments.op.as_deref().filter(|op| !stems.contains(op)) {
         return Err(Fault::new(Kind::Usage, format!("there is no op `{op}`"))
             .at("--op")
-            .remedy(format!("one of {} would do", stems.join(", "))));
+            .remedy(format!("use one of {}", stems.join(", "))));
     }
     let gpu = global.open()?;
     let chosen = CASES.iter().filter(|(stem, _)| arguments.op.as_deref().is_none_or(|op| op == *stem));
@@ -85,15 +85,12 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         say(format!("\n{cases} cases, seed {}, on {}", arguments.seed, gpu.description().name))?;
     }
     if !left_out.is_empty() && !arguments.json {
-        say(format!(
-            "{} cases of mixed precision left out: the device has no 16-bit floats",
-            left_out.len()
-        ))?;
+        say(format!("{} cases of mixed precision skipped: the device has no 16-bit floats", left_out.len()))?;
     }
     if failed.is_empty() {
         return Ok(());
     }
-    Err(Fault::new(Kind::Verify, format!("{} of {cases} cases lie outside their bound", failed.len()))
+    Err(Fault::new(Kind::Verify, format!("{} of {cases} cases exceed their bound", failed.len()))
         .at(format!("{} ({})", gpu.description().name, gpu.description().driver))
         .found(failed.join("; "))
         .remedy("update the driver, or choose another --device"))

@@ -156,11 +156,11 @@ impl Config {
                 let others: Vec<String> = others.map(|other| format!("family = \"{other}\"")).collect();
                 Err(Fault::new(Kind::Config, format!("a {family} has no rotary positions"))
                     .at(sheet.places(&["model.rotary_pct", "model.family"]))
-                    .remedy(format_args!("leave rotary_pct out, or write {}", others.join(" or "))))
+                    .remedy(format_args!("omit rotary_pct, or set {}", others.join(" or "))))
             }
             None if rotary => Err(Fault::new(Kind::Config, format!("a {family} needs rotary positions"))
                 .at(sheet.places(&["model.family"]))
-                .remedy("give model.rotary_pct, 0.25 in Pythia")),
+                .remedy("set model.rotary_pct, 0.25 in Pythia")),
             Some(share) => {
                 let columns = self.model.rotary_columns();
                 if columns >= 2 && columns.is_multiple_of(2) {
@@ -171,7 +171,7 @@ impl Config {
                 Err(Fault::new(Kind::Config, "rotary positions turn the columns of a head in pairs")
                     .at(sheet.places(&["model.rotary_pct", "model.n_embd", "model.n_head"]))
                     .found(format_args!("{columns} of {head} columns at rotary_pct = {share:?}"))
-                    .remedy(format_args!("rotary_pct = {enough:?} would do")))
+                    .remedy(format_args!("use rotary_pct = {enough:?}")))
             }
             None => Ok(()),
         }
@@ -195,14 +195,14 @@ impl Config {
             let below = if below > 0 { format!("{below} or ") } else { String::new() };
             return Err(fault(what, &width)
                 .found(found)
-                .remedy(format_args!("with n_head = {n_head}, n_embd = {below}{above} would do")));
+                .remedy(format_args!("with n_head = {n_head}, use n_embd = {below}{above}")));
         }
         if self.model.head_dim() > MAX_HEAD_DIM {
             let heads = n_embd.div_ceil(MAX_HEAD_DIM);
             return Err(fault("the size of a head, n_embd / n_head, is too large", &width)
                 .found(found)
                 .remedy(format_args!(
-                    "at most {MAX_HEAD_DIM} would do: give n_head of {heads} or more, dividing n_embd"
+                    "use at most {MAX_HEAD_DIM}: set n_head to {heads} or more, a divisor of n_embd"
                 )));
         }
         self.check_rotary(sheet)?;
@@ -216,7 +216,7 @@ impl Config {
             let keys = ["model.ffn", "model.activation_function"];
             let what = format!("a {ffn} feed-forward network does not take the activation {activation}");
             return Err(fault(&what, &keys).remedy(format_args!(
-                "activation_function = {} would do, or ffn = {}",
+                "use activation_function = {}, or ffn = {}",
                 activations.join(" or "),
                 networks.join(" or ")
             )));
@@ -224,11 +224,11 @@ impl Config {
         if !ffn.units && n_inner != 4 * n_embd {
             let keys = ["model.ffn", "model.n_inner"];
             return Err(fault(
-                &format!("a {ffn} feed-forward network is one matrix: it has no width inside"),
+                &format!("a {ffn} feed-forward network is one matrix: it has no inner width"),
                 &keys,
             )
             .found(format_args!("ffn = \"{ffn}\", n_inner = {n_inner}"))
-            .remedy("leave n_inner out, or set ffn = \"standard\""));
+            .remedy("omit n_inner, or set ffn = \"standard\""));
         }
         let micro_batches = self.train.gradient_accumulation_steps;
         if self.model.regularizes_entropy()
@@ -245,7 +245,7 @@ impl Config {
                 "entropy_penalty = \"head_mean\", gradient_accumulation_steps = {micro_batches}"
             ))
             .remedy(
-                "train.accumulation = \"mean_of_means\" takes the mean of each micro-batch alone; or set \
+                "set train.accumulation = \"mean_of_means\", which takes the mean of each micro-batch alone, or \
                      gradient_accumulation_steps = 1, or entropy_penalty = \"row_mean\"",
             ));
         }
@@ -256,7 +256,7 @@ impl Config {
                 &["train.sequence_length", "model.n_positions"],
             )
             .found(format_args!("sequence_length = {length}, n_positions = {n_positions}"))
-            .remedy(format_args!("a sequence_length from 2 to {n_positions} would do")));
+            .remedy(format_args!("use a sequence_length from 2 to {n_positions}")));
         }
         let (peak, last) = (self.train.learning_rate, self.train.final_learning_rate);
         if last > peak {
@@ -265,7 +265,7 @@ impl Config {
                 &["train.final_learning_rate", "train.learning_rate"],
             )
             .found(format_args!("final_learning_rate = {last:?}, learning_rate = {peak:?}"))
-            .remedy(format_args!("a final_learning_rate from 0 to {peak:?} would do")));
+            .remedy(format_args!("use a final_learning_rate from 0 to {peak:?}")));
         }
         Ok(())
     }

@@ -107,13 +107,13 @@ impl Accepts {
     }
 
     /// The accepted values, as a noun phrase.
-    pub fn would_do(&self) -> String {
+    pub fn expected(&self) -> String {
         match self {
             Self::Integer(least, most) => format!("an integer from {least} to {most}"),
             Self::PowerOfTwo(most) => format!("a power of two from 1 to {}", 1_u64 << most),
-            Self::Number(span) => span.would_do().to_owned(),
+            Self::Number(span) => span.expected().to_owned(),
             Self::Flag => "true or false".to_owned(),
-            Self::Text => "a text that is not empty".to_owned(),
+            Self::Text => "a non-empty string".to_owned(),
             Self::Words(words) => {
                 let quoted: Vec<String> = words.iter().map(|word| format!("\"{}\"", word.word)).collect();
                 quoted.join(" or ")
@@ -136,7 +136,7 @@ impl Span {
             }
     }
 
-    fn would_do(self) -> &'static str {
+    fn expected(self) -> &'static str {
         match self {
             Self::Any => "a finite number",
             Self::Positive => "a number greater than 0 (in f32: from 1.2e-38 to 3.4e38)",

@@ -149,7 +149,7 @@ impl Sheet {
                 Fault::new(Kind::Config, what)
                     .at(place.of(key))
                     .found(value)
-                    .remedy(format_args!("{near}{} would do", accepts.would_do()))
+                    .remedy(format_args!("{near}use {}", accepts.expected()))
             })?;
         }
         let family = match self.get("model.family").map(|entry| &entry.value) {
@@ -163,7 +163,7 @@ impl Sheet {
         let missing: Vec<String> = ROWS
             .iter()
             .filter(is_missing)
-            .map(|row| format!("{} ({})", row.key, row.accepts.would_do()))
+            .map(|row| format!("{} ({})", row.key, row.accepts.expected()))
             .collect();
         if !missing.is_empty() {
             return Err(Fault::new(Kind::Config, "required keys are missing")

@@ -49,6 +49,6 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
         let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
         Fault::new(Kind::Config, "this is not UTF-8 text")
             .at(format_args!("{} line {line}", path.display()))
-            .remedy("save the file as UTF-8, which TOML demands")
+            .remedy("save the file as UTF-8, which TOML requires")
     })
 }

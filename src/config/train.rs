@@ -11,7 +11,7 @@ choice! {
     Order {
         /// a permutation of all chunks, drawn anew from `train.seed` for each pass
         Shuffle = "shuffle",
-        /// as they stand in the file
+        /// in the order of the file
         Sequential = "sequential",
     }
 }
@@ -21,9 +21,9 @@ choice! {
     OnNonfinite {
         /// stop before the update and keep the last good checkpoint
         Stop = "stop",
-        /// leave this update out and go on; a note says so where 20 steps in a row are
+        /// skip this update and continue; a note says so once 20 steps in a row were skipped
         Skip = "skip",
-        /// update all the same, and record it, for runs whose instability is the subject; the last checkpoint with finite
+        /// update anyway, and record it, to study instability; the last checkpoint with finite
         /// numbers is kept beside the newest
         Record = "record",
     }
@@ -32,7 +32,7 @@ choice! {
 choice! {
     /// The entropy that counts as the full scale when heads are binned.
     EntropyReference {
-        /// the largest head entropy seen over the models compared, as the paper does
+        /// the largest head entropy among the models compared, as in the paper
         ObservedMax = "observed_max",
         /// (1/T)·Σ ln i: what uniform causal attention reaches
         CausalCeiling = "causal_ceiling",

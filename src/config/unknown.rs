@@ -63,5 +63,5 @@ pub(super) fn table(typed: &str, place: &Place) -> Fault {
 
 fn tables() -> String {
     let tables: Vec<String> = TABLES.iter().map(|table| format!("[{table}]")).collect();
-    format!("keys stand in the tables {}", tables.join(", "))
+    format!("keys belong in the tables {}", tables.join(", "))
 }

@@ -50,7 +50,7 @@ pub fn find(extensions: &[String], out: &Path) -> Result<Listing> {
     if listing.entries.is_empty() {
         return Err(Fault::new(Kind::Data, "`auto` found no source code on this machine")
             .found("neither a Python standard library nor the sources of this program's crates")
-            .remedy("install python3, or name a folder, files, a glob or JSON lines"));
+            .remedy("install python3, or give a folder, files, a glob or JSON lines"));
     }
     listing.description.push(format!("sources of {} Rust crates", crates.len()));
     Ok(listing)

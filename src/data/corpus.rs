@@ -44,7 +44,7 @@ impl Corpus {
         if !path.is_dir() {
             return Err(Fault::new(Kind::Data, Self::MISSING)
                 .at(path.display())
-                .remedy("make it with `normfree prepare`, or set data.path to where it is"));
+                .remedy("make it with `normfree prepare`, or set data.path to its location"));
         }
         // If the data are replaced meanwhile, open them again, so that old and new files are never mixed.
         loop {
@@ -89,7 +89,7 @@ impl Corpus {
 
     fn open_prepared(path: &Path, sequence_length: usize, vocab_size: usize, meta: Meta) -> Result<Self> {
         if vocab_size < meta.vocab_size || vocab_size > meta.vocab_size + PADDING_ROWS {
-            return Err(Fault::new(Kind::Data, "the model and the data differ in vocabulary")
+            return Err(Fault::new(Kind::Data, "the model and the data have different vocabularies")
                 .at(path.display())
                 .found(format!("data of {} tokens, model.vocab_size = {vocab_size}", meta.vocab_size))
                 .remedy(format!("set model.vocab_size = {}, or prepare the data again", meta.vocab_size)));
@@ -98,7 +98,7 @@ impl Corpus {
             return Err(Fault::new(Kind::Data, "the chunks of the data do not divide into sequences")
                 .at(path.display())
                 .found(format!("chunks of {} tokens, sequences of {sequence_length}", meta.chunk))
-                .remedy("take a sequence length that divides the chunk, or prepare the data again"));
+                .remedy("use a sequence length that divides the chunk, or prepare the data again"));
         }
         let open = |name: &str, part: Part| {
             let path = locate(path, name);
@@ -112,7 +112,7 @@ impl Corpus {
                 return Err(Fault::new(Kind::Data, "a token file is not as long as meta.json says")
                     .at(path.display())
                     .found(format!("{bytes} bytes instead of {expected}"))
-                    .remedy("it was cut short, replaced or removed: write the folder anew with `normfree prepare --replace`"));
+                    .remedy("it was cut short, replaced or removed: make the folder again with `normfree prepare --replace`"));
             }
             TokenFile::open(&path, meta.dtype, sequence_length, vocab_size)
         };

@@ -94,7 +94,7 @@ impl Owned {
                 let path = entry.path();
                 let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
                 let removed = if is_folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-                removed.map_err(|e| Fault::io("remove what an earlier call left", &path, &e))?;
+                removed.map_err(|e| Fault::io("remove the leftovers of an earlier call", &path, &e))?;
             }
         }
         Ok(())
@@ -139,7 +139,7 @@ impl Owned {
             match fs::rename(&from, &to) {
                 Err(e) if e.kind() != ErrorKind::NotFound => {
                     return Err(Fault::io("move a file of the new data into place", &to, &e).remedy(
-                        "the new data are whole and in use, in the folder .prepared there; the next prepare moves them",
+                        "the new data is complete and in use, in the folder .prepared there; the next prepare moves it",
                     ));
                 }
                 _ => {}
@@ -180,10 +180,12 @@ fn lock(folder: &Path) -> Result<File> {
                 return Err(Fault::new(Kind::RunFolder, IN_USE)
                     .at(folder.display())
                     .found(format_args!("{holder} preparing data in it"))
-                    .remedy("wait for its end, or choose another folder with --out"));
+                    .remedy("wait for it to end, or choose another folder with --out"));
             }
             Err(TryLockError::Error(e)) => {
-                return Err(failed(e).remedy("choose a folder on a file system that knows locks, with --out"));
+                return Err(
+                    failed(e).remedy("choose a folder on a file system that supports locks, with --out")
+                );
             }
         }
         // Its owner may have removed the file between opening and locking.
@@ -209,7 +211,7 @@ fn refuse_others(folder: &Path) -> Result<()> {
         // Files of file managers are harmless, and stay.
         let nobodys = name.starts_with('.') || ["desktop.ini", "Thumbs.db"].contains(&&*name);
         if !nobodys && !OURS.contains(&&*name) {
-            return Err(refused(folder, format!("{name} in it"), "choose another folder, which --out names"));
+            return Err(refused(folder, format!("{name} in it"), "choose another folder with --out"));
         }
     }
     Ok(())
@@ -222,7 +224,7 @@ fn refuse_data(folder: &Path) -> Result<()> {
     }
     let found = match Meta::read(folder) {
         Ok(Some(meta)) => format!("data prepared from {}", meta.source.description.join(", ")),
-        _ => "files of prepared data, not whole or of another version".to_owned(),
+        _ => "files of prepared data, incomplete or of another version".to_owned(),
     };
-    Err(refused(folder, found, "choose another folder, or say --replace to write over it"))
+    Err(refused(folder, found, "choose another folder, or overwrite it with --replace"))
 }

@@ -19,7 +19,7 @@ pub fn document(line: &str) -> Result<String, String> {
     }
     // An array would be read as the fields in order.
     if !line.trim_start().starts_with('{') {
-        return Err("no JSON object".to_owned());
+        return Err("not a JSON object".to_owned());
     }
     let record: Record = serde_json::from_str(line).map_err(|e| {
         // The line number in the message is dropped: it counts within this line, not in the file.
@@ -50,8 +50,8 @@ mod tests {
             (r#"{"text": "\ud800"}"#, "hex escape"),
             (r#"{"text": "\ud800 \udc00"}"#, "hex escape"),
             (r#"{"text": "\udc00"}"#, "surrogate"),
-            (r#"["a", "b"]"#, "no JSON object"),
-            ("[", "no JSON object"),
+            (r#"["a", "b"]"#, "not a JSON object"),
+            ("[", "not a JSON object"),
             (r#"{"text": "a""#, "EOF while parsing an object, at column 12"),
             (r#"{"text": 1}"#, "invalid type: integer `1`, expected a string, at column 10"),
             (r#"{"text": "a", "text": "b"}"#, "duplicate field `text`"),

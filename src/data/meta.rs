@@ -154,7 +154,7 @@ impl Meta {
             Fault::new(Kind::Data, "the description of the data cannot be used")
                 .at(path.display())
                 .found(found)
-                .remedy("write the folder anew with `normfree prepare --replace`")
+                .remedy("make the folder again with `normfree prepare --replace`")
         };
         // The version first, because other versions may have other fields.
         #[derive(Deserialize)]

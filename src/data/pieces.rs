@@ -195,10 +195,10 @@ impl Reader {
             let read = (&mut self.source).take(LONGEST_LINE + 1).read_until(b'\n', &mut bytes);
             let read = read.map_err(|e| Fault::io("read the text", &self.path, &e))?;
             if read as u64 > LONGEST_LINE {
-                return Err(Fault::new(Kind::Memory, "a line of JSON lines is too long")
+                return Err(Fault::new(Kind::Memory, "a line of a JSON lines file is too long")
                     .at(format!("{}, line {}", self.path.display(), self.line + 1))
                     .found(format!("more than {} MiB", LONGEST_LINE >> 20))
-                    .remedy("split its document into several lines, or give it as a text file of its own"));
+                    .remedy("split its document into several lines, or put it into a text file of its own"));
             }
             if read == 0 || (self.cut && bytes.last() != Some(&b'\n')) {
                 return Ok(false);

@@ -88,7 +88,7 @@ impl PrepareOptions {
         }
         if !(self.valid_share > 0.0 && self.valid_share < 1.0) {
             return usage(format!(
-                "the held-out share lies between 0 and 1, not at {} (valid_share)",
+                "the held-out share lies between 0 and 1, and is not {} (valid_share)",
                 self.valid_share
             ));
         }
@@ -138,7 +138,7 @@ pub fn prepare(options: &PrepareOptions, report: Report) -> Result<Meta> {
         (true, None) => {
             return Err(Fault::new(Kind::Data, "packing needs a token between documents")
                 .found(format!("a tokenizer without {END_OF_TEXT}"))
-                .remedy("add it to the tokenizer, or do not pack"));
+                .remedy("add it to the tokenizer, or omit --pack"));
         }
     };
 
@@ -225,10 +225,10 @@ fn settle(train: &mut ChunkWriter, valid: &mut ChunkWriter, options: &PrepareOpt
         let dropped = train.dropped_tokens + valid.dropped_tokens;
         return Err(Fault::new(
             Kind::Data,
-            "the corpus is too small: it takes a chunk to train on and one to hold out",
+            "the corpus is too small: it needs a chunk to train on and one to hold out",
         )
         .found(format!("{chunks} chunks of {} tokens, {dropped} tokens in shorter documents", options.chunk))
-        .remedy("take more text, shorter chunks, or pack documents together"));
+        .remedy("use more text or shorter chunks, or pack documents together with --pack"));
     }
     let (full, empty, share) = match (train.part.chunks, valid.part.chunks) {
         (_, 0) => (train, valid, options.valid_share),

@@ -54,18 +54,18 @@ pub fn list(wanted: Wanted, out: &Path) -> Result<Listing> {
         let fault = Fault::new(Kind::Data, "the corpus is empty: no file was found")
             .at(listing.description.join(", "));
         return Err(match (extensions.is_empty(), listing.left_out == LeftOut::default()) {
-            (true, true) => fault.remedy("name a folder, files, a glob or JSON lines that hold text"),
+            (true, true) => fault.remedy("give a folder, files, a glob or JSON lines that hold text"),
             (true, false) => fault.found(LEFT_OUT).remedy(TAKE_THEM),
             (false, _) => fault
                 .found(format!("no file ending in {}", extensions.join(", ")))
-                .remedy("name other extensions, or another source"),
+                .remedy("give other extensions, or another source"),
         });
     }
     Ok(Listing { entries, ..listing })
 }
 
-const LEFT_OUT: &str = "hidden files or a .gitignore, and nothing beside what they leave";
-const TAKE_THEM: &str = "to read hidden files too and those that .gitignore names, say --all-files";
+const LEFT_OUT: &str = "only hidden files, or files excluded by a .gitignore";
+const TAKE_THEM: &str = "include hidden files, and those excluded by a .gitignore, with --all-files";
 
 /// The absolute path, without links, of a folder that may not exist yet.
 fn without_links(folder: &Path) -> Result<PathBuf> {
@@ -103,16 +103,19 @@ fn add_source(source: &str, extensions: &[String], passing: Passing, listing: &m
             listing.description.push(format!("file {source}"));
         }
         Ok(found) => {
-            return Err(Fault::new(Kind::Data, "a source cannot be read three times over, as a file can")
-                .at(source)
-                .found(what_it_is(found.file_type()))
-                .remedy("write its text to a file, and name that"));
+            return Err(Fault::new(
+                Kind::Data,
+                "a source is not a regular file, which can be read three times over",
+            )
+            .at(source)
+            .found(what_it_is(found.file_type()))
+            .remedy("write its text to a file, and give that"));
         }
         Err(_) if source.contains(['*', '?', '[']) => add_glob(source, passing, listing)?,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             return Err(Fault::new(Kind::Data, "a source of text is missing")
                 .at(source)
-                .remedy("name a folder, a file, a glob, or `auto`"));
+                .remedy("give a folder, a file, a glob, or `auto`"));
         }
         Err(e) => return Err(Fault::io("read the text", path, e)),
     }
@@ -123,8 +126,8 @@ fn add_source(source: &str, extensions: &[String], passing: Passing, listing: &m
 fn refuse_in_out(path: &Path, source: &str, out: &Path) -> Result<()> {
     match path.canonicalize() {
         Ok(path) if path.starts_with(out) => {
-            let fault = Fault::new(Kind::Usage, "a source lies in the output folder").at(source);
-            Err(fault.remedy("name another folder with --out"))
+            let fault = Fault::new(Kind::Usage, "a source is inside the output folder").at(source);
+            Err(fault.remedy("choose another folder with --out"))
         }
         _ => Ok(()),
     }
@@ -138,7 +141,7 @@ fn what_it_is(kind: std::fs::FileType) -> &'static str {
         if kind.is_fifo() {
             return "a pipe";
         } else if kind.is_char_device() {
-            return "a terminal or another device of characters";
+            return "a terminal or another character device";
         } else if kind.is_block_device() {
             return "a disk";
         } else if kind.is_socket() {
@@ -180,7 +183,7 @@ fn add_glob(source: &str, passing: Passing, listing: &mut Listing) -> Result<()>
                 "`**` matches any number of folders, but follows no links to folders; quote the glob so that the \
                  shell leaves it alone",
             ),
-            false => fault.found("hidden files or a .gitignore beside it").remedy(TAKE_THEM),
+            false => fault.found("hidden files, or a .gitignore that excludes files").remedy(TAKE_THEM),
         });
     }
     listing.left_out.add(left_out);

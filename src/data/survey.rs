@@ -113,8 +113,8 @@ fn empty(skipped: &Skipped) -> Fault {
         found += &format!(" (the first is {first})");
     }
     Fault::new(Kind::Data, "the corpus is empty: no file holds text").found(found).remedy(
-        "only text in UTF-8 can be read (of UTF-16, `iconv -f UTF-16 -t UTF-8` makes it), and of JSON lines objects \
-         whose `text` or `content` is a string",
+        "only text in UTF-8 can be read (convert UTF-16 with `iconv -f UTF-16 -t UTF-8`), and JSON lines only if their \
+             `text` or `content` is a string",
     )
 }
 

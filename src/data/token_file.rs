@@ -35,8 +35,8 @@ impl TokenFile {
         if bytes.len() % dtype.bytes() != 0 {
             return Err(Fault::new(Kind::Data, "a token file ends within a token")
                 .at(path.display())
-                .found(format!("{} bytes, {} to a token", bytes.len(), dtype.bytes()))
-                .remedy("the file was cut short, or is of another type: write it anew"));
+                .found(format!("{} bytes, at {} per token", bytes.len(), dtype.bytes()))
+                .remedy("the file was cut short, or is of another type: make it again"));
         }
         let file = Self { path: path.to_path_buf(), bytes: Arc::new(bytes), dtype, sequence_length };
         if file.sequences() == 0 {

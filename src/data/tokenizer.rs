@@ -75,7 +75,7 @@ impl LoadedTokenizer {
             if end_of_text.is_some_and(|id| ids.contains(&id)) {
                 return Err(unusable(
                     path,
-                    format_args!("that it takes the text {END_OF_TEXT} for the token"),
+                    format_args!("that it encodes the text {END_OF_TEXT} as the token"),
                 ));
             }
         }
@@ -96,7 +96,7 @@ impl LoadedTokenizer {
             if given != Some(*id) {
                 let given = given.map_or("none".to_owned(), |id| id.to_string());
                 return Err(format!(
-                    "the added token {content:?} with the id {id}, where its place gives {given}"
+                    "the added token {content:?} with the id {id}, where its place implies {given}"
                 ));
             }
         }
@@ -141,7 +141,7 @@ impl LoadedTokenizer {
         let encoding = self.tokenizer.encode_fast(text, false).map_err(|e| e.to_string())?;
         let ids = encoding.get_ids().to_vec();
         match ids.iter().find(|&&id| id as usize >= self.vocab_size) {
-            Some(id) => Err(format!("the id {id}, which is no token's")),
+            Some(id) => Err(format!("the id {id}, which belongs to no token")),
             None => Ok(ids),
         }
     }
@@ -165,9 +165,9 @@ fn unusable(path: &Path, found: impl Display) -> Fault {
     Fault::new(Kind::Data, "the tokenizer cannot be used")
         .at(path.display())
         .found(found)
-        .remedy("name a whole tokenizer.json of Hugging Face `tokenizers`")
+        .remedy("give a complete tokenizer.json of Hugging Face `tokenizers`")
 }
 
 fn foreign(path: &Path, panic: impl Display) -> Fault {
-    unusable(path, format_args!("what the library `tokenizers` stumbles over ({panic})"))
+    unusable(path, format_args!("a file on which the library `tokenizers` fails ({panic})"))
 }

@@ -27,8 +27,9 @@ impl Checked {
     /// # Errors
     /// What is wrong, to follow the word "found".
     pub fn new(json: Vec<u8>) -> Result<Self, String> {
-        let mut root: Value = serde_json::from_slice(&json).map_err(|e| format!("no whole JSON ({e})"))?;
-        let root = root.as_object_mut().ok_or("JSON, but no object")?;
+        let mut root: Value =
+            serde_json::from_slice(&json).map_err(|e| format!("incomplete or invalid JSON ({e})"))?;
+        let root = root.as_object_mut().ok_or("JSON, but not an object")?;
         let model = root.get("model").and_then(Value::as_object).ok_or("an object without a `model`")?;
         check_vocab(model)?;
         let mut added = added_tokens(root)?;
@@ -36,8 +37,7 @@ impl Checked {
         let mut notes = Vec::new();
         if put_dropout_right(root) {
             notes.push(
-                "the given tokenizer drops merges at random (model.dropout); it is used without, so that equal \
-                 texts give equal tokens"
+                "the given tokenizer drops merges at random (model.dropout); that is switched off, so that equal texts give equal tokens"
                     .to_owned(),
             );
         }
@@ -46,8 +46,7 @@ impl Checked {
                 added.push((END_OF_TEXT.to_owned(), id));
             }
             notes.push(format!(
-                "{END_OF_TEXT} is no special token in the given tokenizer; it is used as one, so that text never \
-                 turns into it"
+                "{END_OF_TEXT} is not a special token in the given tokenizer; it is used as one, so that no text encodes to it"
             ));
         }
         let json = match notes.is_empty() {
@@ -65,7 +64,7 @@ fn check_vocab(model: &Map<String, Value>) -> Result<(), String> {
     for (token, id) in vocab {
         let whole = id.as_u64().filter(|&id| id < LARGEST_VOCAB as u64);
         let id = whole.ok_or_else(|| {
-            format!("the id {id} of the token {token:?}, where ids lie from 0 to {}", LARGEST_VOCAB - 1)
+            format!("the id {id} of the token {token:?}, where ids range from 0 to {}", LARGEST_VOCAB - 1)
         })?;
         if let Some(other) = tokens.insert(id, token) {
             return Err(format!("the id {id} of two tokens, {other:?} and {token:?}"));
@@ -78,7 +77,7 @@ fn check_vocab(model: &Map<String, Value>) -> Result<(), String> {
 fn added_tokens(root: &Map<String, Value>) -> Result<Vec<(String, u64)>, String> {
     let entries = match root.get("added_tokens") {
         None => return Ok(Vec::new()),
-        Some(entries) => entries.as_array().ok_or("`added_tokens` that are no array")?,
+        Some(entries) => entries.as_array().ok_or("`added_tokens` that is not an array")?,
     };
     let token =
         |entry: &Value| Some((entry.get("content")?.as_str()?.to_owned(), entry.get("id")?.as_u64()?));

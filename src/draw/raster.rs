@@ -51,7 +51,7 @@ impl Picture {
         if !(width <= LARGEST && height <= LARGEST && width * height <= MOST) {
             return Err(Fault::new(Kind::Usage, format!("the picture would be {width} × {height} pixels"))
                 .remedy(format!(
-                    "draw fewer runs at once: {LARGEST} pixels a side and {} million in all are the most",
+                    "draw fewer runs at once: the limit is {LARGEST} pixels a side and {} million in all",
                     MOST / 1e6
                 )));
         }

@@ -37,10 +37,10 @@ impl Sampler {
         if let Some((token, value)) = logits.iter().enumerate().find(|(_, value)| !value.is_finite()) {
             return Err(Fault::new(
                 Kind::NonFinite,
-                "the model's weights lead to numbers that are not finite",
+                "the model's weights produce numbers that are not finite",
             )
             .found(format!("a logit of {value} for token {token}"))
-            .remedy("take an earlier checkpoint"));
+            .remedy("use an earlier checkpoint"));
         }
         let Sampling { temperature, top_k, top_p, .. } = self.sampling;
         let mut tokens: Vec<u32> = (0..logits.len() as u32).collect();

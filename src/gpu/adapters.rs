@@ -92,10 +92,10 @@ fn backends(wanted: Option<Backend>) -> Result<(wgpu::Backends, Option<String>)>
         let here: Vec<&str> = words(there);
         return Err(Fault::new(
             Kind::Device,
-            format!("{} is not there on this system", words(chosen).join(", ")),
+            format!("{} is not available on this system", words(chosen).join(", ")),
         )
         .at(by)
-        .remedy(format!("leave it out, or choose {}", here.join(" or "))));
+        .remedy(format!("omit it, or choose {}", here.join(" or "))));
     }
     Ok((chosen, Some(by)))
 }
@@ -105,12 +105,10 @@ fn listed(value: &str) -> Result<wgpu::Backends> {
     let unknown = value.split(',').find(|word| words(wgpu::Backends::from_comma_list(word)).is_empty());
     match unknown {
         None => Ok(wgpu::Backends::from_comma_list(value)),
-        Some(word) => {
-            Err(Fault::new(Kind::Usage, format!("`{}` is no backend of this program", word.trim()))
-                .at(VARIABLE)
-                .found(value)
-                .remedy("vulkan, dx12 or metal would do, or several of them with commas between"))
-        }
+        Some(word) => Err(Fault::new(Kind::Usage, format!("`{}` is not a known backend", word.trim()))
+            .at(VARIABLE)
+            .found(value)
+            .remedy("use vulkan, dx12 or metal, or several of them separated by commas")),
     }
 }
 
@@ -210,8 +208,8 @@ fn named(names: &[&str], wanted: &str) -> Result<usize> {
     let digits = wanted.bytes().all(|byte| byte.is_ascii_digit());
     let (found, what) = if digits {
         let count = match names.len() {
-            1 => "there is 1 adapter, of index 0".to_owned(),
-            count => format!("there are {count} adapters, of indices 0 to {}", count - 1),
+            1 => "there is 1 adapter, with index 0".to_owned(),
+            count => format!("there are {count} adapters, with indices 0 to {}", count - 1),
         };
         let index = wanted.parse::<usize>().ok().filter(|&index| index < names.len());
         (index, format!("no adapter has the index {wanted}: {count}"))
@@ -231,9 +229,9 @@ fn named(names: &[&str], wanted: &str) -> Result<usize> {
 
 fn no_adapter(chosen_by: Option<String>) -> Fault {
     if let Some(by) = chosen_by {
-        return Fault::new(Kind::Device, "no adapter was found through the backend that was chosen")
+        return Fault::new(Kind::Device, "no adapter was found through the chosen backend")
             .at(by)
-            .remedy("leave it out to look through all backends");
+            .remedy("omit it to search all backends");
     }
     let remedy = if cfg!(target_os = "linux") {
         "install a Vulkan driver; on Debian and Ubuntu `apt-get install libvulkan1 mesa-vulkan-drivers` \
@@ -264,7 +262,7 @@ mod tests {
             assert!(fault.to_string().contains(&wanted), "{fault}");
         }
         let fault = named(&NAMES[..1], "1").unwrap_err();
-        assert!(fault.to_string().contains("there is 1 adapter, of index 0"), "{fault}");
+        assert!(fault.to_string().contains("there is 1 adapter, with index 0"), "{fault}");
         let fault = named(&NAMES, "radeon").unwrap_err();
         assert!(fault.to_string().contains("`radeon`") && fault.to_string().contains(NAMES[1]), "{fault}");
     }

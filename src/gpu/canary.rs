@@ -107,7 +107,7 @@ impl Watched {
             Attempt::Subgroups => "subgroups and matrix units are",
             Attempt::MatrixUnits => "matrix units are",
         };
-        Some(format!("{left} left alone: tried in a process of its own, this driver {how}; {}", self.again))
+        Some(format!("{left} not used: tried in a separate process, this driver {how}; {}", self.again))
     }
 
     /// Faults if the device cannot even be opened.
@@ -115,7 +115,7 @@ impl Watched {
         match &self.stumble {
             Some(Stumble { at: Attempt::Opening, how }) => {
                 Err(Fault::new(Kind::Device, format!("{title} cannot be opened"))
-                    .found(format!("a driver that, tried in a process of its own, {how}"))
+                    .found(format!("a driver that, tried in a separate process, {how}"))
                     .remedy("choose another one with --device; `normfree devices` lists them")
                     .also(&self.again))
             }
@@ -152,7 +152,7 @@ pub(super) fn watch(prober: &Prober, candidate: &Candidate, options: &OpenOption
         folder.join(format!("probe-{name}.json"))
     });
     let again = match &path {
-        Some(path) => format!("delete {} to have it tried again", path.display()),
+        Some(path) => format!("delete {} to try it again", path.display()),
         None => "the next start tries it again".to_owned(),
     };
     let read = |path: &PathBuf| serde_json::from_slice::<Kept>(&std::fs::read(path).ok()?).ok();
@@ -193,7 +193,7 @@ fn look(
     }
     let finished = run(&mut command, Instant::now() + prober.limit, &mut || false)?;
     if !finished.lines.iter().any(|line| line == GREETING) {
-        return Err(Fault::new(Kind::Device, "the program that tries devices is another one"));
+        return Err(Fault::new(Kind::Device, "the program that was started to try devices is not this one"));
     }
     Ok(read(&finished, prober.limit))
 }
@@ -212,10 +212,10 @@ fn read(finished: &Finished, limit: Duration) -> Option<Stumble> {
     let how = match finished.end {
         // A device that is refused cleanly will be refused in the same way when it is opened next.
         End::Code(code) if (Kind::Usage as i32..=Kind::Verify as i32).contains(&code) => return None,
-        End::Code(0) => "gave no answer that can be understood".to_owned(),
+        End::Code(0) => "gave no intelligible answer".to_owned(),
         End::Code(code) => format!("ended the process with code {code}"),
         End::Signal(signal) => format!("crashed (signal {signal})"),
-        End::Late | End::Enough => format!("did not come back within {} s", limit.as_secs_f64()),
+        End::Late | End::Enough => format!("did not return within {} s", limit.as_secs_f64()),
     };
     Some(Stumble { at, how })
 }
@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(said(&["opened"], End::Signal(6)), Some((Attempt::Subgroups, crashed.clone())));
         assert_eq!(said(&["opened", "subgroups"], End::Signal(6)), Some((Attempt::MatrixUnits, crashed)));
         // Out of order, and nonsense.
-        let nonsense = "gave no answer that can be understood".to_owned();
+        let nonsense = "gave no intelligible answer".to_owned();
         assert_eq!(said(&["matrix units", "yes"], End::Code(0)), Some((Attempt::Opening, nonsense)));
         // A panic, such as wgpu's when a driver lists a feature that it lacks.
         let panicked = "ended the process with code 101".to_owned();

@@ -244,7 +244,7 @@ impl Gpu {
                 format!("the buffer `{label}` is too large for this device"),
             )
             .found(format!("{} needed, {} allowed", mebibytes(bytes), mebibytes(self.limits.max_buffer_size)))
-            .remedy("make train.batch_size or the model smaller"));
+            .remedy("reduce train.batch_size or the size of the model"));
         }
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let descriptor =
@@ -340,7 +340,7 @@ impl Gpu {
             Ok(Some(Failure { message, memory: true, .. })) => {
                 Err(Fault::new(Kind::Memory, "the device ran out of memory")
                     .found(message)
-                    .remedy("make train.batch_size or the model smaller"))
+                    .remedy("reduce train.batch_size or the size of the model"))
             }
             Ok(Some(Failure { message, loss: Some((how, remedy)), .. })) => {
                 Err(self.lost(&format!("{message}; {how}")).remedy(remedy))
@@ -353,7 +353,7 @@ impl Gpu {
     fn lost(&self, message: &str) -> Fault {
         Fault::new(Kind::Device, format!("the device {} failed", self.info.name))
             .found(message)
-            .remedy("try again, or another --device")
+            .remedy("try again, or choose another --device")
     }
 
     /// Copies part of a buffer to the host and waits for it. For setup, checkpoints and tests, not for steps.
@@ -419,8 +419,8 @@ fn fragment_sides(adapter: &wgpu::Adapter, device: &wgpu::Device) -> Vec<u32> {
 
 fn out_of_memory(what: &str, bytes: u64) -> Fault {
     Fault::new(Kind::Memory, format!("the device is out of memory at {what}"))
-        .found(format!("{} asked for", mebibytes(bytes)))
-        .remedy("make train.batch_size or the model smaller")
+        .found(format!("{} requested", mebibytes(bytes)))
+        .remedy("reduce train.batch_size or the size of the model")
 }
 
 fn note(sink: &Mutex<Option<Failure>>, failure: Failure) {

@@ -24,7 +24,7 @@ impl Gpu {
         if self.device.features().contains(wgpu::Features::SUBGROUP) {
             match self.lanes()? {
                 Ok(lanes) => self.traits.lanes = lanes,
-                Err(why) => self.remarks.push(format!("subgroups are left alone: {why}")),
+                Err(why) => self.remarks.push(format!("subgroups are not used: {why}")),
             }
         }
         self.description.lanes = Some(self.traits.lanes);
@@ -47,7 +47,7 @@ impl Gpu {
                         break;
                     }
                     Err(why) => {
-                        self.remarks.push(format!("matrix units of {side}x{side} are left alone: {why}"))
+                        self.remarks.push(format!("matrix units of {side}x{side} are not used: {why}"))
                     }
                 }
             }
@@ -60,7 +60,7 @@ impl Gpu {
         let Some(probe) = unit_probe(side, &self.traits) else { return };
         match self.attends(&probe) {
             Ok(()) => self.traits.attention_units = true,
-            Err(why) => self.remarks.push(format!("attention leaves matrix units alone: {why}")),
+            Err(why) => self.remarks.push(format!("attention does not use matrix units: {why}")),
         }
     }
 
@@ -195,7 +195,7 @@ impl Lane {
 fn width_of(seen: &[Lane]) -> std::result::Result<u32, String> {
     let first = seen[0].size;
     if let Some(other) = seen.iter().find(|lane| lane.size != first) {
-        return Err(format!("one workgroup has some of {first} lanes and some of {}", other.size));
+        return Err(format!("one workgroup has subgroups of {first} lanes and subgroups of {}", other.size));
     }
     if ![4, 8, 16, 32, 64].contains(&first) {
         return Err(format!("no kernel is written for {first} lanes"));
@@ -212,7 +212,7 @@ fn check_lanes(seen: &[Lane], lanes: u32, heavy: bool) -> std::result::Result<()
     for (at, lane) in seen.iter().enumerate() {
         match places.get_mut(lane.lane as usize) {
             Some(place @ None) => *place = Some(at as u32),
-            _ => return Err("two lanes of a subgroup have one number".to_owned()),
+            _ => return Err("two lanes of a subgroup have the same number".to_owned()),
         }
     }
     let places: Vec<u32> = places.into_iter().flatten().collect();
@@ -220,7 +220,7 @@ fn check_lanes(seen: &[Lane], lanes: u32, heavy: bool) -> std::result::Result<()
         lane.ones != lanes || heavy && lane.checksum != checksum(at as u32, &places)
     };
     match seen.iter().enumerate().any(wrong) {
-        true => Err("the lanes of a subgroup do not hand each other what they hold".to_owned()),
+        true => Err("the lanes of a subgroup do not exchange their values correctly".to_owned()),
         false => Ok(()),
     }
 }
@@ -297,7 +297,7 @@ fn check_product(probe: &UnitProbe, product: &[f32]) -> std::result::Result<(), 
 fn check_widths(widths: &[u32], lanes: u32) -> std::result::Result<(), String> {
     match widths.iter().find(|&&width| width != lanes) {
         None => Ok(()),
-        Some(width) => Err(format!("subgroups of {lanes} lanes are of {width} in a kernel on them")),
+        Some(width) => Err(format!("subgroups of {lanes} lanes have {width} lanes in a kernel for them")),
     }
 }
 

@@ -114,17 +114,18 @@ pub(super) fn loss(running: Option<f64>) -> (String, &'static str) {
     match running {
         Some(seconds) if seconds >= IMPATIENT => (
             format!(
-                "the work it was lost with had been running for {seconds:.1} s: this looks like a watchdog, by which a \
-                 system ends what takes too long"
+                "the work it was lost with had been running for {seconds:.1} s: this looks like a watchdog, with which a system ends work that takes too long"
             ),
             "close other programs that use this device, lower train.batch_size, or raise the system's limit (TdrDelay \
              on Windows)",
         ),
         Some(seconds) => (
-            format!("the work it was lost with had been running for {seconds:.2} s: no watchdog is so early"),
-            "try again, or another --device; if it comes back, report it",
+            format!(
+                "the work it was lost with had been running for {seconds:.2} s: too short for a watchdog"
+            ),
+            "try again, or choose another --device; if it happens again, report it",
         ),
-        None => ("nothing was running on it".to_owned(), "try again, or another --device"),
+        None => ("nothing was running on it".to_owned(), "try again, or choose another --device"),
     }
 }
 
@@ -288,7 +289,7 @@ mod tests {
         assert!(found.contains("for 2.1 s: this looks like a watchdog"), "{found}");
         assert!(remedy.contains("TdrDelay"), "{remedy}");
         let (found, _) = loss(clock.running(at(5.1)));
-        assert!(found.contains("for 0.10 s: no watchdog is so early"), "{found}");
+        assert!(found.contains("for 0.10 s: too short for a watchdog"), "{found}");
         assert!(loss(None).0.contains("nothing was running"));
     }
 

@@ -89,7 +89,10 @@ fn asked(prober: &Prober, width: u32) -> Result<Option<f64>> {
     let finished = run(&mut command, Instant::now() + prober.limit, &mut || false)?;
     let mut lines = finished.lines.iter().skip_while(|line| *line != GREETING);
     if lines.next().is_none() {
-        return Err(Fault::new(Kind::Device, "the program that times the driver is another one"));
+        return Err(Fault::new(
+            Kind::Device,
+            "the program that was started to time the driver is not this one",
+        ));
     }
     let said = lines.find_map(|line| line.parse::<f64>().ok());
     Ok(said.filter(|seconds| *seconds > 0.0 && seconds.is_finite()))

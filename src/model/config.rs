@@ -26,9 +26,9 @@ choice! {
 choice! {
     /// Which of the block's matrices have a trained bias.
     Bias {
-        /// query and key alone, as the original
+        /// query and key only, as in the original
         QueryKey = "query_key",
-        /// query, key, value, attention output and the feed-forward matrices, as GPT-2
+        /// query, key, value, attention output and the feed-forward matrices, as in GPT-2
         All = "all",
         /// no biases
         None = "none",
@@ -41,7 +41,7 @@ choice! {
         /// each row's entropy, summed over all rows of a step, as in the code of arXiv 2501.03489 (with
         /// `train.accumulation = "mean_of_means"`, of a micro-batch)
         RowSum = "row_sum",
-        /// each row's entropy, averaged over the rows, so that the batch's size does not matter
+        /// each row's entropy, averaged over the rows, so that the batch size does not matter
         RowMean = "row_mean",
         /// the head's mean entropy over a micro-batch, as in the paper's algorithm. Its square is not that of the mean over a
         /// step, so several micro-batches need `train.accumulation = "mean_of_means"`

@@ -7,7 +7,7 @@ choice! {
     Accumulation {
         /// the mean over all targets of the step, as in one larger batch
         Mean = "mean",
-        /// the mean over micro-batches of the mean over their own targets, as the original's trainer has it
+        /// the mean over micro-batches of the mean over their own targets, as in the original's trainer
         MeanOfMeans = "mean_of_means",
     }
 }
@@ -17,8 +17,8 @@ choice! {
     Precision {
         /// every number in 32 bits
         F32 = "f32",
-        /// f16 for what matrix products and attention read and write; f32 for all else: weights as they are trained and
-        /// saved, moments, sums, the residual stream, statistics, loss. Refused on devices without 16-bit floats
+        /// f16 for what matrix products and attention read and write; f32 for everything else: trained and saved
+        /// weights, moments, sums, the residual stream, statistics, loss. Refused on devices without 16-bit floats
         Mixed = "mixed",
     }
 }

@@ -60,19 +60,22 @@ impl FoundLog {
         let failed = |e: io::Error| Fault::io("open the run's log", path, &e);
         let file = match File::options().read(true).write(true).create(bytes == 0).open(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound && bytes > 0 => {
-                return Err(changed(path, format!("no file where the checkpoint counts {bytes} bytes")));
+                return Err(changed(path, format!("no file, where the checkpoint expects {bytes} bytes")));
             }
             opened => opened.map_err(failed)?,
         };
         let length = file.metadata().map_err(failed)?.len();
         if length < bytes {
-            return Err(changed(path, format!("{length} bytes where the checkpoint counts {bytes}")));
+            return Err(changed(path, format!("{length} bytes, where the checkpoint expects {bytes}")));
         }
         let (mut digest, mut tally, mut line) = (Sha256::new(), Tally::default(), Vec::new());
         let mut lines = BufReader::with_capacity(1 << 18, (&file).take(bytes));
         while lines.read_until(b'\n', &mut line).map_err(failed)? > 0 {
             if line.last() != Some(&b'\n') {
-                return Err(changed(path, format!("no line's end at byte {bytes}, where the checkpoint is")));
+                return Err(changed(
+                    path,
+                    format!("no end of a line at byte {bytes}, where the checkpoint expects one"),
+                ));
             }
             digest.update(&line);
             tally.count(&line);
@@ -199,8 +202,8 @@ impl MetricsLog {
 }
 
 fn changed(path: &Path, found: String) -> Fault {
-    Fault::new(Kind::RunFolder, "the run's log was changed since its checkpoint")
+    Fault::new(Kind::RunFolder, "the run's log has changed since its checkpoint")
         .at(path.display())
         .found(found)
-        .remedy("put it back, or begin a new run with train.init_from = the checkpoint's model.safetensors")
+        .remedy("restore it, or start a new run with train.init_from = the checkpoint's model.safetensors")
 }

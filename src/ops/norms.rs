@@ -27,7 +27,7 @@ pub type Norm = Pick<Normalization>;
 const ALL: &[Normalization] = &[
     Normalization {
         word: "layer_norm",
-        about: "(x − mean)/√(variance + ε)·γ + β, of each row",
+        about: "(x − mean)/√(variance + ε)·γ + β, for each row",
         label: "LN",
         parameters: &[("weight", 1.0), ("bias", 0.0)],
         record: Some(|tape, x, vectors, epsilon, result| {

@@ -9,7 +9,7 @@ const MOMENTS: &[State] =
 
 pub(super) const HF: Rule = Rule {
     word: "adamw_hf",
-    about: "transformers' AdamW: ε is not bias-corrected, and the decay acts on the already moved parameter",
+    about: "transformers' AdamW: ε is not bias-corrected, and the decay applies to the already updated parameter",
     states: MOMENTS,
     hyper: |settings, rate, updates| numbers(Order::Hf, settings, rate, updates),
     record: |tape, update| record(tape, update, Order::Hf),
@@ -17,7 +17,7 @@ pub(super) const HF: Rule = Rule {
 
 pub(super) const TORCH: Rule = Rule {
     word: "adamw",
-    about: "PyTorch's AdamW: ε beside the bias-corrected root, and the decay comes first",
+    about: "PyTorch's AdamW: ε is added to the bias-corrected root, and the decay comes first",
     states: MOMENTS,
     hyper: |settings, rate, updates| numbers(Order::Torch, settings, rate, updates),
     record: |tape, update| record(tape, update, Order::Torch),

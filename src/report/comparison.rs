@@ -59,13 +59,13 @@ impl Comparison {
                 | Source::Published(place)
                 | Source::NotBegun(place)) = &source;
                 if !seen.insert(place.canonicalize().unwrap_or_else(|_| place.clone())) {
-                    let what = "this is named twice, and would be compared with itself";
+                    let what = "this is given twice, and would be compared with itself";
                     return Err(Fault::new(Kind::Usage, what).at(place.display()));
                 }
                 match source {
                     Source::Published(path) => runs.extend(published::load(&path)?),
                     Source::Run(path) => runs.push(RunData::load(&path)?),
-                    Source::NotBegun(path) => missing.push(format!("{}: not begun", folder_name(&path))),
+                    Source::NotBegun(path) => missing.push(format!("{}: not started", folder_name(&path))),
                     Source::Study(path, study) => {
                         titles.push(study.name.clone());
                         let of_baseline = study.runs.iter().find(|run| run.configuration == study.baseline);
@@ -85,7 +85,7 @@ impl Comparison {
         if runs.is_empty()
             && let Some(path) = paths.first()
         {
-            return Err(Fault::new(Kind::RunFolder, "no run here has begun")
+            return Err(Fault::new(Kind::RunFolder, "no run here has started")
                 .at(path.as_ref().display())
                 .remedy("train it with `normfree study` or `normfree train`"));
         }
@@ -237,7 +237,7 @@ fn load_study(
     for of in &study.runs {
         let path = folder.join(&of.folder);
         if !path.join("metrics.jsonl").is_file() {
-            missing.push(format!("{}, seed {}: not begun", of.label, of.seed));
+            missing.push(format!("{}, seed {}: not started", of.label, of.seed));
             continue;
         }
         let other = |baseline: &String| study.runs.iter().find(|run| run.configuration == *baseline);

@@ -168,10 +168,10 @@ pub fn write_parquet(runs: &[RunData], out: &Path) -> Result<Vec<PathBuf>> {
     if let Some(published) = runs.iter().find(|run| run.published.is_some()) {
         return Err(Fault::new(Kind::Usage, "a published heatmap has no log to export")
             .at(published.dir.display())
-            .remedy("name run folders and studies' folders"));
+            .remedy("give run folders and studies' folders"));
     }
     if runs.is_empty() {
-        return Err(Fault::new(Kind::Usage, "there is no run to export").remedy("name a run folder"));
+        return Err(Fault::new(Kind::Usage, "there is no run to export").remedy("give a run folder"));
     }
     std::fs::create_dir_all(out).map_err(|error| Fault::io("make the folder", out, &error))?;
     remove_leftovers(out, |name| name.ends_with(".parquet"));

@@ -66,7 +66,7 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
         let caption =
             format!("Overload: heads at 3M/4 or above; collapse: below M/4. M: {}.", options.reference);
         let one = if comparison.study && comparison.seeds() {
-            " Of each configuration the first seed."
+            " Each configuration is shown with its first seed."
         } else {
             ""
         };
@@ -98,7 +98,7 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
             add(
                 "heatmap_difference",
                 &format!(
-                    "{named}. {caption} Heads have no order of their own: neighbours of one place need not match."
+                    "{named}. {caption} Heads have no inherent order: those in the same place need not match."
                 ),
                 difference(&one, &other, &caption)?,
             );
@@ -119,7 +119,7 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
         add(
             "loss",
             "Training loss (averaged over 2% of the run) and held-out loss (points). A cross: not finite from there on; \
-             a triangle: beyond the frame, which shows what is in reach of the losses that the runs began with.",
+             a triangle: beyond the frame, which is chosen by the losses that the runs started with.",
             loss_curves(comparison, options.perplexity)?,
         );
     }
@@ -129,7 +129,8 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
             let mut caption = format!("{}. A cross: not finite from there on.", drawn.title);
             let without = without_zeros(comparison, quantity, drawn);
             if !without.is_empty() {
-                caption.push_str(&format!(" Not drawn, for nothing is zero there: {}.", without.join(", ")));
+                caption
+                    .push_str(&format!(" Not drawn, because nothing is zero there: {}.", without.join(", ")));
             }
             add(drawn.stem, &caption, layer_curves(comparison, quantity)?);
         }
@@ -137,8 +138,7 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
     if has_slopes(comparison) {
         add(
             "slope_stability",
-            "Fixed slopes: the step in which a number first was not finite (none until the step reached: empty \
-             triangle), and the share of collapsed heads.",
+            "Fixed slopes: the first step with a number that is not finite (an empty triangle: none up to that step), and the share of collapsed heads.",
             slope_stability(comparison, options.reference)?,
         );
     }

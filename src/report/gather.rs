@@ -41,8 +41,8 @@ pub fn sources(path: &Path) -> Result<Vec<Source>> {
     if walk.found.is_empty() {
         return Err(Fault::new(Kind::RunFolder, "this is neither a run folder nor a folder of runs")
             .at(path.display())
-            .found("a folder without metrics.jsonl and study.json, also in the folders inside")
-            .remedy("name a folder that `normfree train`, `study` or `demo` has written"));
+            .found("neither metrics.jsonl nor study.json, in it or in the folders inside")
+            .remedy("give a folder written by `normfree train`, `study` or `demo`"));
     }
     Ok(walk.found)
 }
@@ -68,10 +68,10 @@ impl Walk {
             return Ok(());
         }
         if self.seen.len() > MOST {
-            return Err(Fault::new(Kind::RunFolder, "there are too many folders here to look for runs in")
+            return Err(Fault::new(Kind::RunFolder, "there are too many folders here to search for runs")
                 .at(folder.display())
                 .found(format!("more than {MOST}"))
-                .remedy("name the folders of runs and studies themselves"));
+                .remedy("give the folders of the runs and studies themselves"));
         }
         let mut inside = Vec::new();
         for entry in std::fs::read_dir(folder).map_err(failed)? {

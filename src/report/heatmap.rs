@@ -20,10 +20,10 @@ pub struct Panel {
 /// The range of entropies that the colours span. It always begins at 0, so a dark cell is a collapsed head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Scale {
-    /// One range for all panels, to the largest value of any: colours compare across panels.
+    /// One range for all panels, up to the largest value of any: colours are comparable across panels.
     #[default]
     Shared,
-    /// Each panel to its own largest value, with its own colour bar.
+    /// Each panel up to its own largest value, with its own colour bar.
     Own,
 }
 
@@ -157,9 +157,9 @@ pub fn difference(one: &Panel, other: &Panel, caption: &str) -> Result<Picture> 
     let told =
         |panel: &Panel| format!("{}: {} layers of {} heads", panel.title, shape(panel).0, shape(panel).1);
     if shape(one) != shape(other) {
-        return Err(Fault::new(Kind::Usage, "models of different shape have no difference of heads")
+        return Err(Fault::new(Kind::Usage, "heads of models of different shapes cannot be compared")
             .found(format!("{}; {}", told(one), told(other)))
-            .remedy("name two runs with as many layers and heads"));
+            .remedy("give two runs with the same number of layers and heads"));
     }
     let rows = one.values.iter().zip(&other.values);
     let minus = |(a, b): (&f64, &f64)| rounded(rounded(*a) - rounded(*b));

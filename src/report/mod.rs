@@ -40,7 +40,7 @@ use figures::{Options, figures};
 /// `Usage` when there is no run; those of [`figures`](fn@figures); `Io` when a file cannot be written.
 pub fn write_comparison(comparison: &Comparison, out: &Path, options: &Options) -> Result<Vec<PathBuf>> {
     if comparison.runs.is_empty() {
-        return Err(Fault::new(Kind::Usage, "there is no run to compare").remedy("name a run folder"));
+        return Err(Fault::new(Kind::Usage, "there is no run to compare").remedy("give a run folder"));
     }
     // Everything is made before anything is written.
     let mut files = Vec::new();

@@ -231,8 +231,8 @@ impl Outcomes {
         )];
         if self.seeds {
             notes.push(
-                "Over several seeds: mean ± standard deviation. The paired t-test is two-sided, of the held-out \
-                 losses of the seeds that a configuration shares with the baseline; it needs two."
+                "Over several seeds: mean ± standard deviation. The paired t-test is two-sided and compares the held-out losses of the seeds that a configuration shares \
+             with the baseline; it needs two."
                     .to_owned(),
             );
         }
@@ -243,8 +243,8 @@ impl Outcomes {
         for row in &self.rows {
             if let Some(divergence) = row.divergence {
                 let left = match divergence.of {
-                    1 => "its loss and its heads count nowhere",
-                    _ => "their losses and their heads count nowhere",
+                    1 => "its loss and heads are not counted",
+                    _ => "their losses and heads are not counted",
                 };
                 notes.push(format!("{}: {divergence}; {left}.", row.name));
             }

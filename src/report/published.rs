@@ -20,7 +20,7 @@ pub fn load(path: &Path) -> Result<Vec<RunData>> {
         Fault::new(Kind::Data, "the file of entropies cannot be used")
             .at(path.display())
             .found(found)
-            .remedy("it holds matrices as in sm_g = [[2.7, 3.4], [1.9, 1.7]]")
+            .remedy("write matrices as in sm_g = [[2.7, 3.4], [1.9, 1.7]]")
     };
     let text = std::fs::read_to_string(path).map_err(|e| Fault::io("read the entropies", path, &e))?;
     let mut table: toml::Table =

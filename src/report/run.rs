@@ -79,7 +79,7 @@ impl RunData {
             return Err(Fault::new(Kind::RunFolder, "this is not a run folder")
                 .at(dir.display())
                 .found(found)
-                .remedy("name a folder that `normfree train` has written"));
+                .remedy("give a folder written by `normfree train`"));
         }
         let folder = folder_name(dir);
         let mut run = Self { dir: dir.to_path_buf(), name: folder, ..Self::default() };
@@ -138,7 +138,7 @@ impl RunData {
                 Fault::new(Kind::RunFolder, "a line of the log is damaged")
                     .at(format!("{}, line {}{place}", path.display(), index + 1))
                     .found(found)
-                    .remedy("delete the line to go on without it")
+                    .remedy("delete the line to continue without it")
             };
             match parse(line) {
                 Ok(Some(record)) => {

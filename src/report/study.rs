@@ -51,7 +51,7 @@ impl Study {
             Fault::new(Kind::RunFolder, "this is not what `normfree study` writes")
                 .at(path.display())
                 .found(error.to_string())
-                .remedy("run `normfree study` again: it writes the file anew")
+                .remedy("run `normfree study` again: it rewrites the file")
         })
     }
 }

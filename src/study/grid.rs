@@ -73,19 +73,19 @@ impl Grid {
                     }
                 };
                 if let Some(first) = labels.insert(label.clone(), configuration.clone()) {
-                    return Err(Fault::new(Kind::Config, "two configurations have one label")
+                    return Err(Fault::new(Kind::Config, "two configurations have the same label")
                         .at(&variant.place)
                         .found(format_args!("`{label}` for {first} and {configuration}"))
-                        .remedy("give one of them a label = \"…\" of its own"));
+                        .remedy("give one of them a different label = \"…\""));
                 }
                 for &seed in &variant.seeds {
                     let folder = format!("{configuration}-seed{seed}");
                     // Some file systems ignore case.
                     if !folders.insert(folder.to_lowercase()) {
-                        return Err(Fault::new(Kind::Config, "two runs would have one folder")
+                        return Err(Fault::new(Kind::Config, "two runs would have the same folder")
                             .at(&variant.place)
                             .found(&folder)
-                            .remedy("give each configuration and each size a name of its own"));
+                            .remedy("give each configuration and each size a different name"));
                     }
                     let mut config = config.clone();
                     config.train.seed = seed;
@@ -156,9 +156,9 @@ fn configuration(
         sheet.set(argument)?;
     }
     if let Some(place) = sheet.place_of("train.seed") {
-        return Err(Fault::new(Kind::Config, "the seed of a run is the study's to set")
+        return Err(Fault::new(Kind::Config, "the study sets the seed of each run")
             .at(place)
-            .remedy("name seeds = [1, 2, 3] in [study] or in a [[configuration]]"));
+            .remedy("set seeds = [1, 2, 3] in [study] or in a [[configuration]]"));
     }
     Config::complete(sheet)
 }
@@ -177,8 +177,8 @@ fn check_baseline(file: &File) -> Result<()> {
     if names.contains(&file.baseline.text.as_str()) {
         return Ok(());
     }
-    Err(Fault::new(Kind::Config, "the baseline is none of the configurations")
+    Err(Fault::new(Kind::Config, "the baseline is not one of the configurations")
         .at(&file.baseline.place)
         .found(format_args!("\"{}\"", file.baseline.text.escape_debug()))
-        .remedy(format_args!("one of {} would do", names.join(", "))))
+        .remedy(format_args!("use one of {}", names.join(", "))))
 }

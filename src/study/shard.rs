@@ -29,7 +29,7 @@ impl FromStr for Shard {
             text.split_once('/').and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
         match parts {
             Some((index, count)) if (1..=count).contains(&index) => Ok(Self { index, count }),
-            _ => Err("a shard is I/N, the first of four 1/4, the last 4/4".to_owned()),
+            _ => Err("a shard is I/N: the first of four is 1/4, the last 4/4".to_owned()),
         }
     }
 }

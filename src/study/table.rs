@@ -65,7 +65,7 @@ impl<'a> Table<'a> {
         let Some((at, value)) = self.content.get_key_value(key) else { return Ok(None) };
         match value.get_ref() {
             DeValue::String(text) if !text.trim().is_empty() => Ok(Some(text.to_string())),
-            other => Err(self.refuse(at, other, "a text that is not empty")),
+            other => Err(self.refuse(at, other, "a non-empty string")),
         }
     }
 
@@ -86,12 +86,10 @@ impl<'a> Table<'a> {
         {
             return Ok(name);
         }
-        Err(Fault::new(Kind::Config, "the name cannot be part of a folder's")
+        Err(Fault::new(Kind::Config, "the name cannot be part of a folder's name")
             .at(self.place_of("name"))
             .found(format_args!("\"{}\"", name.escape_debug()))
-            .remedy(
-                "80 letters and digits of ASCII at most, and `_`, `-`, `.`, `+` after the first, would do",
-            ))
+            .remedy("use at most 80 ASCII letters and digits, and `_`, `-`, `.`, `+` after the first"))
     }
 
     /// A list of texts; `None` if the key is missing.
@@ -100,7 +98,7 @@ impl<'a> Table<'a> {
             DeValue::String(text) if !text.trim().is_empty() => Some(text.to_string()),
             _ => None,
         };
-        self.list(key, "texts that are not empty", &text)
+        self.list(key, "non-empty strings", &text)
     }
 
     /// Distinct seeds; `None` if the key is missing.
@@ -113,10 +111,10 @@ impl<'a> Table<'a> {
         if let Some(seeds) = &seeds
             && let Some(twice) = seeds.iter().enumerate().find(|(i, seed)| seeds[..*i].contains(seed))
         {
-            return Err(Fault::new(Kind::Config, "a seed stands there twice")
+            return Err(Fault::new(Kind::Config, "a seed is listed twice")
                 .at(self.place_of("seeds"))
                 .found(twice.1)
-                .remedy("name each once"));
+                .remedy("list each once"));
         }
         Ok(seeds)
     }
@@ -129,26 +127,26 @@ impl<'a> Table<'a> {
         read: &dyn Fn(&DeValue) -> Option<T>,
     ) -> Result<Option<Vec<T>>> {
         let Some((at, value)) = self.content.get_key_value(key) else { return Ok(None) };
-        let would_do = format!("a list of {items}, at least one,");
+        let expected = format!("a list of {items}, at least one");
         let DeValue::Array(array) = value.get_ref() else {
-            return Err(self.refuse(at, value.get_ref(), &would_do));
+            return Err(self.refuse(at, value.get_ref(), &expected));
         };
         let refused = array.iter().find(|item| read(item.get_ref()).is_none());
         if let Some(item) = refused {
-            return Err(self.refuse(at, item.get_ref(), &would_do));
+            return Err(self.refuse(at, item.get_ref(), &expected));
         }
         if array.is_empty() {
             let fault = Fault::new(Kind::Config, "empty list").at(self.place(at));
-            return Err(fault.remedy(format_args!("{would_do} would do")));
+            return Err(fault.remedy(format_args!("use {expected}")));
         }
         Ok(Some(array.iter().filter_map(|item| read(item.get_ref())).collect()))
     }
 
-    fn refuse(&self, key: &Spanned<Cow<str>>, found: &DeValue, would_do: &str) -> Fault {
+    fn refuse(&self, key: &Spanned<Cow<str>>, found: &DeValue, expected: &str) -> Fault {
         Fault::new(Kind::Config, "wrong value")
             .at(self.place(key))
             .found(Value::from(found))
-            .remedy(format_args!("{would_do} would do"))
+            .remedy(format_args!("use {expected}"))
     }
 
     fn place(&self, key: &Spanned<Cow<str>>) -> String {

@@ -153,7 +153,7 @@ impl TensorSource for ArenaSource<'_> {
         if self.finite
             && let Some((index, value)) = first_broken(&values)
         {
-            let what = "no checkpoint was written: the weights are not finite any more";
+            let what = "no checkpoint was written: the weights are no longer finite";
             return Err(
                 Fault::new(Kind::NonFinite, what).found(format!("{value} at element {index} of `{name}`"))
             );

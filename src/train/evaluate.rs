@@ -73,7 +73,7 @@ pub fn evaluate(
             .at(folder.display())
             .found(NO_TARGETS)
             .remedy(
-                "evaluate on more chunks, with --chunks 0 on all of them, or on other data with --data",
+                "evaluate on more chunks (on all of them with --chunks 0), or on other data with --data",
             ));
     };
     Ok(loss)

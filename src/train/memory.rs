@@ -78,16 +78,16 @@ fn left_in_group(read: &dyn Fn(&str) -> Option<String>) -> Option<u64> {
 /// [`Kind::Memory`] with what is needed and what is available: an arena or an intermediate is larger than the limit of a
 /// buffer or binding, or, if the device's memory is this machine's, larger than what is available.
 pub fn check(blueprint: &Blueprint, traits: &Traits, device: &Description) -> Result<()> {
-    let smaller = "make train.batch_size or the model smaller, or choose another --device";
+    let smaller = "reduce train.batch_size or the size of the model, or choose another --device";
     let too_large = |what: &str, needed: u64, most: u64, remedy: &str| {
-        Err(Fault::new(Kind::Memory, format!("{what} would be larger than a buffer of this device may be"))
+        Err(Fault::new(Kind::Memory, format!("{what} would exceed the largest buffer of this device"))
             .at(&device.name)
             .found(format!("{} needed, {} allowed", mebibytes(needed), mebibytes(most)))
             .remedy(remedy))
     };
     let demand = blueprint.demand(traits);
     if demand.parameters > device.max_buffer {
-        let remedy = "make the model smaller, or choose another --device";
+        let remedy = "use a smaller model, or choose another --device";
         return too_large("the parameters", demand.parameters, device.max_buffer, remedy);
     }
     let (pool, plans) = Pool::plan(blueprint.tapes(), traits);
@@ -106,8 +106,8 @@ pub fn check(blueprint: &Blueprint, traits: &Traits, device: &Description) -> Re
     }
     match available() {
         Some(there) if demand.total() > there => {
-            Err(Fault::new(Kind::Memory, "the model needs more memory than there is")
-                .at(format!("{}, whose memory is this machine's", device.name))
+            Err(Fault::new(Kind::Memory, "the model needs more memory than is available")
+                .at(format!("{}, which uses this machine's memory", device.name))
                 .found(format!("{} needed, {} available", mebibytes(demand.total()), mebibytes(there)))
                 .remedy(smaller))
         }

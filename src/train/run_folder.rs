@@ -97,7 +97,7 @@ impl RunFolder {
         Err(Fault::new(Kind::RunFolder, "not the folder of a run")
             .at(path.display())
             .found(found)
-            .remedy("name a folder that `normfree train` has written"))
+            .remedy("give a folder written by `normfree train`"))
     }
 
     /// Whether the folder at `path` is that of a run.
@@ -119,11 +119,11 @@ impl RunFolder {
         let place = path.join(LOCK);
         match File::options().read(true).open(&place) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(Fault::io("look at the run's lock", &place, &e)),
+            Err(e) => Err(Fault::io("check the run's lock", &place, &e)),
             Ok(mut file) => match file.try_lock_shared() {
                 Ok(()) => Ok(None),
                 Err(TryLockError::WouldBlock) => Ok(Some(read_holder(&mut file))),
-                Err(TryLockError::Error(e)) => Err(Fault::io("look at the run's lock", &place, &e)),
+                Err(TryLockError::Error(e)) => Err(Fault::io("check the run's lock", &place, &e)),
             },
         }
     }
@@ -215,12 +215,12 @@ fn refuse_content(path: &Path) -> Result<()> {
         let is_run = path.join(CONFIG).is_file();
         let other = "choose another folder with --run";
         let remedy = match is_run {
-            true => format!("go on with that run by `{}`, or {other}", shell::resume(path)),
+            true => format!("resume that run with `{}`, or {other}", shell::resume(path)),
             false => other.to_owned(),
         };
-        return Err(Fault::new(Kind::RunFolder, "the run folder exists already")
+        return Err(Fault::new(Kind::RunFolder, "the run folder already exists")
             .at(path.display())
-            .found(if is_run { "a run".to_owned() } else { format!("{name} in it, and no run") })
+            .found(if is_run { "a run".to_owned() } else { format!("{name} in it, but no run") })
             .remedy(remedy));
     }
     Ok(())
@@ -249,10 +249,10 @@ fn lock(path: &Path) -> Result<File> {
             return Err(Fault::new(Kind::RunFolder, IN_USE)
                 .at(path.display())
                 .found(format_args!("{} training in it", read_holder(&mut file)))
-                .remedy("wait for its end, or choose another folder with --run"));
+                .remedy("wait for it to end, or choose another folder with --run"));
         }
         Err(TryLockError::Error(e)) => {
-            return Err(failed(e).remedy("choose a folder on a file system that knows locks, with --run"));
+            return Err(failed(e).remedy("choose a folder on a file system that supports locks, with --run"));
         }
     }
     file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;

@@ -136,25 +136,25 @@ fn a_damaged_checkpoint_is_skipped() {
             Box::new(change("trainer_state.json", |b| {
                 *b = String::from_utf8_lossy(b).replace("\"step\": 2", "\"step\": 3").into_bytes();
             })),
-            "trainer_state.json with other bytes than it was written with",
+            "trainer_state.json with other bytes than were written",
         ),
         (
             Box::new(change("trainer_state.json", |b| {
                 *b = String::from_utf8_lossy(b).replace("data_cursor", "cursor").into_bytes();
             })),
-            "trainer_state.json with other bytes than it was written with",
+            "trainer_state.json with other bytes than were written",
         ),
         (Box::new(change("optimizer.safetensors", |b| b.truncate(b.len() - 1))), "optimizer.safetensors of "),
         (
             Box::new(change("model.safetensors", |b| *b.last_mut().unwrap() ^= 1)),
-            "model.safetensors with other bytes than it was written with",
+            "model.safetensors with other bytes than were written",
         ),
         (
             Box::new(change("optimizer.safetensors", |b| {
                 let middle = b.len() / 2;
                 b[middle] ^= 0x80;
             })),
-            "optimizer.safetensors with other bytes than it was written with",
+            "optimizer.safetensors with other bytes than were written",
         ),
     ];
     for (damage, expected) in cases {
@@ -190,7 +190,7 @@ fn a_checkpoint_of_another_version_is_not_skipped() {
     let fault = Checkpoint::latest(&run).unwrap_err();
     let expected = format!(
         "the checkpoint is of another version of normfree, at {}: found format_version 4, this program reads 3; \
-         go on with the program that wrote it",
+         continue with the program that wrote it",
         state.display()
     );
     assert_eq!((fault.kind, fault.to_string()), (Kind::Checkpoint, expected));

@@ -43,15 +43,15 @@ fn everything_wrong_is_listed_at_once() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(
         refusal(&file.write(folder.path()), &layout),
-        "the weights do not fit the model: found 2 missing, 2 extra, 1 of another shape, 2 of values that cannot be \
+        "the weights do not fit the model: found 2 missing, 2 extra, 1 of another shape, 2 with impossible values \
          (see n_layer, n_embd, n_positions, vocab_size, norm and bias under [model]):\
          \n  missing: transformer.wpe.weight [5, 6]\
          \n  missing: transformer.h.1.ln_2.bias [6]\
          \n  extra: classifier.weight [2]\
          \n  extra: transformer.h.2.ln_1.weight [6]\
          \n  shape: transformer.wte.weight is [3, 6], the model has [11, 6]\
-         \n  values: transformer.h.0.mlp.c_fc.weight holds I64, read are F32, F16 and BF16\
-         \n  values: transformer.h.0.mlp.c_proj.bias holds 0.5, the model has no such bias: only zeros will do"
+         \n  values: transformer.h.0.mlp.c_fc.weight holds I64; only F32, F16 and BF16 can be read\
+         \n  values: transformer.h.0.mlp.c_proj.bias holds 0.5, the model has no such bias: it must be zero"
     );
 }
 
@@ -158,8 +158,7 @@ fn files_that_are_something_else() {
         assert_eq!(
             refusal(&file(bytes), &layout),
             format!(
-                "the weight file {what}: found {found} bytes where its header tells of {length}; copy it again \
-                 from where it came"
+                "the weight file {what}: found {found} bytes, where its header implies {length}; copy it again from its source"
             )
         );
     }

@@ -31,7 +31,7 @@ fn a_configuration_that_cannot_be() {
     set("model.n_layers=3", &["n_layers", "did you mean model.n_layer?"]);
     set("train.optimiser=adamw", &["did you mean train.optimizer?"]);
     set("model.n_embd=18", &["n_embd", "18"]);
-    set("model.n_head=3", &["n_embd is not divisible by n_head", "n_embd = 12 or 24 would do"]);
+    set("model.n_head=3", &["n_embd is not divisible by n_head", "use n_embd = 12 or 24"]);
     set("model.norm=\"rms\"", &["model.norm", "layer_norm"]);
     set("train.steps=-1", &["train.steps"]);
     fs::write(place.path("broken.toml"), "[model\n").unwrap();
@@ -59,7 +59,7 @@ fn tokens_that_are_not_the_models() {
         place.fails(&["train", "tiny.toml", "--run", "r", "--set", set], 4, parts);
         assert!(!place.path("r").exists(), "a run that could not begin left a folder");
     };
-    train(&place, "model.vocab_size=1000", &["differ in vocabulary", "set model.vocab_size = 300"]);
+    train(&place, "model.vocab_size=1000", &["different vocabularies", "set model.vocab_size = 300"]);
     train(&place, "data.path=nowhere", &["nowhere", "normfree prepare"]);
     train(&place, "train.sequence_length=12", &["chunks of 16 tokens, sequences of 12"]);
     // An id outside the vocabulary, then a file cut short.
@@ -108,7 +108,7 @@ fn a_run_folder_that_exists() {
     let place = Place::with_data();
     let train = ["train", "tiny.toml", "--run", "r"];
     place.succeeds(&[&train[..], &["--set", "train.steps=2"]].concat());
-    place.fails(&train, 6, &["exists already", "--resume"]);
+    place.fails(&train, 6, &["already exists", "--resume"]);
     // Resuming with the original settings works; with others it does not.
     place.succeeds(&["train", "--resume", "--run", "r"]);
     let free = sets(&["train.on_nonfinite=\"skip\"", "train.checkpoint_every=3", "observe.entropy_every=5"]);
@@ -146,7 +146,7 @@ fn data_that_changed_under_a_run() {
     assert!(fs::read(place.path("data/train.bin")).unwrap() == before);
     place.succeeds(&[&prepare[..], &["--replace"]].concat());
     assert!(fs::read(place.path("data/train.bin")).unwrap() != before);
-    place.fails(&["train", "--resume", "--run", "r"], 4, &["not what the run was begun with", "init_from"]);
+    place.fails(&["train", "--resume", "--run", "r"], 4, &["not what the run was started with", "init_from"]);
     // Other folders are not overwritten either.
     for folder in ["text", "r"] {
         place.fails(&["prepare", "text", "--out", folder, "--replace"], 2, &["not empty", "--out"]);
@@ -171,10 +171,7 @@ fn sizes_beyond_a_device() {
         (&["train.batch_size=65536", "observe.entropy=false"], &["train.batch_size"]),
         (&["train.batch_size=20000"], &["needed", "allowed"]),
         (&["model.n_inner=1000000", "model.n_layer=1"], &["needed", "allowed"]),
-        (
-            &["model.n_embd=65536", "model.n_head=4096", "model.n_inner=4"],
-            &["needed", "make the model smaller"],
-        ),
+        (&["model.n_embd=65536", "model.n_head=4096", "model.n_inner=4"], &["needed", "use a smaller model"]),
         (&["model.n_embd=3072", "model.n_head=12", "model.n_layer=1"], &["mlp.c_", "model.n_inner"]),
     ] {
         let sets = sets(keys);
@@ -207,11 +204,11 @@ fn adapters_that_are_not_there() {
         place.fails(
             &["devices", "--backend", elsewhere],
             7,
-            &[elsewhere, "not there on this system", "--backend"],
+            &[elsewhere, "not available on this system", "--backend"],
         );
         let mut command = place.command(&["devices"]);
         let output = command.env("WGPU_BACKEND", elsewhere).output().unwrap();
-        refused(&output, 7, &[elsewhere, "not there on this system", "WGPU_BACKEND"]);
+        refused(&output, 7, &[elsewhere, "not available on this system", "WGPU_BACKEND"]);
         // An option overrides the variable.
         let here = if cfg!(target_os = "linux") { "vulkan" } else { "metal" };
         let output = command.args(["--backend", here]).output().unwrap();

@@ -44,7 +44,8 @@ fn weights_that_are_not_finite_evaluate_sample_and_start_nothing() {
 
     let from = format!("train.init_from={}", weights.display());
     let start = ["train", "tiny.toml", "--run", "new", "--set", &from];
-    let parts = ["no run starts from weights that are not finite", "model.safetensors", "train.init_from"];
+    let parts =
+        ["a run cannot start from weights that are not finite", "model.safetensors", "train.init_from"];
     place.fails(&start, 10, &parts);
     assert!(!place.path("new").exists(), "a folder is left");
     place.fails(&[&start[..], &["--dry-run"]].concat(), 10, &parts);
@@ -110,7 +111,7 @@ fn many_steps_left_out_in_a_row_are_told() {
         ["train.on_nonfinite=skip", "train.steps=60", "train.eval_every=60", "train.checkpoint_every=60"];
     let skipping = output(&place, &train("r", &keys));
     let told = String::from_utf8_lossy(&skipping.stderr).into_owned();
-    for count in ["20 steps in a row were left out", "40 steps in a row were left out"] {
+    for count in ["20 steps in a row were skipped", "40 steps in a row were skipped"] {
         assert_eq!(told.matches(count).count(), 1, "{count}: {told}");
     }
     assert!(!told.contains("30 steps in a row"), "{told}");

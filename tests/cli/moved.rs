@@ -100,7 +100,7 @@ fn data_may_move_and_is_known_by_its_bytes() {
     refused(
         &output,
         4,
-        &["not what the run was begun with, at other", "other training tokens", "data.path=DIR"],
+        &["not what the run was started with, at other", "other training tokens", "data.path=DIR"],
     );
     let config = fs::read_to_string(place.path("runs/r/config.toml")).unwrap();
     assert!(config.contains("path = \"data\""), "a refused folder was kept: {config}");

@@ -62,11 +62,8 @@ fn a_state_changed_by_hand_is_not_gone_on_with() {
         let changed = text.replace(&format!("  \"{key}\": {value}"), &format!("  \"{key}\": {other}"));
         assert_ne!(changed, text, "{key}");
         fs::write(&path, changed).unwrap();
-        let found = if key == "format_version" {
-            "of another version"
-        } else {
-            "with other bytes than it was written"
-        };
+        let found =
+            if key == "format_version" { "of another version" } else { "with other bytes than were written" };
         place.fails(&RESUME, 5, &["trainer_state.json", found]);
     }
     // It is refused without its seal as well.
@@ -93,8 +90,8 @@ fn a_configuration_or_a_log_changed_by_hand_is_not_gone_on_with() {
         assert!(text.contains(from), "{text}");
         fs::write(&config, text.replace(from, to)).unwrap();
         let key = from.split(' ').next().unwrap();
-        place.fails(&RESUME, 3, &["config.toml was changed since its checkpoint", key, "there", "here"]);
-        place.fails(&["eval", "r"], 3, &["config.toml was changed", key]);
+        place.fails(&RESUME, 3, &["config.toml has changed since its checkpoint", key, "there", "here"]);
+        place.fails(&["eval", "r"], 3, &["config.toml has changed", key]);
     }
     // How often it is saved is up to the user.
     fs::write(&config, text.replace("checkpoint_every = 5", "checkpoint_every = 6")).unwrap();
@@ -104,7 +101,7 @@ fn a_configuration_or_a_log_changed_by_hand_is_not_gone_on_with() {
     let log = place.path("r/metrics.jsonl");
     let whole = fs::read_to_string(&log).unwrap();
     fs::write(&log, whole.replacen("\"step\":3", "\"step\":4", 1)).unwrap();
-    place.fails(&RESUME, 6, &["log was changed since its checkpoint", "other bytes"]);
+    place.fails(&RESUME, 6, &["log has changed since its checkpoint", "other bytes"]);
     assert_eq!(
         fs::read_to_string(&log).unwrap(),
         whole.replacen("\"step\":3", "\"step\":4", 1),
@@ -142,13 +139,13 @@ fn every_byte_of_the_data_and_the_tokenizer_are_known_again() {
     ];
     for (name, how, found) in cases {
         let put_back = spoil(name, how);
-        place.fails(&RESUME, 4, &["not what the run was begun with", found, "init_from"]);
+        place.fails(&RESUME, 4, &["not what the run was started with", found, "init_from"]);
         put_back();
     }
     let put_back = spoil("data/valid.bin", &|b| *b.iter_mut().rev().nth(1).unwrap() ^= 1);
     let output = place.command(&["eval", "r"]).output().unwrap();
     let told = shown(&output);
-    assert!(output.status.success() && told.contains("not the data that the run was begun with"), "{told}");
+    assert!(output.status.success() && told.contains("not the data that the run was started with"), "{told}");
     put_back();
     // Training does not use the tokenizer, and the run has a copy of it.
     fs::remove_file(place.path("data/tokenizer.json")).unwrap();
@@ -167,7 +164,7 @@ fn a_run_from_before_the_seal_goes_on() {
         (
             "optimizer_steps",
             9.into(),
-            &["contradicts itself", "1 updates left out", "0 steps that were not finite"],
+            &["contradicts itself", "1 skipped updates", "0 steps that were not finite"],
         ),
         ("recording", true.into(), &["contradicts itself", "recording"]),
         ("step", 9.into(), &["damaged", "the state of step 9 in it"]),
@@ -188,7 +185,7 @@ fn a_run_from_before_the_seal_goes_on() {
     );
     assert!(fs::read(place.path("r/metrics.jsonl")).unwrap() == log, "the log was cut");
     change(&state_file(&place), |state| state["data_fingerprint"] = 7.into());
-    place.fails(&RESUME, 4, &["not what the run was begun with"]);
+    place.fails(&RESUME, 4, &["not what the run was started with"]);
     fs::write(state_file(&place), &old).unwrap();
 
     // From another working directory: its data is found above its folder.

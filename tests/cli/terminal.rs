@@ -291,7 +291,7 @@ fn a_signal_that_was_ignored_stays_ignored() {
 /// Runs the last suggested command line in a shell.
 #[track_caller]
 fn pasted(place: &Place, told: &str) -> Output {
-    let line = told.lines().filter_map(|line| line.split_once("go on with: ")).next_back().unwrap().1;
+    let line = told.lines().filter_map(|line| line.split_once("continue with: ")).next_back().unwrap().1;
     let mut shell = Command::new("sh");
     shell.args(["-c", line]).current_dir(place.path("")).env("NORMFREE_CACHE", place.path("cache"));
     let output = shell.output().unwrap();
@@ -370,7 +370,7 @@ fn a_second_wish_ends_a_long_step() {
     lines.read_to_string(&mut told).unwrap();
     assert_eq!(output.status.code(), Some(130), "{told}");
     assert!(
-        told.contains("left at once") && told.contains("go on with: ") && !told.contains("error"),
+        told.contains("exited at once") && told.contains("continue with: ") && !told.contains("error"),
         "{told}"
     );
     // The run exists, and can be begun again.
@@ -388,7 +388,7 @@ fn a_full_disk_stops_a_run_with_the_command_that_goes_on() {
     command.args(["-c", line, env!("CARGO_BIN_EXE_normfree")]).args(sets(&keys)).current_dir(place.path(""));
     command.env("NORMFREE_CACHE", "");
     let output = command.output().unwrap();
-    super::refused(&output, 9, &["cannot write the run's log", "; go on with: "]);
+    super::refused(&output, 9, &["cannot write the run's log", "; continue with: "]);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(shown(&pasted(&place, &stderr)).contains("1,000 steps done"));
 }
@@ -408,7 +408,7 @@ fn what_has_nothing_to_save_ends_at_once() {
         println!("{line}: ended {:?} after the signal", began.elapsed());
         let told = stopped(&output);
         assert!(
-            told.contains("interrupted; go on with: ") && told.contains(line.split(' ').next().unwrap()),
+            told.contains("interrupted; continue with: ") && told.contains(line.split(' ').next().unwrap()),
             "{told}"
         );
         assert!(!place.path("new").join("config.toml").exists(), "{line}: the run folder is left");
@@ -475,11 +475,11 @@ fn a_run_is_named_where_one_would_name_it() {
     place.fails(&["train", "--resume", "tiny.toml", "two.toml"], 2, &["two configurations are named"]);
     place.fails(&["train", "--resume"], 2, &["--resume RUN"]);
     place.fails(&["train", "--resume", "misspelt"], 6, &["not the folder of a run", "misspelt"]);
-    place.fails(&["train", "r"], 2, &["a folder is no configuration", "train --resume r"]);
-    place.fails(&["train", "text"], 2, &["a folder is no configuration", "name a TOML file"]);
-    place.fails(&["train", "tiny.toml", "--run", "r"], 6, &["exists already", "train --resume r`"]);
+    place.fails(&["train", "r"], 2, &["a folder is not a configuration", "train --resume r"]);
+    place.fails(&["train", "text"], 2, &["a folder is not a configuration", "give a TOML file"]);
+    place.fails(&["train", "tiny.toml", "--run", "r"], 6, &["already exists", "train --resume r`"]);
     let study = ["study", "two.toml", "--out", "new", "--resume"];
-    place.fails(&[&study[..], &sets(&["train.steps=1"])].concat(), 6, &["nothing to go on with", "--out"]);
-    place.fails(&["demo", "--out", "new", "--resume"], 6, &["nothing to go on with", "--out"]);
+    place.fails(&[&study[..], &sets(&["train.steps=1"])].concat(), 6, &["nothing to resume", "--out"]);
+    place.fails(&["demo", "--out", "new", "--resume"], 6, &["nothing to resume", "--out"]);
     assert!(!place.path("new").exists());
 }

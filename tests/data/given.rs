@@ -49,7 +49,7 @@ fn a_tokenizer_that_is_cut_anywhere_is_named_so() {
     assert!(try_out(&json).unwrap().is_empty());
     for length in (0..500).chain((500..json.len()).step_by(97)) {
         let fault = try_out(&json[..length]).unwrap_err();
-        assert_fault(Err::<(), _>(fault), Kind::Data, &["tokenizer.json", "no whole JSON"]);
+        assert_fault(Err::<(), _>(fault), Kind::Data, &["tokenizer.json", "incomplete or invalid JSON"]);
     }
 }
 
@@ -226,8 +226,8 @@ fn what_would_make_tokens_random_or_text_an_end_is_put_right_with_a_word() {
     assert!(meta.notes.is_empty());
     let changes: [(&str, Change<Value>); 3] = [
         ("dropout", &|t| t["model"]["dropout"] = json!(0.3)),
-        ("no special token", &|t| t["added_tokens"][0]["special"] = json!(false)),
-        ("no special token", &|t| t["added_tokens"] = json!([])),
+        ("not a special token", &|t| t["added_tokens"][0]["special"] = json!(false)),
+        ("not a special token", &|t| t["added_tokens"] = json!([])),
     ];
     for (word, change) in changes {
         let mut json = good.clone();

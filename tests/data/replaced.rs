@@ -15,7 +15,7 @@ fn read(folder: &Path) -> Vec<Vec<u8>> {
         let corpus = match Corpus::open(folder, meta.chunk, meta.vocab_size) {
             Ok(corpus) => corpus,
             // The vocabulary is still that of the old data.
-            Err(fault) if fault.to_string().contains("differ in vocabulary") => continue,
+            Err(fault) if fault.to_string().contains("different vocabularies") => continue,
             Err(fault) => panic!("{fault}"),
         };
         // These three reads are not atomic: the data may be replaced between them.

@@ -101,7 +101,7 @@ fn the_output_folder_is_never_read() {
     let before = folder_bytes(&options.out);
     for inside in ["", "/meta.json", "/*", "/**/*.json"] {
         options.sources = vec![format!("{}{inside}", options.out.display())];
-        assert_fault(run(&options), Kind::Usage, &["a source lies in the output folder"]);
+        assert_fault(run(&options), Kind::Usage, &["a source is inside the output folder"]);
     }
     assert_eq!(folder_bytes(&options.out), before);
 }

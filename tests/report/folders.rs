@@ -44,7 +44,7 @@ fn a_folder_stands_for_all_runs_and_studies_inside() {
         all.runs.iter().map(|run| run.dir.strip_prefix(folder.path()).unwrap()).collect();
     assert_eq!((all.runs.len(), found.len()), (3 + 6 + 2, 11), "{found:?}");
     assert!(found.contains(Path::new("studies/small/sm_g-seed2")), "{found:?}");
-    assert_eq!(all.missing, ["waiting: not begun"]);
+    assert_eq!(all.missing, ["waiting: not started"]);
     assert_eq!(all.title, folder.path().file_name().unwrap().to_str().unwrap());
     // All names differ, and each study is compared with its own baseline.
     let names: BTreeSet<&String> = all.groups.iter().map(|group| &group.name).collect();
@@ -72,7 +72,10 @@ fn a_folder_stands_for_all_runs_and_studies_inside() {
     fs::create_dir(&begun).unwrap();
     fs::rename(folder.path().join("waiting"), begun.join("waiting")).unwrap();
     let fault = Comparison::load(&[begun]).unwrap_err();
-    assert!(fault.kind == Kind::RunFolder && fault.to_string().contains("no run here has begun"), "{fault}");
+    assert!(
+        fault.kind == Kind::RunFolder && fault.to_string().contains("no run here has started"),
+        "{fault}"
+    );
 }
 
 #[test]
@@ -85,7 +88,7 @@ fn every_command_that_draws_takes_a_folder_of_runs() {
     let told = place.succeeds(&["export", "runs", "--parquet", "tables"]);
     assert_eq!(told.lines().count(), 9, "{told}");
     let noted = place.command(&["plot", "runs"]).output().unwrap().stderr;
-    assert!(String::from_utf8_lossy(&noted).contains("left out: waiting: not begun"));
+    assert!(String::from_utf8_lossy(&noted).contains("left out: waiting: not started"));
     place.fails(
         &["plot", "runs/data/empty"],
         6,

@@ -186,9 +186,9 @@ fn a_configuration_that_cannot_be() {
         "name = \"r\"\nmodel.n_head = 3",
         &["n_embd is not divisible", "line 34, key model.n_head"],
     );
-    refused("name = \"free\"\n", "name = \"r\"\n", &["two runs would have one folder", "r-seed1"]);
-    refused("name = \"free\"\n", "name = \"R\"\n", &["two runs would have one folder", "R-seed1"]);
-    refused("label = \"learned, free\"", "label = \"SM+R\"", &["one label", "`SM+R` for r and free"]);
+    refused("name = \"free\"\n", "name = \"r\"\n", &["two runs would have the same folder", "r-seed1"]);
+    refused("name = \"free\"\n", "name = \"R\"\n", &["two runs would have the same folder", "R-seed1"]);
+    refused("label = \"learned, free\"", "label = \"SM+R\"", &["the same label", "`SM+R` for r and free"]);
     let none = STUDY.split("[[configuration]]").next().unwrap();
     let fault = Grid::parse(none, "tiny.toml", &[]).unwrap_err().to_string();
     assert!(fault.contains("there is no [[configuration]]"), "{fault}");

@@ -106,7 +106,7 @@ fn what_fails_does_not_stop_the_others() {
             "r-seed1: training stopped before the update",
             "r-seed2: ",
             "train.on_nonfinite = \"record\", in the study",
-            "free-seed1: the run folder exists already",
+            "free-seed1: the run folder already exists",
             "letter.txt",
         ],
     );
@@ -124,7 +124,7 @@ fn what_another_process_has_is_left_to_it() {
     let place = place();
     let held = RunFolder::create(&run(&place, "r-seed2")).unwrap();
     let plan = place.succeeds(&["study", "tiny.toml", "--dry-run"]);
-    assert!(plan.contains(&format!("process {} has it", std::process::id())), "{plan}");
+    assert!(plan.contains(&format!("in use by process {}", std::process::id())), "{plan}");
     let output = place.command(&["study", "tiny.toml"]).output().unwrap();
     assert!(output.status.success(), "{}", shown(&output));
     assert!(String::from_utf8_lossy(&output.stdout).contains("4 of 5 runs done"), "{}", shown(&output));
@@ -185,6 +185,6 @@ fn a_command_that_cannot_be() {
         3,
         &["--set train.seed", "seeds = [1, 2, 3]"],
     );
-    place.fails(&["study", "tiny.toml", "--set", "model.vocab_size=100"], 4, &["differ in vocabulary"]);
+    place.fails(&["study", "tiny.toml", "--set", "model.vocab_size=100"], 4, &["different vocabularies"]);
     assert!(!run(&place, FOLDERS[0]).exists(), "a refused study began a run");
 }

@@ -37,7 +37,7 @@ pub(super) fn findings(runs: &[RunData], reference: Reference) -> Result<Vec<Str
         let Some(pair) = run(one).zip(run(other)) else { continue };
         if let Some((lost, divergence)) = [pair.0, pair.1].iter().find_map(|run| Some((run, diverged(run)?)))
         {
-            lines.push(format!("- {question}: no comparison, for {} {divergence}.", lost.name));
+            lines.push(format!("- {question}: no comparison, because {} {divergence}.", lost.name));
         } else if let (Some(a), Some(b)) = (perplexity(pair.0), perplexity(pair.1)) {
             lines.push(compare(question, (one, a), (other, b)));
         }

@@ -26,8 +26,8 @@ const AFTER_HELP: &str = "\
 Prepares source code found on this machine, trains SM+LN+G, SM+LN+R, SM+G and
 SM+R (softmax attention, with and without LayerNorm, GELU or ReLU) at a small
 scale, evaluates them on held-out files, draws the entropy of every attention
-head and writes it all into one page, report.html. Called again, it goes on
-where it was stopped, and trains nothing twice.
+head and puts it all on one page, report.html. Called again, it resumes where it
+stopped and trains nothing twice.
 
 Examples:
   normfree demo
@@ -48,10 +48,10 @@ const TEXT: u64 = 12 << 20;
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
-    /// Where everything goes [default: runs/demo, with the seed in its name where it is not 1]
+    /// Output folder [default: runs/demo, with the seed in its name if it is not 1]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// A folder made by `normfree prepare`, instead of source code found here
+    /// Folder made by `normfree prepare`, instead of source code found here
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Seed of the weights and of the order of the text
@@ -60,7 +60,7 @@ pub(super) struct Arguments {
     /// Set one key in all four configurations; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Go on with what was begun, and begin nothing in another folder by mistake
+    /// Resume what was started; fail if the folder holds nothing to resume
     #[arg(long)]
     resume: bool,
     #[command(flatten)]
@@ -155,13 +155,13 @@ fn data(
         && let Some(meta) = Meta::read(&folder)?
     {
         if !fits(&meta) {
-            return Err(Fault::new(Kind::RunFolder, "the folder holds data of other sizes")
+            return Err(Fault::new(Kind::RunFolder, "the folder holds data of different sizes")
                 .at(folder.display())
                 .found(format!("chunks of {}, {} tokens", meta.chunk, thousands(meta.vocab_size as u64)))
-                .remedy("choose another folder with --out, or delete that one"));
+                .remedy("choose another folder with --out, or delete this one"));
         }
         global.note(format!(
-            "using the data prepared before in {}, with its vocabulary of {}",
+            "using the data already prepared in {}, with its vocabulary of {}",
             folder.display(),
             thousands(meta.vocab_size as u64)
         ));
@@ -181,7 +181,7 @@ fn train(configs: &[Config], out: &Path, (global, display): (&Global, Display)) 
         let past = past(&path, config)?;
         done += past.as_ref().map_or(0, |past| past.steps);
         if past.as_ref().is_some_and(|past| past.whole) {
-            global.note(format!("{} is trained already", path.display()));
+            global.note(format!("{} is already trained", path.display()));
         } else {
             open_runs.push((path, config, past.is_some()));
         }
@@ -214,7 +214,7 @@ fn train_one(
     held.give_back(trainer, &trained);
     trained.map_err(|fault| match fault.kind {
         Kind::NonFinite => {
-            fault.remedy("begin anew with another --out and a lower --set train.learning_rate")
+            fault.remedy("start again with another --out and a lower --set train.learning_rate")
         }
         _ => with_command(fault),
     })
@@ -233,7 +233,7 @@ fn refuse_other_settings(path: &Path, config: &Config, free: &[&str]) -> Result<
     Err(Fault::new(Kind::RunFolder, "the folder holds a demo with other settings")
         .at(path.display())
         .found(differences.join(", "))
-        .remedy("choose another folder with --out, or delete that one"))
+        .remedy("choose another folder with --out, or delete this one"))
 }
 
 /// What the run at `path` has done so far; `None` if there is no run.

@@ -93,8 +93,7 @@ fn write_all() {
         }
         if lost > 0 {
             write(
-                format!("note: {lost} lines are left out here, because nobody read them in time\n")
-                    .as_bytes(),
+                format!("note: {lost} lines are missing here, because nobody read them in time\n").as_bytes(),
             );
         }
     }

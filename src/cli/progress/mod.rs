@@ -31,7 +31,7 @@ const LINE_SHARE: u64 = 20;
 /// How a training shows itself.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct Display {
-    /// Lines instead of the live view, also on a terminal
+    /// Print lines instead of the live view, even on a terminal
     #[arg(long)]
     plain: bool,
 }

@@ -80,7 +80,7 @@ fn title(board: &Board, stopping: bool, width: usize) -> Line<'static> {
     let told = match stopping {
         false => Span::styled("q: stop, with a checkpoint ", quiet()),
         true => Span::styled(
-            " stopping: finishing this step and writing a checkpoint; Ctrl-C: leave at once, without one ",
+            " stopping: finishing this step and writing a checkpoint; Ctrl-C: exit at once, without one ",
             Style::new().add_modifier(Modifier::REVERSED),
         ),
     };

@@ -68,8 +68,7 @@ fn prepare_data(grid: &Grid, config: &Config, global: &Global) -> Result<()> {
     let Some(sources) = &grid.prepare else {
         return Err(Fault::new(Kind::Data, "the data folder is missing").at(folder.display()).remedy(
             format_args!(
-                "make it with `normfree prepare SOURCE --out {} --vocab-size {} --chunk {}`, or set data.path to \
-                 where it is",
+                "make it with `normfree prepare SOURCE --out {} --vocab-size {} --chunk {}`, or set data.path to its location",
                 folder.display(),
                 config.model.vocab_size,
                 config.train.sequence_length

@@ -45,13 +45,13 @@ pub(super) fn print(grid: &Grid, runs: &[&Run], measure: bool, global: &Global) 
             Ok(State::Missing) => "missing".to_owned(),
             Ok(State::Stopped(step)) => format!("step {} of {}", thousands(step), thousands(steps)),
             Ok(State::Done) => "done".to_owned(),
-            Ok(State::InUse(holder)) => format!("{holder} has it"),
+            Ok(State::InUse(holder)) => format!("in use by {holder}"),
             Ok(State::Different(keys)) => {
                 remarks.push(format!("{name} holds a run with another configuration: {}", keys.join(", ")));
                 "another configuration".to_owned()
             }
             Err(fault) => {
-                remarks.push(format!("{name} cannot be gone on with: {fault}"));
+                remarks.push(format!("{name} cannot be resumed: {fault}"));
                 "damaged".to_owned()
             }
         };
@@ -85,7 +85,7 @@ pub(super) fn print(grid: &Grid, runs: &[&Run], measure: bool, global: &Global) 
         seconds.filter(|_| done < runs.len()).map_or(String::new(), duration),
     ]);
     say(columns(&rows, &[false, true, true, true, true, false, true]))?;
-    say(format!("work: training alone; memory: of the device, {device}"))?;
+    say(format!("work: training only; memory: that of the device, {device}"))?;
     if done < runs.len() {
         say(basis(logged, measured, &bases))?;
     }
@@ -114,7 +114,7 @@ fn plan(runs: &[&Run], gpu: &Gpu, global: &Global) -> Result<BTreeMap<String, Pl
         planned.insert(run.configuration.clone(), Planned { cost, needs, refused });
     }
     for path in absent {
-        global.note(format!("there is no data at {path} yet; evaluations are left out of the time"));
+        global.note(format!("there is no data at {path} yet; the time does not include evaluations"));
     }
     Ok(planned)
 }
@@ -161,11 +161,11 @@ fn basis(logged: usize, measured: usize, bases: &BTreeSet<Basis>) -> String {
         from.push(format!("steps of {} timed just now", counted(measured, "configuration")));
     }
     if from.is_empty() {
-        return "time: not known, as no run of this study logged enough steps here; --measure times some"
+        return "time: unknown, because no run of this study has logged enough steps here; --measure times some"
             .to_owned();
     }
     let scaled = if bases.contains(&Basis::Others) {
-        "; of configurations without any, by their operations and the median speed"
+        "; for configurations without any, by their operations and the median speed"
     } else {
         ""
     };

@@ -23,12 +23,12 @@ const AFTER_HELP: &str = "\
 STUDY is a TOML file: [study] names it, [model], [data], [train] and [observe]
 hold for all runs, and each [[configuration]] says what it changes, as in
 model.norm = \"none\", and with how many seeds it is trained; [[size]] entries
-multiply them. configs/study/ has three to begin with.
-Each run gets a folder of its own, as `normfree train` writes it. Called again,
-it trains what is missing and goes on with what stopped, bit for bit. A run that
-fails does not stop the others: what failed is said at the end, and is the exit
-code. A run that another process has is left to it, so that several may work on
-one study; --shard deals the runs out beforehand.
+multiply them. configs/study/ has three examples.
+Each run gets its own folder, as `normfree train` writes it. Called again, it
+trains what is missing and resumes what stopped, bit for bit. A run that fails
+does not stop the others: failures are listed at the end and set the exit code.
+A run that another process is training is skipped, so several processes can work
+on one study; --shard divides the runs beforehand.
 
 Examples:
   normfree study configs/study/small.toml --dry-run
@@ -39,24 +39,24 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
-    /// The study, TOML
+    /// Study, a TOML file
     study: PathBuf,
-    /// Set one key in every run, as in train.steps=20; may be repeated, the last one counts
+    /// Set one key in every run, as in train.steps=20; may be repeated, the last one wins
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// The folder of the runs [default: what the study says, else runs/study/ and its name]
+    /// Folder of the runs [default: the one in the study, else runs/study/ and its name]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Only the I-th of N shares of the runs
+    /// Train only the I-th of N shares of the runs
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
-    /// Go on with what was begun, and begin nothing in another folder by mistake
+    /// Resume what was started; fail if the folder holds nothing to resume
     #[arg(long, conflicts_with = "dry_run")]
     resume: bool,
-    /// Print every run with parameters, tokens, work, memory, state and time, and train nothing
+    /// Print every run with its parameters, tokens, work, memory, state and time, and train nothing
     #[arg(long, conflicts_with_all = ["no_tune", "retune"])]
     dry_run: bool,
-    /// With --dry-run: time some steps of each size, where no run of the study tells how fast they are
+    /// With --dry-run: time some steps of each size for which no run of the study has logged any
     #[arg(long, requires = "dry_run")]
     measure: bool,
     #[command(flatten)]
@@ -211,7 +211,7 @@ impl Session<'_> {
                 return Err(Fault::new(Kind::RunFolder, "the folder holds a run with another configuration")
                     .at(path.display())
                     .found(differences.join(", "))
-                    .remedy("delete it to train it anew, or choose another folder with --out"));
+                    .remedy("delete it to train it again, or choose another folder with --out"));
             }
             State::Missing => false,
             State::Stopped(_) | State::InUse(_) => true,
@@ -280,6 +280,6 @@ impl Ended {
         Err(Fault::new(first.kind, format!("{} of {all} runs failed", self.failed.len()))
             .at(study.display())
             .found(list.concat() + "\n")
-            .remedy(format!("go on with: {}", shell::same_command())))
+            .remedy(format!("continue with: {}", shell::same_command())))
     }
 }

@@ -67,7 +67,10 @@ fn a_product_at_another_width_is_not_taken() {
     assert_eq!(check_widths(&[32; 256], 32), Ok(()));
     let mut widths = [32; 256];
     widths[255] = 16;
-    assert_eq!(check_widths(&widths, 32).unwrap_err(), "subgroups of 32 lanes are of 16 in a kernel on them");
+    assert_eq!(
+        check_widths(&widths, 32).unwrap_err(),
+        "subgroups of 32 lanes have 16 lanes in a kernel for them"
+    );
     assert!(check_widths(&[u32::MAX; 4], 32).is_err(), "nobody wrote it");
 }
 
@@ -78,7 +81,7 @@ fn a_width_that_differs_between_kernels_or_lanes_is_none() {
     assert_eq!(width_of(&even), Ok(32));
     let mut mixed = even.clone();
     mixed[100].size = 16;
-    assert!(width_of(&mixed).unwrap_err().contains("some of 32 lanes and some of 16"));
+    assert!(width_of(&mixed).unwrap_err().contains("subgroups of 32 lanes and subgroups of 16"));
     assert!(width_of(&vec![lane(2, 0); 128]).is_err());
 
     // Lanes in a different order from invocations.
@@ -93,10 +96,10 @@ fn a_width_that_differs_between_kernels_or_lanes_is_none() {
         check_lanes(&seen, 8, true).unwrap_err()
     };
     assert_eq!(wrong(|lane| lane.size = 16), "a subgroup has 8 lanes in one kernel and 16 in another");
-    assert_eq!(wrong(|lane| lane.lane = 0), "two lanes of a subgroup have one number");
+    assert_eq!(wrong(|lane| lane.lane = 0), "two lanes of a subgroup have the same number");
     assert!(wrong(|lane| lane.lane = 9).contains("one number"));
     for why in [wrong(|lane| lane.ones = 4), wrong(|lane| lane.checksum ^= 1)] {
-        assert!(why.contains("do not hand each other"), "{why}");
+        assert!(why.contains("do not exchange their values"), "{why}");
     }
 }
 

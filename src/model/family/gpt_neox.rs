@@ -8,7 +8,7 @@ use super::architecture::{Architecture, Arrangement, Files, Head, Matrices, Nami
 
 pub(super) const GPT_NEOX: Architecture = Architecture {
     word: "gpt_neox",
-    about: "Pythia's: rotary positions, attention and feed-forward network in parallel, a head of its own",
+    about: "as in Pythia: rotary positions, attention and feed-forward network in parallel, an untied head",
     defaults: &[
         ("model.rotary_pct", Setting::Number(0.25)),
         ("model.bias", Setting::Word("all")),

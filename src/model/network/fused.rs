@@ -4,7 +4,7 @@ use super::Form;
 
 pub(super) const FUSED: Form = Form {
     word: "fused",
-    about: "one matrix `n_embd` × `n_embd`, where `activation_function` is `\"none\"`",
+    about: "one `n_embd` × `n_embd` matrix; requires `activation_function = \"none\"`",
     label: "Fu",
     units: false,
     takes: |activation| activation.is_identity(),

@@ -51,7 +51,7 @@ pub const FUNCTIONS: &[Function] = &[
     // GPT-2's: ½x(1 + tanh u), u = √(2/π)(x + 0.044715x³)
     Function {
         word: "gelu_new",
-        about: "GPT-2's own, by tanh",
+        about: "GPT-2's approximation by tanh",
         label: "G",
         wgsl: Some(include_str!("../../../shaders/activation/gelu_new.wgsl")),
         value: |x, _| x * below_by_tanh(x),
@@ -83,7 +83,7 @@ pub const FUNCTIONS: &[Function] = &[
     },
     Function {
         word: "learnable_lrelu",
-        about: "the same with a slope that is learned",
+        about: "the same with a learned slope",
         label: "LearnableR",
         parameter: Parameter::Learned(|x, _| if x < 0.0 { x } else { 0.0 }),
         ..LEAKY
@@ -91,7 +91,7 @@ pub const FUNCTIONS: &[Function] = &[
     // The two matrices directly follow one another: the paper's "SM+LN" and "SM".
     Function {
         word: "none",
-        about: "no activation: the paper's SM+LN and SM",
+        about: "no activation, as in the paper's SM+LN and SM",
         label: "",
         wgsl: None,
         value: |x, _| x,

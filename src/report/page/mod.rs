@@ -47,7 +47,7 @@ pub fn write_page(comparison: &Comparison, path: &Path, options: &Options) -> Re
 /// `Usage` when there is no run; those of [`figures`].
 pub fn page(comparison: &Comparison, options: &Options) -> Result<String> {
     if comparison.runs.is_empty() {
-        return Err(Fault::new(Kind::Usage, "there is no run to report on").remedy("name a run or a study"));
+        return Err(Fault::new(Kind::Usage, "there is no run to report on").remedy("give a run or a study"));
     }
     let figures = figures(comparison, options)?;
     let outcomes = outcomes(comparison, options.reference)?;

@@ -141,7 +141,7 @@ fn take_parts(
         if info.shape != shape && !one_value {
             problems.shape.push(format!("{name} is {:?}, the model has {shape:?}", info.shape));
         } else if !TensorFile::readable(info.dtype) {
-            let what = format!("{name} holds {:?}, read are F32, F16 and BF16", info.dtype);
+            let what = format!("{name} holds {:?}; only F32, F16 and BF16 can be read", info.dtype);
             problems.values.push(what);
         } else {
             parts.push(Part { name, columns });
@@ -174,7 +174,7 @@ fn check_zeros(file: &mut TensorFile, entry: &Entry, parts: &[Part], problems: &
             let what = if held == 0 { "no such bias" } else { "no such bias for the value" };
             problems
                 .values
-                .push(format!("{} holds {value}, the model has {what}: only zeros will do", part.name));
+                .push(format!("{} holds {value}, the model has {what}: it must be zero", part.name));
         }
         from += part.columns;
     }
@@ -210,7 +210,7 @@ impl Problems {
             (self.missing, "missing", "missing"),
             (self.extra, "extra", "extra"),
             (self.shape, "of another shape", "shape"),
-            (self.values, "of values that cannot be", "values"),
+            (self.values, "with impossible values", "values"),
         ];
         let counts: Vec<String> = kinds
             .iter()

@@ -130,7 +130,7 @@ impl Checkpoint {
             return Ok(None);
         }
         let all: Vec<String> = skipped.iter().map(|fault| format!("\n  {fault}")).collect();
-        Err(Fault::new(Kind::Checkpoint, "no checkpoint of the run is whole")
+        Err(Fault::new(Kind::Checkpoint, "no checkpoint of the run is intact")
             .at(folder.display())
             .found(format!("{} damaged:{}", all.len(), all.concat())))
     }
@@ -176,10 +176,10 @@ impl Checkpoint {
         if departures.is_empty() {
             return Ok(());
         }
-        Err(Fault::new(Kind::Config, "the run's config.toml was changed since its checkpoint")
+        Err(Fault::new(Kind::Config, "the run's config.toml has changed since its checkpoint")
             .at(self.path.display())
             .found(departures.join(", "))
-            .remedy("put the old values back, or begin a new run"))
+            .remedy("restore the old values, or start a new run"))
     }
 
     /// Opens the parameters, to be read one at a time.
@@ -225,10 +225,10 @@ impl Checkpoint {
             };
             if found.bytes != seal.bytes {
                 let (is, was) = (found.bytes, seal.bytes);
-                return Err(damaged(format!("{name} of {is} bytes, it was written with {was}")));
+                return Err(damaged(format!("{name} with {is} bytes, where {was} were written")));
             }
             if found != seal {
-                return Err(damaged(format!("{name} with other bytes than it was written with")));
+                return Err(damaged(format!("{name} with other bytes than were written")));
             }
         }
         Ok(Self { path: path.to_owned(), state })

@@ -119,18 +119,18 @@ impl StateFile {
     /// Reads the file's text back; `path` is for messages.
     pub fn read(text: &[u8], path: &Path) -> std::result::Result<Self, Unread> {
         let unreadable =
-            |e: serde_json::Error| Unread::Damaged(format!("{STATE} that cannot be understood ({e})"));
+            |e: serde_json::Error| Unread::Damaged(format!("a {STATE} that cannot be understood ({e})"));
         let Version { format_version } = serde_json::from_slice(text).map_err(unreadable)?;
         if !(UNSEALED..=FORMAT_VERSION).contains(&format_version) {
             return Err(Unread::Foreign(
                 Fault::new(Kind::Checkpoint, "the checkpoint is of another version of normfree")
                     .at(path.display())
                     .found(format!("format_version {format_version}, this program reads {FORMAT_VERSION}"))
-                    .remedy("go on with the program that wrote it"),
+                    .remedy("continue with the program that wrote it"),
             ));
         }
         if format_version != UNSEALED && !is_sealed(text) {
-            return Err(Unread::Damaged(format!("{STATE} with other bytes than it was written with")));
+            return Err(Unread::Damaged(format!("{STATE} with other bytes than were written")));
         }
         let file: Self = serde_json::from_slice(text).map_err(unreadable)?;
         if format_version == UNSEALED && file.has_later_fields() {

@@ -40,7 +40,7 @@ impl TensorFile {
         if about.is_dir() {
             return Err(Fault::new(Kind::Checkpoint, "cannot read weights from a folder")
                 .at(path.display())
-                .remedy("name the .safetensors file in it"));
+                .remedy("give the .safetensors file in it"));
         }
         let length = about.len();
         let mut beginning = Vec::new();
@@ -65,11 +65,11 @@ impl TensorFile {
             .map_err(|e| foreign(path, &beginning, &format!("a header that cannot be understood ({e})")))?;
         let promised = start + header.data_len() as u64;
         if promised != length {
-            let what = if length < promised { "is cut short" } else { "has bytes too many" };
+            let what = if length < promised { "is cut short" } else { "has too many bytes" };
             return Err(Fault::new(Kind::Checkpoint, format!("the weight file {what}"))
                 .at(path.display())
-                .found(format!("{length} bytes where its header tells of {promised}"))
-                .remedy("copy it again from where it came"));
+                .found(format!("{length} bytes, where its header implies {promised}"))
+                .remedy("copy it again from its source"));
         }
         Ok(Self { path: path.to_owned(), file, header, start })
     }
@@ -151,7 +151,7 @@ fn foreign(path: &Path, beginning: &[u8], otherwise: &str) -> Fault {
     let fault = Fault::new(Kind::Checkpoint, "not a safetensors file").at(path.display());
     let convert = "convert it first: in Python, model.save_pretrained(folder, safe_serialization=True)";
     if beginning.is_empty() {
-        fault.found("an empty file").remedy("copy it again from where it came")
+        fault.found("an empty file").remedy("copy it again from its source")
     } else if beginning.starts_with(b"PK") || beginning.starts_with(&[0x80]) {
         fault.found("a PyTorch file (a zip archive or a pickle)").remedy(convert)
     } else if beginning.starts_with(b"version https://git-lfs") {

@@ -129,10 +129,13 @@ impl WeightFile {
         for index in 0..weights.len() {
             let NamedTensor { name, data, .. } = weights.read(index)?;
             if let Some((element, value)) = first_broken(&data) {
-                return Err(Fault::new(Kind::NonFinite, "no run starts from weights that are not finite")
-                    .at(path.display())
-                    .found(format!("{value} at element {element} of `{name}`"))
-                    .remedy("name other weights with train.init_from"));
+                return Err(Fault::new(
+                    Kind::NonFinite,
+                    "a run cannot start from weights that are not finite",
+                )
+                .at(path.display())
+                .found(format!("{value} at element {element} of `{name}`"))
+                .remedy("choose other weights with train.init_from"));
             }
         }
         Ok(weights)

@@ -42,7 +42,7 @@ impl Trainer {
                     .at(self.run.path().display())
                     .found(format!("held-out loss {}, perplexity {}", eval.loss, eval.ppl))
                     .remedy(
-                        "the last checkpoint is written; begin a new run with a lower train.learning_rate",
+                        "the last checkpoint is written; start a new run with a lower train.learning_rate",
                     ))
             }
             _ => Ok(()),

@@ -67,8 +67,9 @@ impl Journal {
     fn tell_tensorboard(&mut self, tell: impl FnOnce(&mut Events) -> Result<()>) {
         if let Some(Err(fault)) = self.events.as_mut().map(tell) {
             self.events = None;
-            self.trouble =
-                Some(format!("no more event files for TensorBoard, while the run goes on: {fault}"));
+            self.trouble = Some(format!(
+                "no more event files for TensorBoard are written, but the run continues: {fault}"
+            ));
         }
     }
 
@@ -120,7 +121,7 @@ mod tests {
         journal.append(&record(1)).unwrap();
         journal.sync().unwrap();
         let trouble = journal.take_trouble().unwrap();
-        assert!(trouble.contains("/dev/full") && trouble.contains("the run goes on"), "{trouble}");
+        assert!(trouble.contains("/dev/full") && trouble.contains("the run continues"), "{trouble}");
         journal.append(&record(2)).unwrap();
         let bytes = journal.sync().unwrap();
         assert_eq!(journal.take_trouble(), None);

@@ -132,7 +132,7 @@ impl Trainer {
         watch: &mut dyn FnMut(Event),
     ) -> Result<Self> {
         let Some(latest) = Checkpoint::latest(&run)? else {
-            watch(Event::Note("no checkpoint was written yet; starting from the beginning".to_owned()));
+            watch(Event::Note("there is no checkpoint yet; starting from the beginning".to_owned()));
             let found = (Data::find(&run, config, None)?, places::init_from(&run, config));
             return Self::begin(gpu, config, run, found);
         };
@@ -389,7 +389,7 @@ impl Trainer {
             format!("interrupted after step {}; a checkpoint was written", self.step),
         )
         .at(self.run.path().display())
-        .remedy(format!("go on with: {}", shell::resume(self.run.path()))))
+        .remedy(format!("continue with: {}", shell::resume(self.run.path()))))
     }
 
     /// Writes a checkpoint.

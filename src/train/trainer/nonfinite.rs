@@ -67,8 +67,8 @@ impl Trainer {
         self.skipped += 1;
         if self.skipped.is_multiple_of(MANY_SKIPPED) && (self.skipped / MANY_SKIPPED).is_power_of_two() {
             watch(Event::Note(format!(
-                "{} steps in a row were left out, up to step {}: the weights have not changed since, and every step \
-                 may go on to fail; stop the run and begin a new one with a lower train.learning_rate",
+                "{} steps in a row were skipped, up to step {}: the weights have not changed since, and every further step \
+                     may fail; stop the run and start a new one with a lower train.learning_rate",
                 self.skipped, self.step
             )));
         }
@@ -116,8 +116,8 @@ impl Trainer {
         );
         match Checkpoint::latest(&self.run) {
             Ok(Some(latest)) if !latest.checkpoint.state().recording => format!(
-                "the checkpoint of step {} is good: begin a new run with a lower train.learning_rate and \
-                 train.init_from = \"{}\", or go on from it with {answer}",
+                "the checkpoint of step {} is good: start a new run with a lower train.learning_rate and \
+                 train.init_from = \"{}\", or resume it with {answer}",
                 latest.checkpoint.state().step,
                 latest.checkpoint.weights().display()
             ),
@@ -130,13 +130,12 @@ impl Trainer {
                     _ => String::new(),
                 };
                 format!(
-                    "the run recorded such numbers before its last checkpoint: begin a new one with a lower \
+                    "the run recorded such numbers before its last checkpoint: start a new one with a lower \
                      train.learning_rate{from}"
                 )
             }
             _ => format!(
-                "there is no checkpoint yet: lower train.learning_rate in a new run, or begin this one again with \
-                 {answer}"
+                "there is no checkpoint yet: lower train.learning_rate in a new run, or start this one again with {answer}"
             ),
         }
     }

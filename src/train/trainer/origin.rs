@@ -48,7 +48,7 @@ impl Data {
         }
         let fault = first.expect("at least one folder was tried");
         Err(match fault.what() {
-            Corpus::MISSING => fault.remedy("say where it is: --resume --set data.path=DIR"),
+            Corpus::MISSING => fault.remedy("give its location: --resume --set data.path=DIR"),
             _ => fault,
         })
     }
@@ -56,11 +56,11 @@ impl Data {
     fn check(&self, checkpoint: &Checkpoint) -> Result<()> {
         let found = checkpoint.state().differing_data(&self.seal, self.fingerprint);
         let Some(found) = found else { return Ok(()) };
-        Err(Fault::new(Kind::Data, "the data is not what the run was begun with")
+        Err(Fault::new(Kind::Data, "the data is not what the run was started with")
             .at(self.corpus.folder().display())
             .found(found)
             .remedy(format!(
-                "put the old data back, say where it is with --resume --set data.path=DIR, or begin a new run with \
+                "restore the old data, give its location with --resume --set data.path=DIR, or start a new run with \
                  train.init_from = \"{}\"",
                 checkpoint.weights().display()
             )))
@@ -71,7 +71,7 @@ impl Data {
 pub(super) fn check_state(config: &Config, checkpoint: &Checkpoint) -> Result<()> {
     let state = checkpoint.state();
     if state.seed != config.train.seed {
-        return Err(Fault::new(Kind::Checkpoint, "the checkpoint belongs to a run of another seed")
+        return Err(Fault::new(Kind::Checkpoint, "the checkpoint belongs to a run with another seed")
             .at(checkpoint.path().display())
             .found(format!("seed {} there, {} in the configuration", state.seed, config.train.seed)));
     }
@@ -97,7 +97,7 @@ pub(super) fn check_log(log: &FoundLog, checkpoint: &Checkpoint) -> Result<()> {
     let state = checkpoint.state();
     if state.metrics_sha256.as_ref().is_some_and(|then| *then != log.sha256()) {
         return Err(log.changed(format!(
-            "other bytes among the first {} than the checkpoint counts",
+            "other bytes among the first {} than the checkpoint expects",
             state.metrics_bytes
         )));
     }
@@ -111,7 +111,7 @@ pub(super) fn check_log(log: &FoundLog, checkpoint: &Checkpoint) -> Result<()> {
     if left_out > nonfinite || (state.recording && nonfinite == 0) {
         let recording = if state.recording { " and recording" } else { "" };
         let found = format!(
-            "{left_out} updates left out{recording}, where the log tells of {nonfinite} steps that were not finite"
+            "{left_out} skipped updates{recording}, where the log records {nonfinite} steps that were not finite"
         );
         return Err(contradiction(checkpoint, found));
     }
@@ -122,5 +122,5 @@ fn contradiction(checkpoint: &Checkpoint, found: String) -> Fault {
     Fault::new(Kind::Checkpoint, "the checkpoint contradicts itself")
         .at(checkpoint.path().display())
         .found(found)
-        .remedy("its files were changed: put them back, or delete this folder to go on from an older one")
+        .remedy("its files have changed: restore them, or delete this folder to resume from an older one")
 }

@@ -100,7 +100,7 @@ impl Trainer {
             let every = self.config.observe.sample_every.min(self.config.observe.layers_every);
             let share = 100.0 * looking / seconds.max(looking) / every as f64;
             watch(Event::Note(format!(
-                "looking at the layers takes {:.1} ms of a step, once in {every} steps: {share:.2}% of the time",
+                "observing the layers takes {:.1} ms of a step, once in {every} steps: {share:.2}% of the time",
                 looking * 1e3
             )));
             self.clock = Instant::now();
