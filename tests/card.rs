@@ -39,7 +39,7 @@ esac
 
 #[cfg(unix)]
 #[test]
-fn a_quick_card_is_whole() {
+fn a_quick_card_is_complete() {
     let place = tempfile::tempdir().unwrap();
     let python = interpreter(place.path());
     // Far more than it takes, even on a machine that is busy with other tests.
@@ -141,7 +141,7 @@ fn a_quick_card_is_whole() {
 /// Finished parts stay, the part under way ends with the process, and the same command starts over.
 #[cfg(unix)]
 #[test]
-fn a_card_that_is_cut_keeps_what_was_done() {
+fn an_interrupted_card_keeps_the_finished_parts() {
     use rustix::process::{Pid, Signal, kill_process};
     use std::process::Stdio;
     use std::time::{Duration, Instant};
@@ -194,7 +194,7 @@ fn within(folder: &Path) -> Option<String> {
 }
 
 #[test]
-fn what_cannot_be_made_is_refused_before_anything_is_written() {
+fn impossible_requests_are_refused_before_anything_is_written() {
     let place = tempfile::tempdir().unwrap();
     let refused = |arguments: &[&str], code: i32, told: &str| {
         let output = card(place.path(), arguments);

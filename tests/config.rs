@@ -290,7 +290,7 @@ fn the_pythia_presets_are_the_experiments_their_names_say() {
 }
 
 #[test]
-fn what_the_file_leaves_out_is_the_originals() {
+fn omitted_keys_have_the_originals_values() {
     let Config { model, data, train, observe } = least();
     assert_eq!((model.n_inner, model.head_dim()), (192, 12));
     assert!(model.final_norm && !model.scale_residual_projections);
@@ -470,7 +470,7 @@ fn unknown_and_misused_tables() {
 }
 
 #[test]
-fn wrong_types_say_what_was_found_and_what_would_do() {
+fn wrong_types_name_what_was_found_and_what_is_expected() {
     let message = refused("n_layer = 2", "n_layer = \"two\"");
     says(
         &message,
@@ -480,7 +480,10 @@ fn wrong_types_say_what_was_found_and_what_would_do() {
         &refused("steps = 100", "steps = 1e2"),
         &["line 14", "train.steps", "100.0 (a float)", "an integer"],
     );
-    says(&refused("path = \"somewhere\"", "path = 7"), &["line 11", "data.path", "7 (an integer)", "a text"]);
+    says(
+        &refused("path = \"somewhere\"", "path = 7"),
+        &["line 11", "data.path", "7 (an integer)", "a non-empty string"],
+    );
     says(&refused("vocab_size = 64", "vocab_size = [64]"), &["model.vocab_size", "an array"]);
     says(&refused("vocab_size = 64", "vocab_size = {}"), &["model.vocab_size", "a table"]);
     says(

@@ -313,7 +313,7 @@ fn the_cap_draws_files_and_cuts_a_single_one() {
 }
 
 #[test]
-fn what_is_not_utf8_is_skipped_and_counted() {
+fn text_that_is_not_utf8_is_skipped_and_counted() {
     let (source, out) = (corpus(6), TempDir::new().unwrap());
     write(source.path(), "latin1.py", b"# Z\xfcrich\n".repeat(30));
     write(source.path(), "cut.py", &"é".repeat(70_000).as_bytes()[..131_073]);

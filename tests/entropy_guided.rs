@@ -461,7 +461,7 @@ fn runs_are_logged_saved_and_resumed() {
 /// On software drivers attention's kernels without guidance are identical to those from before it existed, so no bit of a run
 /// without it has changed. Whoever changes them on purpose writes the new digest here.
 #[test]
-fn unguided_attention_is_what_it_was() {
+fn unguided_attention_is_unchanged() {
     const DIGEST: &str = "c5e1dc3cfff5e02959d87ae174f1f257b4a59ae838bca6d1ddc5b3ed3e320d3b";
     let software = |lanes| Traits { software: true, lanes, f16: true, ..Traits::floor() };
     let mut digest = Sha256::new();

@@ -148,7 +148,7 @@ fn cache_changes_no_token() {
 }
 
 #[test]
-fn sample_goes_on_from_a_prompt() {
+fn sample_continues_a_prompt() {
     let place = Place::with_data();
     place.succeeds(&["train", "tiny.toml"]);
     let sample =

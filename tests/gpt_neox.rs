@@ -39,7 +39,7 @@ fn twenty_steps_stay_with_f64_too() {
 }
 
 #[test]
-fn what_is_made_again_has_the_same_bits() {
+fn recomputed_tensors_have_the_same_bits() {
     made_again_has_the_same_bits("gpt_neox");
 }
 

@@ -41,7 +41,7 @@ fn trained(config: &Config, random: &mut ChaCha8Rng) -> (Vec<StepReading>, Vec<(
 }
 
 #[test]
-fn what_is_made_again_has_the_same_bits() {
+fn recomputed_tensors_have_the_same_bits() {
     made_again_has_the_same_bits("gpt2");
 }
 
@@ -81,7 +81,7 @@ pub fn again(tape: &Tape) -> Vec<String> {
 
 /// Only what an adjoint reads is recorded again, once, and in the backward pass.
 #[test]
-fn only_what_is_needed_is_made_again() {
+fn only_needed_tensors_are_recomputed() {
     let record = |changes: &[&str], recompute| {
         Blueprint::new(&with(&config(changes), recompute), &Traits::floor()).micro.tape
     };
@@ -107,7 +107,7 @@ fn only_what_is_needed_is_made_again() {
 
 #[test]
 #[should_panic(expected = "adds to its outputs")]
-fn what_is_added_to_is_never_made_again() {
+fn accumulated_tensors_are_never_recomputed() {
     let mut tape = Tape::new();
     let x = tape.tracked_input("x", &[8, 16], DType::F32);
     let table = tape.parameter("table", &[64, 16]);
@@ -127,7 +127,7 @@ fn devices() -> [Traits; 2] {
 }
 
 #[test]
-fn what_is_made_again_takes_less_memory_and_more_work() {
+fn recomputation_takes_less_memory_and_more_work() {
     for device in devices() {
         for norm in ["none", "layer_norm"] {
             let mut config = config(&[&format!("model.norm={norm}")]);
@@ -184,7 +184,7 @@ fn an_evaluation_in_between_changes_nothing() {
 
 /// No two tensors share memory at one time, none is larger than its place, and every purpose occurs.
 #[test]
-fn the_plan_is_sound_and_told_whole() {
+fn the_plan_is_sound_and_printed_completely() {
     for device in devices() {
         for kind in ALL {
             let mut config = with(&config(&["model.norm=none"]), kind);

@@ -167,7 +167,7 @@ fn copies_follow_the_weights() {
 
 /// A loss that is not finite, and a gradient that is not finite at a scale of one, are handled by `train.on_nonfinite`.
 #[test]
-fn what_no_scale_can_help_halts() {
+fn an_overflow_at_every_scale_halts() {
     let config = config(&[MIXED, "train.loss_scale=1"]);
     if !has_f16(&config) {
         return;

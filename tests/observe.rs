@@ -130,7 +130,7 @@ fn the_loss_scale_is_taken_out_of_gradients() {
 
 /// The cost can be reported if the device has a clock.
 #[test]
-fn looking_takes_time_that_is_told() {
+fn the_time_of_observations_is_reported() {
     let engine = Engine::new(gpu(), &config(&[])).unwrap();
     let seconds = engine.looking_seconds().unwrap();
     assert_eq!(seconds.is_some(), engine.gpu.has_clock());

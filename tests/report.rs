@@ -437,7 +437,7 @@ fn four_runs() -> Vec<RunData> {
 }
 
 #[test]
-fn a_comparison_is_written_whole() {
+fn a_comparison_is_written_completely() {
     let runs = Comparison::new(four_runs(), None);
     let options = Options::default();
     let dir = tempfile::tempdir().unwrap();
@@ -743,7 +743,7 @@ fn sizes_are_compared_with_their_own_baseline() {
 
 /// If runs say what their data was, that decides, not its path.
 #[test]
-fn runs_are_taken_together_by_what_their_data_is() {
+fn runs_are_grouped_by_their_data() {
     let run = |seed: u64, path: &str, data: Option<u64>| {
         let text = format!("[data]\npath = \"{path}\"\n[train]\nseed = {seed}\n");
         RunData {
@@ -795,7 +795,7 @@ fn students_t_has_the_tabled_quantiles() {
 }
 
 #[test]
-fn a_study_is_taken_together_by_configuration() {
+fn the_runs_of_a_study_are_grouped_by_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let size = study::Size { layers: 6, heads: 4, steps: 300, every: 20 };
     let written = study::write(folder.path(), "a study", &study::CONFIGURATIONS, &[1, 2, 3], size);

@@ -68,7 +68,7 @@ fn is_not_made_where_a_run_is() {
 }
 
 #[test]
-fn is_not_made_where_something_else_is() {
+fn is_not_created_over_something_else() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("thesis");
     fs::create_dir(&path).unwrap();
@@ -93,7 +93,7 @@ fn is_not_made_where_something_else_is() {
 }
 
 #[test]
-fn is_opened_only_where_a_run_is() {
+fn is_opened_only_if_it_holds_a_run() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
@@ -166,7 +166,7 @@ fn is_locked_against_other_processes_until_they_end() {
 }
 
 #[test]
-fn log_goes_on_as_if_it_had_never_stopped() {
+fn log_continues_as_if_it_had_never_stopped() {
     let (_folder, run) = new_run();
     let path = run.metrics();
     let record = |step: u64| json!({ "kind": "step", "step": step, "loss": 1.0 / (step as f64 + 1.0) });
@@ -244,7 +244,7 @@ fn log_that_was_changed_is_not_gone_on_with() {
 }
 
 #[test]
-fn files_are_replaced_whole_or_not_at_all() {
+fn files_are_replaced_completely_or_not_at_all() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.toml");
     files::write_atomic(&path, b"old").unwrap();

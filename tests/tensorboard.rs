@@ -192,7 +192,7 @@ fn assert_told(told: &Value, records: &[Record]) {
 /// A run that is killed five steps after its checkpoint, in the middle of a record, and then resumes: every kind of record
 /// except that of a broken number.
 #[test]
-fn tells_tensorboard_what_the_log_says() {
+fn event_files_say_what_the_log_says() {
     let place = Place::with_data();
     let data = toml::Value::String(place.path("data").display().to_string());
     let mut keys = vec![

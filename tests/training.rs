@@ -578,7 +578,7 @@ fn a_profile_has_every_dispatch() {
 
 /// Before the first step every kernel is compiled and loaded, and progress is reported.
 #[test]
-fn a_device_tells_what_it_compiles() {
+fn a_device_reports_what_it_compiles() {
     use normfree::gpu::Stage;
     use std::cell::RefCell;
     use std::rc::Rc;

@@ -144,7 +144,10 @@ fn a_damaged_checkpoint_is_skipped() {
             })),
             "trainer_state.json with other bytes than were written",
         ),
-        (Box::new(change("optimizer.safetensors", |b| b.truncate(b.len() - 1))), "optimizer.safetensors of "),
+        (
+            Box::new(change("optimizer.safetensors", |b| b.truncate(b.len() - 1))),
+            "optimizer.safetensors with ",
+        ),
         (
             Box::new(change("model.safetensors", |b| *b.last_mut().unwrap() ^= 1)),
             "model.safetensors with other bytes than were written",
@@ -197,7 +200,7 @@ fn a_checkpoint_of_another_version_is_not_skipped() {
 }
 
 #[test]
-fn one_of_another_model_lists_what_differs() {
+fn a_checkpoint_of_another_model_lists_the_differences() {
     let (_folder, run) = new_run();
     let checkpoint = Checkpoint::open(&Sample::of_step(1).write(&run, 2).unwrap()).unwrap();
     let other = layout(&parameters(false, Bias::QueryKey, true));
@@ -238,7 +241,7 @@ fn leftovers_are_cleared() {
 }
 
 #[test]
-fn one_that_cannot_be_written_leaves_no_trace() {
+fn a_checkpoint_that_cannot_be_written_leaves_no_trace() {
     let (_folder, run) = new_run();
     Sample::of_step(1).write(&run, 1).unwrap();
     let before = contents(run.path());

@@ -113,7 +113,7 @@ fn are_read_from_the_forms_hugging_face_writes() {
 }
 
 #[test]
-fn what_does_not_fit_is_listed() {
+fn tensors_that_do_not_fit_are_listed() {
     let folder = tempfile::tempdir().unwrap();
     let (layout, specs) = model(&["model.bias=query_key"]);
     let tensors = any_bits(&specs, 6);
@@ -129,7 +129,7 @@ fn what_does_not_fit_is_listed() {
     bias[end..].copy_from_slice(&0.5_f32.to_le_bytes());
     let message = import(&file.write(folder.path()), &layout).unwrap_err().to_string();
     for part in [
-        "found 1 missing, 1 extra, 1 of another shape, 1 of values that cannot be \
+        "found 1 missing, 1 extra, 1 of another shape, 1 with impossible values \
          (see n_layer, n_embd, vocab_size, norm and bias under [model]):",
         "\n  missing: embed_out.weight [11, 24]",
         "\n  extra: lm_head.weight [11, 24]",

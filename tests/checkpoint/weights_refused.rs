@@ -118,7 +118,7 @@ fn one_tensor_under_two_names() {
 }
 
 #[test]
-fn files_that_are_something_else() {
+fn files_of_other_formats_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (layout, tensors) = model(Bias::All);
     let file = |bytes: &[u8]| -> PathBuf {
@@ -153,7 +153,7 @@ fn files_that_are_something_else() {
     }
     let more = [good.as_slice(), &[0]].concat();
     for (bytes, what, found) in
-        [(&good[..length - 1], "is cut short", length - 1), (&more, "has bytes too many", length + 1)]
+        [(&good[..length - 1], "is cut short", length - 1), (&more, "has too many bytes", length + 1)]
     {
         assert_eq!(
             refusal(&file(bytes), &layout),

@@ -4,7 +4,7 @@ use super::{Place, refused, sets};
 use std::fs;
 
 #[test]
-fn a_command_line_that_is_none() {
+fn invalid_command_lines_are_refused() {
     let place = Place::new();
     place.fails(&["trian"], 2, &["trian", "train"]);
     place.fails(&["train"], 2, &["CONFIG"]);
@@ -41,7 +41,7 @@ fn a_configuration_that_cannot_be() {
 }
 
 #[test]
-fn text_that_is_none() {
+fn files_that_are_not_text_are_refused() {
     let place = Place::new();
     let prepare = |source: &str, parts: &[&str]| place.fails(&["prepare", source, "--out", "d"], 4, parts);
     fs::create_dir(place.path("empty")).unwrap();

@@ -105,7 +105,7 @@ fn recording_keeps_the_last_finite_checkpoint() {
 }
 
 #[test]
-fn many_steps_left_out_in_a_row_are_told() {
+fn many_skipped_steps_in_a_row_are_reported() {
     let place = Place::with_data();
     let keys =
         ["train.on_nonfinite=skip", "train.steps=60", "train.eval_every=60", "train.checkpoint_every=60"];

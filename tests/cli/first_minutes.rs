@@ -13,7 +13,7 @@ fn timed(place: &Place) -> bool {
 }
 
 #[test]
-fn what_cannot_succeed_is_refused_before_anything_is_timed() {
+fn hopeless_runs_are_refused_before_anything_is_timed() {
     let place = Place::with_data();
     fs::write(place.path("junk"), "no weights").unwrap();
     let train = |set: &str, code: i32, part: &str| {
@@ -55,7 +55,7 @@ fn a_study_checks_all_its_weights_before_its_first_run() {
 
 /// A search of a second or more shows its progress and what is left; so does compiling, if no driver caches the results.
 #[test]
-fn what_takes_long_says_what_it_is() {
+fn slow_work_says_what_it_is() {
     let place = Place::with_data();
     let keys = sets(&["train.steps=1", "train.eval_chunks=1"]);
     let mut command = place.command(&[&["train", "tiny.toml", "--run", "r", "--retune"], &keys[..]].concat());

@@ -88,7 +88,7 @@ fn leftovers_go_with_the_next_call() {
 
 /// Opening a run does not delete what `plot` is writing there.
 #[test]
-fn a_run_folder_spares_what_is_being_written() {
+fn a_run_folder_spares_files_being_written() {
     let (_folder, run) = new_run();
     let path = run.path().to_owned();
     drop(run);
@@ -97,7 +97,7 @@ fn a_run_folder_spares_what_is_being_written() {
 }
 
 #[test]
-fn an_event_file_that_cannot_be_ends_no_run() {
+fn an_event_file_that_cannot_be_written_does_not_end_the_run() {
     let place = Place::with_data();
     for run in ["whole", "r"] {
         let keep = sets(&["train.keep_checkpoints=3"]);

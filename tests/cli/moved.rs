@@ -114,7 +114,7 @@ fn data_may_move_and_is_known_by_its_bytes() {
 }
 
 #[test]
-fn a_tokenizer_that_is_not_the_runs_is_told() {
+fn a_foreign_tokenizer_is_reported() {
     let place = Place::with_data();
     place.succeeds(&["train", "tiny.toml", "--run", "r", "--set", "train.steps=1"]);
     let own = fs::read(place.path("data/tokenizer.json")).unwrap();

@@ -154,7 +154,7 @@ fn every_byte_of_the_data_and_the_tokenizer_are_known_again() {
 }
 
 #[test]
-fn a_run_from_before_the_seal_goes_on() {
+fn a_run_from_before_the_seal_resumes() {
     let place = halved();
     make_old(&place);
     let old = fs::read(state_file(&place)).unwrap();

@@ -300,7 +300,7 @@ fn pasted(place: &Place, told: &str) -> Output {
 }
 
 #[test]
-fn every_stop_says_what_goes_on() {
+fn every_stop_prints_the_command_that_resumes() {
     let place = place_with_study();
     let steps = ["--set", "train.steps=150", "--set", "train.eval_every=75"];
     let long = |arguments: &[&str]| place.command(&[arguments, &steps[..]].concat());
@@ -379,7 +379,7 @@ fn a_second_wish_ends_a_long_step() {
 
 /// A run that cannot write any more names the command that resumes it, once there is space.
 #[test]
-fn a_full_disk_stops_a_run_with_the_command_that_goes_on() {
+fn a_full_disk_stops_a_run_and_prints_the_command_that_resumes_it() {
     let place = Place::with_data();
     // The limit of a file's size, in blocks of 512 bytes: more than a checkpoint takes, less than the log.
     let line = "trap '' XFSZ; ulimit -f 300; exec \"$0\" train tiny.toml --run r \"$@\"";
@@ -395,7 +395,7 @@ fn a_full_disk_stops_a_run_with_the_command_that_goes_on() {
 
 /// Before anything worth saving is computed, the process ends at once and leaves nothing.
 #[test]
-fn what_has_nothing_to_save_ends_at_once() {
+fn commands_without_anything_to_save_end_at_once() {
     let place = place_with_study();
     big_text(&place);
     let stop = |line: &str, ready: &dyn Fn(&mut Child)| {

@@ -169,7 +169,7 @@ fn a_person_sees_it_and_presses_q() {
 }
 
 #[test]
-fn lines_where_a_view_is_not_wanted_or_not_possible() {
+fn lines_replace_the_view_if_it_is_unwanted_or_impossible() {
     let place = Place::with_data();
     let cases: [(&str, &[(&str, &str)]); 4] = [
         ("train tiny.toml --run a --plain", &[]),

@@ -115,7 +115,7 @@ fn a_model_without_activation_is_saved_and_read_back() {
 }
 
 #[test]
-fn compiled_pipelines_are_kept_whole_or_not_at_all() {
+fn compiled_pipelines_are_kept_completely_or_not_at_all() {
     let place = Place::with_data();
     let run = |name: &str, cache: &Path| {
         let arguments = [&["train", "tiny.toml", "--run", name][..], &sets(&["train.steps=1"])].concat();

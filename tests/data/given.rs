@@ -203,7 +203,7 @@ fn changed_tokenizers_do_no_harm() {
 }
 
 #[test]
-fn what_would_make_tokens_random_or_text_an_end_is_put_right_with_a_word() {
+fn random_merges_and_unmarked_ends_of_text_are_corrected_with_a_note() {
     let (source, out) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     for n in 0..6 {
         write(
@@ -246,5 +246,5 @@ fn what_would_make_tokens_random_or_text_an_end_is_put_right_with_a_word() {
         "model": { "type": "WordLevel", "unk_token": "u", "vocab": { "u": 0, "<|endoftext|>": 1 } }
     });
     fs::write(&path, unigram.to_string()).unwrap();
-    assert_fault(run(&options), Kind::Data, &["given.json", "takes the text <|endoftext|>"]);
+    assert_fault(run(&options), Kind::Data, &["given.json", "encodes the text <|endoftext|>"]);
 }

@@ -56,7 +56,7 @@ fn a_line_without_a_document_is_skipped_and_counted_and_the_first_is_named() {
 }
 
 #[test]
-fn what_is_as_ever_leaves_no_trace_in_the_description() {
+fn defaults_leave_no_trace_in_the_description() {
     let (meta, _) = prepared((0..10).map(line).collect::<String>());
     let text = serde_json::to_string(&meta.unwrap()).unwrap();
     assert!(text.contains("\"skipped\":{\"not_utf8\":0,\"binary\":0}"), "{text}");
@@ -64,7 +64,7 @@ fn what_is_as_ever_leaves_no_trace_in_the_description() {
 }
 
 #[test]
-fn a_byte_order_mark_is_no_text_and_utf16_is_named() {
+fn a_byte_order_mark_is_not_text_and_utf16_is_named() {
     let (source, out) = (corpus(6), TempDir::new().unwrap());
     let mut options = options(&source, &out);
     write(source.path(), "marked.py", format!("\u{feff}{}", "marked = True\n".repeat(40)));

@@ -100,7 +100,7 @@ fn a_second_one_is_refused_by_name_and_changes_nothing() {
 }
 
 #[test]
-fn what_cannot_be_done_deletes_nothing() {
+fn impossible_requests_delete_nothing() {
     let out = TempDir::new().unwrap();
     let Pair { options: [good, _], _source, .. } = pair(&out);
     run(&good).unwrap();

@@ -9,7 +9,7 @@ fn files(options: &PrepareOptions) -> (u64, normfree::data::LeftOut) {
 }
 
 #[test]
-fn hidden_files_and_what_gitignore_names_are_left_out_alike() {
+fn hidden_and_ignored_files_are_left_out_alike() {
     let (source, out) = (corpus(6), TempDir::new().unwrap());
     let text = "left_out = True\n".repeat(40);
     for name in [".hidden.py", ".cache/x.py", "build/made.py", "sub/local.py", "notes.tmp.py"] {

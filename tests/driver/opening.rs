@@ -83,7 +83,7 @@ fn a_driver_that_crashes_hangs_or_lies_is_used_without_its_subgroups() {
         let remark = gpu.remarks().join("; ");
         assert_eq!(gpu.remarks().len(), 1, "{remark}");
         let file = kept(&planted.folder.path().join("cache"));
-        let again = format!("delete {} to have it tried again", file.display());
+        let again = format!("delete {} to try it again", file.display());
         for part in ["subgroups and matrix units are not used", how, &again] {
             assert!(remark.contains(part), "`{part}` is missing in {remark}");
         }
@@ -96,7 +96,7 @@ fn a_driver_that_crashes_hangs_or_lies_is_used_without_its_subgroups() {
 }
 
 #[test]
-fn what_is_left_alone_is_tried_again_where_its_file_is_deleted() {
+fn an_unused_feature_is_tried_again_after_its_file_is_deleted() {
     let planted = Planted::new("echo trying; echo opened; kill -SEGV $$", 20.0);
     assert_eq!(planted.open().traits().lanes, 0);
     let Prober { program, folder, .. } = planted.options.prober.as_ref().unwrap();
@@ -113,7 +113,7 @@ fn a_device_that_cannot_be_opened_is_refused() {
     let planted = Planted::new("echo trying; kill -SEGV $$", 20.0);
     let Err(fault) = Gpu::open(&planted.options) else { panic!("it was opened") };
     assert_eq!(fault.kind, Kind::Device);
-    for part in ["cannot be opened", "crashed (signal 11)", "--device", "tried again"] {
+    for part in ["cannot be opened", "crashed (signal 11)", "--device", "try it again"] {
         assert!(fault.to_string().contains(part), "{fault}");
     }
 }

@@ -283,7 +283,7 @@ fn entropy_is_that_of_the_probabilities() {
 
 /// A row that is not finite affects exactly the rows that see it; all others keep their bits.
 #[test]
-fn what_is_not_finite_stays_where_it_is() {
+fn values_that_are_not_finite_stay_in_place() {
     let extents = Extents { batch: 2, heads: 2, sequence: 70 };
     let (seed, row) = (seed(), 33);
     let sound = extents.made(seed, 2e-6, |_, _| ());

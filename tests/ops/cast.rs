@@ -19,7 +19,7 @@ fn adjoint_agrees_with_central_differences() {
 
 /// Values that f16 cannot hold become infinite, and no others do, whichever way the device rounds; NaN stays NaN.
 #[test]
-fn what_is_too_large_becomes_infinite() {
+fn values_that_are_too_large_become_infinite() {
     let fits = [0.0, 1.0, -65_504.0, 65_504.0, 65_519.0, 1e-8];
     let beyond = [65_520.0, -65_520.0, 1e5, -1e30, f32::MAX, f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
     let mut case = CaseBuilder::new("cast", "around the largest f16", 1);

@@ -110,7 +110,7 @@ fn a_head_has_one_number_whatever_draws_it() {
 }
 
 #[test]
-fn what_is_told_of_a_head_follows_the_slider() {
+fn the_text_about_a_head_follows_the_slider() {
     let (_folder, path, _) = made();
     let browser = opened(&path, 1440);
     let first = "#heatmap-grid .panel:first-child";

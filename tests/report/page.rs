@@ -216,7 +216,7 @@ fn names_from_files_are_text() {
 }
 
 #[test]
-fn a_page_is_made_of_what_there_is() {
+fn a_page_shows_only_existing_records() {
     let folder = tempfile::tempdir().unwrap();
     let of = |name: &str| folder.path().join(name);
     // A run that has just begun, beside published heatmaps.

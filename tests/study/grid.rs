@@ -87,7 +87,7 @@ fn sizes_multiply() {
 }
 
 #[test]
-fn what_is_written_down_reads_back() {
+fn recorded_values_read_back() {
     let folder = tempfile::tempdir().unwrap();
     let mut grid = grid(&sized(), &[]);
     grid.out = folder.path().to_owned();
@@ -141,7 +141,7 @@ fn a_study_that_cannot_be() {
     refused("[study]\n", "[studies]\n", &["unknown table", "line 1", "did you mean study?"]);
     refused("name = \"tiny\"\n", "", &["the key name is missing", "line 1", "[study] needs name"]);
     refused("name = \"tiny\"", "name = \"a/b\"", &["cannot be part of a folder", "line 2, key name", "a/b"]);
-    refused("name = \"tiny\"", "name = 5", &["line 2, key name", "5 (an integer)", "a text"]);
+    refused("name = \"tiny\"", "name = 5", &["line 2, key name", "5 (an integer)", "a non-empty string"]);
     refused("baseline = \"ln_g\"\n", "", &["the key baseline is missing"]);
     refused(
         "baseline = \"ln_g\"",

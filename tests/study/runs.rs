@@ -89,7 +89,7 @@ fn a_study_prepares_its_data_and_times_its_steps() {
 }
 
 #[test]
-fn what_fails_does_not_stop_the_others() {
+fn a_failing_run_does_not_stop_the_others() {
     let place = place();
     let breaks =
         "name = \"r\"\nmodel.embd_pdrop = 0.0\ntrain.learning_rate = 1e15\ntrain.max_grad_norm = 0.0";
@@ -120,7 +120,7 @@ fn what_fails_does_not_stop_the_others() {
 }
 
 #[test]
-fn what_another_process_has_is_left_to_it() {
+fn runs_of_another_process_are_left_alone() {
     let place = place();
     let held = RunFolder::create(&run(&place, "r-seed2")).unwrap();
     let plan = place.succeeds(&["study", "tiny.toml", "--dry-run"]);

@@ -119,7 +119,7 @@ impl StateFile {
     /// Reads the file's text back; `path` is for messages.
     pub fn read(text: &[u8], path: &Path) -> std::result::Result<Self, Unread> {
         let unreadable =
-            |e: serde_json::Error| Unread::Damaged(format!("a {STATE} that cannot be understood ({e})"));
+            |e: serde_json::Error| Unread::Damaged(format!("{STATE} that cannot be understood ({e})"));
         let Version { format_version } = serde_json::from_slice(text).map_err(unreadable)?;
         if !(UNSEALED..=FORMAT_VERSION).contains(&format_version) {
             return Err(Unread::Foreign(
