@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn how_a_program_ended_is_told() {
+    fn the_end_of_a_program_is_reported() {
         let end = |script| shell(script, 20.0, &mut || false).end;
         assert_eq!(end("exit 0"), End::Code(0));
         assert_eq!(end("exit 11"), End::Code(11));
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_watches_ends_a_program() {
+    fn a_watcher_can_end_a_program() {
         let mut looks = 0;
         let said = shell("sleep 300", 20.0, &mut || {
             looks += 1;

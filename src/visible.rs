@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_acts_is_written_out() {
+    fn control_characters_are_written_out() {
         assert_eq!(line("SM+R, ±0.1 · αβ 漢字"), "SM+R, ±0.1 · αβ 漢字");
         assert_eq!(line("\x1b[31mred\x07\u{9b}2J\u{7f}"), "\\x1b[31mred\\x07\\u{9b}2J\\x7f");
         assert_eq!(line("a\nb\tc\r"), "a\\nb\\tc\\r");

@@ -150,7 +150,7 @@ fn a_step_knows_that_it_has_no_target() {
 }
 
 #[test]
-fn a_mean_over_a_step_that_cannot_be_had_is_refused() {
+fn a_mean_over_several_micro_batches_is_refused() {
     let refused = |accumulation: &str, micro_batches: usize| {
         let text = normfree::config::Config::parse(
             &config(&[]).to_toml(),

@@ -312,7 +312,7 @@ fn work(config: &Config, device: &Traits) -> String {
 
 /// When it is off, none of it exists, whatever its other keys say.
 #[test]
-fn off_is_off() {
+fn parts_that_are_off_change_nothing() {
     let off = [
         "model.entropy_regularization=0",
         "model.entropy_penalty=head_mean",

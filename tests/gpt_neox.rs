@@ -45,7 +45,7 @@ fn recomputed_tensors_have_the_same_bits() {
 
 /// The op that rotated query and key in place does so again, in its place.
 #[test]
-fn a_block_is_made_again_with_its_rotation() {
+fn a_block_is_recomputed_with_its_rotation() {
     for norm in ["model.norm=none", "model.norm=layer_norm"] {
         let config = config(&[FAMILY, norm, "train.recompute=block"]);
         let tape = Blueprint::new(&config, &Traits::floor()).micro.tape;
@@ -62,7 +62,7 @@ fn a_block_is_made_again_with_its_rotation() {
 
 /// The residual stream's gradient is added by the ops that make the other two: a block needs no separate addition.
 #[test]
-fn no_gradient_is_added_alone() {
+fn no_gradient_needs_an_addition_of_its_own() {
     for changes in [&[FAMILY][..], &[FAMILY, "model.norm=none"], &[FAMILY, "model.final_norm=false"]] {
         let tape = Blueprint::new(&config(changes), &Traits::floor()).micro.tape;
         let added = tape.nodes().iter().filter(|node| node.op.name() == "add");

@@ -100,7 +100,7 @@ fn bits(engine: &Engine) -> Vec<u32> {
 /// A scale so large that the gradient cannot fit: updates are skipped, to the bit, and the scale halves until it fits; then it
 /// doubles after each window, and weights move.
 #[test]
-fn an_overflow_leaves_the_update_out_and_halves_the_scale() {
+fn an_overflow_skips_the_update_and_halves_the_scale() {
     // The logits' gradient is up to 1/54 in size: 2²⁴ of that is 310,000, beyond f16's 65,504, and 2²¹ is not.
     let config = config(&[MIXED, "train.loss_scale=16777216", "train.loss_scale_window=3"]);
     if !has_f16(&config) {

@@ -214,7 +214,7 @@ fn log_can_be_read_while_it_is_written() {
 }
 
 #[test]
-fn log_that_was_changed_is_not_gone_on_with() {
+fn a_changed_log_is_not_continued() {
     let (_folder, run) = new_run();
     let path = run.metrics();
     let cases = [

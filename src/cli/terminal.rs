@@ -135,7 +135,7 @@ mod tests {
 
     /// What the panic hook does in a thread that panics while holding the notes: it must return.
     #[test]
-    fn the_way_back_waits_for_nobody() {
+    fn lowering_a_view_never_blocks() {
         let notes = Arc::new(Mutex::new(Vec::new()));
         *view() = Some(notes.clone());
         say("a note of the view");

@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_takes_longer_than_a_second_is_told() {
+    fn work_longer_than_a_second_is_reported() {
         let start = Instant::now();
         let at = |seconds: f64| start + Duration::from_secs_f64(seconds);
         let mut lines = Line::new(start, false);

@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_line_is_instead_is_named() {
+    fn malformed_lines_are_described() {
         for (line, words) in [
             ("\u{feff}{\"text\": \"a\"}", "byte order mark"),
             (r#"{"text": "\ud800"}"#, "hex escape"),

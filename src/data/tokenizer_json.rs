@@ -135,14 +135,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_right_stays_as_it_is() {
+    fn a_valid_tokenizer_stays_as_it_is() {
         let text = br#"{"added_tokens":[], "model": {"type": "BPE", "dropout": null, "vocab": {"a": 0}}}"#;
         let checked = Checked::new(text.to_vec()).unwrap();
         assert_eq!((checked.json.as_slice(), checked.notes.len()), (text.as_slice(), 0));
     }
 
     #[test]
-    fn dropout_and_an_end_of_text_that_is_text_are_put_right() {
+    fn dropout_and_an_unmarked_end_of_text_are_corrected() {
         let model = json!({ "dropout": 0.1, "vocab": { "a": 0, END_OF_TEXT: 1 } });
         let once = checked(json!({ "model": model })).unwrap();
         let json: Value = serde_json::from_slice(&once.json).unwrap();
@@ -158,16 +158,16 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_named() {
+    fn impossible_contents_are_named() {
         let with_vocab = |vocab: Value| checked(json!({ "model": { "vocab": vocab } })).unwrap_err();
         assert!(with_vocab(json!({ "a": 0, "b": 0 })).contains("the id 0 of two tokens"));
         for id in [json!(-1), json!(1 << 24), json!(0.5), json!("0"), Value::Null] {
             assert!(with_vocab(json!({ "a": id })).contains("of the token \"a\""), "{id}");
         }
-        assert!(checked(json!([])).unwrap_err().contains("no object"));
+        assert!(checked(json!([])).unwrap_err().contains("not an object"));
         assert!(checked(json!({})).unwrap_err().contains("`model`"));
         assert!(checked(json!({ "model": {}, "added_tokens": 1 })).unwrap_err().contains("array"));
         assert!(checked(json!({ "model": {}, "added_tokens": [{}] })).unwrap_err().contains("`content`"));
-        assert!(Checked::new(b"{\"model\"".to_vec()).unwrap_err().contains("no whole JSON"));
+        assert!(Checked::new(b"{\"model\"".to_vec()).unwrap_err().contains("incomplete or invalid JSON"));
     }
 }

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn xml_has_no_character_that_xml_has_not() {
+    fn xml_holds_only_valid_characters() {
         assert_eq!(
             xml("<a b=\"c\">&\u{0}\u{ffff}\u{202e}"),
             "&lt;a b=&quot;c&quot;&gt;&amp;\u{fffd}\u{fffd}\u{fffd}"

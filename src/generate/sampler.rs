@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn cold_draws_take_the_likeliest_and_of_equals_the_first() {
+    fn cold_draws_take_the_likeliest_token() {
         assert_eq!(draws(sampling(0.0, 0, 1.0), 3), [1, 1, 1]);
         assert_eq!(draws(sampling(5.0, 1, 1.0), 3), [1, 1, 1]);
         assert_eq!(draws(sampling(5.0, 0, 1e-9), 3), [1, 1, 1]);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_logits_are_told() {
+    fn broken_logits_are_reported() {
         let mut sampler = Sampler::new(sampling(1.0, 0, 1.0));
         let fault = sampler.pick(&[0.0, f32::NAN]).unwrap_err();
         assert_eq!(fault.kind, Kind::NonFinite);

@@ -439,7 +439,7 @@ mod tests {
     use super::{MATRIX_UNITS, OpenOptions, wanted_features};
 
     #[test]
-    fn matrix_units_are_asked_of_hardware_alone() {
+    fn matrix_units_are_requested_only_from_hardware() {
         let all = OpenOptions::default();
         assert!(!wanted_features(true, &all).contains(MATRIX_UNITS), "software");
         assert!(wanted_features(true, &all).contains(wgpu::Features::SHADER_F16));

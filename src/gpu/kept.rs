@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_damaged_file_is_as_good_as_none() {
+    fn a_damaged_file_counts_as_missing() {
         let data = b"pipelines".to_vec();
         let whole = sealed(&data);
         assert_eq!(unsealed(whole.clone()), Some(data));

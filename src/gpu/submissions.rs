@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_waited_for_gives_the_pace() {
+    fn awaited_submissions_give_the_pace() {
         let (start, mut clock) = (Instant::now(), Clock::default());
         let at = |seconds| after(start, seconds);
         clock.begins(at(0.0));
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_seen_or_is_too_short_gives_none() {
+    fn unseen_or_short_submissions_give_no_pace() {
         let (start, mut clock) = (Instant::now(), Clock::default());
         let at = |seconds| after(start, seconds);
         clock.begins(at(0.0));

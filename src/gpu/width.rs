@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_read_and_what_is_damaged_is_not() {
+    fn kept_widths_are_read_and_damaged_files_are_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
         assert!(read(&path).is_empty());

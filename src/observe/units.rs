@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_unit_is_dead_that_was_zero_at_every_look() {
+    fn a_unit_that_was_zero_at_every_look_is_dead() {
         let mut units = ActiveUnits::default();
         units.note(&[vec![0.0, 3.0, 0.0, 0.0, 0.0], vec![1.0; 5]]);
         units.note(&[vec![0.0, 0.0, 0.0, 0.0, 9.0], vec![0.0; 5]]);

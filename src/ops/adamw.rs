@@ -15,9 +15,9 @@ use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::tape::{DType, Io, Tape, TensorId};
 use std::sync::Arc;
 
-/// The order of ε and decay.
+/// Where ε enters and when the decay applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum Convention {
     /// transformers' AdamW, which the original uses.
     Hf,
     /// PyTorch's AdamW.
@@ -27,7 +27,7 @@ pub enum Order {
 /// The optimizer constants of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
-    pub order: Order,
+    pub convention: Convention,
     pub beta1: f64,
     pub beta2: f64,
     pub epsilon: f64,
@@ -38,9 +38,9 @@ pub struct Settings {
 pub fn hyper(settings: &Settings, learning_rate: f64, count: u64) -> [f32; 8] {
     let t = (count + 1) as f64;
     let (c1, c2) = (1.0 - settings.beta1.powf(t), 1.0 - settings.beta2.powf(t));
-    let epsilon = match settings.order {
-        Order::Hf => settings.epsilon,
-        Order::Torch => settings.epsilon * c2.sqrt(),
+    let epsilon = match settings.convention {
+        Convention::Hf => settings.epsilon,
+        Convention::Torch => settings.epsilon * c2.sqrt(),
     };
     [
         (learning_rate * c2.sqrt() / c1) as f32,
@@ -68,7 +68,7 @@ pub struct Arenas {
 /// The op; see the module's documentation.
 #[derive(Debug)]
 struct AdamW {
-    order: Order,
+    convention: Convention,
     /// How many elements at the start of the arena decay; a multiple of 64.
     decayed: usize,
 }
@@ -80,13 +80,13 @@ impl Tape {
         arenas: Arenas,
         hyper: TensorId,
         verdict: TensorId,
-        order: Order,
+        convention: Convention,
         decayed: usize,
     ) {
         assert!(decayed.is_multiple_of(4), "the decayed part ends at a whole vector");
         let Arenas { gradients, parameters, first, second, copies } = arenas;
         let outputs: Vec<_> = [parameters, first, second].into_iter().chain(copies).collect();
-        self.record(AdamW { order, decayed }, &[gradients, hyper, verdict], &outputs);
+        self.record(AdamW { convention, decayed }, &[gradients, hyper, verdict], &outputs);
     }
 }
 
@@ -119,9 +119,9 @@ impl Op for AdamW {
             second[i] = beta2 * second[i] + rest2 * g * g;
             let decay = if i < self.decayed { decay } else { 0.0 };
             let move_by = step * first[i] / (second[i].sqrt() + epsilon);
-            parameters[i] = match self.order {
-                Order::Hf => (parameters[i] - move_by) * (1.0 - decay),
-                Order::Torch => parameters[i] * (1.0 - decay) - move_by,
+            parameters[i] = match self.convention {
+                Convention::Hf => (parameters[i] - move_by) * (1.0 - decay),
+                Convention::Torch => parameters[i] * (1.0 - decay) - move_by,
             };
         }
         for copies in copies {
@@ -147,7 +147,7 @@ impl Op for AdamW {
                 let mut constants = vec![
                     ("VECTORS", vectors as f64),
                     ("DECAYED", (of_window(self.decayed) / 4) as f64),
-                    ("DECAY_FIRST", f64::from(u8::from(self.order == Order::Torch))),
+                    ("DECAY_FIRST", f64::from(u8::from(self.convention == Convention::Torch))),
                 ];
                 let outputs =
                     [("parameters", "old_parameters"), ("first", "old_first"), ("second", "old_second")];
@@ -184,27 +184,27 @@ impl Op for AdamW {
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
     const FEW: usize = 64 * 22;
-    for (order, count, spread, open, copied, elements, first) in [
-        (Order::Hf, 0, 1.0, 1.0, 0, FEW, 0),
-        (Order::Hf, 1_000, 1e-9, 1.0, 0, FEW, 0),
-        (Order::Torch, 0, 1e-9, 1.0, 0, FEW, 0),
-        (Order::Torch, 1_000, 1.0, 1.0, 0, FEW, 0),
-        (Order::Hf, 3, 1.0, 0.0, 0, FEW, 0),
-        (Order::Hf, 0, 1.0, 1.0, 64 * 8, FEW, 0),
-        (Order::Torch, 3, 1.0, 1.0, 64 * 22, FEW, 0),
-        (Order::Hf, 3, 1.0, 0.0, 64 * 8, FEW, 0),
+    for (convention, count, spread, open, copied, elements, first) in [
+        (Convention::Hf, 0, 1.0, 1.0, 0, FEW, 0),
+        (Convention::Hf, 1_000, 1e-9, 1.0, 0, FEW, 0),
+        (Convention::Torch, 0, 1e-9, 1.0, 0, FEW, 0),
+        (Convention::Torch, 1_000, 1.0, 1.0, 0, FEW, 0),
+        (Convention::Hf, 3, 1.0, 0.0, 0, FEW, 0),
+        (Convention::Hf, 0, 1.0, 1.0, 64 * 8, FEW, 0),
+        (Convention::Torch, 3, 1.0, 1.0, 64 * 22, FEW, 0),
+        (Convention::Hf, 3, 1.0, 0.0, 64 * 8, FEW, 0),
         // Software drivers read an arena in windows; the second one has no copies.
-        (Order::Hf, 3, 1.0, 1.0, 64 * 8, WINDOW_ELEMENTS + FEW, 0),
-        (Order::Hf, 3, 1.0, 1.0, 0, FEW, 384),
-        (Order::Torch, 3, 1.0, 1.0, 64 * 8, FEW, 128),
+        (Convention::Hf, 3, 1.0, 1.0, 64 * 8, WINDOW_ELEMENTS + FEW, 0),
+        (Convention::Hf, 3, 1.0, 1.0, 0, FEW, 384),
+        (Convention::Torch, 3, 1.0, 1.0, 64 * 8, FEW, 128),
     ] {
         let label = format!(
-            "{order:?} after {count} steps, g ~ {spread:e}, open {open}, {copied} copies, from {first}"
+            "{convention:?} after {count} steps, g ~ {spread:e}, open {open}, {copied} copies, from {first}"
         );
         let mut case = CaseBuilder::new("adamw", label, seed);
         let whole = first + elements;
         let gradients = case.input("gradients", &[whole], Fill::Normal(spread));
-        let settings = Settings { order, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.1 };
+        let settings = Settings { convention, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.1 };
         let hyper = case.constant("hyper", &[8], DType::F32, hyper(&settings, 1e-3, count).to_vec());
         let verdict = case.constant("verdict", &[4], DType::F32, vec![2.0, 0.5, open, 0.0]);
         let [parameters, moments, second] =
@@ -223,7 +223,7 @@ pub fn cases(seed: u64) -> Vec<Case> {
             let [gradients, parameters, moments, second] = [gradients, parameters, moments, second].map(part);
             arenas = Arenas { gradients, parameters, first: moments, second, copies };
         }
-        case.tape.adamw(arenas, hyper, verdict, order, 64 * 13);
+        case.tape.adamw(arenas, hyper, verdict, convention, 64 * 13);
         // A few roundings; a driver's square root and division may be off by 2.5 units. A copy adds one rounding.
         cases.push(case.finish(&[], &[], if copied > 0 { 1.0 / 1024.0 } else { 1e-6 }));
     }

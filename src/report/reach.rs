@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_diverged_or_is_a_spike_has_no_say() {
+    fn diverged_runs_and_spikes_do_not_stretch_the_range() {
         let falls = track(&[6.0, 5.0, 4.5, 4.2], None);
         let (spike, lost) =
             (track(&[6.0, 1e5, 5.5, 5.2], None), track(&[6.0, 12e3, 12e3, f64::NAN], Some(2)));

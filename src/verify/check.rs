@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_in_memory_before_shows() {
+    fn reading_uninitialized_memory_is_noticed() {
         let gpu = Gpu::open(&OpenOptions::default()).unwrap();
         let outcome = |body| {
             let mut case = CaseBuilder::new("planted", body, 1);

@@ -176,7 +176,7 @@ fn are_read_with_query_key_and_value_apart() {
 }
 
 #[test]
-fn need_not_hold_the_zeros_the_model_has_not() {
+fn need_not_hold_zeros_that_the_model_lacks() {
     let folder = tempfile::tempdir().unwrap();
     let specs = parameters(false, Bias::QueryKey, true);
     let tensors = any_bits(&specs, 4);

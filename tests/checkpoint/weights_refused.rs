@@ -56,7 +56,7 @@ fn everything_wrong_is_listed_at_once() {
 }
 
 #[test]
-fn a_bias_the_model_has_not() {
+fn a_bias_that_the_model_lacks() {
     let (layout, tensors) = model(Bias::QueryKey);
     let folder = tempfile::tempdir().unwrap();
     for (mut file, name) in [(as_gpt2(&tensors), "attn.c_attn.bias"), (apart(&tensors), "attn.v_attn.bias")] {
@@ -172,7 +172,7 @@ fn files_of_other_formats_are_refused() {
 
 /// Whatever bytes are changed, reading ends in weights or in a fault, never in a panic.
 #[test]
-fn any_damage_is_met() {
+fn any_damage_is_found() {
     let (layout, tensors) = model(Bias::QueryKey);
     let good = as_gpt2(&tensors).bytes();
     let header = 8 + u64::from_le_bytes(*good.first_chunk().unwrap());

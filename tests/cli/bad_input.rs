@@ -25,7 +25,7 @@ fn invalid_command_lines_are_refused() {
 }
 
 #[test]
-fn a_configuration_that_cannot_be() {
+fn an_impossible_configuration_is_refused() {
     let place = Place::new();
     let set = |set: &str, parts: &[&str]| place.fails(&["train", "tiny.toml", "--set", set], 3, parts);
     set("model.n_layers=3", &["n_layers", "did you mean model.n_layer?"]);
@@ -186,7 +186,7 @@ fn sizes_beyond_a_device() {
 }
 
 #[test]
-fn adapters_that_are_not_there() {
+fn missing_adapters_are_refused() {
     let place = Place::new();
     place.fails(&["devices", "--device", "nosuch"], 7, &["nosuch", "--device"]);
     // These digits are in the name of Mesa's software driver: "llvmpipe (LLVM 15.0.6, 256 bits)".

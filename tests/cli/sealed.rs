@@ -47,7 +47,7 @@ fn make_old(place: &Place) {
 }
 
 #[test]
-fn a_state_changed_by_hand_is_not_gone_on_with() {
+fn a_state_changed_by_hand_is_not_resumed() {
     let place = halved();
     let path = state_file(&place);
     let whole = fs::read(&path).unwrap();
@@ -82,7 +82,7 @@ fn assert_same_ends(place: &Place) {
 }
 
 #[test]
-fn a_configuration_or_a_log_changed_by_hand_is_not_gone_on_with() {
+fn a_configuration_or_a_log_changed_by_hand_is_not_resumed() {
     let place = halved();
     let config = place.path("r/config.toml");
     let text = fs::read_to_string(&config).unwrap();

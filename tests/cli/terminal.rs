@@ -345,7 +345,7 @@ fn every_stop_prints_the_command_that_resumes() {
 
 /// A person who presses Ctrl-C again does not want to wait for the step.
 #[test]
-fn a_second_wish_ends_a_long_step() {
+fn a_second_request_ends_a_long_step() {
     let place = Place::with_data();
     let keys = ["train.gradient_accumulation_steps=5000", "train.steps=1000"];
     let arguments = [&["train", "tiny.toml", "--run", "r"], &sets(&keys)[..]].concat();

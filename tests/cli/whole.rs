@@ -368,7 +368,7 @@ fn killed_at_any_moment_and_resumed_gives_the_same_bytes() {
 
 /// Ctrl-C during the last evaluation: a resumed run repeats it, once.
 #[test]
-fn an_evaluation_broken_off_is_made_up_for() {
+fn an_interrupted_evaluation_is_repeated() {
     let place = Place::with_data();
     place.succeeds(&["train", "tiny.toml", "--run", "whole"]);
     let data = toml::Value::String(place.path("data").display().to_string());

@@ -136,7 +136,7 @@ fn impossible_requests_delete_nothing() {
 }
 
 #[test]
-fn new_data_that_were_committed_are_the_data_and_move_up_with_the_next_call() {
+fn committed_data_is_used_and_moves_into_place_with_the_next_call() {
     let out = TempDir::new().unwrap();
     let Pair { options, files, _source } = pair(&out);
     let folder = &options[0].out;

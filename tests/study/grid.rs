@@ -136,7 +136,7 @@ fn refused(from: &str, to: &str, parts: &[&str]) {
 }
 
 #[test]
-fn a_study_that_cannot_be() {
+fn an_impossible_study_is_refused() {
     refused("[study]\n", "[study\n", &["not TOML", "tiny.toml line 1"]);
     refused("[study]\n", "[studies]\n", &["unknown table", "line 1", "did you mean study?"]);
     refused("name = \"tiny\"\n", "", &["the key name is missing", "line 1", "[study] needs name"]);
@@ -163,7 +163,7 @@ fn a_study_that_cannot_be() {
 }
 
 #[test]
-fn a_configuration_that_cannot_be() {
+fn an_impossible_configuration_is_refused() {
     refused("name = \"r\"", "names = \"r\"", &["unknown key", "line 33, key names", "did you mean name?"]);
     refused("name = \"r\"", "label = \"r\"", &["the key name is missing", "[[configuration]] needs name"]);
     refused(

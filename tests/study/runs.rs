@@ -18,7 +18,7 @@ fn log(place: &Place, name: &str) -> Vec<u8> {
 }
 
 #[test]
-fn missing_runs_are_trained_and_nothing_twice() {
+fn missing_runs_are_trained_and_none_twice() {
     let place = place();
     let plan = place.succeeds(&["study", "tiny.toml", "--dry-run"]);
     assert_eq!(plan.matches("missing").count(), 5, "{plan}");
@@ -174,7 +174,7 @@ fn a_signal_ends_it_with_a_checkpoint() {
 }
 
 #[test]
-fn a_command_that_cannot_be() {
+fn an_impossible_command_is_refused() {
     let place = place();
     place.fails(&["study"], 2, &["STUDY"]);
     place.fails(&["study", "nowhere.toml"], 9, &["nowhere.toml"]);

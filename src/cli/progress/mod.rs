@@ -257,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_between_runs_is_none_of_training() {
+    fn time_between_runs_does_not_count_as_training() {
         let config = include_str!("../../../configs/demo/sm_r.toml");
         let config = Config::parse(config, "sm_r.toml", &[]).unwrap();
         let mut progress = TrainProgress::new((true, Display { plain: true }), "", (20.0, 0.0));

@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn an_asked_stop_is_told() {
+    fn a_requested_stop_is_reported() {
         for width in [80, 120] {
             let (_, text) = drawn(&board(2, 2), (width, 24), Depth::None, true);
             assert!(text.contains("stopping: finishing this step"), "{text}");

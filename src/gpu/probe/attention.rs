@@ -137,7 +137,7 @@ mod tests {
     use crate::ops::attention::unit_probe;
 
     #[test]
-    fn right_attention_is_taken_and_what_is_off_or_missing_is_not() {
+    fn right_attention_is_accepted_and_wrong_or_missing_elements_are_not() {
         let device = Traits {
             lanes: 32,
             f16: true,

@@ -36,7 +36,7 @@ fn computed(probe: &UnitProbe, side: usize, place: impl Fn(usize) -> usize) -> V
 }
 
 #[test]
-fn a_right_product_is_taken_and_a_tile_from_elsewhere_is_not() {
+fn a_right_product_is_accepted_and_a_misplaced_tile_is_not() {
     for side in [8, 16] {
         let probes = units(side);
         assert_eq!(probes.len(), 6, "two workgroups in three layouts");
@@ -63,7 +63,7 @@ fn a_right_product_is_taken_and_a_tile_from_elsewhere_is_not() {
 }
 
 #[test]
-fn a_product_at_another_width_is_not_taken() {
+fn a_product_at_another_width_is_not_accepted() {
     assert_eq!(check_widths(&[32; 256], 32), Ok(()));
     let mut widths = [32; 256];
     widths[255] = 16;

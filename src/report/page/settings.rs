@@ -126,7 +126,7 @@ mod tests {
     use super::publishable;
 
     #[test]
-    fn folders_of_the_machine_are_not_told() {
+    fn folders_of_the_machine_are_not_revealed() {
         for (word, shown) in [
             ("/home/ada/data/code", "…/code"),
             ("data.path=/home/ada/my data/", "data.path=…/my data"),
