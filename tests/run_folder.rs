@@ -235,7 +235,8 @@ fn a_changed_log_is_not_continued() {
         assert_eq!(
             fault.to_string(),
             format!(
-                "the run's log has changed since its checkpoint, at {}: found {found}; restore it, or start a new run with train.init_from = the checkpoint's model.safetensors",
+                "the run's log has changed since its checkpoint, at {}: found {found}; restore it, or start a new run with \
+                 train.init_from = the checkpoint's model.safetensors",
                 path.display()
             )
         );

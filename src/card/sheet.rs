@@ -300,7 +300,8 @@ fn models(card: &Card) -> Option<String> {
     let data = card.results("data");
     let header = ["model", "steps", "perplexity", "last loss", "tokens/s", ""];
     let mut out = format!(
-        "## The paper's four configurations\n\n{} parameters; text: {} ({} tokens to train on, a vocabulary of {}). So few steps do not rank the configurations: they show that training works here.\n\n{}",
+        "## The paper's four configurations\n\n{} parameters; text: {} ({} tokens to train on, a vocabulary of {}). So few \
+         steps do not rank the configurations: they show that training works here.\n\n{}",
         thousands(parameters),
         text(&data["source"]),
         thousands(data["tokens"].as_u64().unwrap_or(0)),

@@ -88,7 +88,7 @@ impl PrepareOptions {
         }
         if !(self.valid_share > 0.0 && self.valid_share < 1.0) {
             return usage(format!(
-                "the held-out share lies between 0 and 1, and is not {} (valid_share)",
+                "the held-out share must be between 0 and 1, not {} (valid_share)",
                 self.valid_share
             ));
         }

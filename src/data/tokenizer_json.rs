@@ -37,7 +37,8 @@ impl Checked {
         let mut notes = Vec::new();
         if put_dropout_right(root) {
             notes.push(
-                "the given tokenizer drops merges at random (model.dropout); that is switched off, so that equal texts give equal tokens"
+                "the given tokenizer drops merges at random (model.dropout); that is switched off, so that equal \
+                 texts give equal tokens"
                     .to_owned(),
             );
         }

@@ -74,7 +74,7 @@ pub fn try_device(
     if candidate.title() != title {
         return Err(Fault::new(Kind::Device, format!("this adapter is not {title}")).found(candidate.title()));
     }
-    let (mut gpu, sides) = Gpu::open_closed_eyed(candidate, options)?;
+    let (mut gpu, sides) = Gpu::open_untested(candidate, options)?;
     came_back(Attempt::Opening)?;
     gpu.look_at_subgroups()?;
     came_back(Attempt::Subgroups)?;

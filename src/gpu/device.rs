@@ -98,7 +98,7 @@ impl Gpu {
             plain: options.plain || !watched.came_back(Attempt::Subgroups),
             ..options.clone()
         };
-        let (mut gpu, sides) = Self::open_closed_eyed(candidate, &options)?;
+        let (mut gpu, sides) = Self::open_untested(candidate, &options)?;
         gpu.remarks.extend(watched.remark());
         gpu.look_at_subgroups()?;
         gpu.look_at_matrix_units(&sides);
@@ -108,7 +108,7 @@ impl Gpu {
     /// Opens one adapter without checking its subgroups and matrix units, which are then not used. Also returns the
     /// fragment sides that it lists.
     #[allow(unsafe_code)]
-    pub(super) fn open_closed_eyed(candidate: Candidate, options: &OpenOptions) -> Result<(Self, Vec<u32>)> {
+    pub(super) fn open_untested(candidate: Candidate, options: &OpenOptions) -> Result<(Self, Vec<u32>)> {
         let features = candidate.adapter.features() & wanted_features(candidate.software(), options);
         let limits = candidate.adapter.limits();
         let experimental_features = match features.contains(MATRIX_UNITS) {

@@ -114,7 +114,8 @@ pub(super) fn loss(running: Option<f64>) -> (String, &'static str) {
     match running {
         Some(seconds) if seconds >= IMPATIENT => (
             format!(
-                "the work it was lost with had been running for {seconds:.1} s: this looks like a watchdog, with which a system ends work that takes too long"
+                "the work it was lost with had been running for {seconds:.1} s: this looks like a watchdog, with which a \
+                 system ends work that takes too long"
             ),
             "close other programs that use this device, lower train.batch_size, or raise the system's limit (TdrDelay \
              on Windows)",

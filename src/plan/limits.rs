@@ -83,7 +83,8 @@ fn check_bindings(
 }
 
 const SMALLER_MODEL: &str = "lower model.n_embd or model.n_inner, or choose another --device";
-const SMALLER_BATCH: &str = "lower train.batch_size and raise train.gradient_accumulation_steps by the same factor, or lower train.sequence_length";
+const SMALLER_BATCH: &str = "lower train.batch_size and raise train.gradient_accumulation_steps by the same factor, or lower \
+     train.sequence_length";
 
 fn too_much(node: &Node, unit: &str, needed: usize, most: usize) -> Fault {
     Fault::new(Kind::Memory, format!("a micro-batch is too large for `{}` on this device", node.op.name()))

@@ -138,7 +138,8 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
     if has_slopes(comparison) {
         add(
             "slope_stability",
-            "Fixed slopes: the first step with a number that is not finite (an empty triangle: none up to that step), and the share of collapsed heads.",
+            "Fixed slopes: the first step with a number that is not finite (an empty triangle: none up to that \
+             step), and the share of collapsed heads.",
             slope_stability(comparison, options.reference)?,
         );
     }

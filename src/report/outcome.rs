@@ -231,8 +231,8 @@ impl Outcomes {
         )];
         if self.seeds {
             notes.push(
-                "Over several seeds: mean ± standard deviation. The paired t-test is two-sided and compares the held-out losses of the seeds that a configuration shares \
-             with the baseline; it needs two."
+                "Over several seeds: mean ± standard deviation. The paired t-test is two-sided and compares the held-out losses \
+             of the seeds that a configuration shares with the baseline; it needs two."
                     .to_owned(),
             );
         }
