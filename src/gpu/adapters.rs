@@ -258,7 +258,7 @@ mod tests {
         for beyond in ["2", "5", "4050", "256", "99999999999999999999999"] {
             let fault = named(&NAMES, beyond).unwrap_err();
             assert_eq!(fault.kind, Kind::Device);
-            let wanted = format!("the index {beyond}: there are 2 adapters, of indices 0 to 1");
+            let wanted = format!("the index {beyond}: there are 2 adapters, with indices 0 to 1");
             assert!(fault.to_string().contains(&wanted), "{fault}");
         }
         let fault = named(&NAMES[..1], "1").unwrap_err();

@@ -257,7 +257,7 @@ mod tests {
         // A panic, such as wgpu's when a driver lists a feature that it lacks.
         let panicked = "ended the process with code 101".to_owned();
         assert_eq!(said(&["opened"], End::Code(101)), Some((Attempt::Subgroups, panicked)));
-        let late = "did not come back within 60 s".to_owned();
+        let late = "did not return within 60 s".to_owned();
         assert_eq!(said(&["opened"], End::Late), Some((Attempt::Subgroups, late)));
     }
 }

@@ -164,7 +164,7 @@ fn files_of_other_formats_are_refused() {
     }
     assert_eq!(
         refusal(folder.path(), &layout),
-        "cannot read weights from a folder; name the .safetensors file in it"
+        "cannot read weights from a folder; give the .safetensors file in it"
     );
     let nowhere = folder.path().join("nowhere.safetensors");
     assert_eq!(import(&nowhere, &layout).unwrap_err().kind, Kind::Io);

@@ -72,7 +72,7 @@ fn a_driver_that_crashes_hangs_or_lies_is_used_without_its_subgroups() {
     );
     for (script, how) in [
         ("echo trying; echo opened; kill -ABRT $$", "crashed (signal 6)"),
-        ("echo trying; echo opened; sleep 300", "did not come back within 2 s"),
+        ("echo trying; echo opened; sleep 300", "did not return within 2 s"),
         ("echo trying; echo opened; echo 7 lanes", "gave no intelligible answer"),
         ("echo trying; echo opened; exit 101", "ended the process with code 101"),
     ] {

@@ -131,7 +131,7 @@ mod tests {
     fn values_that_are_not_finite_are_not_compared() {
         let lines = findings(&[run("SM+G", f64::NAN), run("SM+R", 3.0)], Reference::ObservedMax).unwrap();
         assert!(
-            lines[1].ends_with("ReLU against GELU: no comparison, for SM+G diverged at step 1."),
+            lines[1].ends_with("ReLU against GELU: no comparison, because SM+G diverged at step 1."),
             "{}",
             lines[1]
         );

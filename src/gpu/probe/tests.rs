@@ -97,7 +97,7 @@ fn a_width_that_differs_between_kernels_or_lanes_is_none() {
     };
     assert_eq!(wrong(|lane| lane.size = 16), "a subgroup has 8 lanes in one kernel and 16 in another");
     assert_eq!(wrong(|lane| lane.lane = 0), "two lanes of a subgroup have the same number");
-    assert!(wrong(|lane| lane.lane = 9).contains("one number"));
+    assert!(wrong(|lane| lane.lane = 9).contains("the same number"));
     for why in [wrong(|lane| lane.ones = 4), wrong(|lane| lane.checksum ^= 1)] {
         assert!(why.contains("do not exchange their values"), "{why}");
     }
