@@ -21,7 +21,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3, help="how often each program is started (default 3)")
     parser.add_argument("--times", type=int, default=9, help="products timed each time (default 9)")
     parser.add_argument("--half", action="store_true", help="f16 instead of f32; without gemm")
-    parser.add_argument("--every-way", action="store_true", help="on a software device, the ways a GPU has as well")
+    parser.add_argument("--every-way", action="store_true", help="on a software device, also time the variants meant for GPUs")
     parser.add_argument("--python", metavar="FILE", help="an interpreter that has torch; without it PyTorch is left out")
     parser.add_argument("--normfree", metavar="FILE", help="a normfree binary, in place of building one")
     given = parser.parse_args()
@@ -53,10 +53,10 @@ def main():
             answer = json.loads(done.stdout)
             if name == "normfree":
                 adapter = f"{answer['adapter']['name']}, {answer['adapter']['driver']}"
-                for way in answer["ways"]:
-                    mark = "" if way["agrees"] else " (WRONG)"
-                    key = (way["layout"], f"normfree, {way['way']}{mark}")
-                    rounds.setdefault(key, []).append(way["seconds"]["median"])
+                for variant in answer["ways"]:
+                    mark = "" if variant["agrees"] else " (WRONG)"
+                    key = (variant["layout"], f"normfree, {variant['way']}{mark}")
+                    rounds.setdefault(key, []).append(variant["seconds"]["median"])
             else:
                 for row in answer["products"]:
                     title = ", ".join(answer[word] for word in ("version", "device") if word in answer)

@@ -55,7 +55,7 @@ pub enum Difference {
     Entropy,
     /// LayerNorm and none
     Norm,
-    /// The entropy regularizer on and off, where the configuration has it
+    /// The entropy regularizer on and off, if the configuration has one
     Regularizer,
 }
 

@@ -126,7 +126,7 @@ fn a_run_folder_that_exists() {
     fs::write(place.path("demo/sm_ln_g/mine"), "").unwrap();
     place.fails(&["demo", "--data", "data", "--out", "demo"], 6, &["mine in it", "with --out"]);
     place.fails(&["plot", "nowhere"], 6, &["nowhere"]);
-    place.fails(&["plot", "r", "r"], 2, &["named twice"]);
+    place.fails(&["plot", "r", "r"], 2, &["given twice"]);
     place.fails(&["plot", "r", "--difference", "r", "s"], 2, &["`s`", "choose among"]);
     assert!(!place.path("r/table.md").exists(), "something was written before all was made");
     place.fails(&["report", "nowhere"], 6, &["nowhere"]);

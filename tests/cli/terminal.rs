@@ -471,8 +471,8 @@ fn a_run_is_named_where_one_would_name_it() {
     place.succeeds(&["train", "tiny.toml"]);
     let told = place.succeeds(&["train", "--resume", "tiny.toml"]);
     assert!(told.contains("runs/tiny: all 12 steps are done"), "{told}");
-    place.fails(&["train", "--resume", "r", "--run", "runs/tiny"], 2, &["two runs are named", "runs/tiny"]);
-    place.fails(&["train", "--resume", "tiny.toml", "two.toml"], 2, &["two configurations are named"]);
+    place.fails(&["train", "--resume", "r", "--run", "runs/tiny"], 2, &["two runs are given", "runs/tiny"]);
+    place.fails(&["train", "--resume", "tiny.toml", "two.toml"], 2, &["two configurations are given"]);
     place.fails(&["train", "--resume"], 2, &["--resume RUN"]);
     place.fails(&["train", "--resume", "misspelt"], 6, &["not the folder of a run", "misspelt"]);
     place.fails(&["train", "r"], 2, &["a folder is not a configuration", "train --resume r"]);
