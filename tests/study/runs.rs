@@ -58,7 +58,7 @@ fn missing_runs_are_trained_and_none_twice() {
     let whole = fs::read(&config).unwrap();
     fs::write(&config, "[model\n").unwrap();
     let plan = place.succeeds(&["study", "tiny.toml", "--dry-run"]);
-    assert!(plan.contains("r-seed2 cannot be gone on with: this is not TOML"), "{plan}");
+    assert!(plan.contains("r-seed2 cannot be resumed: this is not TOML"), "{plan}");
     fs::write(&config, whole).unwrap();
 
     // Each run is the one that `train` makes; sharing one device changes no bit.
