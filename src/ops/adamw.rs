@@ -136,7 +136,7 @@ impl Op for AdamW {
         // One text for windows without copies and one for windows with copies, since a large model has many windows.
         let texts: [Arc<str>; 2] = [false, true].map(|half| {
             let flags = [("half", half), ("images", images)];
-            unrolled(include_str!("../../shaders/adamw.wgsl"), &element::WALK, &flags).into()
+            unrolled(include_str!("../../shaders/adamw.wgsl"), &element::WALK, &flags)
         });
         let all_copied = shapes.outputs.get(3).map_or(0, |copies| copies.elements());
         let dispatches = arena_windows(elements, device)

@@ -112,8 +112,7 @@ impl Op for CachedAttention {
             &[("lanes", element::LANES)],
             &[],
             &texts,
-        )
-        .into();
+        );
         let constants = [
             ("ROWS", rows as f64),
             ("HEADS", self.n_head as f64),

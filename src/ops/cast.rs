@@ -65,7 +65,7 @@ impl Op for Cast {
             && elements == shapes.input_elements(0)
             && fits_image(rows, columns, DType::F32);
         let text: Arc<str> =
-            unrolled(include_str!("../../shaders/cast.wgsl"), &element::WALK, &[("images", image)]).into();
+            unrolled(include_str!("../../shaders/cast.wgsl"), &element::WALK, &[("images", image)]);
         let dispatch = |&(offset, length): &(usize, usize)| {
             let vectors = length.div_ceil(4);
             let mut constants = vec![("VECTORS", vectors as f64)];

@@ -98,8 +98,7 @@ impl Op for ColumnSum {
             &[("lanes", element::LANES)],
             &flags,
             &texts,
-        )
-        .into();
+        );
         let operand = if image { Operand::InputImage(0) } else { Operand::Input(0) };
         let numbers = [
             ("ROWS", rows as f64),

@@ -77,7 +77,7 @@ impl Op for Gather {
         let table = self.table(shapes);
         let (rows, vectors) = (shapes.input_elements(0), Vectors::of(table.1));
         let numbers = [("lanes", element::LANES), ("vector", vectors.size)];
-        let text: Arc<str> = unrolled(include_str!("../../shaders/gather.wgsl"), &numbers, &[]).into();
+        let text: Arc<str> = unrolled(include_str!("../../shaders/gather.wgsl"), &numbers, &[]);
         let dispatch = |(first, count): (usize, usize)| Dispatch {
             kernel: Kernel::new(
                 text.clone(),

@@ -108,7 +108,7 @@ impl Op for GradientNorm {
         let text = |scaled| {
             let flags = [("scaled", scaled), ("images", device.software)];
             let texts = [("team", team.kind.to_owned())];
-            Arc::from(unroll(include_str!("../../shaders/gradient_norm.wgsl"), &[], &flags, &texts))
+            unroll(include_str!("../../shaders/gradient_norm.wgsl"), &[], &flags, &texts)
         };
         let (squares, close) = (text(false), text(self.window.is_some()));
         let kernel = |text: &Arc<str>, entry, constants: &[(&'static str, f64)]| {

@@ -115,7 +115,6 @@ fn text(image: bool) -> Arc<str> {
         &[("lanes", LANES), ("digits", DIGITS), ("bins", BINS)],
         &[("images", image)],
     )
-    .into()
 }
 
 fn of_tensor(shapes: &Shapes<'_>, device: &Traits) -> Recipe {

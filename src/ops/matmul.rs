@@ -167,7 +167,7 @@ impl MatMul {
             let image = text::addend_image(sizes, variant);
             bindings.push(("addend", operand(image, self.addend_input())));
         }
-        let text: Arc<str> = text::text(self, sizes, variant).into();
+        let text: Arc<str> = text::text(self, sizes, variant);
         let kernel = |entry, constants| Kernel { text: text.clone(), entry, constants };
         let (rows, columns) = variant.tile();
         let groups = [sizes.m.div_ceil(rows as usize), sizes.n.div_ceil(columns as usize)];

@@ -41,7 +41,7 @@ pub fn unit_probes(side: u32, device: &Traits) -> Vec<UnitProbe> {
             let sizes = sizes(layout, rows as usize + 12, columns as usize + 20, 2 * depth as usize + 4);
             let op = MatMul::new(layout);
             let recipe = op.recipe_of(&sizes, variant);
-            let text = text_that_shows(&op, &sizes, variant, true).into();
+            let text = text_that_shows(&op, &sizes, variant, true);
             let dispatch = &recipe.dispatches[0];
             let groups = dispatch.groups;
             probes.push(UnitProbe {
