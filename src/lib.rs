@@ -88,6 +88,7 @@ pub mod fault;
 pub mod files;
 pub mod generate;
 pub mod gpu;
+pub mod host;
 pub mod model;
 pub mod numbers;
 pub mod observe;

@@ -15,6 +15,7 @@ mod entropy_guided;
 mod export;
 mod generate;
 mod gpt_neox;
+mod host;
 mod keys;
 mod layouts;
 mod memory;

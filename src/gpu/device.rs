@@ -156,6 +156,7 @@ impl Gpu {
             traits: Traits {
                 lanes: 0,
                 software,
+                host: false,
                 max_invocations: limits.max_compute_invocations_per_workgroup,
                 workgroup_memory: limits.max_compute_workgroup_storage_size,
                 max_binding: description.max_binding,

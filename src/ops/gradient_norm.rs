@@ -83,7 +83,10 @@ impl Op for GradientNorm {
         let halted = !record && (!sound || before);
         let flag = |set: bool| f64::from(u8::from(set));
         outputs[0].copy_from_slice(&[norm, clip / loss_scale, flag(!halted), flag(halted)]);
-        let (Some(scaling), Some(window)) = (outputs.get(1).cloned(), self.window) else { return };
+        let (Some(scaling), Some(window)) = (outputs.get(1).map(|scaling| scaling.to_vec()), self.window)
+        else {
+            return;
+        };
         let good = scaling[1] + 1.0;
         let grown = (2.0 * loss_scale).min(f64::from(LARGEST_SCALE));
         let next = if inputs[1][0].is_finite() && !total.is_finite() && loss_scale > 1.0 && !before {

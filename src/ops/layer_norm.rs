@@ -11,7 +11,6 @@ use super::{
 };
 use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
-use std::rc::Rc;
 use std::sync::Arc;
 
 /// The op; see the module's documentation. Inputs: x, γ, β. Outputs: y, μ, r.
@@ -235,8 +234,8 @@ impl Op for LayerNormBackward {
         by_rows("layer_norm_backward", size, half, device, None, &bindings)
     }
 
-    fn with_addend(&self) -> Option<Rc<dyn Op>> {
-        (!self.addend).then(|| Rc::new(Self { addend: true }) as Rc<dyn Op>)
+    fn with_addend(&self) -> Option<Arc<dyn Op>> {
+        (!self.addend).then(|| Arc::new(Self { addend: true }) as Arc<dyn Op>)
     }
 
     fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {

@@ -25,7 +25,6 @@ pub use variant::Variant;
 use super::column_sum::ColumnSum;
 use super::{Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, axis, element};
 use crate::tape::{Adjoint, DType, Io, Role, Tape, TensorId};
-use std::rc::Rc;
 use std::sync::Arc;
 
 impl Tape {
@@ -304,9 +303,9 @@ impl Op for MatMul {
         self.accumulate
     }
 
-    fn with_addend(&self) -> Option<Rc<dyn Op>> {
+    fn with_addend(&self) -> Option<Arc<dyn Op>> {
         let free = !self.addend && !self.accumulate;
-        free.then(|| Rc::new(Self { addend: true, ..self.clone() }) as Rc<dyn Op>)
+        free.then(|| Arc::new(Self { addend: true, ..self.clone() }) as Arc<dyn Op>)
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {

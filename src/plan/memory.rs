@@ -5,7 +5,7 @@
 use super::images::{Extent, ImagePlan, image_bytes};
 use crate::ops::{Recipe, Traits};
 use crate::tape::shapes;
-use crate::tape::{DType, Role, Tape, TensorId};
+use crate::tape::{DType, Node, Role, Tape, TensorId};
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
@@ -89,8 +89,11 @@ impl MemoryPlan {
     /// Plans the intermediates and scratch tensors of a tape on a device into a pool whose memory is all free. Also returns
     /// each node's recipe.
     fn new(tape: &Tape, device: &Traits, pool: &mut Pool) -> (Self, Vec<Recipe>) {
-        let recipes: Vec<Recipe> =
-            tape.nodes().iter().map(|node| node.op.recipe(&shapes(tape, node), device)).collect();
+        let recipe = |node: &Node| match device.host {
+            true => Recipe::default(),
+            false => node.op.recipe(&shapes(tape, node), device),
+        };
+        let recipes: Vec<Recipe> = tape.nodes().iter().map(recipe).collect();
         let images = ImagePlan::new(tape, &recipes, &mut pool.images, &mut pool.fixed);
         let scratch = recipes.iter().map(|recipe| vec![0; recipe.scratch.len()]).collect();
         let mut plan = Self { homes: HashMap::new(), scratch, images };

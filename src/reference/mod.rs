@@ -57,11 +57,9 @@ impl Memory {
     /// Runs one node.
     pub fn run_node(&mut self, tape: &Tape, node: &Node) {
         let shapes = shapes(tape, node);
-        let outputs = node.outputs.iter().map(|&o| self.get(tape, o).to_vec()).collect();
+        let mut outputs: Vec<Vec<f64>> = node.outputs.iter().map(|&o| self.get(tape, o).to_vec()).collect();
         let inputs = node.inputs.iter().map(|&i| self.get(tape, i)).collect();
-        let mut io = Io::new(shapes, inputs, outputs);
-        node.op.reference(&mut io);
-        let outputs = io.into_outputs();
+        node.op.reference(&mut Io::new(shapes, inputs, outputs.iter_mut().map(Vec::as_mut_slice).collect()));
         for (&tensor, values) in node.outputs.iter().zip(outputs) {
             self.set(tape, tensor, &values);
         }

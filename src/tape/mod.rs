@@ -23,6 +23,7 @@ use crate::observe::quantities::Quantity;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// The prefix that turns a parameter's name into that of its f16 copy.
 pub const HALF: &str = "half ";
@@ -30,7 +31,7 @@ pub const HALF: &str = "half ";
 /// One operation on the tape.
 #[derive(Clone, Debug)]
 pub struct Node {
-    pub op: Rc<dyn Op>,
+    pub op: Arc<dyn Op>,
     pub inputs: Vec<TensorId>,
     pub outputs: Vec<TensorId>,
     /// The place in the model that recorded it, e.g. `h.3.attn`.
@@ -285,11 +286,11 @@ impl Tape {
 
     /// Appends one node.
     pub fn record(&mut self, op: impl Op + 'static, inputs: &[TensorId], outputs: &[TensorId]) {
-        self.record_shared(Rc::new(op), inputs, outputs);
+        self.record_shared(Arc::new(op), inputs, outputs);
     }
 
     /// Appends one node whose op is shared with another tape.
-    pub(crate) fn record_shared(&mut self, op: Rc<dyn Op>, inputs: &[TensorId], outputs: &[TensorId]) {
+    pub(crate) fn record_shared(&mut self, op: Arc<dyn Op>, inputs: &[TensorId], outputs: &[TensorId]) {
         self.nodes.push(Node {
             op,
             inputs: inputs.to_vec(),

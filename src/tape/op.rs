@@ -3,10 +3,10 @@
 use super::recipe::{Recipe, Traits, Tuning, fits_image};
 use super::{Adjoint, DType, Node, Shape, Tape};
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// One operation: what it computes, on both readers of a tape.
-pub trait Op: fmt::Debug {
+pub trait Op: fmt::Debug + Send + Sync {
     /// The stem of its files in `src/ops`, `shaders` and `tests/ops`.
     fn stem(&self) -> &'static str;
 
@@ -15,6 +15,12 @@ pub trait Op: fmt::Debug {
 
     /// Computes the outputs in f64. Outputs hold the earlier contents of memory, for ops that accumulate.
     fn reference(&self, io: &mut Io<'_>);
+
+    /// Computes the outputs in f32 where the CPU is the device, on the threads of the pool that calls it. The bits do not
+    /// depend on how many those are: threads share outputs among them, never a sum.
+    fn host(&self, io: &mut Io<'_, f32>) {
+        io.in_f64(|io| self.reference(io));
+    }
 
     /// How a device computes the same.
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe;
@@ -43,7 +49,7 @@ pub trait Op: fmt::Debug {
     }
 
     /// This op with an additional last input that it adds to its output, if it can.
-    fn with_addend(&self) -> Option<Rc<dyn Op>> {
+    fn with_addend(&self) -> Option<Arc<dyn Op>> {
         None
     }
 
@@ -127,26 +133,31 @@ pub fn shapes<'a>(tape: &'a Tape, node: &Node) -> Shapes<'a> {
     }
 }
 
-/// An op's view of its operands: values in f64, row-major. Indices (u32 tensors) are whole numbers in f64.
-pub struct Io<'a> {
+/// An op's view of its operands on the CPU, row-major: in f64 for the reference, in f32 where the CPU is the device.
+///
+/// Indices (u32 tensors) are whole numbers in f64, and their own bits in f32.
+pub struct Io<'a, F = f64> {
     pub shapes: Shapes<'a>,
-    inputs: Vec<&'a [f64]>,
-    outputs: Vec<Vec<f64>>,
+    inputs: Vec<&'a [F]>,
+    outputs: Vec<&'a mut [F]>,
+    /// Inputs that are the memory of an output.
+    in_place: Vec<(usize, usize)>,
 }
 
-impl<'a> Io<'a> {
+impl<'a, F> Io<'a, F> {
     /// A node's operands. Outputs hold the earlier contents of memory.
-    pub(crate) fn new(shapes: Shapes<'a>, inputs: Vec<&'a [f64]>, outputs: Vec<Vec<f64>>) -> Self {
-        Self { shapes, inputs, outputs }
+    pub(crate) fn new(shapes: Shapes<'a>, inputs: Vec<&'a [F]>, outputs: Vec<&'a mut [F]>) -> Self {
+        Self { shapes, inputs, outputs, in_place: Vec::new() }
     }
 
-    /// The results of the op.
-    pub(crate) fn into_outputs(self) -> Vec<Vec<f64>> {
-        self.outputs
+    /// The same, with inputs (first of each pair) that are the memory of an output (second): their slices are empty, and
+    /// what they hold is what the output holds before the op.
+    pub(crate) fn in_place(self, in_place: &[(usize, usize)]) -> Self {
+        Self { in_place: in_place.to_vec(), ..self }
     }
 
     /// Inputs and outputs at once. Outputs hold the contents of memory before the op.
-    pub fn split(&mut self) -> (&[&'a [f64]], &mut [Vec<f64>]) {
+    pub fn split(&mut self) -> (&[&'a [F]], &mut [&'a mut [F]]) {
         (&self.inputs, &mut self.outputs)
     }
 
@@ -158,5 +169,32 @@ impl<'a> Io<'a> {
     /// The shape of output `i`.
     pub fn output_shape(&self, i: usize) -> &'a Shape {
         self.shapes.outputs[i]
+    }
+}
+
+impl Io<'_, f32> {
+    /// Computes on copies of the operands in f64, and rounds the outputs.
+    pub fn in_f64(&mut self, compute: impl FnOnce(&mut Io<'_>)) {
+        let wide = |dtype: DType, values: &[f32]| -> Vec<f64> {
+            match dtype {
+                DType::U32 => values.iter().map(|value| f64::from(value.to_bits())).collect(),
+                DType::F32 | DType::F16 => values.iter().map(|&value| f64::from(value)).collect(),
+            }
+        };
+        let Shapes { input_types, output_types, .. } = &self.shapes;
+        let mut inputs: Vec<Vec<f64>> =
+            self.inputs.iter().zip(input_types).map(|(values, &dtype)| wide(dtype, values)).collect();
+        let mut outputs: Vec<Vec<f64>> =
+            self.outputs.iter().zip(output_types).map(|(values, &dtype)| wide(dtype, values)).collect();
+        for &(input, output) in &self.in_place {
+            inputs[input] = outputs[output].clone();
+        }
+        let borrowed = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+        compute(&mut Io::new(self.shapes.clone(), inputs.iter().map(Vec::as_slice).collect(), borrowed));
+        for ((output, values), &dtype) in self.outputs.iter_mut().zip(&outputs).zip(output_types) {
+            for (to, &value) in output.iter_mut().zip(values) {
+                *to = if dtype == DType::U32 { f32::from_bits(value as u32) } else { value as f32 };
+            }
+        }
     }
 }

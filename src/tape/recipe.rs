@@ -12,6 +12,8 @@ pub struct Traits {
     pub lanes: u32,
     /// Whether the driver runs on the CPU, where workgroup memory and barriers are slow, registers and shuffles fast.
     pub software: bool,
+    /// Whether the CPU itself is the device: ops run on it without recipes.
+    pub host: bool,
     /// Most invocations in one workgroup.
     pub max_invocations: u32,
     /// Bytes of workgroup memory.
@@ -96,6 +98,7 @@ impl Traits {
         Self {
             lanes: 0,
             software: false,
+            host: false,
             max_invocations: 256,
             workgroup_memory: 16 << 10,
             max_binding: 128 << 20,
@@ -105,6 +108,12 @@ impl Traits {
             attention_units: true,
             vendor: Vendor::Other,
         }
+    }
+
+    /// The CPU itself, whose memory is not divided into bindings. Pieces of the vocabulary still pass through its caches
+    /// one at a time.
+    pub fn host() -> Self {
+        Self { software: true, host: true, max_binding: 64 << 20, ..Self::floor() }
     }
 
     /// The same device without subgroups: every kernel's plain variant.
