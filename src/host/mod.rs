@@ -3,9 +3,11 @@
 
 mod memory;
 mod plan;
+mod simd;
 
 pub use memory::Store;
 pub use plan::Plan;
+pub use simd::simd;
 
 use crate::fault::{Fault, Kind, Result};
 use crate::ops::Traits;

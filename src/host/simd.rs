@@ -1,0 +1,11 @@
+//! One source for every vector width: the compiler vectorises loops for the widest instructions of the CPU that runs them.
+
+use std::sync::LazyLock;
+
+static ARCH: LazyLock<pulp::Arch> = LazyLock::new(pulp::Arch::new);
+
+/// Runs `work` compiled for the widest vector instructions that this CPU has (AVX-512, AVX2 with FMA, or NEON). Only what is
+/// inlined into it is compiled so: every function that it calls is `#[inline(always)]`.
+pub fn simd<R>(work: impl FnOnce() -> R) -> R {
+    ARCH.dispatch(work)
+}
