@@ -83,6 +83,7 @@ pub mod card;
 pub mod cli;
 pub mod config;
 pub mod data;
+pub mod device;
 pub mod draw;
 pub mod fault;
 pub mod files;

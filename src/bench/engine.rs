@@ -2,8 +2,8 @@
 
 use crate::config::Config;
 use crate::data::Batch;
+use crate::device::Device;
 use crate::fault::Result;
-use crate::gpu::Gpu;
 use crate::train::engine::Engine;
 use crate::train::loader::fresh_weights;
 use rand::{Rng, SeedableRng};
@@ -22,8 +22,8 @@ impl Bench {
     ///
     /// # Errors
     /// Errors of [`Engine::new`] and of a step.
-    pub fn new(gpu: Gpu, config: &Config) -> Result<Self> {
-        let engine = Engine::new(gpu, config)?;
+    pub fn new(device: impl Into<Device>, config: &Config) -> Result<Self> {
+        let engine = Engine::new(device, config)?;
         fresh_weights(&engine, config)?;
         let batches = random_batches(config);
         let mut bench = Self { engine, batches, done: 0 };

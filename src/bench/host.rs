@@ -43,7 +43,7 @@ pub(crate) fn host(bench: &mut Bench, config: &Config, rounds: usize, start: f64
             Ok(())
         })?);
         tapes.push(time(&mut || {
-            let traits = bench.engine.gpu.traits();
+            let traits = bench.engine.device.traits();
             std::hint::black_box(Blueprint::new(config, traits).demand(traits));
             Ok(())
         })?);

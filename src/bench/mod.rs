@@ -18,6 +18,7 @@ pub use spread::Spread;
 pub use steps::{Difference, Pair, StepRow, Steps};
 
 use crate::config::Config;
+use crate::device::Device;
 use crate::fault::Result;
 use crate::gpu::{Description, Gpu, OpenOptions};
 use crate::model::parameter_count;
@@ -140,9 +141,9 @@ pub fn measure(options: &Options, config: &Config, begin: &mut dyn FnMut(Part)) 
 ///
 /// # Errors
 /// Errors of building and running the configuration's plans.
-pub fn step_seconds(gpu: Gpu, config: &Config) -> Result<f64> {
+pub fn step_seconds(device: impl Into<Device>, config: &Config) -> Result<f64> {
     const STEPS: usize = 5;
-    let mut bench = Bench::new(gpu, config)?;
+    let mut bench = Bench::new(device, config)?;
     let mut samples = Vec::new();
     for _ in 0..STEPS {
         let start = Instant::now();

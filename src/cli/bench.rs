@@ -5,6 +5,7 @@ use super::{Global, Kernels, bytes, columns, say, short, stop};
 use crate::bench::products::{Extents, PATIENCE, Products, Wanted, products};
 use crate::bench::{Bound, Ceilings, Difference, Host, KernelRow, Measured, Options, Part, Steps, measure};
 use crate::config::{Config, Norm};
+use crate::device::Device;
 use crate::draw::picture::Picture;
 use crate::fault::{Fault, Kind, Result};
 use crate::report::roofline::{Ceiling, Point, rate_text, roofline};
@@ -67,7 +68,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let device = global.open_options();
     if let Some(extents) = arguments.product {
         let wanted = Wanted { half: arguments.half, every_variant: arguments.every_variant };
-        let mut gpu = global.open()?;
+        let mut gpu = global.open_gpu()?;
         let mut attempts = attempts(&gpu, |fault| stop::give_up(&fault));
         let measured = products(&mut gpu, arguments.rounds as usize, extents, wanted, &mut attempts)?;
         global.note_skipped(attempts.met(), attempts.file().as_deref());
@@ -105,10 +106,10 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     }
     arguments.picture.as_deref().map_or(Ok(()), check_place)?;
     // Opening prints a note for a software device; every part opens its own.
-    let mut gpu = global.open()?;
-    arguments.kernels.prepare(&mut gpu, &config, global)?;
-    let choices = gpu.traits().choices.clone();
-    drop(gpu);
+    let mut opened = Device::from(global.open_gpu()?);
+    arguments.kernels.prepare(&mut opened, &config, global)?;
+    let choices = opened.traits().choices.clone();
+    drop(opened);
     let options = Options {
         device,
         choices,

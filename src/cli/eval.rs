@@ -50,14 +50,14 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         })?;
     let data = corpus.folder().display().to_string();
     let chunks = arguments.chunks.unwrap_or(config.train.eval_chunks);
-    let (gpu, mut waiting) = global.open_for("loading the model")?;
+    let (device, mut waiting) = global.open_for("loading the model")?;
     let bar = output::bar(global.quiet, "{pos} chunks, {elapsed}");
     let mut watch = |chunks: usize| {
         waiting.end();
         bar.enable_steady_tick(Duration::from_millis(200));
         bar.set_position(chunks as u64);
     };
-    let loss = evaluate(gpu, &config, weights, corpus, chunks, &mut watch)?;
+    let loss = evaluate(device, &config, weights, corpus, chunks, &mut watch)?;
     bar.finish_and_clear();
     let eval = Eval::new(checkpoint.state().step, loss);
     if !same_data && arguments.data.is_none() {

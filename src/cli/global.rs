@@ -3,8 +3,10 @@
 use super::terminal;
 use super::waiting::Waiting;
 use crate::cache::attempts::Tried;
+use crate::device::Device;
 use crate::fault::Result;
 use crate::gpu::{Backend, Gpu, OpenOptions, this_program};
+use crate::host::{self, Host};
 use crate::shell;
 use crate::visible;
 use clap::ValueEnum;
@@ -24,6 +26,9 @@ pub(super) struct Global {
     /// Do not use matrix units, nor ask a driver to open them; NORMFREE_NO_MATRIX_UNITS=1 does the same
     #[arg(long, global = true)]
     pub no_matrix_units: bool,
+    /// Threads that compute with `--device cpu` [default: as many as the process may use]; results do not depend on it
+    #[arg(long, global = true, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub threads: usize,
     /// Print no progress and no notes, only results and errors
     #[arg(short, long, global = true)]
     pub quiet: bool,
@@ -41,7 +46,15 @@ impl Global {
     }
 
     /// Opens the device that a command computes on. Prints a note if it is a software device that nobody asked for.
-    pub fn open(&self) -> Result<Gpu> {
+    pub fn open(&self) -> Result<Device> {
+        if self.device.as_deref() == Some(host::WORD) {
+            return Ok(Host::open(self.threads)?.into());
+        }
+        self.open_gpu().map(Device::from)
+    }
+
+    /// Opens a GPU, or a driver that computes in place of one.
+    pub fn open_gpu(&self) -> Result<Gpu> {
         let gpu = Gpu::open(&self.open_options())?;
         let description = gpu.description();
         for remark in gpu.remarks() {
@@ -54,11 +67,11 @@ impl Global {
     }
 
     /// Opens the device like [`Self::open`], and reports slow work on it until the returned waiting line is dropped.
-    pub fn open_for(&self, what: &str) -> Result<(Gpu, Waiting)> {
-        let gpu = self.open()?;
+    pub fn open_for(&self, what: &str) -> Result<(Device, Waiting)> {
+        let device = self.open()?;
         let waiting = Waiting::begin(what, self.quiet);
-        gpu.listen(Some(waiting.text().of_device()));
-        Ok((gpu, waiting))
+        device.listen(Some(waiting.text().of_device()));
+        Ok((device, waiting))
     }
 
     /// The options that select the device, for another process.
@@ -70,6 +83,9 @@ impl Global {
         }
         if let Some(backend) = self.backend.and_then(|backend| backend.to_possible_value()) {
             add("backend", backend.get_name());
+        }
+        if self.threads > 0 {
+            options.extend(["--threads".to_owned(), self.threads.to_string()]);
         }
         if self.no_matrix_units {
             options.push("--no-matrix-units".to_owned());

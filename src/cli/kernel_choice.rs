@@ -5,8 +5,8 @@ use super::stop;
 use super::waiting::Waiting;
 use crate::cache;
 use crate::config::Config;
+use crate::device::Device;
 use crate::fault::Result;
-use crate::gpu::Gpu;
 use crate::numbers::duration;
 use crate::ops::Choices;
 use crate::plan::Searched;
@@ -27,7 +27,9 @@ pub(super) struct Kernels {
 
 impl Kernels {
     /// Makes the device use the fastest kernels known or found, and reports a search.
-    pub fn prepare(&self, gpu: &mut Gpu, config: &Config, global: &Global) -> Result<()> {
+    pub fn prepare(&self, device: &mut Device, config: &Config, global: &Global) -> Result<()> {
+        // Only a GPU's kernels have variants.
+        let Some(gpu) = device.gpu_mut() else { return Ok(()) };
         if self.no_tune {
             // The device may have served another run before.
             gpu.set_choices(Choices::default());

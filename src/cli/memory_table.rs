@@ -24,7 +24,7 @@ pub(super) fn memory_table(needs: &Needs, device: &Description, available: Optio
     let mut lines = vec![format!("device memory on {}", device.name), columns(&rows, &[false, true])];
     rows.clear();
     let mut row = |name: &str, size: String| rows.push(vec![name.to_owned(), size]);
-    let shared = if device.software() { " (device memory included)" } else { "" };
+    let shared = if device.on_cpu() { " (device memory included)" } else { "" };
     row(&format!("peak of the process{shared}"), bytes(needs.process));
     row("available to it", available.map_or("not reported by this system".to_owned(), bytes));
     row("largest buffer allowed", bytes(device.max_buffer));

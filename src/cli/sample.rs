@@ -92,8 +92,8 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         })?);
     }
     let mut reader = {
-        let (gpu, _waiting) = global.open_for("loading the model")?;
-        Reader::new(gpu, &config.model, weights)?
+        let (device, _waiting) = global.open_for("loading the model")?;
+        Reader::new(device, &config.model, weights)?
     };
     let Arguments { temperature, top_k, top_p, seed, .. } = *arguments;
     let mut sampler = Sampler::new(Sampling { temperature, top_k, top_p, seed });

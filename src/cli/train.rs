@@ -8,8 +8,8 @@ use super::waiting::Waiting;
 use super::{Global, Kernels, operations, say, stop, thousands};
 use crate::config::{Config, free_on_resume};
 use crate::data::{Corpus, TokenFile};
+use crate::device::Device;
 use crate::fault::{Fault, Kind, Result};
-use crate::gpu::Gpu;
 use crate::model::parameter_count;
 use crate::ops::Choices;
 use crate::shell;
@@ -107,18 +107,18 @@ pub(super) fn open(
     config: &Config,
     folder: RunFolder,
     kernels: Option<&Kernels>,
-    gpu: Result<Gpu>,
+    device: Result<Device>,
     (global, go_on): (&Global, String),
 ) -> Result<Trainer> {
     let path = folder.path().to_owned();
     let opened = (|| {
-        let mut gpu = gpu?;
+        let mut device = device?;
         let Some(kernels) = kernels else {
-            gpu.set_choices(choices_of(&folder));
-            compare_environments(&folder, config, &gpu, global)?;
+            device.set_choices(choices_of(&folder));
+            compare_environments(&folder, config, &device, global)?;
             let mut waiting = Waiting::begin("checking data and checkpoint", global.quiet);
-            gpu.listen(Some(waiting.text().of_device()));
-            let trainer = Trainer::resume(gpu, config, folder, &mut |event| {
+            device.listen(Some(waiting.text().of_device()));
+            let trainer = Trainer::resume(device, config, folder, &mut |event| {
                 if let Event::Note(note) = event {
                     waiting.make_way();
                     global.note(note);
@@ -131,13 +131,13 @@ pub(super) fn open(
         let mut waiting = Waiting::begin("checking data and weights", global.quiet);
         let make_ready = |folder: &RunFolder| {
             waiting.end();
-            kernels.prepare(&mut gpu, config, global)?;
+            kernels.prepare(&mut device, config, global)?;
             // Written first: with it the folder can be resumed, and without it the run can be begun again.
             folder.write_config(&config.to_toml())?;
-            folder.write_environment(&environment(config, &gpu))?;
+            folder.write_environment(&environment(config, &device))?;
             waiting = Waiting::begin("preparing the run", global.quiet);
-            gpu.listen(Some(waiting.text().of_device()));
-            Ok(gpu)
+            device.listen(Some(waiting.text().of_device()));
+            Ok(device)
         };
         Trainer::start_on(make_ready, config, folder)
     })();
@@ -272,8 +272,8 @@ fn choices_of(folder: &RunFolder) -> Choices {
 }
 
 /// Notes that a run resumes in a different environment: its bits are those of one program on one device.
-fn compare_environments(folder: &RunFolder, config: &Config, gpu: &Gpu, global: &Global) -> Result<()> {
-    let now = environment(config, gpu);
+fn compare_environments(folder: &RunFolder, config: &Config, device: &Device, global: &Global) -> Result<()> {
+    let now = environment(config, device);
     let Some(before) =
         std::fs::read(folder.environment()).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok())
     else {
@@ -297,21 +297,21 @@ fn compare_environments(folder: &RunFolder, config: &Config, gpu: &Gpu, global: 
 }
 
 /// A run's environment, for `env.json`.
-fn environment(config: &Config, gpu: &Gpu) -> Value {
-    let traits = gpu.traits();
+fn environment(config: &Config, device: &Device) -> Value {
+    let traits = device.traits();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         "command": std::env::args_os().map(|part| part.to_string_lossy().into_owned()).collect::<Vec<_>>(),
         "parameters": parameter_count(&config.model),
-        "adapter": gpu.description(),
+        "adapter": device.description(),
         "kernels": {
             "lanes": traits.lanes,
             "software": traits.software,
             "max_invocations": traits.max_invocations,
             "workgroup_memory": traits.workgroup_memory,
             "max_binding": traits.max_binding,
-            "choices": kernel_choice::used(&Blueprint::new(config, traits), gpu),
+            "choices": kernel_choice::used(&Blueprint::new(config, traits), traits),
             "f16": traits.f16,
         },
         "precision": config.train.precision,
@@ -321,10 +321,10 @@ fn environment(config: &Config, gpu: &Gpu) -> Value {
 /// Prints what a run would take. Writes only pictures, and allocates nothing on the device.
 fn dry_run(config: &Config, arguments: &Arguments, global: &Global) -> Result<()> {
     arguments.memory_picture.iter().try_for_each(|path| check_place(path))?;
-    let gpu = global.open()?;
-    let blueprint = Blueprint::new(config, gpu.traits());
+    let device = global.open()?;
+    let blueprint = Blueprint::new(config, device.traits());
     let data = data_bytes(config, global)?;
-    let needs = memory::Needs::new(config, &blueprint, gpu.traits(), data);
+    let needs = memory::Needs::new(config, &blueprint, device.traits(), data);
     let (per_step, steps) = (config.train.tokens_per_step(), config.train.steps);
     let flops = blueprint.flops() as f64;
     say(format!(
@@ -336,19 +336,19 @@ fn dry_run(config: &Config, arguments: &Arguments, global: &Global) -> Result<()
         operations(flops),
         operations(flops * steps as f64),
     ))?;
-    say(memory_table(&needs, gpu.description(), memory::available()))?;
+    say(memory_table(&needs, device.description(), memory::available()))?;
     if arguments.memory || !arguments.memory_picture.is_empty() {
-        let planned = Planned::new(&blueprint, gpu.traits());
+        let planned = Planned::new(&blueprint, device.traits());
         if arguments.memory {
             say(planned.text())?;
-            say(choices(config, gpu.traits(), data))?;
+            say(choices(config, device.traits(), data))?;
         }
         let picture = planned.picture(&picture_title(config, arguments));
         for path in &arguments.memory_picture {
             write_picture(&picture, path)?;
         }
     }
-    memory::check(&blueprint, gpu.traits(), gpu.description())
+    memory::check(&blueprint, device.traits(), device.description())
 }
 
 /// The experiment that a picture belongs to.

@@ -39,11 +39,11 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
             .at("--op")
             .remedy(format!("use one of {}", stems.join(", "))));
     }
-    let gpu = global.open()?;
+    let device = global.open()?;
     let chosen = CASES.iter().filter(|(stem, _)| arguments.op.as_deref().is_none_or(|op| op == *stem));
     let (cases, left_out): (Vec<Case>, Vec<Case>) = chosen
         .flat_map(|(_, list)| list(arguments.seed))
-        .partition(|case| gpu.traits().f16 || !case.needs_f16());
+        .partition(|case| device.traits().f16 || !case.needs_f16());
     let widest = cases.iter().map(|case| case.label.chars().count()).max().unwrap_or(0);
     let line = |[op, case, worst, bound, verdict]: [&str; 5]| {
         say(format!("{op:<14}  {case:<widest$}  {worst:>11}  {bound:>7}  {verdict}").trim_end())
@@ -53,7 +53,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     }
     let mut failed = Vec::new();
     for case in &cases {
-        let outcome = check(&gpu, case)?;
+        let outcome = check(&device, case)?;
         let [worst, bound] = [outcome.worst, outcome.bound].map(|number| format!("{number:.1e}"));
         let verdict = if outcome.passed() { "ok" } else { "FAILED" };
         if arguments.json {
@@ -79,10 +79,10 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
             "failed": failed,
             "left_out": left_out.len(),
             "seed": arguments.seed,
-            "adapter": gpu.description(),
+            "adapter": device.description(),
         }))?;
     } else {
-        say(format!("\n{cases} cases, seed {}, on {}", arguments.seed, gpu.description().name))?;
+        say(format!("\n{cases} cases, seed {}, on {}", arguments.seed, device.description().name))?;
     }
     if !left_out.is_empty() && !arguments.json {
         say(format!("{} cases of mixed precision skipped: the device has no 16-bit floats", left_out.len()))?;
@@ -91,7 +91,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         return Ok(());
     }
     Err(Fault::new(Kind::Verify, format!("{} of {cases} cases exceed their bound", failed.len()))
-        .at(format!("{} ({})", gpu.description().name, gpu.description().driver))
+        .at(format!("{} ({})", device.description().name, device.description().driver))
         .found(failed.join("; "))
         .remedy("update the driver, or choose another --device"))
 }

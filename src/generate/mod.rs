@@ -5,11 +5,10 @@ mod sampler;
 pub use sampler::{Sampler, Sampling};
 
 use crate::config::ModelConfig;
+use crate::device::{Device, Plan, Store};
 use crate::fault::Result;
-use crate::gpu::Gpu;
 use crate::model::{CachedPass, names, parameters, record_reading};
 use crate::ops::gather::NO_ROW;
-use crate::plan::{Plan, Store};
 use crate::tape::{DType, Role, Tape};
 use crate::train::checkpoint::WeightFile;
 use crate::train::loader::load;
@@ -17,7 +16,7 @@ use crate::train::loader::load;
 /// A model on a device that reads text and predicts the next token. It caches the keys and values of what it has read, so
 /// one more token costs the work of one token.
 pub struct Reader {
-    gpu: Gpu,
+    device: Device,
     store: Store,
     model: ModelConfig,
     /// Takes one token and predicts the next.
@@ -36,13 +35,14 @@ impl Reader {
     ///
     /// # Errors
     /// [`crate::fault::Kind::Memory`] where the device has no room; those of reading the file.
-    pub fn new(gpu: Gpu, model: &ModelConfig, weights: WeightFile) -> Result<Self> {
-        let reading = |rows, logits| CachedPass { rows, logits, piece_bytes: gpu.traits().max_binding };
+    pub fn new(device: impl Into<Device>, model: &ModelConfig, weights: WeightFile) -> Result<Self> {
+        let device = device.into();
+        let reading = |rows, logits| CachedPass { rows, logits, piece_bytes: device.traits().max_binding };
         let next = record_reading(model, &reading(1, true));
         let many = record_reading(model, &reading(Self::CHUNK, false));
-        let mut store = Store::new();
+        let mut store = Store::new(&device);
         for parameter in parameters(model, true, crate::config::Precision::F32) {
-            store.allocate(&gpu, &parameter.name, parameter.elements(), DType::F32)?;
+            store.allocate(&device, &parameter.name, parameter.elements(), DType::F32)?;
         }
         let kept = |tape: &Tape| -> Vec<_> {
             let infos = tape.ids().map(|id| tape.info(id).clone());
@@ -52,20 +52,20 @@ impl Reader {
         // The larger plan first: the other's inputs are a prefix of its own.
         for info in kept(&many).into_iter().chain(kept(&next)) {
             if !store.contains(&info.name) {
-                store.allocate(&gpu, &info.name, info.shape.elements(), info.dtype)?;
+                store.allocate(&device, &info.name, info.shape.elements(), info.dtype)?;
             }
         }
         for (tensor, values) in next.constants() {
-            store.write(&gpu, &next.info(tensor).name, values);
+            store.write(&device, &next.info(tensor).name, values);
         }
-        load(&gpu, &store, weights)?;
-        let [next, many] = Plan::build_all(&gpu, [&next, &many], &store)?;
-        Plan::load_kernels(&gpu, &[&next, &many])?;
-        gpu.keep_pipelines();
+        load(&device, &store, weights)?;
+        let [next, many] = Plan::build_all(&device, [&next, &many], &store)?;
+        Plan::load_kernels(&device, &[&next, &many])?;
+        device.keep_pipelines();
         for plan in [&next, &many] {
-            plan.fix(&gpu)?;
+            plan.fix(&device)?;
         }
-        Ok(Self { gpu, store, model: model.clone(), next, many, read: Vec::new() })
+        Ok(Self { device, store, model: model.clone(), next, many, read: Vec::new() })
     }
 
     /// The most tokens it can read: the positions of the model.
@@ -76,7 +76,7 @@ impl Reader {
     /// The logits `[vocab_size]` of the token after `text`. Computes only what the reader has not just read. Waits.
     ///
     /// # Errors
-    /// Those of [`Gpu::check`].
+    /// Those of [`Device::check`].
     ///
     /// # Panics
     /// If the text is empty or longer than the context, or a token is outside the model's vocabulary.
@@ -95,7 +95,7 @@ impl Reader {
         }
         self.run(text.len() - 1, &text[text.len() - 1..])?;
         self.read = text.to_vec();
-        self.store.read(&self.gpu, names::LOGITS, self.model.vocab_size)
+        self.store.read(&self.device, names::LOGITS, self.model.vocab_size)
     }
 
     /// Forgets what was read.
@@ -118,11 +118,11 @@ impl Reader {
             let heads = 0..self.model.n_head as u32;
             let places: Vec<u32> =
                 heads.flat_map(|head| positions.iter().map(move |&p| place(head, p))).collect();
-            self.store.write(&self.gpu, names::TEMPERATURES, &places);
+            self.store.write(&self.device, names::TEMPERATURES, &places);
         }
-        self.store.write(&self.gpu, names::TOKENS, &filled(tokens.to_vec()));
-        self.store.write(&self.gpu, names::POSITIONS, &positions);
-        plan.submit(&self.gpu)
+        self.store.write(&self.device, names::TOKENS, &filled(tokens.to_vec()));
+        self.store.write(&self.device, names::POSITIONS, &positions);
+        plan.submit(&self.device)
     }
 }
 

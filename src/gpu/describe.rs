@@ -14,6 +14,8 @@ pub enum AdapterKind {
     Unknown,
     /// A driver that runs on the CPU.
     Software,
+    /// The CPU itself, without a driver.
+    Cpu,
 }
 
 impl AdapterKind {
@@ -25,6 +27,7 @@ impl AdapterKind {
             Self::VirtualGpu => "virtual GPU",
             Self::Unknown => "of unknown kind",
             Self::Software => "software, runs on the CPU",
+            Self::Cpu => "the CPU itself, without a driver",
         }
     }
 }
@@ -89,6 +92,11 @@ impl Description {
             workgroup_memory: limits.max_compute_workgroup_storage_size,
             max_invocations: limits.max_compute_invocations_per_workgroup,
         }
+    }
+
+    /// Whether the device's memory is the machine's.
+    pub fn on_cpu(&self) -> bool {
+        matches!(self.kind, AdapterKind::Software | AdapterKind::Cpu)
     }
 
     /// Whether the driver runs on the CPU.

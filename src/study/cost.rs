@@ -1,8 +1,9 @@
 //! The cost of a run: operations, tokens, memory.
 
 use crate::config::Config;
+use crate::device::Device;
 use crate::fault::{Fault, Result};
-use crate::gpu::{Description, Gpu};
+use crate::gpu::Description;
 use crate::model::parameter_count;
 use crate::ops::Traits;
 use crate::train::engine::Blueprint;
@@ -44,11 +45,11 @@ impl Cost {
     /// token files in bytes.
     pub fn with_memory(
         config: &Config,
-        gpu: &Gpu,
+        device: &Device,
         held_out: usize,
         data: u64,
     ) -> (Self, Needs, Option<Fault>) {
-        let (traits, description): (&Traits, &Description) = (gpu.traits(), gpu.description());
+        let (traits, description): (&Traits, &Description) = (device.traits(), device.description());
         let blueprint = Blueprint::new(config, traits);
         let needs = Needs::new(config, &blueprint, traits, data);
         let checked: Result<()> = memory::check(&blueprint, traits, description);

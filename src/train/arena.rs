@@ -4,11 +4,11 @@
 
 use super::checkpoint::{NamedTensor, Spec, TensorSource};
 use super::finite::first_broken;
+use crate::device::{Device, Store};
 use crate::fault::{Fault, Kind, Result};
-use crate::gpu::Gpu;
 use crate::model::Parameter;
 use crate::optimizer::{Place, State};
-use crate::plan::{Store, padded_bytes};
+use crate::plan::padded_bytes;
 use crate::tape::{DType, HALF};
 use std::borrow::Cow;
 
@@ -83,14 +83,14 @@ impl Arenas {
     ///
     /// # Errors
     /// Those of [`Store::allocate_arena`].
-    pub fn allocate(&self, gpu: &Gpu, store: &mut Store) -> Result<()> {
+    pub fn allocate(&self, device: &Device, store: &mut Store) -> Result<()> {
         let own = [(Self::PARAMETERS, String::new()), (Self::GRADIENTS, "grad ".to_owned())];
         let states = self.states.iter().map(|state| (state.arena, format!("{} ", state.prefix)));
         for (arena, prefix) in own.into_iter().chain(states) {
-            store.allocate_arena(gpu, arena, &self.parts(&prefix, DType::F32, |_| true))?;
+            store.allocate_arena(device, arena, &self.parts(&prefix, DType::F32, |_| true))?;
         }
         if self.copied() > 0 {
-            store.allocate_arena(gpu, Self::COPIES, &self.parts(HALF, DType::F16, |p| p.copied))?;
+            store.allocate_arena(device, Self::COPIES, &self.parts(HALF, DType::F16, |p| p.copied))?;
         }
         Ok(())
     }
@@ -102,15 +102,15 @@ impl Arenas {
     }
 
     /// Reads the tensors of one arena from the device, one at a time: the parameters, or one of the states.
-    pub fn source<'a>(&'a self, gpu: &'a Gpu, store: &'a Store, of: Option<&State>) -> ArenaSource<'a> {
+    pub fn source<'a>(&'a self, device: &'a Device, store: &'a Store, of: Option<&State>) -> ArenaSource<'a> {
         let prefix = of.map_or(String::new(), |state| format!("{} ", state.prefix));
-        ArenaSource { arenas: self, gpu, store, prefix, finite: false }
+        ArenaSource { arenas: self, device, store, prefix, finite: false }
     }
 
     /// Writes tensors, named as parameters, into one arena.
-    pub fn write(&self, gpu: &Gpu, store: &Store, prefix: &str, tensors: &[NamedTensor]) {
+    pub fn write(&self, device: &Device, store: &Store, prefix: &str, tensors: &[NamedTensor]) {
         for tensor in tensors {
-            store.write(gpu, &format!("{prefix}{}", tensor.name), &tensor.data);
+            store.write(device, &format!("{prefix}{}", tensor.name), &tensor.data);
         }
     }
 
@@ -128,7 +128,7 @@ fn padded(parameter: &Parameter) -> usize {
 /// One arena as a source of tensors; only one of them is in host memory at a time.
 pub struct ArenaSource<'a> {
     arenas: &'a Arenas,
-    gpu: &'a Gpu,
+    device: &'a Device,
     store: &'a Store,
     prefix: String,
     finite: bool,
@@ -149,7 +149,7 @@ impl TensorSource for ArenaSource<'_> {
     fn read(&mut self, index: usize) -> Result<Cow<'_, [f32]>> {
         let parameter = &self.arenas.parameters[index];
         let name = format!("{}{}", self.prefix, parameter.name);
-        let values = self.store.read(self.gpu, &name, parameter.elements())?;
+        let values = self.store.read(self.device, &name, parameter.elements())?;
         if self.finite
             && let Some((index, value)) = first_broken(&values)
         {

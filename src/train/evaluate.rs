@@ -5,8 +5,8 @@ use super::engine::Engine;
 use super::loader::load_weights;
 use crate::config::{Config, Order};
 use crate::data::{Batch, Batches, Corpus, DataSeal};
+use crate::device::Device;
 use crate::fault::{Fault, Kind, Result};
-use crate::gpu::Gpu;
 use std::path::PathBuf;
 
 /// Data to evaluate on.
@@ -49,7 +49,7 @@ impl HeldOut {
 /// # Errors
 /// Those of opening the device and reading the weights.
 pub fn evaluate(
-    gpu: Gpu,
+    device: impl Into<Device>,
     config: &Config,
     weights: WeightFile,
     corpus: Corpus,
@@ -60,7 +60,7 @@ pub fn evaluate(
     let folder = corpus.folder().to_owned();
     let end = corpus.meta.as_ref().and_then(|meta| meta.end_of_text).filter(|_| train.ignore_end_of_text);
     let mut held_out = Batches::new(corpus.valid, Order::Sequential, 0, end);
-    let engine = Engine::new(gpu, config)?;
+    let engine = Engine::new(device, config)?;
     load_weights(&engine, weights)?;
     let mut batch = Batch::new(train.batch_size, train.sequence_length);
     let mut to_the_end = |done: usize| {

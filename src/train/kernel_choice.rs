@@ -6,7 +6,7 @@ use crate::cache::attempts::{Attempts, Tried};
 use crate::config::Config;
 use crate::fault::{Fault, Kind, Result};
 use crate::gpu::Gpu;
-use crate::ops::Choices;
+use crate::ops::{Choices, Traits};
 use crate::plan::{Finding, Search, Searched, tune};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -121,8 +121,7 @@ fn hung(Tried { what, how }: &Tried, lasts: bool) -> Fault {
 }
 
 /// The choices that affect a blueprint.
-pub fn used(blueprint: &Blueprint, gpu: &Gpu) -> Choices {
-    let traits = gpu.traits();
+pub fn used(blueprint: &Blueprint, traits: &Traits) -> Choices {
     let keys = blueprint.tuning_keys(traits);
     traits.choices.filtered(|key| keys.contains(key))
 }

@@ -3,10 +3,9 @@
 use super::checkpoint::{ModelTensors, WeightFile};
 use super::engine::Engine;
 use crate::config::Config;
+use crate::device::{Device, Store};
 use crate::fault::Result;
-use crate::gpu::Gpu;
 use crate::model::{initial_values, parameters};
-use crate::plan::Store;
 use std::path::Path;
 
 /// Checks that a run can start from the weights that `train.init_from` names, if any. Needs no device.
@@ -23,18 +22,18 @@ pub fn check_start(config: &Config) -> Result<()> {
 /// Copies the tensors of a weight file to the device, one at a time, and makes their f16 copies.
 ///
 /// # Errors
-/// Those of reading the file and of [`Gpu::check`].
+/// Those of reading the file and of [`Device::check`].
 pub fn load_weights(engine: &Engine, file: WeightFile) -> Result<()> {
-    load(&engine.gpu, &engine.store, file)?;
+    load(&engine.device, &engine.store, file)?;
     engine.copy_weights()
 }
 
 /// Copies the tensors of a weight file into the memory of the same names, one at a time.
 ///
 /// # Errors
-/// Those of reading the file and of [`Gpu::check`].
-pub fn load(gpu: &Gpu, store: &Store, mut file: WeightFile) -> Result<()> {
-    let mut loader = Loader::new(gpu, store);
+/// Those of reading the file and of [`Device::check`].
+pub fn load(device: &Device, store: &Store, mut file: WeightFile) -> Result<()> {
+    let mut loader = Loader::new(device, store);
     for i in 0..file.len() {
         let tensor = file.read(i)?;
         loader.write(&tensor.name, &tensor.data)?;
@@ -45,9 +44,9 @@ pub fn load(gpu: &Gpu, store: &Store, mut file: WeightFile) -> Result<()> {
 /// Copies a configuration's initial values to the device and makes their f16 copies.
 ///
 /// # Errors
-/// Those of [`Gpu::check`].
+/// Those of [`Device::check`].
 pub fn fresh_weights(engine: &Engine, config: &Config) -> Result<()> {
-    let mut loader = Loader::new(&engine.gpu, &engine.store);
+    let mut loader = Loader::new(&engine.device, &engine.store);
     for parameter in engine.blueprint.arenas.parameters() {
         let values = initial_values(config.train.seed, parameter);
         loader.write(&parameter.name, &values)?;
@@ -57,25 +56,25 @@ pub fn fresh_weights(engine: &Engine, config: &Config) -> Result<()> {
 
 /// Writes many tensors without holding staging memory for all of them at once.
 pub(super) struct Loader<'a> {
-    gpu: &'a Gpu,
+    device: &'a Device,
     store: &'a Store,
     /// Bytes written since the device last took them.
     staged: usize,
 }
 
 impl<'a> Loader<'a> {
-    pub fn new(gpu: &'a Gpu, store: &'a Store) -> Self {
-        Self { gpu, store, staged: 0 }
+    pub fn new(device: &'a Device, store: &'a Store) -> Self {
+        Self { device, store, staged: 0 }
     }
 
     pub fn write(&mut self, name: &str, values: &[f32]) -> Result<()> {
         /// As much staging memory as checkpoints use for reading.
         const MOST: usize = 16 << 20;
-        self.store.write(self.gpu, name, values);
+        self.store.write(self.device, name, values);
         self.staged += size_of_val(values);
         if self.staged >= MOST {
             self.staged = 0;
-            self.gpu.flush()?;
+            self.device.flush()?;
         }
         Ok(())
     }

@@ -31,7 +31,7 @@ pub fn overflowing_norm(step: u64, norm: f64) -> Nonfinite {
 /// overflowed.
 ///
 /// # Errors
-/// Those of [`Gpu::check`](crate::gpu::Gpu::check).
+/// Those of [`Device::check`](crate::device::Device::check).
 pub fn origin(engine: &Engine, step: u64, batches: &[Batch]) -> Result<Option<Nonfinite>> {
     if let Some(found) = broken_parameter(engine, step)? {
         return Ok(Some(found));
@@ -40,9 +40,9 @@ pub fn origin(engine: &Engine, step: u64, batches: &[Batch]) -> Result<Option<No
     for micro_batch in 0..batches.len() {
         engine.stage(step, micro_batch, batches);
         for (i, node) in tape.nodes().iter().enumerate().filter(|(_, node)| !node.observing) {
-            engine.micro.run_node(&engine.gpu, i)?;
+            engine.micro.run_node(&engine.device, i)?;
             for &output in node.outputs.iter().filter(|&&o| tape.info(o).dtype != DType::U32) {
-                let values = engine.micro.read(&engine.gpu, tape, &engine.store, output)?;
+                let values = engine.micro.read(&engine.device, tape, &engine.store, output)?;
                 let Some((index, value)) = first_broken(&values) else { continue };
                 return Ok(Some(Nonfinite {
                     step,
@@ -62,7 +62,7 @@ pub fn origin(engine: &Engine, step: u64, batches: &[Batch]) -> Result<Option<No
 
 fn broken_parameter(engine: &Engine, step: u64) -> Result<Option<Nonfinite>> {
     for parameter in engine.blueprint.arenas.parameters() {
-        let values = engine.store.read(&engine.gpu, &parameter.name, parameter.elements())?;
+        let values = engine.store.read(&engine.device, &parameter.name, parameter.elements())?;
         if let Some((index, value)) = first_broken(&values) {
             return Ok(Some(Nonfinite {
                 step,

@@ -1,9 +1,9 @@
 //! Runs a case on the device and on the reference, and compares the results.
 
 use super::Case;
+use crate::device::{Device, Plan, Store};
 use crate::fault::Result;
-use crate::gpu::Gpu;
-use crate::plan::{Plan, Store, padded_bytes};
+use crate::plan::padded_bytes;
 use crate::reference::{Memory, values_of};
 use crate::tape::{Role, Tape, TensorId};
 use std::collections::HashMap;
@@ -40,10 +40,10 @@ const POISONS: [u32; 2] = [u32::MAX, 0x4b1d_2f3c];
 ///
 /// # Errors
 /// Errors of compiling and running on the device.
-pub fn check(gpu: &Gpu, case: &Case) -> Result<Outcome> {
+pub fn check(device: &Device, case: &Case) -> Result<Outcome> {
     let wanted = on_reference(case);
-    let device = Prepared::new(gpu, case)?;
-    let [got, again] = [device.run(POISONS[0])?, device.run(POISONS[1])?];
+    let prepared = Prepared::new(device, case)?;
+    let [got, again] = [prepared.run(POISONS[0])?, prepared.run(POISONS[1])?];
     let mut outcome = Outcome {
         stem: case.stem,
         label: case.label.clone(),
@@ -118,60 +118,60 @@ type Values = HashMap<TensorId, Vec<f32>>;
 ///
 /// # Errors
 /// Errors of compiling and running on the device.
-pub fn on_device(gpu: &Gpu, case: &Case) -> Result<HashMap<TensorId, Vec<f32>>> {
-    Prepared::new(gpu, case)?.run(POISONS[0])
+pub fn on_device(device: &Device, case: &Case) -> Result<HashMap<TensorId, Vec<f32>>> {
+    Prepared::new(device, case)?.run(POISONS[0])
 }
 
 /// A case with its memory on a device.
 struct Prepared<'a> {
-    gpu: &'a Gpu,
+    device: &'a Device,
     case: &'a Case,
     store: Store,
     plan: Plan,
 }
 
 impl<'a> Prepared<'a> {
-    fn new(gpu: &'a Gpu, case: &'a Case) -> Result<Self> {
+    fn new(device: &'a Device, case: &'a Case) -> Result<Self> {
         let tape = &case.tape;
-        let mut store = Store::new();
+        let mut store = Store::new(device);
         for id in stored(tape) {
             let info = tape.info(id);
-            store.allocate(gpu, &info.name, info.shape.elements(), info.dtype)?;
+            store.allocate(device, &info.name, info.shape.elements(), info.dtype)?;
         }
-        let plan = Plan::build(gpu, tape, &store)?;
-        Ok(Self { gpu, case, store, plan })
+        let plan = Plan::build(device, tape, &store)?;
+        Ok(Self { device, case, store, plan })
     }
 
     /// Runs every node once, over memory that holds `poison` except where the case sets values.
     fn run(&self, poison: u32) -> Result<Values> {
-        let Self { gpu, case, store, plan } = self;
+        let Self { device, case, store, plan } = self;
         let tape = &case.tape;
         for id in stored(tape) {
             let info = tape.info(id);
             let words = padded_bytes(info.shape.elements(), info.dtype) as usize / 4;
-            store.write(gpu, &info.name, &vec![poison; words]);
+            store.write(device, &info.name, &vec![poison; words]);
         }
         for (tensor, values) in &case.values {
             for target in [Some(*tensor), tape.known_half(*tensor)].into_iter().flatten() {
                 let info = tape.info(target);
-                store.write_values(gpu, &info.name, info.dtype, values);
+                store.write_values(device, &info.name, info.dtype, values);
             }
         }
         for (tensor, values) in tape.constants() {
-            store.write(gpu, &tape.info(tensor).name, values);
+            store.write(device, &tape.info(tensor).name, values);
         }
-        plan.poison(gpu, poison);
+        plan.poison(device, poison);
         let mut got = HashMap::new();
         // Node by node, so that each result can be read before its memory is reused.
         for (i, node) in tape.nodes().iter().enumerate() {
-            plan.run_node(gpu, i)?;
+            plan.run_node(device, i)?;
             for &output in &node.outputs {
-                got.insert(output, plan.read(gpu, tape, store, output)?);
+                got.insert(output, plan.read(device, tape, store, output)?);
             }
         }
         for tensor in &case.compared {
             if !got.contains_key(tensor) {
-                got.insert(*tensor, plan.read(gpu, tape, store, *tensor)?);
+                got.insert(*tensor, plan.read(device, tape, store, *tensor)?);
             }
         }
         Ok(got)
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn reading_uninitialized_memory_is_noticed() {
-        let gpu = Gpu::open(&OpenOptions::default()).unwrap();
+        let gpu = Gpu::open(&OpenOptions::default()).unwrap().into();
         let outcome = |body| {
             let mut case = CaseBuilder::new("planted", body, 1);
             let x = case.input("x", &[64], Fill::Normal(1.0));

@@ -8,8 +8,8 @@ pub use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND, Target};
 pub use check::{Outcome, check, on_device, on_reference};
 pub use differences::adjoint_error;
 
+use crate::device::Device;
 use crate::fault::Result;
-use crate::gpu::Gpu;
 
 /// Every case of every op for one seed.
 pub fn all_cases(seed: u64) -> Vec<Case> {
@@ -24,10 +24,10 @@ pub fn all_cases(seed: u64) -> Vec<Case> {
 ///
 /// # Errors
 /// Errors of [`check`].
-pub fn run(gpu: &Gpu, seed: u64, mut each: impl FnMut(&Outcome)) -> Result<Vec<Outcome>> {
+pub fn run(device: &Device, seed: u64, mut each: impl FnMut(&Outcome)) -> Result<Vec<Outcome>> {
     let mut outcomes = Vec::new();
-    for case in all_cases(seed).iter().filter(|case| gpu.traits().f16 || !case.needs_f16()) {
-        let outcome = check(gpu, case)?;
+    for case in all_cases(seed).iter().filter(|case| device.traits().f16 || !case.needs_f16()) {
+        let outcome = check(device, case)?;
         each(&outcome);
         outcomes.push(outcome);
     }

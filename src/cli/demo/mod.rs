@@ -206,9 +206,9 @@ fn train_one(
     let kernels = Kernels::default();
     // Opening a run may print notes, so the view is down meanwhile.
     progress.leave();
-    let gpu = held.take();
+    let device = held.take();
     let mut trainer =
-        open(config, folder, (!resume).then_some(&kernels), gpu, (held.global(), shell::same_command()))?;
+        open(config, folder, (!resume).then_some(&kernels), device, (held.global(), shell::same_command()))?;
     progress.begin(&paper_name(config), config, trainer.step(), 1.0);
     let trained = drive(&mut trainer, progress);
     held.give_back(trainer, &trained);

@@ -4,8 +4,8 @@ use super::super::{Global, bytes, columns, duration, operations, say, thousands}
 use super::data;
 use crate::bench::step_seconds;
 use crate::data::TokenFile;
+use crate::device::Device;
 use crate::fault::{Fault, Result};
-use crate::gpu::Gpu;
 use crate::study::{Basis, Cost, Grid, Run, Speeds, State};
 use crate::train::kernel_choice;
 use crate::train::memory::Needs;
@@ -21,14 +21,14 @@ struct Planned {
 
 /// Prints the plan and creates nothing; with `measure` it times steps on the device.
 pub(super) fn print(grid: &Grid, runs: &[&Run], measure: bool, global: &Global) -> Result<()> {
-    let gpu = global.open()?;
-    let planned = plan(runs, &gpu, global)?;
+    let device = global.open()?;
+    let planned = plan(runs, &device, global)?;
     let costs: BTreeMap<String, Cost> =
         planned.iter().map(|(name, planned)| (name.clone(), planned.cost.clone())).collect();
-    let mut speeds = Speeds::of(grid, &costs, &gpu.description().name);
+    let mut speeds = Speeds::of(grid, &costs, &device.description().name);
     let logged = speeds.count();
-    let device = gpu.description().name.clone();
-    let measured = if measure { time_steps(runs, &planned, &mut speeds, gpu, global)? } else { 0 };
+    let name = device.description().name.clone();
+    let measured = if measure { time_steps(runs, &planned, &mut speeds, device, global)? } else { 0 };
 
     let heads = ["run", "parameters", "tokens", "work", "memory", "state", "time left"];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
@@ -85,7 +85,7 @@ pub(super) fn print(grid: &Grid, runs: &[&Run], measure: bool, global: &Global) 
         seconds.filter(|_| done < runs.len()).map_or(String::new(), duration),
     ]);
     say(columns(&rows, &[false, true, true, true, true, false, true]))?;
-    say(format!("work: training only; memory: that of the device, {device}"))?;
+    say(format!("work: training only; memory: that of the device, {name}"))?;
     if done < runs.len() {
         say(basis(logged, measured, &bases))?;
     }
@@ -96,7 +96,7 @@ pub(super) fn print(grid: &Grid, runs: &[&Run], measure: bool, global: &Global) 
 }
 
 /// Computes the cost of each configuration once.
-fn plan(runs: &[&Run], gpu: &Gpu, global: &Global) -> Result<BTreeMap<String, Planned>> {
+fn plan(runs: &[&Run], device: &Device, global: &Global) -> Result<BTreeMap<String, Planned>> {
     let mut planned = BTreeMap::new();
     let mut absent = BTreeSet::new();
     for run in runs {
@@ -110,7 +110,7 @@ fn plan(runs: &[&Run], gpu: &Gpu, global: &Global) -> Result<BTreeMap<String, Pl
             let corpus = data::open(&run.config)?;
             (corpus.valid.sequences(), [&corpus.train, &corpus.valid].map(TokenFile::bytes).iter().sum())
         };
-        let (cost, needs, refused) = Cost::with_memory(&run.config, gpu, held_out, size);
+        let (cost, needs, refused) = Cost::with_memory(&run.config, device, held_out, size);
         planned.insert(run.configuration.clone(), Planned { cost, needs, refused });
     }
     for path in absent {
@@ -125,12 +125,12 @@ fn time_steps(
     runs: &[&Run],
     planned: &BTreeMap<String, Planned>,
     speeds: &mut Speeds,
-    gpu: Gpu,
+    device: Device,
     global: &Global,
 ) -> Result<usize> {
     let mut sizes = BTreeSet::new();
     let mut timed = 0;
-    let mut held = Some(gpu);
+    let mut held = Some(device);
     for run in runs {
         let (model, train) = (&run.config.model, &run.config.train);
         let size = (model.n_layer, model.n_embd, model.vocab_size, train.batch_size, train.sequence_length);
@@ -141,9 +141,11 @@ fn time_steps(
             continue;
         }
         global.note(format!("timing steps of {}", run.configuration));
-        let mut gpu = held.take().map_or_else(|| global.open(), Ok)?;
-        gpu.set_choices(kernel_choice::known(&gpu));
-        speeds.add(&run.configuration, planned.cost.speed_of_step(step_seconds(gpu, &run.config)?));
+        let mut device = held.take().map_or_else(|| global.open(), Ok)?;
+        if let Some(gpu) = device.gpu_mut() {
+            gpu.set_choices(kernel_choice::known(gpu));
+        }
+        speeds.add(&run.configuration, planned.cost.speed_of_step(step_seconds(device, &run.config)?));
         timed += 1;
     }
     Ok(timed)

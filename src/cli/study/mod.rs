@@ -223,17 +223,17 @@ impl Session<'_> {
             folder => folder.map_err(inside_out)?,
         };
         let kernels = self.kernels_for(run);
-        let gpu = self.held.take();
+        let device = self.held.take();
         let trainer = open(
             &run.config,
             folder,
             (!resume).then_some(&kernels),
-            gpu,
+            device,
             (self.held.global(), shell::same_command()),
         )?;
         if kernels.retune {
             let engine = trainer.engine();
-            self.searched.extend(engine.blueprint.tuning_keys(engine.gpu.traits()));
+            self.searched.extend(engine.blueprint.tuning_keys(engine.device.traits()));
         }
         Ok(Some(trainer))
     }
@@ -241,7 +241,7 @@ impl Session<'_> {
     /// With `--retune`, each shape is searched once instead of for every run, if the results can be cached.
     fn kernels_for(&self, run: &Run) -> Kernels {
         let known = || {
-            let traits = self.held.gpu()?.traits();
+            let traits = self.held.device()?.traits();
             let keys = Blueprint::new(&run.config, traits).tuning_keys(traits);
             Some(cache::folder().is_some() && keys.is_subset(&self.searched))
         };

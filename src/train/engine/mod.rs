@@ -9,11 +9,11 @@ pub use reading::StepReading;
 use super::arena::Arenas;
 use crate::config::{Accumulation, Config};
 use crate::data::Batch;
+use crate::device::{Commands, Device, Plan, Ring, Store};
 use crate::fault::Result;
-use crate::gpu::{Gpu, ReadbackRing, Work};
 use crate::model::names;
 use crate::optimizer;
-use crate::plan::{Plan, Store};
+
 use crate::tape::{DType, Role, Tape, TensorInfo};
 use blueprint::{EVALUATION_BYTES, HYPER, LAYERS, OBSERVATIONS, POLICY, RING, VERDICT, parts};
 use reading::ReadBack;
@@ -37,17 +37,17 @@ fn targets(batches: &[Batch]) -> u64 {
 
 /// A run's device side, ready to step.
 pub struct Engine {
-    pub gpu: Gpu,
+    pub device: Device,
     pub store: Store,
     pub blueprint: Blueprint,
     pub micro: Plan,
     update: Plan,
     copying: Option<Plan>,
     evaluation: Plan,
-    ring: ReadbackRing,
+    ring: Ring,
     read_back: ReadBack,
     /// The summed losses of batches under evaluation.
-    evaluations: RefCell<ReadbackRing>,
+    evaluations: RefCell<Ring>,
     /// Targets of each step in flight, oldest first.
     targets: VecDeque<u64>,
     record: bool,
@@ -58,43 +58,45 @@ impl Engine {
     ///
     /// # Errors
     /// Those of [`memory::check`](super::memory::check) and [`Plan::build`].
-    pub fn new(gpu: Gpu, config: &Config) -> Result<Self> {
-        let blueprint = Blueprint::new(config, gpu.traits());
-        super::memory::check(&blueprint, gpu.traits(), gpu.description())?;
-        let mut store = Store::new();
+    pub fn new(device: impl Into<Device>, config: &Config) -> Result<Self> {
+        let device = device.into();
+        let blueprint = Blueprint::new(config, device.traits());
+        super::memory::check(&blueprint, device.traits(), device.description())?;
+        let mut store = Store::new(&device);
         let micro_tape = &blueprint.micro.tape;
-        blueprint.arenas.allocate(&gpu, &mut store)?;
+        blueprint.arenas.allocate(&device, &mut store)?;
         let own = |tape: &Tape, role: Role| -> Vec<TensorInfo> {
             let infos = tape.ids().map(|id| tape.info(id)).filter(|i| i.role == role && i.parent.is_none());
             infos.cloned().collect()
         };
         for info in own(micro_tape, Role::Input) {
-            store.allocate(&gpu, &info.name, info.shape.elements(), info.dtype)?;
+            store.allocate(&device, &info.name, info.shape.elements(), info.dtype)?;
         }
         for (tensor, values) in micro_tape.constants() {
-            store.write(&gpu, &micro_tape.info(tensor).name, values);
+            store.write(&device, &micro_tape.info(tensor).name, values);
         }
         let layers = blueprint.layer_parts();
         let every_step = |info: &&TensorInfo| !layers.iter().any(|(name, _)| *name == info.name);
         let observations = own(micro_tape, Role::Observation);
         let (observations, _) = parts(observations.iter().filter(every_step).collect());
-        store.allocate_arena(&gpu, OBSERVATIONS, &observations)?;
+        store.allocate_arena(&device, OBSERVATIONS, &observations)?;
         if !layers.is_empty() {
-            store.allocate_arena(&gpu, LAYERS, &layers)?;
+            store.allocate_arena(&device, LAYERS, &layers)?;
         }
         for (name, elements) in [(POLICY, 2), (HYPER, optimizer::HYPER), (VERDICT, 4)] {
-            store.allocate(&gpu, name, elements, DType::F32)?;
+            store.allocate(&device, name, elements, DType::F32)?;
         }
-        let [micro, update, evaluation] = Plan::build_all(&gpu, blueprint.tapes(), &store)?;
-        let copying = blueprint.copying.as_ref().map(|tape| Plan::build(&gpu, tape, &store)).transpose()?;
+        let [micro, update, evaluation] = Plan::build_all(&device, blueprint.tapes(), &store)?;
+        let copying =
+            blueprint.copying.as_ref().map(|tape| Plan::build(&device, tape, &store)).transpose()?;
         let plans = [&micro, &update, &evaluation].into_iter().chain(&copying);
-        Plan::load_kernels(&gpu, &plans.collect::<Vec<_>>())?;
-        gpu.keep_pipelines();
+        Plan::load_kernels(&device, &plans.collect::<Vec<_>>())?;
+        device.keep_pipelines();
         let read_back = ReadBack::new(&blueprint, &store);
-        let ring = ReadbackRing::new(&gpu, RING, read_back.bytes())?;
-        let evaluations = RefCell::new(ReadbackRing::new(&gpu, RING, EVALUATION_BYTES)?);
+        let ring = Ring::new(&device, RING, read_back.bytes())?;
+        let evaluations = RefCell::new(Ring::new(&device, RING, EVALUATION_BYTES)?);
         let mut engine = Self {
-            gpu,
+            device,
             store,
             blueprint,
             micro,
@@ -116,20 +118,20 @@ impl Engine {
     /// update writes the copies itself.
     ///
     /// # Errors
-    /// Those of [`Gpu::check`].
+    /// Those of [`Device::check`].
     pub fn copy_weights(&self) -> Result<()> {
-        self.copying.as_ref().map_or(Ok(()), |plan| plan.run(&self.gpu))
+        self.copying.as_ref().map_or(Ok(()), |plan| plan.run(&self.device))
     }
 
     /// The loss scale after the last step submitted; `None` if the precision is not mixed. Waits.
     ///
     /// # Errors
-    /// Those of [`Gpu::check`].
+    /// Those of [`Device::check`].
     pub fn loss_scale(&self) -> Result<Option<LossScale>> {
         if !self.blueprint.mixed() {
             return Ok(None);
         }
-        let values = self.store.read(&self.gpu, names::LOSS_SCALE, 2)?;
+        let values = self.store.read(&self.device, names::LOSS_SCALE, 2)?;
         Ok(Some(LossScale { scale: values[0] as u32, good_steps: values[1] as u32 }))
     }
 
@@ -137,7 +139,7 @@ impl Engine {
     pub fn set_loss_scale(&self, to: LossScale) {
         if self.blueprint.mixed() {
             let scale = to.scale as f32;
-            self.store.write(&self.gpu, names::LOSS_SCALE, &[scale, to.good_steps as f32, scale, 0.0]);
+            self.store.write(&self.device, names::LOSS_SCALE, &[scale, to.good_steps as f32, scale, 0.0]);
         }
     }
 
@@ -145,9 +147,9 @@ impl Engine {
     pub fn set_record(&mut self, record: bool) {
         self.record = record;
         let max_norm = self.blueprint.config.train.max_grad_norm as f32;
-        self.store.write(&self.gpu, POLICY, &[max_norm, f32::from(u8::from(record))]);
+        self.store.write(&self.device, POLICY, &[max_norm, f32::from(u8::from(record))]);
         // A fresh verdict: earlier non-finite numbers no longer count.
-        self.store.write(&self.gpu, VERDICT, &[0.0_f32; 4]);
+        self.store.write(&self.device, VERDICT, &[0.0_f32; 4]);
     }
 
     /// Whether a step can be submitted without taking a reading first.
@@ -165,41 +167,40 @@ impl Engine {
     /// `updates` counts the updates made before it.
     ///
     /// # Errors
-    /// Those of [`Gpu::check`].
+    /// Those of [`Device::check`].
     pub fn submit(&mut self, step: u64, updates: u64, learning_rate: f64, batches: &[Batch]) -> Result<()> {
         let hyper = self.blueprint.config.train.hyper(learning_rate, updates);
         let looks = self.blueprint.config.looks_at_layers(step);
         for (i, batch) in batches.iter().enumerate() {
             self.write_batch(batch, step, i, self.target_weight(batches, i));
-            let mut work = Work::new(&self.gpu);
+            let mut commands = Commands::new(&self.device);
             if i == 0 {
-                self.store.clear(work.encoder(), Arenas::GRADIENTS);
-                self.store.clear(work.encoder(), OBSERVATIONS);
+                commands.clear(&self.store, Arenas::GRADIENTS);
+                commands.clear(&self.store, OBSERVATIONS);
             }
             let last = i + 1 == batches.len();
-            self.micro.record(&mut work, looks && last);
+            commands.replay(&self.micro, looks && last);
             if last {
-                self.store.write(&self.gpu, HYPER, &hyper);
-                self.update.record(&mut work, looks);
-                let spans = self.read_back.copied(looks).map(|name| self.store.span(name));
-                let sources: Vec<_> = spans.map(|span| (&*span.buffer, span.offset, span.bytes)).collect();
-                self.ring.record(work.encoder(), step, &sources);
+                self.store.write(&self.device, HYPER, &hyper);
+                commands.replay(&self.update, looks);
+                let names = self.read_back.copied(looks).map(|name| (name, None));
+                commands.read_back(&mut self.ring, step, &self.store, names);
             }
-            let submission = work.send();
+            let submission = commands.send();
             if last {
-                self.ring.submitted(submission);
+                self.ring.sent(submission);
             }
         }
         self.targets.push_back(targets(batches));
-        self.gpu.check()
+        self.device.check()
     }
 
     /// The oldest step's results, if they have arrived; with `wait`, waits for them.
     ///
     /// # Errors
-    /// Those of [`Gpu::check`].
+    /// Those of [`Device::check`].
     pub fn take(&mut self, wait: bool) -> Result<Option<StepReading>> {
-        let Some(reading) = self.ring.take_oldest(&self.gpu, wait)? else { return Ok(None) };
+        let Some(reading) = self.ring.take_oldest(&self.device, wait)? else { return Ok(None) };
         let targets = self.targets.pop_front().expect("every step under way has its count");
         let values: Vec<f32> = bytemuck::pod_collect_to_vec(&reading.bytes);
         Ok(Some(self.read_back.read(&self.blueprint.config, reading.tag, targets, &values)))
@@ -208,26 +209,28 @@ impl Engine {
     /// Seconds that one observation of the layers takes; `None` if layers are not observed, or the device has no clock.
     ///
     /// # Errors
-    /// Those of [`Gpu::check`].
+    /// Those of [`Device::check`].
     pub fn looking_seconds(&self) -> Result<Option<f64>> {
-        if !self.blueprint.config.observe.layers || !self.gpu.has_clock() {
+        if !self.blueprint.config.observe.layers {
             return Ok(None);
         }
-        let look = || -> Result<f64> {
+        let look = || -> Result<Option<f64>> {
             let mut seconds = 0.0;
             for plan in [&self.micro, &self.update] {
-                seconds += plan.profile_observing(&self.gpu)?.iter().map(|time| time.seconds).sum::<f64>();
+                let Some(times) = plan.profile_observing(&self.device)? else { return Ok(None) };
+                seconds += times.iter().map(|time| time.seconds).sum::<f64>();
             }
-            Ok(seconds)
+            Ok(Some(seconds))
         };
-        // Measured twice: the driver may compile on the first run.
-        Ok(Some(look()?.min(look()?)))
+        // The driver may compile on the first run.
+        let Some(first) = look()? else { return Ok(None) };
+        Ok(look()?.map(|second| first.min(second)))
     }
 
     /// The summed loss over the targets of one batch, by the evaluation pass. Waits.
     ///
     /// # Errors
-    /// Those of [`Gpu::check`].
+    /// Those of [`Device::check`].
     ///
     /// # Panics
     /// If losses that [`Self::begin_evaluation`] began have not been taken.
@@ -245,25 +248,25 @@ impl Engine {
     /// Starts the evaluation of one batch on the device and returns at once.
     ///
     /// # Errors
-    /// Those of [`Gpu::check`].
+    /// Those of [`Device::check`].
     pub fn begin_evaluation(&self, batch: &Batch) -> Result<()> {
         self.write_batch(batch, 0, 0, 1.0);
-        let mut work = Work::new(&self.gpu);
-        self.store.clear(work.encoder(), OBSERVATIONS);
-        self.evaluation.record(&mut work, false);
-        let loss = self.store.span(names::LOSS);
+        let mut commands = Commands::new(&self.device);
+        commands.clear(&self.store, OBSERVATIONS);
+        commands.replay(&self.evaluation, false);
         let mut ring = self.evaluations.borrow_mut();
-        ring.record(work.encoder(), 0, &[(&*loss.buffer, loss.offset, EVALUATION_BYTES)]);
-        ring.submitted(work.send());
-        self.gpu.check()
+        let loss = std::iter::once((names::LOSS, Some(EVALUATION_BYTES)));
+        commands.read_back(&mut ring, 0, &self.store, loss);
+        ring.sent(commands.send());
+        self.device.check()
     }
 
     /// The oldest summed loss begun, if it has arrived; with `wait`, waits for it. `None` if nothing is in flight.
     ///
     /// # Errors
-    /// Those of [`Gpu::check`].
+    /// Those of [`Device::check`].
     pub fn take_evaluation(&self, wait: bool) -> Result<Option<f64>> {
-        let reading = self.evaluations.borrow_mut().take_oldest(&self.gpu, wait)?;
+        let reading = self.evaluations.borrow_mut().take_oldest(&self.device, wait)?;
         Ok(reading.map(|reading| f64::from(bytemuck::pod_read_unaligned::<f32>(&reading.bytes))))
     }
 
@@ -272,10 +275,10 @@ impl Engine {
     pub(super) fn stage(&self, step: u64, index: usize, batches: &[Batch]) {
         self.write_batch(&batches[index], step, index, self.target_weight(batches, index));
         if index == 0 {
-            let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-            self.store.clear(&mut encoder, Arenas::GRADIENTS);
-            self.store.clear(&mut encoder, OBSERVATIONS);
-            self.gpu.submit(encoder.finish(), 0.0);
+            let mut commands = Commands::new(&self.device);
+            commands.clear(&self.store, Arenas::GRADIENTS);
+            commands.clear(&self.store, OBSERVATIONS);
+            commands.send();
         }
     }
 
@@ -290,23 +293,23 @@ impl Engine {
 
     fn write_batch(&self, batch: &Batch, step: u64, index: usize, scale: f64) {
         let store = &self.store;
-        store.write(&self.gpu, names::TOKENS, &batch.tokens);
-        store.write(&self.gpu, names::TARGETS, &batch.targets);
-        store.write(&self.gpu, names::SORTED, &batch.sorted);
-        store.write(&self.gpu, names::SEGMENTS, &batch.segments);
-        store.write(&self.gpu, names::TARGET_WEIGHT, &[scale as f32]);
+        store.write(&self.device, names::TOKENS, &batch.tokens);
+        store.write(&self.device, names::TARGETS, &batch.targets);
+        store.write(&self.device, names::SORTED, &batch.sorted);
+        store.write(&self.device, names::SEGMENTS, &batch.segments);
+        store.write(&self.device, names::TARGET_WEIGHT, &[scale as f32]);
         if store.contains(names::DROPOUT_KEY) {
             let config = &self.blueprint.config;
             let seed = config.train.seed;
             let counter = step * config.train.gradient_accumulation_steps as u64 + index as u64;
             let key = [seed as u32, (seed >> 32) as u32, counter as u32, (counter >> 32) as u32];
-            store.write(&self.gpu, names::DROPOUT_KEY, &key);
+            store.write(&self.device, names::DROPOUT_KEY, &key);
         }
     }
 
     /// Gives the device back, without this run's memory on it.
-    pub fn into_gpu(self) -> Gpu {
-        self.gpu
+    pub fn into_device(self) -> Device {
+        self.device
     }
 
     /// What a step runs: tapes and plans, each with whether it runs once per micro-batch rather than once per step.

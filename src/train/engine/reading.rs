@@ -2,12 +2,12 @@
 
 use super::blueprint::{Blueprint, LAYERS, OBSERVATIONS, VERDICT};
 use crate::config::Config;
+use crate::device::Store;
 use crate::model::names;
 use crate::observe::quantities::{
     ALL, Extent, GRAD_NORM, LOSS, LOSS_SCALE, NONFINITE_ATTENTION, OVERFLOW, Quantity, Stored,
 };
 use crate::observe::record::{Measured, Values};
-use crate::plan::Store;
 use crate::tape::{Role, TensorInfo, Watched};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -60,7 +60,7 @@ impl ReadBack {
         let arena = (!looked.is_empty()).then(|| LAYERS.to_owned());
         for name in copied.iter().chain(&arena) {
             let first = end;
-            end += store.span(name).bytes as usize / 4;
+            end += store.place(name).1 as usize / 4;
             ranges.insert(name.clone(), first..end);
         }
         let mut watched = Vec::new();
@@ -69,7 +69,7 @@ impl ReadBack {
         for info in micro.chain(blueprint.update.observed()) {
             let looked = looked.contains(&info.name);
             let arena = if looked { LAYERS } else { OBSERVATIONS };
-            let inside = (store.span(&info.name).offset - store.span(arena).offset) as usize / 4;
+            let inside = (store.place(&info.name).0 - store.place(arena).0) as usize / 4;
             let first = ranges[arena].start + inside;
             ranges.insert(info.name.clone(), first..first + info.shape.elements());
             let TensorInfo { watched: all, .. } = info;

@@ -15,8 +15,8 @@ use super::places;
 use super::run_folder::RunFolder;
 use crate::config::{Config, OnNonfinite, Order};
 use crate::data::{Batch, Batches, DataSeal};
+use crate::device::Device;
 use crate::fault::{Fault, Kind, Result};
-use crate::gpu::Gpu;
 use crate::observe::log::FoundLog;
 use crate::observe::record::{Eval, Measured, Nonfinite};
 use crate::observe::units::ActiveUnits;
@@ -88,8 +88,8 @@ impl Trainer {
     /// # Errors
     /// [`Kind::Data`], [`Kind::Checkpoint`], [`Kind::Memory`], [`Kind::Device`] or [`Kind::Io`]: whatever keeps the run
     /// from beginning.
-    pub fn start(gpu: Gpu, config: &Config, run: RunFolder) -> Result<Self> {
-        Self::start_on(|_| Ok(gpu), config, run)
+    pub fn start(device: impl Into<Device>, config: &Config, run: RunFolder) -> Result<Self> {
+        Self::start_on(|_| Ok(device.into()), config, run)
     }
 
     /// The same on a device that `make_ready` provides. It may take minutes, and is not called before data and weights are
@@ -98,25 +98,25 @@ impl Trainer {
     /// # Errors
     /// As [`Self::start`], and those of `make_ready`.
     pub fn start_on(
-        make_ready: impl FnOnce(&RunFolder) -> Result<Gpu>,
+        make_ready: impl FnOnce(&RunFolder) -> Result<Device>,
         config: &Config,
         run: RunFolder,
     ) -> Result<Self> {
         let data = Data::open(Path::new(&config.data.path), config)?;
         check_start(config)?;
-        let gpu = make_ready(&run)?;
+        let device = make_ready(&run)?;
         let weights = config.train.init_from.as_ref().map(PathBuf::from);
-        Self::begin(gpu, config, run, (data, weights))
+        Self::begin(device, config, run, (data, weights))
     }
 
     /// Starts with this data, from these weights or fresh ones.
     fn begin(
-        gpu: Gpu,
+        device: Device,
         config: &Config,
         run: RunFolder,
         (data, weights): (Data, Option<PathBuf>),
     ) -> Result<Self> {
-        let trainer = Self::open(gpu, config, run, data, None)?;
+        let trainer = Self::open(device, config, run, data, None)?;
         trainer.fresh_weights(weights.as_deref())?;
         Ok(trainer)
     }
@@ -126,15 +126,16 @@ impl Trainer {
     /// # Errors
     /// As [`Self::start`]; [`Kind::Config`] if the configuration or the data differs from the checkpoint's.
     pub fn resume(
-        mut gpu: Gpu,
+        device: impl Into<Device>,
         config: &Config,
         run: RunFolder,
         watch: &mut dyn FnMut(Event),
     ) -> Result<Self> {
+        let mut device = device.into();
         let Some(latest) = Checkpoint::latest(&run)? else {
             watch(Event::Note("there is no checkpoint yet; starting from the beginning".to_owned()));
             let found = (Data::find(&run, config, None)?, places::init_from(&run, config));
-            return Self::begin(gpu, config, run, found);
+            return Self::begin(device, config, run, found);
         };
         for fault in &latest.skipped {
             watch(Event::Note(format!("skipped a damaged checkpoint: {fault}")));
@@ -143,9 +144,9 @@ impl Trainer {
         origin::check_state(config, checkpoint)?;
         let data = Data::find(&run, config, Some(checkpoint))?;
         if let Some(kernels) = &checkpoint.state().kernels {
-            gpu.set_choices(kernels.clone());
+            device.set_choices(kernels.clone());
         }
-        let mut trainer = Self::open(gpu, config, run, data, Some(checkpoint))?;
+        let mut trainer = Self::open(device, config, run, data, Some(checkpoint))?;
         trainer.restore(checkpoint)?;
         Ok(trainer)
     }
@@ -153,7 +154,7 @@ impl Trainer {
     /// Opens the device side and the log. Keeps the part of the log that `checkpoint` counts, once it is known to be this
     /// run's.
     fn open(
-        gpu: Gpu,
+        device: Device,
         config: &Config,
         run: RunFolder,
         data: Data,
@@ -176,7 +177,7 @@ impl Trainer {
         let end = corpus.meta.as_ref().and_then(|meta| meta.end_of_text).filter(|_| train.ignore_end_of_text);
         let batches = Batches::new(corpus.train, config.data.order, train.seed, end);
         let held_out = Batches::new(corpus.valid, Order::Sequential, 0, end);
-        let engine = Engine::new(gpu, config)?;
+        let engine = Engine::new(device, config)?;
         let layout = ModelTensors::of(config.model.family, engine.blueprint.arenas.parameters());
         let journal = Journal::begin(log.open()?, &run, config, step);
         let empty = Batch::new(train.batch_size, train.sequence_length);
@@ -218,8 +219,8 @@ impl Trainer {
     fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         let state = checkpoint.state().clone();
         load_weights(&self.engine, checkpoint.model(&self.layout)?)?;
-        let Engine { gpu, store, .. } = &self.engine;
-        let mut loader = Loader::new(gpu, store);
+        let Engine { device, store, .. } = &self.engine;
+        let mut loader = Loader::new(device, store);
         let mut states = checkpoint.states(&self.layout, self.engine.blueprint.arenas.states())?;
         for i in 0..states.len() {
             let tensor = states.read(i)?;
@@ -255,8 +256,8 @@ impl Trainer {
     }
 
     /// Releases the run's folder and returns the device.
-    pub fn into_gpu(self) -> Gpu {
-        self.engine.into_gpu()
+    pub fn into_device(self) -> Device {
+        self.engine.into_device()
     }
 
     /// Trains to the last step. If `stop` becomes true, finishes the step, writes a checkpoint and returns a fault of kind
@@ -414,14 +415,14 @@ impl Trainer {
             data_fingerprint: self.data.1,
             data: Some(self.data.0.clone()),
             config: Some(self.config.lasting()),
-            kernels: Some(kernel_choice::used(&self.engine.blueprint, &self.engine.gpu)),
+            kernels: Some(kernel_choice::used(&self.engine.blueprint, self.engine.device.traits())),
             loss_scale: self.engine.loss_scale()?,
             active_units: self.active_units.to_hex(),
         };
-        let Engine { gpu, store, blueprint, .. } = &self.engine;
+        let Engine { device, store, blueprint, .. } = &self.engine;
         let any = train.on_nonfinite == OnNonfinite::Record;
         let source = |of| {
-            let source = blueprint.arenas.source(gpu, store, of);
+            let source = blueprint.arenas.source(device, store, of);
             if any { source } else { source.finite() }
         };
         let mut model = source(None);
