@@ -50,7 +50,7 @@ fn step(size: usize, sequences: &[Vec<u32>], changes: &[&str]) -> (StepReading, 
     engine.submit(0, 0, 1e-3, &batches).unwrap();
     let reading = engine.take(true).unwrap().unwrap();
     let elements = engine.blueprint.arenas.elements();
-    let gradient = engine.store.read(&engine.gpu, Arenas::GRADIENTS, elements).unwrap();
+    let gradient = engine.store.read(&engine.device, Arenas::GRADIENTS, elements).unwrap();
     (reading, gradient)
 }
 

@@ -5,8 +5,9 @@ use crate::support::{gpu, open, seed};
 use crate::training::config;
 use normfree::config::Config;
 use normfree::data::Batch;
+use normfree::device::Device;
 use normfree::generate::{Reader, Sampler, Sampling, window};
-use normfree::gpu::{Gpu, OpenOptions};
+use normfree::gpu::OpenOptions;
 use normfree::model::initial_values;
 use normfree::train::checkpoint::{ModelTensors, WeightFile, export};
 use normfree::train::engine::Engine;
@@ -14,7 +15,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// An engine with random weights, and a reader that loads the same from a file.
-fn pair(gpus: [Gpu; 2], config: &Config, random: &mut ChaCha8Rng) -> (Engine, Reader) {
+fn pair(gpus: [Device; 2], config: &Config, random: &mut ChaCha8Rng) -> (Engine, Reader) {
     let [training, reading] = gpus;
     let engine = Engine::new(training, config).unwrap();
     let arenas = &engine.blueprint.arenas;
@@ -22,13 +23,13 @@ fn pair(gpus: [Gpu; 2], config: &Config, random: &mut ChaCha8Rng) -> (Engine, Re
         let mut values = initial_values(random.random(), parameter);
         // More than the matrices: no bias is zero, no gain is one.
         values.iter_mut().for_each(|value| *value += random.random_range(-0.1..0.1));
-        engine.store.write(&engine.gpu, &parameter.name, &values);
+        engine.store.write(&engine.device, &parameter.name, &values);
     }
-    engine.gpu.flush().unwrap();
+    engine.device.flush().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     let layout = ModelTensors::of(config.model.family, arenas.parameters());
-    export(&path, &layout, &mut arenas.source(&engine.gpu, &engine.store, None)).unwrap();
+    export(&path, &layout, &mut arenas.source(&engine.device, &engine.store, None)).unwrap();
     let weights = WeightFile::open(&path, &layout).unwrap();
     let reader = Reader::new(reading, &config.model, weights).unwrap();
     (engine, reader)
@@ -41,7 +42,7 @@ fn log_probability(logits: &[f32], token: u32) -> f64 {
 }
 
 /// Every token's probability from the reader, and from the evaluation pass, which has no cache.
-fn agrees(gpus: [Gpu; 2], changes: &[&str], seed: u64) {
+fn agrees(gpus: [Device; 2], changes: &[&str], seed: u64) {
     let changes = [&["train.gradient_accumulation_steps=1", "train.batch_size=1"], changes].concat();
     let config = config(&changes);
     let mut random = ChaCha8Rng::seed_from_u64(seed);

@@ -81,7 +81,7 @@ fn the_head_is_not_the_token_table() {
     engine.take(true).unwrap().unwrap();
     let width = config.model.n_embd;
     let rows = |name: &str| -> Vec<bool> {
-        let values = engine.store.read(&engine.gpu, name, config.model.vocab_size * width).unwrap();
+        let values = engine.store.read(&engine.device, name, config.model.vocab_size * width).unwrap();
         values.chunks(width).map(|row| row.iter().any(|value| *value != 0.0)).collect()
     };
     let [table, head] = ["grad gpt_neox.embed_in.weight", "grad embed_out.weight"].map(rows);

@@ -24,7 +24,7 @@ fn with(config: &Config, recompute: Recompute) -> Config {
 /// Readings, gradients and weights after three steps from a poisoned pool, as bits.
 fn trained(config: &Config, random: &mut ChaCha8Rng) -> (Vec<StepReading>, Vec<(String, Vec<u32>)>) {
     let (mut engine, _) = engine(config);
-    engine.micro.poison(&engine.gpu, u32::MAX);
+    engine.micro.poison(&engine.device, u32::MAX);
     let mut readings = Vec::new();
     for step in 0..3 {
         engine.submit(step, step, 1e-2, &batches(config, random)).unwrap();
@@ -33,7 +33,7 @@ fn trained(config: &Config, random: &mut ChaCha8Rng) -> (Vec<StepReading>, Vec<(
     let mut tensors = Vec::new();
     for parameter in engine.blueprint.arenas.parameters() {
         for name in [parameter.name.clone(), format!("grad {}", parameter.name)] {
-            let values = engine.store.read(&engine.gpu, &name, parameter.elements()).unwrap();
+            let values = engine.store.read(&engine.device, &name, parameter.elements()).unwrap();
             tensors.push((name, values.iter().map(|value| value.to_bits()).collect()));
         }
     }
@@ -170,7 +170,7 @@ fn an_evaluation_in_between_changes_nothing() {
         let mut losses = Vec::new();
         for step in 0..3 {
             if evaluates {
-                engine.micro.poison(&engine.gpu, u32::MAX);
+                engine.micro.poison(&engine.device, u32::MAX);
                 let loss = engine.evaluate(&held_out).unwrap();
                 assert!(loss.is_finite() && loss > 0.0);
             }

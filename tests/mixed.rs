@@ -85,12 +85,12 @@ fn bits(engine: &Engine) -> Vec<u32> {
     for parameter in engine.blueprint.arenas.parameters() {
         for prefix in ["", "m ", "v "] {
             let name = format!("{prefix}{}", parameter.name);
-            let values = engine.store.read(&engine.gpu, &name, parameter.elements()).unwrap();
+            let values = engine.store.read(&engine.device, &name, parameter.elements()).unwrap();
             bits.extend(values.into_iter().map(f32::to_bits));
         }
         if parameter.copied {
             let name = format!("half {}", parameter.name);
-            let words = engine.store.read(&engine.gpu, &name, parameter.elements() / 2).unwrap();
+            let words = engine.store.read(&engine.device, &name, parameter.elements() / 2).unwrap();
             bits.extend(words.into_iter().map(f32::to_bits));
         }
     }
@@ -145,9 +145,9 @@ fn copies_follow_the_weights() {
     for step in 0..3 {
         let mut copied = 0;
         for parameter in engine.blueprint.arenas.parameters().iter().filter(|p| p.copied) {
-            let weights = engine.store.read(&engine.gpu, &parameter.name, parameter.elements()).unwrap();
+            let weights = engine.store.read(&engine.device, &parameter.name, parameter.elements()).unwrap();
             let name = format!("half {}", parameter.name);
-            let words = engine.store.read(&engine.gpu, &name, parameter.elements() / 2).unwrap();
+            let words = engine.store.read(&engine.device, &name, parameter.elements() / 2).unwrap();
             let copies = words.iter().flat_map(|word| {
                 let [a, b, c, d] = word.to_bits().to_le_bytes();
                 [[a, b], [c, d]].map(|pair| half::f16::from_le_bytes(pair).to_f32())
@@ -176,7 +176,7 @@ fn an_overflow_at_every_scale_halts() {
     let batches = batches(&config, &mut random);
     // A value that f16 cannot hold, in a matrix: the loss is not finite.
     let (mut engine, _) = fresh(&config);
-    engine.store.write(&engine.gpu, "transformer.h.0.mlp.c_fc.weight", &[1e6_f32]);
+    engine.store.write(&engine.device, "transformer.h.0.mlp.c_fc.weight", &[1e6_f32]);
     engine.copy_weights().unwrap();
     let before = bits(&engine);
     engine.submit(0, 0, 1e-3, &batches).unwrap();
@@ -191,7 +191,7 @@ fn an_overflow_at_every_scale_halts() {
     let mut batch = batches[0].clone();
     batch.counted = 1;
     let table: Vec<f32> = (0..64 * 97).map(|_| if random.random() { 4e4 } else { -4e4 }).collect();
-    engine.store.write(&engine.gpu, "transformer.wte.weight", &table);
+    engine.store.write(&engine.device, "transformer.wte.weight", &table);
     engine.copy_weights().unwrap();
     let before = bits(&engine);
     engine.submit(0, 0, 1e-3, &[batch]).unwrap();

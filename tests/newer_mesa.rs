@@ -4,7 +4,8 @@
 use crate::ops::attention::{of_made_gradients, of_width};
 use crate::ops::check::check_case;
 use crate::support::{open, seed};
-use normfree::gpu::{Gpu, OpenOptions};
+use normfree::device::Device;
+use normfree::gpu::OpenOptions;
 use normfree::ops::{CASES, Choices, Traits};
 use normfree::tape::DType;
 use normfree::tape::shapes;
@@ -40,7 +41,7 @@ fn chosen(case: &Case, device: &Traits, at: usize) -> (Choices, Vec<String>) {
 }
 
 /// A device with matrix units that is given the kernels of a GPU.
-fn opened() -> Gpu {
+fn opened() -> Device {
     let mut gpu = open(&OpenOptions { software_matrix_units: true, ..OpenOptions::default() });
     let side = gpu.traits().cooperative;
     println!("{}, {}: fragments of {side}x{side}", gpu.description().name, gpu.description().driver);
@@ -50,7 +51,7 @@ fn opened() -> Gpu {
 }
 
 /// Checks a case in the variants that its ops have at `at`; returns which kernels ran on matrix units.
-fn checked(gpu: &mut Gpu, case: &Case, at: usize) -> BTreeSet<String> {
+fn checked(gpu: &mut Device, case: &Case, at: usize) -> BTreeSet<String> {
     gpu.set_choices(Choices::default());
     let (choices, names) = chosen(case, gpu.traits(), at);
     gpu.set_choices(choices);

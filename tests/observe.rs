@@ -20,7 +20,7 @@ fn after(config: &Config, steps: u64, seed: u64) -> (Option<StepReading>, Vec<(S
         let reading = engine.take(true).unwrap().unwrap();
         layers = Some(reading).filter(|reading| reading.active.is_some()).or(layers);
     }
-    let read = |name: &str, elements| engine.store.read(&engine.gpu, name, elements).unwrap();
+    let read = |name: &str, elements| engine.store.read(&engine.device, name, elements).unwrap();
     let parameters = engine.blueprint.arenas.parameters().iter();
     let bits = parameters.map(|p| (p.name.clone(), read(&p.name, p.elements())));
     (layers, bits.map(|(name, values)| (name, values.iter().map(|v| v.to_bits()).collect())).collect())
@@ -133,7 +133,7 @@ fn the_loss_scale_is_taken_out_of_gradients() {
 fn the_time_of_observations_is_reported() {
     let engine = Engine::new(gpu(), &config(&[])).unwrap();
     let seconds = engine.looking_seconds().unwrap();
-    assert_eq!(seconds.is_some(), engine.gpu.has_clock());
+    assert_eq!(seconds.is_some(), engine.device.gpu().unwrap().has_clock());
     assert!(seconds.is_none_or(|seconds| seconds > 0.0 && seconds < 1.0), "{seconds:?}");
     let engine = Engine::new(gpu(), &config(&["observe.layers=false"])).unwrap();
     assert_eq!(engine.looking_seconds().unwrap(), None);

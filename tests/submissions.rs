@@ -13,15 +13,15 @@ fn trained(seed: u64, longest: f64) -> (Vec<StepReading>, Vec<u32>, u64, u64) {
     let config = config(&["observe.layers_every=2"]);
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let (mut engine, _) = engine(&config);
-    engine.gpu.set_longest_submission(longest);
-    engine.micro.poison(&engine.gpu, u32::MAX);
-    let before = engine.gpu.submissions();
+    engine.device.gpu().unwrap().set_longest_submission(longest);
+    engine.micro.poison(&engine.device, u32::MAX);
+    let before = engine.device.gpu().unwrap().submissions();
     let mut readings = Vec::new();
     // All in flight at once: nothing waits for the end of a submission.
     for step in 0..3 {
         engine.submit(step, step, 1e-2, &batches(&config, &mut random)).unwrap();
     }
-    let submissions = engine.gpu.submissions() - before;
+    let submissions = engine.device.gpu().unwrap().submissions() - before;
     assert_eq!(engine.in_flight(), 3);
     while let Some(reading) = engine.take(true).unwrap() {
         readings.push(reading);
@@ -30,7 +30,7 @@ fn trained(seed: u64, longest: f64) -> (Vec<StepReading>, Vec<u32>, u64, u64) {
     let loss = engine.evaluate(&held_out).unwrap().to_bits();
     let mut weights = Vec::new();
     for parameter in engine.blueprint.arenas.parameters() {
-        let values = engine.store.read(&engine.gpu, &parameter.name, parameter.elements()).unwrap();
+        let values = engine.store.read(&engine.device, &parameter.name, parameter.elements()).unwrap();
         weights.extend(values.iter().map(|value| value.to_bits()));
     }
     (readings, weights, loss, submissions)

@@ -1,16 +1,17 @@
 //! Shared by tests: the device, and a seed that is printed.
 
+use normfree::device::Device;
 use normfree::gpu::{Gpu, OpenOptions};
 use proptest::test_runner::{Config as ProptestConfig, RngSeed};
 
 /// The device of this thread; without one the test fails, with the remedy.
-pub fn gpu() -> Gpu {
+pub fn gpu() -> Device {
     open(&OpenOptions::default())
 }
 
 /// A device opened with options.
-pub fn open(options: &OpenOptions) -> Gpu {
-    Gpu::open(options).unwrap_or_else(|fault| panic!("{fault}"))
+pub fn open(options: &OpenOptions) -> Device {
+    Gpu::open(options).unwrap_or_else(|fault| panic!("{fault}")).into()
 }
 
 /// The seed of a randomised test: `NORMFREE_SEED`, else 1. It is printed, so that a failure can be repeated; `make soak` uses

@@ -4,8 +4,9 @@
 use crate::support::{gpu, open, seed};
 use normfree::config::{Accumulation, Config, Family};
 use normfree::data::Batch;
+use normfree::device::Device;
 use normfree::fault::Kind;
-use normfree::gpu::{Gpu, OpenOptions};
+use normfree::gpu::OpenOptions;
 use normfree::model::{initial_values, names};
 use normfree::observe::quantities::{HEAD_ENTROPY, NONFINITE_ATTENTION};
 use normfree::ops::Traits;
@@ -178,12 +179,12 @@ pub fn has_f16(mixed: &Config) -> bool {
 }
 
 /// An engine with fresh weights, and the weights by name.
-pub fn engine_on(gpu: Gpu, config: &Config) -> (Engine, Vec<(String, Vec<f64>)>) {
+pub fn engine_on(gpu: Device, config: &Config) -> (Engine, Vec<(String, Vec<f64>)>) {
     let engine = Engine::new(gpu, config).unwrap();
     let mut parameters = Vec::new();
     for parameter in engine.blueprint.arenas.parameters() {
         let values = initial_values(5, parameter);
-        engine.store.write(&engine.gpu, &parameter.name, &values);
+        engine.store.write(&engine.device, &parameter.name, &values);
         parameters.push((parameter.name.clone(), values.iter().map(|&v| f64::from(v)).collect()));
     }
     engine.copy_weights().unwrap();
@@ -291,7 +292,7 @@ pub fn agrees_within(changes: &[&str], bounds: &Bounds) {
     }
     let tape = &engine.blueprint.micro.tape;
     for parameter in engine.blueprint.arenas.parameters() {
-        let got = engine.store.read(&engine.gpu, &parameter.name, parameter.elements()).unwrap();
+        let got = engine.store.read(&engine.device, &parameter.name, parameter.elements()).unwrap();
         let want = reference.micro.get(tape, tape.find(&parameter.name).unwrap());
         let naming = &config.model.family.naming;
         let packed_bias = parameter.name.ends_with(&format!("{}.bias", naming.part("attention.qkv")));
@@ -349,7 +350,7 @@ fn compare_gradients(
     let tape = &engine.blueprint.micro.tape;
     for parameter in engine.blueprint.arenas.parameters() {
         let name = format!("grad {}", parameter.name);
-        let got = engine.store.read(&engine.gpu, &name, parameter.elements()).unwrap();
+        let got = engine.store.read(&engine.device, &name, parameter.elements()).unwrap();
         let gradient = tape.find(&name).unwrap();
         let want = reference.micro.get(tape, gradient);
         let mut off = difference(&got, want);
@@ -486,14 +487,14 @@ fn a_step_makes_no_object() {
     let mut random = ChaCha8Rng::seed_from_u64(seed());
     let (mut engine, _) = engine(&config);
     let batches = batches(&config, &mut random);
-    let before = engine.gpu.counters();
+    let before = engine.device.gpu().unwrap().counters();
     assert!(before.buffers > 0 && before.pipelines > 0 && before.bind_groups > 0);
     for step in 0..7 {
         engine.submit(step, step, 1e-3, &batches).unwrap();
         engine.take(!engine.ready()).unwrap();
     }
     while engine.take(true).unwrap().is_some() {}
-    assert_eq!(engine.gpu.counters(), before);
+    assert_eq!(engine.device.gpu().unwrap().counters(), before);
 }
 
 /// A vocabulary in many pieces and a table in windows give what one piece gives.
@@ -509,12 +510,13 @@ fn pieces_of_the_vocabulary_change_nothing() {
         let mut engine = Engine::new(gpu, &config).unwrap();
         for parameter in &engine.blueprint.arenas.parameters().to_vec() {
             let values = initial_values(5, parameter);
-            engine.store.write(&engine.gpu, &parameter.name, &values);
+            engine.store.write(&engine.device, &parameter.name, &values);
         }
         engine.submit(0, 0, 1e-3, &batches).unwrap();
         let reading = engine.take(true).unwrap().unwrap();
         let table = "grad transformer.wte.weight";
-        results.push((reading, engine.store.read(&engine.gpu, table, 1000 * config.model.n_embd).unwrap()));
+        results
+            .push((reading, engine.store.read(&engine.device, table, 1000 * config.model.n_embd).unwrap()));
     }
     let [(one, whole), (many, pieces)] = results.try_into().unwrap();
     assert!((one.loss - many.loss).abs() / one.loss < 1e-6, "{} against {}", one.loss, many.loss);
@@ -533,7 +535,7 @@ fn checked_shaders_give_what_unchecked_ones_give() {
         let mut engine = Engine::new(gpu, &config).unwrap();
         for parameter in &engine.blueprint.arenas.parameters().to_vec() {
             let values = initial_values(5, parameter);
-            engine.store.write(&engine.gpu, &parameter.name, &values);
+            engine.store.write(&engine.device, &parameter.name, &values);
         }
         engine.submit(0, 0, 1e-3, &batches).unwrap();
         engine.take(true).unwrap().unwrap()
@@ -559,7 +561,7 @@ fn the_demand_is_what_is_allocated() {
             continue;
         }
         let (engine, _) = engine(&config(changes));
-        let demand = engine.blueprint.demand(engine.gpu.traits());
+        let demand = engine.blueprint.demand(engine.device.traits());
         assert_eq!(demand.total(), engine.bytes(), "{changes:?}: {demand:?}");
     }
 }
@@ -568,9 +570,9 @@ fn the_demand_is_what_is_allocated() {
 #[test]
 fn a_profile_has_every_dispatch() {
     let (engine, _) = engine(&config(&[]));
-    let times = engine.micro.profile(&engine.gpu).unwrap();
+    let times = engine.micro.on_gpu().unwrap().profile(engine.device.gpu().unwrap()).unwrap();
     let dispatches = times.iter().filter(|time| time.entry.is_some());
-    assert_eq!(dispatches.count(), engine.micro.dispatches());
+    assert_eq!(dispatches.count(), engine.micro.on_gpu().unwrap().dispatches());
     let op = |node: usize| engine.blueprint.micro.tape.nodes()[node].op.name();
     assert!(times.iter().any(|time| op(time.node) == "attention" && time.seconds > 0.0), "{times:?}");
     assert!(times.iter().all(|time| time.entry.is_some() || time.copied > 0), "{times:?}");
@@ -599,5 +601,9 @@ fn a_device_reports_what_it_compiles() {
     assert!(compiled.len() == all + 1, "{told:?}");
     let loaded = of(Stage::Loading);
     assert!(loaded.windows(2).all(|pair| pair[0].1 < pair[1].1 && pair[0].2 == all), "{told:?}");
-    assert_eq!(engine.gpu.counters().pipelines as usize, all + 3, "and the probes of lanes");
+    assert_eq!(
+        engine.device.gpu().unwrap().counters().pipelines as usize,
+        all + 3,
+        "and the probes of lanes"
+    );
 }

@@ -4,8 +4,8 @@
 use crate::cli::{Place, essence};
 use crate::support::gpu;
 use normfree::config::Config;
+use normfree::device::Device;
 use normfree::files::sha256;
-use normfree::gpu::Gpu;
 use normfree::train::run_folder::RunFolder;
 use normfree::train::trainer::Trainer;
 use std::collections::BTreeMap;
@@ -58,12 +58,12 @@ fn presets() -> Vec<PathBuf> {
 }
 
 /// Digests of the last checkpoint's numbers, and of the log without its speeds.
-fn digests(gpu: Gpu, config: &Config, run: &Path) -> (Gpu, [String; 2]) {
+fn digests(device: Device, config: &Config, run: &Path) -> (Device, [String; 2]) {
     let folder = RunFolder::create(run).unwrap();
     folder.write_config(&config.to_toml()).unwrap();
-    let mut trainer = Trainer::start(gpu, config, folder).unwrap();
+    let mut trainer = Trainer::start(device, config, folder).unwrap();
     trainer.train(&AtomicBool::new(false), &mut |_| ()).unwrap();
-    let gpu = trainer.into_gpu();
+    let device = trainer.into_device();
     let (mut numbers, mut log) = (Vec::new(), Vec::new());
     for (name, bytes) in essence(run) {
         if name.ends_with(".safetensors") {
@@ -72,7 +72,7 @@ fn digests(gpu: Gpu, config: &Config, run: &Path) -> (Gpu, [String; 2]) {
             log.extend(bytes);
         }
     }
-    (gpu, [numbers, log].map(|bytes| sha256(&bytes)))
+    (device, [numbers, log].map(|bytes| sha256(&bytes)))
 }
 
 #[test]

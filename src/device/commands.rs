@@ -8,7 +8,7 @@ use crate::host::Host;
 use std::collections::VecDeque;
 
 /// Commands for a device, in order.
-pub enum Commands<'a> {
+pub(crate) enum Commands<'a> {
     Gpu(Work<'a>),
     Host(&'a Host),
 }

@@ -5,7 +5,8 @@ mod commands;
 mod plan;
 mod store;
 
-pub use commands::{Commands, Ring};
+pub(crate) use commands::Commands;
+pub use commands::Ring;
 pub use plan::Plan;
 pub use store::Store;
 
@@ -99,6 +100,14 @@ impl Device {
         if let Self::Gpu(gpu) = self {
             gpu.set_choices(choices);
         }
+    }
+
+    /// Makes plans built from now on choose kernels as for another GPU; see [`Gpu::pretend`]. For tests.
+    ///
+    /// # Panics
+    /// If it is the CPU.
+    pub fn pretend(&mut self, change: impl FnOnce(&mut Traits)) {
+        self.gpu_mut().expect("a GPU").pretend(change);
     }
 
     /// Calls `listener` during slow stages from now on. Opening a run on the CPU has none.

@@ -4,6 +4,7 @@
 use crate::cli::Place;
 use crate::ops::check::check_case;
 use crate::support::open;
+use normfree::device::Device;
 use normfree::fault::Kind;
 use normfree::gpu::{Gpu, OpenOptions, Prober};
 use normfree::ops::CASES;
@@ -35,7 +36,7 @@ impl Planted {
         Self { folder, options }
     }
 
-    fn open(&self) -> Gpu {
+    fn open(&self) -> Device {
         open(&self.options)
     }
 
@@ -57,7 +58,7 @@ fn kept(folder: &Path) -> PathBuf {
 }
 
 /// The device computes correctly with its plain kernels.
-fn computes_without_subgroups(gpu: &Gpu) {
+fn computes_without_subgroups(gpu: &Device) {
     assert_eq!((gpu.traits().lanes, gpu.traits().cooperative), (0, 0));
     assert_eq!(gpu.description().lanes, Some(0));
     let (_, cases) = CASES.iter().find(|(stem, _)| *stem == "layer_norm").unwrap();

@@ -124,7 +124,7 @@ fn searched_here() -> bool {
     let thorough = env::var(THOROUGH).is_ok_and(|value| !value.is_empty());
     let mut search =
         Search { again: false, thorough, progress: &mut |_| (), keep: &mut |_| (), attempts: &mut attempts };
-    let findings: Vec<Finding> = match tune(&mut gpu, &[(&tape, 1)], &mut search) {
+    let findings: Vec<Finding> = match tune(gpu.gpu_mut().unwrap(), &[(&tape, 1)], &mut search) {
         Ok(findings) => findings,
         Err(fault) => {
             println!("\nfault: {fault}");

@@ -3,7 +3,8 @@ use super::check::{
     each_device,
 };
 use crate::support::{open, seed};
-use normfree::gpu::{Gpu, OpenOptions};
+use normfree::device::Device;
+use normfree::gpu::OpenOptions;
 use normfree::ops::{Traits, Vendor};
 use normfree::tape::{DType, TensorId};
 use normfree::verify::{Case, CaseBuilder, Fill, HALF_BOUND, Target, on_device};
@@ -155,7 +156,7 @@ impl Extents {
 
 impl Made {
     /// The device's results: output, lse, entropy, mean, nonfinite.
-    fn run(&self, gpu: &Gpu) -> [Vec<f32>; 5] {
+    fn run(&self, gpu: &Device) -> [Vec<f32>; 5] {
         let mut got = on_device(gpu, &self.case).unwrap();
         [self.output, self.lse, self.entropy, self.mean, self.nonfinite].map(|id| got.remove(&id).unwrap())
     }
@@ -167,7 +168,7 @@ fn uniform(t: usize) -> f64 {
 }
 
 #[track_caller]
-fn near(got: f32, want: f64, bound: f64, what: &str, gpu: &Gpu) {
+fn near(got: f32, want: f64, bound: f64, what: &str, gpu: &Device) {
     let off = (f64::from(got) - want).abs();
     assert!(off <= bound, "{what}: {got} against {want}, on {:?}", gpu.traits());
 }

@@ -2,8 +2,9 @@
 //! and the f64 adjoint compared with central differences.
 
 use crate::support::{open, seed};
+use normfree::device::Device;
 use normfree::fault::Kind;
-use normfree::gpu::{Gpu, OpenOptions};
+use normfree::gpu::OpenOptions;
 use normfree::ops::{CASES, Choices, Traits, Tuning};
 use normfree::tape::shapes;
 use normfree::verify::{Case, adjoint_error, check};
@@ -29,7 +30,7 @@ pub fn check_with(stem: &str, change: impl FnOnce(&mut Traits), wanted: impl Fn(
     check_on(&gpu, stem, seed(), wanted);
 }
 
-fn check_on(gpu: &Gpu, stem: &str, seed: u64, wanted: impl Fn(&Case) -> bool) {
+fn check_on(gpu: &Device, stem: &str, seed: u64, wanted: impl Fn(&Case) -> bool) {
     let (_, cases) = CASES.iter().find(|(name, _)| *name == stem).expect("the op is in the list");
     let cases: Vec<Case> = cases(seed).into_iter().filter(wanted).collect();
     assert!(!cases.is_empty());
@@ -41,7 +42,7 @@ fn check_on(gpu: &Gpu, stem: &str, seed: u64, wanted: impl Fn(&Case) -> bool) {
 }
 
 /// Whether a device has the element types a case needs. If it has no f16, it must say so.
-pub fn applies(gpu: &Gpu, case: &Case) -> bool {
+pub fn applies(gpu: &Device, case: &Case) -> bool {
     if gpu.traits().f16 || !case.needs_f16() {
         return true;
     }
@@ -53,7 +54,7 @@ pub fn applies(gpu: &Gpu, case: &Case) -> bool {
 }
 
 /// One case on one device.
-pub fn check_case(gpu: &Gpu, case: &Case) {
+pub fn check_case(gpu: &Device, case: &Case) {
     let outcome = check(gpu, case).unwrap_or_else(|fault| panic!("{} {}: {fault}", case.stem, case.label));
     assert!(
         outcome.passed(),
@@ -68,7 +69,7 @@ pub fn check_case(gpu: &Gpu, case: &Case) {
 }
 
 /// A device for every kind of kernel: those for this device, the same without subgroups, and those for a GPU.
-pub fn each_device(mut look: impl FnMut(&Gpu)) {
+pub fn each_device(mut look: impl FnMut(&Device)) {
     look(&open(&OpenOptions::default()));
     look(&open(&OpenOptions { plain: true, ..OpenOptions::default() }));
     let mut gpu = open(&OpenOptions::default());
@@ -91,7 +92,7 @@ pub fn check_variants(stem: &str) {
     let (_, cases) = CASES.iter().find(|(name, _)| *name == stem).expect("the op is in the list");
     let cases = cases(seed());
     let mut checked = BTreeSet::new();
-    let mut look = |gpu: &mut Gpu| {
+    let mut look = |gpu: &mut Device| {
         // Without f16, `check_op` checks the refusal.
         let able = |case: &Case| gpu.traits().f16 || !case.needs_f16();
         let tunings = |case: &Case| -> Vec<Tuning> {
