@@ -52,6 +52,8 @@ sample_every = 2
 /// A folder in which the program runs: `tiny.toml`, and prepared data in `data`.
 pub struct Place {
     folder: TempDir,
+    /// Whether commands compute on an adapter, as they do by default, and not on the CPU itself.
+    on_driver: bool,
 }
 
 impl Place {
@@ -61,7 +63,12 @@ impl Place {
         let _ = normfree::gpu::candidates(&OpenOptions::default());
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("tiny.toml"), MODEL).unwrap();
-        Self { folder }
+        Self { folder, on_driver: false }
+    }
+
+    /// The same with commands that compute on an adapter.
+    pub fn on_driver(self) -> Self {
+        Self { on_driver: true, ..self }
     }
 
     /// The same with data of 300 tokens.
@@ -87,6 +94,10 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_normfree"));
         command.args(arguments).current_dir(self.folder.path());
         command.env("NORMFREE_CACHE", self.path("cache"));
+        if !self.on_driver {
+            // What needs any device runs on the CPU itself, which starts at once.
+            command.env("NORMFREE_DEVICE", "cpu");
+        }
         command
     }
 

@@ -193,7 +193,7 @@ fn assert_told(told: &Value, records: &[Record]) {
 /// except that of a broken number.
 #[test]
 fn event_files_say_what_the_log_says() {
-    let place = Place::with_data();
+    let place = Place::with_data().on_driver();
     let data = toml::Value::String(place.path("data").display().to_string());
     let mut keys = vec![
         format!("data.path={data}"),

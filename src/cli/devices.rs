@@ -1,15 +1,17 @@
 //! `normfree devices`.
 
 use super::{Global, SOFTWARE_NOTE, bytes, say};
-use crate::fault::Result;
-use crate::gpu::{AdapterKind, Survey, survey};
+use crate::fault::{Kind, Result};
+use crate::gpu::{AdapterKind, OpenOptions, Survey, survey};
+use crate::host::{self, Host};
 
 const AFTER_HELP: &str = "\
 Each adapter is opened once, so the subgroup size is the one a shader saw, not
 the one the driver claims. The first time, it is tried in a separate process:
 whatever crashes or hangs its driver is not used. A discrete GPU is preferred,
 then an integrated one, then a virtual one; a software adapter is used only if
-there is nothing else. --device overrides this in every command.
+there is nothing else. --device overrides this in every command; the word cpu
+selects the CPU itself, which needs no driver.
 
 Examples:
   normfree devices
@@ -18,28 +20,50 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
-    /// Print JSON: one object per adapter
+    /// Print JSON: one object per device
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
-    let (all, taken) = survey(&global.open_options())?;
+    let cpu = global.wants_cpu();
+    let (all, taken) = match survey(&OpenOptions { device: global.adapter(), ..global.open_options() }) {
+        // Without an adapter there is still the CPU.
+        Err(fault) if cpu && fault.kind == Kind::Device => (Vec::new(), 0),
+        found => found?,
+    };
+    let host = Host::open(global.threads)?;
     if arguments.json {
         for adapter in &all {
             let mut value = serde_json::json!(adapter.description);
-            value["taken"] = (adapter.description.index == taken).into();
+            value["taken"] = (!cpu && adapter.description.index == taken).into();
             value["refusal"] = adapter.refusal.clone().into();
             value["left_alone"] = adapter.remarks.clone().into();
             say(value)?;
         }
-        return Ok(());
+        return say(serde_json::json!({
+            "index": host::WORD,
+            "name": host.name(),
+            "kind": AdapterKind::Cpu,
+            "threads": host.threads(),
+            "taken": cpu,
+        }));
     }
     for adapter in &all {
         say(describe(adapter))?;
         for remark in &adapter.remarks {
             say(format!("   {remark}\n"))?;
         }
+    }
+    say(format!(
+        "{}: {}\n   kind               {}\n   threads            {}\n",
+        host::WORD,
+        host.name(),
+        AdapterKind::Cpu.title(),
+        host.threads()
+    ))?;
+    if cpu {
+        return say(format!("chosen: {} {} (--device {0})", host::WORD, host.name()));
     }
     if let Some(adapter) = all.iter().find(|adapter| adapter.description.index == taken) {
         let why = reason(adapter, &all, global.device.as_deref());

@@ -4,7 +4,7 @@ use super::terminal;
 use super::waiting::Waiting;
 use crate::cache::attempts::Tried;
 use crate::device::Device;
-use crate::fault::Result;
+use crate::fault::{Fault, Kind, Result};
 use crate::gpu::{Backend, Gpu, OpenOptions, this_program};
 use crate::host::{self, Host};
 use crate::shell;
@@ -17,8 +17,16 @@ use std::path::Path;
 /// What every subcommand takes.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Global {
-    /// Adapter to use: its index, or a part of its name, as listed by `normfree devices` [default: the best]
-    #[arg(long, global = true, value_name = "INDEX|NAME", value_parser = NonEmptyStringValueParser::new())]
+    /// Device to use: `cpu`, or an adapter's index or a part of its name, as listed by `normfree devices` [default: the
+    /// best adapter]
+    #[arg(
+        long,
+        global = true,
+        env = "NORMFREE_DEVICE",
+        hide_env_values = true,
+        value_name = "cpu|INDEX|NAME",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
     pub device: Option<String>,
     /// Search for adapters through this API only [default: WGPU_BACKEND, else all APIs of the system]
     #[arg(long, global = true, value_enum)]
@@ -47,14 +55,29 @@ impl Global {
 
     /// Opens the device that a command computes on. Prints a note if it is a software device that nobody asked for.
     pub fn open(&self) -> Result<Device> {
-        if self.device.as_deref() == Some(host::WORD) {
+        if self.wants_cpu() {
             return Ok(Host::open(self.threads)?.into());
         }
         self.open_gpu().map(Device::from)
     }
 
-    /// Opens a GPU, or a driver that computes in place of one.
+    /// Whether the CPU itself is to compute.
+    pub fn wants_cpu(&self) -> bool {
+        self.device.as_deref() == Some(host::WORD)
+    }
+
+    /// The adapter to use, if one is named.
+    pub fn adapter(&self) -> Option<String> {
+        self.device.clone().filter(|name| name != host::WORD)
+    }
+
+    /// Opens a GPU, or a driver that computes in place of one, for what only kernels of shaders have.
     pub fn open_gpu(&self) -> Result<Gpu> {
+        if self.wants_cpu() {
+            return Err(Fault::new(Kind::Usage, "this command measures the kernels of an adapter")
+                .at(format!("--device {}", host::WORD))
+                .remedy("choose an adapter, as listed by `normfree devices`"));
+        }
         let gpu = Gpu::open(&self.open_options())?;
         let description = gpu.description();
         for remark in gpu.remarks() {

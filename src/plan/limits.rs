@@ -13,7 +13,13 @@ use crate::tape::{DType, Node, Role, Tape, TensorId};
 /// [`Kind::Memory`], naming the tensor or the op, what is needed, and the configuration keys that would change it;
 /// [`Kind::Device`] if the tape has f16 tensors and the device does not support f16.
 pub fn check_limits(tape: &Tape, recipes: &[Recipe], device: &Traits) -> Result<()> {
-    if !device.f16 && tape.tensors().iter().any(|info| info.dtype == DType::F16) {
+    let half = tape.tensors().iter().any(|info| info.dtype == DType::F16);
+    if half && device.host {
+        let what = "mixed precision would not save time on the CPU, which computes in f32";
+        return Err(Fault::new(Kind::Device, what)
+            .remedy("set train.precision = \"f32\", or choose another --device"));
+    }
+    if half && !device.f16 {
         return Err(Fault::new(
             Kind::Device,
             "mixed precision needs 16-bit floats in shaders (SHADER_F16), which this device does not have",

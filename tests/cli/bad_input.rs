@@ -155,7 +155,7 @@ fn data_that_changed_under_a_run() {
 
 #[test]
 fn a_model_larger_than_the_device() {
-    let place = Place::with_data();
+    let place = Place::with_data().on_driver();
     let huge = ["--set", "model.n_embd=16384", "--set", "model.n_head=64", "--set", "model.n_layer=100"];
     place.fails(&[&["train", "tiny.toml", "--run", "r"], &huge[..]].concat(), 8, &["needed", "allowed"]);
     place.fails(&[&["train", "tiny.toml", "--dry-run"], &huge[..]].concat(), 8, &["needed", "allowed"]);
@@ -165,7 +165,7 @@ fn a_model_larger_than_the_device() {
 /// Every size that the configuration accepts either runs or is refused with a message.
 #[test]
 fn sizes_beyond_a_device() {
-    let place = Place::with_data();
+    let place = Place::with_data().on_driver();
     for (keys, parts) in [
         (&["train.batch_size=65536"][..], &["train.batch_size"][..]),
         (&["train.batch_size=65536", "observe.entropy=false"], &["train.batch_size"]),
@@ -187,7 +187,7 @@ fn sizes_beyond_a_device() {
 
 #[test]
 fn missing_adapters_are_refused() {
-    let place = Place::new();
+    let place = Place::new().on_driver();
     place.fails(&["devices", "--device", "nosuch"], 7, &["nosuch", "--device"]);
     // These digits are in the name of Mesa's software driver: "llvmpipe (LLVM 15.0.6, 256 bits)".
     for index in ["5", "15", "256", "512"] {

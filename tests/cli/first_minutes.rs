@@ -56,7 +56,7 @@ fn a_study_checks_all_its_weights_before_its_first_run() {
 /// A search of a second or more shows its progress and what is left; so does compiling, if no driver caches the results.
 #[test]
 fn slow_work_says_what_it_is() {
-    let place = Place::with_data();
+    let place = Place::with_data().on_driver();
     let keys = sets(&["train.steps=1", "train.eval_chunks=1"]);
     let mut command = place.command(&[&["train", "tiny.toml", "--run", "r", "--retune"], &keys[..]].concat());
     let start = Instant::now();

@@ -396,7 +396,7 @@ fn a_full_disk_stops_a_run_and_prints_the_command_that_resumes_it() {
 /// Before anything worth saving is computed, the process ends at once and leaves nothing.
 #[test]
 fn commands_without_anything_to_save_end_at_once() {
-    let place = place_with_study();
+    let place = place_with_study().on_driver();
     big_text(&place);
     let stop = |line: &str, ready: &dyn Fn(&mut Child)| {
         let mut command = command(&place, line, "new");

@@ -116,7 +116,7 @@ fn a_model_without_activation_is_saved_and_read_back() {
 
 #[test]
 fn compiled_pipelines_are_kept_completely_or_not_at_all() {
-    let place = Place::with_data();
+    let place = Place::with_data().on_driver();
     let run = |name: &str, cache: &Path| {
         let arguments = [&["train", "tiny.toml", "--run", name][..], &sets(&["train.steps=1"])].concat();
         let output = place.command(&arguments).env("NORMFREE_CACHE", cache).output().unwrap();
@@ -188,7 +188,7 @@ fn four_models_in_one_go() {
 /// Needs no data; prints an object for programs, and draws a picture.
 #[test]
 fn a_device_is_measured() {
-    let place = Place::new();
+    let place = Place::new().on_driver();
     let few = ["--rounds", "1", "--quiet"];
     let told = place.succeeds(&[&["bench", "tiny.toml", "--only", "steps", "--json"], &few[..]].concat());
     let told: serde_json::Value = serde_json::from_str(&told).unwrap();
@@ -207,7 +207,7 @@ fn a_device_is_measured() {
 /// A timing holds for later runs, and a resumed run keeps the kernels that it began with.
 #[test]
 fn kernels_are_timed_once() {
-    let place = Place::with_data();
+    let place = Place::with_data().on_driver();
     let train = |run: &str, more: &[&str]| {
         let sets = sets(&["data.path=data", "model.n_layer=1", "train.checkpoint_every=6"]);
         let arguments = [&["train", "tiny.toml", "--run", run], &sets[..], more].concat();
@@ -292,7 +292,7 @@ fn stopped_and_resumed_gives_the_same_bytes() {
 #[cfg(unix)]
 #[test]
 fn mixed_precision_stopped_and_resumed_gives_the_same_bytes() {
-    let place = Place::with_data();
+    let place = Place::with_data().on_driver();
     let keys = ["train.precision=mixed", "train.loss_scale=16777216", "train.loss_scale_window=3"];
     let arguments = |run| [&["train", "tiny.toml", "--run", run][..], &LONG, &sets(&keys)].concat();
     if !gpu().traits().f16 {
@@ -369,7 +369,7 @@ fn killed_at_any_moment_and_resumed_gives_the_same_bytes() {
 /// Ctrl-C during the last evaluation: a resumed run repeats it, once.
 #[test]
 fn an_interrupted_evaluation_is_repeated() {
-    let place = Place::with_data();
+    let place = Place::with_data().on_driver();
     place.succeeds(&["train", "tiny.toml", "--run", "whole"]);
     let data = toml::Value::String(place.path("data").display().to_string());
     let config = Config::load(&place.path("tiny.toml"), &[format!("data.path={data}")]).unwrap();

@@ -6,7 +6,7 @@ use std::fs;
 
 #[test]
 fn the_width_of_lanes_is_measured_once_and_kept() {
-    let place = Place::new();
+    let place = Place::new().on_driver();
     let devices = |width: Option<&str>| {
         let mut command = place.command(&["devices", "--json"]);
         match width {
