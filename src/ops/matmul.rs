@@ -7,6 +7,7 @@
 //! [`ColumnSum`]; daddend = dC.
 
 mod cases;
+mod host;
 mod probe;
 mod product;
 mod rows;
@@ -251,6 +252,10 @@ impl Op for MatMul {
                 *c = if self.accumulate { *c + *sum } else { *sum };
             }
         }
+    }
+
+    fn host(&self, io: &mut Io<'_, f32>) {
+        self.on_host(io);
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
