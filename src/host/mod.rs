@@ -4,10 +4,12 @@
 mod memory;
 mod plan;
 mod simd;
+mod tasks;
 
 pub use memory::Store;
 pub use plan::Plan;
 pub use simd::simd;
+pub use tasks::{TASK, dot, fill, rows_per_task, squares};
 
 use crate::fault::{Fault, Kind, Result};
 use crate::ops::Traits;

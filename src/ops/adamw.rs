@@ -8,6 +8,8 @@
 //! The host computes the factors in f64 ([`hyper`]). A closed verdict leaves everything unchanged. In mixed precision,
 //! the same pass writes the f16 copies of the first parameters of the arena, once per step.
 
+mod host;
+
 use super::gradient_norm::arena_windows;
 use super::unroll::unrolled;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, WINDOW_ELEMENTS, element};
@@ -128,6 +130,10 @@ impl Op for AdamW {
             let length = copies.len();
             copies.copy_from_slice(&parameters[..length]);
         }
+    }
+
+    fn host(&self, io: &mut Io<'_, f32>) {
+        host::update(self, io);
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {

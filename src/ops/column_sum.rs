@@ -4,6 +4,8 @@
 //! Shapes: x `[R, N]`, in f32 or f16, out `[P]` with P ≤ N. Two stages, first the sums of blocks of rows, then the sum of
 //! these, so that many workgroups share the rows and every run adds in the same order. No adjoint.
 
+mod host;
+
 use super::team::RowBlocks;
 use super::unroll::unroll;
 use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, element};
@@ -78,6 +80,12 @@ impl Op for ColumnSum {
             let sum: f64 = inputs[0].chunks_exact(width).map(|row| term(row[column])).sum();
             *out = if self.accumulate { *out + sum } else { sum };
         }
+    }
+
+    fn host(&self, io: &mut Io<'_, f32>) {
+        let width = io.input_shape(0).as_matrix().1;
+        let (inputs, outputs) = io.split();
+        host::sum(self, inputs[0], width, outputs[0]);
     }
 
     /// # Panics

@@ -4,6 +4,8 @@
 //! Element i is dropped if word i of the key's stream (see `random.rs`) is below p·2³². p is rounded to a multiple
 //! of 2⁻³², and 1 − p uses the rounded p. Adjoint: the same op with the same key on dy.
 
+mod host;
+
 use super::random::Stream;
 use super::unroll::unrolled;
 use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, element};
@@ -63,6 +65,11 @@ impl Op for Dropout {
         for (i, (y, x)) in outputs[0].iter_mut().zip(inputs[0]).enumerate() {
             *y = if stream.word(i) >= self.threshold { x * self.scale() } else { 0.0 };
         }
+    }
+
+    fn host(&self, io: &mut Io<'_, f32>) {
+        let (inputs, outputs) = io.split();
+        host::drop_out(self, inputs[0], inputs[1], outputs[0]);
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, _device: &Traits) -> Recipe {

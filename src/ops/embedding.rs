@@ -5,6 +5,8 @@
 //! Adjoint: dwte`[v]` += Σ dx`[i]` over tokens`[i]` = v; dwpe`[t]` += Σ over sequences of dx[b·T + t]. No atomics:
 //! the host sorts the rows by token (see [`sort_by_token`]), and a row of lanes adds up one token's rows in order.
 
+mod host;
+
 use super::team::Vectors;
 use super::unroll::unrolled;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element};
@@ -134,6 +136,11 @@ impl Op for Embedding {
         }
     }
 
+    fn host(&self, io: &mut Io<'_, f32>) {
+        let (inputs, outputs) = io.split();
+        host::embed(inputs[0], inputs[3], inputs.get(4).copied(), self.sequence, outputs[0]);
+    }
+
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let table = shapes.inputs[3].as_matrix();
         let (tokens, columns) = (shapes.input_elements(0), table.1);
@@ -212,6 +219,13 @@ impl Op for EmbeddingTokens {
         }
     }
 
+    fn host(&self, io: &mut Io<'_, f32>) {
+        let (_, width) = io.input_shape(3).as_matrix();
+        let (inputs, outputs) = io.split();
+        let [tokens, sorted, segments, dx] = inputs else { panic!("four inputs") };
+        host::into_tokens(tokens, sorted, segments, dx, width, outputs[0]);
+    }
+
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let table = shapes.outputs[0].as_matrix();
         let (tokens, columns) = (shapes.input_elements(0), table.1);
@@ -281,6 +295,12 @@ impl Op for EmbeddingPositions {
         for (i, dx) in inputs[0].iter().enumerate() {
             outputs[0][i % (self.sequence * width)] += dx;
         }
+    }
+
+    fn host(&self, io: &mut Io<'_, f32>) {
+        let (_, width) = io.input_shape(0).as_matrix();
+        let (inputs, outputs) = io.split();
+        host::into_positions(inputs[0], &mut outputs[0][..self.sequence * width]);
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, _device: &Traits) -> Recipe {

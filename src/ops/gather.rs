@@ -9,9 +9,11 @@ use super::embedding::windows;
 use super::team::Vectors;
 use super::unroll::unrolled;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element};
+use crate::host::rows_per_task;
 use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::tape::{DType, Io, Tape, TensorId};
 use rand::Rng;
+use rayon::prelude::*;
 use std::sync::Arc;
 
 /// The index of a missing row.
@@ -71,6 +73,21 @@ impl Op for Gather {
                 None => out.fill(0.0),
             }
         }
+    }
+
+    fn host(&self, io: &mut Io<'_, f32>) {
+        let (count, width) = self.table(&io.shapes);
+        let (inputs, outputs) = io.split();
+        let (rows, table) = (rows_per_task(width), inputs[1]);
+        let tasks = outputs[0].par_chunks_mut(rows * width).zip(inputs[0].par_chunks(rows));
+        tasks.for_each(|(out, indices)| {
+            for (out, index) in out.chunks_exact_mut(width).zip(indices) {
+                match index.to_bits() as usize {
+                    index if index < count => out.copy_from_slice(&table[index * width..][..width]),
+                    _ => out.fill(0.0),
+                }
+            }
+        });
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {

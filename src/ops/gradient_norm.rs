@@ -17,6 +17,7 @@
 use super::team::Team;
 use super::unroll::unroll;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, WINDOW_ELEMENTS, grid};
+use crate::host::squares;
 use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::tape::{DType, Io, Tape, TensorId};
 use std::sync::Arc;
@@ -57,6 +58,39 @@ impl Tape {
 /// Vectors that one team sums: enough to amortize its start, few enough to keep sums short.
 const EACH: usize = 4096;
 
+impl GradientNorm {
+    /// The norm, the verdict and the state of the loss scale for a sum of squares.
+    fn close(&self, total: f64, loss: f64, policy: &[f64], outputs: &mut [&mut [f64]]) {
+        let loss_scale = outputs.get(1).map_or(1.0, |scaling| scaling[0]);
+        let (norm, max_norm, record) = (total.sqrt() / loss_scale, policy[0], policy[1] != 0.0);
+        let factor = max_norm / (norm + 1e-6);
+        // NaN stays NaN, as in PyTorch; `min` would drop it.
+        let clip = if max_norm <= 0.0 || factor > 1.0 { 1.0 } else { factor };
+        let sound = total.is_finite() && loss.is_finite();
+        let before = outputs[0][3] != 0.0;
+        let halted = !record && (!sound || before);
+        let flag = |set: bool| f64::from(u8::from(set));
+        outputs[0].copy_from_slice(&[norm, clip / loss_scale, flag(!halted), flag(halted)]);
+        let (Some(scaling), Some(window)) = (outputs.get(1).map(|scaling| scaling.to_vec()), self.window)
+        else {
+            return;
+        };
+        let good = scaling[1] + 1.0;
+        let grown = (2.0 * loss_scale).min(f64::from(LARGEST_SCALE));
+        let next = if loss.is_finite() && !total.is_finite() && loss_scale > 1.0 && !before {
+            outputs[0][2..].copy_from_slice(&[0.0, 0.0]);
+            [loss_scale / 2.0, 0.0, loss_scale, 1.0]
+        } else if !sound || halted {
+            [loss_scale, scaling[1], loss_scale, 0.0]
+        } else if good >= f64::from(window) {
+            [grown, 0.0, loss_scale, 0.0]
+        } else {
+            [loss_scale, good, loss_scale, 0.0]
+        };
+        outputs[1].copy_from_slice(&next);
+    }
+}
+
 impl Op for GradientNorm {
     fn stem(&self) -> &'static str {
         "gradient_norm"
@@ -73,33 +107,19 @@ impl Op for GradientNorm {
     fn reference(&self, io: &mut Io<'_>) {
         let (inputs, outputs) = io.split();
         let total: f64 = inputs[0].iter().map(|g| g * g).sum();
-        let loss_scale = outputs.get(1).map_or(1.0, |scaling| scaling[0]);
-        let (norm, max_norm, record) = (total.sqrt() / loss_scale, inputs[2][0], inputs[2][1] != 0.0);
-        let factor = max_norm / (norm + 1e-6);
-        // NaN stays NaN, as in PyTorch; `min` would drop it.
-        let clip = if max_norm <= 0.0 || factor > 1.0 { 1.0 } else { factor };
-        let sound = total.is_finite() && inputs[1][0].is_finite();
-        let before = outputs[0][3] != 0.0;
-        let halted = !record && (!sound || before);
-        let flag = |set: bool| f64::from(u8::from(set));
-        outputs[0].copy_from_slice(&[norm, clip / loss_scale, flag(!halted), flag(halted)]);
-        let (Some(scaling), Some(window)) = (outputs.get(1).map(|scaling| scaling.to_vec()), self.window)
-        else {
-            return;
-        };
-        let good = scaling[1] + 1.0;
-        let grown = (2.0 * loss_scale).min(f64::from(LARGEST_SCALE));
-        let next = if inputs[1][0].is_finite() && !total.is_finite() && loss_scale > 1.0 && !before {
-            outputs[0][2..].copy_from_slice(&[0.0, 0.0]);
-            [loss_scale / 2.0, 0.0, loss_scale, 1.0]
-        } else if !sound || halted {
-            [loss_scale, scaling[1], loss_scale, 0.0]
-        } else if good >= f64::from(window) {
-            [grown, 0.0, loss_scale, 0.0]
-        } else {
-            [loss_scale, good, loss_scale, 0.0]
-        };
-        outputs[1].copy_from_slice(&next);
+        self.close(total, inputs[1][0], inputs[2], outputs);
+    }
+
+    fn host(&self, io: &mut Io<'_, f32>) {
+        let (inputs, outputs) = io.split();
+        let wide = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect::<Vec<_>>();
+        let mut closed: Vec<Vec<f64>> = outputs.iter().map(|output| wide(output)).collect();
+        let mut borrowed: Vec<&mut [f64]> = closed.iter_mut().map(Vec::as_mut_slice).collect();
+        let total = squares(inputs[0]);
+        self.close(total, f64::from(inputs[1][0]), &wide(inputs[2]), &mut borrowed);
+        for (output, closed) in outputs.iter_mut().zip(closed) {
+            output.iter_mut().zip(closed).for_each(|(output, value)| *output = value as f32);
+        }
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {

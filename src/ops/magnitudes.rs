@@ -4,6 +4,8 @@
 //! ⌊(n − 1)/2⌋ of the n magnitudes in ascending order. For ranges, out `[2]` = (norm, largest) over all of them together.
 //! NaN counts as larger than any magnitude. An observation: no adjoint.
 
+mod host;
+
 use super::gradient_norm::arena_windows;
 use super::unroll::unrolled;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, WINDOW_TEXELS, axis, element};
@@ -73,6 +75,22 @@ impl Op for Magnitudes {
         let found = [squares.sqrt(), ascending[ascending.len() - 1], ascending[(ascending.len() - 1) / 2]];
         let wanted = outputs[0].len();
         outputs[0].copy_from_slice(&found[..wanted]);
+    }
+
+    fn host(&self, io: &mut Io<'_, f32>) {
+        let (inputs, outputs) = io.split();
+        let x = inputs[0];
+        match &self.stretches {
+            None => {
+                let [norm, largest] = host::norm_and_largest(&[x]);
+                outputs[0].copy_from_slice(&[norm, largest, host::median(x)]);
+            }
+            Some(stretches) => {
+                let parts: Vec<&[f32]> =
+                    stretches.iter().map(|&(first, length)| &x[first..][..length]).collect();
+                outputs[0].copy_from_slice(&host::norm_and_largest(&parts));
+            }
+        }
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {

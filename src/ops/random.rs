@@ -16,6 +16,41 @@ fn mix_round([mut x, mut y, mut z, mut w]: [u32; 4]) -> [u32; 4] {
     [x, y, z, w]
 }
 
+/// Groups of four words that [`Stream::words`] computes at once.
+pub const LANES: usize = 16;
+
+/// [`mix`] of many groups, one operation for all of them at a time, in plain loops, which the compiler vectorises.
+#[inline(always)]
+fn mix_all(mut words: [[u32; LANES]; 4]) -> [[u32; LANES]; 4] {
+    for v in words.as_flattened_mut() {
+        *v = v.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+    }
+    round_all(&mut words);
+    for _ in 0..2 {
+        for v in words.as_flattened_mut() {
+            *v ^= *v >> 16;
+        }
+        round_all(&mut words);
+    }
+    words
+}
+
+#[inline(always)]
+fn round_all([x, y, z, w]: &mut [[u32; LANES]; 4]) {
+    multiply_add(x, y, w);
+    multiply_add(y, z, x);
+    multiply_add(z, x, y);
+    multiply_add(w, y, z);
+}
+
+/// `sum += a · b`.
+#[inline(always)]
+fn multiply_add(sum: &mut [u32; LANES], a: &[u32; LANES], b: &[u32; LANES]) {
+    for (sum, (a, b)) in sum.iter_mut().zip(a.iter().zip(b)) {
+        *sum = sum.wrapping_add(a.wrapping_mul(*b));
+    }
+}
+
 /// A stream of random words. Every value of the four key words selects a different stream.
 #[derive(Clone, Copy, Debug)]
 pub struct Stream([u32; 4]);
@@ -30,6 +65,19 @@ impl Stream {
     pub fn word(&self, i: usize) -> u32 {
         let [x, y, z, w] = self.0;
         mix([x ^ (i / 4) as u32, y, z, w])[i % 4]
+    }
+
+    /// The words of elements 4·`group` and after: those of one group are at the same place in all four.
+    #[inline(always)]
+    pub fn words(&self, group: usize) -> [[u32; LANES]; 4] {
+        let mut words = [[0; LANES]; 4];
+        for (lanes, key) in words.iter_mut().zip(self.0) {
+            *lanes = [key; LANES];
+        }
+        for (i, x) in words[0].iter_mut().enumerate() {
+            *x ^= (group + i) as u32;
+        }
+        mix_all(words)
     }
 }
 
@@ -53,6 +101,17 @@ mod tests {
             for lag in [1, 4, 128] {
                 let equal = (0..WORDS).filter(|&i| at(i) == at(i + lag)).count();
                 assert!(unbiased(equal), "bit {bit}, lag {lag}");
+            }
+        }
+    }
+
+    #[test]
+    fn many_words_at_once_are_the_same_words() {
+        let stream = Stream::new([5, 6, 7, 8]);
+        for group in [0, 16, 12_345] {
+            let words = stream.words(group);
+            for i in 0..4 * LANES {
+                assert_eq!(words[i % 4][i / 4], stream.word(4 * group + i));
             }
         }
     }

@@ -4,6 +4,8 @@
 //! Shapes: x, y and z are equal; x and z in f32, y in f32 or f16; α, β `[1]`. Adjoint: dx = β·dz, dy = dz/α, dβ = Σ dz·x,
 //! dα = −(1/α²) Σ dz·y, summed in two stages in a fixed order.
 
+mod host;
+
 use super::element::Elements;
 use super::team::Team;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, element, grid};
@@ -73,6 +75,10 @@ impl Op for ScaledSum {
         }
     }
 
+    fn host(&self, io: &mut Io<'_, f32>) {
+        host::forward(io);
+    }
+
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let elements = Elements::of(shapes, device, &[0, 1]);
         let bindings = [
@@ -129,6 +135,10 @@ impl Op for ScaledSumBackward {
         for (i, sum) in [(2, -with_y / (alpha[0] * alpha[0])), (3, with_x)] {
             outputs[i][0] = if self.accumulate { outputs[i][0] + sum } else { sum };
         }
+    }
+
+    fn host(&self, io: &mut Io<'_, f32>) {
+        host::backward(io, self.accumulate);
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {

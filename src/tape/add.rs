@@ -7,6 +7,7 @@
 
 use super::recipe::{Kernel, Operand, Recipe, Traits, grid};
 use super::{Adjoint, Io, Op, Shapes, Tape, TensorId};
+use crate::host::{fill, simd};
 
 /// The op; see the module's documentation.
 #[derive(Debug)]
@@ -57,6 +58,17 @@ impl Op for AddInto {
         }
     }
 
+    fn host(&self, io: &mut Io<'_, f32>) {
+        let (inputs, outputs) = io.split();
+        fill(outputs[0], |first, total| {
+            let a = &inputs[0][first..][..total.len()];
+            simd(
+                #[inline(always)]
+                || total.iter_mut().zip(a).for_each(|(total, a)| *total += a),
+            );
+        });
+    }
+
     fn recipe(&self, shapes: &Shapes<'_>, _device: &Traits) -> Recipe {
         let (kernel, groups) = kernel(shapes, "add_into");
         Recipe::one(kernel, &[("a", Operand::Input(0)), ("c", Operand::Output(0))], groups)
@@ -91,6 +103,17 @@ impl Op for Add {
         for ((c, a), b) in outputs[0].iter_mut().zip(inputs[0]).zip(inputs[1]) {
             *c = a + b;
         }
+    }
+
+    fn host(&self, io: &mut Io<'_, f32>) {
+        let (inputs, outputs) = io.split();
+        fill(outputs[0], |first, c| {
+            let [a, b] = [0, 1].map(|i| &inputs[i][first..][..c.len()]);
+            simd(
+                #[inline(always)]
+                || c.iter_mut().zip(a.iter().zip(b)).for_each(|(c, (a, b))| *c = a + b),
+            );
+        });
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, _device: &Traits) -> Recipe {

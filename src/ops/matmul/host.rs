@@ -5,12 +5,13 @@
 #![allow(unsafe_code)]
 
 use super::{Layout, MatMul, Sizes};
-use crate::host::simd;
+use crate::host::{TASK, rows_per_task, simd};
 use crate::tape::Io;
+use gemm::Parallelism;
 use rayon::prelude::*;
 
-/// Elements of C that one task fills.
-const FILLED: usize = 1 << 15;
+/// The columns of a task, where C is one row, are a multiple of this: whole vectors.
+const COLUMNS: usize = 64;
 
 impl MatMul {
     pub(super) fn on_host(&self, io: &mut Io<'_, f32>) {
@@ -30,7 +31,7 @@ fn begin(c: &mut [f32], width: usize, bias: &[f32], addend: Option<&[f32]>, accu
     if bias.is_empty() && addend.is_none() {
         return;
     }
-    let rows = (FILLED / width).max(1);
+    let rows = rows_per_task(width);
     c.par_chunks_mut(rows * width).enumerate().for_each(|(i, c)| {
         let addend = addend.map(|addend| &addend[i * rows * width..][..c.len()]);
         simd(
@@ -53,13 +54,54 @@ fn begin(c: &mut [f32], width: usize, bias: &[f32], addend: Option<&[f32]>, accu
 /// C = A · B, or C += A · B.
 fn multiply(layout: Layout, sizes: &Sizes, a: &[f32], b: &[f32], c: &mut [f32], add: bool) {
     let &Sizes { m, n, k, a_columns, b_columns, .. } = sizes;
-    assert!(a.len() == m * k && b.len() == k * n && c.len() == m * n, "{layout:?} of {sizes:?}");
-    // Steps from row to row, and from column to column.
-    let (a_row, a_column) = if layout == Layout::TN { (1, a_columns) } else { (a_columns, 1) };
-    let (b_row, b_column) = if layout == Layout::NT { (1, b_columns) } else { (b_columns, 1) };
+    let (row, column) = if layout == Layout::TN { (1, a_columns) } else { (a_columns, 1) };
+    let a = Matrix { values: a, row, column };
+    let (row, column) = if layout == Layout::NT { (1, b_columns) } else { (b_columns, 1) };
+    let b = Matrix { values: b, row, column };
+    if m > 1 {
+        product((m, n, k), a, b, c, add, Parallelism::Rayon(0));
+        return;
+    }
+    // The crate leaves a product of one row, which generation needs for each token, to one thread.
+    let columns = (TASK / k + 1).next_multiple_of(COLUMNS);
+    c.par_chunks_mut(columns).enumerate().for_each(|(i, c)| {
+        let b = Matrix { values: &b.values[i * columns * b.column..], ..b };
+        product((1, c.len(), k), a, b, c, add, Parallelism::None);
+    });
+}
+
+/// An operand, with the steps from one row to the next and from one column to the next.
+#[derive(Clone, Copy)]
+struct Matrix<'a> {
+    values: &'a [f32],
+    row: usize,
+    column: usize,
+}
+
+impl Matrix<'_> {
+    /// # Panics
+    /// If it does not have so many rows and columns.
+    fn assert_holds(&self, rows: usize, columns: usize) {
+        let last = (rows - 1) * self.row + (columns - 1) * self.column;
+        assert!(last < self.values.len(), "{rows}×{columns} of {} elements", self.values.len());
+    }
+}
+
+/// The crate's product of M×K and K×N, into the whole of C or onto it.
+fn product(
+    (m, n, k): (usize, usize, usize),
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    c: &mut [f32],
+    add: bool,
+    parallelism: Parallelism,
+) {
+    a.assert_holds(m, k);
+    b.assert_holds(k, n);
+    assert_eq!(c.len(), m * n, "C is {m}×{n}");
     let step = |step: usize| isize::try_from(step).expect("no slice has more elements");
-    // SAFETY: the lengths are those of the matrices, so every element that these extents and steps name lies in its slice;
-    // and C, being borrowed mutably, is apart from A and B.
+    // SAFETY: the operands hold every element that the extents and steps name, as asserted; and C, being borrowed mutably,
+    // is apart from A and B.
     unsafe {
         gemm::gemm(
             m,
@@ -69,18 +111,18 @@ fn multiply(layout: Layout, sizes: &Sizes, a: &[f32], b: &[f32], c: &mut [f32], 
             1,
             step(n),
             add,
-            a.as_ptr(),
-            step(a_column),
-            step(a_row),
-            b.as_ptr(),
-            step(b_column),
-            step(b_row),
+            a.values.as_ptr(),
+            step(a.column),
+            step(a.row),
+            b.values.as_ptr(),
+            step(b.column),
+            step(b.row),
             1.0,
             1.0,
             false,
             false,
             false,
-            gemm::Parallelism::Rayon(0),
+            parallelism,
         );
     }
 }
