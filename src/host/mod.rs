@@ -1,6 +1,7 @@
 //! The CPU as a device: the third reader of a tape, beside the GPU's plan and the f64 reference. It computes in f32, on a
 //! pool of threads, and needs no driver.
 
+pub mod functions;
 mod memory;
 mod plan;
 mod simd;

@@ -16,6 +16,7 @@
 mod backward;
 mod blocks;
 mod heads;
+mod host;
 mod pass;
 mod text;
 mod units;
@@ -108,6 +109,12 @@ impl Op for Attention {
                 }
             }
         }
+    }
+
+    fn host(&self, io: &mut Io<'_, f32>) {
+        let layout = Heads::of(&io.shapes, self.n_head, self.sequence);
+        let (inputs, outputs) = io.split();
+        host::forward(&layout, inputs[0], outputs);
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {

@@ -1,6 +1,7 @@
 //! The gradient of causal attention with respect to its packed rows.
 
 use super::heads::{Heads, dot};
+use super::host;
 use super::pass::Pass;
 use super::text::Variant;
 use crate::ops::packed::Part;
@@ -65,6 +66,12 @@ impl Op for AttentionBackward {
                 }
             }
         }
+    }
+
+    fn host(&self, io: &mut Io<'_, f32>) {
+        let layout = Heads::of(&io.shapes, self.n_head, self.sequence);
+        let (inputs, outputs) = io.split();
+        host::backward(&layout, inputs, outputs[0]);
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
