@@ -92,24 +92,41 @@ pub fn largest(lanes: Lanes) -> f32 {
     lanes.into_iter().fold(f32::NEG_INFINITY, |most, v| if v > most { v } else { most })
 }
 
-/// Σ f(x), over two sets of lanes.
+/// Σ f of the elements of rows of one length, over two sets of lanes.
 #[inline(always)]
-pub fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+pub fn sum<const N: usize>(rows: [&[f32]; N], f: impl Fn([f32; N]) -> f32) -> f32 {
     let [mut even, mut odd] = [[0.0; LANES]; 2];
-    let (pairs, rest) = x.as_chunks::<{ 2 * LANES }>();
-    for pair in pairs {
+    let parts = rows.map(|row| row.as_chunks::<{ 2 * LANES }>());
+    for i in 0..parts[0].0.len() {
+        let pairs = parts.map(|(pairs, _)| &pairs[i]);
         for l in 0..LANES {
-            even[l] += f(pair[l]);
-            odd[l] += f(pair[LANES + l]);
+            even[l] += f(pairs.map(|pair| pair[l]));
+            odd[l] += f(pairs.map(|pair| pair[LANES + l]));
         }
     }
-    for (lane, &x) in even.iter_mut().chain(&mut odd).zip(rest) {
-        *lane += f(x);
+    for (i, lane) in (0..parts[0].1.len()).zip(even.iter_mut().chain(&mut odd)) {
+        *lane += f(parts.map(|(_, rest)| rest[i]));
     }
     for l in 0..LANES {
         even[l] += odd[l];
     }
     total(even)
+}
+
+/// The largest element; NaN is passed over.
+#[inline(always)]
+pub fn maximum(row: &[f32]) -> f32 {
+    let mut most = [f32::NEG_INFINITY; LANES];
+    let (whole, rest) = row.as_chunks::<LANES>();
+    for part in whole {
+        for l in 0..LANES {
+            most[l] = if part[l] > most[l] { part[l] } else { most[l] };
+        }
+    }
+    for (most, &v) in most.iter_mut().zip(rest) {
+        *most = if v > *most { v } else { *most };
+    }
+    largest(most)
 }
 
 #[cfg(test)]
@@ -174,10 +191,12 @@ mod tests {
     }
 
     #[test]
-    fn sums_take_every_element() {
+    fn reductions_take_every_element() {
         for n in [0, 1, 15, 16, 31, 32, 33, 100] {
             let x: Vec<f32> = (1..=n).map(|i| i as f32).collect();
-            assert_eq!(sum(&x, |v| v), (n * (n + 1) / 2) as f32);
+            assert_eq!(sum([&x], |[v]| v), (n * (n + 1) / 2) as f32);
+            assert_eq!(sum([&x, &x], |[v, w]| v - w), 0.0);
+            assert_eq!(maximum(&x), if n > 0 { n as f32 } else { f32::NEG_INFINITY });
         }
         let lanes = std::array::from_fn(|l| if l == 3 { f32::NAN } else { l as f32 });
         assert_eq!(largest(lanes), 15.0);

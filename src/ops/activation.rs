@@ -4,6 +4,7 @@
 //! is dp`[entry]` += Σ dy·∂f/∂p, summed in two stages in a fixed order.
 
 mod functions;
+mod host;
 
 pub use functions::{Activation, FUNCTIONS, Function, Parameter};
 
@@ -72,11 +73,11 @@ impl Tape {
 }
 
 impl Given {
-    /// The p that the reference uses.
-    fn value(self, vector: Option<&&[f64]>) -> f64 {
+    /// p, on the CPU.
+    fn value<F: Copy + From<f32>>(self, vector: Option<&&[F]>) -> F {
         match (self, vector) {
             (Self::Learned(entry), Some(vector)) => vector[entry],
-            (Self::Fixed(p), _) => f64::from(p),
+            (Self::Fixed(p), _) => F::from(p),
             (Self::Learned(_), None) => unreachable!("a learned p is an input"),
         }
     }
@@ -148,6 +149,11 @@ impl Op for ActivationFunction {
         }
     }
 
+    fn host(&self, io: &mut Io<'_, f32>) {
+        let (inputs, outputs) = io.split();
+        self.activation.loops.values(outputs[0], inputs[0], self.given.value(inputs.get(1)));
+    }
+
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let elements = Elements::of(shapes, device, &[0]);
         let mut bindings = vec![("x", elements.read(0)), ("y", Operand::Output(0))];
@@ -198,6 +204,15 @@ impl Op for ActivationBackward {
         }
         if let (Given::Learned(entry), Parameter::Learned(by_p)) = (self.given, self.activation.parameter) {
             outputs[1][entry] += pairs().map(|(&x, dy)| by_p(x, p) * dy).sum::<f64>();
+        }
+    }
+
+    fn host(&self, io: &mut Io<'_, f32>) {
+        let (inputs, outputs) = io.split();
+        let (x, dy, p) = (inputs[0], inputs[1], self.given.value(inputs.get(2)));
+        self.activation.loops.gradients(outputs[0], x, dy, p);
+        if let Given::Learned(entry) = self.given {
+            outputs[1][entry] += self.activation.loops.parameter(x, dy, p);
         }
     }
 

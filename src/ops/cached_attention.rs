@@ -12,9 +12,12 @@
 use super::team::Team;
 use super::unroll::unroll;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, axis, element};
+use crate::host::functions::{exp, maximum, sum};
+use crate::host::simd;
 use crate::ops::case::{Case, CaseBuilder, Fill};
-use crate::ops::packed::Packed;
+use crate::ops::packed::{Packed, Part};
 use crate::tape::{DType, Io, Tape, TensorId};
+use rayon::prelude::*;
 use std::sync::Arc;
 
 /// The op. Inputs: qkv, positions. Outputs: output, and the cache, whose other rows do not change.
@@ -99,6 +102,36 @@ impl Op for CachedAttention {
         }
     }
 
+    fn host(&self, io: &mut Io<'_, f32>) {
+        let Sizes { width, capacity, .. } = Sizes::of(&io.shapes);
+        let (inputs, outputs) = io.split();
+        let [output, cache] = outputs else { unreachable!("two outputs") };
+        let packed = Packed { heads: self.n_head, width: width / self.n_head };
+        let position = |row: usize| inputs[1][row].to_bits() as usize;
+        for (row, qkv) in inputs[0].chunks_exact(packed.columns()).enumerate() {
+            if position(row) < capacity {
+                cache[position(row) * 2 * width..][..2 * width].copy_from_slice(&qkv[packed.kept()]);
+            }
+        }
+        let cache = &**cache;
+        // How many heads a thread takes at least.
+        let least = (1 << 15_usize).div_ceil(capacity * packed.width);
+        output.par_chunks_mut(packed.width).with_min_len(least).enumerate().for_each(|(piece, output)| {
+            let (row, head) = (piece / packed.heads, piece % packed.heads);
+            let query = &inputs[0][row * packed.columns()..][packed.head(Part::Query, head)];
+            let keys = if position(row) < capacity { position(row) + 1 } else { 0 };
+            let cache = cache[..keys * 2 * width].chunks_exact(2 * width);
+            let part = |from: usize| {
+                let first = from + head * packed.width;
+                cache.clone().map(move |line| &line[first..first + packed.width])
+            };
+            simd(
+                #[inline(always)]
+                || attend(output, query, part(0), part(width)),
+            );
+        });
+    }
+
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let Sizes { rows, width, capacity } = Sizes::of(shapes);
         let columns = width / self.n_head / 4;
@@ -162,6 +195,25 @@ impl Op for CachedAttention {
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {
         let Sizes { rows, width, capacity } = Sizes::of(shapes);
         4 * (rows * width * capacity) as u64
+    }
+}
+
+/// One head's output for one query, in f32 on the CPU.
+#[inline(always)]
+fn attend<'a>(
+    output: &mut [f32],
+    query: &[f32],
+    keys: impl Iterator<Item = &'a [f32]>,
+    values: impl Iterator<Item = &'a [f32]>,
+) {
+    let scale = 1.0 / (query.len() as f32).sqrt();
+    let mut weights: Vec<f32> = keys.map(|key| sum([query, key], |[q, k]| q * k) * scale).collect();
+    let m = maximum(&weights);
+    weights.iter_mut().for_each(|s| *s = exp(*s - m));
+    let inverse = 1.0 / sum([&weights], |[p]| p);
+    output.fill(0.0);
+    for (p, value) in weights.iter().zip(values) {
+        output.iter_mut().zip(value).for_each(|(o, v)| *o = (p * inverse).mul_add(*v, *o));
     }
 }
 

@@ -11,6 +11,8 @@
 //! of logits and turns it into its gradient in place. If one piece covers the whole vocabulary, the forward pass
 //! keeps it.
 
+mod host;
+
 use super::matmul::{Layout, MatMul};
 use super::team::{Team, Vectors};
 use super::unroll::unroll;
@@ -162,6 +164,12 @@ impl Op for Update {
         }
     }
 
+    fn host(&self, io: &mut Io<'_, f32>) {
+        let (_, columns) = io.input_shape(0).as_matrix();
+        let (inputs, outputs) = io.split();
+        host::update(self.opens, columns, inputs, outputs[0]);
+    }
+
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let (rows, columns) = shapes.inputs[0].as_matrix();
         let team = Team::chosen(&self.key((rows, columns)), device);
@@ -219,6 +227,11 @@ impl Op for Finish {
             }
         }
         outputs[0][0] += sum * inputs[2][0];
+    }
+
+    fn host(&self, io: &mut Io<'_, f32>) {
+        let (inputs, outputs) = io.split();
+        host::finish(inputs, outputs);
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
@@ -297,6 +310,12 @@ impl Op for Gradient {
                 *value = ((inputs[3][row * columns + column] - inputs[2][row]).exp() - hit) * weight;
             }
         }
+    }
+
+    fn host(&self, io: &mut Io<'_, f32>) {
+        let (_, columns) = io.output_shape(0).as_matrix();
+        let (inputs, outputs) = io.split();
+        host::gradient(columns, inputs, outputs[0]);
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {

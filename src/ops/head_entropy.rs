@@ -8,6 +8,7 @@
 //! step. An observation: it has no adjoint. The order of addition is fixed.
 
 use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, axis};
+use crate::host::functions::sum;
 use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::tape::{Io, Tape, TensorId};
 
@@ -56,6 +57,24 @@ impl Op for HeadEntropy {
             let mean = if broken > 0 { f64::NAN } else { rows.sum::<f64>() / (batch * sequence) as f64 };
             outputs[0][h] += f64::from(self.weight) * mean;
             outputs[1][h] += broken as f64;
+        }
+    }
+
+    fn host(&self, io: &mut Io<'_, f32>) {
+        let (batch, heads, sequence) = extents(io.input_shape(0).dims());
+        let (inputs, outputs) = io.split();
+        let [means, nonfinite] = outputs else { unreachable!("two outputs") };
+        for (h, (mean, nonfinite)) in means.iter_mut().zip(nonfinite.iter_mut()).enumerate() {
+            let (mut nats, mut broken) = (0.0, 0_u32);
+            for b in 0..batch {
+                let row = &inputs[0][(b * heads + h) * sequence..][..sequence];
+                nats += f64::from(sum([row], |[nats]| nats));
+                broken += row.iter().map(|nats| u32::from(!nats.is_finite())).sum::<u32>();
+            }
+            // Infinities of both signs are NaN together, but those of one sign are not.
+            let nats = if broken > 0 { f64::NAN } else { nats / (batch * sequence) as f64 };
+            *mean += (f64::from(self.weight) * nats) as f32;
+            *nonfinite += broken as f32;
         }
     }
 

@@ -4,6 +4,8 @@
 //! Adjoint, with x̂ = (x − μ)·r and g = dy∘γ: dx = r·(g − mean(g) − x̂·mean(g∘x̂)); dγ += Σ dy∘x̂ and
 //! dβ += Σ dy over rows, summed in two stages in a fixed order.
 
+mod host;
+
 use super::team::{RowBlocks, Team, Vectors};
 use super::unroll::unroll;
 use super::{
@@ -151,6 +153,12 @@ impl Op for LayerNorm {
         }
     }
 
+    fn host(&self, io: &mut Io<'_, f32>) {
+        let (_, width) = io.input_shape(0).as_matrix();
+        let (inputs, outputs) = io.split();
+        host::forward(width, self.epsilon, inputs, outputs);
+    }
+
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let bindings = [
             ("x", Operand::Input(0)),
@@ -218,6 +226,12 @@ impl Op for LayerNormBackward {
         }
     }
 
+    fn host(&self, io: &mut Io<'_, f32>) {
+        let (_, width) = io.input_shape(0).as_matrix();
+        let (inputs, outputs) = io.split();
+        host::backward(width, inputs, outputs[0]);
+    }
+
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let mut bindings = vec![
             ("x", Operand::Input(0)),
@@ -265,6 +279,12 @@ impl Op for LayerNormParameters {
             outputs[0][column] += d * (x[i] - means[row]) * rstds[row];
             outputs[1][column] += d;
         }
+    }
+
+    fn host(&self, io: &mut Io<'_, f32>) {
+        let (_, width) = io.input_shape(0).as_matrix();
+        let (inputs, outputs) = io.split();
+        host::parameters(width, inputs, outputs);
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {

@@ -16,6 +16,7 @@ use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, element};
 use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
 use crate::ops::packed::Packed;
 use crate::tape::{Adjoint, DType, Io, Role, Tape, TensorId};
+use rayon::prelude::*;
 
 /// The base of the pairs' angles.
 const BASE: f64 = 10_000.0;
@@ -127,6 +128,30 @@ impl Op for Rotary {
                 }
             }
         }
+    }
+
+    fn host(&self, io: &mut Io<'_, f32>) {
+        /// Elements of a block of rows: fewer are not worth a thread.
+        const BLOCK: usize = 1 << 14;
+        let (_, width) = io.output_shape(0).as_matrix();
+        let (packed, half) = (Packed::of(width, self.n_head, 1), self.columns / 2);
+        let (inputs, outputs) = io.split();
+        let table = inputs[0].chunks_exact(self.columns).map(|turn| turn.split_at(half));
+        let (table, rows) = (table.collect::<Vec<_>>(), BLOCK.div_ceil(width));
+        outputs[0].par_chunks_mut(rows * width).enumerate().for_each(|(block, rows_of_block)| {
+            for (i, qkv) in rows_of_block.chunks_exact_mut(width).enumerate() {
+                let row = block * rows + i;
+                let (cosines, sines) = table[if self.given { row } else { row % self.sequence }];
+                for head in qkv[packed.turned()].chunks_exact_mut(packed.width) {
+                    let (first, rest) = head.split_at_mut(half);
+                    let turns = cosines.iter().zip(sines);
+                    for ((a, b), (cos, sin)) in first.iter_mut().zip(rest).zip(turns) {
+                        let sin = if self.back { -sin } else { *sin };
+                        (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+                    }
+                }
+            }
+        });
     }
 
     fn accumulates(&self, _output: usize) -> bool {

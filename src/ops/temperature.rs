@@ -12,9 +12,11 @@
 
 use super::element::Elements;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element};
+use crate::host::functions::sum;
 use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
-use crate::ops::packed::Packed;
+use crate::ops::packed::{Packed, Part};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
+use rayon::prelude::*;
 
 /// The op. Inputs: x, temperature. Output: y.
 #[derive(Clone, Debug)]
@@ -82,6 +84,25 @@ impl Extents {
         Kernel::new(text, entry, &constants)
     }
 
+    /// Divides the queries by their temperatures, on the CPU.
+    fn divide_on_host(&self, x: &[f32], temperature: &[f32], y: &mut [f32]) {
+        /// Elements of a block of rows: fewer are not worth a thread.
+        const BLOCK: usize = 1 << 14;
+        let Self { sequence, packed, positions, .. } = *self;
+        let rows = BLOCK.div_ceil(packed.columns());
+        let blocks = y.par_chunks_mut(rows * packed.columns()).zip(x.par_chunks(rows * packed.columns()));
+        blocks.enumerate().for_each(|(block, (y, x))| {
+            y.copy_from_slice(x);
+            for (i, y) in y.chunks_exact_mut(packed.columns()).enumerate() {
+                let t = (block * rows + i) % sequence;
+                for (head, query) in y[..packed.part()].chunks_exact_mut(packed.width).enumerate() {
+                    let temperature = temperature[head * positions + t];
+                    query.iter_mut().for_each(|y| *y /= temperature);
+                }
+            }
+        });
+    }
+
     /// The dispatch that divides the queries of input `x`.
     fn divide(&self, elements: &Elements, x: usize) -> Dispatch {
         Dispatch {
@@ -111,6 +132,12 @@ impl Op for Temperature {
         for (i, (y, x)) in outputs[0].iter_mut().zip(inputs[0]).enumerate() {
             *y = extents.place(i).map_or(*x, |place| x / inputs[1][place]);
         }
+    }
+
+    fn host(&self, io: &mut Io<'_, f32>) {
+        let extents = Extents::of(&io.shapes, self.sequence);
+        let (inputs, outputs) = io.split();
+        extents.divide_on_host(inputs[0], inputs[1], outputs[0]);
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
@@ -160,6 +187,31 @@ impl Op for TemperatureBackward {
                 outputs[1][place] -= y * dy / t;
             }
         }
+    }
+
+    fn host(&self, io: &mut Io<'_, f32>) {
+        let extents = Extents::of(&io.shapes, self.sequence);
+        let Extents { batch, sequence, packed, positions } = extents;
+        let (inputs, outputs) = io.split();
+        let [y, temperature, dy] = inputs else { unreachable!("three inputs") };
+        let [dx, d_temperature] = outputs else { unreachable!("two outputs") };
+        extents.divide_on_host(dy, temperature, dx);
+        if !self.accumulate {
+            d_temperature.fill(0.0);
+        }
+        // A thread for each head: the batch is added up in its order.
+        let heads = d_temperature.par_chunks_mut(positions).zip(temperature.par_chunks(positions));
+        heads.enumerate().for_each(|(head, (d_temperature, temperature))| {
+            for (t, (to, temperature)) in d_temperature.iter_mut().zip(temperature).enumerate().take(sequence)
+            {
+                let own = packed.head(Part::Query, head);
+                let of = |b: usize| (b * sequence + t) * packed.columns() + own.start;
+                let along = |b: usize| {
+                    sum([&y[of(b)..][..packed.width], &dy[of(b)..][..packed.width]], |[y, d]| y * d)
+                };
+                *to -= (0..batch).map(along).sum::<f32>() / temperature;
+            }
+        });
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {

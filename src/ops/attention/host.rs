@@ -114,17 +114,6 @@ fn over_keys(first: usize, rows: [&[f32]; TILE], lines: &[Lanes]) -> [Lanes; TIL
     add_corner(sums, corner, lines[first..].iter(), |row, key| key <= row)
 }
 
-#[inline(always)]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0; LANES];
-    for (a, b) in a.chunks(LANES).zip(b.chunks(LANES)) {
-        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
-            *sum = a.mul_add(*b, *sum);
-        }
-    }
-    total(sums)
-}
-
 impl Head {
     /// The rows of a part.
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! The backward pass of attention on the CPU; see [`AttentionBackward`](crate::ops::attention::AttentionBackward).
 
-use super::{BLOCK, Panels, TILE, across, add_corner, add_product, by_head, dot, least, over_keys, padded};
-use crate::host::functions::{LANES, Lanes, exp};
+use super::{BLOCK, Panels, TILE, across, add_corner, add_product, by_head, least, over_keys, padded};
+use crate::host::functions::{LANES, Lanes, exp, sum};
 use crate::host::simd;
 use crate::ops::attention::heads::{Head, Heads};
 use crate::ops::packed::Part;
@@ -112,7 +112,8 @@ impl Backward {
         let d_outputs = tile.map(|t| &known.d_output[head.out(t)]);
         let lse = tile.map(|t| known.lse[head.line(t)]);
         let pull = tile.map(|t| if GUIDED { known.guide[1][head.line(t)] } else { 0.0 });
-        let mut delta = tile.map(|t| dot(&known.d_output[head.out(t)], &known.output[head.out(t)]));
+        let mut delta =
+            tile.map(|t| sum([&known.d_output[head.out(t)], &known.output[head.out(t)]], |[d, o]| d * o));
         if GUIDED {
             for (r, &t) in tile.iter().enumerate() {
                 delta[r] = pull[r].mul_add(known.guide[0][head.line(t)], delta[r]);
