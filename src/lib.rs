@@ -82,6 +82,7 @@ pub mod cache;
 pub mod card;
 pub mod cli;
 pub mod config;
+pub mod cores;
 pub mod data;
 pub mod device;
 pub mod draw;

@@ -225,6 +225,8 @@ const ROOMS: &[&str] = &[
     "generate",
     "train",
     "verify",
+    "device",
+    "host",
     "data",
     "config",
     "optimizer",
@@ -234,6 +236,7 @@ const ROOMS: &[&str] = &[
     "reference",
     "ops",
     "tape",
+    "cores",
     "observe",
     "draw",
     "cache",
@@ -248,7 +251,7 @@ const ROOMS: &[&str] = &[
 
 /// Rooms that build and run without a device, although some of them are above rooms that need one.
 const WITHOUT_DEVICE: [&str; 6] = ["report", "observe", "draw", "model", "data", "config"];
-const WITH_DEVICE: [&str; 6] = ["bench", "generate", "train", "verify", "plan", "gpu"];
+const WITH_DEVICE: [&str; 8] = ["bench", "generate", "train", "verify", "device", "host", "plan", "gpu"];
 
 /// The room of a source file, unless it is a root of the program or of the library, which use every room.
 fn room(path: &Path) -> Option<String> {

@@ -1,6 +1,6 @@
 //! A tape made ready for a device.
 
-use super::{Commands, Device, Store, mixed_up};
+use super::{Device, Store, mixed_up};
 use crate::fault::Result;
 use crate::plan::CommandTime;
 use crate::tape::{Tape, TensorId};
@@ -88,10 +88,14 @@ impl Plan {
     /// # Errors
     /// Those of [`Gpu::check`](crate::gpu::Gpu::check).
     pub fn submit(&self, device: &Device) -> Result<()> {
-        let mut commands = Commands::new(device);
-        commands.replay(self, true);
-        commands.send();
-        device.check()
+        match (self, device) {
+            (Self::Gpu(plan), Device::Gpu(gpu)) => plan.submit(gpu),
+            (Self::Host(plan), Device::Host(host, _)) => {
+                plan.replay(host, true);
+                Ok(())
+            }
+            _ => mixed_up(),
+        }
     }
 
     /// Runs one node alone and waits.

@@ -1,16 +1,11 @@
 //! The CPU as a device: the third reader of a tape, beside the GPU's plan and the f64 reference. It computes in f32, on a
 //! pool of threads, and needs no driver.
 
-pub mod functions;
 mod memory;
 mod plan;
-mod simd;
-mod tasks;
 
 pub use memory::Store;
 pub use plan::Plan;
-pub use simd::simd;
-pub use tasks::{TASK, dot, fill, rows_per_task, squares};
 
 use crate::fault::{Fault, Kind, Result};
 use crate::ops::Traits;

@@ -12,8 +12,8 @@
 use super::team::Team;
 use super::unroll::unroll;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, axis, element};
-use crate::host::functions::{exp, maximum, sum};
-use crate::host::simd;
+use crate::cores::functions::{exp, maximum, sum};
+use crate::cores::simd;
 use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::ops::packed::{Packed, Part};
 use crate::tape::{DType, Io, Tape, TensorId};
@@ -115,7 +115,7 @@ impl Op for CachedAttention {
         }
         let cache = &**cache;
         // How many heads a thread takes at least.
-        let least = (1 << 15_usize).div_ceil(capacity * packed.width);
+        let least = (1_usize << 15).div_ceil(capacity * packed.width);
         output.par_chunks_mut(packed.width).with_min_len(least).enumerate().for_each(|(piece, output)| {
             let (row, head) = (piece / packed.heads, piece % packed.heads);
             let query = &inputs[0][row * packed.columns()..][packed.head(Part::Query, head)];

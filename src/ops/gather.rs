@@ -9,7 +9,7 @@ use super::embedding::windows;
 use super::team::Vectors;
 use super::unroll::unrolled;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element};
-use crate::host::rows_per_task;
+use crate::cores::rows_per_task;
 use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::tape::{DType, Io, Tape, TensorId};
 use rand::Rng;

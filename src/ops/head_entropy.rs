@@ -8,7 +8,7 @@
 //! step. An observation: it has no adjoint. The order of addition is fixed.
 
 use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, axis};
-use crate::host::functions::sum;
+use crate::cores::functions::sum;
 use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::tape::{Io, Tape, TensorId};
 

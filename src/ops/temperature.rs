@@ -12,7 +12,7 @@
 
 use super::element::Elements;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element};
-use crate::host::functions::sum;
+use crate::cores::functions::sum;
 use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
 use crate::ops::packed::{Packed, Part};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};

@@ -7,7 +7,7 @@
 
 use super::recipe::{Kernel, Operand, Recipe, Traits, grid};
 use super::{Adjoint, Io, Op, Shapes, Tape, TensorId};
-use crate::host::{fill, simd};
+use crate::cores::{fill, simd};
 
 /// The op; see the module's documentation.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! The activation functions on the CPU, in f32: loops over slices, which the compiler vectorises.
 
-use crate::host::functions::{logistic, normal, sum};
-use crate::host::simd;
+use crate::cores::functions::{logistic, normal, sum};
+use crate::cores::simd;
 use rayon::prelude::*;
 
 /// A function's loops.

@@ -1,7 +1,7 @@
 //! The update on the CPU: one pass over the arenas.
 
-use super::{AdamW, Order};
-use crate::host::{TASK, simd};
+use super::{AdamW, Convention};
+use crate::cores::{TASK, simd};
 use crate::tape::Io;
 use rayon::prelude::*;
 
@@ -15,7 +15,7 @@ pub(super) fn update(op: &AdamW, io: &mut Io<'_, f32>) {
         epsilon: hyper[1],
         betas: [hyper[3], hyper[4]],
         rests: [hyper[5], hyper[6]],
-        order: op.order,
+        convention: op.convention,
     };
     if verdict[2] == 0.0 {
         return;
@@ -45,7 +45,7 @@ struct Factors {
     epsilon: f32,
     betas: [f32; 2],
     rests: [f32; 2],
-    order: Order,
+    convention: Convention,
 }
 
 impl Factors {
@@ -53,9 +53,9 @@ impl Factors {
     fn apply(&self, decay: f32, parameters: &mut [f32], moments: [&mut [f32]; 2], gradients: &[f32]) {
         let kept = 1.0 - decay;
         // One loop for each order, without a branch in it.
-        match self.order {
-            Order::Hf => self.each(parameters, moments, gradients, |p, step| (p - step) * kept),
-            Order::Torch => self.each(parameters, moments, gradients, |p, step| p * kept - step),
+        match self.convention {
+            Convention::Hf => self.each(parameters, moments, gradients, |p, step| (p - step) * kept),
+            Convention::Torch => self.each(parameters, moments, gradients, |p, step| p * kept - step),
         }
     }
 

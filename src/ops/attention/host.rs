@@ -9,8 +9,8 @@ mod backward;
 pub(super) use backward::backward;
 
 use super::heads::{Head, Heads};
-use crate::host::functions::{LANES, Lanes, exp, largest, total};
-use crate::host::simd;
+use crate::cores::functions::{LANES, Lanes, exp, largest, total};
+use crate::cores::simd;
 use crate::ops::packed::Part;
 use rayon::prelude::*;
 use std::array::from_fn;

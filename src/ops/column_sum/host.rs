@@ -1,7 +1,7 @@
 //! Sums of columns on the CPU: blocks of rows in f32, each on one thread, then these sums in f64, in order.
 
 use super::{ColumnSum, Summand};
-use crate::host::{rows_per_task, simd};
+use crate::cores::{rows_per_task, simd};
 use rayon::prelude::*;
 
 /// Rows of a block.

@@ -1,8 +1,8 @@
 //! The loss on the CPU, in f32: threads share rows of logits.
 
 use super::IGNORED;
-use crate::host::functions::{exp, maximum, sum};
-use crate::host::simd;
+use crate::cores::functions::{exp, maximum, sum};
+use crate::cores::simd;
 use rayon::prelude::*;
 
 /// Logits of a block of rows: fewer are not worth a thread.

@@ -1,7 +1,7 @@
 //! Dropout on the CPU.
 
 use super::Dropout;
-use crate::host::{fill, simd};
+use crate::cores::{fill, simd};
 use crate::ops::random::{LANES, Stream};
 
 /// Elements whose words are computed at once; a task is a whole number of these.

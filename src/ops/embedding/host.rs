@@ -1,6 +1,6 @@
 //! The embedding on the CPU.
 
-use crate::host::{TASK, rows_per_task, simd};
+use crate::cores::{TASK, rows_per_task, simd};
 use rayon::prelude::*;
 
 /// Tokens whose gradients one task adds up, at least.

@@ -1,7 +1,7 @@
 //! Layer normalization on the CPU, in f32: threads share blocks of rows.
 
-use crate::host::functions::sum;
-use crate::host::simd;
+use crate::cores::functions::sum;
+use crate::cores::simd;
 use rayon::prelude::*;
 
 /// Elements of a block of rows: less is not worth a thread.

@@ -1,6 +1,6 @@
 //! Magnitudes on the CPU. As bits without the sign, magnitudes are whole numbers in the same order, and NaN is the largest.
 
-use crate::host::{TASK, dot, simd};
+use crate::cores::{TASK, dot, simd};
 use rayon::prelude::*;
 
 /// The bits of a magnitude, and the digits that the search for a rank goes through, each 11 bits or fewer.

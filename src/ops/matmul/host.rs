@@ -5,7 +5,7 @@
 #![allow(unsafe_code)]
 
 use super::{Layout, MatMul, Sizes};
-use crate::host::{TASK, rows_per_task, simd};
+use crate::cores::{TASK, rows_per_task, simd};
 use crate::tape::Io;
 use gemm::Parallelism;
 use rayon::prelude::*;

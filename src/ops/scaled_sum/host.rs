@@ -1,6 +1,6 @@
 //! The scaled sum on the CPU: one pass over memory in each direction.
 
-use crate::host::{TASK, dot, fill, simd};
+use crate::cores::{TASK, dot, fill, simd};
 use crate::tape::Io;
 use rayon::prelude::*;
 

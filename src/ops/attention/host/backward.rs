@@ -1,8 +1,8 @@
 //! The backward pass of attention on the CPU; see [`AttentionBackward`](crate::ops::attention::AttentionBackward).
 
 use super::{BLOCK, Panels, TILE, across, add_corner, add_product, by_head, least, over_keys, padded};
-use crate::host::functions::{LANES, Lanes, exp, sum};
-use crate::host::simd;
+use crate::cores::functions::{LANES, Lanes, exp, sum};
+use crate::cores::simd;
 use crate::ops::attention::heads::{Head, Heads};
 use crate::ops::packed::Part;
 use rayon::prelude::*;

@@ -1,0 +1,8 @@
+//! What ops on the CPU are made of: vector instructions, tasks for threads, and functions that the compiler vectorises.
+
+pub mod functions;
+mod simd;
+mod tasks;
+
+pub use simd::simd;
+pub use tasks::{TASK, dot, fill, rows_per_task, squares};
