@@ -1,4 +1,4 @@
-//! The tape: a model's work as plain data, with two readers (the GPU plan and the f64 reference).
+//! The tape: a model's work as plain data, with three readers (the GPU plan, the CPU, and the f64 reference).
 //!
 //! A tape is a list of [`Node`]s over typed tensors. It holds no values except constants, no threads and no GPU handles.
 //! Recording functions (`tape.matmul(..)`, `tape.attention(..)`) live beside their ops in `ops/`;

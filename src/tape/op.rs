@@ -5,7 +5,7 @@ use super::{Adjoint, DType, Node, Shape, Tape};
 use std::fmt;
 use std::sync::Arc;
 
-/// One operation: what it computes, on both readers of a tape.
+/// One operation: what it computes, for every reader of a tape.
 pub trait Op: fmt::Debug + Send + Sync {
     /// The stem of its files in `src/ops`, `shaders` and `tests/ops`.
     fn stem(&self) -> &'static str;
