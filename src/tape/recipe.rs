@@ -41,7 +41,7 @@ pub enum Vendor {
     Other,
 }
 
-/// The variants of ops at shapes for which a device has several: [`Tuning::key`] → one of [`Tuning::ways`].
+/// The variants of ops at shapes for which a device has several: [`Tuning::key`] → one of [`Tuning::variants`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Choices(BTreeMap<String, String>);

@@ -98,7 +98,7 @@ impl Element for Gelu {
     #[inline(always)]
     fn derivative(x: f32, _: f32) -> f32 {
         /// 1/√(2π)
-        const PEAK: f32 = 0.398_942_28;
+        const PEAK: f32 = 0.398_942_3;
         let near = normal(x.abs());
         let below = if x < 0.0 { near.tail } else { 1.0 - near.tail };
         (x * PEAK).mul_add(near.bell, below)
@@ -110,7 +110,7 @@ pub struct GeluNew;
 
 impl GeluNew {
     /// 2√(2/π)
-    const FACTOR: f32 = 1.595_769_1;
+    const FACTOR: f32 = 1.595_769;
     const CUBIC: f32 = 0.044_715;
 
     #[inline(always)]
