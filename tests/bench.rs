@@ -2,7 +2,6 @@
 
 use normfree::bench::{Bound, Ceilings, Measured, Options, Part, ceilings, measure};
 use normfree::config::Config;
-use normfree::gpu::OpenOptions;
 use normfree::ops::{Choices, parse};
 use normfree::train::engine::Blueprint;
 use std::sync::OnceLock;
@@ -22,7 +21,7 @@ fn measured() -> &'static Measured {
     MEASURED.get_or_init(|| {
         let parts = vec![Part::Ceilings, Part::Kernels, Part::Steps, Part::Host];
         let options = Options {
-            device: OpenOptions::default(),
+            open: &|| Ok(crate::support::gpu()),
             choices: Choices::default(),
             parts,
             differences: Vec::new(),

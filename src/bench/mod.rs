@@ -19,8 +19,8 @@ pub use steps::{Difference, Pair, StepRow, Steps};
 
 use crate::config::Config;
 use crate::device::Device;
-use crate::fault::Result;
-use crate::gpu::{Description, Gpu, OpenOptions};
+use crate::fault::{Fault, Kind, Result};
+use crate::gpu::Description;
 use crate::model::parameter_count;
 use crate::ops::Choices;
 use engine::Bench;
@@ -53,9 +53,9 @@ impl fmt::Display for Part {
 }
 
 /// How to measure.
-#[derive(Clone, Debug)]
-pub struct Options {
-    pub device: OpenOptions,
+pub struct Options<'a> {
+    /// Opens the device anew for each part.
+    pub open: &'a dyn Fn() -> Result<Device>,
     /// The kernels to use.
     pub choices: Choices,
     pub parts: Vec<Part>,
@@ -91,11 +91,11 @@ pub struct Measured {
 /// # Errors
 /// Errors of opening the device and building the configuration's plans; [`crate::fault::Kind::Device`] if kernels are
 /// requested and the device has no timestamp queries.
-pub fn measure(options: &Options, config: &Config, begin: &mut dyn FnMut(Part)) -> Result<Measured> {
+pub fn measure(options: &Options<'_>, config: &Config, begin: &mut dyn FnMut(Part)) -> Result<Measured> {
     let open = || {
-        let mut gpu = Gpu::open(&options.device)?;
-        gpu.set_choices(options.choices.clone());
-        Ok(gpu)
+        let mut device = (options.open)()?;
+        device.set_choices(options.choices.clone());
+        Ok(device)
     };
     let mut measured = Measured {
         version: env!("CARGO_PKG_VERSION"),
@@ -113,12 +113,18 @@ pub fn measure(options: &Options, config: &Config, begin: &mut dyn FnMut(Part)) 
     // Kernels are compared with the ceilings.
     if wanted(Part::Ceilings) || wanted(Part::Kernels) {
         begin(Part::Ceilings);
-        measured.ceilings = Some(Ceilings::measure(&open()?)?);
+        let device = open()?;
+        let gpu = device.gpu().ok_or_else(|| {
+            Fault::new(Kind::Usage, "ceilings and kernels are measured on adapters only")
+                .at("--device cpu")
+                .remedy("use --only steps,host, or choose an adapter")
+        })?;
+        measured.ceilings = Some(Ceilings::measure(gpu)?);
     }
     if wanted(Part::Kernels) || wanted(Part::Host) {
-        let gpu = open()?;
+        let device = open()?;
         let start = Instant::now();
-        let mut bench = Bench::new(gpu, config)?;
+        let mut bench = Bench::new(device, config)?;
         let start = start.elapsed().as_secs_f64();
         if let (true, Some(ceilings)) = (wanted(Part::Kernels), &measured.ceilings) {
             begin(Part::Kernels);

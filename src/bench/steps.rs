@@ -4,8 +4,8 @@
 use super::kernels::tape_floor;
 use super::{Bench, Ceilings, Spread};
 use crate::config::{Config, Norm};
+use crate::device::Device;
 use crate::fault::Result;
-use crate::gpu::Gpu;
 use serde::Serialize;
 use std::time::Instant;
 
@@ -89,7 +89,7 @@ fn turns(config: &Config, differences: &[Difference]) -> (Vec<Variant>, Vec<(&'s
 /// Times the configuration's step with and without entropy, normalization and, if configured, the regularizer, or only
 /// the comparisons in `differences`, two variants at a time.
 pub fn steps(
-    open_device: &dyn Fn() -> Result<Gpu>,
+    open_device: &dyn Fn() -> Result<Device>,
     config: &Config,
     ceilings: Option<&Ceilings>,
     rounds: usize,

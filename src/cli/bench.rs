@@ -5,7 +5,6 @@ use super::{Global, Kernels, bytes, columns, say, short, stop};
 use crate::bench::products::{Extents, PATIENCE, Products, Wanted, products};
 use crate::bench::{Bound, Ceilings, Difference, Host, KernelRow, Measured, Options, Part, Steps, measure};
 use crate::config::{Config, Norm};
-use crate::device::Device;
 use crate::draw::picture::Picture;
 use crate::fault::{Fault, Kind, Result};
 use crate::report::roofline::{Ceiling, Point, rate_text, roofline};
@@ -65,7 +64,6 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
-    let device = global.open_options();
     if let Some(extents) = arguments.product {
         let wanted = Wanted { half: arguments.half, every_variant: arguments.every_variant };
         let mut gpu = global.open_gpu()?;
@@ -81,7 +79,11 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
             Config::parse(text, "configs/bench/small.toml", &arguments.set)?
         }
     };
-    let wanted = |part: Part| arguments.only.is_empty() || arguments.only.contains(&part);
+    let wanted = |part: Part| match arguments.only.is_empty() {
+        // The CPU has no ceilings of shaders, and no kernels with timestamps.
+        true => !global.wants_cpu() || matches!(part, Part::Steps | Part::Host),
+        false => arguments.only.contains(&part),
+    };
     let parts: Vec<Part> = Part::value_variants().iter().copied().filter(|&part| wanted(part)).collect();
     if arguments.picture.is_some() && !parts.contains(&Part::Kernels) {
         return Err(Fault::new(Kind::Usage, "the picture shows kernels, which --only leaves out")
@@ -106,12 +108,12 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     }
     arguments.picture.as_deref().map_or(Ok(()), check_place)?;
     // Opening prints a note for a software device; every part opens its own.
-    let mut opened = Device::from(global.open_gpu()?);
+    let mut opened = global.open()?;
     arguments.kernels.prepare(&mut opened, &config, global)?;
     let choices = opened.traits().choices.clone();
     drop(opened);
     let options = Options {
-        device,
+        open: &|| Global { quiet: true, ..global.clone() }.open(),
         choices,
         parts,
         differences: arguments.compare.clone(),
