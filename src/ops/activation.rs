@@ -150,8 +150,9 @@ impl Op for ActivationFunction {
     }
 
     fn host(&self, io: &mut Io<'_, f32>) {
+        let Some(loops) = self.activation.loops else { return io.in_f64(|io| self.reference(io)) };
         let (inputs, outputs) = io.split();
-        self.activation.loops.values(outputs[0], inputs[0], self.given.value(inputs.get(1)));
+        loops.values(outputs[0], inputs[0], self.given.value(inputs.get(1)));
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
@@ -208,11 +209,12 @@ impl Op for ActivationBackward {
     }
 
     fn host(&self, io: &mut Io<'_, f32>) {
+        let Some(loops) = self.activation.loops else { return io.in_f64(|io| self.reference(io)) };
         let (inputs, outputs) = io.split();
         let (x, dy, p) = (inputs[0], inputs[1], self.given.value(inputs.get(2)));
-        self.activation.loops.gradients(outputs[0], x, dy, p);
+        loops.gradients(outputs[0], x, dy, p);
         if let Given::Learned(entry) = self.given {
-            outputs[1][entry] += self.activation.loops.parameter(x, dy, p);
+            outputs[1][entry] += loops.parameter(x, dy, p);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The table of activation functions. A function is a row here and a WGSL file in `shaders/activation`. The configuration,
 //! its documentation, the model, the names of runs and all checks read the table.
 
-use super::host::{Gelu, GeluNew, Identity, Leaky, Loops, Relu};
+use super::host::{Gelu, GeluNew, Leaky, Loops, Relu};
 use crate::words::{Pick, table};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI, PI};
 
@@ -21,8 +21,8 @@ pub struct Function {
     /// ∂f/∂x.
     pub derivative: fn(f64, f64) -> f64,
     pub parameter: Parameter,
-    /// The same for the CPU as a device, in f32.
-    pub loops: Loops,
+    /// The same in f32, vectorised, for the CPU as a device. `None` computes there in f64, by the functions above.
+    pub loops: Option<Loops>,
     /// Floating-point operations per element, counted in the shader.
     pub flops: u64,
 }
@@ -49,7 +49,7 @@ pub const FUNCTIONS: &[Function] = &[
         value: |x, _| x * below(x),
         derivative: |x, _| below(x) + x * (-0.5 * x * x).exp() / (2.0 * PI).sqrt(),
         parameter: Parameter::Absent,
-        loops: Loops::of::<Gelu>(),
+        loops: Some(Loops::of::<Gelu>()),
         flops: 24,
     },
     // GPT-2's: ½x(1 + tanh u), u = √(2/π)(x + 0.044715x³)
@@ -64,7 +64,7 @@ pub const FUNCTIONS: &[Function] = &[
             below + x * below * (1.0 - below) * 2.0 * FRAC_2_PI.sqrt() * (1.0 + 3.0 * 0.044715 * x * x)
         },
         parameter: Parameter::Absent,
-        loops: Loops::of::<GeluNew>(),
+        loops: Some(Loops::of::<GeluNew>()),
         flops: 12,
     },
     Function {
@@ -76,7 +76,7 @@ pub const FUNCTIONS: &[Function] = &[
         value: |x, _| if x < 0.0 { 0.0 } else { x },
         derivative: |x, _| if x > 0.0 { 1.0 } else { 0.0 },
         parameter: Parameter::Absent,
-        loops: Loops::of::<Relu>(),
+        loops: Some(Loops::of::<Relu>()),
         flops: 1,
     },
     // p·x below zero
@@ -103,7 +103,7 @@ pub const FUNCTIONS: &[Function] = &[
         value: |x, _| x,
         derivative: |_, _| 1.0,
         parameter: Parameter::Absent,
-        loops: Loops::of::<Identity>(),
+        loops: None,
         flops: 0,
     },
 ];
@@ -116,7 +116,7 @@ const LEAKY: Function = Function {
     value: |x, p| if x >= 0.0 { x } else { p * x },
     derivative: |x, p| if x >= 0.0 { 1.0 } else { p },
     parameter: Parameter::Absent,
-    loops: Loops::of::<Leaky>(),
+    loops: Some(Loops::of::<Leaky>()),
     flops: 1,
 };
 

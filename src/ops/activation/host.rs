@@ -169,18 +169,3 @@ impl Element for Leaky {
         if x < 0.0 { x } else { 0.0 }
     }
 }
-
-/// x
-pub struct Identity;
-
-impl Element for Identity {
-    #[inline(always)]
-    fn value(x: f32, _: f32) -> f32 {
-        x
-    }
-
-    #[inline(always)]
-    fn derivative(_: f32, _: f32) -> f32 {
-        1.0
-    }
-}
