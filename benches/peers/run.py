@@ -146,7 +146,12 @@ def any_wanted(given, keys):
 
 def normfree(given, model, train, tokens):
     """`normfree bench` times the step with and without entropies by itself; a row for each."""
-    rows = {"normfree": ("normfree, head entropy logged", True), "normfree-plain": ("normfree, nothing logged", False)}
+    rows = {
+        "normfree": ("normfree, head entropy logged", [], True),
+        "normfree-plain": ("normfree, nothing logged", [], False),
+        "normfree-cpu": ("normfree on the CPU itself, head entropy logged", ["--device", "cpu"], True),
+        "normfree-cpu-plain": ("normfree on the CPU itself, nothing logged", ["--device", "cpu"], False),
+    }
     if not any_wanted(given, rows):
         return []
     binary = program(given.normfree) if given.normfree else None
@@ -167,7 +172,7 @@ def normfree(given, model, train, tokens):
 
         return of
 
-    return [Peer(key, title, command, read(entropy)) for key, (title, entropy) in rows.items()]
+    return [Peer(key, title, command + device, read(entropy)) for key, (title, device, entropy) in rows.items()]
 
 
 def step_arguments(given, model, train):
@@ -367,7 +372,7 @@ def last_line(text):
 
 def table(peers):
     """Ratios are medians of each round's own ratio, so that a slow round weighs on both sides."""
-    base = next((peer for peer in peers if peer.key == "normfree" and peer.speeds), None)
+    base = next((peer for peer in peers if peer.key in ("normfree", "normfree-cpu") and peer.speeds), None)
     rows = [["", "tokens/s", "of normfree", "rounds (tokens/s)", "first step after", "peak memory", "version"]]
     for peer in peers:
         if peer.failure:
