@@ -86,9 +86,12 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     };
     let parts: Vec<Part> = Part::value_variants().iter().copied().filter(|&part| wanted(part)).collect();
     if arguments.picture.is_some() && !parts.contains(&Part::Kernels) {
-        return Err(Fault::new(Kind::Usage, "the picture shows kernels, which --only leaves out")
-            .at("--picture")
-            .remedy("add `kernels` to --only, or omit --only"));
+        let (why, remedy) = match global.wants_cpu() {
+            true => ("which are timed on adapters only", "choose an adapter, or omit --picture"),
+            false => ("which --only leaves out", "add `kernels` to --only, or omit --only"),
+        };
+        let what = format!("the picture shows kernels, {why}");
+        return Err(Fault::new(Kind::Usage, what).at("--picture").remedy(remedy));
     }
     if !arguments.compare.is_empty() {
         if !parts.contains(&Part::Steps) {

@@ -14,7 +14,7 @@ fn timed(place: &Place) -> bool {
 
 #[test]
 fn hopeless_runs_are_refused_before_anything_is_timed() {
-    let place = Place::with_data();
+    let place = Place::with_data().on_driver();
     fs::write(place.path("junk"), "no weights").unwrap();
     let train = |set: &str, code: i32, part: &str| {
         let typed = ["train", "tiny.toml", "--run", "r", "--retune", "--set", set];

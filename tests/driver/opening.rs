@@ -139,7 +139,7 @@ fn a_prober_that_cannot_be_started_changes_nothing() {
 /// The program starts itself, once for each device.
 #[test]
 fn the_program_tries_a_device_by_itself() {
-    let place = Place::new();
+    let place = Place::new().on_driver();
     let lanes = open(&OpenOptions::default()).traits().lanes;
     let seen = place.succeeds(&["devices"]);
     assert!(seen.contains(&format!("{lanes} lanes seen")), "{seen}");
