@@ -86,7 +86,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     };
     let parts: Vec<Part> = Part::value_variants().iter().copied().filter(|&part| wanted(part)).collect();
     if arguments.picture.is_some() && !parts.contains(&Part::Kernels) {
-        let (why, remedy) = match global.wants_cpu() {
+        let (why, remedy) = match arguments.only.is_empty() {
             true => ("which are timed on adapters only", "choose an adapter, or omit --picture"),
             false => ("which --only leaves out", "add `kernels` to --only, or omit --only"),
         };
