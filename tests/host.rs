@@ -41,3 +41,12 @@ fn a_run_has_the_same_bytes_on_any_number_of_threads() {
     assert_same(&place.path("one"), &place.path("two"));
     assert_same(&place.path("one"), &place.path("five"));
 }
+
+#[test]
+fn options_that_could_do_nothing_are_refused() {
+    let place = Place::new();
+    place.fails(&["card", "--device", "cpu"], 2, &["--device cpu", "choose an adapter"]);
+    assert!(!place.path("card").exists(), "a card was begun");
+    place.fails(&["verify", "--device", "cpu", "--backend", "vulkan"], 2, &["--backend", "omit it"]);
+    place.on_driver().fails(&["verify", "--threads", "2"], 2, &["--threads", "--device cpu"]);
+}

@@ -61,6 +61,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     if let Some(folder) = &arguments.table {
         return say(table(folder)?.markdown().trim_end());
     }
+    global.refuse_cpu()?;
     let wanted = wanted(arguments, global)?;
     let began = Instant::now();
     let mut waiting = Waiting::begin("starting", global.quiet);

@@ -43,8 +43,7 @@ pub(super) struct Global {
 }
 
 /// The note for when only a software adapter is available.
-pub(super) const SOFTWARE_NOTE: &str =
-    "there is no GPU with a driver; computing on the CPU through a software adapter";
+pub(super) const SOFTWARE_NOTE: &str = "there is no GPU with a driver; computing on the CPU through a software adapter, though --device cpu needs none";
 
 impl Global {
     /// The options for opening a device.
@@ -55,15 +54,30 @@ impl Global {
 
     /// Opens the device that a command computes on. Prints a note if it is a software device that nobody asked for.
     pub fn open(&self) -> Result<Device> {
-        if self.wants_cpu() {
-            return Ok(Host::open(self.threads)?.into());
+        if !self.wants_cpu() {
+            return self.open_gpu().map(Device::from);
         }
-        self.open_gpu().map(Device::from)
+        if self.backend.is_some() {
+            return Err(Fault::new(Kind::Usage, "the CPU is not an adapter of any API")
+                .at("--backend")
+                .remedy("omit it, or choose an adapter with --device"));
+        }
+        Ok(Host::open(self.threads)?.into())
     }
 
     /// Whether the CPU itself is to compute.
     pub fn wants_cpu(&self) -> bool {
         self.device.as_deref() == Some(host::WORD)
+    }
+
+    /// Refuses the CPU where only an adapter will do.
+    pub fn refuse_cpu(&self) -> Result<()> {
+        match self.wants_cpu() {
+            false => Ok(()),
+            true => Err(Fault::new(Kind::Usage, "this command measures the kernels of an adapter")
+                .at(format!("--device {}", host::WORD))
+                .remedy("choose an adapter, as listed by `normfree devices`")),
+        }
     }
 
     /// The adapter to use, if one is named.
@@ -73,10 +87,11 @@ impl Global {
 
     /// Opens a GPU, or a driver that computes in place of one, for what only kernels of shaders have.
     pub fn open_gpu(&self) -> Result<Gpu> {
-        if self.wants_cpu() {
-            return Err(Fault::new(Kind::Usage, "this command measures the kernels of an adapter")
-                .at(format!("--device {}", host::WORD))
-                .remedy("choose an adapter, as listed by `normfree devices`"));
+        self.refuse_cpu()?;
+        if self.threads > 0 {
+            return Err(Fault::new(Kind::Usage, "an adapter has its own threads")
+                .at("--threads")
+                .remedy(format!("omit it, or use --device {}", host::WORD)));
         }
         let gpu = Gpu::open(&self.open_options())?;
         let description = gpu.description();

@@ -28,8 +28,12 @@ pub(super) struct Kernels {
 impl Kernels {
     /// Makes the device use the fastest kernels known or found, and reports a search.
     pub fn prepare(&self, device: &mut Device, config: &Config, global: &Global) -> Result<()> {
-        // Only a GPU's kernels have variants.
-        let Some(gpu) = device.gpu_mut() else { return Ok(()) };
+        let Some(gpu) = device.gpu_mut() else {
+            if self.retune {
+                global.note("--retune has nothing to search: only an adapter's kernels have variants");
+            }
+            return Ok(());
+        };
         if self.no_tune {
             // The device may have served another run before.
             gpu.set_choices(Choices::default());

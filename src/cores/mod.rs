@@ -5,4 +5,4 @@ mod simd;
 mod tasks;
 
 pub use simd::simd;
-pub use tasks::{TASK, dot, fill, rows_per_task, squares};
+pub use tasks::{BLOCK, TASK, dot, fill, rows_per_block, rows_per_task, squares};

@@ -6,12 +6,20 @@ use rayon::prelude::*;
 /// Elements of an element-wise task: tens of microseconds, against which a task's own cost is nothing.
 pub const TASK: usize = 1 << 15;
 
+/// Elements of a task that computes more with each: fewer are not worth a thread.
+pub const BLOCK: usize = 1 << 14;
+
 /// Partial sums of one task. The compiler keeps them in vector registers, whatever their width.
 const LANES: usize = 16;
 
 /// Rows of `width` elements that make up one task.
 pub fn rows_per_task(width: usize) -> usize {
     (TASK / width.max(1)).max(1)
+}
+
+/// Rows of `width` elements that make up one block.
+pub fn rows_per_block(width: usize) -> usize {
+    BLOCK.div_ceil(width)
 }
 
 /// Calls `work` on each task's part of `out`, with the index of its first element.

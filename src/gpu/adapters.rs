@@ -239,7 +239,8 @@ fn no_adapter(chosen_by: Option<String>) -> Fault {
     } else {
         "install the graphics driver of this machine (Metal on macOS, DirectX 12 or Vulkan on Windows)"
     };
-    Fault::new(Kind::Device, "no GPU adapter was found, not even a software one").remedy(remedy)
+    Fault::new(Kind::Device, "no GPU adapter was found, not even a software one")
+        .remedy(format!("use --device cpu, which needs no driver, or {remedy}"))
 }
 
 #[cfg(test)]

@@ -60,11 +60,9 @@ pub struct Store {
 const WORD: u64 = 4;
 
 impl Store {
-    /// Reserves a buffer of its own for so many elements, padded as `bytes` says.
+    /// Reserves a buffer of its own.
     pub fn allocate(&mut self, name: &str, bytes: u64) {
-        let buffer = Arc::new(Buffer::new(bytes));
-        self.spans.insert(name.to_owned(), Span { buffer, words: 0..(bytes / WORD) as usize });
-        self.bytes += bytes;
+        self.allocate_arena(name, &[(name.to_owned(), bytes)]);
     }
 
     /// Reserves one buffer, named `arena`, that holds all `parts` (name, bytes) back to back.

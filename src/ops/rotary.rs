@@ -13,6 +13,7 @@
 use super::team::Vectors;
 use super::unroll::unroll;
 use super::{Kernel, Op, Operand, Recipe, Shapes, Traits, element};
+use crate::cores::rows_per_block;
 use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
 use crate::ops::packed::Packed;
 use crate::tape::{Adjoint, DType, Io, Role, Tape, TensorId};
@@ -131,13 +132,11 @@ impl Op for Rotary {
     }
 
     fn host(&self, io: &mut Io<'_, f32>) {
-        /// Elements of a block of rows: fewer are not worth a thread.
-        const BLOCK: usize = 1 << 14;
         let (_, width) = io.output_shape(0).as_matrix();
         let (packed, half) = (Packed::of(width, self.n_head, 1), self.columns / 2);
         let (inputs, outputs) = io.split();
         let table = inputs[0].chunks_exact(self.columns).map(|turn| turn.split_at(half));
-        let (table, rows) = (table.collect::<Vec<_>>(), BLOCK.div_ceil(width));
+        let (table, rows) = (table.collect::<Vec<_>>(), rows_per_block(width));
         outputs[0].par_chunks_mut(rows * width).enumerate().for_each(|(block, rows_of_block)| {
             for (i, qkv) in rows_of_block.chunks_exact_mut(width).enumerate() {
                 let row = block * rows + i;

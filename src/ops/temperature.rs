@@ -13,6 +13,7 @@
 use super::element::Elements;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element};
 use crate::cores::functions::sum;
+use crate::cores::rows_per_block;
 use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
 use crate::ops::packed::{Packed, Part};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
@@ -86,10 +87,8 @@ impl Extents {
 
     /// Divides the queries by their temperatures, on the CPU.
     fn divide_on_host(&self, x: &[f32], temperature: &[f32], y: &mut [f32]) {
-        /// Elements of a block of rows: fewer are not worth a thread.
-        const BLOCK: usize = 1 << 14;
         let Self { sequence, packed, positions, .. } = *self;
-        let rows = BLOCK.div_ceil(packed.columns());
+        let rows = rows_per_block(packed.columns());
         let blocks = y.par_chunks_mut(rows * packed.columns()).zip(x.par_chunks(rows * packed.columns()));
         blocks.enumerate().for_each(|(block, (y, x))| {
             y.copy_from_slice(x);

@@ -15,7 +15,7 @@ use crate::tape::{DType, Node, Role, Tape, TensorId};
 pub fn check_limits(tape: &Tape, recipes: &[Recipe], device: &Traits) -> Result<()> {
     let half = tape.tensors().iter().any(|info| info.dtype == DType::F16);
     if half && device.host {
-        let what = "mixed precision would not save time on the CPU, which computes in f32";
+        let what = "the CPU computes in f32, not in mixed precision";
         return Err(Fault::new(Kind::Device, what)
             .remedy("set train.precision = \"f32\", or choose another --device"));
     }

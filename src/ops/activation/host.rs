@@ -1,7 +1,7 @@
 //! The activation functions on the CPU, in f32: loops over slices, which the compiler vectorises.
 
 use crate::cores::functions::{logistic, normal, sum};
-use crate::cores::simd;
+use crate::cores::{BLOCK, simd};
 use rayon::prelude::*;
 
 /// A function's loops.
@@ -49,9 +49,6 @@ impl Loops {
         sums.into_iter().map(f64::from).sum::<f64>() as f32
     }
 }
-
-/// Elements of a block: fewer are not worth a thread.
-const BLOCK: usize = 1 << 14;
 
 fn value<F: Element>(y: &mut [f32], x: &[f32], p: f32) {
     simd(

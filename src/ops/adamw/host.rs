@@ -52,7 +52,7 @@ impl Factors {
     #[inline(always)]
     fn apply(&self, decay: f32, parameters: &mut [f32], moments: [&mut [f32]; 2], gradients: &[f32]) {
         let kept = 1.0 - decay;
-        // One loop for each order, without a branch in it.
+        // One loop for each convention, without a branch in it.
         match self.convention {
             Convention::Hf => self.each(parameters, moments, gradients, |p, step| (p - step) * kept),
             Convention::Torch => self.each(parameters, moments, gradients, |p, step| p * kept - step),

@@ -2,16 +2,13 @@
 
 use super::IGNORED;
 use crate::cores::functions::{exp, maximum, sum};
-use crate::cores::simd;
+use crate::cores::{rows_per_block, simd};
 use rayon::prelude::*;
-
-/// Logits of a block of rows: fewer are not worth a thread.
-const BLOCK: usize = 1 << 14;
 
 /// Folds a piece of logits into the state of each row: largest, sum, the target's logit.
 pub(super) fn update(opens: bool, columns: usize, inputs: &[&[f32]], states: &mut [f32]) {
     let [logits, targets, first] = inputs else { unreachable!("three inputs") };
-    let (rows, first) = (BLOCK.div_ceil(columns), first[0] as usize);
+    let (rows, first) = (rows_per_block(columns), first[0] as usize);
     let blocks = states.par_chunks_mut(4 * rows).zip(logits.par_chunks(rows * columns));
     blocks.zip(targets.par_chunks(rows)).for_each(|((states, logits), targets)| {
         let rows = states.chunks_exact_mut(4).zip(logits.chunks_exact(columns));
@@ -61,7 +58,7 @@ pub(super) fn gradient(columns: usize, inputs: &[&[f32]], gradients: &mut [f32])
     let [targets, scale, lses, logits, first, scaling @ ..] = inputs else {
         unreachable!("five inputs and more")
     };
-    let (rows, first) = (BLOCK.div_ceil(columns), first[0] as usize);
+    let (rows, first) = (rows_per_block(columns), first[0] as usize);
     let counted = scale[0] * scaling.first().map_or(1.0, |scaling| scaling[0]);
     gradients.par_chunks_mut(rows * columns).enumerate().for_each(|(block, gradients)| {
         for (i, gradients) in gradients.chunks_exact_mut(columns).enumerate() {

@@ -1,23 +1,15 @@
 //! Layer normalization on the CPU, in f32: threads share blocks of rows.
 
 use crate::cores::functions::sum;
-use crate::cores::simd;
+use crate::cores::{rows_per_block, simd};
 use rayon::prelude::*;
-
-/// Elements of a block of rows: less is not worth a thread.
-const BLOCK: usize = 1 << 14;
-
-/// Rows of a block.
-fn block(width: usize) -> usize {
-    BLOCK.div_ceil(width)
-}
 
 /// y, μ and r from x, γ and β.
 pub(super) fn forward(width: usize, epsilon: f32, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) {
     let ([x, gamma, beta], [y, means, rstds]) = (inputs, outputs) else {
         unreachable!("three inputs and outputs")
     };
-    let rows = block(width);
+    let rows = rows_per_block(width);
     let blocks = y.par_chunks_mut(rows * width).zip(x.par_chunks(rows * width));
     let blocks = blocks.zip(means.par_chunks_mut(rows).zip(rstds.par_chunks_mut(rows)));
     blocks.for_each(|((y, x), (means, rstds))| {
@@ -48,7 +40,7 @@ fn normalize(y: &mut [f32], x: &[f32], [gamma, beta]: [&[f32]; 2], epsilon: f32)
 /// dx from x, γ, μ, r, dy and what is added to it.
 pub(super) fn backward(width: usize, inputs: &[&[f32]], dx: &mut [f32]) {
     let [x, gamma, means, rstds, dy, addend @ ..] = inputs else { unreachable!("five inputs and more") };
-    let rows = block(width);
+    let rows = rows_per_block(width);
     dx.par_chunks_mut(rows * width).enumerate().for_each(|(block, dx)| {
         simd(
             #[inline(always)]
@@ -85,7 +77,7 @@ pub(super) fn parameters(width: usize, inputs: &[&[f32]], outputs: &mut [&mut [f
     let ([x, means, rstds, dy], [d_gamma, d_beta]) = (inputs, outputs) else {
         unreachable!("four inputs, two outputs")
     };
-    let rows = block(width).max(32);
+    let rows = rows_per_block(width).max(32);
     let blocks = x.par_chunks(rows * width).zip(dy.par_chunks(rows * width));
     let blocks = blocks.zip(means.par_chunks(rows).zip(rstds.par_chunks(rows)));
     let sums = blocks.map(|((x, dy), (means, rstds))| {
