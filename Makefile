@@ -1,4 +1,4 @@
-# The two commands are `make demo` and `make test`. Both first install what is missing, and say so.
+# The two commands are `make demo` and `make test`. The second first installs what is missing, and says so.
 # macOS and Windows need no make: `cargo run --release -- demo` does the same, and `cargo test` runs all tests but those
 # that need tools from outside this project (the feature `outside-tools`).
 
@@ -25,10 +25,10 @@ help:
 demo: build
 	./target/release/normfree demo $(ARGS)
 
-card: build
+card: vulkan build
 	./target/release/normfree card $(ARGS)
 
-build: vulkan
+build:
 	$(CARGO) build --release --locked
 
 lint: tools

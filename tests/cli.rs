@@ -1,6 +1,7 @@
 //! The program as users run it: the real binary, its exit codes, its messages, and its files on the disk.
 
 mod bad_input;
+mod default_device;
 mod finite;
 mod first_minutes;
 mod leftovers;
@@ -52,7 +53,7 @@ sample_every = 2
 /// A folder in which the program runs: `tiny.toml`, and prepared data in `data`.
 pub struct Place {
     folder: TempDir,
-    /// Whether commands compute on an adapter, as they do by default, and not on the CPU itself.
+    /// Whether commands compute on an adapter, a software driver if there is no GPU, and not on the CPU itself.
     on_driver: bool,
 }
 
@@ -94,10 +95,8 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_normfree"));
         command.args(arguments).current_dir(self.folder.path());
         command.env("NORMFREE_CACHE", self.path("cache"));
-        if !self.on_driver {
-            // What needs any device runs on the CPU itself, which starts at once.
-            command.env("NORMFREE_DEVICE", "cpu");
-        }
+        // What needs any device runs on the CPU itself, which starts at once.
+        command.env("NORMFREE_DEVICE", if self.on_driver { "adapter" } else { "cpu" });
         command
     }
 

@@ -62,7 +62,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         return say(table(folder)?.markdown().trim_end());
     }
     global.refuse_cpu()?;
-    let wanted = wanted(arguments, global)?;
+    let wanted = wanted(arguments, &global.of_adapters())?;
     let began = Instant::now();
     let mut waiting = Waiting::begin("starting", global.quiet);
     let mut failed = Ok(());

@@ -1,17 +1,17 @@
 //! `normfree devices`.
 
-use super::{Global, SOFTWARE_NOTE, bytes, say};
-use crate::fault::{Kind, Result};
-use crate::gpu::{AdapterKind, OpenOptions, Survey, survey};
+use super::{Global, NO_GPU, bytes, say};
+use crate::fault::Result;
+use crate::gpu::{AdapterKind, Survey, survey};
 use crate::host::{self, Host};
 
 const AFTER_HELP: &str = "\
 Each adapter is opened once, so the subgroup size is the one a shader saw, not
 the one the driver claims. The first time, it is tried in a separate process:
 whatever crashes or hangs its driver is not used. A discrete GPU is preferred,
-then an integrated one, then a virtual one; a software adapter is used only if
-there is nothing else. --device overrides this in every command; the word cpu
-selects the CPU itself, which needs no driver.
+then an integrated one, then a virtual one, then the CPU itself, which needs no
+driver. --device overrides this in every command: a software adapter is used
+only if it is named, or if `--device adapter` finds nothing better.
 
 Examples:
   normfree devices
@@ -26,17 +26,19 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
-    let cpu = global.wants_cpu();
-    let (all, taken) = match survey(&OpenOptions { device: global.adapter(), ..global.open_options() }) {
-        // Without an adapter there is still the CPU.
-        Err(fault) if cpu && fault.kind == Kind::Device => (Vec::new(), 0),
-        found => found?,
+    let by_name = global.device.is_some() || global.backend.is_some();
+    let (all, best) = survey(&global.open_options(), by_name && !global.wants_cpu())?;
+    let hardware = |&index: &usize| !all[index].description.software();
+    let taken = match &global.device {
+        Some(_) if global.wants_cpu() => None,
+        None if !by_name => best.filter(hardware),
+        _ => best,
     };
     let host = Host::open(global.threads)?;
     if arguments.json {
         for adapter in &all {
             let mut value = serde_json::json!(adapter.description);
-            value["taken"] = (!cpu && adapter.description.index == taken).into();
+            value["taken"] = (Some(adapter.description.index) == taken).into();
             value["refusal"] = adapter.refusal.clone().into();
             value["left_alone"] = adapter.remarks.clone().into();
             say(value)?;
@@ -46,7 +48,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
             "name": host.name(),
             "kind": AdapterKind::Cpu,
             "threads": host.threads(),
-            "taken": cpu,
+            "taken": taken.is_none(),
         }));
     }
     for adapter in &all {
@@ -62,17 +64,12 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         AdapterKind::Cpu.title(),
         host.threads()
     ))?;
-    if cpu {
-        return say(format!("chosen: {} {} (--device {0})", host::WORD, host.name()));
-    }
-    if let Some(adapter) = all.iter().find(|adapter| adapter.description.index == taken) {
-        let why = reason(adapter, &all, global.device.as_deref());
-        say(format!("chosen: {} {} ({why})", taken, adapter.description.name))?;
-    }
-    if all.iter().all(|adapter| adapter.description.software()) {
-        say(format!("note: {SOFTWARE_NOTE}"))?;
-    }
-    Ok(())
+    let Some(taken) = taken else {
+        let why = if global.wants_cpu() { format!("--device {}", host::WORD) } else { NO_GPU.to_owned() };
+        return say(format!("chosen: {} {} ({why})", host::WORD, host.name()));
+    };
+    let why = reason(&all[taken], &all, global.device.as_deref());
+    say(format!("chosen: {taken} {} ({why})", all[taken].description.name))
 }
 
 fn describe(adapter: &Survey) -> String {

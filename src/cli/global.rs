@@ -17,14 +17,14 @@ use std::path::Path;
 /// What every subcommand takes.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Global {
-    /// Device to use: `cpu`, or an adapter's index or a part of its name, as listed by `normfree devices` [default: the
-    /// best adapter]
+    /// Device to use: `cpu`; `adapter`, the best one; or an adapter's index or a part of its name, as listed by `normfree
+    /// devices` [default: the best GPU, else the CPU]
     #[arg(
         long,
         global = true,
         env = "NORMFREE_DEVICE",
         hide_env_values = true,
-        value_name = "cpu|INDEX|NAME",
+        value_name = "cpu|adapter|INDEX|NAME",
         value_parser = NonEmptyStringValueParser::new()
     )]
     pub device: Option<String>,
@@ -34,7 +34,7 @@ pub(super) struct Global {
     /// Do not use matrix units, nor ask a driver to open them; NORMFREE_NO_MATRIX_UNITS=1 does the same
     #[arg(long, global = true)]
     pub no_matrix_units: bool,
-    /// Threads that compute with `--device cpu` [default: as many as the process may use]; results do not depend on it
+    /// Threads that compute on the CPU [default: as many as the process may use]; results do not depend on it
     #[arg(long, global = true, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub threads: usize,
     /// Print no progress and no notes, only results and errors
@@ -42,30 +42,55 @@ pub(super) struct Global {
     pub quiet: bool,
 }
 
-/// The note for when only a software adapter is available.
-pub(super) const SOFTWARE_NOTE: &str = "there is no GPU with a driver; computing on the CPU through a software adapter, though --device cpu needs none";
+/// The word that selects the best adapter, a software driver included.
+const ADAPTER: &str = "adapter";
+
+/// The note for when there is no GPU.
+pub(super) const NO_GPU: &str = "there is no GPU with a driver";
+
+/// The note for when an adapter was asked for and only a software driver is there.
+const SOFTWARE_NOTE: &str = "this driver computes on the CPU, where --device cpu is faster";
 
 impl Global {
-    /// The options for opening a device.
+    /// The options for opening an adapter.
     pub fn open_options(&self) -> OpenOptions {
-        let Self { device, backend, no_matrix_units, .. } = self.clone();
+        let Self { backend, no_matrix_units, .. } = *self;
+        let device = self.device.clone().filter(|name| ![host::WORD, ADAPTER].contains(&name.as_str()));
         OpenOptions { device, backend, no_matrix_units, prober: this_program(), ..OpenOptions::default() }
     }
 
-    /// Opens the device that a command computes on. Prints a note if it is a software device that nobody asked for.
-    pub fn open(&self) -> Result<Device> {
-        if !self.wants_cpu() {
-            return self.open_gpu().map(Device::from);
-        }
-        if self.backend.is_some() {
-            return Err(Fault::new(Kind::Usage, "the CPU is not an adapter of any API")
-                .at("--backend")
-                .remedy("omit it, or choose an adapter with --device"));
-        }
-        Ok(Host::open(self.threads)?.into())
+    /// The same options with the best adapter in place of the best device, for commands about adapters.
+    pub fn of_adapters(&self) -> Self {
+        let device = self.device.clone().or_else(|| Some(ADAPTER.to_owned()));
+        Self { device, ..self.clone() }
     }
 
-    /// Whether the CPU itself is to compute.
+    /// Opens the device that a command computes on: the one that is named, else the best GPU, else the CPU. Prints a note
+    /// if there is no GPU and nothing is named.
+    pub fn open(&self) -> Result<Device> {
+        if self.wants_cpu() {
+            if self.backend.is_some() {
+                return Err(Fault::new(Kind::Usage, "the CPU is not an adapter of any API")
+                    .at("--backend")
+                    .remedy("omit it, or choose an adapter with --device"));
+            }
+            return Ok(Host::open(self.threads)?.into());
+        }
+        // A backend is a request for one of its adapters.
+        if self.device.is_some() || self.backend.is_some() {
+            return self.open_gpu().map(Device::from);
+        }
+        match Gpu::open_hardware(&self.open_options())? {
+            Some(gpu) => self.checked(gpu).map(Device::from),
+            None => {
+                let host = Host::open(self.threads)?;
+                self.note(format!("{NO_GPU}; computing on the CPU: {}", host.name()));
+                Ok(host.into())
+            }
+        }
+    }
+
+    /// Whether the CPU itself is named as the device.
     pub fn wants_cpu(&self) -> bool {
         self.device.as_deref() == Some(host::WORD)
     }
@@ -80,26 +105,25 @@ impl Global {
         }
     }
 
-    /// The adapter to use, if one is named.
-    pub fn adapter(&self) -> Option<String> {
-        self.device.clone().filter(|name| name != host::WORD)
-    }
-
-    /// Opens a GPU, or a driver that computes in place of one, for what only kernels of shaders have.
+    /// Opens an adapter, a software driver if there is no other, for what only kernels of shaders have.
     pub fn open_gpu(&self) -> Result<Gpu> {
         self.refuse_cpu()?;
+        self.checked(Gpu::open(&self.open_options())?)
+    }
+
+    /// Refuses what an adapter cannot do, and reports what it does not use.
+    fn checked(&self, gpu: Gpu) -> Result<Gpu> {
         if self.threads > 0 {
             return Err(Fault::new(Kind::Usage, "an adapter has its own threads")
                 .at("--threads")
                 .remedy(format!("omit it, or use --device {}", host::WORD)));
         }
-        let gpu = Gpu::open(&self.open_options())?;
         let description = gpu.description();
         for remark in gpu.remarks() {
             self.note(format!("{}: {remark}", description.name));
         }
         if description.software() && self.device.is_none() {
-            self.note(format!("{}: {}", SOFTWARE_NOTE, description.name));
+            self.note(format!("{NO_GPU}, but {}: {SOFTWARE_NOTE}", description.name));
         }
         Ok(gpu)
     }

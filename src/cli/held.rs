@@ -9,7 +9,7 @@ use crate::train::trainer::Trainer;
 pub(super) struct Held<'a> {
     global: &'a Global,
     device: Option<Device>,
-    /// Whether it was opened before: one note about a software adapter is enough.
+    /// Whether it was opened before: one note about what was chosen is enough.
     known: bool,
 }
 

@@ -140,17 +140,21 @@ fn new_instance(backends: wgpu::Backends) -> wgpu::Instance {
     })
 }
 
-/// Makes settings that a driver reads when it is loaded, so it runs before the first instance that stays. It never
-/// overrides the user's own.
-///
 /// Mesa's device-selection layer complains on the terminal if there is no desktop session; we rank the adapters
 /// ourselves.
 #[allow(unsafe_code)]
-fn prepare_drivers(backends: wgpu::Backends, prober: Option<&Prober>) {
+fn quiet_selection() {
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() && std::env::var_os("NODEVICE_SELECT").is_none() {
         // SAFETY: nothing has touched a driver yet, and no thread of ours reads the environment meanwhile.
         unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
     }
+}
+
+/// Makes settings that a driver reads when it is loaded, so it runs before the first instance that stays. It never
+/// overrides the user's own.
+#[allow(unsafe_code)]
+fn prepare_drivers(backends: wgpu::Backends, prober: Option<&Prober>) {
+    quiet_selection();
     if backends.contains(wgpu::Backends::VULKAN) {
         let list = || listed_by(&new_instance(wgpu::Backends::VULKAN), wgpu::Backends::VULKAN);
         // SAFETY: as above.
@@ -173,9 +177,39 @@ fn listed_by(instance: &wgpu::Instance, backends: wgpu::Backends) -> Vec<Candida
 /// [`Kind::Usage`] if `WGPU_BACKEND` names an unknown backend; [`Kind::Device`] if this system lacks the chosen one,
 /// or there is no adapter.
 pub fn candidates(options: &OpenOptions) -> Result<Vec<Candidate>> {
-    let (backends, chosen_by) = backends(options.backend)?;
-    let all = listed_by(&instance(backends, options.prober.as_ref()), backends);
+    let (all, chosen_by) = any(options)?;
     if all.is_empty() { Err(no_adapter(chosen_by)) } else { Ok(all) }
+}
+
+/// The same list, which may be empty, and what chose the backends.
+fn any(options: &OpenOptions) -> Result<(Vec<Candidate>, Option<String>)> {
+    let (backends, chosen_by) = backends(options.backend)?;
+    Ok((listed_by(&instance(backends, options.prober.as_ref()), backends), chosen_by))
+}
+
+/// The same list, and the adapter that the options name or, if they name none, the best. The list may be empty unless one
+/// is `needed`.
+///
+/// # Errors
+/// Those of [`candidates`]; [`Kind::Device`] if the options name an adapter that is not there.
+pub(super) fn all(options: &OpenOptions, needed: bool) -> Result<(Vec<Candidate>, Option<usize>)> {
+    let (all, chosen_by) = any(options)?;
+    match all.is_empty() {
+        true if needed => Err(no_adapter(chosen_by)),
+        true => Ok((all, None)),
+        false => place(&all, options.device.as_deref()).map(|taken| (all, Some(taken))),
+    }
+}
+
+/// Whether there is an adapter that is no software driver. Listing them prepares nothing: a software driver that nobody
+/// uses need not be measured.
+///
+/// # Errors
+/// Those of [`candidates`] about backends.
+pub(super) fn hardware(options: &OpenOptions) -> Result<bool> {
+    let (backends, _) = backends(options.backend)?;
+    quiet_selection();
+    Ok(listed_by(&new_instance(backends), backends).iter().any(|candidate| !candidate.software()))
 }
 
 /// Index of the default adapter in the list.

@@ -1,6 +1,6 @@
 //! Adapters as plain data, for people and for `env.json`.
 
-use super::{Candidate, Gpu, OpenOptions, candidates};
+use super::{Candidate, Gpu, OpenOptions};
 use crate::fault::Result;
 use serde::Serialize;
 
@@ -122,29 +122,24 @@ pub struct Survey {
     pub refusal: Option<String>,
     /// Which of its features are not used, and why: one sentence each.
     pub remarks: Vec<String>,
-    /// Whether a run uses it if `--device` is not given.
-    pub preferred: bool,
 }
 
-/// Every adapter of this machine, each opened once, and the index of the one that `options` select.
+/// Every adapter of this machine, each opened once, and the index of the one that `options` select, or of the best. There
+/// may be none unless one is `needed`.
 ///
 /// # Errors
-/// Those of [`candidates`]; [`crate::fault::Kind::Device`] if the options name none of them.
-pub fn survey(options: &OpenOptions) -> Result<(Vec<Survey>, usize)> {
-    let all = candidates(options)?;
-    let taken = super::adapters::place(&all, options.device.as_deref())?;
-    let preferred = super::adapters::preferred(&all);
+/// Those of [`candidates`](super::candidates); [`crate::fault::Kind::Device`] if the options name none of them.
+pub fn survey(options: &OpenOptions, needed: bool) -> Result<(Vec<Survey>, Option<usize>)> {
+    let (all, taken) = super::adapters::all(options, needed)?;
     let look = |candidate: Candidate| {
-        let preferred = Some(candidate.index) == preferred;
         let closed = Description::of(&candidate);
         match Gpu::open_candidate(candidate, options) {
             Ok(gpu) => {
                 let (description, remarks) = (gpu.description().clone(), gpu.remarks().to_vec());
-                Survey { description, refusal: None, remarks, preferred }
+                Survey { description, refusal: None, remarks }
             }
             Err(fault) => {
-                let (refusal, remarks) = (Some(fault.to_string()), Vec::new());
-                Survey { description: closed, refusal, remarks, preferred }
+                Survey { description: closed, refusal: Some(fault.to_string()), remarks: Vec::new() }
             }
         }
     };

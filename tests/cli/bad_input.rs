@@ -207,6 +207,7 @@ fn missing_adapters_are_refused() {
             &[elsewhere, "not available on this system", "--backend"],
         );
         let mut command = place.command(&["devices"]);
+        command.env_remove("NORMFREE_DEVICE");
         let output = command.env("WGPU_BACKEND", elsewhere).output().unwrap();
         refused(&output, 7, &[elsewhere, "not available on this system", "WGPU_BACKEND"]);
         // An option overrides the variable.
