@@ -1,7 +1,10 @@
 //! `normfree bench`: its counts equal the tape's, its kernels translate, and its numbers are measured.
 
-use normfree::bench::{Bound, Ceilings, Measured, Options, Part, ceilings, measure};
+use normfree::bench::{Bound, Measured, Options, Part, Start, adapter, measure};
 use normfree::config::Config;
+use normfree::device::Device;
+use normfree::fault::Result;
+use normfree::host::Host;
 use normfree::ops::{Choices, parse};
 use normfree::train::engine::Blueprint;
 use std::sync::OnceLock;
@@ -15,49 +18,73 @@ fn config() -> Config {
     Config::parse(include_str!("../configs/bench/small.toml"), "small.toml", &changes).unwrap()
 }
 
-/// Everything, measured once for all tests.
-fn measured() -> &'static Measured {
-    static MEASURED: OnceLock<Measured> = OnceLock::new();
-    MEASURED.get_or_init(|| {
-        let parts = vec![Part::Ceilings, Part::Kernels, Part::Steps, Part::Host];
-        let options = Options {
-            open: &|| Ok(crate::support::gpu()),
-            choices: Choices::default(),
-            parts,
-            differences: Vec::new(),
-            rounds: 3,
-        };
-        let mut begun = Vec::new();
-        let measured =
-            measure(&options, &config(), &mut |part| begun.push(part)).unwrap_or_else(|f| panic!("{f}"));
-        assert_eq!(begun, [Part::Ceilings, Part::Kernels, Part::Host, Part::Steps]);
-        measured
-    })
+fn measure_all(open: &dyn Fn() -> Result<Device>) -> Measured {
+    let parts = vec![Part::Ceilings, Part::Kernels, Part::Steps, Part::Host];
+    let options = Options { open, choices: Choices::default(), parts, differences: Vec::new(), rounds: 3 };
+    let mut begun = Vec::new();
+    let measured =
+        measure(&options, &config(), &mut |part| begun.push(part)).unwrap_or_else(|f| panic!("{f}"));
+    assert_eq!(begun, [Part::Ceilings, Part::Kernels, Part::Host, Part::Steps]);
+    measured
 }
 
-fn ceilings() -> &'static Ceilings {
-    measured().ceilings.as_ref().unwrap()
+/// Everything on the driver of the tests, measured once for all of them.
+fn measured() -> &'static Measured {
+    static MEASURED: OnceLock<Measured> = OnceLock::new();
+    MEASURED.get_or_init(|| measure_all(&|| Ok(crate::support::gpu())))
+}
+
+/// Two threads, so that work is shared.
+fn cpu() -> Device {
+    Host::open(2).unwrap().into()
+}
+
+/// The same on the CPU.
+fn measured_on_cpu() -> &'static Measured {
+    static MEASURED: OnceLock<Measured> = OnceLock::new();
+    MEASURED.get_or_init(|| measure_all(&|| Ok(cpu())))
 }
 
 #[test]
 fn ceilings_are_those_of_a_computer() {
-    let ceilings = ceilings();
-    // From a slow emulated driver to more than any card reaches.
-    assert!((1e7..1e16).contains(&ceilings.flops()), "{ceilings:?}");
-    assert!(ceilings.copies.len() >= 5 && ceilings.copies.is_sorted_by_key(|c| c.bytes), "{ceilings:?}");
-    assert!(ceilings.copies.iter().all(|copies| (1e7..1e14).contains(&copies.rate)), "{ceilings:?}");
-    for seconds in [ceilings.dispatch, ceilings.submit, ceilings.encode] {
-        assert!((1e-9..0.1).contains(&seconds), "{ceilings:?}");
+    for measured in [measured(), measured_on_cpu()] {
+        let ceilings = measured.ceilings.as_ref().unwrap();
+        // From a slow emulated driver to more than any card reaches.
+        assert!((1e7..1e16).contains(&ceilings.flops()), "{ceilings:?}");
+        assert!(ceilings.copies.len() >= 5 && ceilings.copies.is_sorted_by_key(|c| c.bytes), "{ceilings:?}");
+        assert!(ceilings.copies.iter().all(|copies| (1e7..1e14).contains(&copies.rate)), "{ceilings:?}");
+        let costs = match ceilings.start {
+            Start::Commands { dispatch, submit, encode } => vec![dispatch, submit, encode],
+            Start::Tasks { tasks } => vec![tasks],
+        };
+        assert!(costs.iter().all(|seconds| (1e-9..0.1).contains(seconds)), "{ceilings:?}");
+    }
+}
+
+/// What a device does not have is absent rather than zero.
+#[test]
+fn a_ceiling_that_a_device_does_not_have_is_absent() {
+    for (measured, here, absent) in
+        [(measured(), "dispatch", "tasks"), (measured_on_cpu(), "tasks", "dispatch")]
+    {
+        let json = serde_json::json!(measured.ceilings);
+        assert!(json[here].is_number() && json.get(absent).is_none(), "{json}");
+    }
+}
+
+#[test]
+fn kernel_rows_add_up_to_the_step() {
+    let gpu = crate::support::gpu();
+    for (device, measured) in [(gpu, measured()), (cpu(), measured_on_cpu())] {
+        rows_add_up(&device, measured);
     }
 }
 
 /// Operations, executions and dispatches add up to those of a step.
-#[test]
-fn kernel_rows_add_up_to_the_step() {
-    let (config, measured) = (config(), measured());
+fn rows_add_up(device: &Device, measured: &Measured) {
+    let config = config();
     let rows = measured.kernels.as_ref().unwrap();
-    let gpu = crate::support::gpu();
-    let blueprint = Blueprint::new(&config, gpu.traits());
+    let blueprint = Blueprint::new(&config, device.traits());
     let flops: u64 = rows.iter().map(|row| row.flops).sum();
     assert_eq!(flops, blueprint.flops());
     let nodes = 2 * blueprint.micro.tape.acting().count() + blueprint.update.acting().count();
@@ -72,12 +99,18 @@ fn kernel_rows_add_up_to_the_step() {
 /// Both halves of every comparison exist, the regularizer's too, and a step takes at least as long as its floor.
 #[test]
 fn steps_are_timed_in_turns() {
-    let steps = measured().steps.as_ref().unwrap();
+    for measured in [measured(), measured_on_cpu()] {
+        both_halves_exist(measured);
+    }
+}
+
+fn both_halves_exist(measured: &Measured) {
+    let steps = measured.steps.as_ref().unwrap();
     let regularized: Vec<bool> = steps.rows.iter().map(|row| row.regularizer).collect();
     assert_eq!(regularized, [true, true, true, true, false]);
     for row in &steps.rows {
         let tokens = row.tokens_per_second * row.seconds.median;
-        assert!((tokens - measured().tokens as f64).abs() < 1e-6 * tokens, "{row:?}");
+        assert!((tokens - measured.tokens as f64).abs() < 1e-6 * tokens, "{row:?}");
         assert!(row.floor.unwrap() > 0.0 && row.seconds.low <= row.seconds.high, "{row:?}");
     }
     assert_eq!(steps.pairs.len(), 4);
@@ -95,15 +128,15 @@ fn the_host_has_a_part_in_a_step() {
 #[test]
 fn measuring_kernels_parse() {
     for half in [false, true] {
-        let (kernel, flops) = ceilings::arithmetic_kernel(half, 4, 16);
+        let (kernel, flops) = adapter::arithmetic_kernel(half, 4, 16);
         assert_eq!(kernel.text.contains("enable f16"), half);
         assert_eq!(kernel.text.matches("fma(").count() * 8, flops, "a vec4 of multiply-adds each");
         parse(&kernel.text).unwrap();
     }
-    let (kernel, flops) = ceilings::cooperative_kernel(16, 32, 4, 16);
+    let (kernel, flops) = adapter::cooperative_kernel(16, 32, 4, 16);
     assert_eq!(kernel.text.matches("= coopMultiplyAdd(").count() * 2 * 16 * 16 * 16, flops);
     parse(&kernel.text).unwrap_or_else(|error| panic!("{error}"));
-    let (kernel, groups) = ceilings::copy_kernel(1000, 4);
+    let (kernel, groups) = adapter::copy_kernel(1000, 4);
     parse(&kernel.text).unwrap();
     assert_eq!(groups, 4);
 }

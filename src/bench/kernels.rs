@@ -68,8 +68,7 @@ pub(crate) fn kernels(bench: &Bench, ceilings: &Ceilings, rounds: usize) -> Resu
     for round in 0..rounds {
         for (tape, plan, repeats) in engine.training_plans() {
             let repeats = if repeats { micro_batches } else { 1 };
-            let (Some(gpu), Some(plan)) = (engine.device.gpu(), plan.on_gpu()) else { continue };
-            for time in plan.profile(gpu)? {
+            for time in plan.profile(&engine.device)? {
                 let (row, samples) = entry(&mut rows, ceilings, tape, &time);
                 samples.resize(round + 1, 0.0);
                 samples[round] += time.seconds * repeats as f64;

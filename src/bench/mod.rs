@@ -3,7 +3,9 @@
 //! Everything is measured in one run: ceilings first, then every kernel at the shapes of a configuration, then whole
 //! steps, always in turns with what they are compared with. Numbers are medians. Anything not measured is omitted.
 
-pub mod ceilings;
+pub mod adapter;
+mod ceilings;
+mod cpu;
 mod engine;
 mod host;
 mod kernels;
@@ -11,7 +13,7 @@ pub mod products;
 mod spread;
 mod steps;
 
-pub use ceilings::Ceilings;
+pub use ceilings::{Ceilings, Start};
 pub use host::Host;
 pub use kernels::{Bound, KernelRow};
 pub use spread::Spread;
@@ -19,7 +21,7 @@ pub use steps::{Difference, Pair, StepRow, Steps};
 
 use crate::config::Config;
 use crate::device::Device;
-use crate::fault::{Fault, Kind, Result};
+use crate::fault::Result;
 use crate::gpu::Description;
 use crate::model::parameter_count;
 use crate::ops::Choices;
@@ -31,7 +33,7 @@ use std::time::Instant;
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Part {
-    /// Arithmetic, copies, dispatches
+    /// Arithmetic, copies, and what it costs to start work
     Ceilings,
     /// Every kernel of a step
     Kernels,
@@ -113,13 +115,10 @@ pub fn measure(options: &Options<'_>, config: &Config, begin: &mut dyn FnMut(Par
     // Kernels are compared with the ceilings.
     if wanted(Part::Ceilings) || wanted(Part::Kernels) {
         begin(Part::Ceilings);
-        let device = open()?;
-        let gpu = device.gpu().ok_or_else(|| {
-            Fault::new(Kind::Usage, "ceilings and kernels are measured on adapters only")
-                .at("--device cpu")
-                .remedy("use --only steps,host, or choose an adapter")
-        })?;
-        measured.ceilings = Some(Ceilings::measure(gpu)?);
+        measured.ceilings = Some(match open()? {
+            Device::Gpu(gpu) => adapter::ceilings(&gpu)?,
+            Device::Host(host, _) => cpu::ceilings(&host),
+        });
     }
     if wanted(Part::Kernels) || wanted(Part::Host) {
         let device = open()?;

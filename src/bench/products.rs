@@ -1,7 +1,8 @@
 //! One matrix product at any size, in every layout and every variant a device has: each compared with the ceiling.
 
+use super::Spread;
+use super::adapter;
 use super::ceilings::fastest;
-use super::{Ceilings, Spread};
 use crate::cache::attempts::Attempts;
 use crate::fault::Result;
 use crate::gpu::{Description, Gpu};
@@ -77,7 +78,7 @@ pub fn products(
 ) -> Result<Products> {
     let tape = |layout| tape(layout, extents, wanted.half);
     let (mut variants, mut untried) = (Vec::new(), 0);
-    let arithmetic = Ceilings::arithmetic(gpu)?;
+    let arithmetic = adapter::arithmetic(gpu)?;
     let mut time = |gpu: &mut Gpu, known: &mut Vec<Variant>| -> Result<()> {
         for (layout, name) in LAYOUTS {
             let (timed, left_out) = time_variants(gpu, &tape(layout), rounds, PATIENCE, attempts)?;

@@ -3,7 +3,9 @@
 use super::picture::{check_place, picture_file, write_picture};
 use super::{Global, Kernels, bytes, columns, say, short, stop};
 use crate::bench::products::{Extents, PATIENCE, Products, Wanted, products};
-use crate::bench::{Bound, Ceilings, Difference, Host, KernelRow, Measured, Options, Part, Steps, measure};
+use crate::bench::{
+    Bound, Ceilings, Difference, Host, KernelRow, Measured, Options, Part, Start, Steps, measure,
+};
 use crate::config::{Config, Norm};
 use crate::draw::picture::Picture;
 use crate::fault::{Fault, Kind, Result};
@@ -13,8 +15,8 @@ use clap::ValueEnum;
 use std::path::PathBuf;
 
 const AFTER_HELP: &str = "\
-Measures the ceilings first: arithmetic, copies, dispatches. Then it times every
-kernel of the configuration's step at its shapes, by the device's clock, and
+Measures the ceilings first: arithmetic, copies, starting work. Then it times
+every kernel of the configuration's step at its shapes, by the device's clock, and
 whole steps in turns, with and without entropy, LayerNorm and, if the
 configuration has it, the entropy regularizer. FLOP and bytes are those the ops
 count for themselves: each operand moves once. The floor is the time that the
@@ -24,6 +26,7 @@ Examples:
   normfree bench
   normfree bench configs/small/sm_r.toml --picture roofline.svg
   normfree bench --only steps --json
+  normfree bench --device cpu
   normfree bench --product 1024x3072x768";
 
 #[derive(Debug, clap::Args)]
@@ -79,19 +82,12 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
             Config::parse(text, "configs/bench/small.toml", &arguments.set)?
         }
     };
-    let wanted = |part: Part| match arguments.only.is_empty() {
-        // The CPU has no ceilings of shaders, and no kernels with timestamps.
-        true => !global.wants_cpu() || matches!(part, Part::Steps | Part::Host),
-        false => arguments.only.contains(&part),
-    };
+    let wanted = |part: Part| arguments.only.is_empty() || arguments.only.contains(&part);
     let parts: Vec<Part> = Part::value_variants().iter().copied().filter(|&part| wanted(part)).collect();
     if arguments.picture.is_some() && !parts.contains(&Part::Kernels) {
-        let (why, remedy) = match arguments.only.is_empty() {
-            true => ("which are timed on adapters only", "choose an adapter, or omit --picture"),
-            false => ("which --only leaves out", "add `kernels` to --only, or omit --only"),
-        };
-        let what = format!("the picture shows kernels, {why}");
-        return Err(Fault::new(Kind::Usage, what).at("--picture").remedy(remedy));
+        return Err(Fault::new(Kind::Usage, "the picture shows kernels, which --only leaves out")
+            .at("--picture")
+            .remedy("add `kernels` to --only, or omit --only"));
     }
     if !arguments.compare.is_empty() {
         if !parts.contains(&Part::Steps) {
@@ -225,9 +221,15 @@ fn ceiling_table(ceilings: &Ceilings) -> String {
     for copies in &ceilings.copies {
         row(format!("copy of {}", bytes(copies.bytes / 2)), rate_text(copies.rate, "B/s"));
     }
-    row("a dispatch".to_owned(), short(ceilings.dispatch));
-    row("submitting one and waiting for it".to_owned(), short(ceilings.submit));
-    row("recording one (host)".to_owned(), short(ceilings.encode));
+    let costs = match ceilings.start {
+        Start::Commands { dispatch, submit, encode } => vec![
+            ("a dispatch", dispatch),
+            ("submitting one and waiting for it", submit),
+            ("recording one (host)", encode),
+        ],
+        Start::Tasks { tasks } => vec![("a task for each thread", tasks)],
+    };
+    costs.into_iter().for_each(|(name, seconds)| row(name.to_owned(), short(seconds)));
     columns(&rows, &[false, true])
 }
 

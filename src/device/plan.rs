@@ -134,6 +134,18 @@ impl Plan {
         }
     }
 
+    /// Replays once without the observers and returns the time of every command, in order; the CPU's commands are its nodes.
+    ///
+    /// # Errors
+    /// As [`plan::Plan::profile`].
+    pub fn profile(&self, device: &Device) -> Result<Vec<CommandTime>> {
+        match (self, device) {
+            (Self::Gpu(plan), Device::Gpu(gpu)) => plan.profile(gpu),
+            (Self::Host(plan), Device::Host(host, _)) => Ok(plan.profile(host)),
+            _ => mixed_up(),
+        }
+    }
+
     /// The time of every command of the observers; `None` on a device without a clock.
     ///
     /// # Errors

@@ -51,7 +51,7 @@ impl Host {
     }
 
     /// Runs `work` on one of the threads; parallel iterators in it use all of them.
-    fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+    pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.pool.install(work)
     }
 }

@@ -11,7 +11,7 @@ use std::ops::Range;
 pub struct CommandTime {
     /// The node of the tape that the command belongs to.
     pub node: usize,
-    /// The kernel's entry point; `None` for a copy of a tensor into an image.
+    /// The kernel's entry point, on the CPU the op's name; `None` for a copy of a tensor into an image.
     pub entry: Option<&'static str>,
     pub seconds: f64,
     /// Bytes read and written by a copy.

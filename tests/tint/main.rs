@@ -5,7 +5,7 @@
 #[allow(dead_code)]
 mod subjects;
 
-use normfree::bench::ceilings;
+use normfree::bench::adapter;
 use normfree::ops::{Kernel, Traits};
 use std::collections::HashMap;
 use std::io::Write;
@@ -97,9 +97,9 @@ fn chromes_compiler_accepts_every_kernel() {
         who.push("a probe of subgroups".to_owned());
     }
     let measuring = [
-        ("the ceiling of arithmetic in f32", ceilings::arithmetic_kernel(false, 4, 16).0),
-        ("the ceiling of arithmetic in f16", ceilings::arithmetic_kernel(true, 4, 16).0),
-        ("the ceiling of memory", ceilings::copy_kernel(1000, 4).0),
+        ("the ceiling of arithmetic in f32", adapter::arithmetic_kernel(false, 4, 16).0),
+        ("the ceiling of arithmetic in f16", adapter::arithmetic_kernel(true, 4, 16).0),
+        ("the ceiling of memory", adapter::copy_kernel(1000, 4).0),
     ];
     for (name, kernel) in measuring {
         kernels.push(kernel);
