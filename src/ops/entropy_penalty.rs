@@ -17,10 +17,13 @@
 //! Adjoint: [`EntropyPenaltyBackward`]; the gradient of each penalty_h is one. In mixed precision it is multiplied by the
 //! loss scale, like the gradients it is added to.
 
+mod host;
+
 use super::unroll::unrolled;
 use super::{Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, axis};
 use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
+use host::Penalty;
 
 /// What is compared with the threshold, and how a head's rows are reduced to one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,6 +157,12 @@ impl Op for EntropyPenalty {
         }
     }
 
+    fn host(&self, io: &mut Io<'_, f32>) {
+        let dims = extents(io.input_shape(0).dims());
+        let (inputs, outputs) = io.split();
+        Penalty::new(self, dims, inputs).add_to(outputs[0]);
+    }
+
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let bindings = [
             ("entropy", Operand::Input(0)),
@@ -217,6 +226,14 @@ impl Op for EntropyPenaltyBackward {
                 outputs[0][(b * heads + h) * sequence..][..sequence].copy_from_slice(row);
             }
         }
+    }
+
+    fn host(&self, io: &mut Io<'_, f32>) {
+        let dims = extents(io.input_shape(0).dims());
+        let (inputs, outputs) = io.split();
+        let scale = inputs.get(2).map_or(1.0, |scaling| scaling[0]);
+        let [d_entropy, d_threshold] = outputs else { unreachable!("two outputs") };
+        Penalty::new(&self.of, dims, inputs).gradients(scale, self.accumulate, d_entropy, d_threshold);
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
