@@ -204,6 +204,18 @@ fn a_device_is_measured() {
     assert!(fs::read_to_string(place.path("roof.svg")).unwrap().contains("FLOP/s"));
 }
 
+#[test]
+fn the_cpu_is_measured_as_an_adapter_is() {
+    let place = Place::new();
+    let few = ["--device", "cpu", "--rounds", "1", "--quiet", "--picture", "roof.svg"];
+    let told = place.succeeds(&[&["bench", "tiny.toml", "--compare", "entropy"], &few[..]].concat());
+    for part in ["a task for each thread", "attention.backward", "tokens/s", "host's part"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(!told.contains("dispatch"), "the CPU has none: {told}");
+    assert!(fs::read_to_string(place.path("roof.svg")).unwrap().contains("FLOP/s"));
+}
+
 /// A timing holds for later runs, and a resumed run keeps the kernels that it began with.
 #[test]
 fn kernels_are_timed_once() {
