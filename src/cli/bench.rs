@@ -16,8 +16,8 @@ use std::path::PathBuf;
 
 const AFTER_HELP: &str = "\
 Measures the ceilings first: arithmetic, copies, starting work. Then it times
-every kernel of the configuration's step at its shapes, by the device's clock, and
-whole steps in turns, with and without entropy, LayerNorm and, if the
+every kernel of the configuration's step at its shapes, by the device's clock,
+and whole steps in turns, with and without entropy, LayerNorm and, if the
 configuration has it, the entropy regularizer. FLOP and bytes are those the ops
 count for themselves: each operand moves once. The floor is the time that the
 ceilings would allow. Nothing else should run meanwhile; no data is needed.
