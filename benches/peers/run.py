@@ -147,8 +147,8 @@ def any_wanted(given, keys):
 def normfree(given, model, train, tokens):
     """`normfree bench` times the step with and without entropies by itself; a row for each."""
     rows = {
-        "normfree": ("normfree, head entropy logged", [], True),
-        "normfree-plain": ("normfree, nothing logged", [], False),
+        "normfree": ("normfree, head entropy logged", ["--device", "adapter"], True),
+        "normfree-plain": ("normfree, nothing logged", ["--device", "adapter"], False),
         "normfree-cpu": ("normfree on the CPU itself, head entropy logged", ["--device", "cpu"], True),
         "normfree-cpu-plain": ("normfree on the CPU itself, nothing logged", ["--device", "cpu"], False),
     }
