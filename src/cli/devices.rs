@@ -1,6 +1,6 @@
 //! `normfree devices`.
 
-use super::{Global, NO_GPU, bytes, say};
+use super::{Global, NO_GPU, Selection, bytes, say};
 use crate::fault::Result;
 use crate::gpu::{AdapterKind, Survey, survey};
 use crate::host::{self, Host};
@@ -26,13 +26,12 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
-    let by_name = global.device.is_some() || global.backend.is_some();
-    let (all, best) = survey(&global.open_options(), by_name && !global.wants_cpu())?;
-    let hardware = |&index: &usize| !all[index].description.software();
-    let taken = match &global.device {
-        Some(_) if global.wants_cpu() => None,
-        None if !by_name => best.filter(hardware),
-        _ => best,
+    let selection = global.selection();
+    let (all, best) = survey(&global.open_options(), selection == Selection::Adapters)?;
+    let taken = match selection {
+        Selection::Cpu => None,
+        Selection::Adapters => best,
+        Selection::Best => best.filter(|&index| !all[index].description.software()),
     };
     let host = Host::open(global.threads)?;
     if arguments.json {
@@ -65,7 +64,10 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         host.threads()
     ))?;
     let Some(taken) = taken else {
-        let why = if global.wants_cpu() { format!("--device {}", host::WORD) } else { NO_GPU.to_owned() };
+        let why = match selection {
+            Selection::Cpu => format!("--device {}", host::WORD),
+            Selection::Adapters | Selection::Best => NO_GPU.to_owned(),
+        };
         return say(format!("chosen: {} {} ({why})", host::WORD, host.name()));
     };
     let why = reason(&all[taken], &all, global.device.as_deref());

@@ -5,7 +5,7 @@ use super::waiting::Waiting;
 use crate::cache::attempts::Tried;
 use crate::device::Device;
 use crate::fault::{Fault, Kind, Result};
-use crate::gpu::{Backend, Gpu, OpenOptions, this_program};
+use crate::gpu::{Backend, Gpu, OpenOptions, hardware, this_program};
 use crate::host::{self, Host};
 use crate::shell;
 use crate::visible;
@@ -45,11 +45,19 @@ pub(super) struct Global {
 /// The word that selects the best adapter, a software driver included.
 const ADAPTER: &str = "adapter";
 
-/// The note for when there is no GPU.
+/// What is said where there is no GPU.
 pub(super) const NO_GPU: &str = "there is no GPU with a driver";
 
-/// The note for when an adapter was asked for and only a software driver is there.
-const SOFTWARE_NOTE: &str = "this driver computes on the CPU, where --device cpu is faster";
+/// Where a command looks for its device.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Selection {
+    /// The CPU itself, by name.
+    Cpu,
+    /// Among the adapters, software drivers included: one is named, or a backend, which is a request for one of its adapters.
+    Adapters,
+    /// Nothing is named: the best GPU, else the CPU.
+    Best,
+}
 
 impl Global {
     /// The options for opening an adapter.
@@ -65,65 +73,60 @@ impl Global {
         Self { device, ..self.clone() }
     }
 
-    /// Opens the device that a command computes on: the one that is named, else the best GPU, else the CPU. Prints a note
-    /// if there is no GPU and nothing is named.
-    pub fn open(&self) -> Result<Device> {
-        if self.wants_cpu() {
-            if self.backend.is_some() {
-                return Err(Fault::new(Kind::Usage, "the CPU is not an adapter of any API")
-                    .at("--backend")
-                    .remedy("omit it, or choose an adapter with --device"));
-            }
-            return Ok(Host::open(self.threads)?.into());
-        }
-        // A backend is a request for one of its adapters.
-        if self.device.is_some() || self.backend.is_some() {
-            return self.open_gpu().map(Device::from);
-        }
-        match Gpu::open_hardware(&self.open_options())? {
-            Some(gpu) => self.checked(gpu).map(Device::from),
-            None => {
-                let host = Host::open(self.threads)?;
-                self.note(format!("{NO_GPU}; computing on the CPU: {}", host.name()));
-                Ok(host.into())
-            }
+    /// Where a command looks for its device.
+    pub fn selection(&self) -> Selection {
+        match &self.device {
+            Some(name) if name == host::WORD => Selection::Cpu,
+            None if self.backend.is_none() => Selection::Best,
+            _ => Selection::Adapters,
         }
     }
 
-    /// Whether the CPU itself is named as the device.
-    pub fn wants_cpu(&self) -> bool {
-        self.device.as_deref() == Some(host::WORD)
+    /// Opens the device that a command computes on. Prints a note if the CPU computes and nothing is named.
+    pub fn open(&self) -> Result<Device> {
+        let selection = self.selection();
+        if selection == Selection::Cpu && self.backend.is_some() {
+            return Err(Fault::new(Kind::Usage, "the CPU is not an adapter of any API")
+                .at("--backend")
+                .remedy("omit it, or choose an adapter with --device"));
+        }
+        if selection == Selection::Adapters || selection == Selection::Best && hardware(&self.open_options())?
+        {
+            return self.open_gpu().map(Device::from);
+        }
+        let host = Host::open(self.threads)?;
+        if selection == Selection::Best {
+            self.note(format!("{NO_GPU}; computing on the CPU: {}", host.name()));
+        }
+        Ok(host.into())
     }
 
     /// Refuses the CPU where only an adapter will do.
     pub fn refuse_cpu(&self) -> Result<()> {
-        match self.wants_cpu() {
-            false => Ok(()),
-            true => Err(Fault::new(Kind::Usage, "this command measures the kernels of an adapter")
+        match self.selection() {
+            Selection::Cpu => Err(Fault::new(Kind::Usage, "this command measures the kernels of an adapter")
                 .at(format!("--device {}", host::WORD))
                 .remedy("choose an adapter, as listed by `normfree devices`")),
+            Selection::Adapters | Selection::Best => Ok(()),
         }
     }
 
-    /// Opens an adapter, a software driver if there is no other, for what only kernels of shaders have.
+    /// Opens an adapter, a software driver if there is no other, for what only kernels of shaders have. Prints a note if it
+    /// is a software driver that is not named.
     pub fn open_gpu(&self) -> Result<Gpu> {
         self.refuse_cpu()?;
-        self.checked(Gpu::open(&self.open_options())?)
-    }
-
-    /// Refuses what an adapter cannot do, and reports what it does not use.
-    fn checked(&self, gpu: Gpu) -> Result<Gpu> {
         if self.threads > 0 {
             return Err(Fault::new(Kind::Usage, "an adapter has its own threads")
                 .at("--threads")
                 .remedy(format!("omit it, or use --device {}", host::WORD)));
         }
+        let gpu = Gpu::open(&self.open_options())?;
         let description = gpu.description();
         for remark in gpu.remarks() {
             self.note(format!("{}: {remark}", description.name));
         }
         if description.software() && self.device.is_none() {
-            self.note(format!("{NO_GPU}, but {}: {SOFTWARE_NOTE}", description.name));
+            self.note(format!("{NO_GPU}; computing on the CPU through {}", description.name));
         }
         Ok(gpu)
     }

@@ -35,7 +35,7 @@ use crate::fault::{self, Kind, Result};
 use crate::numbers::{bytes, duration, operations, short, thousands};
 use clap::{Parser, Subcommand};
 use columns::columns;
-use global::{Global, NO_GPU};
+use global::{Global, NO_GPU, Selection};
 use kernel_choice::Kernels;
 use output::say;
 use std::process::ExitCode;

@@ -177,36 +177,22 @@ fn listed_by(instance: &wgpu::Instance, backends: wgpu::Backends) -> Vec<Candida
 /// [`Kind::Usage`] if `WGPU_BACKEND` names an unknown backend; [`Kind::Device`] if this system lacks the chosen one,
 /// or there is no adapter.
 pub fn candidates(options: &OpenOptions) -> Result<Vec<Candidate>> {
-    let (all, chosen_by) = any(options)?;
-    if all.is_empty() { Err(no_adapter(chosen_by)) } else { Ok(all) }
+    all(options, true)
 }
 
-/// The same list, which may be empty, and what chose the backends.
-fn any(options: &OpenOptions) -> Result<(Vec<Candidate>, Option<String>)> {
+/// The same list, which may be empty unless an adapter is `needed`.
+pub(super) fn all(options: &OpenOptions, needed: bool) -> Result<Vec<Candidate>> {
     let (backends, chosen_by) = backends(options.backend)?;
-    Ok((listed_by(&instance(backends, options.prober.as_ref()), backends), chosen_by))
-}
-
-/// The same list, and the adapter that the options name or, if they name none, the best. The list may be empty unless one
-/// is `needed`.
-///
-/// # Errors
-/// Those of [`candidates`]; [`Kind::Device`] if the options name an adapter that is not there.
-pub(super) fn all(options: &OpenOptions, needed: bool) -> Result<(Vec<Candidate>, Option<usize>)> {
-    let (all, chosen_by) = any(options)?;
-    match all.is_empty() {
-        true if needed => Err(no_adapter(chosen_by)),
-        true => Ok((all, None)),
-        false => place(&all, options.device.as_deref()).map(|taken| (all, Some(taken))),
-    }
+    let all = listed_by(&instance(backends, options.prober.as_ref()), backends);
+    if needed && all.is_empty() { Err(no_adapter(chosen_by)) } else { Ok(all) }
 }
 
 /// Whether there is an adapter that is no software driver. Listing them prepares nothing: a software driver that nobody
 /// uses need not be measured.
 ///
 /// # Errors
-/// Those of [`candidates`] about backends.
-pub(super) fn hardware(options: &OpenOptions) -> Result<bool> {
+/// Those of [`candidates`] about backends: that there is no adapter is no error.
+pub fn hardware(options: &OpenOptions) -> Result<bool> {
     let (backends, _) = backends(options.backend)?;
     quiet_selection();
     Ok(listed_by(&new_instance(backends), backends).iter().any(|candidate| !candidate.software()))

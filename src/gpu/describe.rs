@@ -1,6 +1,6 @@
 //! Adapters as plain data, for people and for `env.json`.
 
-use super::{Candidate, Gpu, OpenOptions};
+use super::{Candidate, Gpu, OpenOptions, adapters};
 use crate::fault::Result;
 use serde::Serialize;
 
@@ -130,7 +130,11 @@ pub struct Survey {
 /// # Errors
 /// Those of [`candidates`](super::candidates); [`crate::fault::Kind::Device`] if the options name none of them.
 pub fn survey(options: &OpenOptions, needed: bool) -> Result<(Vec<Survey>, Option<usize>)> {
-    let (all, taken) = super::adapters::all(options, needed)?;
+    let all = adapters::all(options, needed)?;
+    let taken = match all.is_empty() {
+        true => None,
+        false => Some(adapters::place(&all, options.device.as_deref())?),
+    };
     let look = |candidate: Candidate| {
         let closed = Description::of(&candidate);
         match Gpu::open_candidate(candidate, options) {

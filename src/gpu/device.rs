@@ -1,6 +1,6 @@
 //! The open device: limits, traits, buffers, submission, faults.
 
-use super::adapters::{self, choose};
+use super::adapters::choose;
 use super::canary::{self, Attempt, Prober, Watched};
 use super::submissions::{self, Timeline};
 use super::{
@@ -82,17 +82,6 @@ impl Gpu {
     pub fn open(options: &OpenOptions) -> Result<Self> {
         let all = candidates(options)?;
         Self::open_candidate(choose(all, options.device.as_deref())?, options)
-    }
-
-    /// Opens the best adapter; `None` if there is none, or only software drivers, which a user has to name.
-    ///
-    /// # Errors
-    /// As [`Gpu::open`].
-    pub fn open_hardware(options: &OpenOptions) -> Result<Option<Self>> {
-        match adapters::hardware(options)? {
-            true => Self::open(options).map(Some),
-            false => Ok(None),
-        }
     }
 
     /// Opens one adapter of the list and checks which of its features can be used.

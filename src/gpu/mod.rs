@@ -14,7 +14,7 @@ mod submissions;
 mod trial;
 mod width;
 
-pub use adapters::{Backend, Candidate, candidates};
+pub use adapters::{Backend, Candidate, candidates, hardware};
 pub use canary::{Attempt, GREETING, Prober, this_program, try_device};
 pub use describe::{AdapterKind, Description, Survey, survey};
 pub use device::{Counters, Gpu, OpenOptions};
