@@ -137,6 +137,7 @@ pub fn main() -> ExitCode {
             Err(fault) => Err(fault),
         },
     };
+    stop::await_end();
     let code = match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {

@@ -34,6 +34,9 @@ pub(super) enum Asked {
 /// Set once a training has been asked to stop.
 static ASKED: AtomicBool = AtomicBool::new(false);
 
+/// Set once a thread ends the process, before it removes what was begun.
+static LEAVING: AtomicBool = AtomicBool::new(false);
+
 struct State {
     /// Whether a run is training and has something to save.
     training: bool,
@@ -170,8 +173,17 @@ fn leave(what: &str) -> ! {
     end(format!("{what}; continue with: {}", go_on()), Kind::Interrupted as i32)
 }
 
+/// Never returns if another thread is ending the process: what this one was doing may have failed only because files that
+/// were begun are gone, and how the process ends is settled.
+pub(super) fn await_end() {
+    while LEAVING.load(Ordering::SeqCst) {
+        thread::park();
+    }
+}
+
 /// Ends the process without waiting for any other thread, whatever it is doing.
 fn end(last_words: String, code: i32) -> ! {
+    LEAVING.store(true, Ordering::SeqCst);
     // A disk that does not answer may block that thread, but not this one.
     let (done, is_done) = channel();
     let tidying = thread::Builder::new().spawn(move || {
