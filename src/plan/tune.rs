@@ -160,11 +160,12 @@ fn search_key(
         }
         // If the chosen variant is wrong, any other is better.
         let needed = finding.wrong.contains(&finding.variant);
-        if uses.is_some() && !needed && !candidate.equals(&default) {
+        let exact = uses.is_some() && !needed;
+        if exact && !candidate.equals(&default) {
             continue;
         }
         let ratio = ratio(op, gpu, &candidate, &default, best)?;
-        if ratio < best * MARGIN || needed {
+        if (ratio < best * MARGIN || needed) && (!exact || op.alike(gpu, [&candidate, &default])?) {
             best = ratio;
             finding.variant.clone_from(variant);
             finding.seconds = seconds * ratio;

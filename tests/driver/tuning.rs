@@ -18,10 +18,17 @@ use std::time::{Duration, Instant};
 const KEY: &str = "twice of 64";
 const TEXT: &str = "
 override FACTOR: f32;
+override BELOW: f32; // smaller inputs are rounded differently
+override ROUNDS: u32; // of work without an effect
 @group(0) @binding(0) var<storage, read> a: array<f32>; // [64]
 @group(0) @binding(1) var<storage, read_write> c: array<f32>; // [64]
 @compute @workgroup_size(64)
-fn twice(@builtin(local_invocation_index) i: u32) { c[i] = FACTOR * a[i]; }
+fn twice(@builtin(local_invocation_index) i: u32) {
+    var work = a[i];
+    for (var round = 0u; round < ROUNDS; round++) { work = fract(work * 1.37); }
+    let double = FACTOR * select(a[i], work, work > 2.0);
+    c[i] = select(double, bitcast<f32>(bitcast<u32>(double) + 1u), a[i] < BELOW);
+}
 ";
 /// The exit code of a process whose variant is overdue.
 const OVERDUE: i32 = 7;
@@ -51,15 +58,19 @@ impl Op for Twice {
     }
 
     fn recipe(&self, _: &Shapes<'_>, device: &Traits) -> Recipe {
-        let factor = match Tuning::chosen(KEY, &self.0, device).as_str() {
+        let (factor, below, rounds) = match Tuning::chosen(KEY, &self.0, device).as_str() {
             "abort" => abort(),
             "hang" => loop {
                 std::thread::park();
             },
-            "wrong" => 2.01,
-            _ => 2.0,
+            "wrong" => (2.01, -9.0, 0.0),
+            // No operand of the first comparison is that small.
+            "seldom" => (2.0, -0.8, 0.0),
+            "slow" => (2.0, -9.0, 10_000.0),
+            _ => (2.0, -9.0, 0.0),
         };
-        let kernel = Kernel::new(TEXT, "twice", &[("FACTOR", factor)]);
+        let constants = [("FACTOR", factor), ("BELOW", below), ("ROUNDS", rounds)];
+        let kernel = Kernel::new(TEXT, "twice", &constants);
         // Reading and writing one buffer at once is an error that no error scope catches: it arrives in the same way as a
         // device loss.
         let failing = Tuning::chosen(KEY, &self.0, device) == "fail";
@@ -69,17 +80,21 @@ impl Op for Twice {
 }
 
 /// A search in a separate process.
+#[derive(Clone, Copy)]
 struct Start<'a> {
     /// The test that runs again in that process.
     test: &'a str,
     variants: &'a [&'a str],
     folder: &'a Path,
     thorough: bool,
+    /// How often the op is used, from which a search that is not thorough concludes whether it pays.
+    uses: u64,
 }
 
 const VARIANTS: &str = "NORMFREE_TEST_VARIANTS";
 const FOLDER: &str = "NORMFREE_TEST_FOLDER";
 const THOROUGH: &str = "NORMFREE_TEST_THOROUGH";
+const USES: &str = "NORMFREE_TEST_USES";
 
 impl Start<'_> {
     fn run(&self) -> Output {
@@ -87,7 +102,7 @@ impl Start<'_> {
         let mut command = Command::new(env::current_exe().unwrap());
         command.args(["--exact", &format!("driver::tuning::{}", self.test), "--nocapture"]);
         command.env(VARIANTS, self.variants.join(",")).env(FOLDER, self.folder);
-        command.env(THOROUGH, if self.thorough { "yes" } else { "" });
+        command.env(THOROUGH, if self.thorough { "yes" } else { "" }).env(USES, self.uses.to_string());
         let output = command.output().unwrap();
         assert!(began.elapsed() < Duration::from_secs(60), "{output:?}");
         output
@@ -122,9 +137,10 @@ fn searched_here() -> bool {
         }),
     );
     let thorough = env::var(THOROUGH).is_ok_and(|value| !value.is_empty());
+    let uses: u64 = env::var(USES).unwrap().parse().unwrap();
     let mut search =
         Search { again: false, thorough, progress: &mut |_| (), keep: &mut |_| (), attempts: &mut attempts };
-    let findings: Vec<Finding> = match tune(gpu.gpu_mut().unwrap(), &[(&tape, 1)], &mut search) {
+    let findings: Vec<Finding> = match tune(gpu.gpu_mut().unwrap(), &[(&tape, uses)], &mut search) {
         Ok(findings) => findings,
         Err(fault) => {
             println!("\nfault: {fault}");
@@ -149,6 +165,7 @@ fn a_variant_that_ends_the_process_is_skipped_by_the_next_start() {
         variants: &["plain", "abort"],
         folder: folder.path(),
         thorough: true,
+        uses: 1,
     };
     assert!(!start.run().status.success(), "it aborts");
     let wanted = "takes [\"plain\"], wrong [], skipped [\"abort\"]";
@@ -172,6 +189,7 @@ fn a_default_that_ends_the_process_is_replaced() {
         variants: &["abort", "plain", "also"],
         folder: folder.path(),
         thorough: false,
+        uses: 1,
     };
     assert!(!start.run().status.success(), "it aborts");
     assert_eq!(start.ends(), "takes [\"plain\"], wrong [], skipped [\"abort\"]");
@@ -188,6 +206,7 @@ fn a_variant_that_hangs_ends_the_process_in_time_and_is_skipped_afterwards() {
         variants: &["plain", "hang"],
         folder: folder.path(),
         thorough: true,
+        uses: 1,
     };
     let output = start.run();
     let said = String::from_utf8_lossy(&output.stdout);
@@ -207,11 +226,34 @@ fn a_variant_that_computes_something_else_is_not_chosen() {
         variants: &["plain", "wrong"],
         folder: folder.path(),
         thorough: true,
+        uses: 1,
     };
     assert_eq!(start.ends(), "takes [\"plain\"], wrong [\"wrong\"], skipped []");
     // If it is the default, any other is better.
     let start = Start { variants: &["wrong", "plain"], ..start };
     assert_eq!(start.ends(), "takes [\"plain\"], wrong [\"wrong\"], skipped []");
+}
+
+/// Without `--retune`, a search changes no bit.
+#[test]
+fn a_faster_variant_that_seldom_rounds_differently_is_not_chosen() {
+    if searched_here() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let start = Start {
+        test: "a_faster_variant_that_seldom_rounds_differently_is_not_chosen",
+        variants: &["slow", "seldom"],
+        folder: folder.path(),
+        thorough: false,
+        uses: 1_000_000_000,
+    };
+    assert_eq!(start.ends(), "takes [\"slow\"], wrong [], skipped []");
+    // It agrees with the reference.
+    assert_eq!(Start { thorough: true, ..start }.ends(), "takes [\"seldom\"], wrong [], skipped []");
+    // What has the same bits is chosen.
+    let start = Start { variants: &["slow", "seldom", "plain"], ..start };
+    assert_eq!(start.ends(), "takes [\"plain\"], wrong [], skipped []");
 }
 
 #[test]
@@ -225,6 +267,7 @@ fn a_variant_on_which_the_device_fails_ends_the_search_and_is_skipped_afterwards
         variants: &["plain", "fail"],
         folder: folder.path(),
         thorough: true,
+        uses: 1,
     };
     let output = start.run();
     let said = String::from_utf8_lossy(&output.stdout);

@@ -10,6 +10,7 @@ use crate::tape::shapes;
 use crate::tape::{DType, Node, Tape, TensorId};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::ops::{Range, RangeInclusive};
 use std::time::Instant;
 
 /// The largest error a variant may make, relative to the largest element: sums of 100,000 terms of f32 round by less, and
@@ -21,12 +22,25 @@ const HALF_BOUND: f64 = 2e-3;
 const WHOLE: u64 = 200_000_000;
 const ELEMENTS: usize = 400;
 
+/// Two kernels have the same bits if they agree on this many elements, over some draws of operands. Sums of f32 in another
+/// order differ in about every second element, but f16 hides all but one difference in some thousand.
+const ALIKE_ELEMENTS: usize = 1 << 17;
+/// The least and the most draws. A kernel may have a single number as its result, and other kernels find the same now and then.
+const ALIKE_DRAWS: RangeInclusive<u64> = 4..=64;
+
 /// One op on a tape of its own, with operands.
 pub(super) struct Isolated {
     tape: Tape,
     store: Store,
     outputs: Vec<TensorId>,
-    inputs: Vec<(TensorId, Vec<f32>)>,
+    inputs: Vec<Operand>,
+}
+
+struct Operand {
+    tensor: TensorId,
+    values: Vec<f32>,
+    /// Whether the values are random, and not the model's own.
+    drawn: bool,
 }
 
 /// One variant, ready to run.
@@ -39,12 +53,9 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
-    /// Whether both have the same results, bit by bit; NaN equals itself.
+    /// Whether the first runs had the same results, bit by bit.
     pub fn equals(&self, other: &Self) -> bool {
-        let bits = |results: &[Vec<f32>]| -> Vec<u32> {
-            results.iter().flatten().map(|value| value.to_bits()).collect()
-        };
-        bits(&self.results) == bits(&other.results)
+        bits(&self.results).eq(bits(&other.results))
     }
 }
 
@@ -67,31 +78,52 @@ impl Isolated {
             store.allocate(gpu, &info.name, info.shape.elements(), info.dtype)?;
         }
         let mut random = ChaCha8Rng::seed_from_u64(1);
-        // Both signs, one more often than the other. Otherwise a sum of many products is close to zero, and rounding errors
-        // dominate it.
-        const DRAWN: std::ops::Range<f32> = -0.8..1.2;
-        let mut draw = |tensor: TensorId| -> Vec<f32> {
-            let elements = tape.shape(tensor).elements();
-            match tape.info(tensor).dtype {
-                // An index that every table has.
-                DType::U32 => vec![0.0; elements],
-                DType::F32 => (0..elements).map(|_| random.random_range(DRAWN)).collect(),
-                DType::F16 => {
-                    let draw = |_| half::f16::from_f32(random.random_range(DRAWN)).to_f32();
-                    (0..elements).map(draw).collect()
-                }
-            }
-        };
         // The model's own constants mean something, such as where in the vocabulary a piece begins.
         let own = |tensor: TensorId| from.info(tensor).constant.as_deref().map(<[f32]>::to_vec);
         let inputs: Vec<_> = (node.inputs.iter().zip(inputs))
-            .map(|(&source, tensor)| (tensor, own(source).unwrap_or_else(|| draw(tensor))))
+            .map(|(&source, tensor)| {
+                let own = own(source);
+                let drawn = own.is_none();
+                // Both signs, one more often than the other. Otherwise a sum of many products is close to zero, and rounding
+                // errors dominate it.
+                let values = own.unwrap_or_else(|| draw(&tape, tensor, -0.8..1.2, &mut random));
+                Operand { tensor, values, drawn }
+            })
             .collect();
-        for (tensor, values) in &inputs {
-            let info = tape.info(*tensor);
-            store.write_values(gpu, &info.name, info.dtype, values);
+        let op = Self { tape, store, outputs, inputs };
+        op.write_operands(gpu);
+        Ok(op)
+    }
+
+    fn write_operands(&self, gpu: &Gpu) {
+        for Operand { tensor, values, .. } in &self.inputs {
+            let info = self.tape.info(*tensor);
+            self.store.write_values(gpu, &info.name, info.dtype, values);
         }
-        Ok(Self { tape, store, outputs, inputs })
+    }
+
+    /// Whether two variants have the same results, bit by bit, on several draws of operands. The draws have both signs equally
+    /// often: then some sums nearly cancel, and even in f16 their rounding errors can be seen.
+    pub fn alike(&self, gpu: &Gpu, variants: [&Candidate; 2]) -> Result<bool> {
+        let mut compared = 0;
+        let mut alike = true;
+        for seed in 1..=*ALIKE_DRAWS.end() {
+            if !alike || (compared >= ALIKE_ELEMENTS && seed > *ALIKE_DRAWS.start()) {
+                break;
+            }
+            let mut random = ChaCha8Rng::seed_from_u64(100 + seed);
+            for operand in self.inputs.iter().filter(|operand| operand.drawn) {
+                let info = self.tape.info(operand.tensor);
+                let values = draw(&self.tape, operand.tensor, -1.0..1.0, &mut random);
+                self.store.write_values(gpu, &info.name, info.dtype, &values);
+            }
+            let [one, other] = variants.map(|variant| self.results(gpu, &variant.plan));
+            let (one, other) = (one?, other?);
+            compared += one.iter().map(Vec::len).sum::<usize>();
+            alike = bits(&one).eq(bits(&other));
+        }
+        self.write_operands(gpu);
+        Ok(alike)
     }
 
     /// Compiles and runs a variant. The attempt is noted: if it ends the process or fails the device, later starts skip it.
@@ -129,6 +161,13 @@ impl Isolated {
         let plan = Plan::build(gpu, &self.tape, &self.store);
         gpu.set_choices(before);
         let plan = plan?;
+        let results = self.results(gpu, &plan)?;
+        let prepared = start.elapsed().as_secs_f64();
+        Ok(Candidate { plan, results, prepared })
+    }
+
+    /// The outputs of one run over poisoned tensors.
+    fn results(&self, gpu: &Gpu, plan: &Plan) -> Result<Vec<Vec<f32>>> {
         plan.poison(gpu, u32::MAX);
         let op = &self.tape.nodes()[0].op;
         for (i, &output) in self.outputs.iter().enumerate() {
@@ -138,10 +177,7 @@ impl Isolated {
             self.store.write(gpu, &info.name, &vec![start; words]);
         }
         plan.run(gpu)?;
-        let prepared = start.elapsed().as_secs_f64();
-        let read = |&output| plan.read(gpu, &self.tape, &self.store, output);
-        let results = self.outputs.iter().map(read).collect::<Result<_>>()?;
-        Ok(Candidate { plan, results, prepared })
+        self.outputs.iter().map(|&output| plan.read(gpu, &self.tape, &self.store, output)).collect()
     }
 
     /// Seconds of one execution of each candidate, all by the same clock. The device's clock leaves out copies into images:
@@ -174,7 +210,7 @@ impl Isolated {
         let node = &self.tape.nodes()[0];
         let shapes: Shapes<'_> = shapes(&self.tape, node);
         let inputs: Vec<Vec<f64>> = (self.inputs.iter())
-            .map(|(tensor, values)| values_of(self.tape.info(*tensor).dtype, values))
+            .map(|operand| values_of(self.tape.info(operand.tensor).dtype, &operand.values))
             .collect();
         let elements = shapes.output_elements(0);
         if node.op.flops(&shapes) > WHOLE && node.op.element(&shapes, &inputs, 0).is_some() {
@@ -186,8 +222,8 @@ impl Isolated {
             ];
         }
         let mut memory = Memory::new(&self.tape);
-        for ((tensor, _), values) in self.inputs.iter().zip(&inputs) {
-            memory.set(&self.tape, *tensor, values);
+        for (operand, values) in self.inputs.iter().zip(&inputs) {
+            memory.set(&self.tape, operand.tensor, values);
         }
         memory.run(&self.tape);
         let whole = |&output| memory.get(&self.tape, output).iter().copied().enumerate().collect();
@@ -200,6 +236,22 @@ impl Isolated {
         let bound = if half { HALF_BOUND } else { BOUND };
         wanted.iter().zip(&candidate.results).all(|(wanted, got)| agrees(wanted, got, bound))
     }
+}
+
+/// Random values for a tensor. An index is 0, which every table has.
+fn draw(tape: &Tape, tensor: TensorId, range: Range<f32>, random: &mut ChaCha8Rng) -> Vec<f32> {
+    let mut number = || random.random_range(range.clone());
+    let elements = 0..tape.shape(tensor).elements();
+    match tape.info(tensor).dtype {
+        DType::U32 => elements.map(|_| 0.0).collect(),
+        DType::F32 => elements.map(|_| number()).collect(),
+        DType::F16 => elements.map(|_| half::f16::from_f32(number()).to_f32()).collect(),
+    }
+}
+
+/// NaN equals itself, and zeros of different signs differ.
+fn bits(results: &[Vec<f32>]) -> impl Iterator<Item = u32> + '_ {
+    results.iter().flatten().map(|value| value.to_bits())
 }
 
 /// A measured time; `None` if the clock says three times in a row that no time passed, or less. A clock that wraps says so
