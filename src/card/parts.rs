@@ -28,7 +28,9 @@ pub enum Event<'a> {
 fn jobs(wanted: &Wanted) -> Vec<Job> {
     let mut jobs = vec![
         Job::new(("devices", "the devices of this machine", 5.0), |session, _, _| devices(session)),
-        Job::new(("verify", "every kernel, compared with f64", 90.0), |session, _, _| verify(session)),
+        Job::new(("verify", "every kernel, compared with f64", 90.0), |session, _, wanted| {
+            verify(session, &wanted.sizes)
+        }),
         Job::new(("ceilings", "the ceilings of the device", 15.0), |session, _, _| ceilings(session)),
     ];
     for precision in PRECISIONS {
@@ -147,9 +149,11 @@ fn devices(session: &mut Session<'_>) -> Outcome {
     }
 }
 
-/// Every case that was reached in time.
-fn verify(session: &mut Session<'_>) -> Outcome {
-    let finished = session.normfree(&["verify", "--json"])?;
+/// Every case that was reached in time; of a quick card, one of each op and number type.
+fn verify(session: &mut Session<'_>, sizes: &Sizes) -> Outcome {
+    let quick = sizes.quick.then_some("--quick");
+    let arguments: Vec<&str> = ["verify", "--json"].into_iter().chain(quick).collect();
+    let finished = session.normfree(&arguments)?;
     let lines: Vec<Value> =
         finished.lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let cases = || lines.iter().filter(|line| line["case"].is_string());

@@ -16,6 +16,7 @@ train with this driver.
 
 Examples:
   normfree verify
+  normfree verify --quick
   normfree verify --device llvmpipe --op matmul --seed 7";
 
 #[derive(Debug, clap::Args)]
@@ -27,6 +28,9 @@ pub(super) struct Arguments {
     /// Check only this op
     #[arg(long, value_name = "NAME")]
     op: Option<String>,
+    /// Check only one case of each op in each number type
+    #[arg(long)]
+    quick: bool,
     /// Print JSON: one object per case, and one for all of them
     #[arg(long)]
     json: bool,
@@ -41,9 +45,12 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     }
     let device = global.open()?;
     let chosen = CASES.iter().filter(|(stem, _)| arguments.op.as_deref().is_none_or(|op| op == *stem));
-    let (cases, left_out): (Vec<Case>, Vec<Case>) = chosen
-        .flat_map(|(_, list)| list(arguments.seed))
-        .partition(|case| device.traits().f16 || !case.needs_f16());
+    let cases = chosen.flat_map(|(_, list)| {
+        let cases = list(arguments.seed);
+        if arguments.quick { one_of_each(cases) } else { cases }
+    });
+    let (cases, left_out): (Vec<Case>, Vec<Case>) =
+        cases.partition(|case| device.traits().f16 || !case.needs_f16());
     let widest = cases.iter().map(|case| case.label.chars().count()).max().unwrap_or(0);
     let line = |[op, case, worst, bound, verdict]: [&str; 5]| {
         say(format!("{op:<14}  {case:<widest$}  {worst:>11}  {bound:>7}  {verdict}").trim_end())
@@ -94,4 +101,11 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         .at(format!("{} ({})", device.description().name, device.description().driver))
         .found(failed.join("; "))
         .remedy("update the driver, or choose another --device"))
+}
+
+/// The middle case of an op in f32, and that in f16: the first ones are of a single element.
+fn one_of_each(cases: Vec<Case>) -> Vec<Case> {
+    let (half, single): (Vec<Case>, Vec<Case>) = cases.into_iter().partition(Case::needs_f16);
+    let middle = |mut cases: Vec<Case>| (!cases.is_empty()).then(|| cases.swap_remove(cases.len() / 2));
+    [single, half].into_iter().filter_map(middle).collect()
 }
