@@ -1,13 +1,12 @@
 //! `normfree bench`: its counts equal the tape's, its kernels translate, and its numbers are measured.
 
-use normfree::bench::{Bound, Measured, Options, Part, Start, adapter, measure};
+use normfree::bench::{Bound, Ceilings, Measured, Options, Part, Start, adapter, measure};
 use normfree::config::Config;
 use normfree::device::Device;
-use normfree::fault::Result;
+use normfree::fault::{Kind, Result};
 use normfree::host::Host;
 use normfree::ops::{Choices, parse};
 use normfree::train::engine::Blueprint;
-use std::sync::OnceLock;
 
 fn config() -> Config {
     let changes = ["model.n_layer=2", "model.n_embd=64", "model.vocab_size=300", "train.batch_size=2"];
@@ -20,7 +19,14 @@ fn config() -> Config {
 
 fn measure_all(open: &dyn Fn() -> Result<Device>) -> Measured {
     let parts = vec![Part::Ceilings, Part::Kernels, Part::Steps, Part::Host];
-    let options = Options { open, choices: Choices::default(), parts, differences: Vec::new(), rounds: 3 };
+    let options = Options {
+        open,
+        choices: Choices::default(),
+        parts,
+        ceilings: None,
+        differences: Vec::new(),
+        rounds: 3,
+    };
     let mut begun = Vec::new();
     let measured =
         measure(&options, &config(), &mut |part| begun.push(part)).unwrap_or_else(|f| panic!("{f}"));
@@ -28,56 +34,42 @@ fn measure_all(open: &dyn Fn() -> Result<Device>) -> Measured {
     measured
 }
 
-/// Everything on the driver of the tests, measured once for all of them.
-fn measured() -> &'static Measured {
-    static MEASURED: OnceLock<Measured> = OnceLock::new();
-    MEASURED.get_or_init(|| measure_all(&|| Ok(crate::support::gpu())))
-}
-
 /// Two threads, so that work is shared.
 fn cpu() -> Device {
     Host::open(2).unwrap().into()
 }
 
-/// The same on the CPU.
-fn measured_on_cpu() -> &'static Measured {
-    static MEASURED: OnceLock<Measured> = OnceLock::new();
-    MEASURED.get_or_init(|| measure_all(&|| Ok(cpu())))
-}
-
+/// One test, because measuring takes longest: tests that share a measurement wait for one another.
 #[test]
-fn ceilings_are_those_of_a_computer() {
-    for measured in [measured(), measured_on_cpu()] {
-        let ceilings = measured.ceilings.as_ref().unwrap();
-        // From a slow emulated driver to more than any card reaches.
-        assert!((1e7..1e16).contains(&ceilings.flops()), "{ceilings:?}");
-        assert!(ceilings.copies.len() >= 5 && ceilings.copies.is_sorted_by_key(|c| c.bytes), "{ceilings:?}");
-        assert!(ceilings.copies.iter().all(|copies| (1e7..1e14).contains(&copies.rate)), "{ceilings:?}");
-        let costs = match ceilings.start {
-            Start::Commands { dispatch, submit, encode } => vec![dispatch, submit, encode],
-            Start::Tasks { tasks } => vec![tasks],
-        };
-        assert!(costs.iter().all(|seconds| (1e-9..0.1).contains(seconds)), "{ceilings:?}");
+fn an_adapter_and_the_cpu_are_measured() {
+    let adapter = measure_all(&|| Ok(crate::support::gpu()));
+    let host = measure_all(&|| Ok(cpu()));
+    for measured in [&adapter, &host] {
+        ceilings_are_those_of_a_computer(measured.ceilings.as_ref().unwrap());
+        both_halves_exist(measured);
     }
-}
-
-/// What a device does not have is absent rather than zero.
-#[test]
-fn a_ceiling_that_a_device_does_not_have_is_absent() {
-    for (measured, here, absent) in
-        [(measured(), "dispatch", "tasks"), (measured_on_cpu(), "tasks", "dispatch")]
-    {
+    // What a device does not have is absent rather than zero.
+    for (measured, here, absent) in [(&adapter, "dispatch", "tasks"), (&host, "tasks", "dispatch")] {
         let json = serde_json::json!(measured.ceilings);
         assert!(json[here].is_number() && json.get(absent).is_none(), "{json}");
     }
+    rows_add_up(&crate::support::gpu(), &adapter);
+    rows_add_up(&cpu(), &host);
+    let host = adapter.host.as_ref().unwrap();
+    assert!(host.record.median > 0.0 && host.record.median < host.step.median, "{host:?}");
+    assert!(host.start > host.step.low, "{host:?}");
 }
 
-#[test]
-fn kernel_rows_add_up_to_the_step() {
-    let gpu = crate::support::gpu();
-    for (device, measured) in [(gpu, measured()), (cpu(), measured_on_cpu())] {
-        rows_add_up(&device, measured);
-    }
+fn ceilings_are_those_of_a_computer(ceilings: &Ceilings) {
+    // From a slow emulated driver to more than any card reaches.
+    assert!((1e7..1e16).contains(&ceilings.flops()), "{ceilings:?}");
+    assert!(ceilings.copies.len() >= 5 && ceilings.copies.is_sorted_by_key(|c| c.bytes), "{ceilings:?}");
+    assert!(ceilings.copies.iter().all(|copies| (1e7..1e14).contains(&copies.rate)), "{ceilings:?}");
+    let costs = match ceilings.start {
+        Start::Commands { dispatch, submit, encode } => vec![dispatch, submit, encode],
+        Start::Tasks { tasks } => vec![tasks],
+    };
+    assert!(costs.iter().all(|seconds| (1e-9..0.1).contains(seconds)), "{ceilings:?}");
 }
 
 /// Operations, executions and dispatches add up to those of a step.
@@ -97,13 +89,6 @@ fn rows_add_up(device: &Device, measured: &Measured) {
 }
 
 /// Both halves of every comparison exist, the regularizer's too, and a step takes at least as long as its floor.
-#[test]
-fn steps_are_timed_in_turns() {
-    for measured in [measured(), measured_on_cpu()] {
-        both_halves_exist(measured);
-    }
-}
-
 fn both_halves_exist(measured: &Measured) {
     let steps = measured.steps.as_ref().unwrap();
     let regularized: Vec<bool> = steps.rows.iter().map(|row| row.regularizer).collect();
@@ -115,13 +100,6 @@ fn both_halves_exist(measured: &Measured) {
     }
     assert_eq!(steps.pairs.len(), 4);
     assert!(steps.pairs.iter().all(|pair| (0.05..20.0).contains(&pair.ratio.median)), "{steps:?}");
-}
-
-#[test]
-fn the_host_has_a_part_in_a_step() {
-    let host = measured().host.as_ref().unwrap();
-    assert!(host.record.median > 0.0 && host.record.median < host.step.median, "{host:?}");
-    assert!(host.start > host.step.low, "{host:?}");
 }
 
 /// The measuring kernels are as portable as those of the ops.
@@ -139,4 +117,36 @@ fn measuring_kernels_parse() {
     let (kernel, groups) = adapter::copy_kernel(1000, 4);
     parse(&kernel.text).unwrap();
     assert_eq!(groups, 4);
+}
+
+#[test]
+fn ceilings_are_read_from_what_bench_printed_and_from_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ceilings.json");
+    let load = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        Ceilings::load(&path, "a card")
+    };
+    let printed = |name: &str, flops: &str, copies: &str| {
+        format!(
+            r#"{{"adapter": {{"name": "{name}", "kind": "discrete"}}, "ceilings": {{"arithmetic":
+            [{{"number": "f32", "flops": {flops}}}], "copies": [{copies}], "dispatch": 1e-5, "submit": 1e-4, "encode": 1e-6}}}}"#
+        )
+    };
+    let copies = r#"{"bytes": 1024, "rate": 1e9}, {"bytes": 4096, "rate": 2e9}"#;
+    let ceilings = load(&printed("a card", "1e12", copies)).unwrap();
+    assert_eq!((ceilings.flops(), ceilings.bandwidth(4096)), (1e12, 2e9));
+    assert_eq!(ceilings.start, Start::Commands { dispatch: 1e-5, submit: 1e-4, encode: 1e-6 });
+    let turned = r#"{"bytes": 4096, "rate": 1e9}, {"bytes": 1024, "rate": 2e9}"#;
+    for (text, told) in [
+        (printed("another", "1e12", copies), "these are the ceilings of another device"),
+        (printed("a card", "0.0", copies), "no rates"),
+        (printed("a card", "1e12", ""), "no rates"),
+        (printed("a card", "1e12", turned), "out of order"),
+        ("{}".to_owned(), "missing field"),
+    ] {
+        let fault = load(&text).unwrap_err();
+        assert_eq!(fault.kind, Kind::Data);
+        assert!(fault.to_string().contains(told), "{fault}");
+    }
 }

@@ -196,19 +196,33 @@ pub fn assert_same(one: &Path, other: &Path) {
     let (a, b) = (essence(one), essence(other));
     let names = |list: &[(String, Vec<u8>)]| list.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&a), names(&b));
-    for ((name, a), (_, b)) in a.iter().zip(&b) {
-        let shown = |bytes: &[u8], other: &[u8]| {
-            let (text, other) = (String::from_utf8_lossy(bytes), String::from_utf8_lossy(other));
-            let at = text.lines().zip(other.lines()).take_while(|(a, b)| a == b).count();
-            match name.as_str() {
-                name if name.ends_with("state") => format!("\n{text}"),
-                "metrics.jsonl" => {
-                    format!("\nline {} of {}: {:?}", at + 1, text.lines().count(), text.lines().nth(at))
-                }
-                _ => String::new(),
-            }
-        };
-        let place = format!("{name} differs between {} and {}", one.display(), other.display());
-        assert!(a == b, "{place}{}{}", shown(a, b), shown(b, a));
+    let unlike: Vec<String> = (a.iter().zip(&b))
+        .filter(|((_, a), (_, b))| a != b)
+        .map(|((name, a), (_, b))| format!("{name}: {}", difference(name, a, b)))
+        .collect();
+    // Which kernels computed them may be the reason.
+    let kernels = |run: &Path| std::fs::read_to_string(run.join("env.json")).unwrap_or_default();
+    assert!(
+        unlike.is_empty(),
+        "{} and {} differ:\n{}\n{}\n{}",
+        one.display(),
+        other.display(),
+        unlike.join("\n"),
+        kernels(one),
+        kernels(other)
+    );
+}
+
+/// How two files differ, in a few lines.
+fn difference(name: &str, one: &[u8], other: &[u8]) -> String {
+    let (text, other_text) = (String::from_utf8_lossy(one), String::from_utf8_lossy(other));
+    match name {
+        name if name.ends_with("state") => format!("{text}\n{other_text}"),
+        "metrics.jsonl" => {
+            let lines = || text.lines().zip(other_text.lines()).enumerate().filter(|(_, (a, b))| a != b);
+            let first = lines().take(3).map(|(at, (a, b))| format!("\nline {}: {a}\nand: {b}", at + 1));
+            format!("{} of {} lines{}", lines().count(), text.lines().count(), first.collect::<String>())
+        }
+        _ => format!("{} bytes", one.iter().zip(other).filter(|(a, b)| a != b).count()),
     }
 }

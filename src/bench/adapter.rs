@@ -19,13 +19,13 @@ pub(super) fn ceilings(gpu: &Gpu) -> Result<Ceilings> {
 /// # Errors
 /// Errors of compiling and running on the device.
 pub(super) fn arithmetic(gpu: &Gpu) -> Result<Vec<Arithmetic>> {
-    let mut arithmetic = vec![Arithmetic { number: "f32", flops: best_arithmetic(gpu, false)? }];
+    let mut arithmetic = vec![Arithmetic { number: "f32".to_owned(), flops: best_arithmetic(gpu, false)? }];
     if gpu.traits().f16 {
-        arithmetic.push(Arithmetic { number: "f16", flops: best_arithmetic(gpu, true)? });
+        arithmetic.push(Arithmetic { number: "f16".to_owned(), flops: best_arithmetic(gpu, true)? });
     }
     if gpu.traits().cooperative > 0 {
         let flops = best_cooperative(gpu)?;
-        arithmetic.push(Arithmetic { number: "f16, summed in f32 by matrix units", flops });
+        arithmetic.push(Arithmetic { number: "f16, summed in f32 by matrix units".to_owned(), flops });
     }
     Ok(arithmetic)
 }

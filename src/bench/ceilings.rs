@@ -1,9 +1,11 @@
 //! The ceilings of a device: what they are, and which of them a transfer meets. They are measured on the spot.
 
-use serde::Serialize;
+use crate::fault::{self, Fault, Kind};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// A device's limits. Rates are the best of several kernels, each the median of several runs.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ceilings {
     /// Multiply-adds for each number type, in FLOP/s: a multiplication and an addition count as one each.
     pub arithmetic: Vec<Arithmetic>,
@@ -14,7 +16,7 @@ pub struct Ceilings {
 }
 
 /// What it costs to start work, however little.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Start {
     /// On an adapter.
@@ -33,13 +35,13 @@ pub enum Start {
     },
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Arithmetic {
-    pub number: &'static str,
+    pub number: String,
     pub flops: f64,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Copies {
     /// Bytes read plus bytes written in one copy.
     pub bytes: u64,
@@ -47,7 +49,51 @@ pub struct Copies {
     pub rate: f64,
 }
 
+/// The part of what `bench --json` prints that ceilings are read from.
+#[derive(Deserialize)]
+struct Measured {
+    adapter: Adapter,
+    ceilings: Ceilings,
+}
+
+#[derive(Deserialize)]
+struct Adapter {
+    name: String,
+}
+
 impl Ceilings {
+    /// Reads ceilings that `bench --json` measured earlier on the device of this name.
+    ///
+    /// # Errors
+    /// `Io` if the file cannot be read; `Data` if it does not contain ceilings, or those of another device.
+    pub fn load(path: &Path, device: &str) -> fault::Result<Self> {
+        let bytes = std::fs::read(path).map_err(|error| Fault::io("read the ceilings", path, &error))?;
+        let remedy = "write them with `normfree bench --only ceilings --json`";
+        let refused = |what| Fault::new(Kind::Data, what).at(path.display()).remedy(remedy);
+        let Measured { adapter, ceilings } = serde_json::from_slice(&bytes)
+            .map_err(|error| refused("these are not the ceilings of a device").found(error))?;
+        if adapter.name != device {
+            return Err(refused("these are the ceilings of another device")
+                .found(format_args!("{}, and not {device}", adapter.name)));
+        }
+        let rates = || ceilings.arithmetic.iter().map(|arithmetic| arithmetic.flops);
+        let positive = |rate: f64| rate.is_finite() && rate > 0.0;
+        let copies = &ceilings.copies;
+        if ceilings.arithmetic.is_empty() || copies.is_empty() || !rates().all(positive) {
+            return Err(
+                refused("these are not the ceilings of a device").found("no rates, or rates of nothing")
+            );
+        }
+        if !copies.is_sorted_by(|a, b| a.bytes < b.bytes)
+            || !copies.iter().all(|copies| positive(copies.rate))
+        {
+            return Err(
+                refused("these are not the ceilings of a device").found("copies out of order or of no rate")
+            );
+        }
+        Ok(ceilings)
+    }
+
     /// FLOP/s in f32.
     pub fn flops(&self) -> f64 {
         self.arithmetic[0].flops

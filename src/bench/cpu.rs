@@ -10,7 +10,7 @@ use std::time::Instant;
 
 /// Measures the CPU. Takes a few seconds, and half a gigabyte of memory.
 pub(super) fn ceilings(host: &Host) -> Ceilings {
-    let arithmetic = vec![Arithmetic { number: "f32", flops: arithmetic(host) }];
+    let arithmetic = vec![Arithmetic { number: "f32".to_owned(), flops: arithmetic(host) }];
     Ceilings { arithmetic, copies: copies(host), start: Start::Tasks { tasks: tasks(host) } }
 }
 

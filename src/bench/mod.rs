@@ -61,6 +61,8 @@ pub struct Options<'a> {
     /// The kernels to use.
     pub choices: Choices,
     pub parts: Vec<Part>,
+    /// Ceilings that are known, and not measured again.
+    pub ceilings: Option<Ceilings>,
     /// What to compare whole steps in; everything if empty.
     pub differences: Vec<Difference>,
     /// Turns of each measurement.
@@ -106,14 +108,14 @@ pub fn measure(options: &Options<'_>, config: &Config, begin: &mut dyn FnMut(Par
         choices: options.choices.clone(),
         parameters: parameter_count(&config.model) as u64,
         tokens: config.train.tokens_per_step(),
-        ceilings: None,
+        ceilings: options.ceilings.clone(),
         kernels: None,
         steps: None,
         host: None,
     };
     let wanted = |part: Part| options.parts.contains(&part);
     // Kernels are compared with the ceilings.
-    if wanted(Part::Ceilings) || wanted(Part::Kernels) {
+    if measured.ceilings.is_none() && (wanted(Part::Ceilings) || wanted(Part::Kernels)) {
         begin(Part::Ceilings);
         measured.ceilings = Some(match open()? {
             Device::Gpu(gpu) => adapter::ceilings(&gpu)?,

@@ -172,9 +172,14 @@ fn verify(session: &mut Session<'_>, sizes: &Sizes) -> Outcome {
     }
 }
 
+/// The ceilings as `bench` printed them, for the parts that compare with them.
+const CEILINGS: &str = "configs/ceilings.json";
+
 fn ceilings(session: &mut Session<'_>) -> Outcome {
     let finished = session.normfree(&["bench", "--only", "ceilings", "--no-tune", "--json"])?;
-    session.answer(&finished).map(|answer| answer["ceilings"].clone())
+    let answer = session.answer(&finished)?;
+    session.write(CEILINGS, &answer.to_string())?;
+    Ok(answer["ceilings"].clone())
 }
 
 /// Whole steps, then every kernel, with the largest batch that fits the device's memory and the part's time.
@@ -200,7 +205,7 @@ fn steps(
         ] {
             options.extend(["--set".to_owned(), change]);
         }
-        match steps_of(session, &options, sizes.rounds, card.adapter["timestamps"] == true) {
+        match steps_of(session, card, &options, sizes.rounds) {
             // The batch may be too large for the device's memory.
             Err(stop) if batch > 1 && stop.state == State::Failed && stop.results.is_null() => batch /= 2,
             outcome => return outcome,
@@ -209,7 +214,7 @@ fn steps(
 }
 
 /// Searches the fastest kernels, then times steps and kernels. Measurements made before a failure are kept.
-fn steps_of(session: &mut Session<'_>, options: &[String], rounds: &str, timestamps: bool) -> Outcome {
+fn steps_of(session: &mut Session<'_>, card: &Card, options: &[String], rounds: &str) -> Outcome {
     /// The share of the part's time for the kernel search.
     const SEARCH: f64 = 0.4;
     let run = |session: &mut Session<'_>, more: &[&str]| {
@@ -229,12 +234,15 @@ fn steps_of(session: &mut Session<'_>, options: &[String], rounds: &str, timesta
         Err(stop) => return Err(stop),
     };
     let known: &[&str] = if tuned { &[] } else { &["--no-tune"] };
-    let arguments = |parts: &'static str| [&["--only", parts, "--rounds", rounds], known].concat();
-    let compared = [arguments("ceilings,steps"), vec!["--compare", "entropy"]].concat();
+    let known_ceilings = !card.results("ceilings").is_null();
+    let ceilings: &[&str] = if known_ceilings { &["--ceilings", CEILINGS] } else { &[] };
+    let arguments = |parts: &'static str| [&["--only", parts, "--rounds", rounds], known, ceilings].concat();
+    let parts = if known_ceilings { "steps" } else { "ceilings,steps" };
+    let compared = [arguments(parts), vec!["--compare", "entropy"]].concat();
     let mut answer = run(session, &compared)?;
     answer["tuned"] = tuned.into();
     answer["host"] = host;
-    if timestamps {
+    if card.adapter["timestamps"] == true {
         match run(session, &arguments("kernels")) {
             Ok(mut kernels) => answer["kernels"] = kernels["kernels"].take(),
             Err(stop) => {

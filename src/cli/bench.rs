@@ -43,6 +43,9 @@ pub(super) struct Arguments {
     /// Compare whole steps only in these respects [default: all, entropy with either normalization]
     #[arg(long, value_enum, value_delimiter = ',')]
     compare: Vec<Difference>,
+    /// Compare with the ceilings in this file, which `bench --json` printed, instead of measuring them
+    #[arg(long, value_name = "FILE")]
+    ceilings: Option<PathBuf>,
     /// Rounds of each measurement
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: u32,
@@ -53,7 +56,7 @@ pub(super) struct Arguments {
     kernels: Kernels,
     /// Measure only one matrix product, of M rows and N columns, summed over K; in every layout and variant
     #[arg(long, value_name = "MxNxK", value_parser = extents,
-          conflicts_with_all = ["config", "set", "only", "compare", "picture", "no_tune", "retune"])]
+          conflicts_with_all = ["config", "set", "only", "compare", "picture", "ceilings", "no_tune", "retune"])]
     product: Option<Extents>,
     /// With --product: f16 operands and results instead of f32
     #[arg(long, requires = "product")]
@@ -89,6 +92,11 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
             .at("--picture")
             .remedy("add `kernels` to --only, or omit --only"));
     }
+    if arguments.ceilings.is_some() && arguments.only.contains(&Part::Ceilings) {
+        return Err(Fault::new(Kind::Usage, "the ceilings are measured or read, not both")
+            .at("--ceilings")
+            .remedy("omit --ceilings, or remove `ceilings` from --only"));
+    }
     if !arguments.compare.is_empty() {
         if !parts.contains(&Part::Steps) {
             return Err(Fault::new(
@@ -110,11 +118,14 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let mut opened = global.open()?;
     arguments.kernels.prepare(&mut opened, &config, global)?;
     let choices = opened.traits().choices.clone();
+    let load = |path| Ceilings::load(path, &opened.description().name);
+    let ceilings = arguments.ceilings.as_deref().map(load).transpose()?;
     drop(opened);
     let options = Options {
         open: &|| Global { quiet: true, ..global.clone() }.open(),
         choices,
         parts,
+        ceilings,
         differences: arguments.compare.clone(),
         rounds: arguments.rounds as usize,
     };

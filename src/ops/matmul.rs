@@ -222,23 +222,22 @@ impl Op for MatMul {
             Layout::TN => inputs[0][at * a_columns + row],
             _ => inputs[0][row * a_columns + at],
         };
+        // Rows of B, so that sums walk along memory.
+        let turned: Vec<f64>;
+        let b = if self.layout == Layout::NT {
+            turned = (0..k * n).map(|i| inputs[1][i % n * b_columns + i / n]).collect();
+            &turned
+        } else {
+            inputs[1]
+        };
         let c = &mut outputs[0];
         let mut sums = vec![0.0; n];
         for row in 0..m {
             sums.fill(0.0);
             for at in 0..k {
                 let a = a(row, at);
-                match self.layout {
-                    Layout::NT => {
-                        for (column, sum) in sums.iter_mut().enumerate() {
-                            *sum += a * inputs[1][column * b_columns + at];
-                        }
-                    }
-                    _ => {
-                        for (sum, b) in sums.iter_mut().zip(&inputs[1][at * n..]) {
-                            *sum += a * b;
-                        }
-                    }
+                for (sum, b) in sums.iter_mut().zip(&b[at * n..]) {
+                    *sum += a * b;
                 }
             }
             for (column, sum) in sums.iter_mut().enumerate() {

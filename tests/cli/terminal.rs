@@ -347,7 +347,7 @@ fn every_stop_prints_the_command_that_resumes() {
 #[test]
 fn a_second_request_ends_a_long_step() {
     let place = Place::with_data();
-    let keys = ["train.gradient_accumulation_steps=5000", "train.steps=1000"];
+    let keys = ["train.gradient_accumulation_steps=50000", "train.steps=1000"];
     let arguments = [&["train", "tiny.toml", "--run", "r"], &sets(&keys)[..]].concat();
     let mut child = place.command(&arguments).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let began = Instant::now();

@@ -55,8 +55,13 @@ impl Browser {
         let made = browser.post("", &wanted);
         let id = made["sessionId"].as_str().unwrap_or_else(|| panic!("no session ({made}): {MISSING}"));
         browser.session = format!("{}/{id}", browser.session);
-        browser.post("/url", &json!({ "url": format!("file://{}", page.display()) }));
+        browser.visit(page);
         browser
+    }
+
+    /// Opens another file, or the same one anew.
+    pub fn visit(&self, page: &Path) {
+        self.post("/url", &json!({ "url": format!("file://{}", page.display()) }));
     }
 
     fn post(&self, path: &str, body: &Value) -> Value {

@@ -31,9 +31,14 @@ fn made() -> (tempfile::TempDir, PathBuf, Comparison) {
 
 fn opened(path: &std::path::Path, width: u32) -> Browser {
     let browser = Browser::open(path);
+    drawn(&browser, width);
+    browser
+}
+
+/// Waits until the page is drawn at a width.
+fn drawn(browser: &Browser, width: u32) {
     browser.size(width, 1000);
     browser.wait("return document.documentElement.dataset.drawn !== undefined");
-    browser
 }
 
 /// For each cell of the first heatmap: its text, the text's colour and size, whether it is shown, and the fill behind it.
@@ -159,8 +164,10 @@ fn the_text_about_a_head_follows_the_slider() {
 #[test]
 fn numbers_of_144_heads_are_read_on_screens_and_phones() {
     let (_folder, path, _) = made();
+    let browser = opened(&path, 1440);
     for (width, dark) in [(1440, false), (360, false), (360, true)] {
-        let browser = opened(&path, width);
+        browser.visit(&path);
+        drawn(&browser, width);
         browser.dark(dark);
         for (show_what, name) in [("", "entropy"), ("1", "difference")] {
             show(&browser, show_what);
@@ -215,9 +222,11 @@ fn numbers_stand_out_from_every_colour_behind_them() {
         }
     }
     let (folder, path, comparison) = made();
+    let browser = opened(&path, 1440);
     for colormap in [Colormap::Viridis, Colormap::Cividis] {
         write_page(&comparison, &path, &Options { colormap, ..Options::default() }).unwrap();
-        let browser = opened(&path, 1440);
+        browser.visit(&path);
+        drawn(&browser, 1440);
         for show_what in ["", "1"] {
             show(&browser, show_what);
             for step in 0..6 {
@@ -233,7 +242,8 @@ fn numbers_stand_out_from_every_colour_behind_them() {
         }
     }
     // Everything else on the page, in light and dark mode: text against the paper behind it.
-    let browser = opened(&path, 1440);
+    browser.visit(&path);
+    drawn(&browser, 1440);
     for dark in [false, true] {
         browser.dark(dark);
         let pairs = browser.run(
