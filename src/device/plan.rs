@@ -146,13 +146,14 @@ impl Plan {
         }
     }
 
-    /// The time of every command of the observers; `None` on a device without a clock.
+    /// The time of every command of the observers; `None` on an adapter without a clock.
     ///
     /// # Errors
     /// As [`plan::Plan::profile`].
     pub fn profile_observing(&self, device: &Device) -> Result<Option<Vec<CommandTime>>> {
         match (self, device) {
             (Self::Gpu(plan), Device::Gpu(gpu)) if gpu.has_clock() => plan.profile_observing(gpu).map(Some),
+            (Self::Host(plan), Device::Host(host, _)) => Ok(Some(plan.profile_observing(host))),
             _ => Ok(None),
         }
     }

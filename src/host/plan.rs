@@ -142,9 +142,18 @@ impl Plan {
 
     /// Replays once without the observers, and returns the time of every node, in order.
     pub fn profile(&self, host: &Host) -> Vec<CommandTime> {
-        let acting = self.nodes.iter().enumerate().filter(|(_, bound)| !bound.observing);
+        self.timed(host, false)
+    }
+
+    /// Replays the observers alone, and returns the time of each, in order.
+    pub fn profile_observing(&self, host: &Host) -> Vec<CommandTime> {
+        self.timed(host, true)
+    }
+
+    fn timed(&self, host: &Host, observing: bool) -> Vec<CommandTime> {
+        let wanted = self.nodes.iter().enumerate().filter(|(_, bound)| bound.observing == observing);
         host.install(|| {
-            let times = acting.map(|(node, bound)| {
+            let times = wanted.map(|(node, bound)| {
                 let start = Instant::now();
                 bound.run(&self.buffers);
                 let seconds = start.elapsed().as_secs_f64();

@@ -216,6 +216,16 @@ fn the_cpu_is_measured_as_an_adapter_is() {
     assert!(fs::read_to_string(place.path("roof.svg")).unwrap().contains("FLOP/s"));
 }
 
+/// Once the layers have been observed, a run says what that costs.
+#[test]
+fn a_run_on_the_cpu_says_what_observing_costs() {
+    let place = Place::with_data();
+    let output = place.command(&["train", "tiny.toml", "--run", "r"]).output().unwrap();
+    assert!(output.status.success(), "{}", shown(&output));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(told.matches("observing the layers takes").count(), 1, "{told}");
+}
+
 /// A timing holds for later runs, and a resumed run keeps the kernels that it began with.
 #[test]
 fn kernels_are_timed_once() {

@@ -206,7 +206,7 @@ impl Engine {
         Ok(Some(self.read_back.read(&self.blueprint.config, reading.tag, targets, &values)))
     }
 
-    /// Seconds that one observation of the layers takes; `None` if layers are not observed, or the device has no clock.
+    /// Seconds that one observation of the layers takes; `None` if layers are not observed, or the adapter has no clock.
     ///
     /// # Errors
     /// Those of [`Device::check`].
