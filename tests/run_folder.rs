@@ -134,6 +134,26 @@ fn is_locked_once() {
     RunFolder::open(&path).unwrap();
 }
 
+/// As the jobs of a study need it: the lock is one against other threads too.
+#[test]
+fn one_of_several_threads_gets_it() {
+    let (_folder, run) = new_run();
+    let path = run.path().to_owned();
+    drop(run);
+    let start = std::sync::Barrier::new(4);
+    let open = || {
+        start.wait();
+        RunFolder::open(&path)
+    };
+    let opened = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+    });
+    let (held, refused): (Vec<_>, Vec<_>) = opened.into_iter().partition(Result::is_ok);
+    assert_eq!((held.len(), refused.len()), (1, 3));
+    assert!(refused.iter().flat_map(|result| result.as_ref().err()).all(RunFolder::is_in_use));
+}
+
 #[test]
 #[ignore = "the process that holds the lock in the test below"]
 fn holder() {

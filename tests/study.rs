@@ -2,6 +2,7 @@
 
 mod files;
 mod grid;
+mod jobs;
 mod kill;
 mod runs;
 

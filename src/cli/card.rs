@@ -1,6 +1,5 @@
 //! `normfree card`.
 
-use super::waiting::Waiting;
 use super::{Global, duration, say};
 use crate::card::{Card, Event, FILE, Named, SHEET, Sizes, State, Wanted, make, table};
 use crate::fault::{Fault, Kind, Result};
@@ -64,7 +63,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     global.refuse_cpu()?;
     let wanted = wanted(arguments, &global.of_adapters())?;
     let began = Instant::now();
-    let mut waiting = Waiting::begin("starting", global.quiet);
+    let mut waiting = global.wait("starting");
     let mut failed = Ok(());
     let card = make(&wanted, &mut |event| match event {
         Event::Begins { title, number, of, limit } => {

@@ -40,6 +40,9 @@ pub(super) struct Global {
     /// Print no progress and no notes, only results and errors
     #[arg(short, long, global = true)]
     pub quiet: bool,
+    /// What notes and waiting are about, where several runs train at once.
+    #[arg(skip)]
+    pub label: Option<String>,
 }
 
 /// The word that selects the best adapter, a software driver included.
@@ -84,6 +87,14 @@ impl Global {
 
     /// Opens the device that a command computes on. Prints a note if the CPU computes and nothing is named.
     pub fn open(&self) -> Result<Device> {
+        match self.open_cpu()? {
+            Some(host) => Ok(host.into()),
+            None => self.open_gpu().map(Device::from),
+        }
+    }
+
+    /// The same if that is the CPU; `None` if it is an adapter, which stays closed.
+    pub fn open_cpu(&self) -> Result<Option<Host>> {
         let selection = self.selection();
         if selection == Selection::Cpu && self.backend.is_some() {
             return Err(Fault::new(Kind::Usage, "the CPU is not an adapter of any API")
@@ -92,13 +103,13 @@ impl Global {
         }
         if selection == Selection::Adapters || selection == Selection::Best && hardware(&self.open_options())?
         {
-            return self.open_gpu().map(Device::from);
+            return Ok(None);
         }
         let host = Host::open(self.threads)?;
         if selection == Selection::Best {
             self.note(format!("{NO_GPU}; computing on the CPU: {}", host.name()));
         }
-        Ok(host.into())
+        Ok(Some(host))
     }
 
     /// Refuses the CPU where only an adapter will do.
@@ -134,7 +145,7 @@ impl Global {
     /// Opens the device like [`Self::open`], and reports slow work on it until the returned waiting line is dropped.
     pub fn open_for(&self, what: &str) -> Result<(Device, Waiting)> {
         let device = self.open()?;
-        let waiting = Waiting::begin(what, self.quiet);
+        let waiting = self.wait(what);
         device.listen(Some(waiting.text().of_device()));
         Ok((device, waiting))
     }
@@ -181,7 +192,16 @@ impl Global {
     /// Prints one line on standard error, unless quiet.
     pub fn note(&self, text: impl Display) {
         if !self.quiet {
-            terminal::say(&format!("note: {}", visible::line(&text.to_string())));
+            terminal::say(&format!("note: {}", visible::line(&self.labelled(text))));
         }
+    }
+
+    /// Shows what is being waited for until the returned line is dropped, unless quiet.
+    pub fn wait(&self, what: &str) -> Waiting {
+        Waiting::begin(&self.labelled(what), self.quiet)
+    }
+
+    fn labelled(&self, text: impl Display) -> String {
+        self.label.as_ref().map_or_else(|| text.to_string(), |label| format!("{label}: {text}"))
     }
 }

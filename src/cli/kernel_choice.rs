@@ -2,7 +2,6 @@
 
 use super::global::Global;
 use super::stop;
-use super::waiting::Waiting;
 use crate::cache;
 use crate::config::Config;
 use crate::device::Device;
@@ -40,7 +39,7 @@ impl Kernels {
             return Ok(());
         }
         let start = Instant::now();
-        let waiting = Waiting::begin("timing kernels", global.quiet);
+        let waiting = global.wait("timing kernels");
         let mut progress = |searched| {
             waiting.text().set(search_state(searched, start.elapsed().as_secs_f64()));
         };

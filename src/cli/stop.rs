@@ -1,6 +1,6 @@
-//! Ctrl-C and termination signals. While a run trains, the first signal requests an orderly stop with a checkpoint, and
-//! a second Ctrl-C ends the process. At any other time there is nothing to save: the process ends at once and undoes
-//! what it has begun.
+//! Ctrl-C and termination signals. While any run trains, the first signal requests an orderly stop with a checkpoint of
+//! each, and a second Ctrl-C ends the process. At any other time there is nothing to save: the process ends at once and
+//! undoes what it has begun.
 
 use super::{output, terminal};
 use crate::fault::{Fault, Kind, Result};
@@ -38,15 +38,15 @@ static ASKED: AtomicBool = AtomicBool::new(false);
 static LEAVING: AtomicBool = AtomicBool::new(false);
 
 struct State {
-    /// Whether a run is training and has something to save.
-    training: bool,
-    /// When it was asked to stop.
+    /// How many runs are training and have something to save.
+    training: usize,
+    /// When they were asked to stop.
     asked: Option<Instant>,
-    /// The command line that resumes it; empty if this process's own does.
+    /// The command line that resumes them; empty if this process's own does.
     go_on: String,
 }
 
-static STATE: Mutex<State> = Mutex::new(State { training: false, asked: None, go_on: String::new() });
+static STATE: Mutex<State> = Mutex::new(State { training: 0, asked: None, go_on: String::new() });
 
 fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -57,16 +57,26 @@ pub(super) fn flag() -> &'static AtomicBool {
     &ASKED
 }
 
-/// Marks that a run is training; `go_on` is the command line that resumes it.
-pub(super) fn training_begins(go_on: String) {
+/// Marks that one more run is training; `go_on` is the command line that resumes it. No run begins once a stop was
+/// requested, which happens to one that was being opened while others trained.
+///
+/// # Errors
+/// [`Kind::Interrupted`].
+pub(super) fn training_begins(go_on: String) -> Result<()> {
     let mut state = state();
-    state.training = true;
+    // The flag is set after the state, without its lock; `q` in a view sets only the flag.
+    if state.asked.is_some() || flag().load(Ordering::Relaxed) {
+        return Err(Fault::new(Kind::Interrupted, "interrupted before the run began")
+            .remedy(format!("continue with: {go_on}")));
+    }
+    state.training += 1;
     state.go_on = go_on;
+    Ok(())
 }
 
-/// Marks that nothing is left to save.
+/// Marks that a run which was training has nothing left to save.
 pub(super) fn training_ends() {
-    state().training = false;
+    state().training -= 1;
 }
 
 /// The command line that continues if this process stops.
@@ -78,7 +88,7 @@ pub(super) fn go_on() -> String {
 /// The same for a panicking thread, which must not block; only while a run trains.
 pub(super) fn go_on_after_defect() -> Option<String> {
     let state = STATE.try_lock().ok()?;
-    (state.training && !state.go_on.is_empty()).then(|| state.go_on.clone())
+    (state.training > 0 && !state.go_on.is_empty()).then(|| state.go_on.clone())
 }
 
 /// Interrupts a command that trains several runs, if a stop was requested as one of them ended.
@@ -143,7 +153,7 @@ fn is_ignored(signal: i32) -> bool {
 /// Handles a signal, and Ctrl-C if a view reads the keys. A view itself shows that the flag is set.
 pub(super) fn signalled(who: Asked) {
     let mut state = state();
-    if !state.training {
+    if state.training == 0 {
         drop(state);
         leave("interrupted");
     }
@@ -202,4 +212,28 @@ fn end(last_words: String, code: i32) -> ! {
     signal_hook::low_level::exit(code);
     #[cfg(not(unix))]
     std::process::exit(code);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No other test of this process has a run that trains.
+    #[test]
+    fn no_run_begins_after_a_stop_was_requested() {
+        assert_eq!(training_begins("one".to_owned()), Ok(()));
+        assert_eq!(training_begins("two".to_owned()), Ok(()));
+        flag().store(true, Ordering::Relaxed);
+        let refused = training_begins("three".to_owned()).unwrap_err();
+        flag().store(false, Ordering::Relaxed);
+        state().asked = Some(Instant::now());
+        assert_eq!(training_begins("three".to_owned()).unwrap_err(), refused);
+        state().asked = None;
+        assert_eq!(refused.to_string(), "interrupted before the run began; continue with: three");
+        // Until the last has ended there is something to save.
+        training_ends();
+        assert_eq!(go_on_after_defect().as_deref(), Some("two"));
+        training_ends();
+        assert_eq!(go_on_after_defect(), None);
+    }
 }

@@ -7,7 +7,6 @@ use ratatui::crossterm::queue;
 use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -64,7 +63,11 @@ pub(super) fn draw(bytes: Vec<u8>) {
 pub(super) fn say(text: &str) {
     match &*view() {
         Some(view) => view.note(text),
-        None => output::tell(text),
+        None => {
+            let mut line = line();
+            wipe_standing(&mut line);
+            output::tell(text);
+        }
     }
 }
 
@@ -94,21 +97,31 @@ pub(super) fn lower() {
     }
 }
 
-/// Whether a line that will be redrawn is on the terminal.
-static LINE: AtomicBool = AtomicBool::new(false);
+/// Whether a line that will be redrawn is on the terminal. Whoever sends such a line, or a line after it, holds this lock,
+/// so that two threads never share a line. Nothing is written under the lock.
+static LINE: Mutex<bool> = Mutex::new(false);
+
+fn line() -> MutexGuard<'static, bool> {
+    LINE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Erases such a line.
 pub(super) const WIPE: &str = "\r\x1b[2K";
 
 /// Sends a line; `stands` says whether it is on a terminal, to be erased later.
 pub(super) fn show_line(bytes: String, stands: bool) {
-    LINE.store(stands, Ordering::Relaxed);
+    let mut line = line();
+    *line = stands;
     output::emit(bytes.into_bytes());
 }
 
 /// Erases the line before the next output.
 pub(super) fn wipe() {
-    if LINE.swap(false, Ordering::Relaxed) {
+    wipe_standing(&mut line());
+}
+
+fn wipe_standing(line: &mut bool) {
+    if std::mem::take(line) {
         output::emit(WIPE.into());
     }
 }

@@ -4,7 +4,6 @@ use super::memory_plan::{Planned, choices};
 use super::memory_table::memory_table;
 use super::picture::{check_place, picture_file, write_picture};
 use super::progress::{Display, TrainProgress};
-use super::waiting::Waiting;
 use super::{Global, Kernels, operations, say, stop, thousands};
 use crate::config::{Config, free_on_resume};
 use crate::data::{Corpus, TokenFile};
@@ -101,8 +100,9 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
 }
 
 /// Opens a run's trainer on a device, passing on the error if the device could not be opened. Without `kernels`, the
-/// run is resumed with the kernels it was begun with. If opening fails, what a new run has written is removed. Once it
-/// returns, a signal asks the training to stop, and `go_on` is the command line that resumes it.
+/// run is resumed with the kernels it was begun with. If opening fails or a stop was requested, what a new run has
+/// written is removed. Once it returns, a signal asks the training to stop, and `go_on` is the command line that
+/// resumes it.
 pub(super) fn open(
     config: &Config,
     folder: RunFolder,
@@ -116,7 +116,7 @@ pub(super) fn open(
         let Some(kernels) = kernels else {
             device.set_choices(choices_of(&folder));
             compare_environments(&folder, config, &device, global)?;
-            let mut waiting = Waiting::begin("checking data and checkpoint", global.quiet);
+            let mut waiting = global.wait("checking data and checkpoint");
             device.listen(Some(waiting.text().of_device()));
             let trainer = Trainer::resume(device, config, folder, &mut |event| {
                 if let Event::Note(note) = event {
@@ -128,25 +128,24 @@ pub(super) fn open(
             trainer.run_folder().write_config(&config.to_toml())?;
             return Ok(trainer);
         };
-        let mut waiting = Waiting::begin("checking data and weights", global.quiet);
+        let mut waiting = global.wait("checking data and weights");
         let make_ready = |folder: &RunFolder| {
             waiting.end();
             kernels.prepare(&mut device, config, global)?;
             // Written first: with it the folder can be resumed, and without it the run can be begun again.
             folder.write_config(&config.to_toml())?;
             folder.write_environment(&environment(config, &device))?;
-            waiting = Waiting::begin("preparing the run", global.quiet);
+            waiting = global.wait("preparing the run");
             device.listen(Some(waiting.text().of_device()));
             Ok(device)
         };
         Trainer::start_on(make_ready, config, folder)
     })();
-    if opened.is_ok() {
-        stop::training_begins(go_on);
-    } else if kernels.is_some() {
+    let begun = opened.and_then(|trainer| stop::training_begins(go_on).map(|()| trainer));
+    if begun.is_err() && kernels.is_some() {
         RunFolder::abandon(&path);
     }
-    opened
+    begun
 }
 
 /// Trains to the end or until asked to stop, and reports to `progress`.

@@ -104,12 +104,39 @@ pub fn check(blueprint: &Blueprint, traits: &Traits, device: &Description) -> Re
     if !traits.software {
         return Ok(());
     }
-    match available() {
-        Some(there) if demand.total() > there => {
-            Err(Fault::new(Kind::Memory, "the model needs more memory than is available")
+    fits("the model needs", demand.total(), available(), device).map_err(|fault| fault.remedy(smaller))
+}
+
+/// What the largest `at_once` of the runs with these demands take while one process trains them at the same time, in
+/// bytes; the process itself counts once.
+pub fn together(demands: &[u64], at_once: usize) -> u64 {
+    let mut demands = demands.to_vec();
+    demands.sort_unstable_by(|a, b| b.cmp(a));
+    BASE + demands.iter().take(at_once).sum::<u64>()
+}
+
+/// Refuses runs that this machine's memory cannot hold at the same time, although it may hold each alone.
+///
+/// # Errors
+/// [`Kind::Memory`] with what the largest `at_once` of them need [together], and what is available.
+pub fn check_together(demands: &[u64], at_once: usize, device: &Description) -> Result<()> {
+    check_within(demands, at_once, available(), device)
+}
+
+/// The same with this much memory available.
+fn check_within(demands: &[u64], at_once: usize, there: Option<u64>, device: &Description) -> Result<()> {
+    let what = format!("the {at_once} largest models need together");
+    fits(&what, together(demands, at_once), there, device)
+        .map_err(|fault| fault.remedy("train fewer runs at once, or reduce train.batch_size or the models"))
+}
+
+/// Whether this machine's memory suffices, if it says what is available.
+fn fits(who_needs: &str, needed: u64, there: Option<u64>, device: &Description) -> Result<()> {
+    match there {
+        Some(there) if needed > there => {
+            Err(Fault::new(Kind::Memory, format!("{who_needs} more memory than is available"))
                 .at(format!("{}, which uses this machine's memory", device.name))
-                .found(format!("{} needed, {} available", mebibytes(demand.total()), mebibytes(there)))
-                .remedy(smaller))
+                .found(format!("{} needed, {} available", mebibytes(needed), mebibytes(there))))
         }
         _ => Ok(()),
     }
@@ -117,10 +144,31 @@ pub fn check(blueprint: &Blueprint, traits: &Traits, device: &Description) -> Re
 
 #[cfg(test)]
 mod tests {
-    use super::left_in_group;
+    use super::*;
+    use crate::device::Device;
+    use crate::host::Host;
 
     fn left(files: &[(&str, &str)]) -> Option<u64> {
         left_in_group(&|name| files.iter().find(|(of, _)| *of == name).map(|(_, text)| (*text).to_owned()))
+    }
+
+    #[test]
+    fn the_largest_runs_count_together_and_the_process_once() {
+        let device = Device::from(Host::open(1).unwrap());
+        let check =
+            |at_once, there| check_within(&[3 << 30, 1 << 30, 4 << 30], at_once, there, device.description());
+        let of_two = BASE + (7 << 30);
+        assert_eq!(together(&[3 << 30, 1 << 30, 4 << 30], 2), of_two);
+        assert_eq!(check(2, Some(of_two)), Ok(()));
+        let refused = check(2, Some(of_two - 1)).unwrap_err();
+        assert_eq!(refused.kind, Kind::Memory);
+        let told = refused.to_string();
+        assert!(
+            told.starts_with("the 2 largest models need together more memory than is available"),
+            "{told}"
+        );
+        assert!(told.contains("7343.0 MiB needed, 7343.0 MiB available; train fewer runs at once"), "{told}");
+        assert!(check(3, Some(of_two)).is_err() && check(3, None).is_ok());
     }
 
     #[test]

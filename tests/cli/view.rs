@@ -190,3 +190,18 @@ fn lines_replace_the_view_if_it_is_unwanted_or_impossible() {
         assert!(told.contains(part), "`{part}` is missing in\n{told}");
     }
 }
+
+/// A view shows one run.
+#[test]
+fn several_jobs_print_lines() {
+    let place = Place::with_data();
+    let study =
+        "[study]\nname = \"two\"\nbaseline = \"r\"\nseeds = [1, 2]\n\n[[configuration]]\nname = \"r\"\n\n";
+    let model = fs::read_to_string(place.path("tiny.toml")).unwrap();
+    fs::write(place.path("two.toml"), format!("{study}{model}")).unwrap();
+    let study = "study two.toml --out s --set train.steps=2 --device cpu --threads 2 --jobs 2";
+    let told = Terminal::run(&place, study, &[]).end(&place);
+    for part in ["1/2 r-seed1  2/2  loss", "2/2 r-seed2  2/2  loss", "2 of 2 runs done", "code 0"] {
+        assert!(told.contains(part), "`{part}` is missing in\n{told}");
+    }
+}

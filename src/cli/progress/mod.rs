@@ -1,11 +1,13 @@
 //! Training progress: a live view for a person at a terminal, an occasional line elsewhere.
 //!
-//! `board` holds what is known, `view` draws it, `colours` colours entropies, and `screen` owns the terminal meanwhile.
+//! `whole` counts for all runs together, `board` holds what is known of one, `view` draws it, `colours` colours entropies,
+//! and `screen` owns the terminal meanwhile.
 
 mod board;
 mod colours;
 mod screen;
 mod view;
+mod whole;
 
 use super::terminal::{self, is_up};
 use crate::config::Config;
@@ -17,8 +19,9 @@ use crate::train::trainer::Event;
 use board::Board;
 use screen::Screen;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+use whole::Whole;
 
 /// Weight of the newest loss in the smoothed loss.
 const NEWEST: f64 = 0.05;
@@ -43,21 +46,19 @@ impl Display {
     }
 }
 
-/// Shows one or more trainings, one after another. Progress is counted in work, and each run defines the work of its
-/// steps: 1 for a single run, the operations of a step for runs of several sizes.
+/// Shows one or more trainings, one after another, alone or beside others. Progress is counted in work, and each run
+/// defines the work of its steps: 1 for a single run, the operations of a step for runs of several sizes.
 pub(super) struct TrainProgress {
     quiet: bool,
     /// Whether a view is allowed; it is up while a run trains.
     live: bool,
     screen: Option<Screen>,
     board: Arc<Mutex<Board>>,
-    /// The work of all runs, the work done, and the work done before the clock started.
-    total: f64,
-    done: f64,
-    done_before: f64,
-    clock: Option<Instant>,
-    /// Time counted while earlier runs trained: between runs, kernels are compiled and timed.
-    counted: Duration,
+    /// What all runs have done, and whether other displays add to it.
+    whole: Arc<Mutex<Whole>>,
+    beside: bool,
+    /// Whether a run has begun that has not been left.
+    training: bool,
     /// The current run: its label, steps, completed steps, and work per step.
     label: String,
     steps: u64,
@@ -74,17 +75,31 @@ pub(super) struct TrainProgress {
 
 impl TrainProgress {
     /// A display of `total` work with `done` completed, for one run or several, titled `title` in the view.
-    pub fn new((quiet, display): (bool, Display), title: &str, (total, done): (f64, f64)) -> Self {
+    pub fn new(shown: (bool, Display), title: &str, (total, done): (f64, f64)) -> Self {
+        Self::of(shown, title, &Arc::new(Mutex::new(Whole::new((total, done)))), false)
+    }
+
+    /// Displays of `count` trainings at a time, each one after another, of `total` work together. Each prints lines that
+    /// begin with the label of its run; only a display that is alone has a view.
+    pub fn side_by_side(
+        count: usize,
+        shown: (bool, Display),
+        title: &str,
+        (total, done): (f64, f64),
+    ) -> Vec<Self> {
+        let whole = Arc::new(Mutex::new(Whole::new((total, done))));
+        (0..count).map(|_| Self::of(shown, title, &whole, count > 1)).collect()
+    }
+
+    fn of((quiet, display): (bool, Display), title: &str, whole: &Arc<Mutex<Whole>>, beside: bool) -> Self {
         let mut progress = Self {
             quiet,
-            live: !quiet && !display.plain && Screen::is_possible(),
+            live: !quiet && !display.plain && !beside && Screen::is_possible(),
             screen: None,
             board: Arc::new(Mutex::new(Board { title: title.to_owned(), ..Board::default() })),
-            total,
-            done,
-            done_before: done,
-            clock: None,
-            counted: Duration::ZERO,
+            whole: whole.clone(),
+            beside,
+            training: false,
             label: String::new(),
             steps: 0,
             step: 0,
@@ -108,11 +123,14 @@ impl TrainProgress {
         self.tokens_per_step = config.train.tokens_per_step();
         self.arrivals.clear();
         self.arrivals.push_back(Instant::now());
-        self.clock.get_or_insert_with(Instant::now);
+        if !std::mem::replace(&mut self.training, true) {
+            self.whole().enter();
+        }
         if self.live {
+            let part = self.whole().part();
             let mut board = screen::lock(&self.board);
             board.begin(label, (step, self.steps), causal_ceiling(config.train.sequence_length));
-            board.part = self.part();
+            board.part = part;
             drop(board);
             self.screen = Screen::raise(&self.board);
             // A terminal that cannot be drawn on gets lines.
@@ -125,14 +143,24 @@ impl TrainProgress {
         if is_up() && self.step > 0 {
             self.line(self.state());
         }
-        self.counted = self.time();
-        self.clock = None;
+        if std::mem::take(&mut self.training) {
+            self.whole().leave();
+        }
         self.screen = None;
     }
 
     /// Removes work that will not be done here after all.
     pub fn leave_out(&mut self, work: f64) {
-        self.total -= work;
+        self.whole().leave_out(work);
+    }
+
+    /// The tokens that all runs were trained on here, and the time since the first display was made.
+    pub fn trained(&self) -> (u64, Duration) {
+        self.whole().trained()
+    }
+
+    fn whole(&self) -> MutexGuard<'_, Whole> {
+        whole::lock(&self.whole)
     }
 
     /// Prints one line for a person.
@@ -183,7 +211,7 @@ impl TrainProgress {
     /// Counts a step; its loss is absent if none of its targets counts.
     fn step(&mut self, loss: Option<f64>) {
         self.step += 1;
-        self.done += self.work;
+        self.whole().step(self.work, self.tokens_per_step);
         self.loss = match (self.loss, loss) {
             (Some(smooth), Some(loss)) if smooth.is_finite() && loss.is_finite() => {
                 Some(smooth + NEWEST * (loss - smooth))
@@ -194,8 +222,12 @@ impl TrainProgress {
         if self.arrivals.len() > WINDOW + 1 {
             self.arrivals.pop_front();
         }
+        let (part, left) = {
+            let whole = self.whole();
+            (whole.part(), whole.left())
+        };
         self.show(|board| {
-            (board.step, board.part, board.left) = (self.step, self.part(), self.left());
+            (board.step, board.part, board.left) = (self.step, part, left);
             (board.loss, board.tokens_per_s) = (self.loss, self.speed());
             board.curve.push(self.step as f64, self.loss.unwrap_or(f64::NAN));
         });
@@ -210,13 +242,9 @@ impl TrainProgress {
         self.share = share;
     }
 
-    /// The progress of all runs, from 0 to 1.
-    fn part(&self) -> f64 {
-        if self.total > 0.0 { (self.done / self.total).min(1.0) } else { 1.0 }
-    }
-
+    /// The completed twentieths of all runs.
     fn twentieths(&self) -> u64 {
-        (self.part() * LINE_SHARE as f64) as u64
+        (self.whole().part() * LINE_SHARE as f64) as u64
     }
 
     /// Tokens per second over the latest steps.
@@ -227,29 +255,30 @@ impl TrainProgress {
             .then(|| self.tokens_per_step as f64 * steps / last.duration_since(*first).as_secs_f64())
     }
 
-    /// How long this process has trained so far.
-    fn time(&self) -> Duration {
-        self.counted + self.clock.map_or(Duration::ZERO, |clock| clock.elapsed())
-    }
-
-    /// Seconds left for all runs, extrapolated from this process's speed including everything between steps.
-    fn left(&self) -> Option<f64> {
-        let here = self.done - self.done_before;
-        (here > 0.0).then(|| (self.total - self.done).max(0.0) * self.time().as_secs_f64() / here)
-    }
-
-    /// Steps, loss, speed and remaining time.
+    /// Steps, loss, speed and remaining time; beside others the speed of all as well.
     fn state(&self) -> String {
+        let (left, (tokens, time)) = {
+            let whole = self.whole();
+            (whole.left(), whole.trained())
+        };
         let mut parts = vec![format!("{}/{}", self.step, self.steps)];
         parts.extend(self.loss.map(|loss| format!("loss {loss:.4}")));
         parts.extend(self.speed().map(|speed| format!("{} tokens/s", thousands(speed as u64))));
-        parts.extend(self.left().map(|left| format!("{} left", duration(left))));
+        if self.beside {
+            parts.push(in_all(tokens, time));
+        }
+        parts.extend(left.map(|left| format!("{} left", duration(left))));
         parts.join("  ")
     }
 
     fn line(&self, text: String) {
         self.say(&if self.label.is_empty() { text } else { format!("{}  {text}", self.label) });
     }
+}
+
+/// The speed of all runs together.
+pub(super) fn in_all(tokens: u64, time: Duration) -> String {
+    format!("{} tokens/s in all", thousands((tokens as f64 / time.as_secs_f64().max(f64::EPSILON)) as u64))
 }
 
 #[cfg(test)]
@@ -270,7 +299,7 @@ mod tests {
                 std::thread::sleep(Duration::from_secs(1));
             }
         }
-        let left = progress.left().unwrap();
+        let left = progress.whole().left().unwrap();
         assert!(left < 0.5, "{left} s left, of ten steps that took no time");
     }
 }

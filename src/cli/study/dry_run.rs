@@ -2,6 +2,7 @@
 
 use super::super::{Global, bytes, columns, duration, operations, say, thousands};
 use super::data;
+use super::jobs::Jobs;
 use crate::bench::step_seconds;
 use crate::data::TokenFile;
 use crate::device::Device;
@@ -20,7 +21,13 @@ struct Planned {
 }
 
 /// Prints the plan and creates nothing; with `measure` it times steps on the device.
-pub(super) fn print(grid: &Grid, runs: &[&Run], measure: bool, global: &Global) -> Result<()> {
+pub(super) fn print<'a>(grid: &Grid, runs: &[&'a Run], measure: bool, jobs: &Jobs) -> Result<()> {
+    let states: Vec<Result<State>> = runs.iter().map(|run| State::of(run, &grid.path(run))).collect();
+    let is_left = |(run, state): (&&'a Run, &Result<State>)| (*state != Ok(State::Done)).then_some(*run);
+    let left: Vec<&Run> = runs.iter().zip(&states).filter_map(is_left).collect();
+    let options = jobs.options(left.len());
+    // No job has more threads.
+    let global = &options[0];
     let device = global.open()?;
     let planned = plan(runs, &device, global)?;
     let costs: BTreeMap<String, Cost> =
@@ -32,13 +39,12 @@ pub(super) fn print(grid: &Grid, runs: &[&Run], measure: bool, global: &Global) 
 
     let heads = ["run", "parameters", "tokens", "work", "memory", "state", "time left"];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
-    let (mut tokens, mut work, mut seconds) = (0, 0.0, Some(0.0));
+    let (mut tokens, mut work, mut seconds) = (0, 0.0, Vec::new());
     let mut bases = BTreeSet::new();
     let (mut done, mut remarks) = (0, Vec::new());
-    for run in runs {
+    for (run, state) in runs.iter().zip(states) {
         let Planned { cost, needs, .. } = &planned[&run.configuration];
         let steps = run.config.train.steps;
-        let state = State::of(run, &grid.path(run));
         let name = run.folder.display();
         let past = state.as_ref().map_or(0, |state| state.steps_done(steps));
         let word = match state {
@@ -58,7 +64,7 @@ pub(super) fn print(grid: &Grid, runs: &[&Run], measure: bool, global: &Global) 
         let rest = cost.left(past);
         let time = if rest > 0.0 { speeds.seconds(&run.configuration, rest) } else { None };
         if rest > 0.0 {
-            seconds = seconds.zip(time).map(|(sum, (seconds, _))| sum + seconds);
+            seconds.push(time.map(|(seconds, _)| seconds));
             bases.extend(time.map(|(_, basis)| basis));
         } else {
             done += 1;
@@ -75,6 +81,9 @@ pub(super) fn print(grid: &Grid, runs: &[&Run], measure: bool, global: &Global) 
             time.map_or(String::new(), |(seconds, _)| duration(seconds)),
         ]);
     }
+    // Unknown as soon as one is.
+    let in_all =
+        seconds.into_iter().collect::<Option<Vec<f64>>>().map(|times| until_last(&times, options.len()));
     rows.push(vec![
         format!("{} runs, {done} done", runs.len()),
         String::new(),
@@ -82,17 +91,48 @@ pub(super) fn print(grid: &Grid, runs: &[&Run], measure: bool, global: &Global) 
         operations(work),
         String::new(),
         String::new(),
-        seconds.filter(|_| done < runs.len()).map_or(String::new(), duration),
+        in_all.filter(|_| done < runs.len()).map_or(String::new(), duration),
     ]);
     say(columns(&rows, &[false, true, true, true, true, false, true]))?;
     say(format!("work: training only; memory: that of the device, {name}"))?;
+    if let Some(memory) = jobs.memory(&left) {
+        say(format!(
+            "memory with {}: {}, that of the process included",
+            at_a_time(options.len()),
+            bytes(memory)
+        ))?;
+    }
     if done < runs.len() {
         say(basis(logged, measured, &bases))?;
+    }
+    if options.len() > 1 && !bases.is_empty() {
+        say(format!(
+            "time of all: with {}, if each is as fast beside others as it was when it was timed",
+            at_a_time(options.len())
+        ))?;
     }
     for remark in remarks {
         say(remark)?;
     }
+    if let Err(fault) = jobs.check_memory(&left) {
+        say(format!("{} would fail on this device: {fault}", at_a_time(options.len())))?;
+    }
     tell_refusals(&planned)
+}
+
+fn at_a_time(runs: usize) -> String {
+    format!("{runs} run{} at a time", if runs == 1 { "" } else { "s" })
+}
+
+/// When the last of several jobs ends, each of which takes the next run when it has ended one.
+fn until_last(times: &[f64], jobs: usize) -> f64 {
+    let mut busy = vec![0.0; jobs];
+    for time in times {
+        // The order of jobs that end at the same time is of no importance.
+        busy.sort_by(f64::total_cmp);
+        busy[0] += time;
+    }
+    busy.into_iter().fold(0.0, f64::max)
 }
 
 /// Computes the cost of each configuration once.
@@ -187,4 +227,16 @@ fn tell_refusals(planned: &BTreeMap<String, Planned>) -> Result<()> {
         say(format!("{}{more} would fail on this device: {reason}", names[0]))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::until_last;
+
+    #[test]
+    fn the_last_job_ends_when_its_runs_do() {
+        let times = [3.0, 1.0, 1.0, 2.0, 4.0];
+        assert_eq!([1, 2, 3, 8].map(|jobs| until_last(&times, jobs)), [11.0, 7.0, 5.0, 4.0]);
+        assert_eq!(until_last(&[], 2), 0.0);
+    }
 }
