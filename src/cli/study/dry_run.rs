@@ -82,8 +82,8 @@ pub(super) fn print<'a>(grid: &Grid, runs: &[&'a Run], measure: bool, jobs: &Job
         ]);
     }
     // Unknown as soon as one is.
-    let in_all =
-        seconds.into_iter().collect::<Option<Vec<f64>>>().map(|times| until_last(&times, options.len()));
+    let times = seconds.into_iter().collect::<Option<Vec<f64>>>().filter(|_| done < runs.len());
+    let in_all = times.map(|times| until_last(&times, options.len()));
     rows.push(vec![
         format!("{} runs, {done} done", runs.len()),
         String::new(),
@@ -91,7 +91,7 @@ pub(super) fn print<'a>(grid: &Grid, runs: &[&'a Run], measure: bool, jobs: &Job
         operations(work),
         String::new(),
         String::new(),
-        in_all.filter(|_| done < runs.len()).map_or(String::new(), duration),
+        in_all.map_or(String::new(), duration),
     ]);
     say(columns(&rows, &[false, true, true, true, true, false, true]))?;
     say(format!("work: training only; memory: that of the device, {name}"))?;
@@ -105,7 +105,7 @@ pub(super) fn print<'a>(grid: &Grid, runs: &[&'a Run], measure: bool, jobs: &Job
     if done < runs.len() {
         say(basis(logged, measured, &bases))?;
     }
-    if options.len() > 1 && !bases.is_empty() {
+    if options.len() > 1 && in_all.is_some() {
         say(format!(
             "time of all: with {}, if each is as fast beside others as it was when it was timed",
             at_a_time(options.len())
