@@ -34,7 +34,8 @@ pub(super) enum Asked {
 /// Set once a training has been asked to stop.
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// Set once a thread ends the process, before it removes what was begun.
+/// Set once a thread ends the process, before it removes what was begun. Runs begin to train under the lock of the state,
+/// under which a signal finds that none does.
 static LEAVING: AtomicBool = AtomicBool::new(false);
 
 struct State {
@@ -58,12 +59,20 @@ pub(super) fn flag() -> &'static AtomicBool {
 }
 
 /// Marks that one more run is training; `go_on` is the command line that resumes it. No run begins once a stop was
-/// requested, which happens to one that was being opened while others trained.
+/// requested, which happens to one that was being opened while others trained. Never returns if another thread is ending
+/// the process, which removes the run's folder.
 ///
 /// # Errors
 /// [`Kind::Interrupted`].
 pub(super) fn training_begins(go_on: String) -> Result<()> {
-    let mut state = state();
+    let mut state = loop {
+        let state = state();
+        if !LEAVING.load(Ordering::SeqCst) {
+            break state;
+        }
+        drop(state);
+        await_end();
+    };
     // The flag is set after the state, without its lock; `q` in a view sets only the flag.
     if state.asked.is_some() || flag().load(Ordering::Relaxed) {
         return Err(Fault::new(Kind::Interrupted, "interrupted before the run began")
@@ -154,6 +163,7 @@ fn is_ignored(signal: i32) -> bool {
 pub(super) fn signalled(who: Asked) {
     let mut state = state();
     if state.training == 0 {
+        LEAVING.store(true, Ordering::SeqCst);
         drop(state);
         leave("interrupted");
     }
@@ -235,5 +245,14 @@ mod tests {
         assert_eq!(go_on_after_defect().as_deref(), Some("two"));
         training_ends();
         assert_eq!(go_on_after_defect(), None);
+        // What was begun is being removed.
+        LEAVING.store(true, Ordering::SeqCst);
+        let late = thread::spawn(|| training_begins("four".to_owned()));
+        thread::sleep(Duration::from_millis(50));
+        assert!(!late.is_finished() && state().training == 0);
+        LEAVING.store(false, Ordering::SeqCst);
+        late.thread().unpark();
+        assert_eq!(late.join().unwrap(), Ok(()));
+        training_ends();
     }
 }

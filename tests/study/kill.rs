@@ -59,9 +59,10 @@ model.activation_function = \"gelu\"
 name = \"sm_r\"
 ";
 
-/// Runs `study` into `out`, and kills it after this time. Returns whether it had ended by itself.
-fn study(place: &Place, out: &str, patience: Option<Duration>) -> bool {
-    let mut command = place.command(&["study", "killed.toml", "--out", out, "--quiet"]);
+/// Runs `study` into `out` with one job or two, and kills it after this time. Returns whether it had ended by itself.
+fn study(place: &Place, out: &str, jobs: &str, patience: Option<Duration>) -> bool {
+    let study = ["study", "killed.toml", "--out", out, "--quiet", "--threads", "2", "--jobs", jobs];
+    let mut command = place.command(&study);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     if let Some(patience) = patience {
         let began = Instant::now();
@@ -110,7 +111,7 @@ fn killed_at_any_moment_ends_with_the_same_bytes() {
     let place = Place::with_data();
     fs::write(place.path("killed.toml"), STUDY).unwrap();
     let began = Instant::now();
-    study(&place, "whole", None);
+    study(&place, "whole", "1", None);
     let whole = began.elapsed();
     let data = fs::read(place.path("own data/train.bin")).unwrap();
     // The killed study also prepares its data.
@@ -121,10 +122,11 @@ fn killed_at_any_moment_ends_with_the_same_bytes() {
         attempt += 1;
         let out = format!("killed {attempt}");
         let moment = |random: &mut rand_chacha::ChaCha8Rng| whole.mul_f64(random.random_range(0.0..0.4));
-        while kills < KILLS && !study(&place, &out, Some(moment(&mut random))) {
+        let jobs = |random: &mut rand_chacha::ChaCha8Rng| if random.random() { "2" } else { "1" };
+        while kills < KILLS && !study(&place, &out, jobs(&mut random), Some(moment(&mut random))) {
             kills += 1;
         }
-        study(&place, &out, None);
+        study(&place, &out, "1", None);
         assert_same_study(&place.path("whole"), &place.path(&out));
         assert!(attempt < 20, "the study was hardly ever met alive");
     }
