@@ -224,13 +224,17 @@ fn end(last_words: String, code: i32) -> ! {
     std::process::exit(code);
 }
 
+/// Held by tests that request a stop, which is one for the whole process.
+#[cfg(test)]
+pub(super) static REQUESTED_BY_TESTS: Mutex<()> = Mutex::new(());
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// No other test of this process has a run that trains.
     #[test]
     fn no_run_begins_after_a_stop_was_requested() {
+        let _alone = REQUESTED_BY_TESTS.lock().unwrap_or_else(PoisonError::into_inner);
         assert_eq!(training_begins("one".to_owned()), Ok(()));
         assert_eq!(training_begins("two".to_owned()), Ok(()));
         flag().store(true, Ordering::Relaxed);

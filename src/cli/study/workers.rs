@@ -95,3 +95,35 @@ impl Drop for StopOnPanic {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::PoisonError;
+    use std::time::Instant;
+
+    #[test]
+    fn jobs_end_in_the_order_of_their_items() {
+        assert_eq!(at_once(vec![3, 1, 2], &|item| item * 10), Ok(vec![30, 10, 20]));
+    }
+
+    #[test]
+    fn a_job_that_panics_has_the_others_stop() {
+        let _alone = stop::REQUESTED_BY_TESTS.lock().unwrap_or_else(PoisonError::into_inner);
+        let stopped = AtomicUsize::new(0);
+        let work = |job| {
+            let _guard = StopOnPanic;
+            assert!(job < 2, "on purpose");
+            let began = Instant::now();
+            while !stop::flag().load(Ordering::Relaxed) && began.elapsed() < Duration::from_secs(20) {
+                thread::yield_now();
+            }
+            stopped.fetch_add(usize::from(stop::flag().load(Ordering::Relaxed)), Ordering::Relaxed);
+        };
+        let ended = catch_unwind(AssertUnwindSafe(|| at_once(vec![0, 1, 2], &work)));
+        stop::flag().store(false, Ordering::Relaxed);
+        assert!(ended.is_err());
+        assert_eq!(stopped.into_inner(), 2);
+    }
+}
