@@ -30,9 +30,10 @@ MADE = ROOT / "target" / "peers"
 CARGO = shlex.split(os.environ.get("CARGO", "cargo"))
 EXE = ".exe" if os.name == "nt" else ""
 
-# Configurations of which a single step takes minutes on a CPU.
+# Configurations of which a single step takes minutes on a CPU, unless the batch is no larger than this.
 FOR_GPUS = {"gpt2"}
-FOR_GPUS_ALONE = "not run: a step of this size takes a CPU minutes"
+SMALL_BATCH = 8
+FOR_GPUS_ALONE = f"not run: a step of this size takes a CPU minutes (--batch {SMALL_BATCH} does not)"
 
 
 class Failed(Exception):
@@ -48,6 +49,8 @@ class Peer:
     command: list
     # From the program's answer to tokens a second.
     read: object
+    # If the command holds several models at once: one that trains a single model, of which the memory is taken.
+    alone: list = field(default_factory=list)
     speeds: dict = field(default_factory=dict)
     first_steps: list = field(default_factory=list)
     memory: list = field(default_factory=list)
@@ -61,6 +64,7 @@ def main():
     given = arguments()
     config = tomllib.loads((ROOT / "configs" / "bench" / f"{given.config}.toml").read_text())
     model, train = config["model"], config["train"]
+    train["batch_size"] = given.batch or train["batch_size"]
     model["norm"] = given.norm or model["norm"]
     model["activation_function"] = given.activation or model["activation_function"]
     tokens = train["batch_size"] * train.get("sequence_length", model["n_positions"])
@@ -89,7 +93,10 @@ def main():
                 key = tuple(map(str, peer.command))
                 if key not in done:
                     done[key] = run(key, given.timeout)
-                take(peer, number, *done[key])
+                answer, memory = done[key]
+                if peer.alone:
+                    _, memory = run(tuple(map(str, peer.alone)), given.timeout)
+                take(peer, number, answer, memory)
             except Failed as failed:
                 peer.failure = str(failed)
                 note(f"    {peer.failure}")
@@ -105,7 +112,7 @@ def main():
     print(table(peers))
     if given.json:
         rows = [
-            {name: value for name, value in vars(peer).items() if name not in ("read", "command")}
+            {name: value for name, value in vars(peer).items() if name not in ("read", "command", "alone")}
             for peer in peers
         ]
         text = json.dumps({"config": config, "machine": machine(peers), "rows": rows}, indent=1)
@@ -115,6 +122,7 @@ def main():
 def arguments():
     parser = argparse.ArgumentParser(description="normfree, PyTorch and Burn at the same training step, side by side")
     parser.add_argument("--config", default="small", help="a file of configs/bench: small, medium or gpt2")
+    parser.add_argument("--batch", type=int, help="in place of the configuration's")
     parser.add_argument("--norm", choices=("layer_norm", "none"), help="in place of the configuration's")
     parser.add_argument("--activation", choices=("gelu", "relu"), help="in place of the configuration's")
     parser.add_argument("--rounds", type=int, default=3, help="how often each program is started (default 3)")
@@ -158,9 +166,15 @@ def normfree(given, model, train, tokens):
     if binary is None and not given.list:
         build(ROOT, ROOT / "target", [])
         binary = ROOT / "target" / "release" / f"normfree{EXE}"
-    command = [binary, "bench", ROOT / "configs" / "bench" / f"{given.config}.toml", "--only", "steps", "--json"]
+    command = [binary, "bench", ROOT / "configs" / "bench" / f"{given.config}.toml", "--json"]
     for key in ("norm", "activation_function"):
         command += ["--set", f'model.{key}="{model[key]}"']
+    command += ["--set", f"train.batch_size={train['batch_size']}"]
+    # Whole steps are timed in turns, so this process holds two models; the other one trains one.
+    timed = [*command, "--only", "steps", "--compare", "entropy"]
+
+    def alone(entropy):
+        return [*command, "--only", "host", "--rounds", "3", "--set", f"observe.entropy={str(entropy).lower()}"]
 
     def read(entropy):
         def of(answer):
@@ -172,7 +186,10 @@ def normfree(given, model, train, tokens):
 
         return of
 
-    return [Peer(key, title, command + device, read(entropy)) for key, (title, device, entropy) in rows.items()]
+    return [
+        Peer(key, title, timed + device, read(entropy), alone(entropy) + device)
+        for key, (title, device, entropy) in rows.items()
+    ]
 
 
 def step_arguments(given, model, train):
@@ -231,7 +248,7 @@ def torch(given, model, train, tokens):
             [python, HERE / "torch_step.py", *step_arguments(given, model, train)]
             + ["--device", device, "--precision", precision, *flags],
             read_steps(tokens),
-            failure=FOR_GPUS_ALONE if device == "cpu" and given.config in FOR_GPUS else "",
+            failure=FOR_GPUS_ALONE if device == "cpu" and too_large_for_a_cpu(given, train) else "",
         )
         for device in devices
         for key, (title, precision, flags) in modes[device].items()
@@ -256,10 +273,14 @@ def burn(given, model, train, tokens):
             title,
             [binary, *step_arguments(given, model, train), "--device", device],
             read_steps(tokens),
-            failure=FOR_GPUS_ALONE if device == "flex" and given.config in FOR_GPUS else "",
+            failure=FOR_GPUS_ALONE if device == "flex" and too_large_for_a_cpu(given, train) else "",
         )
         for key, (title, device) in rows.items()
     ]
+
+
+def too_large_for_a_cpu(given, train):
+    return given.config in FOR_GPUS and train["batch_size"] > SMALL_BATCH
 
 
 # --- what they need -------------------------------------------------------------------------------------------------
