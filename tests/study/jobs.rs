@@ -59,7 +59,7 @@ fn two_jobs_make_the_bytes_of_one() {
     };
     assert!(!plan("1").contains("at a time"), "{}", plan("1"));
     let told = plan("2");
-    for part in ["memory with 2 runs at a time: 175.", "time of all: with 2 runs at a time, if each is"] {
+    for part in ["memory with 2 runs at a time: 16.", "time of all: with 2 runs at a time, if each is"] {
         assert!(told.contains(part), "{told}");
     }
 }
