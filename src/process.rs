@@ -54,7 +54,7 @@ pub fn run(command: &mut Command, until: Instant, enough: &mut dyn FnMut() -> bo
     let id = child.id();
     let _ends_with_us = Leftover::new(move || end_group(id));
     let output = lines(child.stdout.take().expect("its output is piped"));
-    let complaint = tail(child.stderr.take().expect("its diagnostics are piped"));
+    let (complaint, complaint_ends) = tail(child.stderr.take().expect("its diagnostics are piped"));
     let mut seen = Vec::new();
     let end = loop {
         match output.recv_timeout(TICK) {
@@ -80,6 +80,8 @@ pub fn run(command: &mut Command, until: Instant, enough: &mut dyn FnMut() -> bo
     while let Ok(line) = output.recv_timeout(rest.saturating_duration_since(Instant::now())) {
         seen.push(line);
     }
+    // Its thread may not have read the last words yet.
+    let _ = complaint_ends.recv_timeout(rest.saturating_duration_since(Instant::now()));
     let complaint = complaint.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(Finished { end, lines: seen, complaint: String::from_utf8_lossy(&complaint).into_owned() })
 }
@@ -129,9 +131,10 @@ fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
     receive
 }
 
-/// The end of a stream, as far as it has arrived.
-fn tail(mut stream: impl Read + Send + 'static) -> Arc<Mutex<Vec<u8>>> {
+/// The end of a stream, as far as it has arrived, and a channel that closes when there is no more.
+fn tail(mut stream: impl Read + Send + 'static) -> (Arc<Mutex<Vec<u8>>>, Receiver<()>) {
     let kept: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let (open, ends) = channel();
     let keeping = Arc::clone(&kept);
     thread::spawn(move || {
         let mut chunk = [0; 4096];
@@ -141,8 +144,9 @@ fn tail(mut stream: impl Read + Send + 'static) -> Arc<Mutex<Vec<u8>>> {
             let over = kept.len().saturating_sub(COMPLAINT);
             kept.drain(..over);
         }
+        drop(open);
     });
-    kept
+    (kept, ends)
 }
 
 #[cfg(all(test, unix))]
