@@ -1,4 +1,5 @@
-//! The ceilings of a device: what they are, and which of them a transfer meets. They are measured on the spot.
+//! The ceilings of a device: what they are, and which of them a transfer meets. They are measured on the spot, or
+//! read from what was measured before.
 
 use crate::fault::{self, Fault, Kind};
 use serde::{Deserialize, Serialize};
@@ -76,22 +77,17 @@ impl Ceilings {
             return Err(refused("these are the ceilings of another device")
                 .found(format_args!("{}, and not {device}", adapter.name)));
         }
-        let rates = || ceilings.arithmetic.iter().map(|arithmetic| arithmetic.flops);
+        let Self { arithmetic, copies, .. } = &ceilings;
         let positive = |rate: f64| rate.is_finite() && rate > 0.0;
-        let copies = &ceilings.copies;
-        if ceilings.arithmetic.is_empty() || copies.is_empty() || !rates().all(positive) {
-            return Err(
-                refused("these are not the ceilings of a device").found("no rates, or rates of nothing")
-            );
-        }
-        if !copies.is_sorted_by(|a, b| a.bytes < b.bytes)
-            || !copies.iter().all(|copies| positive(copies.rate))
-        {
-            return Err(
-                refused("these are not the ceilings of a device").found("copies out of order or of no rate")
-            );
-        }
-        Ok(ceilings)
+        let mut rates = arithmetic.iter().map(|of| of.flops).chain(copies.iter().map(|of| of.rate));
+        let found = if arithmetic.is_empty() || copies.is_empty() || !rates.all(positive) {
+            "no rates, or rates of nothing"
+        } else if !copies.is_sorted_by(|a, b| a.bytes < b.bytes) {
+            "copies out of order"
+        } else {
+            return Ok(ceilings);
+        };
+        Err(refused("these are not the ceilings of a device").found(found))
     }
 
     /// FLOP/s in f32.

@@ -66,7 +66,7 @@ impl Op for Twice {
             "wrong" => (2.01, -9.0, 0.0),
             // No operand of the first comparison is that small.
             "seldom" => (2.0, -0.8, 0.0),
-            "slow" => (2.0, -9.0, 10_000.0),
+            "slow" => (2.0, -9.0, 300_000.0),
             _ => (2.0, -9.0, 0.0),
         };
         let constants = [("FACTOR", factor), ("BELOW", below), ("ROUNDS", rounds)];
@@ -96,7 +96,12 @@ const FOLDER: &str = "NORMFREE_TEST_FOLDER";
 const THOROUGH: &str = "NORMFREE_TEST_THOROUGH";
 const USES: &str = "NORMFREE_TEST_USES";
 
-impl Start<'_> {
+impl<'a> Start<'a> {
+    /// A search of all keys.
+    fn thorough(test: &'a str, variants: &'a [&'a str], folder: &'a Path) -> Self {
+        Self { test, variants, folder, thorough: true, uses: 1 }
+    }
+
     fn run(&self) -> Output {
         let began = Instant::now();
         let mut command = Command::new(env::current_exe().unwrap());
@@ -160,13 +165,11 @@ fn a_variant_that_ends_the_process_is_skipped_by_the_next_start() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let start = Start {
-        test: "a_variant_that_ends_the_process_is_skipped_by_the_next_start",
-        variants: &["plain", "abort"],
-        folder: folder.path(),
-        thorough: true,
-        uses: 1,
-    };
+    let start = Start::thorough(
+        "a_variant_that_ends_the_process_is_skipped_by_the_next_start",
+        &["plain", "abort"],
+        folder.path(),
+    );
     assert!(!start.run().status.success(), "it aborts");
     let wanted = "takes [\"plain\"], wrong [], skipped [\"abort\"]";
     assert_eq!(start.ends(), wanted);
@@ -184,13 +187,12 @@ fn a_default_that_ends_the_process_is_replaced() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let start = Start {
-        test: "a_default_that_ends_the_process_is_replaced",
-        variants: &["abort", "plain", "also"],
-        folder: folder.path(),
-        thorough: false,
-        uses: 1,
-    };
+    let start = Start::thorough(
+        "a_default_that_ends_the_process_is_replaced",
+        &["abort", "plain", "also"],
+        folder.path(),
+    );
+    let start = Start { thorough: false, uses: 1, ..start };
     assert!(!start.run().status.success(), "it aborts");
     assert_eq!(start.ends(), "takes [\"plain\"], wrong [], skipped [\"abort\"]");
 }
@@ -201,13 +203,11 @@ fn a_variant_that_hangs_ends_the_process_in_time_and_is_skipped_afterwards() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let start = Start {
-        test: "a_variant_that_hangs_ends_the_process_in_time_and_is_skipped_afterwards",
-        variants: &["plain", "hang"],
-        folder: folder.path(),
-        thorough: true,
-        uses: 1,
-    };
+    let start = Start::thorough(
+        "a_variant_that_hangs_ends_the_process_in_time_and_is_skipped_afterwards",
+        &["plain", "hang"],
+        folder.path(),
+    );
     let output = start.run();
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(OVERDUE), "{output:?}");
@@ -221,13 +221,11 @@ fn a_variant_that_computes_something_else_is_not_chosen() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let start = Start {
-        test: "a_variant_that_computes_something_else_is_not_chosen",
-        variants: &["plain", "wrong"],
-        folder: folder.path(),
-        thorough: true,
-        uses: 1,
-    };
+    let start = Start::thorough(
+        "a_variant_that_computes_something_else_is_not_chosen",
+        &["plain", "wrong"],
+        folder.path(),
+    );
     assert_eq!(start.ends(), "takes [\"plain\"], wrong [\"wrong\"], skipped []");
     // If it is the default, any other is better.
     let start = Start { variants: &["wrong", "plain"], ..start };
@@ -241,19 +239,23 @@ fn a_faster_variant_that_seldom_rounds_differently_is_not_chosen() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let start = Start {
-        test: "a_faster_variant_that_seldom_rounds_differently_is_not_chosen",
-        variants: &["slow", "seldom"],
-        folder: folder.path(),
-        thorough: false,
-        uses: 1_000_000_000,
+    let start = Start::thorough(
+        "a_faster_variant_that_seldom_rounds_differently_is_not_chosen",
+        &["slow", "seldom"],
+        folder.path(),
+    );
+    let start = Start { thorough: false, uses: 1_000_000_000, ..start };
+    // So short a kernel is not always seen to be slower, so the search is repeated.
+    let takes = |start: Start<'_>, variant: &str| {
+        (0..20).any(|_| start.ends() == format!("takes [\"{variant}\"], wrong [], skipped []"))
     };
-    assert_eq!(start.ends(), "takes [\"slow\"], wrong [], skipped []");
+    for _ in 0..5 {
+        assert_eq!(start.ends(), "takes [\"slow\"], wrong [], skipped []");
+    }
     // It agrees with the reference.
-    assert_eq!(Start { thorough: true, ..start }.ends(), "takes [\"seldom\"], wrong [], skipped []");
+    assert!(takes(Start { thorough: true, ..start }, "seldom"));
     // What has the same bits is chosen.
-    let start = Start { variants: &["slow", "seldom", "plain"], ..start };
-    assert_eq!(start.ends(), "takes [\"plain\"], wrong [], skipped []");
+    assert!(takes(Start { variants: &["slow", "seldom", "plain"], ..start }, "plain"));
 }
 
 #[test]
@@ -262,13 +264,11 @@ fn a_variant_on_which_the_device_fails_ends_the_search_and_is_skipped_afterwards
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let start = Start {
-        test: "a_variant_on_which_the_device_fails_ends_the_search_and_is_skipped_afterwards",
-        variants: &["plain", "fail"],
-        folder: folder.path(),
-        thorough: true,
-        uses: 1,
-    };
+    let start = Start::thorough(
+        "a_variant_on_which_the_device_fails_ends_the_search_and_is_skipped_afterwards",
+        &["plain", "fail"],
+        folder.path(),
+    );
     let output = start.run();
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(Kind::Device as i32), "{output:?}");
