@@ -14,7 +14,7 @@
 //! | [`fault`] | how all of these report failures |
 //!
 //! All other modules are public only for the tests and the program, and change without notice: [`cli`], [`card`],
-//! [`study`], [`bench`](mod@bench), [`verify`], [`optimizer`], [`draw`], [`words`], [`cache`], [`process`], [`files`], [`shell`], [`numbers`],
+//! [`study`], [`referee`], [`bench`](mod@bench), [`verify`], [`optimizer`], [`draw`], [`words`], [`cache`], [`process`], [`files`], [`shell`], [`numbers`],
 //! [`visible`]. No version before 1.0 promises a stable interface.
 //!
 //! # A configuration
@@ -98,6 +98,7 @@ pub mod ops;
 pub mod optimizer;
 pub mod plan;
 pub mod process;
+pub mod referee;
 pub mod reference;
 pub mod report;
 pub mod shell;

@@ -139,6 +139,10 @@ macro_rules! choice {
             pub const WORDS: &'static [$crate::words::Word] =
                 &[$($crate::words::Word { word: $word, about: concat!($($doc),*) }),+];
 
+            /// Every value, in the order of the words.
+            #[allow(dead_code)]
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
             /// The word that stands for this value in TOML.
             pub fn word(self) -> &'static str {
                 match self {

@@ -69,8 +69,8 @@ fn presets() -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = walkdir::WalkDir::new(root)
         .into_iter()
         .map(|entry| entry.expect("configs/ can be listed").into_path())
-        // A study is more than a configuration.
-        .filter(|path| path.is_file() && !path.parent().is_some_and(|folder| folder.ends_with("study")))
+        // A study is more than a configuration, and a claim is none.
+        .filter(|path| path.is_file() && !path.components().any(|part| part.as_os_str() == "study"))
         .collect();
     files.sort();
     files

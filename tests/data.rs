@@ -545,6 +545,37 @@ fn shuffling_deals_every_sequence_once_an_epoch() {
     assert_ne!(dealt(&mut other, &mut batch, 10), all[..80], "the seed decides the order");
 }
 
+/// `data.train_tokens`: 13 tokens are three sequences of four, spread over ten.
+#[test]
+fn fewer_tokens_are_spread_over_the_file() {
+    let folder = TempDir::new().unwrap();
+    let file = numbered(&folder, 10, 4);
+    let few = file.clone().spread_over(13).unwrap();
+    assert_eq!((few.sequences(), few.tokens()), (3, 40));
+    let first = |file: &TokenFile, index: usize| {
+        let mut tokens = [0; 4];
+        file.sequence(index, &mut tokens);
+        tokens
+    };
+    for (index, of) in [(0, 0), (1, 3), (2, 6)] {
+        assert_eq!(first(&few, index), first(&file, of));
+    }
+    // An epoch has each of the three once.
+    let mut batches = Batches::new(few, Order::Shuffle, 7, None);
+    let mut batch = Batch::new(3, 4);
+    batches.fill(&mut batch);
+    let mut seen: Vec<&[u32]> = batch.tokens.chunks(4).collect();
+    seen.sort_unstable();
+    let mut wanted = [0, 3, 6].map(|index| first(&file, index));
+    wanted.sort_unstable();
+    assert_eq!(seen, wanted);
+    assert_eq!(file.clone().spread_over(40).unwrap().sequences(), 10);
+    for (tokens, part) in [(44, "44 tokens asked for, 40 there"), (3, "3 tokens, where a sequence has 4")] {
+        let fault = file.clone().spread_over(tokens).unwrap_err();
+        assert!(fault.to_string().contains(part), "{fault}");
+    }
+}
+
 #[test]
 fn sequential_order_is_the_file_s() {
     let folder = TempDir::new().unwrap();

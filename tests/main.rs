@@ -23,6 +23,7 @@ mod mixed;
 mod newer_mesa;
 mod observe;
 mod ops;
+mod referee;
 mod report;
 mod run_folder;
 mod shaders;

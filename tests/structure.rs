@@ -219,6 +219,7 @@ fn no_locked_package_asks_for_a_newer_rust() {
 const ROOMS: &[&str] = &[
     "cli",
     "card",
+    "referee",
     "study",
     "report",
     "bench",

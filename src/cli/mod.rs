@@ -21,6 +21,7 @@ mod plot;
 mod prepare;
 mod probe;
 mod progress;
+mod referee;
 mod report;
 mod sample;
 mod stop;
@@ -89,6 +90,8 @@ enum Command {
     Train(train::Arguments),
     /// Train a grid of models: start what is missing, resume what stopped, repeat nothing
     Study(study::Arguments),
+    /// Judge claims of papers by the runs of a study: held, not held, or not decided
+    Referee(referee::Arguments),
     /// Measure the loss and perplexity of a checkpoint on held-out text
     Eval(eval::Arguments),
     /// Generate text from a trained model
@@ -115,6 +118,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Keys(keys::Arguments {}) => keys::run(),
         Command::Train(arguments) => train::run(&arguments, &global),
         Command::Study(arguments) => study::run(&arguments, &global),
+        Command::Referee(arguments) => referee::run(&arguments, &global),
         Command::Eval(arguments) => eval::run(&arguments, &global),
         Command::Sample(arguments) => sample::run(&arguments, &global),
         Command::Export(arguments) => export::run(&arguments, &global),

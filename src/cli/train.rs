@@ -367,6 +367,7 @@ fn data_bytes(config: &Config, global: &Global) -> Result<u64> {
         global.note(format!("there is no data at {} yet; its size is not counted", folder.display()));
         return Ok(0);
     }
-    let corpus = Corpus::open(folder, config.train.sequence_length, config.model.vocab_size)?;
+    let corpus = Corpus::open(folder, config.train.sequence_length, config.model.vocab_size)?
+        .with_train_tokens(config.data.train_tokens)?;
     Ok([corpus.train, corpus.valid].iter().map(TokenFile::bytes).sum())
 }

@@ -220,6 +220,13 @@ pub(super) const ROWS: &[Row] = &[
         Changes::Never,
         "the order in which training chunks are taken",
     ),
+    row(
+        "data.train_tokens",
+        Integer(1, u64::MAX),
+        Absent,
+        Changes::Never,
+        "train on this many tokens only, in whole sequences spread evenly over the data; by default on all. It asks what a little data does, seen many times",
+    ),
     row("train.steps", Integer(1, U32), Required, Changes::Never, "updates of the weights"),
     row("train.batch_size", Integer(1, 65_536), Required, Changes::Never, "sequences in a micro-batch"),
     row(

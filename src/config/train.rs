@@ -48,6 +48,9 @@ pub struct DataConfig {
     /// A folder made by `normfree prepare`, or one of nanoGPT's.
     pub path: String,
     pub order: Order,
+    /// Training tokens that are used, spread evenly over the file; `None` for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_tokens: Option<u64>,
 }
 
 /// The training run. A step is one update of the weights.

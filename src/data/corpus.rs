@@ -59,6 +59,15 @@ impl Corpus {
         }
     }
 
+    /// The corpus with only `tokens` of its training tokens, if not all are wanted.
+    ///
+    /// # Errors
+    /// [`Kind::Data`] if there are fewer, or if they are less than one sequence.
+    pub fn with_train_tokens(self, tokens: Option<u64>) -> Result<Self> {
+        let Some(tokens) = tokens else { return Ok(self) };
+        Ok(Self { train: self.train.spread_over(tokens)?, ..self })
+    }
+
     /// The path of the folder.
     pub fn folder(&self) -> &Path {
         &self.folder

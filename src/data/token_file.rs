@@ -17,6 +17,8 @@ pub struct TokenFile {
     bytes: Arc<Mmap>,
     dtype: Dtype,
     sequence_length: usize,
+    /// How many sequences are used, if not all.
+    used: Option<usize>,
 }
 
 impl TokenFile {
@@ -38,7 +40,8 @@ impl TokenFile {
                 .found(format!("{} bytes, at {} per token", bytes.len(), dtype.bytes()))
                 .remedy("the file was cut short, or is of another type: make it again"));
         }
-        let file = Self { path: path.to_path_buf(), bytes: Arc::new(bytes), dtype, sequence_length };
+        let file =
+            Self { path: path.to_path_buf(), bytes: Arc::new(bytes), dtype, sequence_length, used: None };
         if file.sequences() == 0 {
             return Err(Fault::new(Kind::Data, "a token file holds less than one sequence")
                 .at(path.display())
@@ -47,6 +50,29 @@ impl TokenFile {
         }
         file.check_tokens(vocab_size)?;
         Ok(file)
+    }
+
+    /// The file with only so many whole sequences as `tokens` make, spread evenly over it.
+    ///
+    /// # Errors
+    /// [`Kind::Data`] if it holds fewer tokens, or a sequence more.
+    pub fn spread_over(self, tokens: u64) -> Result<Self> {
+        let refused = |found: String, remedy: &str| {
+            Err(Fault::new(Kind::Data, "data.train_tokens does not fit the data")
+                .at(self.path.display())
+                .found(found)
+                .remedy(remedy))
+        };
+        let used = usize::try_from(tokens).unwrap_or(usize::MAX) / self.sequence_length;
+        if used == 0 {
+            let found = format!("{tokens} tokens, where a sequence has {}", self.sequence_length);
+            return refused(found, "ask for at least one sequence");
+        }
+        if used > self.sequences() {
+            let found = format!("{tokens} tokens asked for, {} there", self.tokens());
+            return refused(found, "ask for fewer, or leave the key out");
+        }
+        Ok(Self { used: Some(used), ..self })
     }
 
     /// The path of the file.
@@ -92,14 +118,23 @@ impl TokenFile {
         self.sequence_length
     }
 
-    /// The number of whole sequences.
+    /// The number of whole sequences that are used.
     pub fn sequences(&self) -> usize {
+        self.used.unwrap_or_else(|| self.whole())
+    }
+
+    fn whole(&self) -> usize {
         self.tokens() / self.sequence_length
     }
 
     /// Writes sequence `index` to `out` `[T]`. Panics past the last one, and if `out` is not `T` long.
     pub fn sequence(&self, index: usize, out: &mut [u32]) {
         assert_eq!(out.len(), self.sequence_length, "room for one sequence");
+        assert!(index < self.sequences(), "the file has no sequence {index}");
+        let index = match self.used {
+            Some(used) => (index as u128 * self.whole() as u128 / used as u128) as usize,
+            None => index,
+        };
         let span = self.sequence_length * self.dtype.bytes();
         let bytes = &self.bytes[index * span..(index + 1) * span];
         match self.dtype {

@@ -18,7 +18,7 @@ pub(super) fn percent(share: f64) -> String {
 }
 
 /// A number, or a symbol if it is not finite.
-pub(super) fn decimal(value: f64, places: usize) -> String {
+pub(crate) fn decimal(value: f64, places: usize) -> String {
     if value.is_nan() {
         "NaN".to_string()
     } else if value.is_infinite() {

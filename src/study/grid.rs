@@ -22,6 +22,8 @@ pub struct Grid {
     pub prepare: Option<Vec<String>>,
     /// Size by size, configuration by configuration, seed by seed.
     pub runs: Vec<Run>,
+    /// The configurations that are asked for, if not all are.
+    pub chosen: Option<BTreeSet<String>>,
 }
 
 /// One run of a study.
@@ -101,7 +103,13 @@ impl Grid {
             }
         }
         let baseline = baseline(&file, file.sizes.first());
-        Ok(Self { name: file.name, out: file.out, baseline, prepare: file.prepare, runs })
+        Ok(Self { name: file.name, out: file.out, baseline, prepare: file.prepare, runs, chosen: None })
+    }
+
+    /// The runs that are asked for, in the order of the study.
+    pub fn chosen_runs(&self) -> impl Iterator<Item = &Run> {
+        let chosen = |run: &&Run| self.chosen.as_ref().is_none_or(|of| of.contains(&run.configuration));
+        self.runs.iter().filter(chosen)
     }
 
     /// The path of a run.

@@ -78,6 +78,24 @@ impl<'a> Table<'a> {
         })
     }
 
+    /// A required number above zero.
+    pub fn positive(&self, key: &str) -> Result<f64> {
+        let Some((at, value)) = self.content.get_key_value(key) else {
+            return Err(Fault::new(Kind::Config, format!("the key {key} is missing"))
+                .at(format_args!("{} line {}", self.source.name, self.line))
+                .remedy(format_args!("{} needs {key} = a number above 0", self.heading)));
+        };
+        let number = match Value::from(value.get_ref()) {
+            Value::Integer(number) => number as f64,
+            Value::Float(number) => number,
+            _ => f64::NAN,
+        };
+        match number.is_finite() && number > 0.0 {
+            true => Ok(number),
+            false => Err(self.refuse(at, value.get_ref(), "a number above 0")),
+        }
+    }
+
     /// A name that can be part of a folder's name.
     pub fn name(&self) -> Result<String> {
         let name = self.required_text("name")?;

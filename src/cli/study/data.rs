@@ -41,16 +41,18 @@ fn check_weights(grid: &Grid, runs: &[&Run]) -> Result<()> {
 
 /// Opens the data of a configuration.
 pub(super) fn open(config: &Config) -> Result<Corpus> {
-    Corpus::open(Path::new(&config.data.path), config.train.sequence_length, config.model.vocab_size)
+    Corpus::open(Path::new(&config.data.path), config.train.sequence_length, config.model.vocab_size)?
+        .with_train_tokens(config.data.train_tokens)
 }
 
-/// One configuration of each folder, sequence length and vocabulary.
+/// One configuration of each data, sequence length and vocabulary.
 fn distinct<'a>(runs: &[&'a Run]) -> Vec<&'a Config> {
     let mut seen = BTreeSet::new();
     let configs = runs.iter().map(|run| &run.config);
     configs
         .filter(|config| {
-            seen.insert((config.data.path.clone(), config.train.sequence_length, config.model.vocab_size))
+            let data = (config.data.path.clone(), config.data.train_tokens);
+            seen.insert((data, config.train.sequence_length, config.model.vocab_size))
         })
         .collect()
 }

@@ -10,17 +10,18 @@ mod workers;
 
 use super::progress::Display;
 use super::{Global, Kernels, stop};
-use crate::fault::Result;
-use crate::study::{Grid, Run, Shard};
+use crate::fault::{Fault, Kind, Result};
+use crate::study::{Claim, Grid, Run, Shard};
 use jobs::Jobs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tasks::tasks;
 
 const AFTER_HELP: &str = "\
 STUDY is a TOML file: [study] names it, [model], [data], [train] and [observe]
 hold for all runs, and each [[configuration]] says what it changes, as in
 model.norm = \"none\", and with how many seeds it is trained; [[size]] entries
-multiply them. configs/study/ has three examples.
+multiply them. configs/study/ has examples. A claim of configs/study/referee/
+stands for the runs that decide it, which `normfree referee` judges.
 Each run gets its own folder, as `normfree train` writes it. Called again, it
 trains what is missing and resumes what stopped, bit for bit. A run that fails
 does not stop the others: failures are listed at the end and set the exit code.
@@ -39,7 +40,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
-    /// Study, a TOML file
+    /// Study, or claim of which only the configurations are trained: a TOML file
     study: PathBuf,
     /// Set one key in every run, as in train.steps=20; may be repeated, the last one wins
     #[arg(long, value_name = "KEY=VALUE")]
@@ -47,6 +48,9 @@ pub(super) struct Arguments {
     /// Folder of the runs [default: the one in the study, else runs/study/ and its name]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Of a claim: its configurations at the size of the paper that makes it
+    #[arg(long)]
+    own_size: bool,
     /// Train only the I-th of N shares of the runs
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
@@ -68,14 +72,28 @@ pub(super) struct Arguments {
     display: Display,
 }
 
+/// The study in a file, or that of the claim in it with the claim's configurations chosen.
+fn located(file: &Path, own_size: bool, overrides: &[String]) -> Result<Grid> {
+    if Claim::is_claim(file)? {
+        let claim = Claim::load(file)?;
+        return claim.grid(if own_size { &claim.own_size } else { &claim.study }, overrides);
+    }
+    if own_size {
+        return Err(Fault::new(Kind::Usage, "--own-size is about a claim, and this is a study")
+            .at(file.display())
+            .remedy("leave it out, or give a file of configs/study/referee"));
+    }
+    Grid::load(file, overrides)
+}
+
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
-    let mut grid = Grid::load(&arguments.study, &arguments.set)?;
+    let mut grid = located(&arguments.study, arguments.own_size, &arguments.set)?;
     if let Some(out) = &arguments.out {
         grid.out.clone_from(out);
     }
     let shard = arguments.shard.unwrap_or(Shard::WHOLE);
     let runs: Vec<&Run> =
-        grid.runs.iter().enumerate().filter(|(place, _)| shard.holds(*place)).map(|(_, run)| run).collect();
+        grid.chosen_runs().enumerate().filter(|(place, _)| shard.holds(*place)).map(|(_, run)| run).collect();
     let jobs = Jobs::new(arguments.jobs, global)?;
     if arguments.dry_run {
         return dry_run::print(&grid, &runs, arguments.measure, &jobs);

@@ -19,7 +19,8 @@ pub(super) struct Data {
 impl Data {
     /// Opens the data at `path` and reads all of it.
     pub fn open(path: &Path, config: &Config) -> Result<Self> {
-        let corpus = Corpus::open(path, config.train.sequence_length, config.model.vocab_size)?;
+        let corpus = Corpus::open(path, config.train.sequence_length, config.model.vocab_size)?
+            .with_train_tokens(config.data.train_tokens)?;
         Ok(Self { seal: DataSeal::of(&corpus)?, fingerprint: corpus.fingerprint(), corpus })
     }
 
