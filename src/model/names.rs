@@ -28,6 +28,11 @@ pub fn head_entropy(layer: usize) -> String {
     format!("head entropy {layer}")
 }
 
+/// f32 `[4 n_head]`: what [`crate::ops::attention_logits`] says of the heads of a layer.
+pub fn attention_logits(layer: usize) -> String {
+    format!("attention logits {layer}")
+}
+
 /// f32 `[n_head]`: the entropy penalties of a layer's heads, including λ.
 pub fn entropy_penalty(layer: usize) -> String {
     format!("entropy penalty {layer}")

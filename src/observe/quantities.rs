@@ -422,6 +422,43 @@ table! {
         ..row(&LAYERS, "residual_median", Layer)
     };
 
+    /// Largest attention logit of each head.
+    LARGEST_LOGIT = Quantity {
+        tag: Some("largest_logit"),
+        drawn: figure(
+            10, "largest_logit", Axis::Linear, "Largest logit",
+            "Largest attention logit, mean of each layer's heads, over training",
+        ),
+        ..row(&LAYERS, "largest_logit", Head)
+    };
+    /// Variance of a query's logits over the keys that it sees, mean over the queries.
+    LOGIT_VARIANCE = Quantity {
+        tag: Some("logit_variance"),
+        drawn: figure(
+            11, "logit_variance", Axis::Logarithmic, "Variance of the logits",
+            "Variance of attention logits, mean of each layer's heads, over training",
+        ),
+        ..row(&LAYERS, "logit_variance", Head)
+    };
+    /// Attention on the first position, mean over the queries.
+    SINK_MASS = Quantity {
+        tag: Some("sink_mass"),
+        drawn: figure(
+            12, "sink_mass", Axis::Share, "Attention on the first position",
+            "Attention on the first position, mean of each layer's heads, over training",
+        ),
+        ..row(&LAYERS, "sink_mass", Head)
+    };
+    /// Attention on the 16 latest positions, the query's own included, mean over the queries.
+    RECENCY = Quantity {
+        tag: Some("recency"),
+        drawn: figure(
+            13, "recency", Axis::Share, "Attention on the 16 latest positions",
+            "Attention on the 16 latest positions, mean of each layer's heads, over training",
+        ),
+        ..row(&LAYERS, "recency", Head)
+    };
+
     /// Mean cross-entropy on held-out text, in nats per token.
     EVAL_LOSS = Quantity {
         stored: Stored::F64,

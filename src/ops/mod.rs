@@ -13,6 +13,7 @@ pub mod activation;
 pub mod adamw;
 pub mod add;
 pub mod attention;
+pub mod attention_logits;
 pub mod cached_attention;
 pub mod cast;
 pub mod column_sum;
@@ -49,6 +50,7 @@ pub const CASES: &[(&str, Cases)] = &[
     ("adamw", adamw::cases),
     ("add", add::cases),
     ("attention", attention::cases),
+    ("attention_logits", attention_logits::cases),
     ("cached_attention", cached_attention::cases),
     ("cast", cast::cases),
     ("column_sum", column_sum::cases),

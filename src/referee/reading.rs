@@ -2,7 +2,7 @@
 
 use crate::fault::{Fault, Kind, Result};
 use crate::observe::entropy::causal_ceiling;
-use crate::observe::quantities::{EVAL_LOSS, HEAD_ENTROPY, TOKENS_PER_S};
+use crate::observe::quantities::{EVAL_LOSS, HEAD_ENTROPY, Quantity as Measured, SINK_MASS, TOKENS_PER_S};
 use crate::report::run::RunData;
 use crate::study::Quantity;
 
@@ -51,27 +51,25 @@ pub fn value(run: &RunData, quantity: Quantity, reading: Reading) -> Result<f64>
         Reading::Best => finite.min_by(|a, b| a.1.total_cmp(&b.1)),
     };
     let &(step, loss) = chosen.ok_or_else(|| lacks("evaluation"))?;
-    let heads = || {
-        let records = run.log.heads(&HEAD_ENTROPY);
+    let heads = |quantity: &'static Measured| {
+        let records = run.log.heads(quantity);
         // The newest record that is not later; the first, if the best evaluation is before all of them.
         let at = records.iter().rev().find(|record| record.0 <= step).or(records.first());
-        let context = run.context.ok_or_else(|| lacks("context length"))?;
-        let ceiling = causal_ceiling(context);
-        let grid = &at.ok_or_else(|| lacks("attention record"))?.1;
-        Ok::<_, Fault>(grid.iter().flatten().map(|&entropy| f64::from(entropy) / ceiling).collect::<Vec<_>>())
+        let grid = &at.ok_or_else(|| lacks(quantity.name))?.1;
+        Ok::<_, Fault>(grid.iter().flatten().map(|&of| f64::from(of)).collect::<Vec<_>>())
     };
+    let mean = |heads: Vec<f64>| heads.iter().sum::<f64>() / heads.len() as f64;
+    let ceiling = || Ok::<_, Fault>(causal_ceiling(run.context.ok_or_else(|| lacks("context length"))?));
     let share = |above: f64| {
-        let heads = heads()?;
-        Ok(heads.iter().filter(|&&entropy| entropy >= above).count() as f64 / heads.len() as f64)
+        let (heads, ceiling) = (heads(&HEAD_ENTROPY)?, ceiling()?);
+        Ok(heads.iter().filter(|&&entropy| entropy >= above * ceiling).count() as f64 / heads.len() as f64)
     };
     match quantity {
         Quantity::Loss => Ok(loss),
         Quantity::Overload => share(OVERLOADED),
         Quantity::AtCeiling => share(AT_CEILING),
-        Quantity::Entropy => {
-            let heads = heads()?;
-            Ok(heads.iter().sum::<f64>() / heads.len() as f64)
-        }
+        Quantity::Entropy => Ok(mean(heads(&HEAD_ENTROPY)?) / ceiling()?),
+        Quantity::Sink => Ok(mean(heads(&SINK_MASS)?)),
         Quantity::Speed => {
             let mut speeds: Vec<f64> =
                 run.log.numbers(&TOKENS_PER_S).iter().skip(SETTLING).map(|record| record.1).collect();

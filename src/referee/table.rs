@@ -54,6 +54,7 @@ fn quantity(quantity: Quantity) -> &'static str {
         Quantity::Overload => "overloaded heads",
         Quantity::AtCeiling => "heads at the ceiling",
         Quantity::Entropy => "mean entropy",
+        Quantity::Sink => "attention on the first position",
         Quantity::Speed => "log speed",
         Quantity::Trained => "seeds that train",
     }

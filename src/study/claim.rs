@@ -22,6 +22,8 @@ choice! {
         AtCeiling = "at_ceiling",
         /// mean head entropy, as a share of the causal ceiling
         Entropy = "entropy",
+        /// attention on the first position, mean over the heads
+        Sink = "sink_mass",
         /// training speed: the logarithm of the median of the logged tokens per second
         Speed = "speed",
         /// share of seeds that learn to the end, instead of diverging

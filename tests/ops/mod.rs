@@ -4,6 +4,7 @@ mod activation;
 mod adamw;
 mod add;
 pub mod attention;
+mod attention_logits;
 mod cached_attention;
 mod cast;
 pub mod check;

@@ -11,7 +11,10 @@ use super::family::Positions;
 use super::names;
 use super::rows::Rows;
 use super::site::{Linear, Matrix, Site};
-use crate::observe::quantities::{HEAD_ENTROPY, NONFINITE_ATTENTION};
+use crate::observe::quantities::{
+    HEAD_ENTROPY, LARGEST_LOGIT, LOGIT_VARIANCE, NONFINITE_ATTENTION, RECENCY, SINK_MASS,
+};
+use crate::ops::attention_logits::QUANTITIES;
 use crate::ops::packed::Packed;
 use crate::tape::{Tape, TensorId};
 use regularizer::Regularizer;
@@ -71,6 +74,17 @@ impl Attention {
                     tape.watch(mean, &HEAD_ENTROPY, layer, 0..self.heads);
                     tape.watch(nonfinite, &NONFINITE_ATTENTION, layer, 0..self.heads);
                     tape.head_entropy(entropy, mean, nonfinite, 1.0 / pass.micro_batches as f32);
+                }
+                if pass.layers {
+                    tape.observing(|tape| {
+                        let out =
+                            tape.observation(&names::attention_logits(layer), &[QUANTITIES * self.heads]);
+                        let rows = [&LARGEST_LOGIT, &LOGIT_VARIANCE, &SINK_MASS, &RECENCY];
+                        for (place, quantity) in rows.into_iter().enumerate() {
+                            tape.watch(out, quantity, layer, place * self.heads..(place + 1) * self.heads);
+                        }
+                        tape.attention_logits(qkv, heads.lse, out);
+                    });
                 }
                 heads.output
             }
