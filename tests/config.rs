@@ -294,6 +294,12 @@ fn omitted_keys_have_the_originals_values() {
     let Config { model, data, train, observe } = least();
     assert_eq!((model.n_inner, model.head_dim()), (192, 12));
     assert!(model.final_norm && !model.scale_residual_projections);
+    let bounded = (model.norm_function.word, model.alpha_init, model.attention_alpha_init);
+    assert_eq!(bounded, ("tanh", 0.5, None));
+    assert_eq!((model.lambda_init, model.kappa, model.layer_norm_epsilon), (2.0, 10.0, 1e-5));
+    // ε follows the norm.
+    let epsilon = |norm: &str| with(&[&format!("model.norm={norm}")]).unwrap().model.layer_norm_epsilon;
+    assert_eq!(["none", "rms_norm", "bhyt"].map(epsilon), [1e-5, 1e-6, 1e-6]);
     assert_eq!((model.layer_norm_epsilon, model.initializer_range, model.embd_pdrop), (1e-5, 0.02, 0.1));
     assert_eq!((model.leaky_slope, model.slope_init), (0.01, 0.01));
     assert_eq!((model.slope_scope, model.bias), (SlopeScope::PerLayer, Bias::QueryKey));
@@ -390,7 +396,7 @@ fn every_key_can_be_set() {
             keys += 1;
         }
     }
-    assert_eq!(keys, 63, "a key was added or lost: put its default into the tests too");
+    assert_eq!(keys, 67, "a key was added or lost: put its default into the tests too");
 }
 
 #[test]
@@ -604,7 +610,10 @@ fn missing_keys_are_all_named() {
         &["required keys are missing", "least.toml", "model.n_head (an integer", "train.steps (an integer"],
     );
     let message = Config::parse("", "empty.toml", &[]).expect_err("all are missing").to_string();
-    says(&message, &["empty.toml", "model.n_layer", "model.norm (\"layer_norm\" or \"none\")", "data.path"]);
+    says(
+        &message,
+        &["empty.toml", "model.n_layer", "model.norm (\"layer_norm\" or \"none\" or", "data.path"],
+    );
     assert!(!message.contains("train.seed"), "{message}");
 }
 

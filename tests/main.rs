@@ -21,6 +21,7 @@ mod layouts;
 mod memory;
 mod mixed;
 mod newer_mesa;
+mod norms;
 mod observe;
 mod ops;
 mod referee;

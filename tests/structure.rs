@@ -34,7 +34,11 @@ fn an_op_is_three_files_of_one_stem() {
     assert_eq!(stems.len(), CASES.len(), "a stem stands twice in the list");
     for (folder, extension, others) in [
         ("shaders", "wgsl", &[][..]),
-        ("src/ops", "rs", &["mod", "case", "element", "norms", "packed", "team", "random", "unroll"]),
+        (
+            "src/ops",
+            "rs",
+            &["mod", "case", "element", "norm_rows", "norms", "packed", "team", "random", "unroll"],
+        ),
         ("tests/ops", "rs", &["mod", "check"]),
     ] {
         let files = files(folder, extension, false);

@@ -3,7 +3,7 @@
 use naga::back::{PipelineConstants, pipeline_constants::process_overrides};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{Module, ShaderStage};
-use normfree::config::Config;
+use normfree::config::{Config, Norm};
 use normfree::ops::{self, Binding, CASES, Choices, Dispatch, Kernel, Operand, Recipe, Shapes, Traits};
 use normfree::tape::{DType, Tape, shapes};
 use normfree::train::engine::Blueprint;
@@ -42,6 +42,12 @@ pub fn configs() -> Vec<Config> {
         for activation in ["gelu", "gelu_new", "relu", "leaky_relu", "learnable_lrelu", "none"] {
             list.push(base(&[norm, &format!("model.activation_function={activation}")]));
         }
+    }
+    for norm in Norm::all().filter(|norm| ![Norm::LAYER_NORM, Norm::NONE].contains(norm)) {
+        let norm = format!("model.norm={norm}");
+        list.push(base(&[&norm]));
+        list.push(base(&[&norm, "train.precision=mixed", "model.n_embd=128"]));
+        list.push(base(&[&norm, "train.precision=mixed", "model.n_embd=20", "model.n_head=1"]));
     }
     let slopes = "model.activation_function=learnable_lrelu";
     list.push(base(&[slopes, "model.slope_scope=shared", "model.bias=all", "train.optimizer=adamw"]));

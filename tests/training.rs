@@ -337,7 +337,7 @@ fn shifts_alike(config: &Config, element: usize) -> bool {
 
 /// A slope, or a scale of a feed-forward network: its gradient is one number, a sum over all elements of a tensor.
 fn is_one_sum(name: &str) -> bool {
-    ["slopes", "alpha", "beta"].iter().any(|end| name.ends_with(end))
+    ["slopes", "alpha", "beta", "shift"].iter().any(|end| name.ends_with(end))
 }
 
 fn compare_gradients(
@@ -370,15 +370,19 @@ fn walk(reference: &Reference, tape: &Tape, gradient: TensorId) -> f64 {
     let mut squares = 0.0;
     for node in tape.nodes() {
         let output = node.outputs.iter().position(|&output| output == gradient);
-        let (a, b, below) = match (node.op.name(), output) {
-            ("activation.backward", Some(1)) => (0, 1, true),
-            ("scaled_sum.backward", Some(2)) => (1, 4, false),
-            ("scaled_sum.backward", Some(3)) => (0, 4, false),
+        let (inputs, below) = match (node.op.name(), output) {
+            ("activation.backward", Some(1)) => (&[0, 1][..], true),
+            ("scaled_sum.backward", Some(2)) => (&[1, 4][..], false),
+            ("scaled_sum.backward", Some(3)) => (&[0, 4][..], false),
+            // Slopes and γ are about one.
+            ("bounded.parameters", Some(2)) => (&[0, 2][..], false),
+            ("bounded.parameters", Some(3)) => (&[2][..], false),
             _ => continue,
         };
-        let [a, b] = [a, b].map(|input| reference.micro.get(tape, node.inputs[input]));
-        let terms = a.iter().zip(b).filter(|&(&a, _)| !below || a < 0.0);
-        squares += terms.map(|(a, b)| (a * b).powi(2)).sum::<f64>();
+        let factors: Vec<&[f64]> =
+            inputs.iter().map(|&input| reference.micro.get(tape, node.inputs[input])).collect();
+        let terms = (0..factors[0].len()).filter(|&i| !below || factors[0][i] < 0.0);
+        squares += terms.map(|i| factors.iter().map(|of| of[i].powi(2)).product::<f64>()).sum::<f64>();
     }
     assert!(squares > 0.0, "no node makes {}", tape.info(gradient).name);
     squares.sqrt()

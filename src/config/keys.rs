@@ -1,9 +1,10 @@
 //! The tables of keys that `normfree keys` prints and README shows.
 
-use super::Family;
 use super::rows::{ROWS, of_table};
 use super::schema::{Accepts, Changes, Otherwise, Row, TABLES};
+use super::{Family, Norm};
 use crate::model::family::Setting;
+use crate::ops::norms::Normalization;
 use crate::words::Word;
 
 /// All keys as Markdown, with one table for each table of the file.
@@ -50,7 +51,16 @@ fn default(otherwise: Otherwise) -> String {
         Otherwise::Is(setting) => value(setting),
         Otherwise::Times(1, of) => format!("`{}`", short(of)),
         Otherwise::Times(factor, of) => format!("{factor}·`{}`", short(of)),
+        Otherwise::OfNorm(number) => of_norms(number),
     }
+}
+
+/// A number that follows from the norm: that of most, and the norms with another.
+fn of_norms(number: fn(&Normalization) -> f64) -> String {
+    let usual = number(&Norm::NONE);
+    let others = Norm::all().filter(|norm| number(norm) != usual);
+    let others = others.map(|norm| format!("with `{norm}` {}", value(Setting::Number(number(&norm)))));
+    std::iter::once(value(Setting::Number(usual))).chain(others).collect::<Vec<_>>().join(", ")
 }
 
 /// A value as TOML writes it.

@@ -24,6 +24,7 @@ pub use crate::model::family::Family;
 pub use crate::model::network::FeedForward;
 pub use crate::model::pass::{Accumulation, Precision, Recompute};
 pub use crate::ops::activation::Activation;
+pub use crate::ops::bounded::NormFunction;
 pub use crate::ops::norms::Norm;
 pub use crate::optimizer::Optimizer;
 pub use keys::{free_in_comparison, free_on_resume, keys};

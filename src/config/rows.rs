@@ -2,8 +2,8 @@
 
 use super::schema::{Accepts, Changes, Otherwise, Row, Span};
 use super::{
-    Accumulation, Activation, Bias, EntropyPenalty, EntropyReference, Family, FeedForward, Norm, OnNonfinite,
-    Optimizer, Order, Precision, Recompute, SlopeScope,
+    Accumulation, Activation, Bias, EntropyPenalty, EntropyReference, Family, FeedForward, Norm,
+    NormFunction, OnNonfinite, Optimizer, Order, Precision, Recompute, SlopeScope,
 };
 use crate::model::family::Setting;
 
@@ -93,7 +93,36 @@ pub(super) const ROWS: &[Row] = &[
         Changes::Never,
         "a norm before the head: that of the blocks, or LayerNorm if they have none; the original keeps it in its norm-free models",
     ),
-    row("model.layer_norm_epsilon", Number(Span::Positive), is(1e-5), Changes::Never, "ε of a norm"),
+    row(
+        "model.layer_norm_epsilon",
+        Number(Span::Positive),
+        Otherwise::OfNorm(|norm| norm.epsilon),
+        Changes::Never,
+        "ε of every norm that has one",
+    ),
+    row(
+        "model.norm_function",
+        Words(NormFunction::WORDS),
+        word("tanh"),
+        Changes::Never,
+        "the f of the norm `bounded`, with u = α·x + s",
+    ),
+    row("model.alpha_init", Number(Span::Positive), is(0.5), Changes::Never, "initial α of a bounded norm"),
+    row(
+        "model.attention_alpha_init",
+        Number(Span::Positive),
+        Absent,
+        Changes::Never,
+        "the same for the norms before attention; `alpha_init` if absent",
+    ),
+    row("model.lambda_init", Number(Span::Positive), is(2.0), Changes::Never, "initial λ of the norm `bhyt`"),
+    row(
+        "model.kappa",
+        Number(Span::Positive),
+        is(10.0),
+        Changes::Never,
+        "κ of the norm `bhyt`: inputs of tanh have a root mean square of λ/κ",
+    ),
     row(
         "model.activation_function",
         Words(Activation::WORDS),

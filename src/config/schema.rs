@@ -4,6 +4,7 @@
 
 use super::value::Value;
 use crate::model::family::Setting;
+use crate::ops::norms::Normalization;
 use crate::words::Word;
 
 /// The tables, in the order they are written.
@@ -79,6 +80,8 @@ pub(super) enum Otherwise {
     Is(Setting),
     /// A multiple of another key, which is required and an integer.
     Times(i128, &'static str),
+    /// A number that follows from `model.norm`.
+    OfNorm(fn(&Normalization) -> f64),
 }
 
 impl Accepts {

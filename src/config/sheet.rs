@@ -10,7 +10,7 @@ use super::schema::{Accepts, Otherwise, Row, TABLES};
 use super::source::Source;
 use super::unknown;
 use super::value::Value;
-use super::{Accumulation, Family};
+use super::{Accumulation, Family, Norm};
 use crate::fault::{Fault, Kind, Result};
 
 const ACCUMULATION: &str = "train.accumulation";
@@ -177,6 +177,13 @@ impl Sheet {
                 Otherwise::Is(setting) => Value::from(setting),
                 Otherwise::Times(factor, of) => match self.get(of).map(|entry| &entry.value) {
                     Some(Value::Integer(number)) => Value::Integer(factor * number),
+                    _ => continue,
+                },
+                Otherwise::OfNorm(number) => match self.get("model.norm").map(|entry| &entry.value) {
+                    Some(Value::Text(word)) => match Norm::find(word) {
+                        Some(norm) => Value::Float(number(&norm)),
+                        None => continue,
+                    },
                     _ => continue,
                 },
             };

@@ -73,6 +73,111 @@ pub fn logistic(x: f32) -> (f32, f32) {
     (if x < 0.0 { e * s } else { s }, e * s * s)
 }
 
+/// x, with a bound on its size. NaN stays NaN.
+#[inline(always)]
+pub fn within(x: f32, bound: f32) -> f32 {
+    let x = if x > bound { bound } else { x };
+    if x < -bound { -bound } else { x }
+}
+
+/// tanh x within 3e-7 of itself. Near zero, where 1 − e^(−2|x|) has no digits, it is Cephes' polynomial.
+#[inline(always)]
+pub fn tanh(x: f32) -> f32 {
+    let z = x * x;
+    let q = -5.704_988_6e-3_f32;
+    let q = q.mul_add(z, 2.063_908_8e-2);
+    let q = q.mul_add(z, -5.373_971_7e-2);
+    let q = q.mul_add(z, 0.133_314_43);
+    let q = q.mul_add(z, -0.333_332_8);
+    let near = (x * z).mul_add(q, x);
+    let e = exp(-2.0 * x.abs());
+    let far = ((1.0 - e) / (1.0 + e)).copysign(x);
+    if x.abs() >= 0.625 { far } else { near }
+}
+
+/// The error function within 3e-7 of itself: Cephes' polynomial below one, beyond it the normal distribution's tail.
+#[inline(always)]
+pub fn erf(x: f32) -> f32 {
+    let z = x * x;
+    let p = 7.853_861_4e-5_f32;
+    let p = p.mul_add(z, -8.010_193_6e-4);
+    let p = p.mul_add(z, 5.188_327_7e-3);
+    let p = p.mul_add(z, -2.685_381_2e-2);
+    let p = p.mul_add(z, 0.112_835_85);
+    let p = p.mul_add(z, -0.376_126_26);
+    let p = p.mul_add(z, std::f32::consts::FRAC_2_SQRT_PI);
+    let tail = normal(x.abs() * std::f32::consts::SQRT_2).tail;
+    let far = (-2.0_f32).mul_add(tail, 1.0).copysign(x);
+    if x.abs() >= 1.0 { far } else { x * p }
+}
+
+/// 1 − e^(−a) for a ≥ 0, within 3e-7 of itself: a series near zero, where the difference has no digits.
+#[inline(always)]
+pub fn one_minus_exp(a: f32) -> f32 {
+    let q = (-1.0_f32 / 362_880.0).mul_add(a, 1.0 / 40_320.0);
+    let q = q.mul_add(-a, 1.0 / 5_040.0);
+    let q = q.mul_add(-a, 1.0 / 720.0);
+    let q = q.mul_add(-a, 1.0 / 120.0);
+    let q = q.mul_add(-a, 1.0 / 24.0);
+    let q = q.mul_add(-a, 1.0 / 6.0);
+    let q = q.mul_add(-a, 0.5);
+    let near = (a * a).mul_add(-q, a);
+    if a >= 0.7 { 1.0 - exp(-a) } else { near }
+}
+
+/// ln(1 + a) for |a| < 0.4143: Cephes' polynomial.
+#[inline(always)]
+fn ln_near_one(a: f32) -> f32 {
+    let q = 7.037_683_6e-2_f32;
+    let q = q.mul_add(a, -0.115_146_1);
+    let q = q.mul_add(a, 0.116_769_99);
+    let q = q.mul_add(a, -0.124_201_41);
+    let q = q.mul_add(a, 0.142_493_23);
+    let q = q.mul_add(a, -0.166_680_58);
+    let q = q.mul_add(a, 0.200_007_14);
+    let q = q.mul_add(a, -0.249_999_94);
+    let q = q.mul_add(a, 0.333_333_3);
+    let z = a * a;
+    (a * z).mul_add(q, z.mul_add(-0.5, a))
+}
+
+/// ln v for normal v > 0, within 3e-7 of itself.
+#[inline(always)]
+pub fn ln(v: f32) -> f32 {
+    /// The bits of √½: mantissas below it belong to the exponent before.
+    const ROOT_HALF: u32 = 0x3f35_04f3;
+    let bits = v.to_bits().wrapping_sub(ROOT_HALF);
+    let exponent = ((bits as i32) >> 23) as f32;
+    let mantissa = f32::from_bits((bits & 0x007f_ffff).wrapping_add(ROOT_HALF));
+    let found = exponent.mul_add(std::f32::consts::LN_2, ln_near_one(mantissa - 1.0));
+    // Bits say nothing of NaN.
+    if v.is_nan() { v } else { found }
+}
+
+/// ln(1 + a) for a ≥ 0, within 3e-7 of itself.
+#[inline(always)]
+pub fn ln_1p(a: f32) -> f32 {
+    if a >= 0.414_213_57 { ln(1.0 + a) } else { ln_near_one(a) }
+}
+
+/// arctan x within 3e-7 of itself: the argument is reduced to tan(π/8), where it is Cephes' polynomial.
+#[inline(always)]
+pub fn arctan(x: f32) -> f32 {
+    use std::f32::consts::{FRAC_PI_2, FRAC_PI_4};
+    let a = x.abs();
+    let (far, middle) = (a > 2.414_213_7, a > 0.414_213_57);
+    let reduced = if middle { (a - 1.0) / (a + 1.0) } else { a };
+    let reduced = if far { -1.0 / a } else { reduced };
+    let start = if middle { FRAC_PI_4 } else { 0.0 };
+    let start = if far { FRAC_PI_2 } else { start };
+    let z = reduced * reduced;
+    let q = 8.053_744_5e-2_f32;
+    let q = q.mul_add(z, -0.138_776_86);
+    let q = q.mul_add(z, 0.199_777_1);
+    let q = q.mul_add(z, -0.333_329_5);
+    (start + (reduced * z).mul_add(q, reduced)).copysign(x)
+}
+
 /// The sum of all lanes, by halves.
 #[inline(always)]
 pub fn total(mut lanes: Lanes) -> f32 {
@@ -188,6 +293,26 @@ mod tests {
         }
         assert_eq!([f32::NEG_INFINITY, f32::INFINITY].map(|x| logistic(x).0), [0.0, 1.0]);
         assert!(logistic(f32::NAN).0.is_nan());
+    }
+
+    #[test]
+    fn functions_near_zero_and_far_away_are_within_their_errors() {
+        type Pair = (fn(f32) -> f32, fn(f64) -> f64);
+        let odd: [Pair; 3] = [(tanh, f64::tanh), (erf, libm::erf), (arctan, f64::atan)];
+        let positive: [Pair; 2] = [(one_minus_exp, |a| -(-a).exp_m1()), (ln_1p, f64::ln_1p)];
+        for x in samples().chain(near()).filter(|x| x.is_normal()) {
+            let fits = |(own, of): Pair, x: f32| {
+                let (got, want) = (f64::from(own(x)), of(f64::from(x)));
+                assert!((got - want).abs() <= 3e-7 * want.abs(), "at {x:e}: {got:e}, not {want:e}");
+            };
+            odd.iter().for_each(|&pair| fits(pair, x));
+            positive.iter().for_each(|&pair| fits(pair, x.abs()));
+            fits((ln, f64::ln), x.abs());
+        }
+        for function in [tanh, erf, arctan, one_minus_exp, ln_1p, ln] {
+            assert!(function(f32::NAN).is_nan());
+        }
+        assert_eq!([tanh, erf].map(|function| function(f32::NEG_INFINITY)), [-1.0, -1.0]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::family::Arrangement;
 use super::join::{self, Joined};
 use super::names;
 use super::network::Network;
-use super::normalize::Normalize;
+use super::normalize::{Before, Normalize};
 use super::pass::Recompute;
 use super::rows::Rows;
 use super::site::Site;
@@ -34,10 +34,10 @@ impl Block {
         Self {
             layer: site.block(),
             arrangement: family.arrangement,
-            norm_1: Normalize::declare(site, norm, &norm_1),
+            norm_1: Normalize::declare(site, norm, Before::Attention, &norm_1),
             attention: Attention::declare(site),
             attention_join: Joined::declare(site, &join::PLAIN, "attention"),
-            norm_2: Normalize::declare(site, norm, &norm_2),
+            norm_2: Normalize::declare(site, norm, Before::Network, &norm_2),
             network: Network::declare(site, shared),
             network_join: Joined::declare(site, ffn_join, "mlp"),
         }
@@ -46,12 +46,20 @@ impl Block {
     /// The residual stream after the block.
     pub fn forward(&self, tape: &mut Tape, rows: &Rows<'_>, x: TensorId) -> TensorId {
         let [attention, network] = ["attn", "mlp"].map(|part| format!("h.{}.{part}", self.layer));
+        let layers = rows.observes_layers();
         tape.enter(&attention);
-        let a = self.norm_1.apply(tape, x);
-        let qkv = self.attention.open(tape, rows, a);
+        let normed = self.norm_1.apply_after(tape, x, layers, None);
+        // Norms of the same rows have nothing to hand on.
+        let first = match self.arrangement {
+            Arrangement::Parallel => None,
+            Arrangement::Sequential => {
+                self.norm_1.hands_on(tape, normed.variance, &self.attention, &self.norm_2)
+            }
+        };
+        let qkv = self.attention.open(tape, rows, normed.y);
         let open = |tape: &mut Tape, x| {
             tape.enter(&network);
-            let f = self.norm_2.apply(tape, x);
+            let f = self.norm_2.apply_after(tape, x, layers, first).y;
             self.network.open(tape, f)
         };
         // If both read the same x, all readers of x are recorded before the additions to it. The backward pass then makes
@@ -70,9 +78,10 @@ impl Block {
 
     /// The residual stream `x` with the rest of the feed-forward network, whose first part is `opened`.
     fn feed(&self, tape: &mut Tape, rows: &Rows<'_>, x: TensorId, opened: TensorId) -> TensorId {
-        let (again, layers) = match rows {
-            Rows::Sequences(pass) => (pass.recompute == Recompute::Ffn, pass.layers),
-            Rows::Cached(_) => (false, false),
+        let layers = rows.observes_layers();
+        let again = match rows {
+            Rows::Sequences(pass) => pass.recompute == Recompute::Ffn,
+            Rows::Cached(_) => false,
         };
         remade_if(again, tape, |tape| {
             let f = self.network.close(tape, opened);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::family::Family;
 use super::network::FeedForward;
 use crate::ops::activation::Activation;
+use crate::ops::bounded::NormFunction;
 use crate::ops::norms::Norm;
 use crate::words::choice;
 
@@ -75,7 +76,19 @@ pub struct ModelConfig {
     /// A norm before the head: the blocks' norm, or LayerNorm if they have none. The original keeps it in its
     /// normalization-free models.
     pub final_norm: bool,
+    /// ε of every norm that has one; the default depends on the norm.
     pub layer_norm_epsilon: f64,
+    /// The function of the norm `bounded`.
+    pub norm_function: NormFunction,
+    /// The initial α of a bounded norm.
+    pub alpha_init: f64,
+    /// The same before attention, if it differs there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attention_alpha_init: Option<f64>,
+    /// The initial λ of BHyT.
+    pub lambda_init: f64,
+    /// BHyT's κ, which is not learned.
+    pub kappa: f64,
     /// Between the two matrices of the feed-forward network.
     pub activation_function: Activation,
     /// The p of an activation with a fixed p.

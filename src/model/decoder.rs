@@ -6,7 +6,7 @@ use super::block::{Block, remade_if};
 use super::config::ModelConfig;
 use super::family::{Head, Positions};
 use super::names;
-use super::normalize::Normalize;
+use super::normalize::{Before, Normalize};
 use super::pass::{CachedPass, Pass, Precision, Recompute};
 use super::rows::{Cached, Rows};
 use super::site::Site;
@@ -59,7 +59,7 @@ impl Decoder {
             true => config.norm,
             false => Norm::NONE,
         };
-        let final_norm = Normalize::declare(&mut site, norm, family.naming.final_norm);
+        let final_norm = Normalize::declare(&mut site, norm, Before::Head, family.naming.final_norm);
         let head = tied.unwrap_or_else(|| {
             let Head::Own(name) = family.head else { unreachable!("the head is tied or has a name") };
             let head = site.table(name, config.vocab_size);
@@ -100,7 +100,7 @@ impl Decoder {
         }
         if reading.logits {
             tape.enter("head");
-            let x = self.final_norm.apply(&mut tape, x);
+            let x = self.final_norm.apply(&mut tape, x, false);
             let logits = tape.observation(names::LOGITS, &[config.vocab_size]);
             tape.head_logits(x, self.head, logits, reading.piece_bytes);
         }
@@ -144,7 +144,7 @@ impl Decoder {
     fn loss(&self, tape: &mut Tape, pass: &Pass, x: TensorId) -> TensorId {
         let places = pass.batch * pass.sequence;
         tape.enter("head");
-        let x = self.final_norm.apply(tape, x);
+        let x = self.final_norm.apply(tape, x, pass.layers);
         let targets = tape.input(names::TARGETS, &[places], DType::U32);
         let scale = tape.input(names::TARGET_WEIGHT, &[1], DType::F32);
         let scaling = loss_scale(tape, pass.precision);

@@ -48,6 +48,11 @@ pub fn residual(layer: usize) -> String {
     format!("residual stream {layer}")
 }
 
+/// f32 `[5]`: how much of its input the bounded norm before attention, network or head saturates, and its mean γ.
+pub fn saturation(before: &str, layer: usize) -> String {
+    format!("saturation before {before} {layer}")
+}
+
 /// f32 `[2]`: norm and largest magnitude of the gradient of a layer's parameters.
 pub fn layer_gradient(layer: usize) -> String {
     format!("layer gradient {layer}")

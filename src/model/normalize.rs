@@ -1,32 +1,159 @@
-//! A norm of rows, with its learned vectors.
+//! A norm of rows, with what it learns and what is observed of it.
 
+use super::attention::Attention;
+use super::config::ModelConfig;
+use super::names;
 use super::site::Site;
-use crate::ops::norms::Norm;
+use crate::observe::quantities::{NORM_SITES, NormSite};
+use crate::ops::bhyt::First;
+use crate::ops::bounded::NormFunction;
+use crate::ops::norms::{Norm, Normed, Place, Role};
+use crate::ops::saturation::{MEASURES, Saturated};
 use crate::tape::{DType, Declaration, Start, Tape, TensorId};
+
+/// Where a norm stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Before {
+    Attention,
+    Network,
+    Head,
+}
 
 /// A declared norm.
 pub(super) struct Normalize {
     norm: Norm,
-    vectors: Vec<TensorId>,
+    before: Before,
+    layer: Option<usize>,
+    learned: Vec<TensorId>,
+    function: Option<NormFunction>,
     epsilon: f32,
+    inverse_kappa: f32,
+    /// The longest context.
+    context: usize,
     result: DType,
 }
 
-impl Normalize {
-    /// Declares the vectors of the norm `name`.
-    pub fn declare(site: &mut Site<'_>, norm: Norm, name: &str) -> Self {
-        let width = site.config.n_embd;
-        let vector = |&(part, start): &(&str, f64)| {
-            let vector = Declaration::new(Start::Constant(start)).undecayed();
-            site.declare(&format!("{name}.{part}"), &[width], vector)
-        };
-        let vectors = norm.parameters.iter().map(vector).collect();
-        let epsilon = site.config.layer_norm_epsilon as f32;
-        Self { norm, vectors, epsilon, result: site.precision.operands() }
+impl Before {
+    /// What is measured there.
+    fn quantities(self) -> &'static NormSite {
+        match self {
+            Self::Attention => &NORM_SITES[0],
+            Self::Network => &NORM_SITES[1],
+            Self::Head => &NORM_SITES[2],
+        }
     }
 
-    /// Records the norm of `x`; nothing for the identity.
-    pub fn apply(&self, tape: &mut Tape, x: TensorId) -> TensorId {
-        self.norm.record.map_or(x, |record| record(tape, x, &self.vectors, self.epsilon, self.result))
+    /// Its part of the names of observations.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Attention => "attention",
+            Self::Network => "network",
+            Self::Head => "head",
+        }
+    }
+}
+
+/// The initial α of a bounded norm.
+fn alpha_init(config: &ModelConfig, before: Before) -> f64 {
+    match before {
+        Before::Attention => config.attention_alpha_init.unwrap_or(config.alpha_init),
+        Before::Network | Before::Head => config.alpha_init,
+    }
+}
+
+impl Normalize {
+    /// Declares what the norm `name` learns.
+    pub fn declare(site: &mut Site<'_>, norm: Norm, before: Before, name: &str) -> Self {
+        let config = site.config;
+        let quantities = before.quantities();
+        // A quantity of the whole model belongs to no layer, but counts for the first.
+        let layer = site.layer.unwrap_or(0);
+        let mut declare = |suffix: &str, role: Role| {
+            let (width, start) = match role {
+                Role::Gain => (config.n_embd, 1.0),
+                Role::Bias => (config.n_embd, 0.0),
+                Role::Alpha => (1, alpha_init(config, before)),
+                Role::Shift => (1, 0.0),
+                Role::Lambda => (1, config.lambda_init),
+            };
+            let declaration = Declaration::new(Start::Constant(start)).undecayed();
+            let declaration = match role {
+                Role::Gain | Role::Bias => declaration,
+                Role::Alpha => declaration.added().watched(quantities.alpha, 0..1, layer..layer + 1),
+                Role::Shift => declaration.added().watched(quantities.shift, 0..1, layer..layer + 1),
+                Role::Lambda => declaration.added().watched(quantities.lambda, 0..1, layer..layer + 1),
+            };
+            site.declare(&format!("{name}.{suffix}"), &[width], declaration)
+        };
+        let learned = norm.parameters.iter().map(|of| declare(of.name, of.role)).collect();
+        Self {
+            norm,
+            before,
+            layer: site.layer,
+            learned,
+            function: norm.function(config.norm_function),
+            epsilon: config.layer_norm_epsilon as f32,
+            inverse_kappa: (1.0 / config.kappa) as f32,
+            context: config.n_positions,
+            result: site.precision.operands(),
+        }
+    }
+
+    /// Records the norm of `x`; nothing for the identity. With `layers`, also what is observed of it.
+    pub fn apply(&self, tape: &mut Tape, x: TensorId, layers: bool) -> TensorId {
+        self.apply_after(tape, x, layers, None).y
+    }
+
+    /// The same with what the block's first norm hands on.
+    pub fn apply_after(&self, tape: &mut Tape, x: TensorId, layers: bool, first: Option<First>) -> Normed {
+        let Some(record) = self.norm.record else { return x.into() };
+        let Self { learned, epsilon, inverse_kappa, function, result, .. } = self;
+        let (&epsilon, &inverse_kappa, &function, &result) = (epsilon, inverse_kappa, function, result);
+        let normed = record(tape, &Place { x, learned, epsilon, inverse_kappa, first, function, result });
+        if layers && function.is_some() {
+            tape.observing(|tape| self.observe(tape, x));
+        }
+        normed
+    }
+
+    /// What `second`, the other norm of a sequential block, may take from this one, whose mean squares are `variance`:
+    /// BHyT's estimate of what `attention` adds to them.
+    pub fn hands_on(
+        &self,
+        tape: &mut Tape,
+        variance: Option<TensorId>,
+        attention: &Attention,
+        second: &Self,
+    ) -> Option<First> {
+        let variance = variance.filter(|_| self.learned_as(Role::Lambda).is_some())?;
+        second.learned_as(Role::Lambda)?;
+        let lambda = self.learned_as(Role::Lambda)?;
+        let [packed, output] = attention.matrices(tape);
+        let width = tape.shape(output).dims()[0];
+        let factor = self.inverse_kappa.powi(2) / (self.context * width) as f32;
+        let added = tape.attention_variance(packed, output, lambda, factor);
+        Some(First { variance, added, lambda })
+    }
+
+    /// The learned tensor in that role, if the norm has one.
+    fn learned_as(&self, role: Role) -> Option<TensorId> {
+        let place = self.norm.parameters.iter().position(|learned| learned.role == role);
+        place.map(|place| self.learned[place])
+    }
+
+    /// Records how much of `x` a bounded norm saturates.
+    fn observe(&self, tape: &mut Tape, x: TensorId) {
+        let layer = self.layer.unwrap_or(0);
+        let measures = tape.observation(&names::saturation(self.before.word(), layer), &[MEASURES]);
+        let quantities = self.before.quantities();
+        for (at, quantity) in quantities.above.into_iter().chain([quantities.gain]).enumerate() {
+            tape.watch(measures, quantity, layer, at..at + 1);
+        }
+        let gamma = self.learned_as(Role::Gain).expect("a bounded norm has γ");
+        tape.saturation(
+            x,
+            Saturated { gamma, alpha: self.learned_as(Role::Alpha), shift: self.learned_as(Role::Shift) },
+            measures,
+        );
     }
 }

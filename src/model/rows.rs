@@ -11,6 +11,16 @@ pub(super) enum Rows<'a> {
     Cached(&'a Cached),
 }
 
+impl Rows<'_> {
+    /// Whether the layers are observed.
+    pub fn observes_layers(&self) -> bool {
+        match self {
+            Self::Sequences(pass) => pass.layers,
+            Self::Cached(_) => false,
+        }
+    }
+}
+
 /// The inputs that the blocks of a generation pass share.
 pub(super) struct Cached {
     /// u32 [rows].

@@ -106,6 +106,11 @@ impl Matrix {
 }
 
 impl Linear {
+    /// The matrix in f32.
+    pub fn matrix(&self, tape: &Tape) -> TensorId {
+        tape.info(self.weight).copy_of.unwrap_or(self.weight)
+    }
+
     /// `x · W + b`.
     pub fn apply(&self, tape: &mut Tape, x: TensorId) -> TensorId {
         tape.linear(x, self.weight, self.bias)

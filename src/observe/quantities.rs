@@ -4,127 +4,10 @@
 //! these rows. A new statistic needs a row here and code that computes it: a tensor that names the row with `Tape::watch`,
 //! or a value that the trainer adds to a step.
 
-/// A kind of record in the log: its `kind`, and how often one is written.
-#[derive(Debug)]
-pub struct Kind {
-    /// The value of `kind` in the log.
-    pub word: &'static str,
-    /// The stem of its Parquet table. Rows of an extent other than `extent` have their own table.
-    pub table: &'static str,
-    pub extent: Extent,
-    pub cadence: Cadence,
-}
+mod row;
 
-/// How often a record is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cadence {
-    EveryStep,
-    /// Every `observe.entropy_every` steps.
-    Entropy,
-    /// Every `observe.slopes_every` steps.
-    Slopes,
-    /// Every `observe.layers_every` steps, among the observed ones.
-    Layers,
-    /// At each evaluation; the record counts the steps done.
-    Evaluation,
-}
-
-/// What each number of a quantity belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extent {
-    Step,
-    /// Each layer, `[n_layer]`.
-    Layer,
-    /// Each head of each layer, `[n_layer][n_head]`.
-    Head,
-}
-
-/// How a number is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stored {
-    F64,
-    /// As the shortest decimal that reads back to the same f32.
-    F32,
-    Whole,
-    /// `true`; omitted otherwise.
-    Flag,
-}
-
-/// Which records contain a quantity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Presence {
-    /// In every record of its kind; there is no record without it.
-    Always,
-    /// In every record, as an empty list if the model has nothing to measure.
-    MayBeEmpty,
-    /// In some records. This includes every quantity that older logs lack.
-    Sometimes,
-}
-
-/// The vertical axis of a quantity's curves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Axis {
-    Linear,
-    /// Zero is a dashed line.
-    Signed,
-    /// From zero up.
-    Share,
-    /// From zero up, with the causal ceiling of an entropy as a dashed line.
-    Entropy,
-    /// For values that differ by orders of magnitude.
-    Logarithmic,
-    /// The range within reach of the runs' initial losses.
-    Loss,
-    /// The same range for e^loss.
-    Perplexity,
-}
-
-/// How a quantity is drawn: with one number per layer or head, as a figure and as curves in the report page; with one per
-/// step, only as curves in the page.
-#[derive(Debug)]
-pub struct Drawn {
-    /// Its position among the drawn quantities of its extent.
-    pub place: u8,
-    /// The stem of the figure's file, and the key in the report page.
-    pub stem: &'static str,
-    pub title: &'static str,
-    /// The label of the axis, with the unit.
-    pub label: &'static str,
-    pub axis: Axis,
-    /// The approximate number of points of a run's per-step curve in the report page.
-    pub points: usize,
-    /// A configuration where this is zero throughout is not drawn if it is non-zero in others.
-    pub unless_zero: Option<&'static Quantity>,
-    /// The key of `[model]` and the value for which all layers have the same number, so that one line is drawn.
-    pub shared: Option<(&'static str, &'static str)>,
-}
-
-/// How the live view shows a quantity.
-#[derive(Debug)]
-pub enum Live {
-    /// The newest number of a step, after its name.
-    Number(&'static str, fn(f64) -> String),
-    /// The newest numbers of the layers, on one line. The line starts with the first text if all are the same, otherwise
-    /// with the second.
-    Layers(&'static str, &'static str),
-}
-
-/// A quantity.
-#[derive(Debug)]
-pub struct Quantity {
-    pub kind: &'static Kind,
-    /// Its key in the log's record.
-    pub name: &'static str,
-    pub extent: Extent,
-    pub stored: Stored,
-    pub presence: Presence,
-    /// Its tag in TensorBoard; `None` if it is not sent there.
-    pub tag: Option<&'static str>,
-    /// Its column in the Parquet table.
-    pub column: &'static str,
-    pub drawn: Option<Drawn>,
-    pub live: Option<Live>,
-}
+pub use row::{Axis, Cadence, Drawn, Extent, Kind, Live, Presence, Quantity, Stored};
+use row::{curve, drawn_as, figure, kind, row};
 
 /// Quantities are the rows of [`ALL`] and nothing else.
 impl PartialEq for Quantity {
@@ -179,51 +62,6 @@ pub fn of_steps() -> Vec<(&'static Quantity, &'static Drawn)> {
     drawn(|extent| extent == Extent::Step)
 }
 
-/// A row with the common settings: f32, under its own name in TensorBoard and Parquet, in some records, not drawn.
-const fn row(kind: &'static Kind, name: &'static str, extent: Extent) -> Quantity {
-    Quantity {
-        kind,
-        name,
-        extent,
-        stored: Stored::F32,
-        presence: Presence::Sometimes,
-        tag: Some(name),
-        column: name,
-        drawn: None,
-        live: None,
-    }
-}
-
-const fn drawn_as(
-    place: u8,
-    stem: &'static str,
-    axis: Axis,
-    label: &'static str,
-    title: &'static str,
-) -> Drawn {
-    Drawn { place, stem, title, label, axis, points: 0, unless_zero: None, shared: None }
-}
-
-const fn figure(
-    place: u8,
-    stem: &'static str,
-    axis: Axis,
-    label: &'static str,
-    title: &'static str,
-) -> Option<Drawn> {
-    Some(drawn_as(place, stem, axis, label, title))
-}
-
-const fn curve(
-    place: u8,
-    stem: &'static str,
-    axis: Axis,
-    points: usize,
-    title: &'static str,
-) -> Option<Drawn> {
-    Some(Drawn { points, ..drawn_as(place, stem, axis, title, title) })
-}
-
 /// Declares each row as a static, and a list of all rows.
 macro_rules! table {
     ($($(#[$doc:meta])* $name:ident = $row:expr;)*) => { table!(ALL: Quantity; $($(#[$doc])* $name = $row;)*); };
@@ -237,10 +75,6 @@ macro_rules! table {
 use Extent::{Head, Layer, Step};
 use Presence::{Always, MayBeEmpty};
 
-const fn kind(word: &'static str, table: &'static str, extent: Extent, cadence: Cadence) -> Kind {
-    Kind { word, table, extent, cadence }
-}
-
 table! { KINDS: Kind;
     STEP = kind("step", "steps", Step, Cadence::EveryStep);
     /// What attention did in a step.
@@ -248,6 +82,10 @@ table! { KINDS: Kind;
     ACTIVATION_SLOPES = kind("slopes", "slopes", Layer, Cadence::Slopes);
     ENTROPY_THRESHOLDS = kind("entropy_thresholds", "entropy_thresholds", Head, Cadence::Slopes);
     FFN_SCALES = kind("ffn_scales", "ffn_scales", Layer, Cadence::Slopes);
+    /// What norms learn for a whole row.
+    NORM_SCALES = kind("norm_scales", "norm_scales", Layer, Cadence::Slopes);
+    /// What bounded norms did in a step.
+    NORMS = kind("norms", "norms", Layer, Cadence::Layers);
     /// What the layers' tensors held in a step.
     LAYERS = kind("layers", "layers", Layer, Cadence::Layers);
     /// One pass over held-out text.
@@ -369,6 +207,79 @@ table! {
         ..row(&FFN_SCALES, "beta", Layer)
     };
 
+    /// Learned α of the bounded norm before attention: y = f(α·x + s)·γ + β.
+    ATTENTION_NORM_ALPHA = Quantity {
+        drawn: figure(
+            20, "attention_norm_alpha", Axis::Linear, "α",
+            "Learned α of the bounded norm before attention in each layer over training",
+        ),
+        ..row(&NORM_SCALES, "attention_norm_alpha", Layer)
+    };
+    /// Its learned s.
+    ATTENTION_NORM_SHIFT = row(&NORM_SCALES, "attention_norm_shift", Layer);
+    /// Learned λ of BHyT there.
+    ATTENTION_NORM_LAMBDA = row(&NORM_SCALES, "attention_norm_lambda", Layer);
+    /// Its mean γ.
+    ATTENTION_NORM_GAIN = row(&NORMS, "attention_norm_gain", Layer);
+    /// Share of its input with |α·x + s| above 0.5.
+    ATTENTION_NORM_ABOVE_0_5 = row(&NORMS, "attention_norm_above_0_5", Layer);
+    /// Share of its input with |α·x + s| above 1.
+    ATTENTION_NORM_ABOVE_1 = row(&NORMS, "attention_norm_above_1", Layer);
+    /// Share of its input with |α·x + s| above 2.
+    ATTENTION_NORM_ABOVE_2 = Quantity {
+        drawn: figure(
+            21, "attention_norm_above_2", Axis::Share, "Share of inputs",
+            "Share of |α·x + s| above 2 at the norm before attention, by layer, over training",
+        ),
+        ..row(&NORMS, "attention_norm_above_2", Layer)
+    };
+    /// Share of its input with |α·x + s| above 3.
+    ATTENTION_NORM_ABOVE_3 = row(&NORMS, "attention_norm_above_3", Layer);
+    /// Learned α of the bounded norm before the feed-forward network: y = f(α·x + s)·γ + β.
+    FFN_NORM_ALPHA = Quantity {
+        drawn: figure(
+            22, "ffn_norm_alpha", Axis::Linear, "α",
+            "Learned α of the bounded norm before the feed-forward network in each layer over training",
+        ),
+        ..row(&NORM_SCALES, "ffn_norm_alpha", Layer)
+    };
+    /// Its learned s.
+    FFN_NORM_SHIFT = row(&NORM_SCALES, "ffn_norm_shift", Layer);
+    /// Learned λ of BHyT there.
+    FFN_NORM_LAMBDA = row(&NORM_SCALES, "ffn_norm_lambda", Layer);
+    /// Its mean γ.
+    FFN_NORM_GAIN = row(&NORMS, "ffn_norm_gain", Layer);
+    /// Share of its input with |α·x + s| above 0.5.
+    FFN_NORM_ABOVE_0_5 = row(&NORMS, "ffn_norm_above_0_5", Layer);
+    /// Share of its input with |α·x + s| above 1.
+    FFN_NORM_ABOVE_1 = row(&NORMS, "ffn_norm_above_1", Layer);
+    /// Share of its input with |α·x + s| above 2.
+    FFN_NORM_ABOVE_2 = Quantity {
+        drawn: figure(
+            23, "ffn_norm_above_2", Axis::Share, "Share of inputs",
+            "Share of |α·x + s| above 2 at the norm before the feed-forward network, by layer, over training",
+        ),
+        ..row(&NORMS, "ffn_norm_above_2", Layer)
+    };
+    /// Share of its input with |α·x + s| above 3.
+    FFN_NORM_ABOVE_3 = row(&NORMS, "ffn_norm_above_3", Layer);
+    /// Learned α of the bounded norm before the head: y = f(α·x + s)·γ + β.
+    FINAL_NORM_ALPHA = row(&NORM_SCALES, "final_norm_alpha", Step);
+    /// Its learned s.
+    FINAL_NORM_SHIFT = row(&NORM_SCALES, "final_norm_shift", Step);
+    /// Learned λ of BHyT there.
+    FINAL_NORM_LAMBDA = row(&NORM_SCALES, "final_norm_lambda", Step);
+    /// Its mean γ.
+    FINAL_NORM_GAIN = row(&NORMS, "final_norm_gain", Step);
+    /// Share of its input with |α·x + s| above 0.5.
+    FINAL_NORM_ABOVE_0_5 = row(&NORMS, "final_norm_above_0_5", Step);
+    /// Share of its input with |α·x + s| above 1.
+    FINAL_NORM_ABOVE_1 = row(&NORMS, "final_norm_above_1", Step);
+    /// Share of its input with |α·x + s| above 2.
+    FINAL_NORM_ABOVE_2 = row(&NORMS, "final_norm_above_2", Step);
+    /// Share of its input with |α·x + s| above 3.
+    FINAL_NORM_ABOVE_3 = row(&NORMS, "final_norm_above_3", Step);
+
     /// L2 norm of the gradient of the block's parameters, before clipping.
     LAYER_GRAD_NORM = Quantity {
         presence: Always,
@@ -476,3 +387,44 @@ table! {
         ..row(&EVAL, "ppl", Step)
     };
 }
+
+/// What is measured of the norm in one place.
+#[derive(Debug)]
+pub struct NormSite {
+    pub alpha: &'static Quantity,
+    pub shift: &'static Quantity,
+    pub lambda: &'static Quantity,
+    pub gain: &'static Quantity,
+    /// For each of the thresholds of `ops::saturation`, in their order.
+    pub above: [&'static Quantity; 4],
+}
+
+/// Before attention, before the feed-forward network, before the head.
+pub static NORM_SITES: [NormSite; 3] = [
+    NormSite {
+        alpha: &ATTENTION_NORM_ALPHA,
+        shift: &ATTENTION_NORM_SHIFT,
+        lambda: &ATTENTION_NORM_LAMBDA,
+        gain: &ATTENTION_NORM_GAIN,
+        above: [
+            &ATTENTION_NORM_ABOVE_0_5,
+            &ATTENTION_NORM_ABOVE_1,
+            &ATTENTION_NORM_ABOVE_2,
+            &ATTENTION_NORM_ABOVE_3,
+        ],
+    },
+    NormSite {
+        alpha: &FFN_NORM_ALPHA,
+        shift: &FFN_NORM_SHIFT,
+        lambda: &FFN_NORM_LAMBDA,
+        gain: &FFN_NORM_GAIN,
+        above: [&FFN_NORM_ABOVE_0_5, &FFN_NORM_ABOVE_1, &FFN_NORM_ABOVE_2, &FFN_NORM_ABOVE_3],
+    },
+    NormSite {
+        alpha: &FINAL_NORM_ALPHA,
+        shift: &FINAL_NORM_SHIFT,
+        lambda: &FINAL_NORM_LAMBDA,
+        gain: &FINAL_NORM_GAIN,
+        above: [&FINAL_NORM_ABOVE_0_5, &FINAL_NORM_ABOVE_1, &FINAL_NORM_ABOVE_2, &FINAL_NORM_ABOVE_3],
+    },
+];

@@ -92,13 +92,14 @@ impl Measured {
         newer.0.iter().for_each(|(quantity, values)| self.set(quantity, values.clone()));
     }
 
-    /// The part that a record of `kind` holds; `None` if it lacks a value that every such record has.
+    /// The part that a record of `kind` holds; `None` if it lacks a value that every such record has, or if there is none.
     pub fn of(&self, kind: &'static Kind) -> Option<Self> {
         let lacks = |row: &Quantity| row.presence != Presence::Sometimes && self.get(row).is_none();
         if kind.rows().any(lacks) {
             return None;
         }
-        Some(Self(kind.rows().filter_map(|row| Some((row, self.get(row)?.clone()))).collect()))
+        let part = Self(kind.rows().filter_map(|row| Some((row, self.get(row)?.clone()))).collect());
+        (!part.0.is_empty()).then_some(part)
     }
 }
 

@@ -9,11 +9,10 @@ mod host;
 
 pub use cases::cases;
 
+use super::norm_rows::{Shared, by_images, key, parameter_variants, read_as, stored};
 use super::team::{RowBlocks, Team, Vectors};
 use super::unroll::unroll;
-use super::{
-    Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, element, fits_image, grid,
-};
+use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, Tuning, element, grid};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 use std::sync::Arc;
 
@@ -69,65 +68,22 @@ fn by_rows(
     epsilon: Option<f32>,
     bindings: &[(&'static str, Operand)],
 ) -> Recipe {
-    /// The most vectors of a row that one lane holds; more would not fit the registers.
-    const MOST_KEPT: usize = 24;
-    let team = Team::chosen(&key(entry, (rows, columns)), device);
-    let vectors = Vectors::of(columns);
-    let keep = vectors.width.div_ceil(team.size).min(MOST_KEPT);
-    let mut constants = vec![
-        ("ROWS", rows as f64),
-        ("WIDTH", vectors.width as f64),
-        ("COLUMNS", columns as f64),
-        ("LANES", team.lanes as f64),
-        ("TEAM", team.size as f64),
-        ("FITS", if keep * team.size == vectors.width { 1.0 } else { 0.0 }),
-    ];
+    let shared = Shared::of(entry, (rows, columns), device);
+    let mut constants = shared.constants((rows, columns));
     constants.extend(epsilon.map(|epsilon| ("EPSILON", f64::from(epsilon))));
     let images = by_images((rows, columns), half, device);
     let addend = bindings.iter().any(|(name, _)| *name == "addend");
-    let text = text([images, addend, half], keep, &vectors, team.kind);
+    let text = text([images, addend, half], shared.keep, &shared.vectors, shared.team.kind);
     let kernel = Kernel::new(text, entry, &constants);
-    Recipe::one(kernel, &read_as(images, bindings), grid(team.workgroups(rows)))
-}
-
-/// The tuning key of rows of that shape.
-fn key(entry: &str, (rows, columns): (usize, usize)) -> String {
-    format!("{entry} {rows}x{columns}")
-}
-
-/// The block sizes to try for the parameters' gradient, in rows. The default makes enough blocks to keep a GPU busy, but
-/// few enough for one lane to add up.
-fn parameter_variants(rows: usize) -> Vec<RowBlocks> {
-    RowBlocks::variants(rows.div_ceil(128).max(32), rows)
-}
-
-/// Whether the kernel reads x, dy, gamma and beta as images, which is many times faster on a CPU. If f16 rows fit, f32
-/// rows fit too.
-fn by_images((rows, columns): (usize, usize), half: bool, device: &Traits) -> bool {
-    device.software && fits_image(rows, columns, if half { DType::F16 } else { DType::F32 })
+    Recipe::one(kernel, &read_as(images, bindings), grid(shared.team.workgroups(rows)))
 }
 
 /// The shader's text. A lane keeps `keep` vectors of a row; with `half`, y and dy are f16.
 fn text([images, addend, half]: [bool; 3], keep: usize, vectors: &Vectors, team: &str) -> Arc<str> {
     let numbers = [("lanes", element::LANES), ("keep", keep), ("vector", vectors.size)];
-    let texts = [
-        ("team", team.to_owned()),
-        ("stored", element::vector(half, vectors.size)),
-        ("narrow", element::narrow(half, vectors.size)),
-        ("texel", element::texel(half)),
-    ];
+    let [own, narrow, texel] = stored(half, vectors);
+    let texts = [("team", team.to_owned()), own, narrow, texel];
     unroll(SHADER, &numbers, &[("images", images), ("addend", addend), ("half", half)], &texts)
-}
-
-/// The bindings, as images if the text reads images.
-fn read_as(images: bool, bindings: &[Binding]) -> Vec<Binding> {
-    let as_image = |&(name, operand): &Binding| match operand {
-        Operand::Input(i) if images && ["x", "dy", "gamma", "beta", "addend"].contains(&name) => {
-            (name, Operand::InputImage(i))
-        }
-        _ => (name, operand),
-    };
-    bindings.iter().map(as_image).collect()
 }
 
 impl Op for LayerNorm {

@@ -3,6 +3,7 @@
 
 pub mod case;
 mod element;
+mod norm_rows;
 pub mod norms;
 pub mod packed;
 mod random;
@@ -14,6 +15,9 @@ pub mod adamw;
 pub mod add;
 pub mod attention;
 pub mod attention_logits;
+pub mod attention_variance;
+pub mod bhyt;
+pub mod bounded;
 pub mod cached_attention;
 pub mod cast;
 pub mod column_sum;
@@ -27,8 +31,11 @@ pub mod head_entropy;
 pub mod layer_norm;
 pub mod magnitudes;
 pub mod matmul;
+pub mod rms_norm;
 pub mod rotary;
+pub mod saturation;
 pub mod scaled_sum;
+pub mod taper;
 pub mod temperature;
 
 pub use crate::tape::recipe::{
@@ -51,6 +58,9 @@ pub const CASES: &[(&str, Cases)] = &[
     ("add", add::cases),
     ("attention", attention::cases),
     ("attention_logits", attention_logits::cases),
+    ("attention_variance", attention_variance::cases),
+    ("bhyt", bhyt::cases),
+    ("bounded", bounded::cases),
     ("cached_attention", cached_attention::cases),
     ("cast", cast::cases),
     ("column_sum", column_sum::cases),
@@ -64,7 +74,10 @@ pub const CASES: &[(&str, Cases)] = &[
     ("layer_norm", layer_norm::cases),
     ("magnitudes", magnitudes::cases),
     ("matmul", matmul::cases),
+    ("saturation", saturation::cases),
     ("scaled_sum", scaled_sum::cases),
+    ("taper", taper::cases),
     ("temperature", temperature::cases),
+    ("rms_norm", rms_norm::cases),
     ("rotary", rotary::cases),
 ];

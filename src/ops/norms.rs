@@ -1,6 +1,8 @@
 //! The table of normalizations. A norm is a row here and an op of its own. The configuration, its documentation, the model
 //! and the names of runs read the table.
 
+use super::bhyt::First;
+use super::bounded::{self, NormFunction};
 use crate::tape::{DType, Tape, TensorId};
 use crate::words::{Pick, table};
 
@@ -12,30 +14,176 @@ pub struct Normalization {
     pub about: &'static str,
     /// Its part of a configuration's name: `LN` for SM+LN+G.
     pub label: &'static str,
-    /// The learned vectors, each as wide as a row: the suffix of the norm's name, and the initial value.
-    pub parameters: &'static [(&'static str, f64)],
+    /// What it learns, in the order of declaration.
+    pub parameters: &'static [Learned],
+    /// ε, where `model.layer_norm_epsilon` is not given.
+    pub epsilon: f64,
+    pub curve: Curve,
     /// Records the norm; `None` for the identity, which records nothing.
     pub record: Option<Record>,
 }
 
-/// Takes the rows x, the vectors in order of declaration, ε, and the result's element type.
-pub type Record = fn(&mut Tape, TensorId, &[TensorId], f32, DType) -> TensorId;
+/// A learned vector or number of a norm.
+#[derive(Debug, PartialEq)]
+pub struct Learned {
+    /// The suffix of the norm's name.
+    pub name: &'static str,
+    pub role: Role,
+}
+
+/// What a learned tensor is, and so its extent and its initial value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// γ, as wide as a row: ones.
+    Gain,
+    /// β, as wide as a row: zeros.
+    Bias,
+    /// α `[1]`: `model.alpha_init`, or `model.attention_alpha_init` before attention.
+    Alpha,
+    /// s `[1]`: zero.
+    Shift,
+    /// BHyT's λ `[1]`: `model.lambda_init`.
+    Lambda,
+}
+
+/// The bounded function of a norm.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Curve {
+    /// It is not one of those.
+    None,
+    Fixed(NormFunction),
+    /// `model.norm_function`
+    Picked,
+}
+
+/// A norm in its place in a model.
+pub struct Place<'a> {
+    /// Rows.
+    pub x: TensorId,
+    /// In order of declaration.
+    pub learned: &'a [TensorId],
+    pub epsilon: f32,
+    /// BHyT's 1/κ.
+    pub inverse_kappa: f32,
+    /// What the block's first site hands on, for a second site that takes it.
+    pub first: Option<First>,
+    /// The bounded function, for norms that are one.
+    pub function: Option<NormFunction>,
+    /// The result's element type.
+    pub result: DType,
+}
+
+/// What a norm records.
+pub struct Normed {
+    /// The result.
+    pub y: TensorId,
+    /// `[rows]`: mean squares that a block's second site may take, if the norm computes them.
+    pub variance: Option<TensorId>,
+}
+
+impl From<TensorId> for Normed {
+    fn from(y: TensorId) -> Self {
+        Self { y, variance: None }
+    }
+}
+
+pub type Record = fn(&mut Tape, &Place<'_>) -> Normed;
 
 /// A normalization, as a configuration picks it.
 pub type Norm = Pick<Normalization>;
+
+const GAIN: Learned = Learned { name: "weight", role: Role::Gain };
+const BIAS: Learned = Learned { name: "bias", role: Role::Bias };
+const ALPHA: Learned = Learned { name: "alpha", role: Role::Alpha };
+const LAMBDA: Learned = Learned { name: "lam", role: Role::Lambda };
+const SHIFT: Learned = Learned { name: "shift", role: Role::Shift };
 
 const ALL: &[Normalization] = &[
     Normalization {
         word: "layer_norm",
         about: "(x − mean)/√(variance + ε)·γ + β, for each row",
         label: "LN",
-        parameters: &[("weight", 1.0), ("bias", 0.0)],
-        record: Some(|tape, x, vectors, epsilon, result| {
-            tape.layer_norm(x, (vectors[0], vectors[1]), epsilon, result)
+        parameters: &[GAIN, BIAS],
+        record: Some(|tape, of| {
+            tape.layer_norm(of.x, (of.learned[0], of.learned[1]), of.epsilon, of.result).into()
         }),
+        ..NONE
     },
-    Normalization { word: "none", about: "no normalization", label: "", parameters: &[], record: None },
+    NONE,
+    Normalization {
+        word: "rms_norm",
+        about: "x/√(mean x² + ε)·γ, for each row",
+        label: "RMS",
+        parameters: &[GAIN],
+        epsilon: 1e-6,
+        record: Some(|tape, of| tape.rms_norm(of.x, of.learned[0], of.epsilon, of.result).into()),
+        ..NONE
+    },
+    Normalization {
+        word: "dyt",
+        about: "tanh(α·x)·γ + β, element by element, with one learned α (arXiv 2503.10622)",
+        label: "DyT",
+        parameters: &[ALPHA, GAIN, BIAS],
+        curve: Curve::Fixed(NormFunction::TANH),
+        ..BOUNDED
+    },
+    Normalization {
+        word: "derf",
+        about: "erf(α·x + s)·γ + β, with one learned α and s (arXiv 2512.10938)",
+        label: "Derf",
+        curve: Curve::Fixed(NormFunction::ERF),
+        ..BOUNDED
+    },
+    BOUNDED,
+    Normalization {
+        word: "hard_tanh",
+        about: "x clipped to ±1, ·γ + β",
+        label: "HardTanh",
+        parameters: &[GAIN, BIAS],
+        curve: Curve::Fixed(NormFunction::LINEAR_CLIP),
+        ..BOUNDED
+    },
+    Normalization {
+        word: "bhyt",
+        about: "tanh(λ·x/(κ·√(mean x² + ε)))·γ, with a learned λ; the second norm of a sequential block estimates the mean from the first's (arXiv 2601.09719)",
+        label: "BHyT",
+        parameters: &[LAMBDA, GAIN],
+        epsilon: 1e-6,
+        record: Some(|tape, of| {
+            let (lambda, gamma) = (of.learned[0], of.learned[1]);
+            let numbers = (of.epsilon, of.inverse_kappa);
+            let (y, variance) = tape.bhyt(of.x, (gamma, lambda), numbers, of.first, of.result);
+            Normed { y, variance }
+        }),
+        ..NONE
+    },
 ];
+
+const NONE: Normalization = Normalization {
+    word: "none",
+    about: "no normalization",
+    label: "",
+    parameters: &[],
+    epsilon: 1e-5,
+    curve: Curve::None,
+    record: None,
+};
+
+const BOUNDED: Normalization = Normalization {
+    word: "bounded",
+    about: "f(α·x + s)·γ + β with the f of `norm_function`",
+    label: "Bounded",
+    parameters: &[ALPHA, SHIFT, GAIN, BIAS],
+    curve: Curve::Picked,
+    record: Some(|tape, of| {
+        let function = of.function.expect("a bounded norm has a function");
+        let (scalars, vectors) = of.learned.split_at(of.learned.len() - 2);
+        let [alpha, shift] = [0, 1].map(|i| scalars.get(i).copied());
+        let learned = bounded::Learned { gamma: vectors[0], beta: vectors[1], alpha, shift };
+        tape.bounded(of.x, function, learned, of.result).into()
+    }),
+    ..NONE
+};
 
 table!(Normalization, ALL);
 
@@ -43,6 +191,15 @@ impl Norm {
     pub const LAYER_NORM: Self = Self::at(0);
     /// The identity: it computes nothing and has no parameters.
     pub const NONE: Self = Self::at(1);
+
+    /// The bounded function of a norm for which the configuration picks `picked`.
+    pub fn function(self, picked: NormFunction) -> Option<NormFunction> {
+        match self.curve {
+            Curve::None => None,
+            Curve::Fixed(function) => Some(function),
+            Curve::Picked => Some(picked),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -65,6 +65,7 @@ const FRAGMENTS: &[(&str, &str)] = fragments![
     "shared/vector1",
     "shared/vector4",
     "shared/walk",
+    "shared/within",
 ];
 
 /// The text of `template`, a file of `shaders/`, with its directives expanded.

@@ -15,7 +15,7 @@ use crate::observe::history::History;
 use crate::observe::quantities::{EVAL_LOSS, HEAD_ENTROPY, LOSS, NONFINITE_ATTENTION, TOKENS};
 use crate::observe::record::{Nonfinite, Record, Sizes};
 use crate::ops::activation::{Activation, Parameter};
-use crate::ops::norms::Norm;
+use crate::ops::norms::{Curve, Norm};
 
 /// A run whose loss is this many times its first, and this many nats above it, no longer learns.
 const DIVERGED: (f64, f64) = (2.0, 3.0);
@@ -309,9 +309,15 @@ fn configuration_name(config: &toml::Table) -> Option<String> {
     let is_on = |key: &str| model.get(key).and_then(toml::Value::as_bool) == Some(true);
     let mut name = String::from(if is_on("learnable_temperature") { "SM(t)" } else { "SM" });
     let word = model.get("norm")?.as_str()?;
-    let label = Norm::find(word).map_or(word, |norm| norm.label);
+    let norm = Norm::find(word);
+    let label = norm.map_or(word, |norm| norm.label);
     if !label.is_empty() {
         name.push_str(&format!("+{label}"));
+    }
+    if norm.is_some_and(|norm| norm.curve == Curve::Picked)
+        && let Some(function) = model.get("norm_function").and_then(toml::Value::as_str)
+    {
+        name.push_str(&format!("({function})"));
     }
     let word = model.get("activation_function")?.as_str()?;
     let label = Activation::find(word).map_or(word, |activation| activation.label);

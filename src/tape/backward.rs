@@ -166,7 +166,8 @@ impl Tape {
         let forward = self.nodes.clone();
         let wanted = self.wanted(&forward);
         let needed = needed(&forward, roots);
-        let mut remake = Remake::new(&forward, &self.regions);
+        let mut remake =
+            Remake::new(&forward, &self.regions, |tensor| self.info(tensor).role == Role::Parameter);
         self.phase = Phase::Backward;
         for (i, node) in forward.iter().enumerate().rev() {
             let reached = node.outputs.iter().any(|o| roots.contains(o) || gradients.contains_key(o));

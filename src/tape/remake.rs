@@ -39,14 +39,16 @@ pub(super) struct Remake {
 }
 
 impl Remake {
-    /// Collects them from the nodes of a forward pass and its regions.
-    pub fn new(nodes: &[Node], regions: &[Range<usize>]) -> Self {
+    /// Collects them from the nodes of a forward pass and its regions. What is `lasting` outlives a replay: it is changed, and
+    /// never made again.
+    pub fn new(nodes: &[Node], regions: &[Range<usize>], lasting: impl Fn(TensorId) -> bool) -> Self {
         let mut makers: HashMap<TensorId, Vec<Node>> = HashMap::new();
         for region in regions {
             let outside = nodes[..region.start].iter().chain(&nodes[region.end..]);
             let kept: HashSet<TensorId> = outside.flat_map(|node| &node.inputs).copied().collect();
             for node in &nodes[region.clone()] {
-                for &output in node.outputs.iter().filter(|output| !kept.contains(output)) {
+                let made = |output: &&TensorId| !kept.contains(*output) && !lasting(**output);
+                for &output in node.outputs.iter().filter(made) {
                     makers.entry(output).or_default().push(node.clone());
                 }
             }

@@ -47,6 +47,11 @@ impl Attention {
         }
     }
 
+    /// The matrices of query, key and value, and of the output, in f32.
+    pub fn matrices(&self, tape: &Tape) -> [TensorId; 2] {
+        [&self.packed, &self.last].map(|linear| linear.matrix(tape))
+    }
+
     /// Queries, keys and values of the normalized `x`, rotated by position if positions are rotary.
     pub fn open(&self, tape: &mut Tape, rows: &Rows<'_>, x: TensorId) -> TensorId {
         let qkv = self.packed.apply(tape, x);

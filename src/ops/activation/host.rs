@@ -1,6 +1,6 @@
 //! The activation functions on the CPU, in f32: loops over slices, which the compiler vectorises.
 
-use crate::cores::functions::{logistic, normal, sum};
+use crate::cores::functions::{logistic, normal, sum, within};
 use crate::cores::{BLOCK, simd};
 use rayon::prelude::*;
 
@@ -73,13 +73,6 @@ fn parameter<F: Element>(rows: [&[f32]; 2], p: f32) -> f32 {
         #[inline(always)]
         || sum(rows, |[x, dy]| dy * F::by_p(x, p)),
     )
-}
-
-/// x, with a bound on its size that keeps NaN.
-#[inline(always)]
-fn within(x: f32, bound: f32) -> f32 {
-    let x = if x > bound { bound } else { x };
-    if x < -bound { -bound } else { x }
 }
 
 /// x·Φ(x)

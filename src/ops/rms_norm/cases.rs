@@ -1,0 +1,43 @@
+//! The cases that compare RMSNorm with the reference.
+
+use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
+use crate::tape::DType;
+
+/// Widths of one, of primes, and of vec4s around a team's width; row counts around a block's.
+pub fn cases(seed: u64) -> Vec<Case> {
+    let f32s = [
+        (1, 1),
+        (1, 5),
+        (3, 13),
+        (7, 64),
+        (33, 132),
+        (131, 97),
+        (65, 768),
+        (300, 20),
+        (6, 64),
+        (64, 768),
+        (5, 20),
+    ];
+    let f16s =
+        [(1, 5), (7, 64), (131, 97), (65, 768), (4, 20), (5, 20), (32, 36), (66, 128), (7, 128), (64, 768)];
+    let f32s = f32s.map(|extents| (extents, DType::F32));
+    let f16s = f16s.map(|extents| (extents, DType::F16));
+    let all = f32s.into_iter().chain(f16s);
+    all.flat_map(|(extents, result)| [false, true].map(|tapered| case(extents, result, tapered, seed)))
+        .collect()
+}
+
+fn case((rows, width): (usize, usize), result: DType, tapered: bool, seed: u64) -> Case {
+    let label = format!("[{rows}, {width}] to {result:?}, tapered {tapered}");
+    let mut case = CaseBuilder::new("rms_norm", label, seed);
+    let x = case.input("x", &[rows, width], Fill::Around(0.3, 2.0));
+    let gamma = case.parameter("gamma", &[width], Fill::Around(1.0, 0.3));
+    let taper = tapered.then(|| case.constant("taper", &[2], DType::F32, vec![0.4, 0.7]));
+    let (y, _) = case.tape.tapered_rms_norm(x, gamma, taper, 1e-6, result);
+    // Past the norm, so that dx is added to what comes along there.
+    let past = (rows % 2 == 1).then(|| case.tape.add(x, x));
+    let seeded: Vec<_> = [y].into_iter().chain(past).collect();
+    // The errors of the sums are below 6e-8·√terms ≤ 2e-6 of their largest term; dx is a difference of two terms.
+    let bound = if result == DType::F16 { HALF_BOUND } else { 5e-6 };
+    case.finish(&seeded, &[], bound)
+}
