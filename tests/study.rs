@@ -5,6 +5,8 @@ mod grid;
 mod jobs;
 mod kill;
 mod runs;
+#[cfg(unix)]
+mod slurm;
 
 use crate::cli::Place;
 

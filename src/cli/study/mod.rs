@@ -5,6 +5,7 @@ mod dry_run;
 mod ended;
 mod jobs;
 mod session;
+mod slurm;
 mod tasks;
 mod workers;
 
@@ -35,6 +36,7 @@ Examples:
   normfree study configs/study/small.toml
   normfree study configs/study/small.toml --shard 1/4
   normfree study configs/study/small.toml --device cpu --jobs 4
+  normfree study configs/study/paper.toml --slurm paper.sh
   normfree study configs/study/small.toml --set train.steps=20 --out /tmp/look";
 
 #[derive(Debug, clap::Args)]
@@ -57,6 +59,9 @@ pub(super) struct Arguments {
     /// Train N runs at a time on the CPU, each on its share of the threads
     #[arg(long, value_name = "N", default_value_t = 1)]
     jobs: usize,
+    /// Write a script for `sbatch` that trains the runs as an array, a task each, and train nothing
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dry_run", "resume", "shard", "jobs"])]
+    slurm: Option<PathBuf>,
     /// Resume what was started; fail if the folder holds nothing to resume
     #[arg(long, conflicts_with = "dry_run")]
     resume: bool,
@@ -94,6 +99,9 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let shard = arguments.shard.unwrap_or(Shard::WHOLE);
     let runs: Vec<&Run> =
         grid.chosen_runs().enumerate().filter(|(place, _)| shard.holds(*place)).map(|(_, run)| run).collect();
+    if let Some(script) = &arguments.slurm {
+        return slurm::write(script, &grid, runs.len());
+    }
     let jobs = Jobs::new(arguments.jobs, global)?;
     if arguments.dry_run {
         return dry_run::print(&grid, &runs, arguments.measure, &jobs);
