@@ -12,6 +12,7 @@
 //# flags half: qkv, output and their gradients are f16
 //# flags entropy: the entropy is written as well
 //# flags guided: a gradient arrives at the entropy as well
+//# flags capped: scores are capped
 //# numbers columns: vec4s of a head's row
 //# numbers lanes rows
 //# numbers keys: rows of the tile that are taken at once
@@ -36,6 +37,10 @@ const MASKED = -1e30; // the score of a later key: finite, because WGSL has no i
 const EXPONENT = 0x7f800000u; // all ones in every number that is not finite
 
 //# import attention/tensors
+
+//# if capped
+//# import attention/cap with of = f32
+//# end
 
 //# if shuffle
 //# else
@@ -228,6 +233,18 @@ fn key_gradient(
         }
         //# end
 
+        //# if capped
+        //# for r in rows
+        //# for j in keys
+        s_${r}_$j = capped(s_${r}_$j);
+        //# if forward
+        //# else
+        let slope_${r}_$j = cap_slope(s_${r}_$j);
+        //# end
+        //# end
+        //# end
+        //# end
+
         //# if forward
         //# import attention/rows/forward
         //# else
@@ -241,6 +258,9 @@ fn key_gradient(
         //# for r in rows
         //# for j in keys
         s_${r}_$j *= p_${r}_$j;
+        //# if capped
+        s_${r}_$j *= slope_${r}_$j;
+        //# end
         //# end
         //# end
         //# for c in columns

@@ -2,6 +2,7 @@
 // A lane scores one query, a few keys at a time; shares of workgroups are then combined in their order.
 //# flags images: qkv is read as an image
 //# flags half: qkv is f16
+//# flags capped: scores are capped
 //# numbers lanes: queries of a workgroup
 //# numbers keys: scored at a time
 //# numbers recent: keys that count as the latest
@@ -29,6 +30,10 @@ const NUMBERS = ${numbers}u;
 @group(0) @binding(3) var<storage, read_write> out: array<f32>; // [4*H]
 
 //# import shared/finite
+
+//# if capped
+//# import attention/cap with of = f32
+//# end
 
 fn qkv_at(column: u32, row: u32) -> vec4<f32> {
     //# if images
@@ -72,7 +77,11 @@ fn survey(
         }
         //# for j in keys
         {
+            //# if capped
+            let score = capped(SCALE * ((s$j.x + s$j.y) + (s$j.z + s$j.w)));
+            //# else
             let score = SCALE * ((s$j.x + s$j.y) + (s$j.z + s$j.w));
+            //# end
             let at = first + ${j}u;
             let visible = at <= seen;
             let weight = select(0.0, exp(score - own_lse), visible);

@@ -1,6 +1,8 @@
 // Attention of new rows over a cache of keys and values: `append` puts the rows' keys and values into the cache, `attend`
 // reads it. A workgroup is one team, and takes one head of one row: its lanes divide the keys among themselves to compute
 // the scores, then the columns to sum the values.
+//# flags sink: the denominator of the softmax has one more logit for each head
+//# flags capped: scores are capped
 //# numbers lanes: of a workgroup that appends
 //# texts team: subgroup or workgroup
 //# import shared/team_$team
@@ -11,6 +13,10 @@ override COLUMNS: u32; // vec4s of a head's row
 override CAPACITY: u32; // rows of the cache, C
 override SCALE: f32; // 1 / sqrt(head width)
 
+//# if capped
+//# import attention/cap with of = f32
+//# end
+
 const MASKED = -1e30; // below every score: finite, because WGSL has no infinities
 const APPEND_LANES = ${lanes}u;
 
@@ -18,6 +24,9 @@ const APPEND_LANES = ${lanes}u;
 @group(0) @binding(1) var<storage, read> positions: array<u32>; // [R]; a row at C or beyond is missing
 @group(0) @binding(2) var<storage, read_write> kept: array<vec4<f32>>; // [C, 2*H*COLUMNS]: k | v
 @group(0) @binding(2) var<storage, read> cache: array<vec4<f32>>; // the same
+//# if sink
+@group(0) @binding(5) var<storage, read> sinks: array<f32>; // [H]
+//# end
 @group(0) @binding(3) var<storage, read_write> scores: array<f32>; // [R, H, C]: scores, then e^(score - largest)
 @group(0) @binding(4) var<storage, read_write> output: array<vec4<f32>>; // [R, H*COLUMNS]
 
@@ -60,6 +69,9 @@ fn attend(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
             score += dot(qkv[query + c], cache[key + c]);
         }
         score *= SCALE;
+        //# if capped
+        score = capped(score);
+        //# end
         scores[line + j] = score;
         peak = max(peak, score);
     }
@@ -71,6 +83,9 @@ fn attend(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
         sum += e;
     }
     sum = team_sum(sum, lane);
+    //# if sink
+    sum += exp(sinks[group.x] - peak);
+    //# end
     let share = select(0.0, 1.0 / sum, keys > 0u);
     // Makes the other lanes' scores visible.
     storageBarrier();

@@ -67,6 +67,11 @@ impl<P: Part> Pick<P> {
         P::ALL.iter().find(|row| row.word() == word).map(Self)
     }
 
+    /// The row itself.
+    pub(crate) fn row(self) -> &'static P {
+        self.0
+    }
+
     /// Every row.
     pub fn all() -> impl Iterator<Item = Self> {
         P::ALL.iter().map(Self)

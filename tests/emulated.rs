@@ -147,9 +147,9 @@ fn fragments_of_16_agree_with_reference_as_arrays() {
     let output = tape.intermediate_of("output", &[rows, heads * width], DType::F16);
     let [lse, entropy] = ["lse", "entropy"].map(|name| tape.intermediate(name, &per_row));
     let d_qkv = tape.intermediate_of("d_qkv", &[rows, 3 * heads * width], DType::F16);
-    let forward = Attention { n_head: heads, sequence, entropy: true };
+    let forward = Attention { n_head: heads, sequence, entropy: true, cap: None };
     tape.record(Emulated(forward), &[qkv], &[output, lse, entropy]);
-    let backward = AttentionBackward { n_head: heads, sequence, guided: true };
+    let backward = AttentionBackward { n_head: heads, sequence, guided: true, cap: None };
     tape.record(Emulated(backward), &[qkv, output, lse, d_output, entropy, d_entropy], &[d_qkv]);
     let case = case.finish(&[], &[output, lse, entropy, d_qkv], HALF_BOUND);
     if applies(&gpu, &case) {

@@ -70,7 +70,7 @@ fn agrees(gpus: [Device; 2], changes: &[&str], seed: u64) {
 }
 
 /// Each norm, activation and bias, and positions that span more than one chunk.
-const MODELS: [&[&str]; 10] = [
+const MODELS: [&[&str]; 15] = [
     &["model.n_positions=150", "train.sequence_length=140"],
     &["model.norm=none", "model.activation_function=relu", "model.bias=none"],
     &[
@@ -97,6 +97,16 @@ const MODELS: [&[&str]; 10] = [
         "model.n_inner=256",
         "model.activation_function=none",
     ],
+    &["model.qk_norm=rms_norm", "model.attention_gate=head"],
+    &[
+        "model.attention_sink=true",
+        "model.attention_softcap=1",
+        "model.residual=skip_init",
+        "model.residual_scale=0.5",
+    ],
+    &["model.residual=layer_scale", "model.residual_scale=0.5", "model.family=gpt_neox"],
+    &["model.residual=ln_scale", "model.norm=none", "model.attention_sink=true"],
+    &["model.family=gpt_neox", "model.qk_norm=plain", "model.attention_gate=element", "model.bias=all"],
     &["model.activation_function=none", "model.vocab_size=4203", "model.n_embd=36", "model.n_head=3"],
 ];
 

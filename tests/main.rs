@@ -2,6 +2,7 @@
 //! test that runs a kernel fails and says what to install.
 
 mod accumulation;
+mod around;
 mod bench;
 mod card;
 mod checkpoint;

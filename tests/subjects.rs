@@ -39,7 +39,24 @@ pub fn devices() -> Vec<(&'static str, Traits)> {
 pub fn configs() -> Vec<Config> {
     let mut list = Vec::new();
     for norm in ["model.norm=layer_norm", "model.norm=none"] {
-        for activation in ["gelu", "gelu_new", "relu", "leaky_relu", "learnable_lrelu", "none"] {
+        for activation in [
+            "gelu",
+            "gelu_new",
+            "relu",
+            "leaky_relu",
+            "learnable_lrelu",
+            "none",
+            "silu",
+            "relu2",
+            "leaky_relu2",
+            "selu",
+            "hard_swish",
+            "crrelu",
+            "helu",
+            "prelu",
+            "poly_relu",
+            "poly_norm",
+        ] {
             list.push(base(&[norm, &format!("model.activation_function={activation}")]));
         }
     }
@@ -54,6 +71,45 @@ pub fn configs() -> Vec<Config> {
     list.push(base(&[slopes, "model.slope_scope=per_block", "model.bias=none", "model.final_norm=false"]));
     let guided =
         ["model.entropy_regularization=0.1", "model.learnable_temperature=true", "model.ffn_scaling=true"];
+    for around in ["model.qk_norm=rms_norm", "model.qk_norm=plain", "model.attention_gate=head"] {
+        let both = [around, "model.attention_gate=element"];
+        list.push(base(&[around, "model.n_embd=128"]));
+        list.push(base(&[&both[..], &["train.precision=mixed", "model.norm=none"]].concat()));
+        list.push(base(&[&both[..1], &["train.precision=mixed", "model.n_embd=128"]].concat()));
+    }
+    for residual in ["scaled", "rezero", "skip_init", "layer_scale", "fixup", "ln_scale"] {
+        let residual = format!("model.residual={residual}");
+        list.push(base(&[&residual, "model.attention_sink=true"]));
+        list.push(base(&[
+            &residual,
+            "model.attention_sink=true",
+            "train.precision=mixed",
+            "model.n_embd=128",
+        ]));
+    }
+    for width in ["model.n_embd=64", "model.n_embd=128", "model.n_embd=512"] {
+        let capped = ["model.attention_softcap=20", width];
+        list.push(base(&capped));
+        list.push(base(
+            &[&capped[..], &["train.precision=mixed", "model.entropy_regularization=0.1"]].concat(),
+        ));
+    }
+    for activation in ["prelu", "poly_relu", "poly_norm"] {
+        let activation = format!("model.activation_function={activation}");
+        list.push(base(&[&activation, "train.precision=mixed", "model.n_embd=128", "model.n_inner=512"]));
+    }
+    for activation in ["silu", "gelu", "relu"] {
+        let activation = format!("model.activation_function={activation}");
+        let gated = ["model.ffn=gated", &activation];
+        list.push(base(&[&gated[..], &["model.n_embd=128", "model.n_inner=384"]].concat()));
+        list.push(base(&[&gated[..], &["train.precision=mixed", "model.bias=all"]].concat()));
+    }
+    for optimizer in ["sgd", "muon", "normuon"] {
+        let optimizer = format!("train.optimizer={optimizer}");
+        let around = ["train.adaptive_clipping=0.1", "train.project_weights=true", &optimizer];
+        list.push(base(&around));
+        list.push(base(&[&around[..], &["train.precision=mixed", "model.bias=all"]].concat()));
+    }
     let fused = ["model.ffn=fused", "model.activation_function=none"];
     list.push(base(&[&guided[..], &["model.norm=none", "model.entropy_penalty=head_mean"]].concat()));
     list.push(base(&[&guided[..], &fused, &["train.precision=mixed", "model.n_embd=128"]].concat()));

@@ -11,6 +11,7 @@
 //# flags half: qkv, output and their gradients are f16
 //# flags entropy: the entropy is written as well
 //# flags guided: a gradient arrives at the entropy as well
+//# flags capped: scores are capped
 //# numbers columns: vec4s of a head's row
 //# numbers lanes across
 //# numbers rows keys: of a lane
@@ -42,6 +43,10 @@ const MASKED = -1e30; // the score of a later key: finite, because WGSL has no i
 const EXPONENT = 0x7f800000u; // all ones in every number that is not finite
 
 //# import attention/tensors with images = false, texel = none
+
+//# if capped
+//# import attention/cap with of = f32
+//# end
 
 var<workgroup> own: array<vec4<f32>, ROWS * max(NARROW, WEIGHTS) + ${spare}u>; // factors, or weights, of this side's rows
 var<workgroup> other: array<vec4<f32>, KEYS * max(NARROW, BROAD)>; // rows of the other side
@@ -186,6 +191,14 @@ fn key_gradient(
         //# import attention/blocks/scores with sum = s, mine = k_at, theirs = q_at
         //# else
         //# import attention/blocks/scores with sum = s, mine = q_at, theirs = k_at
+        //# end
+
+        //# if capped
+        //# for r in rows
+        //# for j in keys
+        s_${r}_$j = capped(s_${r}_$j);
+        //# end
+        //# end
         //# end
 
         //# if forward

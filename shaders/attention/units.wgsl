@@ -20,6 +20,7 @@
 //# flags forward query_gradient key_gradient: the one entry point
 //# flags entropy: the entropy is written as well
 //# flags guided: a gradient arrives at the entropy as well
+//# flags capped: scores are capped
 //# flags whole: the fragments have no columns past the head's
 //# flags even: all lanes put in as many vec4s
 //# flags sized: shows at which width of subgroups it ran
@@ -75,6 +76,10 @@ const PROBABILITY = 16384.0; // factor for a probability
 const LARGEST = 32768.0;
 
 //# import attention/units/rows
+
+//# if capped
+//# import attention/cap with of = vec4<f32>
+//# end
 
 //# if sized
 // The subgroup size with which each invocation ran: the program asks the device before it relies on a size.
@@ -196,6 +201,9 @@ fn key_gradient(
         //# for r in rows
         //# for c in cells
         var t_${r}_$c = shown_at(row_$r, member + ${c}u * TEAM) * SCALE;
+        //# if capped
+        t_${r}_$c = capped(t_${r}_$c);
+        //# end
         //# end
         //# end
         //# for t in refill

@@ -19,16 +19,18 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::model::config::{Bias, EntropyPenalty, ModelConfig, SlopeScope};
+pub use crate::model::config::{AttentionGate, Bias, EntropyPenalty, ModelConfig, QkNorm, SlopeScope};
 pub use crate::model::family::Family;
+pub use crate::model::join::Residual;
 pub use crate::model::network::FeedForward;
 pub use crate::model::pass::{Accumulation, Precision, Recompute};
 pub use crate::ops::activation::Activation;
 pub use crate::ops::bounded::NormFunction;
+pub use crate::ops::muon::Scale as MuonScale;
 pub use crate::ops::norms::Norm;
 pub use crate::optimizer::Optimizer;
 pub use keys::{free_in_comparison, free_on_resume, keys};
-pub use train::{DataConfig, EntropyReference, ObserveConfig, OnNonfinite, Order, TrainConfig};
+pub use train::{DataConfig, EntropyReference, ObserveConfig, OnNonfinite, Order, Schedule, TrainConfig};
 
 pub(crate) use schema::TABLES;
 pub(crate) use sheet::Sheet;
@@ -231,6 +233,29 @@ impl Config {
             .found(format_args!("ffn = \"{ffn}\", n_inner = {n_inner}"))
             .remedy("omit n_inner, or set ffn = \"standard\""));
         }
+        let vectors = ffn == FeedForward::GATED || activation.own.is_some_and(|own| own.by_vectors);
+        if ffn.units && vectors && n_inner % 4 != 0 {
+            let keys = ["model.n_inner", "model.ffn", "model.activation_function"];
+            let what = "the inner width is not a multiple of 4, as this network or this activation needs it";
+            return Err(fault(what, &keys)
+                .found(format_args!("n_inner = {n_inner}"))
+                .remedy(format_args!("use n_inner = {}", n_inner.next_multiple_of(4))));
+        }
+        let ModelConfig { residual, residual_scale, ffn_scaling, .. } = self.model;
+        if let (Some(scale), None) = (residual_scale, residual.scale) {
+            let with: Vec<String> =
+                Residual::all().filter(|one| one.scale.is_some()).map(|one| format!("\"{one}\"")).collect();
+            let keys = ["model.residual_scale", "model.residual"];
+            return Err(fault("this way of joining branches has no scale to set", &keys)
+                .found(format_args!("residual = \"{residual}\", residual_scale = {scale:?}"))
+                .remedy(format_args!("omit residual_scale, or set residual to {}", with.join(" or "))));
+        }
+        if ffn_scaling && residual != Residual::PLAIN {
+            let keys = ["model.ffn_scaling", "model.residual"];
+            return Err(fault("a branch joins the residual stream in one way", &keys)
+                .found(format_args!("ffn_scaling = true, residual = \"{residual}\""))
+                .remedy("omit one of them"));
+        }
         let micro_batches = self.train.gradient_accumulation_steps;
         if self.model.regularizes_entropy()
             && self.model.entropy_penalty == EntropyPenalty::HeadMean
@@ -260,6 +285,13 @@ impl Config {
             .remedy(format_args!("use a sequence_length from 2 to {n_positions}")));
         }
         let (peak, last) = (self.train.learning_rate, self.train.final_learning_rate);
+        let TrainConfig { lr_schedule: schedule, warmup_ratio: warmup, decay_ratio: decay, .. } = self.train;
+        if schedule == Schedule::Wsd && warmup + decay > 1.0 {
+            let keys = ["train.warmup_ratio", "train.decay_ratio", "train.lr_schedule"];
+            return Err(fault("the learning rate would fall before it has risen", &keys)
+                .found(format_args!("warmup_ratio = {warmup:?}, decay_ratio = {decay:?}"))
+                .remedy("use two shares of the steps that are 1 together or less"));
+        }
         if last > peak {
             return Err(fault(
                 "the learning rate would end above its peak",

@@ -2,8 +2,9 @@
 
 use super::schema::{Accepts, Changes, Otherwise, Row, Span};
 use super::{
-    Accumulation, Activation, Bias, EntropyPenalty, EntropyReference, Family, FeedForward, Norm,
-    NormFunction, OnNonfinite, Optimizer, Order, Precision, Recompute, SlopeScope,
+    Accumulation, Activation, AttentionGate, Bias, EntropyPenalty, EntropyReference, Family, FeedForward,
+    MuonScale, Norm, NormFunction, OnNonfinite, Optimizer, Order, Precision, QkNorm, Recompute, Residual,
+    Schedule, SlopeScope,
 };
 use crate::model::family::Setting;
 
@@ -77,7 +78,7 @@ pub(super) const ROWS: &[Row] = &[
         Integer(1, 1 << 20),
         Times(4, "model.n_embd"),
         Changes::Never,
-        "inner width of the feed-forward network",
+        "inner width of the feed-forward network; with `ffn = \"gated\"` the default is two thirds of that, rounded up to a multiple of 8",
     ),
     row(
         "model.norm",
@@ -135,14 +136,14 @@ pub(super) const ROWS: &[Row] = &[
         Number(Span::Any),
         is(0.01),
         Changes::Never,
-        "the slope p of an activation with a fixed one",
+        "the p of an activation with a fixed one: a slope, or where a derivative begins",
     ),
     row(
         "model.slope_init",
         Number(Span::Any),
         is(0.01),
         Changes::Never,
-        "initial value of a learned slope p",
+        "initial value of a learned p, which is a slope or a factor",
     ),
     row(
         "model.slope_scope",
@@ -157,6 +158,20 @@ pub(super) const ROWS: &[Row] = &[
         word("standard"),
         Changes::Never,
         "the feed-forward network of a block",
+    ),
+    row(
+        "model.residual",
+        Words(Residual::WORDS),
+        word("plain"),
+        Changes::Never,
+        "how attention and feed-forward network, F, join the residual stream",
+    ),
+    row(
+        "model.residual_scale",
+        Number(Span::Any),
+        Absent,
+        Changes::Never,
+        "λ of `scaled`, or where the learned factors of `rezero`, `skip_init` and `layer_scale` start",
     ),
     row(
         "model.ffn_scaling",
@@ -178,6 +193,34 @@ pub(super) const ROWS: &[Row] = &[
         is(1.0),
         Changes::Never,
         "initial temperature; at 1, attention starts as it is without temperatures. The paper says 0.01, which its published code does not show: it trains here, but AdamW's steps take a third of the temperatures past zero",
+    ),
+    row(
+        "model.qk_norm",
+        Words(QkNorm::WORDS),
+        word("none"),
+        Changes::Never,
+        "a norm of each query and key head",
+    ),
+    row(
+        "model.attention_softcap",
+        Number(Span::NotNegative),
+        is(0.0),
+        Changes::Never,
+        "c: attention scores become c·tanh(score/c), and entropies are of these; 0 leaves them as they are",
+    ),
+    row(
+        "model.attention_sink",
+        Flag,
+        flag(false),
+        Changes::Never,
+        "a learned logit b for each head, from 0, in the denominator of its softmax: e^s/(e^b + Σ e^s). Entropies are those of the weights over the keys",
+    ),
+    row(
+        "model.attention_gate",
+        Words(AttentionGate::WORDS),
+        word("none"),
+        Changes::Never,
+        "a gate on the heads' weighted values, times σ(norm₁(x)·W), with a matrix W that starts like the others",
     ),
     row(
         "model.entropy_regularization",
@@ -291,7 +334,21 @@ pub(super) const ROWS: &[Row] = &[
         Number(Span::NotNegative),
         is(1e-7),
         Changes::Never,
-        "the end of the linear decay, reached at step `steps`",
+        "the end of the decay, reached at step `steps`",
+    ),
+    row(
+        "train.lr_schedule",
+        Words(Schedule::WORDS),
+        word("linear"),
+        Changes::Never,
+        "the learning rate after the warm-up",
+    ),
+    row(
+        "train.decay_ratio",
+        Number(Span::Share),
+        is(0.2),
+        Changes::Never,
+        "share of `steps` at the end in which the rate of `wsd` falls",
     ),
     row(
         "train.warmup_ratio",
@@ -322,6 +379,20 @@ pub(super) const ROWS: &[Row] = &[
         "largest global norm of the gradient; 0 switches clipping off",
     ),
     row(
+        "train.adaptive_clipping",
+        Number(Span::NotNegative),
+        is(0.0),
+        Changes::Never,
+        "largest norm of the gradient of a unit (the weights of one output, the row of a table, a vector), relative to that of its weights (arXiv 2102.06171, which takes 0.01); 0 switches this off",
+    ),
+    row(
+        "train.project_weights",
+        Flag,
+        flag(false),
+        Changes::Never,
+        "after each update, every matrix and table returns to the norm that it started with (arXiv 2407.01800)",
+    ),
+    row(
         "train.optimizer",
         Words(Optimizer::WORDS),
         word("adamw_hf"),
@@ -331,6 +402,27 @@ pub(super) const ROWS: &[Row] = &[
     row("train.adam_beta1", Number(Span::BelowOne), is(0.9), Changes::Never, "AdamW's β₁"),
     row("train.adam_beta2", Number(Span::BelowOne), is(0.999), Changes::Never, "AdamW's β₂"),
     row("train.adam_epsilon", Number(Span::Positive), is(1e-8), Changes::Never, "AdamW's ε"),
+    row(
+        "train.momentum",
+        Number(Span::BelowOne),
+        is(0.95),
+        Changes::Never,
+        "μ of `muon`, `normuon` and `sgd`; the first two take Nesterov's step",
+    ),
+    row(
+        "train.muon_learning_rate",
+        Number(Span::Positive),
+        Absent,
+        Changes::Never,
+        "Muon's own peak, `learning_rate` if it is unset; both follow the schedule, in one ratio",
+    ),
+    row(
+        "train.muon_scale",
+        Words(MuonScale::WORDS),
+        word("match_rms"),
+        Changes::Never,
+        "the factor of Muon's orthogonal update",
+    ),
     row("train.checkpoint_every", Integer(1, U32), Required, Changes::Freely, "steps between checkpoints"),
     row(
         "train.keep_checkpoints",
@@ -358,7 +450,7 @@ pub(super) const ROWS: &[Row] = &[
         Text,
         Absent,
         Changes::Never,
-        "a safetensors file to start from, with Hugging Face's names for the family, or a folder with a `model.safetensors`; learned temperatures, entropy thresholds and `ffn_scaling`'s scales that it lacks get their initial values",
+        "a safetensors file to start from, with Hugging Face's names for the family, or a folder with a `model.safetensors`; learned temperatures, entropy thresholds, `ffn_scaling`'s scales, gates, sinks, gains of `qk_norm`, and factors and biases of `residual` that it lacks get their initial values",
     ),
     row(
         "train.seed",

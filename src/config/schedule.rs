@@ -1,6 +1,7 @@
 //! The learning rate of each step.
 
-use super::TrainConfig;
+use super::{Schedule, TrainConfig};
+use std::f64::consts::PI;
 
 impl TrainConfig {
     /// Steps of warm-up: `warmup_ratio`·`steps`, rounded up.
@@ -8,19 +9,34 @@ impl TrainConfig {
         (self.warmup_ratio * self.steps as f64).ceil() as u64
     }
 
+    /// The first step of `wsd` with a rate below the peak is the one after this: `decay_ratio`·`steps` before the end.
+    fn decay_from(&self) -> u64 {
+        let falling = (self.decay_ratio * self.steps as f64).floor() as u64;
+        (self.steps - falling.min(self.steps)).max(self.warmup_steps())
+    }
+
     /// The learning rate of the update made at `step`, counted from 0.
     ///
-    /// Linear from 0 to `learning_rate` over the warm-up, then linear towards `final_learning_rate`, which it
-    /// reaches at `steps`: the "polynomial" schedule of transformers with power 1. The first step has rate 0.
+    /// Linear from 0 to `learning_rate` over the warm-up, so that the first step has rate 0. Then as [`Schedule`] says: the
+    /// linear one is the "polynomial" schedule of transformers with power 1.
     pub fn learning_rate_at(&self, step: u64) -> f64 {
         let warmup = self.warmup_steps();
         if step < warmup {
             return self.learning_rate * step as f64 / warmup as f64;
         }
+        let falls_from = match self.lr_schedule {
+            Schedule::Linear | Schedule::Cosine => warmup,
+            Schedule::Wsd => self.decay_from(),
+            Schedule::Constant => return self.learning_rate,
+        };
         if step >= self.steps {
             return self.final_learning_rate;
         }
-        let remaining = (self.steps - step) as f64 / (self.steps - warmup) as f64;
-        self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * remaining
+        let remaining = (self.steps - step.max(falls_from)) as f64 / (self.steps - falls_from) as f64;
+        let share = match self.lr_schedule {
+            Schedule::Cosine => 0.5 * (1.0 - (PI * remaining).cos()),
+            Schedule::Linear | Schedule::Wsd | Schedule::Constant => remaining,
+        };
+        self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * share
     }
 }

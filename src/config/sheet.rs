@@ -10,7 +10,7 @@ use super::schema::{Accepts, Otherwise, Row, TABLES};
 use super::source::Source;
 use super::unknown;
 use super::value::Value;
-use super::{Accumulation, Family, Norm};
+use super::{Accumulation, Family, FeedForward, Norm};
 use crate::fault::{Fault, Kind, Result};
 
 const ACCUMULATION: &str = "train.accumulation";
@@ -176,6 +176,11 @@ impl Sheet {
                 Otherwise::Required | Otherwise::Absent => continue,
                 Otherwise::Is(setting) => Value::from(setting),
                 Otherwise::Times(factor, of) => match self.get(of).map(|entry| &entry.value) {
+                    Some(&Value::Integer(number)) if row.key == "model.n_inner" => {
+                        Value::Integer(self.network().map_or(factor * number, |network| {
+                            (network.inner)(usize::try_from(number).unwrap_or(0)) as i128
+                        }))
+                    }
                     Some(Value::Integer(number)) => Value::Integer(factor * number),
                     _ => continue,
                 },
@@ -190,6 +195,14 @@ impl Sheet {
             self.entries.push(Entry { key: row.key, value, place: Place::Default });
         }
         Ok(())
+    }
+
+    /// The feed-forward network that was typed.
+    fn network(&self) -> Option<FeedForward> {
+        match self.get("model.ffn").map(|entry| &entry.value) {
+            Some(Value::Text(word)) => FeedForward::find(word),
+            _ => None,
+        }
     }
 
     fn get(&self, key: &str) -> Option<&Entry> {

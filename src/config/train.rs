@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::pass::{Accumulation, Precision, Recompute};
+use crate::ops::muon::Scale as MuonScale;
 use crate::optimizer::{HYPER, Optimizer, Settings};
 use crate::words::choice;
 
@@ -41,6 +42,20 @@ choice! {
     }
 }
 
+choice! {
+    /// The learning rate after the warm-up.
+    Schedule {
+        /// falls linearly to `final_learning_rate` at step `steps`
+        Linear = "linear",
+        /// falls to it along half a cosine
+        Cosine = "cosine",
+        /// stays at the peak, and falls linearly to `final_learning_rate` over the last `decay_ratio` of `steps`
+        Wsd = "wsd",
+        /// stays at the peak
+        Constant = "constant",
+    }
+}
+
 /// The source of tokens. Paths are relative to the working directory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,8 +82,12 @@ pub struct TrainConfig {
     pub sequence_length: usize,
     /// The highest learning rate, reached at the end of the warm-up.
     pub learning_rate: f64,
-    /// The rate that the linear decay would reach at step `steps`.
+    /// The rate that the decay would reach at step `steps`.
     pub final_learning_rate: f64,
+    /// How the rate falls after the warm-up.
+    pub lr_schedule: Schedule,
+    /// The share of `steps` in which the rate of `wsd` falls.
+    pub decay_ratio: f64,
     /// The warm-up's share of `steps`.
     pub warmup_ratio: f64,
     /// Decoupled weight decay of matrices and embeddings; biases and LayerNorm do not decay.
@@ -77,10 +96,21 @@ pub struct TrainConfig {
     pub decay_slopes: bool,
     /// Largest global norm of the gradient; 0 switches clipping off.
     pub max_grad_norm: f64,
+    /// The largest ratio of a unit's gradient to its weights; 0 switches this off.
+    pub adaptive_clipping: f64,
+    /// Return every matrix to its first norm after each update.
+    pub project_weights: bool,
     pub optimizer: Optimizer,
     pub adam_beta1: f64,
     pub adam_beta2: f64,
     pub adam_epsilon: f64,
+    /// Of Muon and SGD.
+    pub momentum: f64,
+    /// Muon's peak rate, if it is not `learning_rate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub muon_learning_rate: Option<f64>,
+    /// The factor of Muon's orthogonal update.
+    pub muon_scale: MuonScale,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
     /// How many of the newest checkpoints are kept.
@@ -106,15 +136,22 @@ pub struct TrainConfig {
 }
 
 impl TrainConfig {
-    /// The numbers that the optimizer needs for one step, from the learning rate and the number of updates so far.
-    pub fn hyper(&self, learning_rate: f64, updates: u64) -> [f32; HYPER] {
-        let settings = Settings {
+    /// The optimizer's constants.
+    pub fn settings(&self) -> Settings {
+        Settings {
             beta1: self.adam_beta1,
             beta2: self.adam_beta2,
             epsilon: self.adam_epsilon,
             weight_decay: self.weight_decay,
-        };
-        (self.optimizer.hyper)(&settings, learning_rate, updates)
+            momentum: self.momentum,
+            muon_scale: self.muon_scale,
+            muon_ratio: self.muon_learning_rate.map_or(1.0, |rate| rate / self.learning_rate),
+        }
+    }
+
+    /// The numbers that the optimizer needs for one step, from the learning rate and the number of updates so far.
+    pub fn hyper(&self, learning_rate: f64, updates: u64) -> [f32; HYPER] {
+        (self.optimizer.hyper)(&self.settings(), learning_rate, updates)
     }
 
     /// Tokens in all micro-batches of a step.

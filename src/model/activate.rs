@@ -3,7 +3,7 @@
 use super::config::{ModelConfig, SlopeScope};
 use super::site::Site;
 use crate::observe::quantities::SLOPES;
-use crate::ops::activation::Activation;
+use crate::ops::activation::{Activation, OwnParameter};
 use crate::tape::{Decays, Declaration, Start, Tape, TensorId};
 
 /// The activation, with the vector entry that it learns, if any.
@@ -12,6 +12,8 @@ pub(super) struct Activate {
     /// The fixed p, for activations that take one.
     pub fixed: f32,
     pub learned: Option<(TensorId, usize)>,
+    /// What an activation with an op of its own learns.
+    own: Vec<TensorId>,
 }
 
 /// A learned slope: its initial value and its decay.
@@ -47,11 +49,31 @@ impl Activate {
             (true, SlopeScope::PerBlock) => Some(own(1, 0)),
             (true, SlopeScope::Shared) => shared.map(|slope| (slope, 0)),
         };
-        Self { activation, fixed: config.leaky_slope as f32, learned }
+        let parameters = activation.own.map_or(&[][..], |own| own.parameters);
+        let declare = |parameter: &OwnParameter| {
+            let times = if parameter.for_each_unit { config.units() } else { 1 };
+            let [start, others @ ..] = parameter.starts else { unreachable!("a parameter has numbers") };
+            let start = match others {
+                [] => Start::Constant(*start),
+                _ => Start::Listed(parameter.starts),
+            };
+            let name = site.name("mlp.act");
+            let declaration = Declaration::new(start).undecayed();
+            site.declare(
+                &format!("{name}.{}", parameter.suffix),
+                &[parameter.starts.len() * times],
+                declaration,
+            )
+        };
+        let own = parameters.iter().map(declare).collect();
+        Self { activation, fixed: config.leaky_slope as f32, learned, own }
     }
 
     /// Records the activation of `x`; nothing for the identity.
     pub fn apply(&self, tape: &mut Tape, x: TensorId) -> TensorId {
+        if let Some(own) = self.activation.own {
+            return (own.record)(tape, x, &self.own);
+        }
         match self.learned {
             _ if self.activation.is_identity() => x,
             Some(slope) => tape.learned_activation(x, self.activation, slope),

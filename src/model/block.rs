@@ -4,7 +4,7 @@
 use super::attention::Attention;
 use super::config::ModelConfig;
 use super::family::Arrangement;
-use super::join::{self, Joined};
+use super::join::{Branch, Joined};
 use super::names;
 use super::network::Network;
 use super::normalize::{Before, Normalize};
@@ -17,6 +17,8 @@ use crate::tape::{Tape, TensorId};
 pub(super) struct Block {
     layer: usize,
     arrangement: Arrangement,
+    /// What the results of the norms are multiplied by, if it is not one.
+    norm_factor: Option<f32>,
     norm_1: Normalize,
     attention: Attention,
     attention_join: Joined,
@@ -28,18 +30,19 @@ pub(super) struct Block {
 impl Block {
     /// Declares the parameters of a block; `shared` is the slope of the whole model, if there is one.
     pub fn declare(site: &mut Site<'_>, shared: Option<TensorId>) -> Self {
-        let ModelConfig { norm, family, .. } = *site.config;
+        let ModelConfig { norm, family, residual, .. } = *site.config;
         let [norm_1, norm_2] = ["norm_1", "norm_2"].map(|part| site.name(part));
-        let ffn_join = site.config.ffn_join();
+        let depth = site.block() as f32 + 1.0;
         Self {
             layer: site.block(),
             arrangement: family.arrangement,
+            norm_factor: (residual.divides_norms && depth > 1.0).then(|| 1.0 / depth.sqrt()),
             norm_1: Normalize::declare(site, norm, Before::Attention, &norm_1),
             attention: Attention::declare(site),
-            attention_join: Joined::declare(site, &join::PLAIN, "attention"),
+            attention_join: Joined::declare(site, Branch::Attention),
             norm_2: Normalize::declare(site, norm, Before::Network, &norm_2),
             network: Network::declare(site, shared),
-            network_join: Joined::declare(site, ffn_join, "mlp"),
+            network_join: Joined::declare(site, Branch::Network),
         }
     }
 
@@ -56,10 +59,12 @@ impl Block {
                 self.norm_1.hands_on(tape, normed.variance, &self.attention, &self.norm_2)
             }
         };
-        let qkv = self.attention.open(tape, rows, normed.y);
+        let a = self.divided(tape, normed.y);
+        let attending = self.attention.open(tape, rows, a);
         let open = |tape: &mut Tape, x| {
             tape.enter(&network);
             let f = self.norm_2.apply_after(tape, x, layers, first).y;
+            let f = self.divided(tape, f);
             self.network.open(tape, f)
         };
         // If both read the same x, all readers of x are recorded before the additions to it. The backward pass then makes
@@ -69,11 +74,16 @@ impl Block {
             Arrangement::Sequential => None,
         };
         tape.enter(&attention);
-        let heads = self.attention.close(tape, rows, self.layer, qkv);
+        let heads = self.attention.close(tape, rows, self.layer, attending);
         let x = self.attention_join.apply(tape, x, &self.attention.last, heads);
         let opened = opened.unwrap_or_else(|| open(tape, x));
         tape.enter(&network);
         self.feed(tape, rows, x, opened)
+    }
+
+    /// A norm's result as a branch reads it.
+    fn divided(&self, tape: &mut Tape, y: TensorId) -> TensorId {
+        self.norm_factor.map_or(y, |factor| tape.scaled(y, factor))
     }
 
     /// The residual stream `x` with the rest of the feed-forward network, whose first part is `opened`.
@@ -85,7 +95,8 @@ impl Block {
         };
         remade_if(again, tape, |tape| {
             let f = self.network.close(tape, opened);
-            let x = self.network_join.apply(tape, x, &self.network.last, f);
+            let input = self.network.before_last(tape, f);
+            let x = self.network_join.apply(tape, x, &self.network.last, input);
             // Counted after the product, because some devices made an image of f for it.
             if layers && self.network.has_units() {
                 tape.observing(|tape| {

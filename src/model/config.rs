@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::family::Family;
+use super::join::Residual;
 use super::network::FeedForward;
 use crate::ops::activation::Activation;
 use crate::ops::bounded::NormFunction;
@@ -47,6 +48,30 @@ choice! {
         /// the head's mean entropy over a micro-batch, as in the paper's algorithm. Its square is not that of the mean over a
         /// step, so several micro-batches need `train.accumulation = "mean_of_means"`
         HeadMean = "head_mean",
+    }
+}
+
+choice! {
+    /// A gate on attention's output: times σ(a·W), where a are the rows that queries and keys are made of.
+    AttentionGate {
+        /// no gate
+        None = "none",
+        /// one gate for each head (arXiv 2505.06708)
+        Head = "head",
+        /// one gate for each element (the same)
+        Element = "element",
+    }
+}
+
+choice! {
+    /// A norm of each query and key head, before rotary positions.
+    QkNorm {
+        /// no norm
+        None = "none",
+        /// RMSNorm with a learned gain for each column, one vector for all query heads and one for all key heads
+        RmsNorm = "rms_norm",
+        /// RMSNorm without gains
+        Plain = "plain",
     }
 }
 
@@ -97,12 +122,25 @@ pub struct ModelConfig {
     pub slope_init: f64,
     pub slope_scope: SlopeScope,
     pub ffn: FeedForward,
+    /// How the branches of a block join the residual stream.
+    pub residual: Residual,
+    /// The constant of that join, or where its learned numbers start; the join's own if it is unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residual_scale: Option<f64>,
     /// A block ends in β·x + FFN(x)/α, with trained α and β per block that start at 1, instead of x + FFN(x).
     pub ffn_scaling: bool,
     /// Attention scores are divided by a trained temperature for each head and position.
     pub learnable_temperature: bool,
     /// Initial temperature.
     pub temperature_init: f64,
+    /// A norm of each query and key head; ε is that of the other norms.
+    pub qk_norm: QkNorm,
+    /// Scores are c·tanh(score/c) with this c; 0 leaves them as they are.
+    pub attention_softcap: f64,
+    /// A learned logit of each head in the denominator of its softmax.
+    pub attention_sink: bool,
+    /// A gate on the heads' weighted values.
+    pub attention_gate: AttentionGate,
     /// λ of the entropy regularizer; 0 switches it off. It is a model key, as `router_aux_loss_coef` is in Hugging Face's
     /// configurations, because its thresholds are parameters.
     pub entropy_regularization: f64,

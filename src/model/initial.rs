@@ -12,6 +12,7 @@ pub fn initial_values(seed: u64, parameter: &Parameter) -> Vec<f32> {
     let elements = parameter.elements();
     let spread = match parameter.declared.start {
         Start::Constant(value) => return vec![value as f32; elements],
+        Start::Listed(values) => return values.iter().map(|&value| value as f32).collect(),
         Start::Normal { spread } => spread,
     };
     let normal = Normal::new(0.0, spread).expect("the configuration allows finite, positive spreads alone");

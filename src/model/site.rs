@@ -21,6 +21,12 @@ pub(super) struct Matrix {
     pub heads: Option<usize>,
     /// Whether it writes to the residual stream.
     pub ends: bool,
+    /// Whether it is the first one of a branch.
+    pub begins: bool,
+    /// How many matrices of one size its columns are, side by side.
+    pub parts: usize,
+    /// Whether a weight file may lack it, because other programs train the model without it.
+    pub added: bool,
 }
 
 /// A matrix with its bias, if it has one.
@@ -71,7 +77,7 @@ impl Site<'_> {
 
     /// Declares the matrix of a part of the block, and the bias that `model.bias` gives it.
     pub fn linear(&mut self, part: &'static str, matrix: Matrix) -> Linear {
-        let Matrix { from, to, heads, ends } = matrix;
+        let Matrix { from, to, heads, ends, begins, parts, added } = matrix;
         let (name, config) = (self.name(part), self.config);
         let biased = match config.bias {
             Bias::All => to,
@@ -80,13 +86,21 @@ impl Site<'_> {
         };
         let scaled = ends && config.scale_residual_projections;
         let scale = if scaled { (2.0 * config.n_layer as f64).sqrt() } else { 1.0 };
-        let start = Start::Normal { spread: config.initializer_range / scale };
-        let weight = Declaration::new(start).filed(Filed::Matrix { heads, lacks_bias: biased == 0 });
+        // Fixup's first matrix is divided by √L for L branches of two matrices, and its last one is zero.
+        let fixup = config.residual.fixup;
+        let scale = if fixup && begins { scale * (2.0 * config.n_layer as f64).sqrt() } else { scale };
+        let start = match fixup && ends {
+            true => Start::Constant(0.0),
+            false => Start::Normal { spread: config.initializer_range / scale },
+        };
+        let weight =
+            Declaration::new(start).filed(Filed::Matrix { heads, lacks_bias: biased == 0 && !added });
+        let weight = Declaration { added, parts, ..weight };
         let weight = self.declare(&format!("{name}.weight"), &[from, to], weight);
         let weight = self.operand(weight);
         let bias = (biased > 0).then(|| {
             let bias = Declaration::new(Start::Constant(0.0)).undecayed();
-            let bias = bias.filed(Filed::Bias { heads, columns: to });
+            let bias = Declaration { added, ..bias.filed(Filed::Bias { heads, columns: to }) };
             self.declare(&format!("{name}.bias"), &[biased], bias)
         });
         Linear { weight, bias }
@@ -96,7 +110,12 @@ impl Site<'_> {
 impl Matrix {
     /// A matrix that neither makes queries, keys and values nor writes to the residual stream.
     pub fn new(from: usize, to: usize) -> Self {
-        Self { from, to, heads: None, ends: false }
+        Self { from, to, heads: None, ends: false, begins: false, parts: 1, added: false }
+    }
+
+    /// The first matrix of a branch.
+    pub fn first(from: usize, to: usize) -> Self {
+        Self { begins: true, ..Self::new(from, to) }
     }
 
     /// A matrix that writes to the residual stream.

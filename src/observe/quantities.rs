@@ -86,6 +86,8 @@ table! { KINDS: Kind;
     NORM_SCALES = kind("norm_scales", "norm_scales", Layer, Cadence::Slopes);
     /// What bounded norms did in a step.
     NORMS = kind("norms", "norms", Layer, Cadence::Layers);
+    /// Learned factors of branches: `model.residual`.
+    RESIDUAL_SCALES = kind("residual_scales", "residual_scales", Layer, Cadence::Slopes);
     /// What the layers' tensors held in a step.
     LAYERS = kind("layers", "layers", Layer, Cadence::Layers);
     /// One pass over held-out text.
@@ -279,6 +281,12 @@ table! {
     FINAL_NORM_ABOVE_2 = row(&NORMS, "final_norm_above_2", Step);
     /// Share of its input with |α·x + s| above 3.
     FINAL_NORM_ABOVE_3 = row(&NORMS, "final_norm_above_3", Step);
+    /// The learned factor of each layer's attention, where a branch has one of its own.
+    ATTENTION_SCALE = Quantity { tag: Some("attention_scale"), ..row(&RESIDUAL_SCALES, "attention", Layer) };
+    /// The same of its feed-forward network.
+    FFN_SCALE = Quantity { tag: Some("ffn_scale"), ..row(&RESIDUAL_SCALES, "ffn", Layer) };
+    /// The learned factor that both branches of a block share.
+    BLOCK_SCALE = Quantity { tag: Some("block_scale"), ..row(&RESIDUAL_SCALES, "block", Layer) };
 
     /// L2 norm of the gradient of the block's parameters, before clipping.
     LAYER_GRAD_NORM = Quantity {

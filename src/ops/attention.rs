@@ -8,6 +8,8 @@
 //! lse, entropy [B, H, T]. One pass over the keys (Milakov and Gimelshein 2018, Rabe and Staats 2021, Dao et
 //! al. 2022): with the running maximum m, l = sum e^(s-m) and a = sum e^(s-m) (s-m), entropy = ln l - a/l.
 //!
+//! With a cap c, s_j is c·tanh of this over c, before anything else: see `attention/cap.rs`.
+//!
 //! If a score of a row is not finite, the row's lse and entropy are not finite either.
 //!
 //! Adjoint: [`AttentionBackward`], from the gradient at output and, if there is one, the gradient at entropy. No
@@ -15,6 +17,7 @@
 
 mod backward;
 mod blocks;
+mod cap;
 mod heads;
 mod host;
 mod pass;
@@ -22,6 +25,7 @@ mod text;
 mod units;
 
 pub use backward::AttentionBackward;
+pub(crate) use cap::{capped, capped_f32};
 pub use units::{UnitProbe, WIDTHS, unit_probe};
 
 use super::{Op, Operand, Recipe, Shapes, Traits, Tuning};
@@ -41,6 +45,8 @@ pub struct Attention {
     pub sequence: usize,
     /// Whether the third output exists.
     pub entropy: bool,
+    /// The cap of the scores.
+    pub cap: Option<f32>,
 }
 
 /// The results of [`Tape::attention`].
@@ -60,6 +66,18 @@ impl Tape {
     /// The width of a head, d / n_head, is a multiple of 4 and at most 256. Without `entropy`, no kernel computes or
     /// stores it. The output has the element type of `qkv`; lse and entropy are f32.
     pub fn attention(&mut self, qkv: TensorId, n_head: usize, sequence: usize, entropy: bool) -> Attended {
+        self.capped_attention(qkv, n_head, sequence, entropy, None)
+    }
+
+    /// The same with scores that are capped at `cap`, if there is one.
+    pub fn capped_attention(
+        &mut self,
+        qkv: TensorId,
+        n_head: usize,
+        sequence: usize,
+        entropy: bool,
+        cap: Option<f32>,
+    ) -> Attended {
         let (rows, columns) = self.shape(qkv).as_matrix();
         let dtype = self.info(qkv).dtype;
         let layout = Heads::new(rows, columns, n_head, sequence);
@@ -67,10 +85,16 @@ impl Tape {
         let output = self.intermediate_of("attention", &[rows, layout.packed().part()], dtype);
         let lse = self.intermediate("attention.lse", &per_row);
         let entropy = entropy.then(|| self.intermediate("attention.entropy", &per_row));
-        let op = Attention { n_head, sequence, entropy: entropy.is_some() };
+        let op = Attention { n_head, sequence, entropy: entropy.is_some(), cap };
         let outputs: Vec<_> = [output, lse].into_iter().chain(entropy).collect();
         self.record(op, &[qkv], &outputs);
         Attended { output, lse, entropy }
+    }
+}
+
+impl Attention {
+    fn layout(&self, shapes: &Shapes<'_>) -> Heads {
+        Heads::of(shapes, self.n_head, self.sequence).capped(self.cap)
     }
 }
 
@@ -84,7 +108,7 @@ impl Op for Attention {
     }
 
     fn reference(&self, io: &mut Io<'_>) {
-        let layout = Heads::of(&io.shapes, self.n_head, self.sequence);
+        let layout = self.layout(&io.shapes);
         let (inputs, outputs) = io.split();
         let qkv = inputs[0];
         for head in layout.heads() {
@@ -112,13 +136,13 @@ impl Op for Attention {
     }
 
     fn host(&self, io: &mut Io<'_, f32>) {
-        let layout = Heads::of(&io.shapes, self.n_head, self.sequence);
+        let layout = self.layout(&io.shapes);
         let (inputs, outputs) = io.split();
         host::forward(&layout, inputs[0], outputs);
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
-        let layout = Heads::of(shapes, self.n_head, self.sequence);
+        let layout = self.layout(shapes);
         let pass = Pass::Forward { entropy: self.entropy };
         let variant = Variant::chosen(&layout, device, &layout.key(self.name()));
         let mut bindings =
@@ -134,7 +158,7 @@ impl Op for Attention {
     }
 
     fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
-        let layout = Heads::of(shapes, self.n_head, self.sequence);
+        let layout = self.layout(shapes);
         Some(Tuning::of(layout.key(self.name()), &Variant::all(&layout, device)))
     }
 
@@ -151,7 +175,7 @@ impl Op for Attention {
             return;
         }
         let guided = d_entropy.is_some();
-        let op = AttentionBackward { n_head: self.n_head, sequence: self.sequence, guided };
+        let op = AttentionBackward { n_head: self.n_head, sequence: self.sequence, guided, cap: self.cap };
         let mut inputs = vec![adjoint.input(0), adjoint.output(0), adjoint.output(1), d_output];
         if let Some(d_entropy) = d_entropy {
             inputs.extend([adjoint.output(2), d_entropy]);
@@ -162,7 +186,7 @@ impl Op for Attention {
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {
-        let layout = Heads::of(shapes, self.n_head, self.sequence);
+        let layout = self.layout(shapes);
         4 * layout.pairs() * layout.width as u64
     }
 }
@@ -249,6 +273,46 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let attended = case.tape.attention(qkv, heads, sequence, true);
         let entropy = attended.entropy.expect("it was asked for");
         cases.push(case.finish(&[attended.output, entropy], &[attended.lse], HALF_BOUND));
+    }
+    // Capped scores, most of them where the cap bends them.
+    for (batch, heads, sequence, width, dtype, guided) in [
+        (2, 3, 2, 8, DType::F32, true),
+        (3, 1, 7, 20, DType::F32, false),
+        (2, 1, 130, 12, DType::F32, true),
+        (1, 2, 64, 64, DType::F32, false),
+        (1, 1, 9, 256, DType::F32, false),
+        (1, 2, 64, 64, DType::F32, true),
+        (3, 1, 7, 20, DType::F16, true),
+        (3, 1, 7, 20, DType::F16, false),
+        (1, 2, 64, 64, DType::F16, true),
+        (1, 2, 64, 64, DType::F16, false),
+        (1, 1, 17, 128, DType::F16, false),
+    ] {
+        let label = format!("capped B={batch} H={heads} T={sequence} d={width} {dtype:?} guided {guided}");
+        let mut case = CaseBuilder::new("attention", label, seed);
+        let shape = [batch * sequence, 3 * heads * width];
+        let qkv = case.input_of("qkv", &shape, dtype, Fill::Normal(1.3));
+        let attended = case.tape.capped_attention(qkv, heads, sequence, true, Some(2.0));
+        let entropy = attended.entropy.expect("it was asked for");
+        let (seeded, watched) = match guided {
+            true => (vec![attended.output, entropy], vec![attended.lse]),
+            false => (vec![attended.output], vec![attended.lse, entropy]),
+        };
+        // As above; a cap adds a few roundings of numbers up to 2.
+        let bound = if dtype == DType::F16 { HALF_BOUND } else { 8e-6 };
+        cases.push(case.finish(&seeded, &watched, bound));
+    }
+    // Evaluation of the same does not compute the entropy.
+    for (batch, heads, sequence, width) in [(3, 1, 7, 20), (1, 2, 33, 32), (1, 2, 64, 64)] {
+        for dtype in [DType::F32, DType::F16] {
+            let label = format!("capped, no entropy, {dtype:?} B={batch} H={heads} T={sequence} d={width}");
+            let mut case = CaseBuilder::new("attention", label, seed);
+            let shape = [batch * sequence, 3 * heads * width];
+            let qkv = case.input_of("qkv", &shape, dtype, Fill::Normal(1.3));
+            let attended = case.tape.capped_attention(qkv, heads, sequence, false, Some(2.0));
+            let bound = if dtype == DType::F16 { HALF_BOUND } else { 4e-6 };
+            cases.push(case.finish(&[attended.output], &[attended.lse], bound));
+        }
     }
     cases
 }

@@ -2,7 +2,7 @@
 //!
 //! A row at position p first stores its key and value in row p of the cache. Then for each head, over the keys j ≤ p:
 //! s_j = q · k_j / √width, output = Σ_j softmax(s)_j v_j. The result equals that of [`super::attention`] for the last of
-//! p + 1 rows.
+//! p + 1 rows. With a sink b `[H]`, the denominator of the softmax is e^b + Σ e^s: see [`super::attention_sink`].
 //!
 //! Shapes: qkv [R, 3·d] with columns q | k | v, head h at columns h·width of each; positions `[R]` of u32; cache [C, 2·d]
 //! with columns k | v; output [R, d]. All rows are stored before the first one attends, so new rows see each other.
@@ -14,17 +14,20 @@ use super::unroll::unroll;
 use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, axis, element};
 use crate::cores::functions::{exp, maximum, sum};
 use crate::cores::simd;
+use crate::ops::attention::{capped, capped_f32};
 use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::ops::packed::{Packed, Part};
 use crate::tape::{DType, Io, Tape, TensorId};
 use rayon::prelude::*;
 use std::sync::Arc;
 
-/// The op. Inputs: qkv, positions. Outputs: output, and the cache, whose other rows do not change.
+/// The op. Inputs: qkv, positions and, if there are any, the sinks. Outputs: output, and the cache, whose other rows do not change.
 #[derive(Clone, Debug)]
 pub struct CachedAttention {
     /// H.
     pub n_head: usize,
+    /// The cap of the scores: see [`super::attention`].
+    pub cap: Option<f32>,
 }
 
 impl Tape {
@@ -36,6 +39,7 @@ impl Tape {
         positions: TensorId,
         cache: TensorId,
         n_head: usize,
+        (sinks, cap): (Option<TensorId>, Option<f32>),
     ) -> TensorId {
         let (rows, columns) = self.shape(qkv).as_matrix();
         let (places, dtype) = (self.shape(positions).elements(), self.info(positions).dtype);
@@ -43,7 +47,8 @@ impl Tape {
         let packed = Packed::of(columns, n_head, 4);
         assert_eq!(self.shape(cache).as_matrix().1, packed.kept().len(), "a cache of k | v");
         let output = self.intermediate("attention", &[rows, packed.part()]);
-        self.record(CachedAttention { n_head }, &[qkv, positions], &[output, cache]);
+        let inputs: Vec<_> = [qkv, positions].into_iter().chain(sinks).collect();
+        self.record(CachedAttention { n_head, cap }, &inputs, &[output, cache]);
         output
     }
 }
@@ -90,9 +95,11 @@ impl Op for CachedAttention {
                 let q = &row[first..first + head];
                 let part = |j: usize, part: usize| &cache[j * 2 * width + part * width + first..][..head];
                 let dot = |j| q.iter().zip(part(j, 0)).map(|(q, k)| q * k).sum::<f64>();
-                let s: Vec<f64> = (0..keys).map(|j| dot(j) / (head as f64).sqrt()).collect();
+                let cap = |s: f64| self.cap.map_or(s, |cap| capped(s, f64::from(cap)));
+                let s: Vec<f64> = (0..keys).map(|j| cap(dot(j) / (head as f64).sqrt())).collect();
                 let m = s.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                let sum: f64 = s.iter().map(|s| (s - m).exp()).sum();
+                let sink = inputs.get(2).map_or(0.0, |sinks| (sinks[first / head] - m).exp());
+                let sum = sink + s.iter().map(|s| (s - m).exp()).sum::<f64>();
                 for (j, s) in s.iter().enumerate() {
                     for (o, v) in output[first..first + head].iter_mut().zip(part(j, 1)) {
                         *o += (s - m).exp() / sum * v;
@@ -127,7 +134,15 @@ impl Op for CachedAttention {
             };
             simd(
                 #[inline(always)]
-                || attend(output, query, part(0), part(width)),
+                || {
+                    attend(
+                        output,
+                        query,
+                        part(0),
+                        part(width),
+                        (inputs.get(2).map(|sinks| sinks[head]), self.cap),
+                    )
+                },
             );
         });
     }
@@ -143,9 +158,10 @@ impl Op for CachedAttention {
         let text: Arc<str> = unroll(
             include_str!("../../shaders/cached_attention.wgsl"),
             &[("lanes", element::LANES)],
-            &[],
+            &[("sink", shapes.inputs.len() > 2), ("capped", self.cap.is_some())],
             &texts,
         );
+        let cap = self.cap.map(|cap| ("CAP", f64::from(cap)));
         let constants = [
             ("ROWS", rows as f64),
             ("HEADS", self.n_head as f64),
@@ -155,7 +171,8 @@ impl Op for CachedAttention {
             ("TEAM", team.size as f64),
         ];
         let kernel = |entry: &'static str, names: &[&str]| {
-            let used: Vec<_> = constants.into_iter().filter(|(name, _)| names.contains(name)).collect();
+            let used: Vec<_> =
+                constants.into_iter().chain(cap).filter(|(name, _)| names.contains(name)).collect();
             Kernel::new(text.clone(), entry, &used)
         };
         let append = Dispatch {
@@ -167,8 +184,8 @@ impl Op for CachedAttention {
             ],
             groups: element::lanes(rows * width / 2),
         };
-        let attend = Dispatch {
-            kernel: kernel("attend", &["HEADS", "COLUMNS", "CAPACITY", "SCALE", "TEAM"]),
+        let mut attend = Dispatch {
+            kernel: kernel("attend", &["HEADS", "COLUMNS", "CAPACITY", "SCALE", "TEAM", "CAP"]),
             bindings: vec![
                 ("qkv", Operand::Input(0)),
                 ("positions", Operand::Input(1)),
@@ -178,6 +195,9 @@ impl Op for CachedAttention {
             ],
             groups: [axis(self.n_head), axis(rows), 1],
         };
+        if shapes.inputs.len() > 2 {
+            attend.bindings.push(("sinks", Operand::Input(2)));
+        }
         Recipe {
             dispatches: vec![append, attend],
             scratch: vec![rows * self.n_head * capacity],
@@ -205,12 +225,16 @@ fn attend<'a>(
     query: &[f32],
     keys: impl Iterator<Item = &'a [f32]>,
     values: impl Iterator<Item = &'a [f32]>,
+    (sink, cap): (Option<f32>, Option<f32>),
 ) {
     let scale = 1.0 / (query.len() as f32).sqrt();
     let mut weights: Vec<f32> = keys.map(|key| sum([query, key], |[q, k]| q * k) * scale).collect();
+    if let Some(cap) = cap {
+        weights.iter_mut().for_each(|s| *s = capped_f32(*s, cap));
+    }
     let m = maximum(&weights);
     weights.iter_mut().for_each(|s| *s = exp(*s - m));
-    let inverse = 1.0 / sum([&weights], |[p]| p);
+    let inverse = 1.0 / (sum([&weights], |[p]| p) + sink.map_or(0.0, |sink| exp(sink - m)));
     output.fill(0.0);
     for (p, value) in weights.iter().zip(values) {
         output.iter_mut().zip(value).for_each(|(o, v)| *o = (p * inverse).mul_add(*v, *o));
@@ -238,9 +262,32 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let cache = case.observation("cache", &[capacity, 2 * heads * width], 0.0);
         let past = (0..capacity * 2 * heads * width).map(|_| case.draw(Fill::Normal(1.0))).collect();
         case.set(cache, past);
-        let output = case.tape.cached_attention(qkv, at, cache, heads);
+        let output = case.tape.cached_attention(qkv, at, cache, heads, (None, None));
         // As for attention: scores have a rounding error of 6e-8 times their size, which carries over to the probabilities.
         cases.push(case.finish(&[], &[output], 2e-6));
+    }
+    for (heads, width, capacity, position, cap) in
+        [(3, 8, 7, 2, None), (2, 64, 200, 199, None), (3, 8, 7, 2, Some(2.0)), (2, 64, 200, 199, Some(2.0))]
+    {
+        let label = format!("sinks, cap {cap:?}, H={heads} d={width} at {position} of {capacity}");
+        let mut case = CaseBuilder::new("cached_attention", label, seed);
+        let qkv = case.input("qkv", &[1, 3 * heads * width], Fill::Normal(1.0));
+        let at = case.indices("positions", &[1], &[position]);
+        let cache = case.observation("cache", &[capacity, 2 * heads * width], 0.0);
+        let past = (0..capacity * 2 * heads * width).map(|_| case.draw(Fill::Normal(1.0))).collect();
+        case.set(cache, past);
+        let sinks = case.input("sinks", &[heads], Fill::Normal(2.0));
+        let output = case.tape.cached_attention(qkv, at, cache, heads, (Some(sinks), cap));
+        cases.push(case.finish(&[], &[output], 3e-6));
+        if cap.is_none() {
+            continue;
+        }
+        let mut case = CaseBuilder::new("cached_attention", format!("cap {cap:?}, H={heads}"), seed);
+        let qkv = case.input("qkv", &[1, 3 * heads * width], Fill::Normal(1.0));
+        let at = case.indices("positions", &[1], &[0]);
+        let cache = case.observation("cache", &[capacity, 2 * heads * width], 0.0);
+        let output = case.tape.cached_attention(qkv, at, cache, heads, (None, cap));
+        cases.push(case.finish(&[], &[output], 3e-6));
     }
     cases
 }

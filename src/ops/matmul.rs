@@ -57,6 +57,15 @@ impl Tape {
         self.product(Layout::NT, (x, w), None, None, DType::F32)
     }
 
+    /// Records `xᵀ · y` in f32: x `[rows, m]`, y `[rows, n]`; the result is `[m, n]`.
+    pub fn matmul_tn(&mut self, x: TensorId, y: TensorId) -> TensorId {
+        let ((rows, m), (others, n)) = (self.shape(x).as_matrix(), self.shape(y).as_matrix());
+        assert_eq!(rows, others, "product of {} and {}", self.info(x).name, self.info(y).name);
+        let c = self.intermediate("product", &[m, n]);
+        self.record(MatMul::new(Layout::TN), &[x, y], &[c]);
+        c
+    }
+
     pub(super) fn product(
         &mut self,
         layout: Layout,

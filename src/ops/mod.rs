@@ -15,9 +15,11 @@ pub mod adamw;
 pub mod add;
 pub mod attention;
 pub mod attention_logits;
+pub mod attention_sink;
 pub mod attention_variance;
 pub mod bhyt;
 pub mod bounded;
+pub mod branch;
 pub mod cached_attention;
 pub mod cast;
 pub mod column_sum;
@@ -25,18 +27,29 @@ pub mod cross_entropy;
 pub mod dropout;
 pub mod embedding;
 pub mod entropy_penalty;
+pub mod gated;
 pub mod gather;
 pub mod gradient_norm;
 pub mod head_entropy;
+pub mod head_gate;
 pub mod layer_norm;
 pub mod magnitudes;
 pub mod matmul;
+pub mod muon;
+pub mod poly_norm;
+pub mod poly_relu;
+pub mod prelu;
+pub mod qk_norm;
 pub mod rms_norm;
 pub mod rotary;
 pub mod saturation;
 pub mod scaled_sum;
+pub mod sgd;
+pub mod shift;
 pub mod taper;
 pub mod temperature;
+pub mod unit_clip;
+pub mod weight_norm;
 
 pub use crate::tape::recipe::{
     Binding, Choices, Dispatch, Kernel, MAX_GROUPS, MAX_ITERATIONS, Operand, Recipe, Traits, Tuning, Vendor,
@@ -58,9 +71,11 @@ pub const CASES: &[(&str, Cases)] = &[
     ("add", add::cases),
     ("attention", attention::cases),
     ("attention_logits", attention_logits::cases),
+    ("attention_sink", attention_sink::cases),
     ("attention_variance", attention_variance::cases),
     ("bhyt", bhyt::cases),
     ("bounded", bounded::cases),
+    ("branch", branch::cases),
     ("cached_attention", cached_attention::cases),
     ("cast", cast::cases),
     ("column_sum", column_sum::cases),
@@ -68,16 +83,27 @@ pub const CASES: &[(&str, Cases)] = &[
     ("dropout", dropout::cases),
     ("embedding", embedding::cases),
     ("entropy_penalty", entropy_penalty::cases),
+    ("gated", gated::cases),
     ("gather", gather::cases),
     ("gradient_norm", gradient_norm::cases),
     ("head_entropy", head_entropy::cases),
+    ("head_gate", head_gate::cases),
     ("layer_norm", layer_norm::cases),
     ("magnitudes", magnitudes::cases),
     ("matmul", matmul::cases),
-    ("saturation", saturation::cases),
-    ("scaled_sum", scaled_sum::cases),
-    ("taper", taper::cases),
-    ("temperature", temperature::cases),
+    ("muon", muon::cases),
+    ("poly_norm", poly_norm::cases),
+    ("poly_relu", poly_relu::cases),
+    ("prelu", prelu::cases),
+    ("qk_norm", qk_norm::cases),
     ("rms_norm", rms_norm::cases),
     ("rotary", rotary::cases),
+    ("saturation", saturation::cases),
+    ("scaled_sum", scaled_sum::cases),
+    ("sgd", sgd::cases),
+    ("shift", shift::cases),
+    ("taper", taper::cases),
+    ("temperature", temperature::cases),
+    ("unit_clip", unit_clip::cases),
+    ("weight_norm", weight_norm::cases),
 ];

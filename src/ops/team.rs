@@ -28,7 +28,7 @@ impl Team {
 
     /// Every kind of team that a device supports; the first is the default.
     pub fn variants(device: &Traits) -> Vec<Self> {
-        let alone = Self { name: "lanes alone", kind: Self::ALONE, size: 1, lanes: 64 };
+        let alone = Self::alone();
         let lanes = device.lanes as usize;
         let subgroup = Self { name: "subgroups", kind: "subgroup", size: lanes, lanes };
         match (device.software, lanes) {
@@ -58,6 +58,11 @@ impl Team {
             _ => "workgroups of 256",
         };
         Self { name, kind: "workgroup", size: lanes, lanes }
+    }
+
+    /// Lanes that each work alone.
+    pub fn alone() -> Self {
+        Self { name: "lanes alone", kind: Self::ALONE, size: 1, lanes: 64 }
     }
 
     /// The number of workgroups that hold `teams` teams.

@@ -34,6 +34,7 @@ const FRAGMENTS: &[(&str, &str)] = fragments![
     "attention/blocks/forward",
     "attention/blocks/scores",
     "attention/blocks/sums",
+    "attention/cap",
     "attention/rows/forward",
     "attention/rows/handed",
     "attention/rows/key_gradient",

@@ -2,8 +2,12 @@
 //! step that the host computes, and the nodes that it records. Memory, checkpoints and resuming follow the row's states.
 
 mod adamw;
+mod around;
+mod muon;
 mod rule;
+mod sgd;
 
+pub use around::{clip_units, measure, project};
 pub use rule::{HYPER, Place, Rule, Settings, State, Update};
 
 use crate::words::{Pick, table};
@@ -11,7 +15,7 @@ use crate::words::{Pick, table};
 /// An optimizer, as selected by a configuration.
 pub type Optimizer = Pick<Rule>;
 
-const ALL: &[Rule] = &[adamw::HF, adamw::TORCH];
+const ALL: &[Rule] = &[adamw::HF, adamw::TORCH, muon::MUON, muon::NORMUON, sgd::SGD];
 
 table!(Rule, ALL);
 

@@ -1,6 +1,7 @@
 //! The contents of an optimizer's row, and the inputs of an update.
 
 use crate::model::Parameter;
+use crate::ops::muon::Scale as MuonScale;
 use crate::tape::{Tape, TensorId};
 
 /// Everything that the program knows about an optimizer.
@@ -36,6 +37,12 @@ pub struct Settings {
     pub beta2: f64,
     pub epsilon: f64,
     pub weight_decay: f64,
+    /// Of Muon and SGD.
+    pub momentum: f64,
+    /// The factor of Muon's orthogonal update.
+    pub muon_scale: MuonScale,
+    /// Muon's rate over that of the other parameters.
+    pub muon_ratio: f64,
 }
 
 /// The operands of an update. Arenas are f32 `[P]`, all in the same order.
@@ -50,6 +57,7 @@ pub struct Update<'a> {
     pub hyper: TensorId,
     /// The result of `gradient_norm`: the clipping factor, and whether the gate is open.
     pub verdict: TensorId,
+    pub settings: &'a Settings,
     /// Where each parameter lies in the arenas, in their order.
     pub places: &'a [Place<'a>],
 }

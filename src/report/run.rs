@@ -10,7 +10,7 @@ use super::stats::Reference;
 use crate::config::{Accumulation, Config, FeedForward};
 use crate::data::DataSeal;
 use crate::fault::{Fault, Kind, Result};
-use crate::model::join;
+use crate::model::join::{self, Residual};
 use crate::observe::history::History;
 use crate::observe::quantities::{EVAL_LOSS, HEAD_ENTROPY, LOSS, NONFINITE_ATTENTION, TOKENS};
 use crate::observe::record::{Nonfinite, Record, Sizes};
@@ -307,7 +307,26 @@ pub fn paper_name(config: &Config) -> String {
 fn configuration_name(config: &toml::Table) -> Option<String> {
     let model = config.get("model")?;
     let is_on = |key: &str| model.get(key).and_then(toml::Value::as_bool) == Some(true);
-    let mut name = String::from(if is_on("learnable_temperature") { "SM(t)" } else { "SM" });
+    let text = |key: &str| model.get(key).and_then(toml::Value::as_str);
+    let cap = model.get("attention_softcap").and_then(number).filter(|&cap| cap > 0.0);
+    let cap = cap.map(|cap| format!("cap {cap}"));
+    let marks = [
+        is_on("learnable_temperature").then_some("t"),
+        match text("qk_norm") {
+            Some("rms_norm") => Some("QK-norm"),
+            Some("plain") => Some("plain QK-norm"),
+            _ => None,
+        },
+        cap.as_deref(),
+        is_on("attention_sink").then_some("sink"),
+        match text("attention_gate") {
+            Some("head") => Some("head gate"),
+            Some("element") => Some("gate"),
+            _ => None,
+        },
+    ];
+    let marks: Vec<&str> = marks.into_iter().flatten().collect();
+    let mut name = if marks.is_empty() { "SM".to_owned() } else { format!("SM({})", marks.join(", ")) };
     let word = model.get("norm")?.as_str()?;
     let norm = Norm::find(word);
     let label = norm.map_or(word, |norm| norm.label);
@@ -336,11 +355,15 @@ fn configuration_name(config: &toml::Table) -> Option<String> {
         }
         _ => {}
     }
-    let join = if is_on("ffn_scaling") { &join::SCALED } else { &join::PLAIN };
+    let scaled = if is_on("ffn_scaling") { join::SCALED.label } else { "" };
     let network = model.get("ffn").and_then(toml::Value::as_str).and_then(FeedForward::find);
-    let ffn = format!("{}{}", join.label, network.map_or("", |network| network.label));
+    let ffn = format!("{scaled}{}", network.map_or("", |network| network.label));
     if !ffn.is_empty() {
         name.push_str(&format!("+{ffn}FFN"));
+    }
+    let residual = text("residual").and_then(Residual::find).map_or("", |join| join.label);
+    if !residual.is_empty() {
+        name.push_str(&format!("+{residual}"));
     }
     let regularized = model.get("entropy_regularization").and_then(number).is_some_and(|lambda| lambda > 0.0);
     Some(if regularized { format!("EReg({name})") } else { name })

@@ -52,6 +52,18 @@ impl Adjoint<'_> {
         Some(gradient)
     }
 
+    /// A new tensor for the gradient with respect to what output `i` held before an op that changed it in place. That op
+    /// writes it, from the gradient so far, which may be another tensor's too.
+    pub fn replace_gradient(&mut self, i: usize) -> TensorId {
+        let output = self.node.outputs[i];
+        let info = self.tape.info(output).clone();
+        self.tape.phase = Phase::Backward;
+        let name = format!("d {} before", info.name);
+        let gradient = self.tape.declare(name, info.shape.dims(), info.gradient, Role::Gradient, None);
+        self.gradients.insert(output, gradient);
+        gradient
+    }
+
     /// Whether the gradient with respect to input `i` leads to a parameter.
     pub fn wants(&self, i: usize) -> bool {
         self.wanted.contains(&self.node.inputs[i])

@@ -16,6 +16,8 @@ pub struct Declaration {
     /// Whether an initial weight file may lack it, because other programs train the model without it.
     pub added: bool,
     pub filed: Filed,
+    /// How many matrices of one size its columns are, side by side: three of queries, keys and values.
+    pub parts: usize,
 }
 
 /// A parameter's initial values.
@@ -26,6 +28,8 @@ pub enum Start {
         spread: f64,
     },
     Constant(f64),
+    /// One number for each element.
+    Listed(&'static [f64]),
 }
 
 /// Whether weight decay applies to a parameter.
@@ -64,7 +68,8 @@ pub enum Filed {
 impl Declaration {
     /// A parameter that decays, belongs to no block, and is stored unchanged.
     pub fn new(start: Start) -> Self {
-        Self { start, decays: Decays::Always, block: None, watched: None, added: false, filed: Filed::Plain }
+        let filed = Filed::Plain;
+        Self { start, decays: Decays::Always, block: None, watched: None, added: false, filed, parts: 1 }
     }
 
     /// The same without weight decay.

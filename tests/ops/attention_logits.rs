@@ -21,7 +21,7 @@ fn equal_scores_are_told_by_hand() {
     let qkv = tape.input("qkv", &[sequence, 3 * width], DType::F32);
     let attended = tape.attention(qkv, 1, sequence, false);
     let out = tape.observation("out", &[4]);
-    tape.attention_logits(qkv, attended.lse, out);
+    tape.attention_logits(qkv, attended.lse, None, out);
     let mut memory = Memory::new(&tape);
     memory.set(&tape, qkv, &vec![1.0; sequence * 3 * width]);
     memory.run(&tape);

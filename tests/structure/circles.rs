@@ -35,11 +35,13 @@ const KNOWN: &[&[&str]] = &[
         "src/gpu/submissions.rs",
         "src/gpu/width.rs",
     ],
-    // A configuration picks a network, whose row declares its matrices from the configuration.
+    // A configuration picks a network and a join, whose rows declare their parameters from the configuration.
     &[
         "src/model/activate.rs",
         "src/model/config.rs",
+        "src/model/join.rs",
         "src/model/network/fused.rs",
+        "src/model/network/gated.rs",
         "src/model/network/mod.rs",
         "src/model/network/standard.rs",
         "src/model/site.rs",

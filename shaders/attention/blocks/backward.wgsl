@@ -1,5 +1,5 @@
 // Gradients of a block's scores, and the sums that they weight: a part of attention/blocks.wgsl.
-//# flags forward query_gradient key_gradient guided: as in attention/blocks.wgsl
+//# flags forward query_gradient key_gradient guided capped: as in attention/blocks.wgsl
 //# numbers rows keys each sections four fill refill broadfill: as in attention/blocks.wgsl
 // Gradients of the probabilities, then of the scores.
 //# for r in rows
@@ -25,6 +25,9 @@ var p_${r}_$j = 0.0;
     //# end
     //# for r in rows
     {
+        //# if capped
+        let slope = cap_slope(s_${r}_$j);
+        //# end
         //# if query_gradient
         let log_p = s_${r}_$j - lse_$r;
         let p = select(0.0, exp(log_p), at_$j <= i_$r);
@@ -42,6 +45,9 @@ var p_${r}_$j = 0.0;
         s_${r}_$j = p * (p_${r}_$j - delta_row);
         //# end
         p_${r}_$j = p;
+        //# end
+        //# if capped
+        s_${r}_$j *= slope;
         //# end
     }
     //# end

@@ -1,5 +1,5 @@
 // Turns the gradients of a block's scores into weights, and adds up the values' gradients: a part of attention/units.wgsl.
-//# flags key_gradient guided: as in attention/units.wgsl
+//# flags key_gradient guided capped: as in attention/units.wgsl
 //# numbers side high each keys rows cells refill: as in attention/units.wgsl
 workgroupBarrier();
 
@@ -33,6 +33,9 @@ next_$t = left_at(at, block + from_$t, column_$t);
     //# end
     //# for r in rows
     {
+        //# if capped
+        let slope = cap_slope(t_${r}_$c);
+        //# end
         //# if key_gradient
         let log_p = t_${r}_$c - lse_row;
         let p = select(vec4(0.0), exp(log_p), (place >= vec4(i_$r)) & (place < vec4(SEQUENCE)));
@@ -50,6 +53,9 @@ next_$t = left_at(at, block + from_$t, column_$t);
         //# else
         t_${r}_$c = p * (shown_at(row_$r, cell) - delta_$r);
         //# end
+        //# end
+        //# if capped
+        t_${r}_$c *= slope;
         //# end
     }
     //# end

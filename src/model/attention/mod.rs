@@ -1,13 +1,17 @@
-//! Attention of a block: queries, keys and values of the normalized residual stream, their positions and temperatures,
-//! the attention itself, and the entropy that is observed or trained.
+//! Attention of a block: queries, keys and values of the normalized residual stream, their norms, positions and temperatures,
+//! the attention itself, the entropy that is observed or trained, and the gate on the heads' values.
 
+mod gate;
 mod guided;
+mod qk;
 mod regularizer;
+mod sink;
 mod temperature;
 
 pub(super) use regularizer::{loss_scale, losses};
 
 use super::family::Positions;
+use super::join::Bias;
 use super::names;
 use super::rows::Rows;
 use super::site::{Linear, Matrix, Site};
@@ -15,8 +19,10 @@ use crate::observe::quantities::{
     HEAD_ENTROPY, LARGEST_LOGIT, LOGIT_VARIANCE, NONFINITE_ATTENTION, RECENCY, SINK_MASS,
 };
 use crate::ops::attention_logits::QUANTITIES;
-use crate::ops::packed::Packed;
+use crate::ops::packed::{Packed, Part};
 use crate::tape::{Tape, TensorId};
+use gate::Gate;
+use qk::Normed;
 use regularizer::Regularizer;
 use temperature::Temperature;
 
@@ -26,10 +32,25 @@ pub(super) struct Attention {
     /// Columns at the start of each query and key head that rotary positions rotate.
     rotary: Option<usize>,
     packed: Linear,
+    normed: Normed,
+    /// What Fixup adds before the first matrix and the last one.
+    biases: [Bias; 2],
+    gate: Gate,
     temperature: Temperature,
     regularizer: Regularizer,
+    sinks: Option<TensorId>,
+    /// The cap of the scores.
+    cap: Option<f32>,
     /// The matrix that writes to the residual stream.
     pub last: Linear,
+}
+
+/// What an attention makes of the normalized residual stream.
+#[derive(Clone, Copy)]
+pub(super) struct Opened {
+    qkv: TensorId,
+    /// The scores of the gate, if there is one.
+    gate: Option<TensorId>,
 }
 
 impl Attention {
@@ -39,10 +60,17 @@ impl Attention {
         Self {
             heads,
             rotary: rotary.then(|| site.config.rotary_columns()),
-            packed: site
-                .linear("attention.qkv", Matrix { heads: Some(heads), ..Matrix::new(width, 3 * width) }),
+            packed: site.linear(
+                "attention.qkv",
+                Matrix { heads: Some(heads), parts: Part::ALL.len(), ..Matrix::first(width, 3 * width) },
+            ),
+            normed: Normed::declare(site),
+            biases: ["bias_1a", "bias_2a"].map(|name| Bias::declare(site, "attention", name)),
+            gate: Gate::declare(site),
             temperature: Temperature::declare(site),
             regularizer: Regularizer::declare(site),
+            sinks: sink::declare(site),
+            cap: (site.config.attention_softcap > 0.0).then_some(site.config.attention_softcap as f32),
             last: site.linear("attention.out", Matrix::ending(width, width)),
         }
     }
@@ -52,9 +80,12 @@ impl Attention {
         [&self.packed, &self.last].map(|linear| linear.matrix(tape))
     }
 
-    /// Queries, keys and values of the normalized `x`, rotated by position if positions are rotary.
-    pub fn open(&self, tape: &mut Tape, rows: &Rows<'_>, x: TensorId) -> TensorId {
+    /// Queries, keys and values of the normalized `x`, rotated by position if positions are rotary, and the gate's scores.
+    pub fn open(&self, tape: &mut Tape, rows: &Rows<'_>, x: TensorId) -> Opened {
+        let x = self.biases[0].apply(tape, x);
+        let gate = self.gate.open(tape, x);
         let qkv = self.packed.apply(tape, x);
+        let qkv = self.normed.apply(tape, qkv, self.heads);
         match (self.rotary, rows) {
             (None, _) => {}
             (Some(columns), Rows::Sequences(pass)) => tape.rotary(qkv, self.heads, pass.sequence, columns),
@@ -62,16 +93,23 @@ impl Attention {
                 tape.rotary_at(qkv, self.heads, (cached.positions, cached.context), columns);
             }
         }
-        qkv
+        Opened { qkv, gate }
     }
 
-    /// The input of the last matrix: the heads' weighted values.
-    pub fn close(&self, tape: &mut Tape, rows: &Rows<'_>, layer: usize, qkv: TensorId) -> TensorId {
-        let qkv = self.temperature.apply(tape, qkv, rows);
+    /// The input of the last matrix: the heads' weighted values, through the gate if there is one.
+    pub fn close(&self, tape: &mut Tape, rows: &Rows<'_>, layer: usize, opened: Opened) -> TensorId {
+        let qkv = self.temperature.apply(tape, opened.qkv, rows);
+        let heads = self.attend(tape, rows, layer, qkv);
+        let heads = gate::close(tape, heads, opened.gate);
+        self.biases[1].apply(tape, heads)
+    }
+
+    /// The heads' weighted values.
+    fn attend(&self, tape: &mut Tape, rows: &Rows<'_>, layer: usize, qkv: TensorId) -> TensorId {
         match rows {
             Rows::Sequences(pass) => {
                 let entropies = pass.entropy || self.regularizer.wants_entropy(pass);
-                let heads = tape.attention(qkv, self.heads, pass.sequence, entropies);
+                let heads = tape.capped_attention(qkv, self.heads, pass.sequence, entropies, self.cap);
                 self.regularizer.apply(tape, pass, layer, heads.entropy);
                 if let (true, Some(entropy)) = (pass.entropy, heads.entropy) {
                     let mean = tape.observation(&names::head_entropy(layer), &[self.heads]);
@@ -88,8 +126,11 @@ impl Attention {
                         for (place, quantity) in rows.into_iter().enumerate() {
                             tape.watch(out, quantity, layer, place * self.heads..(place + 1) * self.heads);
                         }
-                        tape.attention_logits(qkv, heads.lse, out);
+                        tape.attention_logits(qkv, heads.lse, self.cap, out);
                     });
+                }
+                if let Some(sinks) = self.sinks {
+                    tape.attention_sink(heads, sinks);
                 }
                 heads.output
             }
@@ -97,7 +138,7 @@ impl Attention {
                 let (_, columns) = tape.shape(qkv).as_matrix();
                 let kept = Packed::of(columns, self.heads, 4).kept().len();
                 let cache = tape.observation(&names::cache(layer), &[cached.context, kept]);
-                tape.cached_attention(qkv, cached.positions, cache, self.heads)
+                tape.cached_attention(qkv, cached.positions, cache, self.heads, (self.sinks, self.cap))
             }
         }
     }

@@ -7,6 +7,7 @@ pub(super) const FUSED: Form = Form {
     about: "one `n_embd` × `n_embd` matrix; requires `activation_function = \"none\"`",
     label: "Fu",
     units: false,
+    inner: |width| 4 * width,
     takes: |activation| activation.is_identity(),
     declare: |_| Vec::new(),
     open: |_, _, x| x,

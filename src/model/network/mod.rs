@@ -2,10 +2,12 @@
 //! last one, and the ops between the normalized residual stream and that last matrix, which every network has.
 
 mod fused;
+mod gated;
 mod standard;
 
 use super::activate::Activate;
 use super::config::ModelConfig;
+use super::join::Bias;
 use super::site::{Linear, Matrix, Site};
 use crate::ops::activation::Activation;
 use crate::tape::{Tape, TensorId};
@@ -21,6 +23,8 @@ pub struct Form {
     pub label: &'static str,
     /// Whether it has units: an inner width `model.n_inner` before the last matrix.
     pub units: bool,
+    /// That width, where it is not set, from the width of the residual stream.
+    pub inner: fn(usize) -> usize,
     /// Whether it takes an activation.
     pub takes: fn(Activation) -> bool,
     /// Declares the matrices before the last one.
@@ -34,13 +38,14 @@ pub struct Form {
 /// The network that a configuration selects.
 pub type FeedForward = Pick<Form>;
 
-const ALL: &[Form] = &[standard::STANDARD, fused::FUSED];
+const ALL: &[Form] = &[standard::STANDARD, fused::FUSED, gated::GATED];
 
 table!(Form, ALL);
 
 impl FeedForward {
     pub const STANDARD: Self = Self::at(0);
     pub const FUSED: Self = Self::at(1);
+    pub const GATED: Self = Self::at(2);
 }
 
 impl ModelConfig {
@@ -55,6 +60,8 @@ pub(super) struct Network {
     form: FeedForward,
     first: Vec<Linear>,
     activate: Activate,
+    /// What Fixup adds before the first matrices, the activation and the last matrix.
+    biases: [Bias; 3],
     /// The matrix that writes to the residual stream.
     pub last: Linear,
 }
@@ -66,8 +73,9 @@ impl Network {
         let inner = if form.units { site.config.n_inner } else { width };
         let first = (form.declare)(site);
         let activate = Activate::declare(site, shared);
+        let biases = ["bias_1a", "bias_1b", "bias_2a"].map(|name| Bias::declare(site, "mlp", name));
         let last = site.linear("mlp.contract", Matrix::ending(inner, width));
-        Self { form, first, activate, last }
+        Self { form, first, activate, biases, last }
     }
 
     /// Whether the last matrix's input has units to count.
@@ -77,12 +85,19 @@ impl Network {
 
     /// The outputs of the first matrices for the normalized residual stream.
     pub fn open(&self, tape: &mut Tape, x: TensorId) -> TensorId {
+        let x = self.biases[0].apply(tape, x);
         (self.form.open)(tape, &self.first, x)
     }
 
-    /// The last matrix's input, computed from that.
+    /// The units, computed from that.
     pub fn close(&self, tape: &mut Tape, opened: TensorId) -> TensorId {
+        let opened = if self.form.units { self.biases[1].apply(tape, opened) } else { opened };
         (self.form.close)(tape, &self.activate, opened)
+    }
+
+    /// The last matrix's input, from the units.
+    pub fn before_last(&self, tape: &mut Tape, units: TensorId) -> TensorId {
+        if self.form.units { self.biases[2].apply(tape, units) } else { units }
     }
 }
 
@@ -92,6 +107,7 @@ mod tests {
 
     #[test]
     fn names_stand_for_their_rows() {
-        assert_eq!((FeedForward::STANDARD.word, FeedForward::FUSED.word), ("standard", "fused"));
+        let words = [FeedForward::STANDARD.word, FeedForward::FUSED.word, FeedForward::GATED.word];
+        assert_eq!(words, ["standard", "fused", "gated"]);
     }
 }

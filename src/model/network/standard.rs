@@ -8,10 +8,11 @@ pub(super) const STANDARD: Form = Form {
     about: "two matrices with the activation between them",
     label: "",
     units: true,
+    inner: |width| 4 * width,
     takes: |_| true,
     declare: |site| {
         let (width, inner) = (site.config.n_embd, site.config.n_inner);
-        vec![site.linear("mlp.expand", Matrix::new(width, inner))]
+        vec![site.linear("mlp.expand", Matrix::first(width, inner))]
     },
     open: |tape, first, x| first[0].apply(tape, x),
     close: |tape, activate, opened| activate.apply(tape, opened),

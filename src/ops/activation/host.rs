@@ -31,6 +31,16 @@ impl Loops {
         Self { value: value::<F>, gradient: gradient::<F>, parameter: parameter::<F> }
     }
 
+    /// y from x and p, on this thread.
+    pub fn row(&self, y: &mut [f32], x: &[f32], p: f32) {
+        (self.value)(y, x, p);
+    }
+
+    /// dx from x, dy and p, on this thread.
+    pub fn row_gradient(&self, dx: &mut [f32], rows: [&[f32]; 2], p: f32) {
+        (self.gradient)(dx, rows, p);
+    }
+
     /// y from x and p.
     pub fn values(&self, y: &mut [f32], x: &[f32], p: f32) {
         y.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).for_each(|(y, x)| (self.value)(y, x, p));

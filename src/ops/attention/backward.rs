@@ -1,5 +1,6 @@
 //! The gradient of causal attention with respect to its packed rows.
 
+use super::cap::slope;
 use super::heads::{Heads, dot};
 use super::host;
 use super::pass::Pass;
@@ -26,6 +27,14 @@ pub struct AttentionBackward {
     pub sequence: usize,
     /// Whether there is a gradient at the entropy; then entropy and d_entropy are inputs too.
     pub guided: bool,
+    /// The cap of the scores.
+    pub cap: Option<f32>,
+}
+
+impl AttentionBackward {
+    fn layout(&self, shapes: &Shapes<'_>) -> Heads {
+        Heads::of(shapes, self.n_head, self.sequence).capped(self.cap)
+    }
 }
 
 impl Op for AttentionBackward {
@@ -38,7 +47,7 @@ impl Op for AttentionBackward {
     }
 
     fn reference(&self, io: &mut Io<'_>) {
-        let layout = Heads::of(&io.shapes, self.n_head, self.sequence);
+        let layout = self.layout(&io.shapes);
         let (inputs, outputs) = io.split();
         let [qkv, output, lse, d_output, guide @ ..] = inputs else { panic!("four inputs, or six") };
         let d_qkv = &mut outputs[0];
@@ -59,7 +68,8 @@ impl Op for AttentionBackward {
                     if let [entropy, d_entropy] = guide {
                         d_p -= d_entropy[head.line(i)] * (log_p + entropy[head.line(i)]);
                     }
-                    let d_score = p * d_p * layout.scale();
+                    let bend = layout.cap.map_or(1.0, |cap| slope(s, f64::from(cap)));
+                    let d_score = p * d_p * bend * layout.scale();
                     add(head.packed(i, Part::Query), d_score, &qkv[head.packed(j, Part::Key)]);
                     add(head.packed(j, Part::Key), d_score, &qkv[head.packed(i, Part::Query)]);
                     add(head.packed(j, Part::Value), p, d_out);
@@ -69,13 +79,13 @@ impl Op for AttentionBackward {
     }
 
     fn host(&self, io: &mut Io<'_, f32>) {
-        let layout = Heads::of(&io.shapes, self.n_head, self.sequence);
+        let layout = self.layout(&io.shapes);
         let (inputs, outputs) = io.split();
         host::backward(&layout, inputs, outputs[0]);
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
-        let layout = Heads::of(shapes, self.n_head, self.sequence);
+        let layout = self.layout(shapes);
         let mut shared = vec![
             ("qkv", Operand::Input(0)),
             ("lse", Operand::Input(2)),
@@ -100,12 +110,12 @@ impl Op for AttentionBackward {
     }
 
     fn tuning(&self, shapes: &Shapes<'_>, device: &Traits) -> Option<Tuning> {
-        let layout = Heads::of(shapes, self.n_head, self.sequence);
+        let layout = self.layout(shapes);
         Some(Tuning::of(layout.key(self.name()), &Variant::all(&layout, device)))
     }
 
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {
-        let layout = Heads::of(shapes, self.n_head, self.sequence);
+        let layout = self.layout(shapes);
         // Seven products: both dispatches compute scores, dP and the terms of the entropy's gradient.
         let guide = if self.guided { 4 } else { 0 };
         layout.pairs() * (14 * layout.width as u64 + guide)

@@ -99,12 +99,8 @@ impl Blocks {
     pub fn dispatch(&self, pass: Pass, layout: &Heads, bindings: Vec<Binding>) -> Dispatch {
         let columns = layout.width / 4;
         let blocks = self.fitted(pass, columns);
-        let constants = [
-            ("HEADS", layout.n_head as f64),
-            ("SEQUENCE", layout.sequence as f64),
-            ("SCALE", layout.scale()),
-        ];
-        let kernel = Kernel::new(blocks.wgsl(pass, columns, layout.half), pass.entry(), &constants);
+        let constants = layout.constants();
+        let kernel = Kernel::new(blocks.wgsl(pass, layout), pass.entry(), &constants);
         let groups = [layout.sequence.div_ceil(blocks.rows * blocks.down()), layout.n_head, layout.batch];
         Dispatch { kernel, bindings, groups: groups.map(axis) }
     }
@@ -141,8 +137,8 @@ impl Blocks {
         ]
     }
 
-    fn wgsl(&self, pass: Pass, columns: usize, half: bool) -> Arc<str> {
-        let numbers = self.numbers(pass, columns);
+    fn wgsl(&self, pass: Pass, layout: &Heads) -> Arc<str> {
+        let (half, numbers) = (layout.half, self.numbers(pass, layout.width / 4));
         let texts = [("element", element::scalar(half)), ("narrow", element::narrow(half, 4))];
         let entries = ["forward", "query_gradient", "key_gradient"];
         let mut flags = entries.map(|entry| (entry, entry == pass.entry())).to_vec();
@@ -150,6 +146,7 @@ impl Blocks {
             ("half", half),
             ("entropy", pass == Pass::Forward { entropy: true }),
             ("guided", pass.guided()),
+            ("capped", layout.cap.is_some()),
         ]);
         unroll(include_str!("../../../shaders/attention/blocks.wgsl"), &numbers, &flags, &texts)
     }

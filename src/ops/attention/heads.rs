@@ -1,5 +1,6 @@
 //! The position of heads in packed rows, for kernels and for the reference.
 
+use super::cap::capped;
 use crate::ops::packed::{Packed, Part};
 use crate::ops::{Shapes, fits_image};
 use crate::tape::DType;
@@ -14,6 +15,8 @@ pub(super) struct Heads {
     pub width: usize,
     /// Whether qkv, output and their gradients are f16.
     pub half: bool,
+    /// Scores are capped at this: see [`super::cap`].
+    pub cap: Option<f32>,
 }
 
 impl Heads {
@@ -31,7 +34,7 @@ impl Heads {
         assert!(rows.is_multiple_of(sequence), "{rows} rows are not whole sequences of {sequence}");
         let Packed { width, .. } = Packed::of(columns, n_head, 4);
         assert!(width <= Self::MAX_WIDTH, "a head of {width} columns: up to {} would do", Self::MAX_WIDTH);
-        Self { batch: rows / sequence, n_head, sequence, width, half: false }
+        Self { batch: rows / sequence, n_head, sequence, width, half: false, cap: None }
     }
 
     /// The layout of the packed rows in a node's first input.
@@ -40,10 +43,24 @@ impl Heads {
         Self { half: shapes.half_input(0), ..Self::new(rows, columns, n_head, sequence) }
     }
 
+    /// The same with capped scores, if there is a cap.
+    pub fn capped(self, cap: Option<f32>) -> Self {
+        Self { cap, ..self }
+    }
+
+    /// The constants of every kernel.
+    pub fn constants(&self) -> Vec<(&'static str, f64)> {
+        let cap = self.cap.map(|cap| ("CAP", f64::from(cap)));
+        let own =
+            [("HEADS", self.n_head as f64), ("SEQUENCE", self.sequence as f64), ("SCALE", self.scale())];
+        own.into_iter().chain(cap).collect()
+    }
+
     /// The tuning key of this layout.
     pub fn key(&self, op: &str) -> String {
         let half = if self.half { " in f16" } else { "" };
-        format!("{op} {}x{} of {}x{}{half}", self.batch, self.n_head, self.sequence, self.width)
+        let capped = if self.cap.is_some() { ", capped" } else { "" };
+        format!("{op} {}x{} of {}x{}{half}{capped}", self.batch, self.n_head, self.sequence, self.width)
     }
 
     pub fn packed(&self) -> Packed {
@@ -104,7 +121,11 @@ impl Head {
     /// The scores of query `i` with the keys that it sees.
     pub fn scores(&self, qkv: &[f64], i: usize) -> Vec<f64> {
         let q = &qkv[self.packed(i, Part::Query)];
-        (0..=i).map(|j| dot(q, &qkv[self.packed(j, Part::Key)]) * self.layout.scale()).collect()
+        let score = |j| dot(q, &qkv[self.packed(j, Part::Key)]) * self.layout.scale();
+        match self.layout.cap.map(f64::from) {
+            Some(cap) => (0..=i).map(|j| capped(score(j), cap)).collect(),
+            None => (0..=i).map(score).collect(),
+        }
     }
 }
 

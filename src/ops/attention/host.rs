@@ -8,6 +8,7 @@ mod backward;
 
 pub(super) use backward::backward;
 
+use super::cap::capped_f32;
 use super::heads::{Head, Heads};
 use crate::cores::functions::{LANES, Lanes, exp, largest, total};
 use crate::cores::simd;
@@ -217,7 +218,16 @@ impl Forward {
             }
             let mut inverse = [0.0; TILE];
             for (r, row) in self.scores.iter_mut().enumerate() {
-                let softmax = softmax(&mut row[..panels], first + r, scale);
+                let row = &mut row[..panels];
+                let softmax = match head.layout.cap {
+                    None => softmax(row, first + r, scale),
+                    Some(cap) => {
+                        for lanes in &mut *row {
+                            lanes.iter_mut().for_each(|s| *s = capped_f32(*s * scale, cap));
+                        }
+                        softmax(row, first + r, 1.0)
+                    }
+                };
                 inverse[r] = softmax.inverse;
                 if first + r < sequence {
                     result.lse[first + r] = softmax.lse;

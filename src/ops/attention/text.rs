@@ -169,20 +169,16 @@ impl Text {
                 *operand = Operand::InputImage(i);
             }
         }
-        let constants = [
-            ("HEADS", layout.n_head as f64),
-            ("SEQUENCE", layout.sequence as f64),
-            ("SCALE", layout.scale()),
-        ];
-        let kernel = Kernel::new(self.wgsl(layout.width), self.pass.entry(), &constants);
+        let constants = layout.constants();
+        let kernel = Kernel::new(self.wgsl(layout), self.pass.entry(), &constants);
         let blocks = layout.sequence.div_ceil(self.lanes * self.rows);
         let groups = [blocks, layout.n_head, layout.batch].map(axis);
         Dispatch { kernel, bindings, groups }
     }
 
-    fn wgsl(&self, width: usize) -> Arc<str> {
+    fn wgsl(&self, layout: &Heads) -> Arc<str> {
         let numbers = [
-            ("columns", width / 4),
+            ("columns", layout.width / 4),
             ("lanes", self.lanes),
             ("rows", self.rows),
             ("keys", self.keys),
@@ -197,6 +193,7 @@ impl Text {
             ("half", self.half),
             ("entropy", self.pass == Pass::Forward { entropy: true }),
             ("guided", self.pass.guided()),
+            ("capped", layout.cap.is_some()),
         ]);
         let texts = [
             ("element", element::scalar(self.half)),

@@ -129,15 +129,11 @@ impl Units {
 
     /// The dispatch over all rows of all heads.
     pub fn dispatch(&self, pass: Pass, layout: &Heads, bindings: Vec<Binding>) -> Dispatch {
-        self.dispatch_of(&self.wgsl(pass, layout.width / 4, false), pass, layout, bindings)
+        self.dispatch_of(&self.wgsl(pass, layout, false), pass, layout, bindings)
     }
 
     fn dispatch_of(&self, text: &str, pass: Pass, layout: &Heads, bindings: Vec<Binding>) -> Dispatch {
-        let constants = [
-            ("HEADS", layout.n_head as f64),
-            ("SEQUENCE", layout.sequence as f64),
-            ("SCALE", layout.scale()),
-        ];
+        let constants = layout.constants();
         let kernel = Kernel::new(text, pass.entry(), &constants);
         let groups = [layout.sequence.div_ceil(self.rows()), layout.n_head, layout.batch];
         Dispatch { kernel, bindings, groups: groups.map(axis) }
@@ -185,7 +181,8 @@ impl Units {
         all.map(|(high, d)| line(high, d)).collect()
     }
 
-    fn wgsl(&self, pass: Pass, columns: usize, sized: bool) -> Arc<str> {
+    fn wgsl(&self, pass: Pass, layout: &Heads, sized: bool) -> Arc<str> {
+        let columns = layout.width / 4;
         let (team, threads, vectors) = (self.team(), self.threads(), self.vectors());
         let numbers = [
             ("columns", columns),
@@ -209,6 +206,7 @@ impl Units {
         flags.extend([
             ("entropy", pass == Pass::Forward { entropy: true }),
             ("guided", pass.guided()),
+            ("capped", layout.cap.is_some()),
             ("whole", 4 * columns == self.wide()),
             ("even", vectors.is_multiple_of(threads)),
             ("sized", sized),
@@ -290,7 +288,7 @@ pub struct UnitProbe {
 pub fn unit_probe(side: u32, device: &Traits) -> Option<UnitProbe> {
     let device = Traits { cooperative: side, attention_units: true, ..device.clone() };
     let (batch, n_head, width) = (2, 2, 2 * side as usize + 4);
-    let of = |sequence| Heads { batch, n_head, sequence, width, half: true };
+    let of = |sequence| Heads { batch, n_head, sequence, width, half: true, cap: None };
     let units = *Units::all(&of(1), &device).first()?;
     let layout = of(units.rows() + 9);
     let mut tape = Tape::new();
@@ -313,7 +311,7 @@ pub fn unit_probe(side: u32, device: &Traits) -> Option<UnitProbe> {
     });
     for ((at, mut bindings), pass) in recipes.zip(passes) {
         bindings.push(("widths", Operand::Output(WIDTHS)));
-        let text = units.wgsl(pass, width / 4, true);
+        let text = units.wgsl(pass, &layout, true);
         let dispatch = units.dispatch_of(&text, pass, &layout, bindings);
         let invocations = dispatch.groups.iter().product::<u32>() as usize * units.threads();
         dispatches.push((at, dispatch, invocations));

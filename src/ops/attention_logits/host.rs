@@ -3,6 +3,7 @@
 use super::{Extents, QUANTITIES, RECENT};
 use crate::cores::functions::{LANES, Lanes, exp, maximum, sum};
 use crate::cores::simd;
+use crate::ops::attention::capped_f32;
 use crate::ops::packed::Part;
 use rayon::prelude::*;
 
@@ -13,7 +14,7 @@ struct Share {
     finite: bool,
 }
 
-pub(super) fn survey(extents: &Extents, qkv: &[f32], lse: &[f32], out: &mut [f32]) {
+pub(super) fn survey(extents: &Extents, cap: Option<f32>, [qkv, lse]: [&[f32]; 2], out: &mut [f32]) {
     let heads = extents.packed.heads;
     let all: Vec<(usize, usize)> = (0..heads).flat_map(|h| (0..extents.batch).map(move |b| (b, h))).collect();
     let shares: Vec<Share> = all
@@ -21,7 +22,7 @@ pub(super) fn survey(extents: &Extents, qkv: &[f32], lse: &[f32], out: &mut [f32
         .map(|head| {
             simd(
                 #[inline(always)]
-                || of_head(extents, head, qkv, lse),
+                || of_head(extents, cap, head, [qkv, lse]),
             )
         })
         .collect();
@@ -39,7 +40,7 @@ pub(super) fn survey(extents: &Extents, qkv: &[f32], lse: &[f32], out: &mut [f32
 }
 
 #[inline(always)]
-fn of_head(extents: &Extents, head: (usize, usize), qkv: &[f32], lse: &[f32]) -> Share {
+fn of_head(extents: &Extents, cap: Option<f32>, head: (usize, usize), [qkv, lse]: [&[f32]; 2]) -> Share {
     let Extents { sequence, packed, .. } = *extents;
     let width = packed.width;
     // Keys by columns: lines of 16 keys, panel after panel.
@@ -62,8 +63,11 @@ fn of_head(extents: &Extents, head: (usize, usize), qkv: &[f32], lse: &[f32]) ->
                     scores[l] = q.mul_add(line[l], scores[l]);
                 }
             }
-            for score in scores {
+            for score in scores.iter_mut() {
                 *score *= scale;
+            }
+            if let Some(cap) = cap {
+                scores.iter_mut().for_each(|score| *score = capped_f32(*score, cap));
             }
         }
         let scores = &scores.as_flattened()[..=t];

@@ -60,7 +60,21 @@ pub fn cases(seed: u64) -> Vec<Case> {
         cases.push(case.finish(&[y], &[], HALF_BOUND));
     }
     cases.extend([false, true].into_iter().flat_map(|half| in_blocks(half, seed)));
+    cases.extend([false, true].into_iter().map(|half| beside_another(half, seed)));
     cases
+}
+
+/// A product with few columns beside another of the same rows, as of a gate for each head, in a step of one micro-batch.
+fn beside_another(half: bool, seed: u64) -> Case {
+    let stored = if half { "f16" } else { "f32" };
+    let mut case = CaseBuilder::new("matmul", format!("{stored} 120x128 · 128x2 beside 128x384"), seed);
+    case.tape.overwrite_gradients();
+    let x = case.input("x", &[120, 128], Fill::Normal(1.0));
+    let [few, many] = [("few", 2), ("many", 384)]
+        .map(|(name, to)| case.matrix(name, &[128, to], half, Fill::Normal(128_f64.powf(-0.5))));
+    let outputs = [few, many].map(|w| case.tape.linear(x, w, None));
+    // As in the other cases, with sums over 384.
+    case.finish(&outputs, &[], if half { HALF_BOUND } else { 4e-7 * 384_f64.sqrt() })
 }
 
 /// Products as in the model's blocks, in a step of one micro-batch: the gradients of the matrices overwrite, and the input's

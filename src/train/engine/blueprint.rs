@@ -192,8 +192,16 @@ pub fn update_tape(config: &Config, arenas: &Arenas) -> Tape {
         });
     }
     let (states, places) = (&states[..], &arenas.places()[..]);
-    let update = Update { gradients, parameters, states, copies, hyper, verdict, places };
+    let settings = &config.train.settings();
+    let update = Update { settings, gradients, parameters, states, copies, hyper, verdict, places };
+    if config.train.adaptive_clipping > 0.0 {
+        optimizer::clip_units(&mut tape, &update, config.train.adaptive_clipping);
+    }
+    let norms = config.train.project_weights.then(|| optimizer::measure(&mut tape, &update));
     (config.train.optimizer.record)(&mut tape, &update);
+    if let Some(norms) = norms {
+        optimizer::project(&mut tape, &update, &norms);
+    }
     tape
 }
 

@@ -3,6 +3,7 @@
 use super::{BLOCK, Panels, TILE, across, add_corner, add_product, by_head, least, over_keys, padded};
 use crate::cores::functions::{LANES, Lanes, exp, sum};
 use crate::cores::simd;
+use crate::ops::attention::cap::{capped_f32, slope_f32};
 use crate::ops::attention::heads::{Head, Heads};
 use crate::ops::packed::Part;
 use rayon::prelude::*;
@@ -16,17 +17,11 @@ pub(in crate::ops::attention) fn backward(layout: &Heads, inputs: &[&[f32]], d_q
         |scratch, (head, mut rows)| match *inputs {
             [qkv, output, lse, d_output] => {
                 let known = Known { qkv, output, lse, d_output, guide: [&[]; 2] };
-                simd(
-                    #[inline(always)]
-                    || scratch.run::<false>(&head, &known, &mut rows),
-                );
+                scratch.run_with::<false>(&head, &known, &mut rows);
             }
             [qkv, output, lse, d_output, entropy, d_entropy] => {
                 let known = Known { qkv, output, lse, d_output, guide: [entropy, d_entropy] };
-                simd(
-                    #[inline(always)]
-                    || scratch.run::<true>(&head, &known, &mut rows),
-                );
+                scratch.run_with::<true>(&head, &known, &mut rows);
             }
             _ => unreachable!("four inputs, or six"),
         },
@@ -68,9 +63,28 @@ impl Backward {
         Self { keys_across, values_across, keys, queries, d_outputs, d_keys, d_values, weights, d_scores }
     }
 
+    /// Runs one head, with or without a cap.
+    fn run_with<const GUIDED: bool>(&mut self, head: &Head, known: &Known<'_>, rows: &mut [&mut [f32]]) {
+        match head.layout.cap {
+            None => simd(
+                #[inline(always)]
+                || self.run::<GUIDED, false>(head, known, rows),
+            ),
+            Some(_) => simd(
+                #[inline(always)]
+                || self.run::<GUIDED, true>(head, known, rows),
+            ),
+        }
+    }
+
     /// `rows` are the head's rows of d_qkv: query, key and value in turn.
     #[inline(always)]
-    fn run<const GUIDED: bool>(&mut self, head: &Head, known: &Known<'_>, rows: &mut [&mut [f32]]) {
+    fn run<const GUIDED: bool, const CAPPED: bool>(
+        &mut self,
+        head: &Head,
+        known: &Known<'_>,
+        rows: &mut [&mut [f32]],
+    ) {
         let sequence = head.layout.sequence;
         self.keys_across.transpose(head.rows(known.qkv, Part::Key));
         self.values_across.transpose(head.rows(known.qkv, Part::Value));
@@ -82,7 +96,7 @@ impl Backward {
         for block in (0..sequence).step_by(BLOCK) {
             let end = sequence.min(block + BLOCK);
             for first in (block..end).step_by(TILE) {
-                self.scores::<GUIDED>(head, known, block, first);
+                self.scores::<GUIDED, CAPPED>(head, known, block, first);
                 self.query_gradients(block, first, rows);
             }
             self.key_gradients(block..end);
@@ -105,7 +119,14 @@ impl Backward {
 
     /// Four rows of probabilities, and of the gradients of the products of query and key.
     #[inline(always)]
-    fn scores<const GUIDED: bool>(&mut self, head: &Head, known: &Known<'_>, block: usize, first: usize) {
+    fn scores<const GUIDED: bool, const CAPPED: bool>(
+        &mut self,
+        head: &Head,
+        known: &Known<'_>,
+        block: usize,
+        first: usize,
+    ) {
+        let cap = head.layout.cap.unwrap_or(1.0);
         let (width, scale) = (head.layout.width, head.layout.scale() as f32);
         let tile = head.tile(first);
         let queries = tile.map(|t| &known.qkv[head.packed(t, Part::Query)]);
@@ -131,11 +152,15 @@ impl Backward {
                 let (weights, d_scores) = (&mut self.weights[at], &mut self.d_scores[at]);
                 let seen = if panel == last { first % LANES + r + 1 } else { LANES };
                 for l in 0..LANES {
-                    let log_p = products[r][l].mul_add(scale, -lse[r]);
+                    let s = if CAPPED { capped_f32(products[r][l] * scale, cap) } else { 0.0 };
+                    let log_p = if CAPPED { s - lse[r] } else { products[r][l].mul_add(scale, -lse[r]) };
                     let p = exp(log_p);
                     let mut d_p = d_weights[r][l] - delta[r];
                     if GUIDED {
                         d_p = pull[r].mul_add(-log_p, d_p);
+                    }
+                    if CAPPED {
+                        d_p *= slope_f32(s, cap);
                     }
                     weights[l] = if l < seen { p } else { 0.0 };
                     d_scores[l] = if l < seen { p * d_p * scale } else { 0.0 };
