@@ -70,7 +70,7 @@ fn agrees(gpus: [Device; 2], changes: &[&str], seed: u64) {
 }
 
 /// Each norm, activation and bias, and positions that span more than one chunk.
-const MODELS: [&[&str]; 15] = [
+const MODELS: [&[&str]; 16] = [
     &["model.n_positions=150", "train.sequence_length=140"],
     &["model.norm=none", "model.activation_function=relu", "model.bias=none"],
     &[
@@ -105,6 +105,13 @@ const MODELS: [&[&str]; 15] = [
         "model.residual_scale=0.5",
     ],
     &["model.residual=layer_scale", "model.residual_scale=0.5", "model.family=gpt_neox"],
+    &[
+        "model.family=llama",
+        "model.n_kv_head=1",
+        "model.ffn=gated",
+        "model.activation_function=silu",
+        "model.rope_theta=100000",
+    ],
     &["model.residual=ln_scale", "model.norm=none", "model.attention_sink=true"],
     &["model.family=gpt_neox", "model.qk_norm=plain", "model.attention_gate=element", "model.bias=all"],
     &["model.activation_function=none", "model.vocab_size=4203", "model.n_embd=36", "model.n_head=3"],

@@ -19,6 +19,7 @@ mod gpt_neox;
 mod host;
 mod keys;
 mod layouts;
+mod llama;
 mod memory;
 mod mixed;
 mod newer_mesa;

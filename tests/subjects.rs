@@ -128,6 +128,11 @@ pub fn configs() -> Vec<Config> {
         list.push(base(&[&family[..], &["model.activation_function=learnable_lrelu"]].concat()));
         list.push(base(&[&family[..], &["train.precision=mixed", "model.norm=none"]].concat()));
     }
+    let llama = ["model.family=llama", "model.ffn=gated", "model.activation_function=silu"];
+    for sizes in [&["model.n_kv_head=1"][..], &["model.n_embd=256", "model.n_head=8", "model.n_kv_head=2"]] {
+        list.push(base(&[&llama[..], sizes, &["model.tie_embeddings=false"]].concat()));
+        list.push(base(&[&llama[..], sizes, &["train.precision=mixed"]].concat()));
+    }
     list.extend(gpt2());
     list
 }

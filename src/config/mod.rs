@@ -39,7 +39,7 @@ pub(crate) use unknown::{nearest, nearest_key};
 pub(crate) use value::Value;
 
 use crate::fault::{Fault, Kind, Result};
-use crate::model::family::Positions;
+use crate::model::family::{Positions, Projections};
 
 /// The widest head that the attention kernels support.
 const MAX_HEAD_DIM: usize = 256;
@@ -180,6 +180,31 @@ impl Config {
         }
     }
 
+    /// Whether keys that only some families have are those of this one, and key heads divide the query heads.
+    fn check_family(&self, sheet: &Sheet) -> Result<()> {
+        let ModelConfig { family, n_head, n_kv_head, rope_theta, .. } = self.model;
+        if rope_theta.is_some() && family.positions != Positions::Rotary {
+            return Err(Fault::new(Kind::Config, format!("a {family} has no rotary positions"))
+                .at(sheet.places(&["model.rope_theta", "model.family"]))
+                .remedy("omit rope_theta"));
+        }
+        let Some(keys) = n_kv_head else { return Ok(()) };
+        let at = sheet.places(&["model.n_kv_head", "model.n_head"]);
+        if family.projections != Projections::Apart {
+            let what = format!("the heads of a {family} do not share keys");
+            return Err(Fault::new(Kind::Config, what)
+                .at(at)
+                .remedy("omit n_kv_head, or set family = \"llama\""));
+        }
+        if !n_head.is_multiple_of(keys) {
+            return Err(Fault::new(Kind::Config, "n_head is not a multiple of n_kv_head")
+                .at(at)
+                .found(format_args!("n_head = {n_head}, n_kv_head = {keys}"))
+                .remedy("use a divisor of n_head"));
+        }
+        Ok(())
+    }
+
     /// Checks that involve several keys. Each value is already in its own range.
     fn check_together(&self, sheet: &Sheet) -> Result<()> {
         let fault = |what: &str, keys: &[&str]| Fault::new(Kind::Config, what).at(sheet.places(keys));
@@ -209,6 +234,7 @@ impl Config {
                 )));
         }
         self.check_rotary(sheet)?;
+        self.check_family(sheet)?;
         let ModelConfig { ffn, activation_function: activation, n_inner, .. } = self.model;
         if !(ffn.takes)(activation) {
             let takes = |ffn: FeedForward| Activation::all().filter(move |&one| (ffn.takes)(one));

@@ -67,6 +67,27 @@ pub(super) const ROWS: &[Row] = &[
         "share of a head's columns that rotary positions turn, rounded down; only for families that have them",
     ),
     row(
+        "model.rope_theta",
+        Number(Span::Positive),
+        Absent,
+        Changes::Never,
+        "the base of rotary positions' angles, 10000 unless it is set",
+    ),
+    row(
+        "model.n_kv_head",
+        Integer(1, 4096),
+        Absent,
+        Changes::Never,
+        "key and value heads, a divisor of `n_head`, each shared by as many query heads; `n_head` unless it is set, which only `family = \"llama\"` allows",
+    ),
+    row(
+        "model.tie_embeddings",
+        Flag,
+        Absent,
+        Changes::Never,
+        "whether the head is the token table; as in the family unless it is set",
+    ),
+    row(
         "model.vocab_size",
         Integer(2, 1 << 24),
         Required,

@@ -5,12 +5,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::family::Family;
+use super::family::{Family, Head};
 use super::join::Residual;
 use super::network::FeedForward;
 use crate::ops::activation::Activation;
 use crate::ops::bounded::NormFunction;
 use crate::ops::norms::Norm;
+use crate::ops::rotary::BASE;
 use crate::words::choice;
 
 choice! {
@@ -92,6 +93,15 @@ pub struct ModelConfig {
     /// Share of a head's columns that rotary positions rotate, rounded down; for `gpt_neox` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotary_pct: Option<f64>,
+    /// The base of rotary positions' angles, 10,000 if it is unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rope_theta: Option<f64>,
+    /// Key and value heads, `n_head` if it is unset; fewer only in families whose projections are apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_kv_head: Option<usize>,
+    /// Whether the head is the token table; as in the family if it is unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tie_embeddings: Option<bool>,
     /// Rows of the token table and of the head, which in `gpt2` is the token table.
     pub vocab_size: usize,
     /// Width inside the feed-forward network; defaults to 4·`n_embd`.
@@ -167,6 +177,26 @@ impl ModelConfig {
     /// Columns at the start of each query and key head that rotary positions rotate.
     pub fn rotary_columns(&self) -> usize {
         self.rotary_pct.map_or(0, |share| (self.head_dim() as f64 * share) as usize)
+    }
+
+    /// The rotated columns, and the base of their angles.
+    pub fn rotary(&self) -> (usize, f64) {
+        (self.rotary_columns(), self.rope_theta.unwrap_or(BASE))
+    }
+
+    /// Columns of all keys, and of all values.
+    pub fn key_columns(&self) -> usize {
+        self.n_kv_head.unwrap_or(self.n_head) * self.head_dim()
+    }
+
+    /// What maps the last norm's rows to logits.
+    pub fn head(&self) -> Head {
+        let (Head::Tied(name) | Head::Own(name)) = self.family.head;
+        match self.tie_embeddings {
+            Some(true) => Head::Tied(name),
+            Some(false) => Head::Own(name),
+            None => self.family.head,
+        }
     }
 
     /// Whether training includes attention entropy.

@@ -40,7 +40,7 @@ impl Decoder {
         let family = config.family;
         let mut site = Site { tape, config, precision, layer: None };
         let tokens = site.table(&format!("{}.weight", family.naming.tokens), config.vocab_size);
-        let tied = match family.head {
+        let tied = match config.head() {
             Head::Tied(_) => Some(site.operand(tokens)),
             Head::Own(_) => None,
         };
@@ -61,7 +61,7 @@ impl Decoder {
         };
         let final_norm = Normalize::declare(&mut site, norm, Before::Head, family.naming.final_norm);
         let head = tied.unwrap_or_else(|| {
-            let Head::Own(name) = family.head else { unreachable!("the head is tied or has a name") };
+            let Head::Own(name) = config.head() else { unreachable!("the head is tied or has a name") };
             let head = site.table(name, config.vocab_size);
             site.operand(head)
         });

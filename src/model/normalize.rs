@@ -117,7 +117,8 @@ impl Normalize {
     }
 
     /// What `second`, the other norm of a sequential block, may take from this one, whose mean squares are `variance`:
-    /// BHyT's estimate of what `attention` adds to them.
+    /// BHyT's estimate of what `attention` adds to them. Where keys and values have matrices of their own, the second norm
+    /// measures for itself.
     pub fn hands_on(
         &self,
         tape: &mut Tape,
@@ -128,7 +129,7 @@ impl Normalize {
         let variance = variance.filter(|_| self.learned_as(Role::Lambda).is_some())?;
         second.learned_as(Role::Lambda)?;
         let lambda = self.learned_as(Role::Lambda)?;
-        let [packed, output] = attention.matrices(tape);
+        let [packed, output] = attention.matrices(tape)?;
         let width = tape.shape(output).dims()[0];
         let factor = self.inverse_kappa.powi(2) / (self.context * width) as f32;
         let added = tape.attention_variance(packed, output, lambda, factor);

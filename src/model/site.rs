@@ -19,6 +19,8 @@ pub(super) struct Matrix {
     pub to: usize,
     /// The number of heads, if its columns are queries, keys and values.
     pub heads: Option<usize>,
+    /// Whether it makes queries or keys alone.
+    pub keyed: bool,
     /// Whether it writes to the residual stream.
     pub ends: bool,
     /// Whether it is the first one of a branch.
@@ -77,11 +79,12 @@ impl Site<'_> {
 
     /// Declares the matrix of a part of the block, and the bias that `model.bias` gives it.
     pub fn linear(&mut self, part: &'static str, matrix: Matrix) -> Linear {
-        let Matrix { from, to, heads, ends, begins, parts, added } = matrix;
+        let Matrix { from, to, heads, keyed, ends, begins, parts, added } = matrix;
         let (name, config) = (self.name(part), self.config);
         let biased = match config.bias {
             Bias::All => to,
             Bias::QueryKey if heads.is_some() => 2 * config.n_embd,
+            Bias::QueryKey if keyed => to,
             Bias::QueryKey | Bias::None => 0,
         };
         let scaled = ends && config.scale_residual_projections;
@@ -93,8 +96,8 @@ impl Site<'_> {
             true => Start::Constant(0.0),
             false => Start::Normal { spread: config.initializer_range / scale },
         };
-        let weight =
-            Declaration::new(start).filed(Filed::Matrix { heads, lacks_bias: biased == 0 && !added });
+        let weight = Declaration::new(start)
+            .filed(Filed::Matrix { heads, lacks_bias: biased == 0 && !added && config.family.files.biases });
         let weight = Declaration { added, parts, ..weight };
         let weight = self.declare(&format!("{name}.weight"), &[from, to], weight);
         let weight = self.operand(weight);
@@ -110,7 +113,7 @@ impl Site<'_> {
 impl Matrix {
     /// A matrix that neither makes queries, keys and values nor writes to the residual stream.
     pub fn new(from: usize, to: usize) -> Self {
-        Self { from, to, heads: None, ends: false, begins: false, parts: 1, added: false }
+        Self { from, to, heads: None, keyed: false, ends: false, begins: false, parts: 1, added: false }
     }
 
     /// The first matrix of a branch.

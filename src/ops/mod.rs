@@ -17,6 +17,7 @@ pub mod attention;
 pub mod attention_logits;
 pub mod attention_sink;
 pub mod attention_variance;
+pub mod beside;
 pub mod bhyt;
 pub mod bounded;
 pub mod branch;
@@ -30,6 +31,7 @@ pub mod entropy_penalty;
 pub mod gated;
 pub mod gather;
 pub mod gradient_norm;
+pub mod grouped_heads;
 pub mod head_entropy;
 pub mod head_gate;
 pub mod layer_norm;
@@ -73,6 +75,7 @@ pub const CASES: &[(&str, Cases)] = &[
     ("attention_logits", attention_logits::cases),
     ("attention_sink", attention_sink::cases),
     ("attention_variance", attention_variance::cases),
+    ("beside", beside::cases),
     ("bhyt", bhyt::cases),
     ("bounded", bounded::cases),
     ("branch", branch::cases),
@@ -86,6 +89,7 @@ pub const CASES: &[(&str, Cases)] = &[
     ("gated", gated::cases),
     ("gather", gather::cases),
     ("gradient_norm", gradient_norm::cases),
+    ("grouped_heads", grouped_heads::cases),
     ("head_entropy", head_entropy::cases),
     ("head_gate", head_gate::cases),
     ("layer_norm", layer_norm::cases),

@@ -2,7 +2,7 @@
 //! columns of every query and key head by an angle that grows with the position.
 //!
 //! Shapes: qkv [B·T, 3·d] with columns q | k | v, head h at columns h·width of each; R ≤ width, even. Column i < R/2 of
-//! a head and column i + R/2 form a pair: at position t, with θ = t · 10000^(−2i/R),
+//! a head and column i + R/2 form a pair: at position t, with θ = t · base^(−2i/R), where the base is 10000 unless it is said,
 //! (x₁, x₂) ← (x₁ cos θ − x₂ sin θ, x₂ cos θ + x₁ sin θ). All other columns are unchanged.
 //!
 //! Cosines and sines come from a table [T, R], for each position R/2 cosines, then R/2 sines. The host computes it in
@@ -19,8 +19,8 @@ use crate::ops::packed::Packed;
 use crate::tape::{Adjoint, DType, Io, Role, Tape, TensorId};
 use rayon::prelude::*;
 
-/// The base of the pairs' angles.
-const BASE: f64 = 10_000.0;
+/// The base of the pairs' angles where a model has no other.
+pub const BASE: f64 = 10_000.0;
 
 /// The op; see the module's documentation. Input: the table. Output: qkv, changed in place.
 #[derive(Clone, Debug)]
@@ -31,6 +31,8 @@ pub struct Rotary {
     pub sequence: usize,
     /// R: the rotated columns of a head.
     pub columns: usize,
+    /// The base of the pairs' angles.
+    pub base: f64,
     /// Whether to rotate by −θ.
     pub back: bool,
     /// Whether the table has one entry per row of qkv, for rows at arbitrary positions.
@@ -38,11 +40,11 @@ pub struct Rotary {
 }
 
 impl Tape {
-    /// Records the rotation of the first `columns` of each query and key head in `qkv` [B·T, 3·d], in place: later nodes
-    /// read the rotated values. qkv must be an intermediate that nothing has read yet.
-    pub fn rotary(&mut self, qkv: TensorId, n_head: usize, sequence: usize, columns: usize) {
-        let table = self.turns(sequence, columns);
-        self.turn(table, qkv, Rotary { n_head, sequence, columns, back: false, given: false });
+    /// Records the rotation of the first `columns` of each query and key head in `qkv` [B·T, 3·d], in place, by angles with this
+    /// `base`: later nodes read the rotated values. qkv must be an intermediate that nothing has read yet.
+    pub fn rotary(&mut self, qkv: TensorId, n_head: usize, sequence: usize, (columns, base): (usize, f64)) {
+        let table = self.turns(sequence, columns, base);
+        self.turn(table, qkv, Rotary { n_head, sequence, columns, base, back: false, given: false });
     }
 
     /// The same for rows at `positions` `[R]`, of u32, below `context`. In a missing row, the columns to rotate become zero.
@@ -51,19 +53,19 @@ impl Tape {
         qkv: TensorId,
         n_head: usize,
         (positions, context): (TensorId, usize),
-        columns: usize,
+        (columns, base): (usize, f64),
     ) {
         let sequence = self.shape(positions).elements();
-        let table = self.turns(context, columns);
+        let table = self.turns(context, columns, base);
         let table = self.gather(positions, table);
-        self.turn(table, qkv, Rotary { n_head, sequence, columns, back: false, given: true });
+        self.turn(table, qkv, Rotary { n_head, sequence, columns, base, back: false, given: true });
     }
 
     /// The table of `sequence` positions, which all ops over that many positions share.
-    fn turns(&mut self, sequence: usize, columns: usize) -> TensorId {
+    fn turns(&mut self, sequence: usize, columns: usize, base: f64) -> TensorId {
         let name = format!("rotary {sequence}x{columns}");
         let known = self.find(&name);
-        known.unwrap_or_else(|| self.constant(&name, &[sequence, columns], table(sequence, columns)))
+        known.unwrap_or_else(|| self.constant(&name, &[sequence, columns], table(sequence, columns, base)))
     }
 
     fn turn(&mut self, table: TensorId, qkv: TensorId, op: Rotary) {
@@ -88,14 +90,14 @@ impl Tape {
 }
 
 /// θ of pair `i` of `columns` / 2 at a position.
-fn angle(position: usize, i: usize, columns: usize) -> f64 {
-    position as f64 * BASE.powf(-2.0 * i as f64 / columns as f64)
+fn angle(position: usize, i: usize, columns: usize, base: f64) -> f64 {
+    position as f64 * base.powf(-2.0 * i as f64 / columns as f64)
 }
 
 /// The table, row-major.
-fn table(sequence: usize, columns: usize) -> Vec<f32> {
+fn table(sequence: usize, columns: usize, base: f64) -> Vec<f32> {
     let row = |position: usize| {
-        let angles = move || (0..columns / 2).map(move |i| angle(position, i, columns));
+        let angles = move || (0..columns / 2).map(move |i| angle(position, i, columns, base));
         angles().map(f64::cos).chain(angles().map(f64::sin))
     };
     (0..sequence).flat_map(row).map(|value| value as f32).collect()
@@ -117,7 +119,7 @@ impl Op for Rotary {
         let (inputs, outputs) = io.split();
         let turn = |row: usize, i: usize| match self.given {
             true => (inputs[0][row * self.columns + half + i], inputs[0][row * self.columns + i]),
-            false => angle(row % self.sequence, i, self.columns).sin_cos(),
+            false => angle(row % self.sequence, i, self.columns, self.base).sin_cos(),
         };
         for (row, qkv) in outputs[0].chunks_mut(width).enumerate() {
             for head in qkv[packed.turned()].chunks_mut(packed.width) {
@@ -223,7 +225,7 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let mut case = CaseBuilder::new("rotary", label.clone(), seed);
         let [a, b] = ["a", "b"].map(|name| case.input(name, &shape, Fill::Normal(1.0)));
         let qkv = case.tape.add(a, b);
-        case.tape.rotary(qkv, n_head, sequence, columns);
+        case.tape.rotary(qkv, n_head, sequence, (columns, if width == 32 { 1e5 } else { BASE }));
         // The sum before the rotation, the table, a product and the final sum are each rounded by at most 6e-8 of
         // themselves. A pair is at most √2 times as long as its larger element: 4 · 1.41 · 6e-8 = 3.4e-7, plus a quarter.
         cases.push(case.finish(&[qkv], &[], 4.3e-7));
@@ -232,7 +234,7 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let x = case.input_of("x", &[shape[0], 8], DType::F16, Fill::Normal(1.0));
         let w = case.matrix("w", &[8, shape[1]], true, Fill::Normal(0.4));
         let qkv = case.tape.linear(x, w, None);
-        case.tape.rotary(qkv, n_head, sequence, columns);
+        case.tape.rotary(qkv, n_head, sequence, (columns, BASE));
         cases.push(case.finish(&[qkv], &[], HALF_BOUND));
     }
     // Rows of a text as generation reads them, with one row missing.
@@ -240,7 +242,7 @@ pub fn cases(seed: u64) -> Vec<Case> {
     let [a, b] = ["a", "b"].map(|name| case.input(name, &[3, 3 * 2 * 12], Fill::Normal(1.0)));
     let positions = case.indices("positions", &[3], &[70, 71, super::gather::NO_ROW]);
     let qkv = case.tape.add(a, b);
-    case.tape.rotary_at(qkv, 2, (positions, 90), 6);
+    case.tape.rotary_at(qkv, 2, (positions, 90), (6, BASE));
     cases.push(case.finish(&[], &[qkv], 4.3e-7));
     cases
 }
@@ -252,7 +254,7 @@ mod tests {
     #[test]
     fn the_table_is_the_formula_in_f32() {
         let (sequence, columns) = (2048, 16);
-        let table = table(sequence, columns);
+        let table = table(sequence, columns, BASE);
         assert_eq!(table.len(), sequence * columns);
         for (position, row) in table.chunks(columns).enumerate() {
             for i in 0..columns / 2 {

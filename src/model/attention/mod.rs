@@ -3,6 +3,7 @@
 
 mod gate;
 mod guided;
+mod projection;
 mod qk;
 mod regularizer;
 mod sink;
@@ -19,9 +20,10 @@ use crate::observe::quantities::{
     HEAD_ENTROPY, LARGEST_LOGIT, LOGIT_VARIANCE, NONFINITE_ATTENTION, RECENCY, SINK_MASS,
 };
 use crate::ops::attention_logits::QUANTITIES;
-use crate::ops::packed::{Packed, Part};
+use crate::ops::packed::Packed;
 use crate::tape::{Tape, TensorId};
 use gate::Gate;
+use projection::Projection;
 use qk::Normed;
 use regularizer::Regularizer;
 use temperature::Temperature;
@@ -29,9 +31,9 @@ use temperature::Temperature;
 /// A declared attention.
 pub(super) struct Attention {
     heads: usize,
-    /// Columns at the start of each query and key head that rotary positions rotate.
-    rotary: Option<usize>,
-    packed: Linear,
+    /// Columns at the start of each query and key head that rotary positions rotate, and the base of their angles.
+    rotary: Option<(usize, f64)>,
+    projection: Projection,
     normed: Normed,
     /// What Fixup adds before the first matrix and the last one.
     biases: [Bias; 2],
@@ -59,11 +61,8 @@ impl Attention {
         let rotary = site.config.family.positions == Positions::Rotary;
         Self {
             heads,
-            rotary: rotary.then(|| site.config.rotary_columns()),
-            packed: site.linear(
-                "attention.qkv",
-                Matrix { heads: Some(heads), parts: Part::ALL.len(), ..Matrix::first(width, 3 * width) },
-            ),
+            rotary: rotary.then(|| site.config.rotary()),
+            projection: Projection::declare(site),
             normed: Normed::declare(site),
             biases: ["bias_1a", "bias_2a"].map(|name| Bias::declare(site, "attention", name)),
             gate: Gate::declare(site),
@@ -75,22 +74,23 @@ impl Attention {
         }
     }
 
-    /// The matrices of query, key and value, and of the output, in f32.
-    pub fn matrices(&self, tape: &Tape) -> [TensorId; 2] {
-        [&self.packed, &self.last].map(|linear| linear.matrix(tape))
+    /// The matrices of query, key and value, and of the output, in f32; nothing if the first are apart.
+    pub fn matrices(&self, tape: &Tape) -> Option<[TensorId; 2]> {
+        let packed = self.projection.packed()?;
+        Some([packed, &self.last].map(|linear| linear.matrix(tape)))
     }
 
     /// Queries, keys and values of the normalized `x`, rotated by position if positions are rotary, and the gate's scores.
     pub fn open(&self, tape: &mut Tape, rows: &Rows<'_>, x: TensorId) -> Opened {
         let x = self.biases[0].apply(tape, x);
         let gate = self.gate.open(tape, x);
-        let qkv = self.packed.apply(tape, x);
+        let qkv = self.projection.apply(tape, x, self.heads);
         let qkv = self.normed.apply(tape, qkv, self.heads);
         match (self.rotary, rows) {
             (None, _) => {}
-            (Some(columns), Rows::Sequences(pass)) => tape.rotary(qkv, self.heads, pass.sequence, columns),
-            (Some(columns), Rows::Cached(cached)) => {
-                tape.rotary_at(qkv, self.heads, (cached.positions, cached.context), columns);
+            (Some(turned), Rows::Sequences(pass)) => tape.rotary(qkv, self.heads, pass.sequence, turned),
+            (Some(turned), Rows::Cached(cached)) => {
+                tape.rotary_at(qkv, self.heads, (cached.positions, cached.context), turned);
             }
         }
         Opened { qkv, gate }

@@ -11,6 +11,8 @@ pub struct Architecture {
     pub defaults: &'static [(&'static str, Setting)],
     pub positions: Positions,
     pub arrangement: Arrangement,
+    pub projections: Projections,
+    /// What `model.tie_embeddings` overrides.
     pub head: Head,
     pub naming: Naming,
     pub files: Files,
@@ -43,6 +45,15 @@ pub enum Arrangement {
     Parallel,
 }
 
+/// How a block holds matrices that read the same rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Projections {
+    /// One matrix with packed columns: query, key and value; gate and up of a gated network.
+    Packed,
+    /// Each on its own; then query heads may share key and value heads.
+    Apart,
+}
+
 /// What maps the last norm's rows to logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Head {
@@ -73,6 +84,8 @@ pub struct Files {
     /// The prefix of the decoder's names; files of the bare decoder omit it.
     pub prefix: &'static str,
     pub matrices: Matrices,
+    /// Whether they hold a bias beside each matrix, zeros where the model has none.
+    pub biases: bool,
     /// Suffixes of names in a block under which older files hold constants of the architecture: the causal mask, the
     /// frequencies of rotary positions.
     pub constants: &'static [&'static str],

@@ -3,7 +3,7 @@
 //! x = dropout(wte[token] + wpe[position]); per block x ← x + attention(norm₁ x), x ← x + ffn(norm₂ x);
 //! logits = final_norm(x) · wteᵀ. The norm-free models of arXiv 2410.09637 keep the final norm.
 
-use super::architecture::{Architecture, Arrangement, Files, Head, Matrices, Naming, Positions};
+use super::architecture::{Architecture, Arrangement, Files, Head, Matrices, Naming, Positions, Projections};
 
 pub(super) const GPT2: Architecture = Architecture {
     word: "gpt2",
@@ -11,6 +11,7 @@ pub(super) const GPT2: Architecture = Architecture {
     defaults: &[],
     positions: Positions::Learned("transformer.wpe.weight"),
     arrangement: Arrangement::Sequential,
+    projections: Projections::Packed,
     head: Head::Tied("lm_head.weight"),
     naming: Naming {
         tokens: "transformer.wte",
@@ -30,6 +31,7 @@ pub(super) const GPT2: Architecture = Architecture {
     files: Files {
         prefix: "transformer.",
         matrices: Matrices::InOut,
+        biases: true,
         constants: &[".attn.bias", ".attn.masked_bias"],
         apart: Some((".attn.c_attn.", [".attn.qk_attn.", ".attn.v_attn."])),
     },

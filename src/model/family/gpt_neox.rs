@@ -4,7 +4,9 @@
 //! x = dropout(embed_in[token]); per block x ← x + attention(norm₁ x) + ffn(norm₂ x), where the first `rotary_pct` of
 //! every query and key head is rotated by its position; logits = final_norm(x) · embed_outᵀ.
 
-use super::architecture::{Architecture, Arrangement, Files, Head, Matrices, Naming, Positions, Setting};
+use super::architecture::{
+    Architecture, Arrangement, Files, Head, Matrices, Naming, Positions, Projections, Setting,
+};
 
 pub(super) const GPT_NEOX: Architecture = Architecture {
     word: "gpt_neox",
@@ -16,6 +18,7 @@ pub(super) const GPT_NEOX: Architecture = Architecture {
     ],
     positions: Positions::Rotary,
     arrangement: Arrangement::Parallel,
+    projections: Projections::Packed,
     head: Head::Own("embed_out.weight"),
     naming: Naming {
         tokens: "gpt_neox.embed_in",
@@ -34,6 +37,7 @@ pub(super) const GPT_NEOX: Architecture = Architecture {
     files: Files {
         prefix: "gpt_neox.",
         matrices: Matrices::OutInByHead,
+        biases: true,
         constants: &[".attention.bias", ".attention.masked_bias", ".attention.rotary_emb.inv_freq"],
         apart: None,
     },

@@ -4,21 +4,25 @@
 mod architecture;
 mod gpt2;
 mod gpt_neox;
+mod llama;
 
-pub use architecture::{Architecture, Arrangement, Files, Head, Matrices, Naming, Positions, Setting};
+pub use architecture::{
+    Architecture, Arrangement, Files, Head, Matrices, Naming, Positions, Projections, Setting,
+};
 
 use crate::words::{Pick, table};
 
 /// The family that a configuration selects.
 pub type Family = Pick<Architecture>;
 
-const ALL: &[Architecture] = &[gpt2::GPT2, gpt_neox::GPT_NEOX];
+const ALL: &[Architecture] = &[gpt2::GPT2, gpt_neox::GPT_NEOX, llama::LLAMA];
 
 table!(Architecture, ALL);
 
 impl Family {
     pub const GPT2: Self = Self::at(0);
     pub const GPT_NEOX: Self = Self::at(1);
+    pub const LLAMA: Self = Self::at(2);
 }
 
 /// The name of a layer's entropy thresholds in the code of arXiv 2501.03489; follows the attention's name.
@@ -30,7 +34,8 @@ mod tests {
 
     #[test]
     fn names_stand_for_their_rows() {
-        assert_eq!((Family::GPT2.word, Family::GPT_NEOX.word), ("gpt2", "gpt_neox"));
+        let words = [Family::GPT2, Family::GPT_NEOX, Family::LLAMA].map(|family| family.word);
+        assert_eq!(words, ["gpt2", "gpt_neox", "llama"]);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! ffn(x) = (f(x·W_g) ⊙ x·W_u)·W₂ (Shazeer 2020, arXiv 2002.05202): SwiGLU with SiLU, GeGLU with GELU, ReGLU with ReLU. W_g and W_u
-//! are one matrix with the columns gate | up.
+//! are one matrix with the columns gate | up, or two in families whose projections are apart.
 
 use super::Form;
+use crate::model::family::Projections;
 use crate::model::site::Matrix;
+use crate::tape::DType;
 
 pub(super) const GATED: Form = Form {
     word: "gated",
@@ -13,8 +15,26 @@ pub(super) const GATED: Form = Form {
     takes: |activation| activation.is_by_element() && !activation.learns(),
     declare: |site| {
         let (width, inner) = (site.config.n_embd, site.config.n_inner);
-        vec![site.linear("mlp.expand", Matrix { parts: 2, ..Matrix::first(width, 2 * inner) })]
+        match site.config.family.projections {
+            Projections::Packed => {
+                vec![site.linear("mlp.expand", Matrix { parts: 2, ..Matrix::first(width, 2 * inner) })]
+            }
+            Projections::Apart => ["mlp.gate", "mlp.up"]
+                .into_iter()
+                .map(|name| site.linear(name, Matrix::first(width, inner)))
+                .collect(),
+        }
     },
-    open: |tape, first, x| first[0].apply(tape, x),
+    open: |tape, first, x| match first {
+        [gate, up] => {
+            // The gradient of rows that two products read is a sum, which is kept in f32.
+            if tape.info(x).dtype == DType::F16 {
+                tape.widen_gradient(x);
+            }
+            let (gate, up) = (gate.apply(tape, x), up.apply(tape, x));
+            tape.beside(gate, up)
+        }
+        first => first[0].apply(tape, x),
+    },
     close: |tape, activate, opened| tape.gated(opened, activate.activation, activate.fixed),
 };

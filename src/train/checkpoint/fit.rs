@@ -67,7 +67,8 @@ pub(super) fn fit(file: &mut TensorFile, layout: &ModelTensors, may_lack: bool) 
         }
     }
     // A tied head is either missing from the file or equal to the token table.
-    if let Some((family, Head::Tied(name))) = layout.family().map(|family| (family, family.head))
+    if let Some((family, Head::Tied(name) | Head::Own(name))) =
+        layout.family().map(|family| (family, family.head))
         && let Some(head) = there.remove(name)
     {
         let tokens = format!("{}.weight", family.naming.tokens);
