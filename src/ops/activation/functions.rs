@@ -2,7 +2,7 @@
 //! its documentation, the model, the names of runs and all checks read the table.
 
 use super::host::{Gelu, GeluNew, Leaky, Loops, Relu};
-use super::smooth::{Crrelu, HardSwish, Helu, LeakyRelu2, Relu2, Selu, Silu};
+use super::smooth::{Crrelu, HardSwish, Helu, LeakyRelu2, Relu2, SELU_ALPHA, SELU_SCALE, Selu, Silu};
 use crate::tape::{Tape, TensorId};
 use crate::words::{Pick, table};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI, PI};
@@ -304,11 +304,6 @@ const LEAKY: Function = Function {
     flops: 1,
     own: None,
 };
-
-/// λ of SELU, and its α: with them, mean 0 and variance 1 are a fixed point of a layer whose weights sum to zero and whose squares
-/// sum to one (arXiv 1706.02515).
-pub(super) const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
-pub(super) const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
 
 /// The logistic function.
 fn sigma(x: f64) -> f64 {

@@ -3,6 +3,11 @@
 use super::host::Element;
 use crate::cores::functions::{exp, logistic};
 
+/// λ of SELU, and its α: with them, mean 0 and variance 1 are a fixed point of a layer whose weights sum to zero and whose squares
+/// sum to one (arXiv 1706.02515).
+pub(super) const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
+pub(super) const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
+
 /// x·σ(x)
 pub struct Silu;
 
@@ -54,8 +59,8 @@ impl Element for LeakyRelu2 {
 pub struct Selu;
 
 impl Selu {
-    const SCALE: f32 = super::functions::SELU_SCALE as f32;
-    const ALPHA: f32 = super::functions::SELU_ALPHA as f32;
+    const SCALE: f32 = SELU_SCALE as f32;
+    const ALPHA: f32 = SELU_ALPHA as f32;
 
     /// e^x − 1 below zero: a polynomial near zero, where the difference has few digits.
     #[inline(always)]

@@ -60,21 +60,39 @@ pub fn cases(seed: u64) -> Vec<Case> {
         cases.push(case.finish(&[y], &[], HALF_BOUND));
     }
     cases.extend([false, true].into_iter().flat_map(|half| in_blocks(half, seed)));
-    cases.extend([false, true].into_iter().map(|half| beside_another(half, seed)));
+    for half in [false, true] {
+        cases.extend([(128, 2, 384), (256, 688, 688)].map(|sizes| beside_another(half, sizes, seed)));
+        cases.push(from_narrow_rows(half, seed));
+    }
     cases
 }
 
-/// A product with few columns beside another of the same rows, as of a gate for each head, in a step of one micro-batch.
-fn beside_another(half: bool, seed: u64) -> Case {
+/// A product beside another of the same rows, in a step of one micro-batch: a gate for each head beside queries, keys and
+/// values, or gate and up of a gated network.
+fn beside_another(half: bool, (from, few, many): (usize, usize, usize), seed: u64) -> Case {
     let stored = if half { "f16" } else { "f32" };
-    let mut case = CaseBuilder::new("matmul", format!("{stored} 120x128 · 128x2 beside 128x384"), seed);
+    let label = format!("{stored} 120x{from} · {from}x{few} beside {from}x{many}");
+    let mut case = CaseBuilder::new("matmul", label, seed);
     case.tape.overwrite_gradients();
-    let x = case.input("x", &[120, 128], Fill::Normal(1.0));
-    let [few, many] = [("few", 2), ("many", 384)]
-        .map(|(name, to)| case.matrix(name, &[128, to], half, Fill::Normal(128_f64.powf(-0.5))));
-    let outputs = [few, many].map(|w| case.tape.linear(x, w, None));
-    // As in the other cases, with sums over 384.
-    case.finish(&outputs, &[], if half { HALF_BOUND } else { 4e-7 * 384_f64.sqrt() })
+    let x = case.input("x", &[120, from], Fill::Normal(1.0));
+    let [few, others] = [("few", few), ("many", many)]
+        .map(|(name, to)| case.matrix(name, &[from, to], half, Fill::Normal((from as f64).powf(-0.5))));
+    let outputs = [few, others].map(|w| case.tape.linear(x, w, None));
+    // As in the other cases.
+    case.finish(&outputs, &[], if half { HALF_BOUND } else { 4e-7 * (many as f64).sqrt() })
+}
+
+/// Rows that fit no image onto rows that do, in a step of one micro-batch.
+fn from_narrow_rows(half: bool, seed: u64) -> Case {
+    let stored = if half { "f16" } else { "f32" };
+    let mut case = CaseBuilder::new("matmul", format!("{stored} 120x688 · 688x256 onto 120x256"), seed);
+    case.tape.overwrite_gradients();
+    let x = case.input_of("x", &[120, 688], if half { DType::F16 } else { DType::F32 }, Fill::Normal(1.0));
+    let w = case.matrix("w", &[688, 256], half, Fill::Normal(688_f64.powf(-0.5)));
+    let addend = case.input("addend", &[120, 256], Fill::Normal(1.0));
+    let y = case.tape.linear_onto(addend, x, w, None);
+    // As in the other cases.
+    case.finish(&[y], &[], if half { HALF_BOUND } else { 4e-7 * 688_f64.sqrt() })
 }
 
 /// Products as in the model's blocks, in a step of one micro-batch: the gradients of the matrices overwrite, and the input's

@@ -1,6 +1,6 @@
 //! The cases that compare Muon's parts with the reference.
 
-use super::{Constants, Operands, Scale};
+use super::terms::{Constants, Operands, Scale};
 use crate::ops::case::{Case, CaseBuilder, Fill};
 use crate::tape::DType;
 

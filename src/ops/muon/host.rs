@@ -1,6 +1,7 @@
 //! The parts of Muon on the CPU, in f32: threads share rows.
 
-use super::{Apply, Momentum, Neurons, Parts, QUINTIC, TINY, TINY_ROOT};
+use super::terms::{Parts, QUINTIC, TINY, TINY_ROOT};
+use super::{Apply, Momentum, Neurons};
 use crate::cores::{TASK, fill, rows_per_task, simd, squares};
 use crate::tape::Io;
 use rayon::prelude::*;

@@ -1,6 +1,6 @@
 //! The parts of Muon in f64.
 
-use super::{Apply, Momentum, Neurons, Parts, QUINTIC, TINY, TINY_ROOT};
+use super::terms::{Parts, QUINTIC, TINY, TINY_ROOT};
 use crate::tape::Io;
 
 impl Parts {
@@ -12,16 +12,16 @@ impl Parts {
     }
 }
 
-pub(super) fn momentum(op: &Momentum, io: &mut Io<'_>) {
+pub(super) fn momentum(parts: Parts, momentum: f32, io: &mut Io<'_>) {
     let (inputs, outputs) = io.split();
     let [gradient, verdict] = inputs else { unreachable!("two inputs") };
     let [moment, u] = outputs else { unreachable!("two outputs") };
-    let (clip, open, momentum) = (verdict[1], verdict[2] != 0.0, f64::from(op.momentum));
+    let (clip, open, momentum) = (verdict[1], verdict[2] != 0.0, f64::from(momentum));
     u.fill(0.0);
     for (i, (m, g)) in moment.iter_mut().zip(*gradient).enumerate().filter(|_| open) {
         *m = momentum * *m + clip * g;
-        let (part, place) = op.parts.place(i);
-        u[part * op.parts.padded() + place] = clip * g + momentum * *m;
+        let (part, place) = parts.place(i);
+        u[part * parts.padded() + place] = clip * g + momentum * *m;
     }
 }
 
@@ -46,13 +46,13 @@ pub(super) fn mix(io: &mut Io<'_>) {
     }
 }
 
-pub(super) fn neurons(op: &Neurons, io: &mut Io<'_>) {
+pub(super) fn neurons(part: usize, beta2: f32, io: &mut Io<'_>) {
     let (rows, columns) = io.input_shape(0).as_matrix();
     let (inputs, outputs) = io.split();
     let [x, verdict] = inputs else { unreachable!("two inputs") };
     let [second, scaled] = outputs else { unreachable!("two outputs") };
-    let second = &mut second[op.part * columns..][..columns];
-    let (beta2, open) = (f64::from(op.beta2), verdict[2] != 0.0);
+    let second = &mut second[part * columns..][..columns];
+    let (beta2, open) = (f64::from(beta2), verdict[2] != 0.0);
     let (mut before, mut after) = (0.0, 0.0);
     let mut scales = vec![0.0; columns];
     for (c, scale) in scales.iter_mut().enumerate() {
@@ -71,16 +71,16 @@ pub(super) fn neurons(op: &Neurons, io: &mut Io<'_>) {
     }
 }
 
-pub(super) fn apply(op: &Apply, io: &mut Io<'_>) {
+pub(super) fn apply(parts: Parts, [factor, decay]: [f32; 2], io: &mut Io<'_>) {
     let (inputs, outputs) = io.split();
-    let (x, [hyper, verdict]) = inputs.split_at(op.parts.count) else { unreachable!("two inputs behind X") };
+    let (x, [hyper, verdict]) = inputs.split_at(parts.count) else { unreachable!("two inputs behind X") };
     if verdict[2] == 0.0 {
         return;
     }
     let (w, copies) = outputs.split_first_mut().expect("the parameter");
-    let (decay, rate) = (f64::from(op.decay) * hyper[2], f64::from(op.factor) * hyper[7]);
+    let (decay, rate) = (f64::from(decay) * hyper[2], f64::from(factor) * hyper[7]);
     for (i, w) in w.iter_mut().enumerate() {
-        let (part, place) = op.parts.place(i);
+        let (part, place) = parts.place(i);
         *w = *w - decay * *w - rate * x[part][place];
     }
     for copy in copies {
