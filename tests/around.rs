@@ -7,9 +7,79 @@ mod residual;
 
 use crate::mixed::SMOOTH;
 use crate::training::{agrees_within, config, has_f16, within_f32};
+use normfree::config::Config;
+use normfree::report::paper_name;
 
 const NO_NORM: &str = "model.norm=none";
 const MIXED: &str = "train.precision=mixed";
+
+/// The rates of a schedule over 100 steps, 10 of them warm-up, from 1e-2 to 1e-3.
+fn rates(schedule: &str) -> Vec<f64> {
+    let schedule = format!("train.lr_schedule={schedule}");
+    let config = config(&[&schedule, "train.warmup_ratio=0.1", "train.final_learning_rate=1e-3"]);
+    (0..=100).map(|step| config.train.learning_rate_at(step)).collect()
+}
+
+#[test]
+fn schedules_are_what_their_words_say() {
+    let near = |rate: f64, want: f64| assert!((rate - want).abs() < 1e-15, "{rate}, not {want}");
+    for schedule in ["linear", "cosine", "wsd", "constant"] {
+        let rates = rates(schedule);
+        // All rise alike.
+        near(rates[0], 0.0);
+        near(rates[5], 5e-3);
+        near(rates[10], 1e-2);
+        assert!(rates[10..].is_sorted_by(|a, b| a >= b), "{schedule} rises after the warm-up");
+    }
+    let [linear, cosine, wsd, constant] = ["linear", "cosine", "wsd", "constant"].map(rates);
+    // Half of the way down, at half of the steps that are left.
+    near(linear[55], 5.5e-3);
+    near(cosine[55], 5.5e-3);
+    near(cosine[25], 1e-3 + 9e-3 * 0.5 * (1.0 + (std::f64::consts::PI / 6.0).cos()));
+    // `decay_ratio` is 0.2.
+    near(wsd[80], 1e-2);
+    near(wsd[90], 5.5e-3);
+    near(constant[100], 1e-2);
+    for ended in [linear, cosine, wsd] {
+        near(ended[100], 1e-3);
+    }
+}
+
+fn refused(changes: &[&str]) -> String {
+    let mut text = config(&[]).to_toml().parse::<toml::Table>().unwrap();
+    text["model"].as_table_mut().unwrap().remove("n_inner");
+    let changes: Vec<String> = changes.iter().map(|&change| change.to_owned()).collect();
+    Config::parse(&text.to_string(), "test", &changes).unwrap_err().to_string()
+}
+
+#[test]
+fn keys_that_do_nothing_together_are_refused_in_a_sentence() {
+    for (changes, part) in [
+        (&["model.residual=plain", "model.residual_scale=0.5"][..], "no scale to set"),
+        (&["model.residual=rezero", "model.ffn_scaling=true"], "joins the residual stream in one way"),
+        (&["train.lr_schedule=wsd", "train.warmup_ratio=0.9"], "would fall before it has risen"),
+        (&["model.activation_function=prelu", "model.n_inner=130"], "multiple of 4"),
+        (&["model.n_kv_head=1"], "do not share keys"),
+        (&["model.rope_theta=1e5"], "has no rotary positions"),
+        (&["model.ffn=gated", "model.activation_function=crrelu"], "does not take the activation"),
+    ] {
+        let message = refused(changes);
+        assert!(message.contains(part), "{changes:?}: {message}");
+    }
+}
+
+#[test]
+fn names_of_runs_tell_what_stands_around() {
+    let name = |changes: &[&str]| paper_name(&config(changes));
+    assert_eq!(name(&["model.norm=none", "model.qk_norm=rms_norm"]), "SM(QK-norm)+G");
+    assert_eq!(
+        name(&["model.learnable_temperature=true", "model.attention_softcap=20", "model.attention_sink=true"]),
+        "SM(t, cap 20, sink)+LN+G"
+    );
+    assert_eq!(name(&["model.attention_gate=head", "model.residual=rezero"]), "SM(head gate)+LN+G+ReZero");
+    let gated = ["model.norm=none", "model.ffn=gated", "model.activation_function=silu"];
+    assert_eq!(name(&gated), "SM+SiLU+GatedFFN");
+}
 
 #[test]
 fn norms_of_queries_and_keys_agree_with_f64() {
