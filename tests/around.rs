@@ -8,7 +8,7 @@ mod residual;
 use crate::mixed::SMOOTH;
 use crate::training::{agrees_within, config, has_f16, within_f32};
 use normfree::config::Config;
-use normfree::report::paper_name;
+use normfree::report::run::paper_name;
 
 const NO_NORM: &str = "model.norm=none";
 const MIXED: &str = "train.precision=mixed";
@@ -73,7 +73,11 @@ fn names_of_runs_tell_what_stands_around() {
     let name = |changes: &[&str]| paper_name(&config(changes));
     assert_eq!(name(&["model.norm=none", "model.qk_norm=rms_norm"]), "SM(QK-norm)+G");
     assert_eq!(
-        name(&["model.learnable_temperature=true", "model.attention_softcap=20", "model.attention_sink=true"]),
+        name(&[
+            "model.learnable_temperature=true",
+            "model.attention_softcap=20",
+            "model.attention_sink=true"
+        ]),
         "SM(t, cap 20, sink)+LN+G"
     );
     assert_eq!(name(&["model.attention_gate=head", "model.residual=rezero"]), "SM(head gate)+LN+G+ReZero");
