@@ -6,6 +6,7 @@
 //# flags half: y and dy are f16
 //# flags scaled: alpha is learned; without it, it is one
 //# flags shifted: s is learned, besides alpha; without it, it is zero
+//# flags inverse: what is given as alpha is b, and alpha = 1 / sqrt(b)
 //# numbers lanes each: as in shared/walk.wgsl
 //# numbers vector: elements of a Vector, 4 or 1
 //# texts team: alone, subgroup or workgroup
@@ -92,10 +93,14 @@ fn beta_at(column: u32) -> Vector {
 }
 
 fn scale() -> f32 {
+    //# if inverse
+    return 1.0 / sqrt(alpha[0]);
+    //# else
     //# if scaled
     return alpha[0];
     //# else
     return 1.0;
+    //# end
     //# end
 }
 
@@ -239,8 +244,13 @@ fn bounded_scalars(@builtin(local_invocation_index) lane: u32) {
     let alpha_whole = team_sum(alpha_sum, lane);
     let shift_whole = team_sum(shift_sum, lane);
     if lane == 0u {
+        //# if inverse
+        let a = scale();
+        d_alpha[0] -= 0.5 * a * a * a * alpha_whole;
+        //# else
         //# if scaled
         d_alpha[0] += alpha_whole;
+        //# end
         //# end
         //# if shifted
         d_shift[0] += shift_whole;

@@ -1,10 +1,12 @@
 // y = x * r * gamma over rows, r = 1 / sqrt(mean(x^2) + epsilon), and its adjoint. A team of lanes shares a row.
 // With xhat = x * r and g = dy * gamma:  dx = r * (g - xhat * mean(g * xhat)),  dgamma += sum of dy * xhat over rows.
+// Compressed, r = 1 / sqrt((sum of x^2 + S^2) / (COLUMNS + 1) + epsilon) with S the sum of x, and in dx (x + S) r is in place of xhat.
 // Tapered with a gate t and a scale c, the factor of x is w = t r + (1 - t) c in place of r:  dx = w g - t r xhat mean(g xhat).
 //# flags images: x, gamma, dy and addend are read as images
 //# flags addend: dx is added to something
 //# flags half: y and dy are f16
 //# flags tapered: there is a gate
+//# flags compressed: a last element, minus the sum of the others, is left out of each row
 //# numbers lanes: of a workgroup of the column sums
 //# numbers keep: the vectors of a row that a lane holds in registers
 //# numbers vector: elements of a Vector, 4 or 1
@@ -79,6 +81,28 @@ fn gamma_at(column: u32) -> Vector {
     //# end
 }
 
+// The mean square of a row from the sums over it.
+fn mean_square(squares: f32, sum: f32) -> f32 {
+    //# if compressed
+    return (squares + sum * sum) / f32(COLUMNS + 1u);
+    //# else
+    return squares / f32(COLUMNS);
+    //# end
+}
+
+// The sum of a row, where that is needed.
+fn row_sum(row: u32, member: u32, lane: u32) -> f32 {
+    //# if compressed
+    var sum = Vector();
+    for (var c = member; c < WIDTH; c += TEAM) {
+        sum += x_at(row, c);
+    }
+    return team_sum(total(sum), lane);
+    //# else
+    return 0.0;
+    //# end
+}
+
 // The factor of x in a row.
 fn factor(r: f32) -> f32 {
     //# if tapered
@@ -115,7 +139,8 @@ fn rms_norm(
         let v = x_at(row, c);
         squares += v * v;
     }
-    let r = 1.0 / sqrt(team_sum(total(squares), lane) / f32(COLUMNS) + EPSILON);
+    let whole = row_sum(row, member, lane);
+    let r = 1.0 / sqrt(mean_square(team_sum(total(squares), lane), whole) + EPSILON);
 
     if place >= ROWS {
         return;
@@ -163,7 +188,12 @@ fn rms_norm_backward(
     for (var c = member + KEEP * TEAM; c < WIDTH; c += TEAM) {
         along += dy_at(row, c) * gamma_at(c) * (x_at(row, c) * r);
     }
+    let whole = row_sum(row, member, lane);
+    //# if compressed
+    let b = team_sum(total(along), lane) / f32(COLUMNS + 1u);
+    //# else
     let b = team_sum(total(along), lane) / f32(COLUMNS);
+    //# end
 
     if place >= ROWS {
         return;
@@ -177,12 +207,12 @@ fn rms_norm_backward(
     for (var n = 0u; n < KEEP; n++) {
         let c = member + n * TEAM;
         if FITS || c < WIDTH {
-            dx[first + c] = addend_at(row, c) + (kept_g[n] * w - kept_xhat[n] * back);
+            dx[first + c] = addend_at(row, c) + (kept_g[n] * w - (kept_xhat[n] + Vector(whole * r)) * back);
         }
     }
     for (var c = member + KEEP * TEAM; c < WIDTH; c += TEAM) {
         let g = dy_at(row, c) * gamma_at(c);
-        dx[first + c] = addend_at(row, c) + (g * w - x_at(row, c) * r * back);
+        dx[first + c] = addend_at(row, c) + (g * w - (x_at(row, c) + Vector(whole)) * r * back);
     }
 }
 

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use normfree::config::{
-    Accumulation, Activation, Bias, Config, EntropyPenalty, EntropyReference, Family, FeedForward, Norm,
-    OnNonfinite, Optimizer, Order, Recompute, SlopeScope,
+    Accumulation, Activation, Bias, Config, EntropyPenalty, EntropyReference, Family, FeedForward, FinalNorm,
+    Norm, NormPosition, OnNonfinite, Optimizer, Order, Recompute, SlopeScope,
 };
 use normfree::fault::Kind;
 use normfree::model::parameter_count;
@@ -120,7 +120,10 @@ fn presets_are_the_experiments_their_names_say() {
             assert!(scope.is_none_or(|scope| config.model.slope_scope == scope), "{name}");
             assert_eq!(config.train.sequence_length, 128, "{name}");
             assert_eq!(config.train.optimizer, Optimizer::ADAMW_HF, "{name}");
-            assert!(config.model.final_norm && config.train.decay_slopes, "{name}");
+            assert!(
+                config.model.final_norm == FinalNorm::Switch(true) && config.train.decay_slopes,
+                "{name}"
+            );
         }
         let (model, train) = (&paper.model, &paper.train);
         assert_eq!((model.n_layer, model.n_head, model.n_embd, model.n_inner), (12, 12, 768, 3072), "{name}");
@@ -293,10 +296,13 @@ fn the_pythia_presets_are_the_experiments_their_names_say() {
 fn omitted_keys_have_the_originals_values() {
     let Config { model, data, train, observe } = least();
     assert_eq!((model.n_inner, model.head_dim()), (192, 12));
-    assert!(model.final_norm && !model.scale_residual_projections);
+    assert!(model.final_norm == FinalNorm::Switch(true) && !model.scale_residual_projections);
     let bounded = (model.norm_function.word, model.alpha_init, model.attention_alpha_init);
     assert_eq!(bounded, ("tanh", 0.5, None));
     assert_eq!((model.lambda_init, model.kappa, model.layer_norm_epsilon), (2.0, 10.0, 1e-5));
+    assert_eq!((model.norm_position, model.embedding_scale), (NormPosition::Pre, false));
+    assert_eq!((model.attention_norm, model.ffn_norm, model.norm_layers), (None, None, None));
+    assert_eq!((train.taper_start, train.taper_end), (0.25, 0.75));
     // ε follows the norm.
     let epsilon = |norm: &str| with(&[&format!("model.norm={norm}")]).unwrap().model.layer_norm_epsilon;
     assert_eq!(["none", "rms_norm", "bhyt"].map(epsilon), [1e-5, 1e-6, 1e-6]);
@@ -396,7 +402,7 @@ fn every_key_can_be_set() {
             keys += 1;
         }
     }
-    assert_eq!(keys, 78, "a key was added or lost: put its default into the tests too");
+    assert_eq!(keys, 82, "a key was added or lost: put its default into the tests too");
 }
 
 #[test]
@@ -675,4 +681,49 @@ proptest! {
         prop_assert_eq!(config.validate(), Ok(()));
         prop_assert_eq!(&Config::parse(&config.to_toml(), "resolved", &[]), &Ok(config));
     }
+}
+
+#[test]
+fn norms_are_picked_for_each_place() {
+    let model = |changes: &[&str]| with(changes).unwrap().model;
+    let words = |of: &[Norm]| of.iter().map(|norm| norm.word).collect::<Vec<_>>();
+    let mixed = model(&[
+        "model.n_layer=4",
+        "model.norm=layer_norm",
+        "model.ffn_norm=dyt",
+        "model.norm_layers=0-1, 3",
+        "model.final_norm=rms_norm",
+    ]);
+    assert_eq!(words(&mixed.norms_of(1)), ["layer_norm", "dyt"]);
+    assert_eq!(words(&mixed.norms_of(2)), ["none", "none"]);
+    assert_eq!((mixed.norms_of(3)[1].word, mixed.head_norm().word), ("dyt", "rms_norm"));
+    let head = |norm: &str, last: &str| {
+        model(&[&format!("model.norm={norm}"), &format!("model.final_norm={last}")]).head_norm().word
+    };
+    assert_eq!([head("none", "true"), head("none", "false")], ["layer_norm", "none"]);
+    assert_eq!([head("derf", "true"), head("taper_norm", "true")], ["derf", "rms_norm"]);
+    let refused = |changes: &[&str], parts: &[&str]| says(&with(changes).unwrap_err(), parts);
+    for layers in ["7", "0-9", "2-1", "a", "0,,1"] {
+        refused(&[&format!("model.norm_layers=\"{layers}\"")], &["model.norm_layers", layers, "0-2,5"]);
+    }
+    refused(
+        &["model.final_norm=rmsnorm"],
+        &["model.final_norm", "did you mean \"rms_norm\"?", "true or false"],
+    );
+    let both = "model.norm_position=both";
+    refused(
+        &[both, "model.family=gpt_neox", "model.rotary_pct=0.5"],
+        &["model.family", "use norm_position = \"pre\""],
+    );
+    refused(&[both, "train.precision=mixed"], &["train.precision", "\"both\""]);
+    refused(&[both, "model.ffn_scaling=true"], &["model.ffn_scaling", "\"both\""]);
+    refused(&["train.taper_start=0.9"], &["train.taper_start", "use a taper_end from 0.9 to 1"]);
+}
+
+#[test]
+fn the_gate_is_open_then_falls_to_zero() {
+    let train = with(&["train.steps=200", "train.taper_start=0.2", "train.taper_end=0.7"]).unwrap().train;
+    assert_eq!([0, 1, 39].map(|step| train.taper_at(step)), [[1.0, 1.0], [1.0, 0.5], [1.0, 1.0 / 40.0]]);
+    assert_eq!([40, 90, 140, 199].map(|step| train.taper_at(step)[0]), [1.0, 0.5, 0.0, 0.0]);
+    assert_eq!(train.taper_at(40)[1], 0.0);
 }

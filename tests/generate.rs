@@ -70,7 +70,7 @@ fn agrees(gpus: [Device; 2], changes: &[&str], seed: u64) {
 }
 
 /// Each norm, activation and bias, and positions that span more than one chunk.
-const MODELS: [&[&str]; 16] = [
+const MODELS: [&[&str]; 19] = [
     &["model.n_positions=150", "train.sequence_length=140"],
     &["model.norm=none", "model.activation_function=relu", "model.bias=none"],
     &[
@@ -115,6 +115,9 @@ const MODELS: [&[&str]; 16] = [
     &["model.residual=ln_scale", "model.norm=none", "model.attention_sink=true"],
     &["model.family=gpt_neox", "model.qk_norm=plain", "model.attention_gate=element", "model.bias=all"],
     &["model.activation_function=none", "model.vocab_size=4203", "model.n_embd=36", "model.n_head=3"],
+    &["model.norm=bhyt", "model.final_norm=derf", "model.embedding_scale=true"],
+    &["model.norm=taper_norm", "model.ffn_norm=seed_norm", "model.final_norm=crms_norm"],
+    &["model.norm=rms_norm", "model.norm_position=both", "model.norm_layers=1"],
 ];
 
 #[test]

@@ -50,6 +50,9 @@ fn models_agree_with_f64() {
         (SMOOTH, &["model.n_embd=128", "model.activation_function=gelu_new", "model.vocab_size=128"]),
         (SMOOTH, &["model.n_embd=24", "model.n_inner=36", "model.norm=none"]),
         (SMOOTH, &["model.norm=none", "model.activation_function=none"]),
+        (SMOOTH, &["model.norm=bhyt", "model.final_norm=derf", "model.embedding_scale=true"]),
+        (SMOOTH, &["model.norm=taper_norm", "model.ffn_norm=seed_norm", "train.steps=10"]),
+        (SMOOTH, &["model.norm=rms_norm", "model.norm_position=post"]),
         (SMOOTH, &["model.family=gpt_neox"]),
         (KINKED, &["model.family=gpt_neox", "model.norm=none", "model.activation_function=relu"]),
     ] {

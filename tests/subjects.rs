@@ -66,6 +66,16 @@ pub fn configs() -> Vec<Config> {
         list.push(base(&[&norm, "train.precision=mixed", "model.n_embd=128"]));
         list.push(base(&[&norm, "train.precision=mixed", "model.n_embd=20", "model.n_head=1"]));
     }
+    // Norms that differ within a model, in other places; a scale after the embedding.
+    for width in ["model.n_embd=64", "model.n_embd=20"] {
+        let heads = if width.ends_with("20") { "model.n_head=1" } else { "model.n_head=2" };
+        list.push(base(&[width, heads, "model.norm=rms_norm", "model.norm_position=both"]));
+        for precision in ["train.precision=f32", "train.precision=mixed"] {
+            let sites = ["model.ffn_norm=derf", "model.final_norm=dyt", "model.embedding_scale=true"];
+            list.push(base(&[&[width, heads, precision], &sites[..]].concat()));
+            list.push(base(&[width, heads, precision, "model.norm_position=post"]));
+        }
+    }
     let slopes = "model.activation_function=learnable_lrelu";
     list.push(base(&[slopes, "model.slope_scope=shared", "model.bias=all", "train.optimizer=adamw"]));
     list.push(base(&[slopes, "model.slope_scope=per_block", "model.bias=none", "model.final_norm=false"]));

@@ -19,7 +19,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::model::config::{AttentionGate, Bias, EntropyPenalty, ModelConfig, QkNorm, SlopeScope};
+pub use crate::model::config::{
+    AttentionGate, Bias, EntropyPenalty, FinalNorm, ModelConfig, NormPosition, QkNorm, SlopeScope,
+};
 pub use crate::model::family::Family;
 pub use crate::model::join::Residual;
 pub use crate::model::network::FeedForward;
@@ -39,7 +41,7 @@ pub(crate) use unknown::{nearest, nearest_key};
 pub(crate) use value::Value;
 
 use crate::fault::{Fault, Kind, Result};
-use crate::model::family::{Positions, Projections};
+use crate::model::family::{Arrangement, Positions, Projections};
 
 /// The widest head that the attention kernels support.
 const MAX_HEAD_DIM: usize = 256;
@@ -205,6 +207,61 @@ impl Config {
         Ok(())
     }
 
+    /// Where norms stand.
+    fn check_norms(&self, sheet: &Sheet) -> Result<()> {
+        let fault = |what: &str, keys: &[&str]| Fault::new(Kind::Config, what).at(sheet.places(keys));
+        let ModelConfig { n_layer, family, norm_position: position, .. } = self.model;
+        if let Some(text) = &self.model.norm_layers
+            && self.model.normalized_layers().is_none()
+        {
+            return Err(fault("the blocks with norms are not blocks of the model", &["model.norm_layers"])
+                .found(format_args!("\"{text}\" of {n_layer} blocks"))
+                .remedy(format_args!(
+                    "use numbers from 0 to {} and ranges of them, as in \"0-2,5\", or omit the key",
+                    n_layer - 1
+                )));
+        }
+        if position == NormPosition::Pre {
+            return Ok(());
+        }
+        let found = format!("norm_position = \"{position}\"");
+        if family.arrangement == Arrangement::Parallel {
+            let keys = ["model.norm_position", "model.family"];
+            return Err(fault(
+                "attention and network of this family are added at once, behind their norms",
+                &keys,
+            )
+            .found(found)
+            .remedy("use norm_position = \"pre\", or family = \"gpt2\""));
+        }
+        let residual = self.model.residual;
+        if residual.divides_norms || position == NormPosition::Both && residual.word != "plain" {
+            let keys = ["model.norm_position", "model.residual"];
+            return Err(fault("this way to add a branch is for norms before it", &keys)
+                .found(format_args!("{found}, residual = \"{residual}\""))
+                .remedy("use residual = \"plain\", or norm_position = \"pre\""));
+        }
+        if position == NormPosition::Both {
+            // What is normalized before the addition is f32, and is added as it is.
+            if self.train.precision == Precision::Mixed {
+                let keys = ["model.norm_position", "train.precision"];
+                return Err(fault(
+                    "norms behind a branch read f32, which mixed precision does not make there",
+                    &keys,
+                )
+                .found(found)
+                .remedy("use precision = \"f32\", or norm_position = \"pre\" or \"post\""));
+            }
+            if self.model.ffn_scaling {
+                let keys = ["model.norm_position", "model.ffn_scaling"];
+                return Err(fault("a norm behind the branch undoes the scales of ffn_scaling", &keys)
+                    .found(found)
+                    .remedy("use ffn_scaling = false, or norm_position = \"pre\" or \"post\""));
+            }
+        }
+        Ok(())
+    }
+
     /// Checks that involve several keys. Each value is already in its own range.
     fn check_together(&self, sheet: &Sheet) -> Result<()> {
         let fault = |what: &str, keys: &[&str]| Fault::new(Kind::Config, what).at(sheet.places(keys));
@@ -235,6 +292,7 @@ impl Config {
         }
         self.check_rotary(sheet)?;
         self.check_family(sheet)?;
+        self.check_norms(sheet)?;
         let ModelConfig { ffn, activation_function: activation, n_inner, .. } = self.model;
         if !(ffn.takes)(activation) {
             let takes = |ffn: FeedForward| Activation::all().filter(move |&one| (ffn.takes)(one));
@@ -309,6 +367,15 @@ impl Config {
             )
             .found(format_args!("sequence_length = {length}, n_positions = {n_positions}"))
             .remedy(format_args!("use a sequence_length from 2 to {n_positions}")));
+        }
+        let (start, end) = (self.train.taper_start, self.train.taper_end);
+        if start > end {
+            return Err(fault(
+                "the taper would end before it begins",
+                &["train.taper_end", "train.taper_start"],
+            )
+            .found(format_args!("taper_end = {end:?}, taper_start = {start:?}"))
+            .remedy(format_args!("use a taper_end from {start:?} to 1")));
         }
         let (peak, last) = (self.train.learning_rate, self.train.final_learning_rate);
         let TrainConfig { lr_schedule: schedule, warmup_ratio: warmup, decay_ratio: decay, .. } = self.train;

@@ -3,14 +3,14 @@
 use super::schema::{Accepts, Changes, Otherwise, Row, Span};
 use super::{
     Accumulation, Activation, AttentionGate, Bias, EntropyPenalty, EntropyReference, Family, FeedForward,
-    MuonScale, Norm, NormFunction, OnNonfinite, Optimizer, Order, Precision, QkNorm, Recompute, Residual,
-    Schedule, SlopeScope,
+    MuonScale, Norm, NormFunction, NormPosition, OnNonfinite, Optimizer, Order, Precision, QkNorm, Recompute,
+    Residual, Schedule, SlopeScope,
 };
 use crate::model::family::Setting;
 
 const U32: u64 = u32::MAX as u64;
 
-use Accepts::{Flag, Integer, Number, PowerOfTwo, Text, Words};
+use Accepts::{Flag, FlagOrWord, Integer, Number, PowerOfTwo, Text, Words};
 use Otherwise::{Absent, Required, Times};
 
 const fn count(number: i128) -> Otherwise {
@@ -109,11 +109,46 @@ pub(super) const ROWS: &[Row] = &[
         "the normalization inside the blocks, two in each",
     ),
     row(
+        "model.attention_norm",
+        Words(Norm::WORDS),
+        Absent,
+        Changes::Never,
+        "the norm of attention; `norm` if absent",
+    ),
+    row(
+        "model.ffn_norm",
+        Words(Norm::WORDS),
+        Absent,
+        Changes::Never,
+        "the norm of the feed-forward network; `norm` if absent",
+    ),
+    row(
+        "model.norm_layers",
+        Text,
+        Absent,
+        Changes::Never,
+        "the blocks that have norms, counted from 0, as in `\"0-2,5\"`; all if absent",
+    ),
+    row(
+        "model.norm_position",
+        Words(NormPosition::WORDS),
+        word("pre"),
+        Changes::Never,
+        "where the norms of a block stand",
+    ),
+    row(
         "model.final_norm",
-        Flag,
+        FlagOrWord(Norm::WORDS),
         flag(true),
         Changes::Never,
-        "a norm before the head: that of the blocks, or LayerNorm if they have none; the original keeps it in its norm-free models",
+        "a norm before the head: with `true` that of the blocks, or LayerNorm if they have none; or one with its word. The original keeps it in its norm-free models",
+    ),
+    row(
+        "model.embedding_scale",
+        Flag,
+        flag(false),
+        Changes::Never,
+        "multiply the embedding by a learned number that starts at √`n_embd`, as DyT and Derf do in language models",
     ),
     row(
         "model.layer_norm_epsilon",
@@ -379,6 +414,20 @@ pub(super) const ROWS: &[Row] = &[
         "share of `steps` taken by the warm-up; the first step has rate 0",
     ),
     row(
+        "train.taper_start",
+        Number(Span::Share),
+        is(0.25),
+        Changes::Never,
+        "share of `steps` after which the gate of the norm `taper_norm` begins to close",
+    ),
+    row(
+        "train.taper_end",
+        Number(Span::Share),
+        is(0.75),
+        Changes::Never,
+        "share of `steps` after which that gate is closed, and nothing of a row's statistics is left",
+    ),
+    row(
         "train.weight_decay",
         Number(Span::NotNegative),
         is(0.1),
@@ -471,7 +520,7 @@ pub(super) const ROWS: &[Row] = &[
         Text,
         Absent,
         Changes::Never,
-        "a safetensors file to start from, with Hugging Face's names for the family, or a folder with a `model.safetensors`; learned temperatures, entropy thresholds, `ffn_scaling`'s scales, gates, sinks, gains of `qk_norm`, and factors and biases of `residual` that it lacks get their initial values",
+        "a safetensors file to start from, with Hugging Face's names for the family, or a folder with a `model.safetensors`; learned temperatures, entropy thresholds, `ffn_scaling`'s scales, gates, sinks, gains of `qk_norm`, factors and biases of `residual`, and what norms learn besides γ and β, that it lacks get their initial values",
     ),
     row(
         "train.seed",

@@ -1,4 +1,4 @@
-//! The learning rate of each step.
+//! What changes from step to step: the learning rate, and the gate of tapered norms.
 
 use super::{Schedule, TrainConfig};
 use std::f64::consts::PI;
@@ -38,5 +38,20 @@ impl TrainConfig {
             Schedule::Linear | Schedule::Wsd | Schedule::Constant => remaining,
         };
         self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * share
+    }
+
+    /// The gate of tapered norms at `step`, counted from 0, and how far their running scales move towards those of the step.
+    ///
+    /// The gate is one up to `taper_start`, then falls by half a cosine to zero at `taper_end`. Scales are running means as
+    /// long as it is one: over all steps at first, then with a momentum of 0.99.
+    pub fn taper_at(&self, step: u64) -> [f32; 2] {
+        const MOMENTUM: f64 = 0.99;
+        let [start, end] = [self.taper_start, self.taper_end].map(|share| (share * self.steps as f64).ceil());
+        let at = step as f64;
+        if at < start {
+            return [1.0, (1.0 / (at + 1.0)).max(1.0 - MOMENTUM) as f32];
+        }
+        let done = if at >= end { 1.0 } else { (at - start) / (end - start) };
+        [(0.5 * (1.0 + (std::f64::consts::PI * done).cos())) as f32, 0.0]
     }
 }

@@ -56,6 +56,8 @@ pub(super) enum Accepts {
     /// Not empty.
     Text,
     Words(&'static [Word]),
+    /// true, false, or a word.
+    FlagOrWord(&'static [Word]),
 }
 
 /// Ranges of numbers. All must also be finite in f32, the type in which the device computes.
@@ -104,6 +106,10 @@ impl Accepts {
             (Self::Words(words), Value::Text(text)) => {
                 (words.iter().any(|word| word.word == text), "unknown word")
             }
+            (Self::FlagOrWord(_), Value::Flag(_)) => (true, ""),
+            (Self::FlagOrWord(words), Value::Text(text)) => {
+                (words.iter().any(|word| word.word == text), "unknown word")
+            }
             _ => (false, "wrong type"),
         };
         if fits { Ok(()) } else { Err(otherwise) }
@@ -117,12 +123,16 @@ impl Accepts {
             Self::Number(span) => span.expected().to_owned(),
             Self::Flag => "true or false".to_owned(),
             Self::Text => "a non-empty string".to_owned(),
-            Self::Words(words) => {
-                let quoted: Vec<String> = words.iter().map(|word| format!("\"{}\"", word.word)).collect();
-                quoted.join(" or ")
-            }
+            Self::Words(words) => quoted(words),
+            Self::FlagOrWord(words) => format!("true or false or {}", quoted(words)),
         }
     }
+}
+
+/// Words as a configuration has them.
+fn quoted(words: &[Word]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("\"{}\"", word.word)).collect();
+    quoted.join(" or ")
 }
 
 impl Span {

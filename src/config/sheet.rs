@@ -140,7 +140,7 @@ impl Sheet {
             let Some(Row { accepts, .. }) = rows::find(key) else { continue };
             accepts.check(value).map_err(|what| {
                 let near = match (accepts, value) {
-                    (Accepts::Words(words), Value::Text(word)) => {
+                    (Accepts::Words(words) | Accepts::FlagOrWord(words), Value::Text(word)) => {
                         unknown::nearest(word, words.iter().map(|word| word.word))
                     }
                     _ => None,

@@ -90,6 +90,9 @@ pub struct TrainConfig {
     pub decay_ratio: f64,
     /// The warm-up's share of `steps`.
     pub warmup_ratio: f64,
+    /// The share of `steps` after which the gate of tapered norms begins to close, and after which it is closed.
+    pub taper_start: f64,
+    pub taper_end: f64,
     /// Decoupled weight decay of matrices and embeddings; biases and LayerNorm do not decay.
     pub weight_decay: f64,
     /// Whether learnable slopes decay as well. The original decays them, and so pulls them to zero.

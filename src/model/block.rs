@@ -2,21 +2,22 @@
 //! that add them to it.
 
 use super::attention::Attention;
-use super::config::ModelConfig;
+use super::config::{ModelConfig, NormPosition};
 use super::family::Arrangement;
 use super::join::{Branch, Joined};
 use super::names;
 use super::network::Network;
-use super::normalize::{Before, Normalize};
+use super::normalize::{Before, Normalize, Stream};
 use super::pass::Recompute;
 use super::rows::Rows;
-use super::site::Site;
+use super::site::{Linear, Site};
 use crate::tape::{Tape, TensorId};
 
 /// A declared block.
 pub(super) struct Block {
     layer: usize,
     arrangement: Arrangement,
+    position: NormPosition,
     /// What the results of the norms are multiplied by, if it is not one.
     norm_factor: Option<f32>,
     norm_1: Normalize,
@@ -25,25 +26,41 @@ pub(super) struct Block {
     norm_2: Normalize,
     network: Network,
     network_join: Joined,
+    /// Norms of what attention and the network add, where norms stand before and after them.
+    after: Option<[Normalize; 2]>,
 }
 
 impl Block {
     /// Declares the parameters of a block; `shared` is the slope of the whole model, if there is one.
     pub fn declare(site: &mut Site<'_>, shared: Option<TensorId>) -> Self {
-        let ModelConfig { norm, family, residual, .. } = *site.config;
+        let ModelConfig { family, norm_position: position, residual, .. } = *site.config;
+        let norms = site.config.norms_of(site.block());
         let [norm_1, norm_2] = ["norm_1", "norm_2"].map(|part| site.name(part));
+        let stream = if position == NormPosition::Post { Stream::Residual } else { Stream::Branch };
         let depth = site.block() as f32 + 1.0;
         Self {
             layer: site.block(),
             arrangement: family.arrangement,
+            position,
             norm_factor: (residual.divides_norms && depth > 1.0).then(|| 1.0 / depth.sqrt()),
-            norm_1: Normalize::declare(site, norm, Before::Attention, &norm_1),
+            norm_1: Normalize::declare(site, norms[0], (Before::Attention, stream), &norm_1),
             attention: Attention::declare(site),
             attention_join: Joined::declare(site, Branch::Attention),
-            norm_2: Normalize::declare(site, norm, Before::Network, &norm_2),
+            norm_2: Normalize::declare(site, norms[1], (Before::Network, stream), &norm_2),
             network: Network::declare(site, shared),
             network_join: Joined::declare(site, Branch::Network),
+            after: (position == NormPosition::Both).then(|| {
+                [(0, "norm_1_after"), (1, "norm_2_after")].map(|(branch, part)| {
+                    let (name, place) = (site.name(part), (Before::Addition, Stream::Residual));
+                    Normalize::declare(site, norms[branch], place, &name)
+                })
+            }),
         }
+    }
+
+    /// Its norms.
+    pub fn norms(&self) -> impl Iterator<Item = &Normalize> {
+        [&self.norm_1, &self.norm_2].into_iter().chain(self.after.iter().flatten())
     }
 
     /// The residual stream after the block.
@@ -51,19 +68,25 @@ impl Block {
         let [attention, network] = ["attn", "mlp"].map(|part| format!("h.{}.{part}", self.layer));
         let layers = rows.observes_layers();
         tape.enter(&attention);
-        let normed = self.norm_1.apply_after(tape, x, layers, None);
-        // Norms of the same rows have nothing to hand on.
-        let first = match self.arrangement {
-            Arrangement::Parallel => None,
-            Arrangement::Sequential => {
+        let normed = match self.position {
+            NormPosition::Pre | NormPosition::Both => self.norm_1.apply_after(tape, x, layers, None),
+            NormPosition::Post => x.into(),
+        };
+        // Norms of the same rows have nothing to hand on, and the estimate is of what attention adds as it is.
+        let first = match (self.arrangement, self.position) {
+            (Arrangement::Sequential, NormPosition::Pre) => {
                 self.norm_1.hands_on(tape, normed.variance, &self.attention, &self.norm_2)
             }
+            _ => None,
         };
         let a = self.divided(tape, normed.y);
         let attending = self.attention.open(tape, rows, a);
         let open = |tape: &mut Tape, x| {
             tape.enter(&network);
-            let f = self.norm_2.apply_after(tape, x, layers, first).y;
+            let f = match self.position {
+                NormPosition::Pre | NormPosition::Both => self.norm_2.apply_after(tape, x, layers, first).y,
+                NormPosition::Post => x,
+            };
             let f = self.divided(tape, f);
             self.network.open(tape, f)
         };
@@ -75,10 +98,23 @@ impl Block {
         };
         tape.enter(&attention);
         let heads = self.attention.close(tape, rows, self.layer, attending);
-        let x = self.attention_join.apply(tape, x, &self.attention.last, heads);
+        let x = match &self.after {
+            Some([after, _]) => added_after(tape, x, &self.attention.last, heads, after),
+            None => self.attention_join.apply(tape, x, &self.attention.last, heads),
+        };
+        let x = self.settled(tape, &self.norm_1, x, layers);
         let opened = opened.unwrap_or_else(|| open(tape, x));
         tape.enter(&network);
-        self.feed(tape, rows, x, opened)
+        let x = self.feed(tape, rows, x, opened);
+        self.settled(tape, &self.norm_2, x, layers)
+    }
+
+    /// The residual stream after an addition, where norms stand there.
+    fn settled(&self, tape: &mut Tape, norm: &Normalize, x: TensorId, layers: bool) -> TensorId {
+        match self.position {
+            NormPosition::Pre | NormPosition::Both => x,
+            NormPosition::Post => norm.apply(tape, x, layers),
+        }
     }
 
     /// A norm's result as a branch reads it.
@@ -96,7 +132,10 @@ impl Block {
         remade_if(again, tape, |tape| {
             let f = self.network.close(tape, opened);
             let input = self.network.before_last(tape, f);
-            let x = self.network_join.apply(tape, x, &self.network.last, input);
+            let x = match &self.after {
+                Some([_, after]) => added_after(tape, x, &self.network.last, input, after),
+                None => self.network_join.apply(tape, x, &self.network.last, input),
+            };
             // Counted after the product, because some devices made an image of f for it.
             if layers && self.network.has_units() {
                 tape.observing(|tape| {
@@ -108,6 +147,13 @@ impl Block {
             x
         })
     }
+}
+
+/// x plus the norm of a branch with the last matrix `last`, whose input is `f`.
+fn added_after(tape: &mut Tape, x: TensorId, last: &Linear, f: TensorId, norm: &Normalize) -> TensorId {
+    let branch = last.apply(tape, f);
+    let branch = norm.apply(tape, branch, false);
+    tape.add(x, branch)
 }
 
 /// Runs `record`, if `again` as a region that the backward pass recomputes.

@@ -4,6 +4,7 @@
 //! behind arXiv 2410.09637, including its oddities, each of which has its own name.
 
 use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
 
 use super::family::{Family, Head};
 use super::join::Residual;
@@ -76,6 +77,27 @@ choice! {
     }
 }
 
+choice! {
+    /// Where the norms of a block stand.
+    NormPosition {
+        /// before attention and before the feed-forward network: x + F(N(x))
+        Pre = "pre",
+        /// after each addition to the residual stream: N(x + F(x))
+        Post = "post",
+        /// before and after each branch: x + N(F(N(x)))
+        Both = "both",
+    }
+}
+
+/// The norm before the head.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum FinalNorm {
+    /// That which the blocks' norm implies, or none.
+    Switch(bool),
+    Own(Norm),
+}
+
 /// The decoder. Sizes are counts of elements. `normfree keys` documents every key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -108,9 +130,21 @@ pub struct ModelConfig {
     pub n_inner: usize,
     /// The norm inside the blocks, two in each.
     pub norm: Norm,
+    /// The norm of attention, where it differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attention_norm: Option<Norm>,
+    /// The norm of the feed-forward network, where it differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ffn_norm: Option<Norm>,
+    /// The blocks that have norms, counted from 0, as in `0-2,5`; `None` for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub norm_layers: Option<String>,
+    pub norm_position: NormPosition,
     /// A norm before the head: the blocks' norm, or LayerNorm if they have none. The original keeps it in its
     /// normalization-free models.
-    pub final_norm: bool,
+    pub final_norm: FinalNorm,
+    /// Whether the embedding is multiplied by a trained number that starts at √`n_embd`.
+    pub embedding_scale: bool,
     /// ε of every norm that has one; the default depends on the norm.
     pub layer_norm_epsilon: f64,
     /// The function of the norm `bounded`.
@@ -196,6 +230,34 @@ impl ModelConfig {
             Some(true) => Head::Tied(name),
             Some(false) => Head::Own(name),
             None => self.family.head,
+        }
+    }
+
+    /// The norms of attention and of the feed-forward network in a block.
+    pub fn norms_of(&self, layer: usize) -> [Norm; 2] {
+        if !self.normalized_layers().is_none_or(|layers| layers.iter().any(|range| range.contains(&layer))) {
+            return [Norm::NONE; 2];
+        }
+        [self.attention_norm, self.ffn_norm].map(|own| own.unwrap_or(self.norm))
+    }
+
+    /// The ranges of blocks that have norms; `None` if all have, or if the text does not say ranges of blocks.
+    pub fn normalized_layers(&self) -> Option<Vec<RangeInclusive<usize>>> {
+        let range = |part: &str| {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let [first, last] = [first, last].map(|number| number.trim().parse::<usize>().ok());
+            first.zip(last).map(|(first, last)| first..=last).filter(|range| !range.is_empty())
+        };
+        let ranges: Option<Vec<_>> = self.norm_layers.as_ref()?.split(',').map(range).collect();
+        ranges.filter(|ranges| ranges.iter().all(|range| *range.end() < self.n_layer))
+    }
+
+    /// The norm before the head.
+    pub fn head_norm(&self) -> Norm {
+        match self.final_norm {
+            FinalNorm::Switch(true) => self.norm.at_head(),
+            FinalNorm::Switch(false) => Norm::NONE,
+            FinalNorm::Own(norm) => norm,
         }
     }
 

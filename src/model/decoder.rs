@@ -6,15 +6,15 @@ use super::block::{Block, remade_if};
 use super::config::ModelConfig;
 use super::family::{Head, Positions};
 use super::names;
-use super::normalize::{Before, Normalize};
+use super::normalize::{Before, Normalize, Stream};
 use super::pass::{CachedPass, Pass, Precision, Recompute};
 use super::rows::{Cached, Rows};
 use super::site::Site;
-use crate::observe::quantities::{RESIDUAL_MAX, RESIDUAL_MEDIAN};
+use crate::observe::quantities::{EMBEDDING_SCALE, RESIDUAL_MAX, RESIDUAL_MEDIAN};
 use crate::ops::cross_entropy::Targets;
 use crate::ops::magnitudes::WITH_MEDIAN;
-use crate::ops::norms::Norm;
-use crate::tape::{DType, Tape, TensorId};
+use crate::ops::norms::Role;
+use crate::tape::{DType, Declaration, Start, Tape, TensorId};
 
 /// A model on a tape.
 pub struct Recorded {
@@ -28,6 +28,8 @@ pub(super) struct Decoder {
     tokens: TensorId,
     /// The position table, if positions are learned.
     positions: Option<TensorId>,
+    /// What the embedding is multiplied by, if that is learned.
+    scale: Option<TensorId>,
     blocks: Vec<Block>,
     final_norm: Normalize,
     /// The matrix with a row for each token, as the head reads it.
@@ -48,28 +50,33 @@ impl Decoder {
             Positions::Learned(name) => Some(site.table(name, config.n_positions)),
             Positions::Rotary => None,
         };
+        let scale = config.embedding_scale.then(|| {
+            let start = Start::Constant((config.n_embd as f64).sqrt());
+            let scale = Declaration::new(start).undecayed().added();
+            let scale = scale.watched(&EMBEDDING_SCALE, 0..1, 0..1);
+            site.declare(&format!("{}embedding_scale", family.files.prefix), &[1], scale)
+        });
         let shared = declare_shared(&mut site);
         let block = |layer| {
             let mut site = Site { tape: site.tape, config, precision, layer: Some(layer) };
             Block::declare(&mut site, shared)
         };
         let blocks = (0..config.n_layer).map(block).collect();
-        let norm = match config.final_norm {
-            true if config.norm == Norm::NONE => Norm::LAYER_NORM,
-            true => config.norm,
-            false => Norm::NONE,
-        };
-        let final_norm = Normalize::declare(&mut site, norm, Before::Head, family.naming.final_norm);
+        let place = (Before::Head, Stream::Branch);
+        let final_norm = Normalize::declare(&mut site, config.head_norm(), place, family.naming.final_norm);
         let head = tied.unwrap_or_else(|| {
             let Head::Own(name) = config.head() else { unreachable!("the head is tied or has a name") };
             let head = site.table(name, config.vocab_size);
             site.operand(head)
         });
-        Self { tokens, positions, blocks, final_norm, head }
+        Self { tokens, positions, scale, blocks, final_norm, head }
     }
 
     /// Records the loss on whole sequences, with its gradient in training.
     pub fn record(&self, mut tape: Tape, config: &ModelConfig, pass: &Pass) -> Recorded {
+        if pass.training {
+            self.open_gates(&mut tape);
+        }
         let x = self.embed(&mut tape, config, pass);
         let x = self.through(&mut tape, pass, x);
         let loss = self.loss(&mut tape, pass, x);
@@ -83,6 +90,16 @@ impl Decoder {
         Recorded { tape, loss }
     }
 
+    /// Records that the gates of tapered norms follow the schedule, before anything reads them.
+    fn open_gates(&self, tape: &mut Tape) {
+        let norms = self.blocks.iter().flat_map(Block::norms).chain([&self.final_norm]);
+        let states: Vec<TensorId> = norms.filter_map(|norm| norm.learned_as(Role::Taper)).collect();
+        if !states.is_empty() {
+            let schedule = tape.input(names::TAPER, &[2], DType::F32);
+            states.into_iter().for_each(|state| tape.taper_gate(schedule, state));
+        }
+    }
+
     /// Records a pass over single rows for generation.
     pub fn record_reading(&self, mut tape: Tape, config: &ModelConfig, reading: &CachedPass) -> Tape {
         tape.fix_parameters();
@@ -94,6 +111,9 @@ impl Decoder {
         if let Some(table) = self.positions {
             let position = tape.gather(positions, table);
             x = tape.add(x, position);
+        }
+        if let Some(scale) = self.scale {
+            x = tape.learned_scale(x, scale);
         }
         for block in &self.blocks {
             x = block.forward(&mut tape, &Rows::Cached(&cached), x);
@@ -115,6 +135,9 @@ impl Decoder {
         let segments = tape.input(names::SEGMENTS, &[places + 1], DType::U32);
         tape.enter("embedding");
         let mut x = tape.embedding(tokens, sorted, segments, self.tokens, self.positions, pass.sequence);
+        if let Some(scale) = self.scale {
+            x = tape.learned_scale(x, scale);
+        }
         if pass.training && config.embd_pdrop > 0.0 {
             let key = tape.input(names::DROPOUT_KEY, &[4], DType::U32);
             x = tape.dropout(x, config.embd_pdrop, key);

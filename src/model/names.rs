@@ -10,6 +10,8 @@ pub const SORTED: &str = "sorted";
 pub const SEGMENTS: &str = "segments";
 /// f32 `[1]`: the weight of a position in the loss.
 pub const TARGET_WEIGHT: &str = "scale";
+/// f32 `[2]`: the gate of tapered norms, and how far their scales move towards those of the step.
+pub const TAPER: &str = "taper schedule";
 /// f32 `[4]`: the loss scale of mixed precision and its state; see `ops::gradient_norm`.
 pub const LOSS_SCALE: &str = "loss scale";
 /// u32 `[4]`: the random key of dropout.

@@ -17,6 +17,17 @@ pub(super) enum Before {
     Attention,
     Network,
     Head,
+    /// Behind a branch, before it is added to the residual stream.
+    Addition,
+}
+
+/// What reads the norm's result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stream {
+    /// A product.
+    Branch,
+    /// The residual stream, which is f32.
+    Residual,
 }
 
 /// A declared norm.
@@ -35,11 +46,12 @@ pub(super) struct Normalize {
 
 impl Before {
     /// What is measured there.
-    fn quantities(self) -> &'static NormSite {
+    fn quantities(self) -> Option<&'static NormSite> {
         match self {
-            Self::Attention => &NORM_SITES[0],
-            Self::Network => &NORM_SITES[1],
-            Self::Head => &NORM_SITES[2],
+            Self::Attention => Some(&NORM_SITES[0]),
+            Self::Network => Some(&NORM_SITES[1]),
+            Self::Head => Some(&NORM_SITES[2]),
+            Self::Addition => None,
         }
     }
 
@@ -49,6 +61,7 @@ impl Before {
             Self::Attention => "attention",
             Self::Network => "network",
             Self::Head => "head",
+            Self::Addition => "addition",
         }
     }
 }
@@ -57,31 +70,45 @@ impl Before {
 fn alpha_init(config: &ModelConfig, before: Before) -> f64 {
     match before {
         Before::Attention => config.attention_alpha_init.unwrap_or(config.alpha_init),
-        Before::Network | Before::Head => config.alpha_init,
+        Before::Network | Before::Head | Before::Addition => config.alpha_init,
     }
 }
 
 impl Normalize {
     /// Declares what the norm `name` learns.
-    pub fn declare(site: &mut Site<'_>, norm: Norm, before: Before, name: &str) -> Self {
+    pub fn declare(site: &mut Site<'_>, norm: Norm, (before, stream): (Before, Stream), name: &str) -> Self {
         let config = site.config;
         let quantities = before.quantities();
         // A quantity of the whole model belongs to no layer, but counts for the first.
         let layer = site.layer.unwrap_or(0);
         let mut declare = |suffix: &str, role: Role| {
             let (width, start) = match role {
-                Role::Gain => (config.n_embd, 1.0),
-                Role::Bias => (config.n_embd, 0.0),
+                Role::Gain | Role::Rescale => (config.n_embd, 1.0),
+                Role::Bias | Role::Direction => (config.n_embd, 0.0),
+                Role::RootGain => (config.n_embd, (config.n_embd as f64).sqrt()),
+                Role::Spread => (1, config.n_embd as f64),
                 Role::Alpha => (1, alpha_init(config, before)),
                 Role::Shift => (1, 0.0),
                 Role::Lambda => (1, config.lambda_init),
+                Role::Taper => (2, 1.0),
             };
             let declaration = Declaration::new(Start::Constant(start)).undecayed();
+            let watched = quantities.and_then(|of| match role {
+                Role::Gain | Role::Bias | Role::RootGain | Role::Spread | Role::Rescale | Role::Direction => {
+                    None
+                }
+                Role::Alpha => Some((of.alpha, 0)),
+                Role::Shift => Some((of.shift, 0)),
+                Role::Lambda => Some((of.lambda, 0)),
+                Role::Taper => Some((of.scale, 1)),
+            });
             let declaration = match role {
-                Role::Gain | Role::Bias => declaration,
-                Role::Alpha => declaration.added().watched(quantities.alpha, 0..1, layer..layer + 1),
-                Role::Shift => declaration.added().watched(quantities.shift, 0..1, layer..layer + 1),
-                Role::Lambda => declaration.added().watched(quantities.lambda, 0..1, layer..layer + 1),
+                Role::Gain | Role::Bias | Role::RootGain => declaration,
+                _ => declaration.added(),
+            };
+            let declaration = match watched {
+                None => declaration,
+                Some((quantity, at)) => declaration.watched(quantity, at..at + 1, layer..layer + 1),
             };
             site.declare(&format!("{name}.{suffix}"), &[width], declaration)
         };
@@ -95,7 +122,10 @@ impl Normalize {
             epsilon: config.layer_norm_epsilon as f32,
             inverse_kappa: (1.0 / config.kappa) as f32,
             context: config.n_positions,
-            result: site.precision.operands(),
+            result: match stream {
+                Stream::Branch => site.precision.operands(),
+                Stream::Residual => DType::F32,
+            },
         }
     }
 
@@ -110,6 +140,11 @@ impl Normalize {
         let Self { learned, epsilon, inverse_kappa, function, result, .. } = self;
         let (&epsilon, &inverse_kappa, &function, &result) = (epsilon, inverse_kappa, function, result);
         let normed = record(tape, &Place { x, learned, epsilon, inverse_kappa, first, function, result });
+        // Only training follows a schedule.
+        if let (Some(scales), Some(schedule)) = (normed.scales, tape.find(names::TAPER)) {
+            let state = self.learned_as(Role::Taper).expect("a tapered norm has a state");
+            tape.taper_scale(scales, schedule, state);
+        }
         if layers && function.is_some() {
             tape.observing(|tape| self.observe(tape, x));
         }
@@ -137,16 +172,16 @@ impl Normalize {
     }
 
     /// The learned tensor in that role, if the norm has one.
-    fn learned_as(&self, role: Role) -> Option<TensorId> {
+    pub fn learned_as(&self, role: Role) -> Option<TensorId> {
         let place = self.norm.parameters.iter().position(|learned| learned.role == role);
         place.map(|place| self.learned[place])
     }
 
     /// Records how much of `x` a bounded norm saturates.
     fn observe(&self, tape: &mut Tape, x: TensorId) {
+        let Some(quantities) = self.before.quantities() else { return };
         let layer = self.layer.unwrap_or(0);
         let measures = tape.observation(&names::saturation(self.before.word(), layer), &[MEASURES]);
-        let quantities = self.before.quantities();
         for (at, quantity) in quantities.above.into_iter().chain([quantities.gain]).enumerate() {
             tape.watch(measures, quantity, layer, at..at + 1);
         }

@@ -2,6 +2,7 @@
 
 use super::quantities::{ALL, Kind, Presence, Quantity};
 use super::record::{Measured, Values};
+use std::collections::BTreeSet;
 
 /// The numbers of every quantity, each with its step.
 #[derive(Clone, Debug)]
@@ -76,11 +77,16 @@ impl History {
 
     /// The steps that have a record of `kind`.
     pub fn steps(&self, kind: &'static Kind) -> Vec<u64> {
+        // A quantity that is always there has them all; the rows of some kinds are each only in some records.
         let steady = kind.rows().find(|row| row.presence == Presence::Always);
-        let column = &self.0[steady.expect("every kind has a quantity that is always there").index()];
-        let Column { numbers, layers, counts, heads } = column;
-        let steps = numbers.iter().map(|of| of.0).chain(layers.iter().map(|of| of.0));
-        steps.chain(counts.iter().map(|of| of.0)).chain(heads.iter().map(|of| of.0)).collect()
+        let rows = kind.rows().filter(|&row| steady.is_none_or(|steady| row == steady));
+        let mut steps = BTreeSet::new();
+        for row in rows {
+            let Column { numbers, layers, counts, heads } = &self.0[row.index()];
+            steps.extend(numbers.iter().map(|of| of.0).chain(layers.iter().map(|of| of.0)));
+            steps.extend(counts.iter().map(|of| of.0).chain(heads.iter().map(|of| of.0)));
+        }
+        steps.into_iter().collect()
     }
 
     /// The numbers of a quantity at one step, each with its layer and head, or 0 if it has none; empty if there is no

@@ -221,6 +221,8 @@ table! {
     ATTENTION_NORM_SHIFT = row(&NORM_SCALES, "attention_norm_shift", Layer);
     /// Learned λ of BHyT there.
     ATTENTION_NORM_LAMBDA = row(&NORM_SCALES, "attention_norm_lambda", Layer);
+    /// TaperNorm's running scale there.
+    ATTENTION_NORM_SCALE = row(&NORM_SCALES, "attention_norm_scale", Layer);
     /// Its mean γ.
     ATTENTION_NORM_GAIN = row(&NORMS, "attention_norm_gain", Layer);
     /// Share of its input with |α·x + s| above 0.5.
@@ -249,6 +251,8 @@ table! {
     FFN_NORM_SHIFT = row(&NORM_SCALES, "ffn_norm_shift", Layer);
     /// Learned λ of BHyT there.
     FFN_NORM_LAMBDA = row(&NORM_SCALES, "ffn_norm_lambda", Layer);
+    /// TaperNorm's running scale there.
+    FFN_NORM_SCALE = row(&NORM_SCALES, "ffn_norm_scale", Layer);
     /// Its mean γ.
     FFN_NORM_GAIN = row(&NORMS, "ffn_norm_gain", Layer);
     /// Share of its input with |α·x + s| above 0.5.
@@ -271,6 +275,8 @@ table! {
     FINAL_NORM_SHIFT = row(&NORM_SCALES, "final_norm_shift", Step);
     /// Learned λ of BHyT there.
     FINAL_NORM_LAMBDA = row(&NORM_SCALES, "final_norm_lambda", Step);
+    /// TaperNorm's running scale there.
+    FINAL_NORM_SCALE = row(&NORM_SCALES, "final_norm_scale", Step);
     /// Its mean γ.
     FINAL_NORM_GAIN = row(&NORMS, "final_norm_gain", Step);
     /// Share of its input with |α·x + s| above 0.5.
@@ -287,6 +293,9 @@ table! {
     FFN_SCALE = Quantity { tag: Some("ffn_scale"), ..row(&RESIDUAL_SCALES, "ffn", Layer) };
     /// The learned factor that both branches of a block share.
     BLOCK_SCALE = Quantity { tag: Some("block_scale"), ..row(&RESIDUAL_SCALES, "block", Layer) };
+
+    /// What the embedding is multiplied by.
+    EMBEDDING_SCALE = row(&NORM_SCALES, "embedding_scale", Step);
 
     /// L2 norm of the gradient of the block's parameters, before clipping.
     LAYER_GRAD_NORM = Quantity {
@@ -402,6 +411,7 @@ pub struct NormSite {
     pub alpha: &'static Quantity,
     pub shift: &'static Quantity,
     pub lambda: &'static Quantity,
+    pub scale: &'static Quantity,
     pub gain: &'static Quantity,
     /// For each of the thresholds of `ops::saturation`, in their order.
     pub above: [&'static Quantity; 4],
@@ -413,6 +423,7 @@ pub static NORM_SITES: [NormSite; 3] = [
         alpha: &ATTENTION_NORM_ALPHA,
         shift: &ATTENTION_NORM_SHIFT,
         lambda: &ATTENTION_NORM_LAMBDA,
+        scale: &ATTENTION_NORM_SCALE,
         gain: &ATTENTION_NORM_GAIN,
         above: [
             &ATTENTION_NORM_ABOVE_0_5,
@@ -425,6 +436,7 @@ pub static NORM_SITES: [NormSite; 3] = [
         alpha: &FFN_NORM_ALPHA,
         shift: &FFN_NORM_SHIFT,
         lambda: &FFN_NORM_LAMBDA,
+        scale: &FFN_NORM_SCALE,
         gain: &FFN_NORM_GAIN,
         above: [&FFN_NORM_ABOVE_0_5, &FFN_NORM_ABOVE_1, &FFN_NORM_ABOVE_2, &FFN_NORM_ABOVE_3],
     },
@@ -432,6 +444,7 @@ pub static NORM_SITES: [NormSite; 3] = [
         alpha: &FINAL_NORM_ALPHA,
         shift: &FINAL_NORM_SHIFT,
         lambda: &FINAL_NORM_LAMBDA,
+        scale: &FINAL_NORM_SCALE,
         gain: &FINAL_NORM_GAIN,
         above: [&FINAL_NORM_ABOVE_0_5, &FINAL_NORM_ABOVE_1, &FINAL_NORM_ABOVE_2, &FINAL_NORM_ABOVE_3],
     },

@@ -4,7 +4,7 @@
 //!
 //! Shapes: x [.., d]; y the same, in f32 or f16; γ, β `[d]`; α, s `[1]`, each optional (then one, and zero).
 //! Adjoint, with g = dy∘γ∘f′(u): dx = α·g; dγ += Σ dy∘f(u) and dβ += Σ dy over rows; dα += Σ g∘x and ds += Σ g over all
-//! elements. Sums are of blocks of rows for each column, then of blocks, then of columns, in a fixed order.
+//! elements. DyISRU (arXiv 2503.21708) learns b in place of α = 1/√b; then db = −½·α³·dα. Sums are of blocks of rows for each column, then of blocks, then of columns, in a fixed order.
 
 mod cases;
 mod functions;
@@ -29,6 +29,8 @@ pub struct Shape {
     pub scaled: bool,
     /// Only beside α.
     pub shifted: bool,
+    /// Whether what is given as α is b, and α = 1/√b.
+    pub inverse: bool,
 }
 
 /// The op; see the module's documentation. Inputs: x, γ, β, then α and s if there are. Output: y.
@@ -57,6 +59,18 @@ impl Tape {
         learned: Learned,
         result: DType,
     ) -> TensorId {
+        let Learned { alpha, shift, .. } = learned;
+        let (scaled, shifted) = (alpha.is_some(), shift.is_some());
+        self.bounded_of(x, Shape { function, scaled, shifted, inverse: false }, learned, result)
+    }
+
+    /// Records DyISRU: γ∘x/√(b + x²) + β, which is γ∘f(x/√b) + β with the f of `isru`. `learned` has b in place of α.
+    pub fn dyisru(&mut self, x: TensorId, learned: Learned, result: DType) -> TensorId {
+        let shape = Shape { function: NormFunction::ISRU, scaled: true, shifted: false, inverse: true };
+        self.bounded_of(x, shape, learned, result)
+    }
+
+    fn bounded_of(&mut self, x: TensorId, shape: Shape, learned: Learned, result: DType) -> TensorId {
         let dims = self.shape(x).dims().to_vec();
         let (_, width) = self.shape(x).as_matrix();
         let Learned { gamma, beta, alpha, shift } = learned;
@@ -70,7 +84,6 @@ impl Tape {
             assert_eq!(info.shape.dims(), [width], "bounded: {}", info.name);
         }
         let y = self.intermediate_of("norm", &dims, result);
-        let shape = Shape { function, scaled: alpha.is_some(), shifted: shift.is_some() };
         let inputs: Vec<_> = [x, gamma, beta].into_iter().chain(alpha).chain(shift).collect();
         self.record(Bounded(shape), &inputs, &[y]);
         y
@@ -83,11 +96,27 @@ impl Shape {
         usize::from(self.scaled) + usize::from(self.shifted)
     }
 
-    /// α and s, of a node with them from input 3 on.
-    fn of<F: Copy + From<f32>>(self, inputs: &[&[F]]) -> [F; 2] {
+    /// α and s, of a node with them from input 3 on; `root` is 1/√b.
+    fn of<F: Copy + From<f32>>(self, inputs: &[&[F]], root: fn(F) -> F) -> [F; 2] {
         let alpha = if self.scaled { inputs[3][0] } else { F::from(1.0) };
+        let alpha = if self.inverse { root(alpha) } else { alpha };
         let shift = if self.shifted { inputs[4][0] } else { F::from(0.0) };
         [alpha, shift]
+    }
+
+    /// The same of the reference.
+    fn wide(self, inputs: &[&[f64]]) -> [f64; 2] {
+        self.of(inputs, |b| 1.0 / b.sqrt())
+    }
+
+    /// The same on the CPU.
+    fn narrow(self, inputs: &[&[f32]]) -> [f32; 2] {
+        self.of(inputs, |b| 1.0 / b.sqrt())
+    }
+
+    /// What α's gradient is multiplied by, to be that of the number that is given.
+    fn by_given(self, alpha: f64) -> f64 {
+        if self.inverse { -0.5 * alpha.powi(3) } else { 1.0 }
     }
 
     /// Binds α and s.
@@ -108,6 +137,7 @@ impl Shape {
             ("half", half),
             ("scaled", self.scaled),
             ("shifted", self.shifted),
+            ("inverse", self.inverse),
         ];
         let numbers = [lanes, each, ("vector", vectors.size)];
         unroll(include_str!("../../shaders/bounded.wgsl"), &numbers, &flags, &texts)
@@ -143,7 +173,7 @@ impl Op for Bounded {
     fn reference(&self, io: &mut Io<'_>) {
         let (_, width) = io.input_shape(0).as_matrix();
         let (inputs, outputs) = io.split();
-        let [alpha, shift] = self.0.of(inputs);
+        let [alpha, shift] = self.0.wide(inputs);
         for (i, (y, x)) in outputs[0].iter_mut().zip(inputs[0]).enumerate() {
             let f = (self.0.function.value)(alpha * x + shift);
             *y = inputs[1][i % width] * f + inputs[2][i % width];
@@ -153,7 +183,7 @@ impl Op for Bounded {
     fn host(&self, io: &mut Io<'_, f32>) {
         let (_, width) = io.input_shape(0).as_matrix();
         let (inputs, outputs) = io.split();
-        let scalars = self.0.of(inputs);
+        let scalars = self.0.narrow(inputs);
         self.0.function.loops.forward(width, outputs[0], [inputs[0], inputs[1], inputs[2]], scalars);
     }
 
@@ -202,7 +232,7 @@ impl Op for BoundedBackward {
     fn reference(&self, io: &mut Io<'_>) {
         let (_, width) = io.input_shape(0).as_matrix();
         let (inputs, outputs) = io.split();
-        let [alpha, shift] = self.shape.of(inputs);
+        let [alpha, shift] = self.shape.wide(inputs);
         let addend = self.addend.then(|| inputs[inputs.len() - 1]);
         for (i, (dx, x)) in outputs[0].iter_mut().zip(inputs[0]).enumerate() {
             let slope = (self.shape.function.derivative)(alpha * x + shift);
@@ -214,7 +244,7 @@ impl Op for BoundedBackward {
     fn host(&self, io: &mut Io<'_, f32>) {
         let (_, width) = io.input_shape(0).as_matrix();
         let (inputs, outputs) = io.split();
-        let scalars = self.shape.of(inputs);
+        let scalars = self.shape.narrow(inputs);
         let addend = self.addend.then(|| inputs[inputs.len() - 1]);
         let rows = [inputs[0], inputs[1], inputs[2]];
         self.shape.function.loops.backward(width, outputs[0], rows, scalars, addend);
@@ -256,13 +286,13 @@ impl Op for BoundedParameters {
     fn reference(&self, io: &mut Io<'_>) {
         let (_, width) = io.input_shape(0).as_matrix();
         let (inputs, outputs) = io.split();
-        let [alpha, shift] = self.0.of(inputs);
+        let [alpha, shift] = self.0.wide(inputs);
         for (i, (x, dy)) in inputs[0].iter().zip(inputs[2]).enumerate() {
             let u = alpha * x + shift;
             let g = dy * inputs[1][i % width] * (self.0.function.derivative)(u);
             outputs[0][i % width] += dy * (self.0.function.value)(u);
             outputs[1][i % width] += dy;
-            for (output, term) in outputs[2..].iter_mut().zip([g * x, g]) {
+            for (output, term) in outputs[2..].iter_mut().zip([g * x * self.0.by_given(alpha), g]) {
                 output[0] += term;
             }
         }
@@ -271,8 +301,10 @@ impl Op for BoundedParameters {
     fn host(&self, io: &mut Io<'_, f32>) {
         let (_, width) = io.input_shape(0).as_matrix();
         let (inputs, outputs) = io.split();
-        let scalars = self.0.of(inputs);
-        self.0.function.loops.parameters(width, outputs, [inputs[0], inputs[1], inputs[2]], scalars);
+        let scalars = self.0.narrow(inputs);
+        let by_given = self.0.by_given(f64::from(scalars[0]));
+        let rows = [inputs[0], inputs[1], inputs[2]];
+        self.0.function.loops.parameters(width, outputs, rows, scalars, by_given);
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
@@ -322,6 +354,7 @@ impl Op for BoundedParameters {
             let text = self.0.text([images, false, half], &vectors, team.kind);
             let own = [width, ("TEAM_LANES", team.lanes as f64), ("TEAM", team.size as f64)];
             let mut bindings = vec![("columns", Operand::Scratch(1)), ("d_alpha", Operand::Output(2))];
+            bindings.extend(self.0.inverse.then_some(("alpha", Operand::Input(3))));
             bindings.extend(self.0.shifted.then_some(("d_shift", Operand::Output(3))));
             recipe.dispatches.push(Dispatch {
                 kernel: Kernel::new(text, "bounded_scalars", &own),

@@ -35,6 +35,7 @@ pub mod grouped_heads;
 pub mod head_entropy;
 pub mod head_gate;
 pub mod layer_norm;
+pub mod learned_scale;
 pub mod magnitudes;
 pub mod matmul;
 pub mod muon;
@@ -46,6 +47,7 @@ pub mod rms_norm;
 pub mod rotary;
 pub mod saturation;
 pub mod scaled_sum;
+pub mod seed_norm;
 pub mod sgd;
 pub mod shift;
 pub mod taper;
@@ -93,6 +95,7 @@ pub const CASES: &[(&str, Cases)] = &[
     ("head_entropy", head_entropy::cases),
     ("head_gate", head_gate::cases),
     ("layer_norm", layer_norm::cases),
+    ("learned_scale", learned_scale::cases),
     ("magnitudes", magnitudes::cases),
     ("matmul", matmul::cases),
     ("muon", muon::cases),
@@ -104,6 +107,7 @@ pub const CASES: &[(&str, Cases)] = &[
     ("rotary", rotary::cases),
     ("saturation", saturation::cases),
     ("scaled_sum", scaled_sum::cases),
+    ("seed_norm", seed_norm::cases),
     ("sgd", sgd::cases),
     ("shift", shift::cases),
     ("taper", taper::cases),

@@ -19,6 +19,8 @@ pub struct Normalization {
     /// ε, where `model.layer_norm_epsilon` is not given.
     pub epsilon: f64,
     pub curve: Curve,
+    /// The word of the norm before the head where `model.final_norm` is true; `None` for this norm.
+    pub at_head: Option<&'static str>,
     /// Records the norm; `None` for the identity, which records nothing.
     pub record: Option<Record>,
 }
@@ -42,8 +44,18 @@ pub enum Role {
     Alpha,
     /// s `[1]`: zero.
     Shift,
+    /// DyISRU's γ, as wide as a row: √d.
+    RootGain,
+    /// DyISRU's b `[1]`: d, so that α = 1/√b is that of rows with a mean square of one.
+    Spread,
+    /// SeeDNorm's α, as wide as a row: ones.
+    Rescale,
+    /// SeeDNorm's b, as wide as a row: zeros.
+    Direction,
     /// BHyT's λ `[1]`: `model.lambda_init`.
     Lambda,
+    /// The gate and the scale `[2]` of TaperNorm, which are a state and not trained: ones.
+    Taper,
 }
 
 /// The bounded function of a norm.
@@ -79,11 +91,13 @@ pub struct Normed {
     pub y: TensorId,
     /// `[rows]`: mean squares that a block's second site may take, if the norm computes them.
     pub variance: Option<TensorId>,
+    /// `[rows]`: 1/√(mean x² + ε), of a tapered norm.
+    pub scales: Option<TensorId>,
 }
 
 impl From<TensorId> for Normed {
     fn from(y: TensorId) -> Self {
-        Self { y, variance: None }
+        Self { y, variance: None, scales: None }
     }
 }
 
@@ -95,6 +109,7 @@ pub type Norm = Pick<Normalization>;
 const GAIN: Learned = Learned { name: "weight", role: Role::Gain };
 const BIAS: Learned = Learned { name: "bias", role: Role::Bias };
 const ALPHA: Learned = Learned { name: "alpha", role: Role::Alpha };
+const TAPER: Learned = Learned { name: "taper", role: Role::Taper };
 const LAMBDA: Learned = Learned { name: "lam", role: Role::Lambda };
 const SHIFT: Learned = Learned { name: "shift", role: Role::Shift };
 
@@ -109,7 +124,7 @@ const ALL: &[Normalization] = &[
         }),
         ..NONE
     },
-    NONE,
+    Normalization { at_head: Some("layer_norm"), ..NONE },
     Normalization {
         word: "rms_norm",
         about: "x/√(mean x² + ε)·γ, for each row",
@@ -117,6 +132,15 @@ const ALL: &[Normalization] = &[
         parameters: &[GAIN],
         epsilon: 1e-6,
         record: Some(|tape, of| tape.rms_norm(of.x, of.learned[0], of.epsilon, of.result).into()),
+        ..NONE
+    },
+    Normalization {
+        word: "crms_norm",
+        about: "RMSNorm of rows of mean zero without their last element: x/√((Σx² + (Σx)²)/(d + 1) + ε)·γ (arXiv 2305.14858)",
+        label: "CRMS",
+        parameters: &[GAIN],
+        epsilon: 1e-6,
+        record: Some(|tape, of| tape.crms_norm(of.x, of.learned[0], of.epsilon, of.result).into()),
         ..NONE
     },
     Normalization {
@@ -144,6 +168,38 @@ const ALL: &[Normalization] = &[
         ..BOUNDED
     },
     Normalization {
+        word: "dyisru",
+        about: "x/√(b + x²)·γ + β, element by element, with one learned b; γ starts at √d (arXiv 2503.21708)",
+        label: "DyISRU",
+        parameters: &[
+            Learned { name: "spread", role: Role::Spread },
+            Learned { name: "weight", role: Role::RootGain },
+            BIAS,
+        ],
+        record: Some(|tape, of| {
+            let [spread, gamma, beta] = [0, 1, 2].map(|i| of.learned[i]);
+            let learned = bounded::Learned { gamma, beta, alpha: Some(spread), shift: None };
+            tape.dyisru(of.x, learned, of.result).into()
+        }),
+        ..NONE
+    },
+    Normalization {
+        word: "seed_norm",
+        about: "(tanh(x·b)·α + γ)·x/√(mean x² + ε), with learned vectors α, b, γ (arXiv 2510.22777)",
+        label: "SeeD",
+        parameters: &[
+            GAIN,
+            Learned { name: "alpha", role: Role::Rescale },
+            Learned { name: "beta", role: Role::Direction },
+        ],
+        epsilon: 1e-6,
+        record: Some(|tape, of| {
+            let learned = [0, 1, 2].map(|i| of.learned[i]);
+            tape.seed_norm(of.x, learned, of.epsilon, of.result).into()
+        }),
+        ..NONE
+    },
+    Normalization {
         word: "bhyt",
         about: "tanh(λ·x/(κ·√(mean x² + ε)))·γ, with a learned λ; the second norm of a sequential block estimates the mean from the first's (arXiv 2601.09719)",
         label: "BHyT",
@@ -153,7 +209,21 @@ const ALL: &[Normalization] = &[
             let (lambda, gamma) = (of.learned[0], of.learned[1]);
             let numbers = (of.epsilon, of.inverse_kappa);
             let (y, variance) = tape.bhyt(of.x, (gamma, lambda), numbers, of.first, of.result);
-            Normed { y, variance }
+            Normed { y, variance, scales: None }
+        }),
+        ..NONE
+    },
+    Normalization {
+        word: "taper_norm",
+        about: "x·(g/√(mean x² + ε) + (1 − g)·c)·γ: RMSNorm until `taper_start`, then g falls to 0 by a cosine; c is the running mean of 1/√(mean x² + ε) until then; before the head stands RMSNorm (arXiv 2602.10408)",
+        label: "Taper",
+        parameters: &[GAIN, TAPER],
+        epsilon: 1e-6,
+        at_head: Some("rms_norm"),
+        record: Some(|tape, of| {
+            let (gamma, taper) = (of.learned[0], of.learned[1]);
+            let (y, scales) = tape.tapered_rms_norm(of.x, gamma, taper, of.epsilon, of.result);
+            Normed { y, variance: None, scales: Some(scales) }
         }),
         ..NONE
     },
@@ -166,6 +236,7 @@ const NONE: Normalization = Normalization {
     parameters: &[],
     epsilon: 1e-5,
     curve: Curve::None,
+    at_head: None,
     record: None,
 };
 
@@ -192,6 +263,11 @@ impl Norm {
     /// The identity: it computes nothing and has no parameters.
     pub const NONE: Self = Self::at(1);
 
+    /// The norm before the head, if the blocks have this one.
+    pub fn at_head(self) -> Self {
+        self.at_head.map_or(self, |word| Self::find(word).expect("a word of this table"))
+    }
+
     /// The bounded function of a norm for which the configuration picks `picked`.
     pub fn function(self, picked: NormFunction) -> Option<NormFunction> {
         match self.curve {
@@ -209,5 +285,8 @@ mod tests {
     #[test]
     fn names_stand_for_their_rows() {
         assert_eq!((Norm::LAYER_NORM.word, Norm::NONE.word), ("layer_norm", "none"));
+        let heads =
+            Norm::all().map(|norm| (norm.word, norm.at_head().word)).filter(|(own, head)| own != head);
+        assert_eq!(heads.collect::<Vec<_>>(), [("none", "layer_norm"), ("taper_norm", "rms_norm")]);
     }
 }

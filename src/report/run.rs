@@ -333,10 +333,9 @@ fn configuration_name(config: &toml::Table) -> Option<String> {
     if !label.is_empty() {
         name.push_str(&format!("+{label}"));
     }
-    if norm.is_some_and(|norm| norm.curve == Curve::Picked)
-        && let Some(function) = model.get("norm_function").and_then(toml::Value::as_str)
-    {
-        name.push_str(&format!("({function})"));
+    let details = norm_details(model, norm);
+    if !details.is_empty() {
+        name.push_str(&format!("({})", details.join(", ")));
     }
     let word = model.get("activation_function")?.as_str()?;
     let label = Activation::find(word).map_or(word, |activation| activation.label);
@@ -367,6 +366,22 @@ fn configuration_name(config: &toml::Table) -> Option<String> {
     }
     let regularized = model.get("entropy_regularization").and_then(number).is_some_and(|lambda| lambda > 0.0);
     Some(if regularized { format!("EReg({name})") } else { name })
+}
+
+/// What is special about the norms of a configuration: the function of a bounded one, norms of single sites, places.
+fn norm_details(model: &toml::Value, norm: Option<Norm>) -> Vec<String> {
+    let word = |key: &str| model.get(key).and_then(toml::Value::as_str);
+    let label = |word: &str| match Norm::find(word) {
+        Some(norm) if !norm.label.is_empty() => norm.label.to_owned(),
+        _ => word.to_owned(),
+    };
+    let picked = norm.is_some_and(|norm| norm.curve == Curve::Picked);
+    let function = word("norm_function").filter(|_| picked).map(str::to_owned);
+    let sites = [("attention_norm", "attention"), ("ffn_norm", "FFN"), ("final_norm", "final")];
+    let sites = sites.into_iter().filter_map(|(key, site)| Some(format!("{site} {}", label(word(key)?))));
+    let layers = word("norm_layers").map(|layers| format!("blocks {layers}"));
+    let position = word("norm_position").filter(|&position| position != "pre").map(str::to_owned);
+    function.into_iter().chain(sites).chain(layers).chain(position).collect()
 }
 
 /// A name for each run, with its folder or path if the configuration alone does not tell runs apart.

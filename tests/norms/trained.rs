@@ -1,6 +1,6 @@
 //! Models with every norm, trained.
 
-use crate::cli::{Place, sets};
+use crate::cli::{Place, assert_same, sets};
 use crate::training::agrees;
 use normfree::config::Norm;
 use serde_json::Value;
@@ -20,6 +20,29 @@ fn norms_in_parallel_blocks_and_recomputed_agree_with_f64() {
         agrees(&["model.family=gpt_neox", &norm]);
         agrees(&["train.recompute=block", "model.bias=all", &norm]);
     }
+}
+
+#[test]
+fn norms_in_other_places_agree_with_f64() {
+    let derf = ["model.norm=derf", "model.embedding_scale=true", "model.final_norm=rms_norm"];
+    agrees(&derf);
+    agrees(&[
+        "model.attention_norm=dyt",
+        "model.ffn_norm=none",
+        "model.norm_layers=1",
+        "model.final_norm=crms_norm",
+    ]);
+    agrees(&["model.norm=rms_norm", "model.norm_position=both"]);
+    agrees(&["model.norm=bhyt", "model.norm_position=post", "train.recompute=block"]);
+    agrees(&["model.norm_position=post", "model.final_norm=false", "train.recompute=ffn"]);
+}
+
+/// While the gate of a tapered norm falls, and with blocks that are recomputed.
+#[test]
+fn a_taper_agrees_with_f64() {
+    let taper = ["model.norm=taper_norm", "train.steps=12", "train.taper_start=0.3", "train.taper_end=0.7"];
+    agrees(&taper);
+    agrees(&[&taper[..], &["train.recompute=block", "model.family=gpt_neox"]].concat());
 }
 
 /// The records of a kind in a run's log.
@@ -75,6 +98,29 @@ fn the_log_tells_what_bounded_norms_learn() {
     assert!(
         report.contains("SM+Derf+R") && report.contains("Learned α of the bounded norm before attention")
     );
+}
+
+/// A tapered run that is stopped while its scales are running, and resumed, ends with the same bytes.
+#[cfg(unix)]
+#[test]
+fn a_taper_resumes_with_the_same_bytes() {
+    let place = Place::with_data();
+    let keys = ["model.norm=taper_norm", "train.steps=400", "train.taper_start=0.9", "train.taper_end=1"];
+    let arguments = |run| [&["train", "tiny.toml", "--run", run][..], &sets(&keys)].concat();
+    place.succeeds(&arguments("whole"));
+    let mut child = place.command(&arguments("halved")).spawn().unwrap();
+    let log = place.path("halved/metrics.jsonl");
+    while std::fs::read_to_string(&log).map_or(0, |text| text.lines().count()) < 20 {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended before it could be stopped");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    crate::cli::signal("TERM", &child);
+    child.wait().unwrap();
+    place.succeeds(&["train", "--resume", "--run", "halved"]);
+    assert_same(&place.path("whole"), &place.path("halved"));
+    let scales = records(&place, "whole", "norm_scales");
+    let scale = &scales.last().unwrap()["attention_norm_scale"][0];
+    assert!(scale.as_f64().unwrap() > 1.5, "rows of this model are small: {scale}");
 }
 
 #[test]

@@ -18,6 +18,8 @@ enum Scalars {
     None,
     Alpha,
     Both,
+    /// b, and α = 1/√b.
+    Inverse,
 }
 
 /// Every function at sizes around a vector, a block of rows and an image; those that a norm fixes at all of them, with the
@@ -28,6 +30,7 @@ pub fn cases(seed: u64) -> Vec<Case> {
         (NormFunction::TANH, Scalars::Both),
         (NormFunction::ERF, Scalars::Both),
         (NormFunction::LINEAR_CLIP, Scalars::None),
+        (NormFunction::ISRU, Scalars::Inverse),
     ];
     let all = [
         ((1, 1), DType::F32),
@@ -49,7 +52,9 @@ pub fn cases(seed: u64) -> Vec<Case> {
     for (function, scalars) in norms {
         cases.extend(all.map(|(extents, result)| case(function, extents, result, scalars, seed)));
     }
-    for function in NormFunction::all().filter(|function| norms.iter().all(|(norm, _)| norm != function)) {
+    for function in NormFunction::all()
+        .filter(|function| function == &NormFunction::ISRU || norms.iter().all(|(norm, _)| norm != function))
+    {
         cases.extend(few.map(|(extents, result)| case(function, extents, result, Scalars::Both, seed)));
     }
     cases
@@ -70,7 +75,8 @@ fn case(
     let alpha = (scalars != Scalars::None).then(|| case.parameter("alpha", &[1], Fill::Normal(1.0)));
     let shift = (scalars == Scalars::Both).then(|| case.parameter("shift", &[1], Fill::Normal(1.0)));
     let (scale, offset) = (if alpha.is_some() { 0.6 } else { 1.0 }, if shift.is_some() { 0.15 } else { 0.0 });
-    for (scalar, value) in alpha.map(|alpha| (alpha, scale)).into_iter().chain(shift.map(|s| (s, offset))) {
+    let given = if scalars == Scalars::Inverse { 1.0 / (scale * scale) } else { scale };
+    for (scalar, value) in alpha.map(|alpha| (alpha, given)).into_iter().chain(shift.map(|s| (s, offset))) {
         case.set(scalar, vec![value]);
     }
     // x for which u is as it was drawn, but far from kinks; some where exponentials vanish.
@@ -89,7 +95,10 @@ fn case(
     let values = case.values(x).iter().enumerate().map(|at| (u(at) - offset) / scale).collect();
     case.set(x, values);
     let learned = Learned { gamma, beta, alpha, shift };
-    let y = case.tape.bounded(x, function, learned, result);
+    let y = match scalars {
+        Scalars::Inverse => case.tape.dyisru(x, learned, result),
+        Scalars::None | Scalars::Alpha | Scalars::Both => case.tape.bounded(x, function, learned, result),
+    };
     // Past the norm, so that dx is added to what comes along there.
     let past = (rows % 2 == 1).then(|| case.tape.add(x, x));
     let seeded: Vec<_> = [y].into_iter().chain(past).collect();

@@ -190,6 +190,7 @@ table!(Curve, FUNCTIONS);
 impl NormFunction {
     pub const TANH: Self = Self::at(0);
     pub const ERF: Self = Self::at(1);
+    pub const ISRU: Self = Self::at(2);
     /// `linear_clip`, for `hard_tanh`.
     pub const LINEAR_CLIP: Self = Self::at(11);
 }
@@ -200,8 +201,8 @@ mod tests {
 
     #[test]
     fn names_stand_for_their_rows() {
-        let named = [NormFunction::TANH, NormFunction::ERF, NormFunction::LINEAR_CLIP];
-        assert_eq!(named.map(|function| function.word), ["tanh", "erf", "linear_clip"]);
+        let named = [NormFunction::TANH, NormFunction::ERF, NormFunction::ISRU, NormFunction::LINEAR_CLIP];
+        assert_eq!(named.map(|function| function.word), ["tanh", "erf", "isru", "linear_clip"]);
     }
 
     /// All are odd, grow, and stay between their bounds.

@@ -70,7 +70,7 @@ impl Loops {
         });
     }
 
-    /// Adds to dγ, dβ and, where there are, dα and ds, from x, γ, dy, α and s. Each block of rows has sums of its own, which
+    /// Adds to dγ, dβ and, where there are, dα times `by_given` and ds, from x, γ, dy, α and s. Each block of rows has sums of its own, which
     /// are added in their order.
     pub fn parameters(
         &self,
@@ -78,6 +78,7 @@ impl Loops {
         outputs: &mut [&mut [f32]],
         [x, gamma, dy]: [&[f32]; 3],
         scalars: [f32; 2],
+        by_given: f64,
     ) {
         let block = rows_per_block(width).max(32) * width;
         let sums = x.par_chunks(block).zip(dy.par_chunks(block)).map(|(x, dy)| {
@@ -95,6 +96,7 @@ impl Loops {
                 *total += dot(columns, gamma);
             }
         }
+        totals[0] *= by_given;
         for (to, total) in outputs[2..].iter_mut().zip(totals) {
             to[0] = (f64::from(to[0]) + total) as f32;
         }

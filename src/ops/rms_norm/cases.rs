@@ -23,17 +23,29 @@ pub fn cases(seed: u64) -> Vec<Case> {
     let f32s = f32s.map(|extents| (extents, DType::F32));
     let f16s = f16s.map(|extents| (extents, DType::F16));
     let all = f32s.into_iter().chain(f16s);
-    all.flat_map(|(extents, result)| [false, true].map(|tapered| case(extents, result, tapered, seed)))
-        .collect()
+    let kinds = [Kind::Plain, Kind::Compressed, Kind::Tapered];
+    all.flat_map(|(extents, result)| kinds.map(|kind| case(extents, result, kind, seed))).collect()
 }
 
-fn case((rows, width): (usize, usize), result: DType, tapered: bool, seed: u64) -> Case {
-    let label = format!("[{rows}, {width}] to {result:?}, tapered {tapered}");
-    let mut case = CaseBuilder::new("rms_norm", label, seed);
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Plain,
+    Compressed,
+    Tapered,
+}
+
+fn case((rows, width): (usize, usize), result: DType, kind: Kind, seed: u64) -> Case {
+    let mut case = CaseBuilder::new("rms_norm", format!("[{rows}, {width}] to {result:?}, {kind:?}"), seed);
     let x = case.input("x", &[rows, width], Fill::Around(0.3, 2.0));
     let gamma = case.parameter("gamma", &[width], Fill::Around(1.0, 0.3));
-    let taper = tapered.then(|| case.constant("taper", &[2], DType::F32, vec![0.4, 0.7]));
-    let (y, _) = case.tape.tapered_rms_norm(x, gamma, taper, 1e-6, result);
+    let y = match kind {
+        Kind::Plain => case.tape.rms_norm(x, gamma, 1e-6, result),
+        Kind::Compressed => case.tape.crms_norm(x, gamma, 1e-6, result),
+        Kind::Tapered => {
+            let taper = case.constant("taper", &[2], DType::F32, vec![0.4, 0.7]);
+            case.tape.tapered_rms_norm(x, gamma, taper, 1e-6, result).0
+        }
+    };
     // Past the norm, so that dx is added to what comes along there.
     let past = (rows % 2 == 1).then(|| case.tape.add(x, x));
     let seeded: Vec<_> = [y].into_iter().chain(past).collect();

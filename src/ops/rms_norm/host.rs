@@ -1,5 +1,6 @@
 //! RMSNorm on the CPU, in f32: threads share blocks of rows.
 
+use super::form::Form;
 use crate::cores::functions::sum;
 use crate::cores::{rows_per_block, simd};
 use rayon::prelude::*;
@@ -15,8 +16,19 @@ fn factor(r: f32, [gate, scale]: [f32; 2]) -> f32 {
     gate.mul_add(r, (1.0 - gate) * scale)
 }
 
+/// The sum of a row, and its width with the element that it leaves out; without one, zero and the width.
+#[inline(always)]
+fn left_out(form: Form, x: &[f32]) -> (f32, f32) {
+    if form.compressed { (sum([x], |[v]| v), (x.len() + 1) as f32) } else { (0.0, x.len() as f32) }
+}
+
 /// y and r from x, γ and, if it is tapered, its state.
-pub(super) fn forward(width: usize, epsilon: f32, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) {
+pub(super) fn forward(
+    (form, width): (Form, usize),
+    epsilon: f32,
+    inputs: &[&[f32]],
+    outputs: &mut [&mut [f32]],
+) {
     let ([x, gamma, taper @ ..], [y, rstds]) = (inputs, outputs) else {
         unreachable!("two inputs and more, two outputs")
     };
@@ -28,7 +40,8 @@ pub(super) fn forward(width: usize, epsilon: f32, inputs: &[&[f32]], outputs: &m
             #[inline(always)]
             || {
                 for ((y, x), rstd) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(rstds) {
-                    *rstd = 1.0 / (sum([x], |[v]| v * v) / width as f32 + epsilon).sqrt();
+                    let (whole, count) = left_out(form, x);
+                    *rstd = 1.0 / ((sum([x], |[v]| v * v) + whole * whole) / count + epsilon).sqrt();
                     let factor = factor(*rstd, taper);
                     for ((y, x), gamma) in y.iter_mut().zip(x).zip(*gamma) {
                         *y = x * factor * gamma;
@@ -40,9 +53,9 @@ pub(super) fn forward(width: usize, epsilon: f32, inputs: &[&[f32]], outputs: &m
 }
 
 /// dx from x, γ, r, dy, its state if it is tapered, and what is added to it.
-pub(super) fn backward((tapered, width): (bool, usize), inputs: &[&[f32]], dx: &mut [f32]) {
+pub(super) fn backward((form, width): (Form, usize), inputs: &[&[f32]], dx: &mut [f32]) {
     let [x, gamma, rstds, dy, others @ ..] = inputs else { unreachable!("four inputs and more") };
-    let (taper, addend) = others.split_at(usize::from(tapered));
+    let (taper, addend) = others.split_at(usize::from(form.tapered));
     let taper = gate(taper.first());
     let rows = rows_per_block(width);
     dx.par_chunks_mut(rows * width).enumerate().for_each(|(block, dx)| {
@@ -52,7 +65,7 @@ pub(super) fn backward((tapered, width): (bool, usize), inputs: &[&[f32]], dx: &
                 for (i, dx) in dx.chunks_exact_mut(width).enumerate() {
                     let row = block * rows + i;
                     let own = row * width..(row + 1) * width;
-                    row_gradient(dx, [&x[own.clone()], &dy[own.clone()], gamma], rstds[row], taper);
+                    row_gradient(dx, [&x[own.clone()], &dy[own.clone()], gamma], (form, rstds[row]), taper);
                     if let Some(addend) = addend.first() {
                         dx.iter_mut().zip(&addend[own]).for_each(|(dx, addend)| *dx += addend);
                     }
@@ -63,12 +76,13 @@ pub(super) fn backward((tapered, width): (bool, usize), inputs: &[&[f32]], dx: &
 }
 
 #[inline(always)]
-fn row_gradient(dx: &mut [f32], rows: [&[f32]; 3], rstd: f32, taper: [f32; 2]) {
+fn row_gradient(dx: &mut [f32], rows: [&[f32]; 3], (form, rstd): (Form, f32), taper: [f32; 2]) {
     let [x, dy, gamma] = rows;
-    let along = sum(rows, |[x, d, w]| d * w * (x * rstd)) / x.len() as f32;
+    let (whole, count) = left_out(form, x);
+    let along = sum(rows, |[x, d, w]| d * w * (x * rstd)) / count;
     let (factor, back) = (factor(rstd, taper), taper[0] * rstd * along);
     for ((dx, x), (d, w)) in dx.iter_mut().zip(x).zip(dy.iter().zip(gamma)) {
-        *dx = (x * rstd).mul_add(-back, factor * (d * w));
+        *dx = ((x + whole) * rstd).mul_add(-back, factor * (d * w));
     }
 }
 

@@ -298,6 +298,9 @@ impl Engine {
         store.write(&self.device, names::SORTED, &batch.sorted);
         store.write(&self.device, names::SEGMENTS, &batch.segments);
         store.write(&self.device, names::TARGET_WEIGHT, &[scale as f32]);
+        if store.contains(names::TAPER) {
+            store.write(&self.device, names::TAPER, &self.blueprint.config.train.taper_at(step));
+        }
         if store.contains(names::DROPOUT_KEY) {
             let config = &self.blueprint.config;
             let seed = config.train.seed;
