@@ -6,7 +6,7 @@ use crate::training::{batches, config, engine};
 use normfree::config::{Config, Recompute};
 use normfree::model::names;
 use normfree::ops::Traits;
-use normfree::ops::cross_entropy::Targets;
+use normfree::ops::cross_entropy::{Logits, Targets};
 use normfree::plan::{Home, Liveness, Pool, Purpose};
 use normfree::tape::{DType, Phase, Tape};
 use normfree::train::engine::{Blueprint, StepReading};
@@ -114,8 +114,9 @@ fn accumulated_tensors_are_never_recomputed() {
     let targets = tape.input("targets", &[8], DType::U32);
     let scale = tape.input("scale", &[1], DType::F32);
     let loss = tape.observation("loss", &[1]);
+    let memory = Logits { piece_bytes: 1 << 20, kept_bytes: 0 };
     tape.remade(|tape| {
-        tape.head_cross_entropy(x, table, Targets { targets, scale, loss, scaling: None }, 1 << 20);
+        tape.head_cross_entropy(x, table, Targets { targets, scale, loss, scaling: None }, memory);
     });
     tape.backward(loss);
 }

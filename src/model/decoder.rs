@@ -172,7 +172,7 @@ impl Decoder {
         let scale = tape.input(names::TARGET_WEIGHT, &[1], DType::F32);
         let scaling = loss_scale(tape, pass.precision);
         let loss = tape.observation(names::LOSS, &[1]);
-        tape.head_cross_entropy(x, self.head, Targets { targets, scale, loss, scaling }, pass.piece_bytes);
+        tape.head_cross_entropy(x, self.head, Targets { targets, scale, loss, scaling }, pass.logits);
         loss
     }
 }

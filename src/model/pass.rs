@@ -1,5 +1,6 @@
 //! What is recorded for a model in each kind of pass: training, evaluation, generation.
 
+use crate::ops::cross_entropy::Logits;
 use crate::words::choice;
 
 choice! {
@@ -60,8 +61,8 @@ pub struct Pass {
     pub entropy: bool,
     /// Observe the layers, in replays that request it.
     pub layers: bool,
-    /// The largest piece of logits, in bytes.
-    pub piece_bytes: u64,
+    /// How much memory the logits may take.
+    pub logits: Logits,
     /// What the backward pass recomputes.
     pub recompute: Recompute,
     /// With mixed precision, products and attention use f16 copies of the matrices and f16 activations.

@@ -8,8 +8,8 @@
 //!
 //! In the forward pass, each piece is a matmul and an `update` of a running log-sum-exp; `finish` completes it.
 //! The adjoint belongs to `finish`, which therefore lists x and W among its inputs: it recomputes each piece
-//! of logits and turns it into its gradient in place. If one piece covers the whole vocabulary, the forward pass
-//! keeps it.
+//! of logits and turns it into its gradient in place. Pieces that the forward pass keeps are not computed again: one
+//! that covers the whole vocabulary, and as many as [`Logits::kept_bytes`] allows.
 
 mod host;
 
@@ -71,26 +71,38 @@ pub struct Targets {
     pub scaling: Option<TensorId>,
 }
 
+/// How much memory the logits may take.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Logits {
+    /// No piece of logits or of the table is larger, unless 64 rows of it are.
+    pub piece_bytes: u64,
+    /// Bytes of the pieces that the forward pass keeps for the gradient. It computes the others again, with the same bits.
+    /// A single piece is always kept.
+    pub kept_bytes: u64,
+}
+
 impl Tape {
-    /// Records the head and its loss: `x` [N, d] times the rows of `table` [V, d]. No piece of logits or of the
-    /// table is larger than `piece_bytes`, unless 64 rows of it are. With an f16 table, x is converted to f16; the logits
-    /// are still f32, and their gradient is f16.
-    pub fn head_cross_entropy(&mut self, x: TensorId, table: TensorId, targets: Targets, piece_bytes: u64) {
+    /// Records the head and its loss: `x` [N, d] times the rows of `table` [V, d]. With an f16 table, x is converted to
+    /// f16; the logits are still f32, and their gradient is f16.
+    pub fn head_cross_entropy(&mut self, x: TensorId, table: TensorId, targets: Targets, memory: Logits) {
         let half = self.info(table).dtype == DType::F16;
         assert_eq!(half, targets.scaling.is_some(), "a loss scale belongs to f16");
         let x = if half { self.half(x) } else { x };
         let (rows, width) = self.shape(x).as_matrix();
         let vocabulary = self.shape(table).dims()[0];
-        let pieces = pieces(vocabulary, (piece_bytes / (rows.max(width) as u64 * 4)) as usize);
+        let pieces = pieces(vocabulary, (memory.piece_bytes / (rows.max(width) as u64 * 4)) as usize);
         let state = self.intermediate("softmax", &[rows, 4]);
         let lse = self.intermediate("lse", &[rows]);
-        let mut kept = None;
+        let mut kept = Vec::new();
         for (i, &piece) in pieces.iter().enumerate() {
             let slice = self.slice_rows(table, piece.first, piece.rows);
             let logits = self.matmul_nt(x, slice);
             let first = self.first_entry(piece);
             self.record(Update { opens: i == 0 }, &[logits, targets.targets, first], &[state]);
-            kept = (pieces.len() == 1).then_some(logits);
+            let bytes = (rows * (piece.first + piece.rows)) as u64 * 4;
+            if pieces.len() == 1 || bytes <= memory.kept_bytes {
+                kept.push(logits);
+            }
         }
         let inputs: Vec<_> =
             [state, targets.targets, targets.scale, x, table].into_iter().chain(targets.scaling).collect();
@@ -199,8 +211,8 @@ impl Op for Update {
 #[derive(Debug)]
 struct Finish {
     pieces: Vec<Piece>,
-    /// The logits, if there is only one piece.
-    kept: Option<TensorId>,
+    /// The logits of the first pieces.
+    kept: Vec<TensorId>,
 }
 
 impl Op for Finish {
@@ -256,7 +268,7 @@ impl Op for Finish {
         for (i, &piece) in self.pieces.iter().enumerate() {
             let tape = &mut *adjoint.tape;
             let slice = tape.slice_rows(table, piece.first, piece.rows);
-            let logits = self.kept.unwrap_or_else(|| tape.matmul_nt(x, slice));
+            let logits = self.kept.get(i).copied().unwrap_or_else(|| tape.matmul_nt(x, slice));
             let gradient = match scaling {
                 Some(_) => {
                     tape.intermediate_of("d logits", &[tape.shape(x).as_matrix().0, piece.rows], DType::F16)
@@ -375,29 +387,34 @@ fn kernel(
 /// with a loss scale of one.
 pub fn cases(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
-    for (rows, width, vocabulary, piece_bytes, spread, half) in [
-        (1, 4, 1, 1 << 20, 1.0, false),
-        (5, 8, 67, 1 << 20, 1.0, false),
-        (7, 16, 200, 7 * 64 * 4, 1.0, false),
-        (33, 64, 515, 33 * 128 * 4, 1.0, false),
-        (16, 32, 2048, 1 << 20, 8.0, false),
-        (5, 8, 67, 1 << 20, 1.0, true),
-        (7, 16, 200, 7 * 64 * 4, 1.0, true),
-        (33, 64, 515, 33 * 128 * 4, 1.0, true),
-        (40, 36, 300, 1 << 20, 1.0, false),
-        (40, 20, 97, 1 << 20, 1.0, false),
-        (40, 64, 300, 1 << 20, 1.0, false),
-        (40, 64, 300, 1 << 20, 1.0, true),
-        (40, 128, 300, 1 << 20, 1.0, true),
-        (64, 64, 515, 64 * 128 * 4, 1.0, false),
-        (64, 128, 515, 64 * 128 * 4, 1.0, true),
-        (16, 128, 2048, 1 << 20, 1.0, true),
+    for (rows, width, vocabulary, piece_bytes, spread, half, kept_bytes) in [
+        (1, 4, 1, 1 << 20, 1.0, false, 0),
+        (5, 8, 67, 1 << 20, 1.0, false, 0),
+        (7, 16, 200, 7 * 64 * 4, 1.0, false, 0),
+        (33, 64, 515, 33 * 128 * 4, 1.0, false, 0),
+        (16, 32, 2048, 1 << 20, 8.0, false, 0),
+        (5, 8, 67, 1 << 20, 1.0, true, 0),
+        (7, 16, 200, 7 * 64 * 4, 1.0, true, 0),
+        (33, 64, 515, 33 * 128 * 4, 1.0, true, 0),
+        (40, 36, 300, 1 << 20, 1.0, false, 0),
+        (40, 20, 97, 1 << 20, 1.0, false, 0),
+        (40, 64, 300, 1 << 20, 1.0, false, 0),
+        (40, 64, 300, 1 << 20, 1.0, true, 0),
+        (40, 128, 300, 1 << 20, 1.0, true, 0),
+        (64, 64, 515, 64 * 128 * 4, 1.0, false, 0),
+        (64, 128, 515, 64 * 128 * 4, 1.0, true, 0),
+        (16, 128, 2048, 1 << 20, 1.0, true, 0),
         // Many pieces, the last of which is read element by element.
-        (9, 8, 1_109, 9 * 64 * 4, 1.0, false),
-        (9, 8, 1_109, 9 * 64 * 4, 1.0, true),
+        (9, 8, 1_109, 9 * 64 * 4, 1.0, false, 0),
+        (9, 8, 1_109, 9 * 64 * 4, 1.0, true, 0),
+        // The first pieces are kept, and all.
+        (33, 64, 515, 33 * 128 * 4, 1.0, false, 33 * 256 * 4),
+        (64, 64, 515, 64 * 128 * 4, 1.0, false, 1 << 20),
+        (64, 128, 515, 64 * 128 * 4, 1.0, true, 64 * 256 * 4),
     ] {
         let stored = if half { DType::F16 } else { DType::F32 };
-        let label = format!("N={rows} d={width} V={vocabulary} piece={piece_bytes} {stored:?}");
+        let kept = if kept_bytes > 0 { format!(" kept={kept_bytes}") } else { String::new() };
+        let label = format!("N={rows} d={width} V={vocabulary} piece={piece_bytes}{kept} {stored:?}");
         let mut case = CaseBuilder::new("cross_entropy", label, seed);
         // Gradients overwrite, as in a step of one micro-batch.
         if rows >= 40 {
@@ -412,7 +429,12 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let scale = case.constant("scale", &[1], DType::F32, vec![1.0 / rows as f32]);
         let loss = case.observation("loss", &[1], 0.5);
         let scaling = half.then(|| case.constant("scaling", &[4], DType::F32, vec![1.0, 0.0, 1.0, 0.0]));
-        case.tape.head_cross_entropy(x, table, Targets { targets, scale, loss, scaling }, piece_bytes);
+        case.tape.head_cross_entropy(
+            x,
+            table,
+            Targets { targets, scale, loss, scaling },
+            Logits { piece_bytes, kept_bytes },
+        );
         // Logits of magnitude `spread`·√d have a rounding error of that times 6e-8·√d, which the exponential turns
         // into a relative error of the probabilities.
         let bound = if half { HALF_BOUND } else { 2e-6 * spread * (width as f64).sqrt().max(2.0) };

@@ -2,7 +2,7 @@ use super::check::{
     check_adjoint, check_as_gpu, check_case, check_made, check_op, check_variants, each_device,
 };
 use crate::support::{gpu, seed};
-use normfree::ops::cross_entropy::Targets;
+use normfree::ops::cross_entropy::{Logits, Targets};
 use normfree::tape::DType;
 use normfree::tape::shapes;
 use normfree::verify::{CaseBuilder, Fill, HALF_BOUND};
@@ -29,6 +29,11 @@ fn adjoint_agrees_with_central_differences() {
     check_adjoint("cross_entropy");
 }
 
+/// Pieces of so many bytes, of which none is kept.
+fn memory(piece_bytes: u64) -> Logits {
+    Logits { piece_bytes, kept_bytes: 0 }
+}
+
 /// The gradient, but not the loss, is multiplied by the loss scale.
 #[test]
 fn the_loss_scale_is_in_the_gradient() {
@@ -41,7 +46,7 @@ fn the_loss_scale_is_in_the_gradient() {
         let scale = case.constant("scale", &[1], DType::F32, vec![1.0 / 9.0]);
         let loss = case.observation("loss", &[1], 0.5);
         let scaling = Some(case.constant("scaling", &[4], DType::F32, vec![256.0, 0.0, 0.0, 0.0]));
-        case.tape.head_cross_entropy(x, table, Targets { targets, scale, loss, scaling }, 1 << 20);
+        case.tape.head_cross_entropy(x, table, Targets { targets, scale, loss, scaling }, memory(1 << 20));
         case.finish_loss(loss, HALF_BOUND)
     });
 }
@@ -55,7 +60,7 @@ fn pieces_of_a_size_share_their_kernels() {
     let targets = case.indices("targets", &[4], &[0, 1, 2, 3]);
     let scale = case.constant("scale", &[1], DType::F32, vec![0.25]);
     let loss = case.observation("loss", &[1], 0.0);
-    case.tape.head_cross_entropy(x, table, Targets { targets, scale, loss, scaling: None }, 1 << 27);
+    case.tape.head_cross_entropy(x, table, Targets { targets, scale, loss, scaling: None }, memory(1 << 27));
     let case = case.finish_loss(loss, 1e-5);
     let device = gpu().traits().clone();
     let mut kernels: BTreeMap<&str, (usize, BTreeSet<String>)> = BTreeMap::new();
@@ -85,7 +90,12 @@ fn more_rows_than_one_loop_may_walk() {
         let targets = case.indices("targets", &[rows], &picks);
         let scale = case.constant("scale", &[1], DType::F32, vec![1.0 / rows as f32]);
         let loss = case.observation("loss", &[1], 0.5);
-        case.tape.head_cross_entropy(x, table, Targets { targets, scale, loss, scaling: None }, 1 << 27);
+        case.tape.head_cross_entropy(
+            x,
+            table,
+            Targets { targets, scale, loss, scaling: None },
+            memory(1 << 27),
+        );
         // Sums of 70,000 terms, some of them one after the other.
         let bound = 5e-5;
         if whole { case.finish_loss(loss, bound) } else { case.finish(&[], &[], bound) }

@@ -1,9 +1,11 @@
 //! What a run needs from a device, as plain data: tapes, arenas, bytes.
 
 use crate::config::{Config, Precision};
+use crate::model::pass::Recompute;
 use crate::model::{Parameter, Pass, Recorded, names, record};
 use crate::observe::quantities::LAYER_GRAD_NORM;
 use crate::ops::Traits;
+use crate::ops::cross_entropy::Logits;
 use crate::ops::magnitudes::WITHOUT_MEDIAN;
 use crate::optimizer::{self, Update};
 use crate::plan::{Pool, padded_bytes};
@@ -61,6 +63,8 @@ impl Demand {
 impl Blueprint {
     /// Records the tapes of a run for a device.
     pub fn new(config: &Config, device: &Traits) -> Self {
+        let recompute = config.train.recompute;
+        let kept_bytes = if recompute == Recompute::None { device.kept_logits() } else { 0 };
         let pass = Pass {
             batch: config.train.batch_size,
             sequence: config.train.sequence_length,
@@ -69,8 +73,8 @@ impl Blueprint {
             training: true,
             entropy: config.observe.entropy,
             layers: config.observe.layers,
-            piece_bytes: device.max_binding,
-            recompute: config.train.recompute,
+            logits: Logits { piece_bytes: device.max_binding, kept_bytes },
+            recompute,
             precision: config.train.precision,
         };
         let micro = record(&config.model, &pass);
