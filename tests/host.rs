@@ -7,7 +7,7 @@ use normfree::host::Host;
 use normfree::verify::{all_cases, check, on_device};
 
 /// How many threads compute.
-const THREADS: [usize; 3] = [1, 2, 5];
+const THREADS: [usize; 5] = [1, 2, 4, 5, 8];
 
 #[test]
 fn every_case_agrees_with_f64_on_any_number_of_threads() {
@@ -31,15 +31,54 @@ fn every_case_agrees_with_f64_on_any_number_of_threads() {
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// Training, evaluation, checkpoints and resuming on the CPU, without a driver.
+/// Training, evaluation and checkpoints on the CPU, without a driver. Each run says how many threads it had.
 #[test]
 fn a_run_has_the_same_bytes_on_any_number_of_threads() {
     let place = Place::with_data();
-    for (run, threads) in [("one", "1"), ("two", "2"), ("five", "5")] {
-        place.succeeds(&["train", "tiny.toml", "--run", run, "--device", "cpu", "--threads", threads]);
+    for threads in THREADS {
+        let (run, number) = (format!("r{threads}"), threads.to_string());
+        place.succeeds(&["train", "tiny.toml", "--run", &run, "--device", "cpu", "--threads", &number]);
+        let environment = std::fs::read(place.path(&run).join("env.json")).unwrap();
+        let environment: serde_json::Value = serde_json::from_slice(&environment).unwrap();
+        assert_eq!(environment["threads"], threads);
+        assert_same(&place.path("r1"), &place.path(&run));
     }
-    assert_same(&place.path("one"), &place.path("two"));
-    assert_same(&place.path("one"), &place.path("five"));
+}
+
+/// Logits that are kept make the bits of those that are computed again.
+#[test]
+fn a_vocabulary_in_several_pieces_has_the_same_bytes_with_recompute() {
+    let place = Place::with_data();
+    let sets = ["--set", "model.vocab_size=9000", "--set", "train.steps=2"];
+    for (run, recompute) in [("kept", "train.recompute=none"), ("again", "train.recompute=ffn")] {
+        let train = ["train", "tiny.toml", "--run", run, "--device", "cpu", "--set", recompute];
+        place.succeeds(&[&train[..], &sets].concat());
+    }
+    let weights =
+        |run: &str| std::fs::read(place.path(run).join("checkpoints/step-2/model.safetensors")).unwrap();
+    assert!(weights("kept") == weights("again"));
+}
+
+#[test]
+fn one_product_is_timed_and_compared_with_f64() {
+    let place = Place::new();
+    let bench = ["bench", "--product", "70x48x33", "--rounds", "3", "--device", "cpu"];
+    let told = place.succeeds(&[&bench[..], &["--json"]].concat());
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let layouts = told["ways"].as_array().unwrap();
+    assert_eq!(layouts.len(), 3);
+    assert!(layouts.iter().all(|way| way["way"] == "gemm" && way["agrees"] == true), "{told}");
+    for option in ["--half", "--every-way"] {
+        place.fails(&[&bench[..], &[option]].concat(), 2, &[option, "one way, in f32"]);
+    }
+}
+
+/// The CPU has no largest buffer, so a plan has no row of it.
+#[test]
+fn a_plan_names_no_limits_of_an_adapter() {
+    let place = Place::with_data();
+    let told = place.succeeds(&["train", "tiny.toml", "--dry-run", "--memory", "--device", "cpu"]);
+    assert!(told.contains("available to it") && !told.contains("largest b"), "{told}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ Standard library only. See README.md beside this file.
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -33,6 +34,8 @@ def main():
     if not given.normfree:
         build(ROOT, ROOT / "target", [])
     ours = [binary, "bench", "--product", given.extents, "--rounds", given.times, "--json"]
+    # In every variant: those of an adapter, where the CPU would have one.
+    ours += ["--device", os.environ.get("NORMFREE_DEVICE", "adapter")]
     ours += ["--half"] * given.half + ["--every-way"] * given.every_way
     commands = {"normfree": ours}
     if not given.half:

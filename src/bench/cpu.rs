@@ -60,7 +60,7 @@ fn rate<const CHAINS: usize>(host: &Host) -> f64 {
 }
 
 /// Too few chains wait for their own results; too many do not fit in the registers of some CPUs.
-fn arithmetic(host: &Host) -> f64 {
+pub(super) fn arithmetic(host: &Host) -> f64 {
     let rates = [rate::<1>, rate::<2>, rate::<4>, rate::<6>, rate::<8>, rate::<12>];
     rates.into_iter().map(|rate| rate(host)).fold(0.0, f64::max)
 }

@@ -3,12 +3,17 @@
 use super::Spread;
 use super::adapter;
 use super::ceilings::fastest;
+use super::cpu;
 use crate::cache::attempts::Attempts;
+use crate::device::{Device, Plan, Store};
 use crate::fault::Result;
 use crate::gpu::{Description, Gpu};
+use crate::host::Host;
 use crate::ops::matmul::{Layout, MatMul};
 use crate::plan::time_variants;
 use crate::tape::{DType, Tape};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -112,6 +117,66 @@ pub fn products(
         variants,
         untried,
     })
+}
+
+/// The same on the CPU, which computes a product in one way, by the crate `gemm`.
+///
+/// # Errors
+/// None so far: the CPU's memory is the process's own.
+pub fn products_on_cpu(host: &Host, rounds: usize, extents: Extents) -> Result<Products> {
+    let ceiling = cpu::arithmetic(host);
+    let device = Device::from(host.clone());
+    let mut variants = Vec::new();
+    for (layout, name) in LAYOUTS {
+        let tape = tape(layout, extents, false);
+        let node = &tape.nodes()[0];
+        let mut store = Store::new(&device);
+        for &tensor in node.inputs.iter().chain(&node.outputs) {
+            let info = tape.info(tensor);
+            store.allocate(&device, &info.name, info.shape.elements(), info.dtype)?;
+        }
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        let operands = [node.inputs[0], node.inputs[1]].map(|tensor| {
+            let info = tape.info(tensor);
+            let values: Vec<f32> =
+                (0..info.shape.elements()).map(|_| random.random_range(-0.8..1.2)).collect();
+            store.write(&device, &info.name, &values);
+            values
+        });
+        let plan = Plan::build(&device, &tape, &store)?;
+        let once = || plan.profile(&device).map(|times| times.iter().map(|time| time.seconds).sum::<f64>());
+        // The first product also makes the threads' packing memory.
+        once()?;
+        let times = (0..rounds).map(|_| once()).collect::<Result<Vec<f64>>>()?;
+        let c = plan.read(&device, &tape, &store, node.outputs[0])?;
+        let seconds = Spread::of(&times);
+        variants.push(Variant {
+            layout: name,
+            variant: "gemm".to_owned(),
+            seconds,
+            flops: 2.0 * (extents.m * extents.n * extents.k) as f64 / seconds.median,
+            agrees: agrees(layout, extents, &operands, &c),
+        });
+    }
+    let adapter = device.description().clone();
+    Ok(Products { version: env!("CARGO_PKG_VERSION"), adapter, extents, ceiling, variants, untried: 0 })
+}
+
+/// Whether some hundred elements of C, the first and the last among them, are what f64 makes them.
+fn agrees(layout: Layout, Extents { m, n, k }: Extents, [a, b]: &[Vec<f32>; 2], c: &[f32]) -> bool {
+    const ELEMENTS: usize = 400;
+    /// As for the variants of a GPU: sums of 100,000 terms of f32 round by less.
+    const BOUND: f64 = 2e-4;
+    let element = |place: usize| {
+        let (row, column) = (place / n, place % n);
+        let a = |i: usize| a[if layout == Layout::TN { i * m + row } else { row * k + i }];
+        let b = |i: usize| b[if layout == Layout::NT { column * k + i } else { i * n + column }];
+        (0..k).map(|i| f64::from(a(i)) * f64::from(b(i))).sum::<f64>()
+    };
+    let places = (0..=ELEMENTS).map(|i| (m * n - 1) * i / ELEMENTS);
+    let pairs: Vec<(f64, f64)> = places.map(|place| (element(place), f64::from(c[place]))).collect();
+    let scale = pairs.iter().fold(0.0_f64, |most, (want, _)| most.max(want.abs()));
+    pairs.iter().all(|(want, got)| (want - got).abs() <= BOUND * scale)
 }
 
 fn tape(layout: Layout, Extents { m, n, k }: Extents, half: bool) -> Tape {

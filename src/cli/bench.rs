@@ -2,7 +2,7 @@
 
 use super::picture::{check_place, picture_file, write_picture};
 use super::{Global, Kernels, bytes, columns, say, short, stop};
-use crate::bench::products::{Extents, PATIENCE, Products, Wanted, products};
+use crate::bench::products::{Extents, PATIENCE, Products, Wanted, products, products_on_cpu};
 use crate::bench::{
     Bound, Ceilings, Difference, Host, KernelRow, Measured, Options, Part, Start, Steps, measure,
 };
@@ -72,6 +72,15 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     if let Some(extents) = arguments.product {
         let wanted = Wanted { half: arguments.half, every_variant: arguments.every_variant };
+        if let Some(host) = global.open_cpu()? {
+            if wanted.half || wanted.every_variant {
+                return Err(Fault::new(Kind::Usage, "the CPU computes a product in one way, in f32")
+                    .at(if wanted.half { "--half" } else { "--every-way" })
+                    .remedy("omit it, or choose an adapter with --device"));
+            }
+            let measured = products_on_cpu(&host, arguments.rounds as usize, extents)?;
+            return tell_product(&measured, wanted, arguments.json);
+        }
         let mut gpu = global.open_gpu()?;
         let mut attempts = attempts(&gpu, |fault| stop::give_up(&fault));
         let measured = products(&mut gpu, arguments.rounds as usize, extents, wanted, &mut attempts)?;

@@ -6,7 +6,7 @@ use crate::cache::attempts::Tried;
 use crate::device::Device;
 use crate::fault::{Fault, Kind, Result};
 use crate::gpu::{Backend, Gpu, OpenOptions, hardware, this_program};
-use crate::host::{self, Host};
+use crate::host::{self, Host, Share};
 use crate::shell;
 use crate::visible;
 use clap::ValueEnum;
@@ -43,6 +43,9 @@ pub(super) struct Global {
     /// What notes and waiting are about, where several runs train at once.
     #[arg(skip)]
     pub label: Option<String>,
+    /// The threads of a job beside others, in place of `threads`.
+    #[arg(skip)]
+    pub share: Option<Share>,
 }
 
 /// The word that selects the best adapter, a software driver included.
@@ -105,7 +108,7 @@ impl Global {
         {
             return Ok(None);
         }
-        let host = Host::open(self.threads)?;
+        let host = self.share.as_ref().map_or_else(|| Host::open(self.threads), Host::sharing)?;
         if selection == Selection::Best {
             self.note(format!("{NO_GPU}; computing on the CPU: {}", host.name()));
         }

@@ -304,6 +304,7 @@ fn environment(config: &Config, device: &Device) -> Value {
         "command": std::env::args_os().map(|part| part.to_string_lossy().into_owned()).collect::<Vec<_>>(),
         "parameters": parameter_count(&config.model),
         "adapter": device.description(),
+        "threads": device.threads(),
         "kernels": {
             "lanes": traits.lanes,
             "software": traits.software,
@@ -335,7 +336,7 @@ fn dry_run(config: &Config, arguments: &Arguments, global: &Global) -> Result<()
         operations(flops),
         operations(flops * steps as f64),
     ))?;
-    say(memory_table(&needs, device.description(), memory::available()))?;
+    say(memory_table(&needs, &device, memory::available()))?;
     if arguments.memory || !arguments.memory_picture.is_empty() {
         let planned = Planned::new(&blueprint, device.traits());
         if arguments.memory {

@@ -72,6 +72,14 @@ impl Device {
         }
     }
 
+    /// How many threads compute, if it is the CPU.
+    pub fn threads(&self) -> Option<usize> {
+        match self {
+            Self::Gpu(_) => None,
+            Self::Host(host, _) => Some(host.threads()),
+        }
+    }
+
     /// Which of the device's features are not used, and why: one sentence each.
     pub fn remarks(&self) -> &[String] {
         match self {

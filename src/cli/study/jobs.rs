@@ -3,12 +3,13 @@
 use super::super::Global;
 use crate::device::Device;
 use crate::fault::{Fault, Kind, Result};
-use crate::host;
+use crate::host::{self, Share};
 use crate::ops::Traits;
 use crate::study::Run;
 use crate::train::engine::Blueprint;
 use crate::train::memory;
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 /// The jobs of a study, each of which trains one run after another.
 pub(super) struct Jobs<'a> {
@@ -48,8 +49,12 @@ impl<'a> Jobs<'a> {
     /// than runs.
     pub fn options(&self, left: usize) -> Vec<Global> {
         let Some((_, threads)) = self.shared else { return vec![self.global.clone()] };
-        let of_each =
-            |threads| Global { device: Some(host::WORD.to_owned()), threads, ..self.global.clone() };
+        let of_each = |threads| Global {
+            device: Some(host::WORD.to_owned()),
+            threads,
+            share: Some(Share::new(threads)),
+            ..self.global.clone()
+        };
         divided(threads, self.at_once(left)).map(of_each).collect()
     }
 
@@ -79,6 +84,28 @@ fn divided(threads: usize, jobs: usize) -> impl Iterator<Item = usize> {
     (0..jobs).map(move |job| threads / jobs + usize::from(job < threads % jobs))
 }
 
+/// The threads of jobs that work at the same time. Those of a job that has no run left go to the others, which changes no
+/// bit.
+pub(super) struct Shares(Mutex<Vec<Option<Share>>>);
+
+impl Shares {
+    /// Those of the options that [`Jobs::options`] made.
+    pub fn of(options: &[Global]) -> Self {
+        Self(Mutex::new(options.iter().map(|global| global.share.clone()).collect()))
+    }
+
+    /// The job has no run left.
+    pub fn leave(&self, job: usize) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = all[job].take().map_or(0, |share| share.threads());
+        for _ in 0..left {
+            // Those with the fewest first.
+            let next = all.iter().flatten().min_by_key(|share| share.threads());
+            next.inspect(|share| share.add(1));
+        }
+    }
+}
+
 /// The memory that each run takes on the device, in bytes.
 fn demands(runs: &[&Run], traits: &Traits) -> Vec<u64> {
     let mut known = BTreeMap::new();
@@ -99,5 +126,18 @@ mod tests {
         assert_eq!(of(7, 3), [3, 2, 2]);
         assert_eq!(of(8, 3), [3, 3, 2]);
         assert_eq!((of(6, 3), of(2, 2), of(5, 1)), (vec![2; 3], vec![1; 2], vec![5]));
+    }
+
+    #[test]
+    fn threads_of_a_job_that_has_ended_go_to_the_others() {
+        let each = [3, 2, 2].map(Share::new);
+        let shares = Shares(Mutex::new(each.iter().cloned().map(Some).collect()));
+        let now = || each.each_ref().map(Share::threads);
+        shares.leave(0);
+        assert_eq!(now()[1..], [4, 3]);
+        shares.leave(2);
+        assert_eq!(now()[1], 7);
+        shares.leave(1);
+        assert_eq!(now()[1], 7);
     }
 }

@@ -3,6 +3,7 @@
 use super::super::progress::{Display, TrainProgress};
 use super::super::{Global, Kernels, stop};
 use super::ended::{Ended, Outcome};
+use super::jobs::Shares;
 use super::session::Session;
 use super::tasks::Task;
 use crate::fault::{Fault, Kind, Result};
@@ -32,7 +33,8 @@ pub(super) fn train(
     let shown = (options.iter().all(|global| global.quiet), display);
     let displays = TrainProgress::side_by_side(options.len(), shown, &title, (total, counted));
     let next = AtomicUsize::new(0);
-    let work = |progress, global| -> Worked {
+    let shares = Shares::of(options);
+    let work = |progress, (job, global)| -> Worked {
         let _guard = StopOnPanic;
         let mut session = Session::new(progress, kernels, global, options.len() > 1);
         let mut ended = Vec::new();
@@ -46,10 +48,11 @@ pub(super) fn train(
                 break;
             }
         }
+        shares.leave(job);
         (ended, session.end())
     };
-    let worked =
-        at_once(displays.into_iter().zip(options).collect(), &|(progress, global)| work(progress, global))?;
+    let jobs = displays.into_iter().zip(options.iter().enumerate()).collect();
+    let worked = at_once(jobs, &|(progress, job)| work(progress, job))?;
     let mut ended = Ended::default();
     // The last job to end has seen all tokens.
     ended.trained = worked.iter().map(|(_, trained)| *trained).max().unwrap_or_default();
