@@ -4,5 +4,6 @@ pub mod functions;
 mod simd;
 mod tasks;
 
-pub use simd::simd;
+pub use functions::Line;
+pub use simd::{Simd, WithSimd, simd, with_simd};
 pub use tasks::{BLOCK, TASK, dot, fill, rows_per_block, rows_per_task, squares};

@@ -3,20 +3,12 @@
 //! A u32 tensor is stored by its bits. A replay locks what it reads and writes, so that no node can change what another
 //! reads at the same moment; the locks are never contended, because one replay runs at a time.
 
+use crate::cores::Line;
+use crate::cores::functions::LANES;
 use crate::tape::DType;
-use bytemuck::{Pod, Zeroable};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-
-/// One cache line, so that every buffer begins at one.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C, align(64))]
-pub(super) struct Line([f32; Line::WORDS]);
-
-impl Line {
-    const WORDS: usize = 16;
-}
 
 /// An allocation.
 pub(super) struct Buffer(RwLock<Vec<Line>>);
@@ -38,7 +30,7 @@ impl Buffer {
 
     /// Writes the bits of `word` everywhere.
     pub fn fill(&self, word: u32) {
-        self.write().fill(Line([f32::from_bits(word); Line::WORDS]));
+        self.write().fill(Line([f32::from_bits(word); LANES]));
     }
 }
 

@@ -1,7 +1,8 @@
 //! A tape made ready for the CPU: every operand of every node has its place in memory.
 
 use super::Host;
-use super::memory::{Buffer, Line, Span, Store, assert_words};
+use super::memory::{Buffer, Span, Store, assert_words};
+use crate::cores::Line;
 use crate::plan::{CommandTime, MemoryPlan, Pool};
 use crate::tape::{DType, Io, Op, Shape, Shapes, Tape, TensorId};
 use std::collections::{BTreeSet, HashMap};

@@ -1,27 +1,31 @@
 //! The backward pass of attention on the CPU; see [`AttentionBackward`](crate::ops::attention::AttentionBackward).
 
-use super::{BLOCK, Panels, TILE, across, add_corner, add_product, by_head, least, over_keys, padded};
+use super::panels::{Panels, add_queries, mix, products, store};
+use super::{by_head, least, together};
 use crate::cores::functions::{LANES, Lanes, exp, sum};
-use crate::cores::simd;
-use crate::ops::attention::cap::{capped_f32, slope_f32};
+use crate::cores::{Line, Simd, WithSimd, with_simd};
 use crate::ops::attention::heads::{Head, Heads};
 use crate::ops::packed::Part;
 use rayon::prelude::*;
 use std::array::from_fn;
 
+/// Panels of queries whose probabilities exist at a time.
+const BLOCK: usize = 2;
+
 /// Computes d_qkv from the inputs of the op.
 pub(in crate::ops::attention) fn backward(layout: &Heads, inputs: &[&[f32]], d_qkv: &mut [f32]) {
-    let tasks: Vec<_> = layout.heads().zip(by_head(layout, d_qkv, Part::ALL.len())).collect();
-    tasks.into_par_iter().with_min_len(least(layout)).for_each_init(
-        || Backward::new(layout),
-        |scratch, (head, mut rows)| match *inputs {
+    let mut heads: Vec<_> = layout.heads().zip(by_head(layout, d_qkv, Part::ALL.len())).collect();
+    let together = together(layout);
+    heads.par_chunks_mut(together).with_min_len(least(layout, together)).for_each_init(
+        || Backward::new(layout, together),
+        |scratch, heads| match *inputs {
             [qkv, output, lse, d_output] => {
-                let known = Known { qkv, output, lse, d_output, guide: [&[]; 2] };
-                scratch.run_with::<false>(&head, &known, &mut rows);
+                let given = Given { qkv, output, lse, d_output, guide: [&[]; 2] };
+                with_simd(Task::<false> { scratch, heads, given });
             }
             [qkv, output, lse, d_output, entropy, d_entropy] => {
-                let known = Known { qkv, output, lse, d_output, guide: [entropy, d_entropy] };
-                scratch.run_with::<true>(&head, &known, &mut rows);
+                let given = Given { qkv, output, lse, d_output, guide: [entropy, d_entropy] };
+                with_simd(Task::<true> { scratch, heads, given });
             }
             _ => unreachable!("four inputs, or six"),
         },
@@ -29,7 +33,7 @@ pub(in crate::ops::attention) fn backward(layout: &Heads, inputs: &[&[f32]], d_q
 }
 
 /// The inputs of the op.
-struct Known<'a> {
+struct Given<'a> {
     qkv: &'a [f32],
     output: &'a [f32],
     lse: &'a [f32],
@@ -40,186 +44,199 @@ struct Known<'a> {
 
 /// Scratch of one thread.
 struct Backward {
-    /// Keys and values by columns, for products with queries and d_output.
-    keys_across: Panels,
-    values_across: Panels,
-    keys: Panels,
-    queries: Panels,
-    d_outputs: Panels,
+    heads: Vec<Known>,
+    /// 16 queries, or rows of d_output, by columns.
+    across: Vec<Line>,
     d_keys: Panels,
     d_values: Panels,
-    /// Probabilities and the scores' gradients of a block of queries, row after row.
-    weights: Vec<Lanes>,
-    d_scores: Vec<Lanes>,
+    /// Of a block of queries with each key: probabilities, and the gradients of the scores.
+    weights: [Vec<Line>; BLOCK],
+    d_scores: [Vec<Line>; BLOCK],
+}
+
+/// What the backward pass knows of a head.
+struct Known {
+    /// Times the scale.
+    queries: Panels,
+    d_outputs: Panels,
+    keys: Panels,
+    values: Panels,
+    /// For panels of 16 queries: lse, Σ d_output·output with the entropy's part, d_entropy.
+    lse: Vec<Lanes>,
+    delta: Vec<Lanes>,
+    pull: Vec<Lanes>,
 }
 
 impl Backward {
-    fn new(layout: &Heads) -> Self {
-        let Heads { sequence, width, .. } = *layout;
-        let rows = padded(sequence);
-        let [keys_across, values_across] = from_fn(|_| Panels::new(width, rows));
-        let [keys, queries, d_outputs, d_keys, d_values] = from_fn(|_| Panels::new(rows, width));
-        let [weights, d_scores] = from_fn(|_| vec![[0.0; LANES]; BLOCK * rows / LANES]);
-        Self { keys_across, values_across, keys, queries, d_outputs, d_keys, d_values, weights, d_scores }
+    fn new(layout: &Heads, together: usize) -> Self {
+        let &Heads { sequence, width, .. } = layout;
+        let rows = || Panels::new(sequence, width);
+        let (d_keys, d_values) = (rows(), rows());
+        let lines = || vec![Line::ZERO; d_keys.height()];
+        let lanes = || vec![[0.0; LANES]; d_keys.height() / LANES];
+        let known = || Known {
+            queries: rows(),
+            d_outputs: rows(),
+            keys: rows(),
+            values: rows(),
+            lse: lanes(),
+            delta: lanes(),
+            pull: lanes(),
+        };
+        let heads = (0..together).map(|_| known()).collect();
+        let [weights, d_scores] = from_fn(|_| from_fn(|_| lines()));
+        Self { heads, across: vec![Line::ZERO; d_keys.width()], d_keys, d_values, weights, d_scores }
     }
+}
 
-    /// Runs one head, with or without a cap.
-    fn run_with<const GUIDED: bool>(&mut self, head: &Head, known: &Known<'_>, rows: &mut [&mut [f32]]) {
-        match head.layout.cap {
-            None => simd(
-                #[inline(always)]
-                || self.run::<GUIDED, false>(head, known, rows),
-            ),
-            Some(_) => simd(
-                #[inline(always)]
-                || self.run::<GUIDED, true>(head, known, rows),
-            ),
+/// The backward pass of heads side by side, each with its rows of d_qkv: query, key and value in turn.
+struct Task<'a, 'b, const GUIDED: bool> {
+    scratch: &'a mut Backward,
+    heads: &'a mut [(Head, Vec<&'b mut [f32]>)],
+    given: Given<'a>,
+}
+
+impl<const GUIDED: bool> WithSimd for Task<'_, '_, GUIDED> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { scratch, heads, given } = self;
+        let layout = heads[0].0.layout;
+        let scale = layout.scale() as f32;
+        let all = &mut scratch.heads;
+        for t in 0..layout.sequence {
+            let row = |head: &Head, part| &given.qkv[head.packed(t, part)];
+            for (known, (head, _)) in all.iter_mut().zip(&*heads) {
+                known.queries.copy(t, row(head, Part::Query), scale);
+            }
+            for (known, (head, _)) in all.iter_mut().zip(&*heads) {
+                known.keys.copy(t, row(head, Part::Key), 1.0);
+            }
+            for (known, (head, _)) in all.iter_mut().zip(&*heads) {
+                known.values.copy(t, row(head, Part::Value), 1.0);
+            }
+            for (known, (head, _)) in all.iter_mut().zip(&*heads) {
+                known.take_output::<GUIDED>(t, head, &given);
+            }
+        }
+        for (head, (_, rows)) in heads.iter_mut().enumerate() {
+            scratch.gradients::<S, GUIDED>(simd, head, scale, rows);
         }
     }
+}
 
-    /// `rows` are the head's rows of d_qkv: query, key and value in turn.
+impl Known {
+    /// Takes what is given of a row's output.
     #[inline(always)]
-    fn run<const GUIDED: bool, const CAPPED: bool>(
+    fn take_output<const GUIDED: bool>(&mut self, t: usize, head: &Head, given: &Given<'_>) {
+        let (output, d_output) = (&given.output[head.out(t)], &given.d_output[head.out(t)]);
+        self.d_outputs.copy(t, d_output, 1.0);
+        let (panel, lane, line) = (t / LANES, t % LANES, head.line(t));
+        let mut delta = sum([d_output, output], |[d, o]| d * o);
+        if GUIDED {
+            let [entropy, d_entropy] = given.guide;
+            self.pull[panel][lane] = d_entropy[line];
+            delta = d_entropy[line].mul_add(entropy[line], delta);
+        }
+        self.lse[panel][lane] = given.lse[line];
+        self.delta[panel][lane] = delta;
+    }
+}
+
+impl Backward {
+    #[inline(always)]
+    fn gradients<S: Simd, const GUIDED: bool>(
         &mut self,
-        head: &Head,
-        known: &Known<'_>,
+        simd: S,
+        head: usize,
+        scale: f32,
         rows: &mut [&mut [f32]],
     ) {
-        let sequence = head.layout.sequence;
-        self.keys_across.transpose(head.rows(known.qkv, Part::Key));
-        self.values_across.transpose(head.rows(known.qkv, Part::Value));
-        self.keys.copy(head.rows(known.qkv, Part::Key));
-        self.queries.copy(head.rows(known.qkv, Part::Query));
-        self.d_outputs.copy((0..sequence).map(|t| &known.d_output[head.out(t)]));
-        self.d_keys.lines.fill([0.0; LANES]);
-        self.d_values.lines.fill([0.0; LANES]);
-        for block in (0..sequence).step_by(BLOCK) {
-            let end = sequence.min(block + BLOCK);
-            for first in (block..end).step_by(TILE) {
-                self.scores::<GUIDED, CAPPED>(head, known, block, first);
-                self.query_gradients(block, first, rows);
+        self.d_keys.clear();
+        self.d_values.clear();
+        let panels = self.d_keys.height() / LANES;
+        for block in (0..panels).step_by(BLOCK) {
+            let end = panels.min(block + BLOCK);
+            for panel in block..end {
+                self.scores::<S, GUIDED>(simd, head, panel);
+                self.query_gradients(simd, head, panel, scale, rows);
             }
-            self.key_gradients(block..end);
+            let known = &self.heads[head];
+            add_queries(simd, &mut self.d_keys, &self.d_scores, &known.queries, block..end);
+            add_queries(simd, &mut self.d_values, &self.weights, &known.d_outputs, block..end);
         }
         for (t, row) in rows.chunks_exact_mut(Part::ALL.len()).enumerate() {
             let [_, d_key, d_value] = row else { unreachable!("three parts") };
-            for (to, from) in [(d_key, &self.d_keys), (d_value, &self.d_values)] {
-                for (panel, part) in to.chunks_mut(LANES).enumerate() {
-                    part.copy_from_slice(&from.panel(panel)[t][..part.len()]);
-                }
-            }
+            self.d_keys.write(t, d_key);
+            self.d_values.write(t, d_value);
         }
     }
 
-    /// Lines between the block's rows.
+    /// Probabilities of 16 queries with each key that one of them sees, and the gradients of the scores.
     #[inline(always)]
-    fn stride(&self) -> usize {
-        self.weights.len() / BLOCK
+    fn scores<S: Simd, const GUIDED: bool>(&mut self, simd: S, head: usize, panel: usize) {
+        let known = &self.heads[head];
+        let first = panel * LANES;
+        let weights = &mut self.weights[panel % BLOCK][..first + LANES];
+        let d_scores = &mut self.d_scores[panel % BLOCK][..first + LANES];
+        known.queries.across(first, &mut self.across);
+        products(simd, &known.keys, &self.across, weights);
+        known.d_outputs.across(first, &mut self.across);
+        products(simd, &known.values, &self.across, d_scores);
+        let turn = Turn { lse: known.lse[panel], delta: known.delta[panel], pull: known.pull[panel] };
+        let (earlier, own) = weights.split_at_mut(first);
+        let (d_earlier, d_own) = d_scores.split_at_mut(first);
+        for (weights, d_scores) in earlier.iter_mut().zip(d_earlier) {
+            turn.apply::<GUIDED>(weights, d_scores, 0);
+        }
+        for (key, (weights, d_scores)) in own.iter_mut().zip(d_own).enumerate() {
+            turn.apply::<GUIDED>(weights, d_scores, key);
+        }
     }
 
-    /// Four rows of probabilities, and of the gradients of the products of query and key.
     #[inline(always)]
-    fn scores<const GUIDED: bool, const CAPPED: bool>(
-        &mut self,
-        head: &Head,
-        known: &Known<'_>,
-        block: usize,
-        first: usize,
+    fn query_gradients<S: Simd>(
+        &self,
+        simd: S,
+        head: usize,
+        panel: usize,
+        scale: f32,
+        rows: &mut [&mut [f32]],
     ) {
-        let cap = head.layout.cap.unwrap_or(1.0);
-        let (width, scale) = (head.layout.width, head.layout.scale() as f32);
-        let tile = head.tile(first);
-        let queries = tile.map(|t| &known.qkv[head.packed(t, Part::Query)]);
-        let d_outputs = tile.map(|t| &known.d_output[head.out(t)]);
-        let lse = tile.map(|t| known.lse[head.line(t)]);
-        let pull = tile.map(|t| if GUIDED { known.guide[1][head.line(t)] } else { 0.0 });
-        let mut delta =
-            tile.map(|t| sum([&known.d_output[head.out(t)], &known.output[head.out(t)]], |[d, o]| d * o));
-        if GUIDED {
-            for (r, &t) in tile.iter().enumerate() {
-                delta[r] = pull[r].mul_add(known.guide[0][head.line(t)], delta[r]);
-            }
-        }
-        let (stride, last) = (self.stride(), first / LANES);
-        for panel in 0..=last {
-            let zeros = [[0.0; LANES]; TILE];
-            let keys = self.keys_across.panel(panel).iter();
-            let products = add_product(zeros, across(queries, width), keys);
-            let values = self.values_across.panel(panel).iter();
-            let d_weights = add_product(zeros, across(d_outputs, width), values);
-            for r in 0..TILE {
-                let at = (first - block + r) * stride + panel;
-                let (weights, d_scores) = (&mut self.weights[at], &mut self.d_scores[at]);
-                let seen = if panel == last { first % LANES + r + 1 } else { LANES };
-                for l in 0..LANES {
-                    let s = if CAPPED { capped_f32(products[r][l] * scale, cap) } else { 0.0 };
-                    let log_p = if CAPPED { s - lse[r] } else { products[r][l].mul_add(scale, -lse[r]) };
-                    let p = exp(log_p);
-                    let mut d_p = d_weights[r][l] - delta[r];
-                    if GUIDED {
-                        d_p = pull[r].mul_add(-log_p, d_p);
-                    }
-                    if CAPPED {
-                        d_p *= slope_f32(s, cap);
-                    }
-                    weights[l] = if l < seen { p } else { 0.0 };
-                    d_scores[l] = if l < seen { p * d_p * scale } else { 0.0 };
-                }
+        let (keys, first) = (&self.heads[head].keys, panel * LANES);
+        let d_scores = &self.d_scores[panel % BLOCK][..first + LANES];
+        for columns in 0..keys.panels() {
+            let sums = mix(simd, d_scores, keys.panel(columns));
+            let own = rows[first * Part::ALL.len()..].iter_mut().step_by(Part::ALL.len());
+            for (row, sums) in own.zip(sums) {
+                store(row, columns, sums, scale);
             }
         }
     }
+}
 
-    #[inline(always)]
-    fn query_gradients(&self, block: usize, first: usize, rows: &mut [&mut [f32]]) {
-        let stride = self.stride();
-        let d_scores = from_fn(|r| self.d_scores[(first - block + r) * stride..][..stride].as_flattened());
-        let panels = self.keys.lines.len() / self.keys.height;
-        for panel in 0..panels {
-            let sums = over_keys(first, d_scores, self.keys.panel(panel));
-            let tile = rows[first * Part::ALL.len()..].iter_mut().step_by(Part::ALL.len());
-            for (to, sums) in tile.zip(sums) {
-                let to = &mut to[panel * LANES..];
-                let columns = to.len().min(LANES);
-                to[..columns].copy_from_slice(&sums[..columns]);
-            }
-        }
-    }
+/// What 16 queries' scores have in common.
+struct Turn {
+    lse: Lanes,
+    delta: Lanes,
+    pull: Lanes,
+}
 
-    /// Adds what the queries of a block contribute to the gradients of keys and values.
+impl Turn {
+    /// Turns the scores with one key into probabilities, and their gradients into those of the scores. The key is seen from
+    /// query `from` on.
     #[inline(always)]
-    fn key_gradients(&mut self, block: std::ops::Range<usize>) {
-        let stride = self.stride();
-        let each = [
-            (&self.d_scores, &self.queries, &mut self.d_keys),
-            (&self.weights, &self.d_outputs, &mut self.d_values),
-        ];
-        for (coefficients, lines, to) in each {
-            let panels = lines.lines.len() / lines.height;
-            for first in (0..block.end).step_by(TILE) {
-                // Queries at the keys' own positions see some of them, later ones all.
-                let corner = if first < block.start { block.start..block.start } else { first..first + TILE };
-                let corner = corner.start..corner.end.min(block.end);
-                let column = |query: usize| {
-                    let rows = coefficients[(query - block.start) * stride..].chunks_exact(stride);
-                    rows.map(move |row| {
-                        *row[first / LANES][first % LANES..].first_chunk().expect("tiles divide lines")
-                    })
-                };
-                for panel in 0..panels {
-                    let lines = lines.panel(panel);
-                    let to = &mut to.lines[panel * to.height + first..][..TILE];
-                    let mut sums = from_fn(|r| to[r]);
-                    if !corner.is_empty() {
-                        let lines = lines[corner.clone()].iter();
-                        sums = add_corner(sums, column(corner.start), lines, |key, query| key <= query);
-                    }
-                    if corner.end < block.end {
-                        let lines = lines[corner.end..block.end].iter();
-                        sums = add_product(sums, column(corner.end), lines);
-                    }
-                    to.copy_from_slice(&sums);
-                }
+    fn apply<const GUIDED: bool>(&self, Line(weights): &mut Line, Line(d_scores): &mut Line, from: usize) {
+        for l in 0..LANES {
+            let log_p = weights[l] - self.lse[l];
+            let p = exp(log_p);
+            let mut d_p = d_scores[l] - self.delta[l];
+            if GUIDED {
+                d_p = self.pull[l].mul_add(-log_p, d_p);
             }
+            weights[l] = if l >= from { p } else { 0.0 };
+            d_scores[l] = if l >= from { p * d_p } else { 0.0 };
         }
     }
 }

@@ -1,0 +1,234 @@
+//! Matrices of one head by panels, and their products. Every vector width makes the same bits: an element of a line is one
+//! sum, from its first term to its last.
+
+use crate::cores::functions::LANES;
+use crate::cores::{Line, Simd};
+use std::ops::Range;
+
+/// Rows of a product that are summed at a time, each in a register: enough for sums not to wait for their last term, and
+/// half of the registers that AVX2 has.
+const ROWS: usize = 8;
+
+/// A matrix with 16 columns side by side: panel after panel, each with one line per row. There are as many rows as whole
+/// panels have; those beyond the matrix are zero, and so are the columns beyond it.
+pub struct Panels {
+    lines: Vec<Line>,
+    height: usize,
+}
+
+impl Panels {
+    /// Zeros, for `rows` of `width` elements.
+    pub fn new(rows: usize, width: usize) -> Self {
+        let height = rows.next_multiple_of(LANES);
+        Self { lines: vec![Line::ZERO; width.div_ceil(LANES) * height], height }
+    }
+
+    /// Rows, padding included.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// How many panels lie side by side.
+    #[inline(always)]
+    pub fn panels(&self) -> usize {
+        self.lines.len() / self.height
+    }
+
+    #[inline(always)]
+    pub fn panel(&self, panel: usize) -> &[Line] {
+        &self.lines[panel * self.height..][..self.height]
+    }
+
+    #[inline(always)]
+    fn panel_mut(&mut self, panel: usize) -> &mut [Line] {
+        &mut self.lines[panel * self.height..][..self.height]
+    }
+
+    /// Columns, padding included.
+    pub fn width(&self) -> usize {
+        self.panels() * LANES
+    }
+
+    #[inline(always)]
+    pub fn clear(&mut self) {
+        self.lines.fill(Line::ZERO);
+    }
+
+    /// Copies `row`, times `scale`, as row `t`.
+    #[inline(always)]
+    pub fn copy(&mut self, t: usize, row: &[f32], scale: f32) {
+        let (whole, rest) = row.as_chunks::<LANES>();
+        for (panel, part) in whole.iter().enumerate() {
+            let Line(line) = &mut self.lines[panel * self.height + t];
+            for l in 0..LANES {
+                line[l] = part[l] * scale;
+            }
+        }
+        if !rest.is_empty() {
+            let Line(line) = &mut self.lines[whole.len() * self.height + t];
+            line.iter_mut().zip(rest).for_each(|(to, from)| *to = from * scale);
+        }
+    }
+
+    /// 16 rows by columns, from row `first` on: a line for each column.
+    #[inline(always)]
+    pub fn across(&self, first: usize, to: &mut [Line]) {
+        /// Squares of so many rows are vectors that every CPU has.
+        const SIDE: usize = 4;
+        for (columns, to) in to.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+            let lines = &self.panel(columns)[first..first + LANES];
+            for (k, to) in to.as_chunks_mut::<SIDE>().0.iter_mut().enumerate() {
+                for (t, from) in lines.as_chunks::<SIDE>().0.iter().enumerate() {
+                    let square = from.each_ref().map(|line| line.0.as_chunks::<SIDE>().0[k]);
+                    for i in 0..SIDE {
+                        to[i].0.as_chunks_mut::<SIDE>().0[t] = square.map(|row| row[i]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes row `t` to `row`.
+    #[inline(always)]
+    pub fn write(&self, t: usize, row: &mut [f32]) {
+        for panel in 0..self.panels() {
+            store(row, panel, self.panel(panel)[t], 1.0);
+        }
+    }
+}
+
+/// Writes a row's part in a panel, times `factor`.
+#[inline(always)]
+pub fn store(row: &mut [f32], panel: usize, Line(mut sums): Line, factor: f32) {
+    sums.iter_mut().for_each(|sum| *sum *= factor);
+    let to = &mut row[panel * LANES..];
+    match to.first_chunk_mut() {
+        Some(to) => *to = sums,
+        None => to.iter_mut().zip(sums).for_each(|(to, sum)| *to = sum),
+    }
+}
+
+/// How many vectors a line is.
+#[inline(always)]
+fn parts<S: Simd>() -> usize {
+    LANES / S::F32_LANES
+}
+
+/// One vector of a line.
+#[inline(always)]
+fn vector<S: Simd>(line: &Line, part: usize) -> S::f32s {
+    bytemuck::cast_slice(&line.0)[part]
+}
+
+#[inline(always)]
+fn set<S: Simd>(lines: &mut [Line; ROWS], part: usize, sums: [S::f32s; ROWS]) {
+    for r in 0..ROWS {
+        bytemuck::cast_slice_mut(&mut lines[r].0)[part] = sums[r];
+    }
+}
+
+/// Adds the line times the coefficients of those rows that count.
+#[inline(always)]
+fn add<S: Simd>(
+    simd: S,
+    sums: &mut [S::f32s; ROWS],
+    coefficients: [f32; ROWS],
+    line: S::f32s,
+    counts: impl Fn(usize) -> bool,
+) {
+    for r in 0..ROWS {
+        if counts(r) {
+            sums[r] = simd.mul_add_f32s(simd.splat_f32s(coefficients[r]), line, sums[r]);
+        }
+    }
+}
+
+/// Adds to each row's sums Σ_k coefficient_rk line_k, over the lines from `first` on, where they count for the row.
+#[inline(always)]
+fn add_block<S: Simd>(
+    simd: S,
+    sums: &mut [S::f32s; ROWS],
+    coefficients: &[Line; ROWS],
+    (lines, first): (&[Line; LANES], usize),
+    part: usize,
+    counts: impl Fn(usize, usize) -> bool,
+) {
+    for k in first..LANES {
+        let column = coefficients.each_ref().map(|line| line.0[k]);
+        add(simd, sums, column, vector::<S>(&lines[k], part), |r| counts(r, k));
+    }
+}
+
+/// The products of the first rows of `rows` with the 16 columns of a panel.
+#[inline(always)]
+pub fn products<S: Simd>(simd: S, rows: &Panels, columns: &[Line], out: &mut [Line]) {
+    let (columns, _) = columns.as_chunks::<LANES>();
+    let (out, _) = out.as_chunks_mut::<ROWS>();
+    for (tile, out) in out.iter_mut().enumerate() {
+        for part in 0..parts::<S>() {
+            let mut sums = [simd.splat_f32s(0.0); ROWS];
+            for (panel, lines) in columns.iter().enumerate() {
+                let rows = &rows.panel(panel).as_chunks().0[tile];
+                add_block(simd, &mut sums, rows, (lines, 0), part, |_, _| true);
+            }
+            set::<S>(out, part, sums);
+        }
+    }
+}
+
+/// For each of 16 queries Σ_j coefficient_jq line_j over the keys that it sees: the last 16 coefficients are those of the
+/// keys at the queries' own positions. Others are left out rather than multiplied by zero, which would spread their NaN.
+#[inline(always)]
+pub fn mix<S: Simd>(simd: S, coefficients: &[Line], lines: &[Line]) -> [Line; LANES] {
+    let mut all = [Line::ZERO; LANES];
+    let (earlier, own) = coefficients.split_at(coefficients.len() - LANES);
+    let (lines, own_lines) = lines.split_at(earlier.len());
+    for (tile, all) in all.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
+        let column = |line: &Line| line.0.as_chunks::<ROWS>().0[tile];
+        for part in 0..parts::<S>() {
+            let mut sums = [simd.splat_f32s(0.0); ROWS];
+            for (coefficients, line) in earlier.iter().zip(lines) {
+                add(simd, &mut sums, column(coefficients), vector::<S>(line, part), |_| true);
+            }
+            for (key, (coefficients, line)) in own.iter().zip(own_lines).take((tile + 1) * ROWS).enumerate() {
+                let seen = |r| tile * ROWS + r >= key;
+                add(simd, &mut sums, column(coefficients), vector::<S>(line, part), seen);
+            }
+            set::<S>(all, part, sums);
+        }
+    }
+    all
+}
+
+/// Adds what the queries of some panels contribute to each key's row: Σ_q coefficient_jq line_q over those that see key j.
+#[inline(always)]
+pub fn add_queries<S: Simd, const BLOCK: usize>(
+    simd: S,
+    to: &mut Panels,
+    coefficients: &[Vec<Line>; BLOCK],
+    lines: &Panels,
+    block: Range<usize>,
+) {
+    for columns in 0..to.panels() {
+        let (lines, _) = lines.panel(columns).as_chunks::<LANES>();
+        let (tiles, _) = to.panel_mut(columns).as_chunks_mut::<ROWS>();
+        for (tile, to) in tiles[..block.end * LANES / ROWS].iter_mut().enumerate() {
+            // The panel of the keys' own positions, and the first of them.
+            let (own, first) = (tile * ROWS / LANES, tile * ROWS % LANES);
+            for part in 0..parts::<S>() {
+                let mut sums = to.each_ref().map(|line| vector::<S>(line, part));
+                for panel in block.start.max(own)..block.end {
+                    let coefficients = &coefficients[panel % BLOCK].as_chunks().0[tile];
+                    let lines = &lines[panel];
+                    if panel > own {
+                        add_block(simd, &mut sums, coefficients, (lines, 0), part, |_, _| true);
+                    } else {
+                        let seen = |r, query| first + r <= query;
+                        add_block(simd, &mut sums, coefficients, (lines, first), part, seen);
+                    }
+                }
+                set::<S>(to, part, sums);
+            }
+        }
+    }
+}
