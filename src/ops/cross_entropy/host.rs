@@ -1,7 +1,7 @@
 //! The loss on the CPU, in f32: threads share rows of logits.
 
 use super::IGNORED;
-use crate::cores::functions::{exp, maximum, sum};
+use crate::cores::functions::{exp_below, maximum, sum};
 use crate::cores::{rows_per_block, simd};
 use rayon::prelude::*;
 
@@ -20,7 +20,7 @@ pub(super) fn update(opens: bool, columns: usize, inputs: &[&[f32]], states: &mu
                 #[inline(always)]
                 || sum_of_exponentials(logits, state[0]),
             );
-            state[1] = state[1] * exp(state[0] - top) + sum;
+            state[1] = state[1] * exp_below(state[0] - top) + sum;
             state[0] = top;
             let place = (target.to_bits() as usize).checked_sub(first);
             if let Some(logit) = place.and_then(|place| logits.get(place)) {
@@ -35,7 +35,7 @@ pub(super) fn update(opens: bool, columns: usize, inputs: &[&[f32]], states: &mu
 fn sum_of_exponentials(logits: &[f32], least: f32) -> (f32, f32) {
     let found = maximum(logits);
     let top = if found > least { found } else { least };
-    (top, sum([logits], |[v]| exp(v - top)))
+    (top, sum([logits], |[v]| exp_below(v - top)))
 }
 
 /// Adds to the loss and writes the rows' lse.
@@ -69,10 +69,10 @@ pub(super) fn gradient(columns: usize, inputs: &[&[f32]], gradients: &mut [f32])
             let (target, lse) = (targets[row].to_bits(), lses[row]);
             let weight = if target == IGNORED { 0.0 } else { counted };
             let hit = (target as usize).checked_sub(first).filter(|&place| place < columns);
-            let hit = hit.map(|place| (place, (exp(gradients[place] - lse) - 1.0) * weight));
+            let hit = hit.map(|place| (place, (exp_below(gradients[place] - lse) - 1.0) * weight));
             simd(
                 #[inline(always)]
-                || gradients.iter_mut().for_each(|value| *value = exp(*value - lse) * weight),
+                || gradients.iter_mut().for_each(|value| *value = exp_below(*value - lse) * weight),
             );
             if let Some((place, value)) = hit {
                 gradients[place] = value;

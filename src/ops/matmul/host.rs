@@ -1,14 +1,23 @@
 //! The product on the CPU, by the crate `gemm`.
 //!
-//! Bits do not depend on the number of threads: the crate shares tiles of C among them, each of which one thread sums over
-//! all of K, in blocks whose length follows from the extents and the CPU's caches alone.
+//! Bits depend neither on the number of threads, nor on the width of vectors, nor on the sizes of caches. The crate shares
+//! tiles of C among threads, each of which one thread sums over K from the first term to the last. Left to itself it would
+//! cut K by the CPU's caches, so it gets K in blocks that it does not cut. And it sums along vectors where C has one row or
+//! column or few elements, and both operands lie along K: those products are not its own.
 #![allow(unsafe_code)]
 
 use super::{Layout, MatMul, Sizes};
+use crate::cores::functions::sum;
 use crate::cores::{TASK, rows_per_task, simd};
 use crate::tape::Io;
 use gemm::Parallelism;
 use rayon::prelude::*;
+
+/// The longest K that the crate never cuts: the least length of its blocks, whatever the caches.
+const BLOCK: usize = 512;
+
+/// The crate sums along vectors if C has no more elements.
+const FEW: usize = 16 * 16;
 
 /// The columns of a task, where C is one row, are a multiple of this: whole vectors.
 const COLUMNS: usize = 64;
@@ -58,16 +67,50 @@ fn multiply(layout: Layout, sizes: &Sizes, a: &[f32], b: &[f32], c: &mut [f32], 
     let a = Matrix { values: a, row, column };
     let (row, column) = if layout == Layout::NT { (1, b_columns) } else { (b_columns, 1) };
     let b = Matrix { values: b, row, column };
+    let along = layout == Layout::NT || (layout == Layout::NN && n == 1);
+    if along && (m == 1 || n == 1 || m * n <= FEW) {
+        dots((m, n, k), a.values, b.values, c, add);
+        return;
+    }
     if m > 1 {
-        product((m, n, k), a, b, c, add, Parallelism::Rayon(0));
+        let blocks = k.div_ceil(BLOCK);
+        let each = k.div_ceil(blocks);
+        for first in (0..k).step_by(each) {
+            let (a, b) = (a.from(first * a.column), b.from(first * b.row));
+            let add = add || first > 0;
+            product((m, n, each.min(k - first)), a, b, c, add, Parallelism::Rayon(0));
+        }
         return;
     }
     // The crate leaves a product of one row, which generation needs for each token, to one thread.
-    let columns = (TASK / k + 1).next_multiple_of(COLUMNS);
+    let columns = columns_per_task(k);
     c.par_chunks_mut(columns).enumerate().for_each(|(i, c)| {
-        let b = Matrix { values: &b.values[i * columns * b.column..], ..b };
-        product((1, c.len(), k), a, b, c, add, Parallelism::None);
+        product((1, c.len(), k), a, b.from(i * columns * b.column), c, add, Parallelism::None);
     });
+}
+
+/// Columns of a row of C that make up a task.
+fn columns_per_task(k: usize) -> usize {
+    (TASK / k + 1).next_multiple_of(COLUMNS)
+}
+
+/// C = A · B, or C += A · B, of few elements, each of which is the product of a row of `a` and one of `b`.
+fn dots((m, n, k): (usize, usize, usize), a: &[f32], b: &[f32], c: &mut [f32], add: bool) {
+    let (a, b) = (&a[..m * k], &b[..n * k]);
+    for (c, a) in c.chunks_exact_mut(n).zip(a.chunks_exact(k)) {
+        let columns = columns_per_task(k);
+        c.par_chunks_mut(columns).zip(b.par_chunks(columns * k)).for_each(|(c, b)| {
+            simd(
+                #[inline(always)]
+                || {
+                    for (c, b) in c.iter_mut().zip(b.chunks_exact(k)) {
+                        let dot = sum([a, b], |[a, b]| a * b);
+                        *c = if add { *c + dot } else { dot };
+                    }
+                },
+            );
+        });
+    }
 }
 
 /// An operand, with the steps from one row to the next and from one column to the next.
@@ -79,6 +122,11 @@ struct Matrix<'a> {
 }
 
 impl Matrix<'_> {
+    /// The part from an element on.
+    fn from(self, first: usize) -> Self {
+        Self { values: &self.values[first..], ..self }
+    }
+
     /// # Panics
     /// If it does not have so many rows and columns.
     fn assert_holds(&self, rows: usize, columns: usize) {

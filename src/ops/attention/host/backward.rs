@@ -2,7 +2,7 @@
 
 use super::panels::{Panels, add_queries, mix, products, store};
 use super::{by_head, least, together};
-use crate::cores::functions::{LANES, Lanes, exp, sum};
+use crate::cores::functions::{LANES, Lanes, exp_below, sum};
 use crate::cores::{Line, Simd, WithSimd, with_simd};
 use crate::ops::attention::heads::{Head, Heads};
 use crate::ops::packed::Part;
@@ -230,7 +230,7 @@ impl Turn {
     fn apply<const GUIDED: bool>(&self, Line(weights): &mut Line, Line(d_scores): &mut Line, from: usize) {
         for l in 0..LANES {
             let log_p = weights[l] - self.lse[l];
-            let p = exp(log_p);
+            let p = exp_below(log_p);
             let mut d_p = d_scores[l] - self.delta[l];
             if GUIDED {
                 d_p = self.pull[l].mul_add(-log_p, d_p);
