@@ -67,29 +67,6 @@ pub fn exp_below(x: f32) -> f32 {
     if x < LEAST { 0.0 } else { p * power }
 }
 
-/// ln x of a positive, normal number, within 1.2e-7 of itself.
-#[inline(always)]
-pub fn ln(x: f32) -> f32 {
-    /// √½: the fraction is between it and √2.
-    const ROOT: u32 = 0x3f35_04f3;
-    let bits = x.to_bits().wrapping_sub(ROOT);
-    let n = (bits.cast_signed() >> 23) as f32;
-    let f = f32::from_bits((bits & 0x007f_ffff) + ROOT) - 1.0;
-    let p = 7.037_683_6e-2_f32;
-    let p = p.mul_add(f, -0.115_146_1);
-    let p = p.mul_add(f, 0.116_769_984);
-    let p = p.mul_add(f, -0.124_201_41);
-    let p = p.mul_add(f, 0.142_493_23);
-    let p = p.mul_add(f, -0.166_680_58);
-    let p = p.mul_add(f, 0.200_007_15);
-    let p = p.mul_add(f, -0.249_999_94);
-    let p = p.mul_add(f, 0.333_333_3);
-    let square = f * f;
-    let p = n.mul_add(LOW, p * f * square);
-    let ln = n.mul_add(HIGH, square.mul_add(-0.5, p) + f);
-    if x > 0.0 { ln } else { f32::NAN }
-}
-
 /// The normal distribution at a distance a ≥ 0 from its mean.
 #[derive(Clone, Copy)]
 pub struct Normal {
@@ -321,15 +298,6 @@ mod tests {
             assert_eq!(exp_below(x).to_bits(), exp(x).to_bits(), "{x}");
         }
         assert!(exp_below(f32::NAN).is_nan());
-    }
-
-    #[test]
-    fn ln_is_within_its_error() {
-        for x in samples().chain(near()).filter(|x| *x >= f32::MIN_POSITIVE) {
-            let (got, want) = (f64::from(ln(x)), f64::from(x).ln());
-            assert!((got - want).abs() <= 1.2e-7 * want.abs(), "ln({x}) = {got:e}, not {want:e}");
-        }
-        assert!(ln(f32::NAN).is_nan());
     }
 
     #[test]
