@@ -5,10 +5,6 @@ use crate::cores::functions::LANES;
 use crate::cores::{Line, Simd};
 use std::ops::Range;
 
-/// Rows of a product that are summed at a time, each in a register: enough for sums not to wait for their last term, and
-/// half of the registers that AVX2 has.
-const ROWS: usize = 8;
-
 /// A matrix with 16 columns side by side: panel after panel, each with one line per row. There are as many rows as whole
 /// panels have; those beyond the matrix are zero, and so are the columns beyond it.
 pub struct Panels {
@@ -114,40 +110,57 @@ fn parts<S: Simd>() -> usize {
     LANES / S::F32_LANES
 }
 
-/// One vector of a line.
-#[inline(always)]
-fn vector<S: Simd>(line: &Line, part: usize) -> S::f32s {
-    bytemuck::cast_slice(&line.0)[part]
+/// Does the work of a product in tiles of so many rows and vectors of a line that all sums are in registers, as many as sums
+/// need not to wait for their last term: eight rows where a line is one vector, else four rows of two.
+macro_rules! in_tiles {
+    ($work:ident::<$S:ident>($($argument:expr),*)) => {
+        match parts::<$S>() {
+            1 => $work::<$S, 8, 1>($($argument),*),
+            _ => $work::<$S, 4, 2>($($argument),*),
+        }
+    };
 }
 
+/// Sums of `ROWS` rows, in some vectors of their lines.
+type Sums<S, const ROWS: usize, const PARTS: usize> = [[<S as Simd>::f32s; PARTS]; ROWS];
+
 #[inline(always)]
-fn set<S: Simd>(lines: &mut [Line; ROWS], part: usize, sums: [S::f32s; ROWS]) {
+fn set<S: Simd, const ROWS: usize, const PARTS: usize>(
+    lines: &mut [Line; ROWS],
+    part: usize,
+    sums: Sums<S, ROWS, PARTS>,
+) {
     for r in 0..ROWS {
-        bytemuck::cast_slice_mut(&mut lines[r].0)[part] = sums[r];
+        let line: &mut [S::f32s] = bytemuck::cast_slice_mut(&mut lines[r].0);
+        line[part..part + PARTS].copy_from_slice(&sums[r]);
     }
 }
 
-/// Adds the line times the coefficients of those rows that count.
+/// Adds the line, from one of its vectors on, times the coefficients of those rows that count.
 #[inline(always)]
-fn add<S: Simd>(
+fn add<S: Simd, const ROWS: usize, const PARTS: usize>(
     simd: S,
-    sums: &mut [S::f32s; ROWS],
+    sums: &mut Sums<S, ROWS, PARTS>,
     coefficients: [f32; ROWS],
-    line: S::f32s,
+    (line, part): (&Line, usize),
     counts: impl Fn(usize) -> bool,
 ) {
+    let line: &[S::f32s] = bytemuck::cast_slice(&line.0);
     for r in 0..ROWS {
         if counts(r) {
-            sums[r] = simd.mul_add_f32s(simd.splat_f32s(coefficients[r]), line, sums[r]);
+            let coefficient = simd.splat_f32s(coefficients[r]);
+            for p in 0..PARTS {
+                sums[r][p] = simd.mul_add_f32s(coefficient, line[part + p], sums[r][p]);
+            }
         }
     }
 }
 
 /// Adds to each row's sums Σ_k coefficient_rk line_k, over the lines from `first` on, where they count for the row.
 #[inline(always)]
-fn add_block<S: Simd>(
+fn add_block<S: Simd, const ROWS: usize, const PARTS: usize>(
     simd: S,
-    sums: &mut [S::f32s; ROWS],
+    sums: &mut Sums<S, ROWS, PARTS>,
     coefficients: &[Line; ROWS],
     (lines, first): (&[Line; LANES], usize),
     part: usize,
@@ -155,23 +168,33 @@ fn add_block<S: Simd>(
 ) {
     for k in first..LANES {
         let column = coefficients.each_ref().map(|line| line.0[k]);
-        add(simd, sums, column, vector::<S>(&lines[k], part), |r| counts(r, k));
+        add(simd, sums, column, (&lines[k], part), |r| counts(r, k));
     }
 }
 
 /// The products of the first rows of `rows` with the 16 columns of a panel.
 #[inline(always)]
 pub fn products<S: Simd>(simd: S, rows: &Panels, columns: &[Line], out: &mut [Line]) {
+    in_tiles!(tiled_products::<S>(simd, rows, columns, out));
+}
+
+#[inline(always)]
+fn tiled_products<S: Simd, const ROWS: usize, const PARTS: usize>(
+    simd: S,
+    rows: &Panels,
+    columns: &[Line],
+    out: &mut [Line],
+) {
     let (columns, _) = columns.as_chunks::<LANES>();
     let (out, _) = out.as_chunks_mut::<ROWS>();
     for (tile, out) in out.iter_mut().enumerate() {
-        for part in 0..parts::<S>() {
-            let mut sums = [simd.splat_f32s(0.0); ROWS];
+        for part in (0..parts::<S>()).step_by(PARTS) {
+            let mut sums = [[simd.splat_f32s(0.0); PARTS]; ROWS];
             for (panel, lines) in columns.iter().enumerate() {
                 let rows = &rows.panel(panel).as_chunks().0[tile];
                 add_block(simd, &mut sums, rows, (lines, 0), part, |_, _| true);
             }
-            set::<S>(out, part, sums);
+            set::<S, ROWS, PARTS>(out, part, sums);
         }
     }
 }
@@ -180,21 +203,30 @@ pub fn products<S: Simd>(simd: S, rows: &Panels, columns: &[Line], out: &mut [Li
 /// keys at the queries' own positions. Others are left out rather than multiplied by zero, which would spread their NaN.
 #[inline(always)]
 pub fn mix<S: Simd>(simd: S, coefficients: &[Line], lines: &[Line]) -> [Line; LANES] {
+    in_tiles!(tiled_mix::<S>(simd, coefficients, lines))
+}
+
+#[inline(always)]
+fn tiled_mix<S: Simd, const ROWS: usize, const PARTS: usize>(
+    simd: S,
+    coefficients: &[Line],
+    lines: &[Line],
+) -> [Line; LANES] {
     let mut all = [Line::ZERO; LANES];
     let (earlier, own) = coefficients.split_at(coefficients.len() - LANES);
     let (lines, own_lines) = lines.split_at(earlier.len());
     for (tile, all) in all.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
         let column = |line: &Line| line.0.as_chunks::<ROWS>().0[tile];
-        for part in 0..parts::<S>() {
-            let mut sums = [simd.splat_f32s(0.0); ROWS];
+        for part in (0..parts::<S>()).step_by(PARTS) {
+            let mut sums = [[simd.splat_f32s(0.0); PARTS]; ROWS];
             for (coefficients, line) in earlier.iter().zip(lines) {
-                add(simd, &mut sums, column(coefficients), vector::<S>(line, part), |_| true);
+                add(simd, &mut sums, column(coefficients), (line, part), |_| true);
             }
             for (key, (coefficients, line)) in own.iter().zip(own_lines).take((tile + 1) * ROWS).enumerate() {
                 let seen = |r| tile * ROWS + r >= key;
-                add(simd, &mut sums, column(coefficients), vector::<S>(line, part), seen);
+                add(simd, &mut sums, column(coefficients), (line, part), seen);
             }
-            set::<S>(all, part, sums);
+            set::<S, ROWS, PARTS>(all, part, sums);
         }
     }
     all
@@ -210,25 +242,41 @@ pub fn add_queries<S: Simd, const BLOCK: usize>(
     block: Range<usize>,
 ) {
     for columns in 0..to.panels() {
-        let (lines, _) = lines.panel(columns).as_chunks::<LANES>();
-        let (tiles, _) = to.panel_mut(columns).as_chunks_mut::<ROWS>();
-        for (tile, to) in tiles[..block.end * LANES / ROWS].iter_mut().enumerate() {
-            // The panel of the keys' own positions, and the first of them.
-            let (own, first) = (tile * ROWS / LANES, tile * ROWS % LANES);
-            for part in 0..parts::<S>() {
-                let mut sums = to.each_ref().map(|line| vector::<S>(line, part));
-                for panel in block.start.max(own)..block.end {
-                    let coefficients = &coefficients[panel % BLOCK].as_chunks().0[tile];
-                    let lines = &lines[panel];
-                    if panel > own {
-                        add_block(simd, &mut sums, coefficients, (lines, 0), part, |_, _| true);
-                    } else {
-                        let seen = |r, query| first + r <= query;
-                        add_block(simd, &mut sums, coefficients, (lines, first), part, seen);
-                    }
-                }
-                set::<S>(to, part, sums);
+        let (to, lines) = (to.panel_mut(columns), lines.panel(columns));
+        in_tiles!(tiled_queries::<S>(simd, to, coefficients, lines, block.clone()));
+    }
+}
+
+#[inline(always)]
+fn tiled_queries<S: Simd, const ROWS: usize, const PARTS: usize>(
+    simd: S,
+    to: &mut [Line],
+    coefficients: &[Vec<Line>],
+    lines: &[Line],
+    block: Range<usize>,
+) {
+    let (lines, _) = lines.as_chunks::<LANES>();
+    let (tiles, _) = to.as_chunks_mut::<ROWS>();
+    for (tile, to) in tiles[..block.end * LANES / ROWS].iter_mut().enumerate() {
+        // The panel of the keys' own positions, and the first of them.
+        let (own, first) = (tile * ROWS / LANES, tile * ROWS % LANES);
+        for part in (0..parts::<S>()).step_by(PARTS) {
+            let mut sums = [[simd.splat_f32s(0.0); PARTS]; ROWS];
+            for r in 0..ROWS {
+                let line: &[S::f32s] = bytemuck::cast_slice(&to[r].0);
+                sums[r].copy_from_slice(&line[part..part + PARTS]);
             }
+            for panel in block.start.max(own)..block.end {
+                let coefficients = &coefficients[panel % coefficients.len()].as_chunks().0[tile];
+                let lines = &lines[panel];
+                if panel > own {
+                    add_block(simd, &mut sums, coefficients, (lines, 0), part, |_, _| true);
+                } else {
+                    let seen = |r, query| first + r <= query;
+                    add_block(simd, &mut sums, coefficients, (lines, first), part, seen);
+                }
+            }
+            set::<S, ROWS, PARTS>(to, part, sums);
         }
     }
 }
