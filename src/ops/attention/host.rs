@@ -10,6 +10,7 @@ mod panels;
 
 pub(super) use backward::backward;
 
+use super::cap::capped_f32;
 use super::heads::{Head, Heads};
 use crate::cores::functions::{LANES, Lanes, exp_below, ln};
 use crate::cores::{Line, Simd, WithSimd, with_simd};
@@ -151,6 +152,11 @@ impl Known {
             let weights = &mut weights[..first + LANES];
             self.queries.across(first, across);
             products(simd, &self.keys, across, weights);
+            if let Some(cap) = result.head.layout.cap {
+                for Line(line) in &mut *weights {
+                    line.iter_mut().for_each(|s| *s = capped_f32(*s, cap));
+                }
+            }
             let softmax = softmax(weights);
             let own = first..first + rows.len();
             result.lse[own.clone()].copy_from_slice(&softmax.lse[..rows.len()]);

@@ -4,6 +4,7 @@ use super::panels::{Panels, add_queries, mix, products, store};
 use super::{by_head, least, together};
 use crate::cores::functions::{LANES, Lanes, exp_below, sum};
 use crate::cores::{Line, Simd, WithSimd, with_simd};
+use crate::ops::attention::cap::{capped_f32, slope_f32};
 use crate::ops::attention::heads::{Head, Heads};
 use crate::ops::packed::Part;
 use rayon::prelude::*;
@@ -18,16 +19,22 @@ pub(in crate::ops::attention) fn backward(layout: &Heads, inputs: &[&[f32]], d_q
     let together = together(layout);
     heads.par_chunks_mut(together).with_min_len(least(layout, together)).for_each_init(
         || Backward::new(layout, together),
-        |scratch, heads| match *inputs {
-            [qkv, output, lse, d_output] => {
-                let given = Given { qkv, output, lse, d_output, guide: [&[]; 2] };
-                with_simd(Task::<false> { scratch, heads, given });
+        |scratch, heads| {
+            let (given, guided) = match *inputs {
+                [qkv, output, lse, d_output] => {
+                    (Given { qkv, output, lse, d_output, guide: [&[]; 2] }, false)
+                }
+                [qkv, output, lse, d_output, entropy, d_entropy] => {
+                    (Given { qkv, output, lse, d_output, guide: [entropy, d_entropy] }, true)
+                }
+                _ => unreachable!("four inputs, or six"),
+            };
+            match (guided, layout.cap.is_some()) {
+                (false, false) => with_simd(Task::<false, false> { scratch, heads, given }),
+                (true, false) => with_simd(Task::<true, false> { scratch, heads, given }),
+                (false, true) => with_simd(Task::<false, true> { scratch, heads, given }),
+                (true, true) => with_simd(Task::<true, true> { scratch, heads, given }),
             }
-            [qkv, output, lse, d_output, entropy, d_entropy] => {
-                let given = Given { qkv, output, lse, d_output, guide: [entropy, d_entropy] };
-                with_simd(Task::<true> { scratch, heads, given });
-            }
-            _ => unreachable!("four inputs, or six"),
         },
     );
 }
@@ -90,13 +97,13 @@ impl Backward {
 }
 
 /// The backward pass of heads side by side, each with its rows of d_qkv: query, key and value in turn.
-struct Task<'a, 'b, const GUIDED: bool> {
+struct Task<'a, 'b, const GUIDED: bool, const CAPPED: bool> {
     scratch: &'a mut Backward,
     heads: &'a mut [(Head, Vec<&'b mut [f32]>)],
     given: Given<'a>,
 }
 
-impl<const GUIDED: bool> WithSimd for Task<'_, '_, GUIDED> {
+impl<const GUIDED: bool, const CAPPED: bool> WithSimd for Task<'_, '_, GUIDED, CAPPED> {
     type Output = ();
 
     #[inline(always)]
@@ -121,7 +128,8 @@ impl<const GUIDED: bool> WithSimd for Task<'_, '_, GUIDED> {
             }
         }
         for (head, (_, rows)) in heads.iter_mut().enumerate() {
-            scratch.gradients::<S, GUIDED>(simd, head, scale, rows);
+            let cap = layout.cap.unwrap_or(1.0);
+            scratch.gradients::<S, GUIDED, CAPPED>(simd, head, (scale, cap), rows);
         }
     }
 }
@@ -146,11 +154,11 @@ impl Known {
 
 impl Backward {
     #[inline(always)]
-    fn gradients<S: Simd, const GUIDED: bool>(
+    fn gradients<S: Simd, const GUIDED: bool, const CAPPED: bool>(
         &mut self,
         simd: S,
         head: usize,
-        scale: f32,
+        (scale, cap): (f32, f32),
         rows: &mut [&mut [f32]],
     ) {
         self.d_keys.clear();
@@ -159,7 +167,7 @@ impl Backward {
         for block in (0..panels).step_by(BLOCK) {
             let end = panels.min(block + BLOCK);
             for panel in block..end {
-                self.scores::<S, GUIDED>(simd, head, panel);
+                self.scores::<S, GUIDED, CAPPED>(simd, head, panel, cap);
                 self.query_gradients(simd, head, panel, scale, rows);
             }
             let known = &self.heads[head];
@@ -175,7 +183,13 @@ impl Backward {
 
     /// Probabilities of 16 queries with each key that one of them sees, and the gradients of the scores.
     #[inline(always)]
-    fn scores<S: Simd, const GUIDED: bool>(&mut self, simd: S, head: usize, panel: usize) {
+    fn scores<S: Simd, const GUIDED: bool, const CAPPED: bool>(
+        &mut self,
+        simd: S,
+        head: usize,
+        panel: usize,
+        cap: f32,
+    ) {
         let known = &self.heads[head];
         let first = panel * LANES;
         let weights = &mut self.weights[panel % BLOCK][..first + LANES];
@@ -184,14 +198,14 @@ impl Backward {
         products(simd, &known.keys, &self.across, weights);
         known.d_outputs.across(first, &mut self.across);
         products(simd, &known.values, &self.across, d_scores);
-        let turn = Turn { lse: known.lse[panel], delta: known.delta[panel], pull: known.pull[panel] };
+        let turn = Turn { lse: known.lse[panel], delta: known.delta[panel], pull: known.pull[panel], cap };
         let (earlier, own) = weights.split_at_mut(first);
         let (d_earlier, d_own) = d_scores.split_at_mut(first);
         for (weights, d_scores) in earlier.iter_mut().zip(d_earlier) {
-            turn.apply::<GUIDED>(weights, d_scores, 0);
+            turn.apply::<GUIDED, CAPPED>(weights, d_scores, 0);
         }
         for (key, (weights, d_scores)) in own.iter_mut().zip(d_own).enumerate() {
-            turn.apply::<GUIDED>(weights, d_scores, key);
+            turn.apply::<GUIDED, CAPPED>(weights, d_scores, key);
         }
     }
 
@@ -221,19 +235,30 @@ struct Turn {
     lse: Lanes,
     delta: Lanes,
     pull: Lanes,
+    /// See [`crate::ops::attention::cap`].
+    cap: f32,
 }
 
 impl Turn {
     /// Turns the scores with one key into probabilities, and their gradients into those of the scores. The key is seen from
     /// query `from` on.
     #[inline(always)]
-    fn apply<const GUIDED: bool>(&self, Line(weights): &mut Line, Line(d_scores): &mut Line, from: usize) {
+    fn apply<const GUIDED: bool, const CAPPED: bool>(
+        &self,
+        Line(weights): &mut Line,
+        Line(d_scores): &mut Line,
+        from: usize,
+    ) {
         for l in 0..LANES {
-            let log_p = weights[l] - self.lse[l];
+            let s = if CAPPED { capped_f32(weights[l], self.cap) } else { weights[l] };
+            let log_p = s - self.lse[l];
             let p = exp_below(log_p);
             let mut d_p = d_scores[l] - self.delta[l];
             if GUIDED {
                 d_p = self.pull[l].mul_add(-log_p, d_p);
+            }
+            if CAPPED {
+                d_p *= slope_f32(s, self.cap);
             }
             weights[l] = if l >= from { p } else { 0.0 };
             d_scores[l] = if l >= from { p * d_p } else { 0.0 };
