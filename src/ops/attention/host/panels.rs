@@ -166,9 +166,9 @@ fn add_block<S: Simd, const ROWS: usize, const PARTS: usize>(
     part: usize,
     counts: impl Fn(usize, usize) -> bool,
 ) {
-    for k in first..LANES {
-        let column = coefficients.each_ref().map(|line| line.0[k]);
-        add(simd, sums, column, (&lines[k], part), |r| counts(r, k));
+    for (k, line) in lines.iter().enumerate().skip(first) {
+        let column = coefficients.each_ref().map(|row| row.0[k]);
+        add(simd, sums, column, (line, part), |r| counts(r, k));
     }
 }
 
