@@ -4,6 +4,7 @@ use crate::support::seed;
 use crate::training::config;
 use normfree::config::{Config, Precision};
 use normfree::model::{Pass, names, parameters, record};
+use normfree::ops::cross_entropy::Logits;
 use normfree::reference::Memory;
 use normfree::tape::{DType, Tape, TensorId};
 use rand::{Rng, SeedableRng};
@@ -21,7 +22,7 @@ fn evaluation(config: &Config) -> Pass {
         training: false,
         entropy: false,
         layers: false,
-        piece_bytes: 1 << 20,
+        logits: Logits { piece_bytes: 1 << 20, kept_bytes: 0 },
         recompute: config.train.recompute,
         precision: Precision::F32,
     }
