@@ -78,20 +78,22 @@ fn qk_norm(
     }
     let row = place / (3u * HEADS);
     let head = place - row * 3u * HEADS;
+    // COLUMNS, in a form that no compiler knows: unrolled loops would keep a whole row in registers, and AMD's spills.
+    let columns = COLUMNS + (place >> 31u);
     if head >= 2u * HEADS {
-        for (var c = 0u; c < COLUMNS; c++) {
+        for (var c = 0u; c < columns; c++) {
             y[place * COLUMNS + c] = ${narrow}(x_at(row, head, c));
         }
         return;
     }
     var squares = vec4(0.0);
-    for (var c = 0u; c < COLUMNS; c++) {
+    for (var c = 0u; c < columns; c++) {
         let v = x_at(row, head, c);
         squares += v * v;
     }
     let scale = 1.0 / sqrt(total(squares) / f32(4u * COLUMNS) + EPSILON);
     r[row * 2u * HEADS + head] = scale;
-    for (var c = 0u; c < COLUMNS; c++) {
+    for (var c = 0u; c < columns; c++) {
         y[place * COLUMNS + c] = ${narrow}(x_at(row, head, c) * (scale * gain_at(head, c)));
     }
 }
@@ -108,19 +110,21 @@ fn qk_norm_backward(
     }
     let row = place / (3u * HEADS);
     let head = place - row * 3u * HEADS;
+    // COLUMNS, in a form that no compiler knows: unrolled loops would keep a whole row in registers, and AMD's spills.
+    let columns = COLUMNS + (place >> 31u);
     if head >= 2u * HEADS {
-        for (var c = 0u; c < COLUMNS; c++) {
+        for (var c = 0u; c < columns; c++) {
             dx[place * COLUMNS + c] = ${narrow}(dy_at(row, head, c));
         }
         return;
     }
     let scale = known_r[row * 2u * HEADS + head];
     var along = vec4(0.0);
-    for (var c = 0u; c < COLUMNS; c++) {
+    for (var c = 0u; c < columns; c++) {
         along += dy_at(row, head, c) * gain_at(head, c) * x_at(row, head, c);
     }
     let pull = total(along) * scale / f32(4u * COLUMNS);
-    for (var c = 0u; c < COLUMNS; c++) {
+    for (var c = 0u; c < columns; c++) {
         let xhat = x_at(row, head, c) * scale;
         let d = (dy_at(row, head, c) * gain_at(head, c) - xhat * pull) * scale;
         dx[place * COLUMNS + c] = ${narrow}(d);
