@@ -17,7 +17,7 @@ pub struct Curve {
     pub wgsl: &'static str,
     /// f(u).
     pub value: fn(f64) -> f64,
-    /// f′(u). Where a slope is infinite at zero, |u| below [`host::LEAST`] counts as that.
+    /// f′(u). Where a slope is infinite at zero, |u| below `host::LEAST` counts as that.
     pub derivative: fn(f64) -> f64,
     /// The same in f32, vectorised, for the CPU as a device.
     pub loops: Loops,

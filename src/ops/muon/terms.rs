@@ -73,7 +73,7 @@ pub struct Operands {
     pub neurons: Option<TensorId>,
     /// The parameter's f16 copy.
     pub copy: Option<TensorId>,
-    /// f32 [8]: the third number is the decay, the last one the rate.
+    /// f32 `[8]`: the third number is the decay, the last one the rate.
     pub hyper: TensorId,
     pub verdict: TensorId,
 }
