@@ -63,9 +63,9 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         Ok((claim, grid))
     });
     let ruling = judge(claims.collect::<Result<Vec<_>>>()?)?;
+    let whole = serde_json::to_string_pretty(&json(&ruling)).expect("texts and numbers are always JSON");
     if arguments.json {
-        let text = serde_json::to_string_pretty(&json(&ruling)).expect("texts and numbers are always JSON");
-        say(text)?;
+        say(&whole)?;
     } else {
         say(table(&ruling).plain())?;
         for ruled in &ruling.claims {
@@ -74,7 +74,6 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     }
     let Some(out) = &arguments.out else { return Ok(()) };
     let mut files = vec![("referee.md", markdown(&ruling).into_bytes())];
-    let whole = serde_json::to_string_pretty(&json(&ruling)).expect("texts and numbers are always JSON");
     files.push(("referee.json", (whole + "\n").into_bytes()));
     match picture(&ruling) {
         Some(picture) => {
