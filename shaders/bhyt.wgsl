@@ -54,43 +54,19 @@ override BLOCK_ROWS: u32; // rows per piece
 @group(0) @binding(17) var<storage, read_write> d_lambda: array<f32>; // [1]
 @group(0) @binding(18) var<storage, read_write> d_first_lambda: array<f32>; // [1]
 
-// The vector at that row and column.
-fn x_at(row: u32, column: u32) -> Vector {
-    //# if images
-    return textureLoad(x, vec2(column, row));
-    //# else
-    return x[row * WIDTH + column];
-    //# end
-}
-
-fn dy_at(row: u32, column: u32) -> Vector {
-    //# if images
-    return textureLoad(dy, vec2(column, row));
-    //# else
-    return Vector(dy[row * WIDTH + column]);
-    //# end
-}
+//# import shared/row_at with name = x, of = Vector
+//# import shared/row_at with name = dy, of = Vector
 
 // The gradient that reaches the residual stream past this norm; dx is added to it.
+//# if addend
+//# import shared/row_at with name = addend, of = Vector
+//# else
 fn addend_at(row: u32, column: u32) -> Vector {
-    //# if addend
-    //# if images
-    return textureLoad(addend, vec2(column, row));
-    //# else
-    return addend[row * WIDTH + column];
-    //# end
-    //# else
     return Vector();
-    //# end
 }
+//# end
 
-fn gamma_at(column: u32) -> Vector {
-    //# if images
-    return textureLoad(gamma, vec2(column, 0u));
-    //# else
-    return gamma[column];
-    //# end
-}
+//# import shared/vector_at with name = gamma
 
 // r for a v of that row, before k is added.
 fn scale(v: f32) -> f32 {

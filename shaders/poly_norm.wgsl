@@ -24,21 +24,8 @@ override LANES: u32; // lanes per workgroup: one team, or teams of one lane each
 @group(0) @binding(9) var<storage, read_write> dw: array<f32>; // [3]
 @group(0) @binding(10) var<storage, read_write> db: array<f32>; // [1]
 
-fn x_at(row: u32, column: u32) -> vec4<f32> {
-    //# if images
-    return textureLoad(x, vec2(column, row));
-    //# else
-    return vec4<f32>(x[row * WIDTH + column]);
-    //# end
-}
-
-fn dy_at(row: u32, column: u32) -> vec4<f32> {
-    //# if images
-    return textureLoad(dy, vec2(column, row));
-    //# else
-    return vec4<f32>(dy[row * WIDTH + column]);
-    //# end
-}
+//# import shared/row_at with name = x, of = vec4<f32>
+//# import shared/row_at with name = dy, of = vec4<f32>
 
 fn total(v: vec4<f32>) -> f32 {
     return (v.x + v.y) + (v.z + v.w);
