@@ -67,8 +67,9 @@ pub fn picture(ruling: &Ruling) -> Option<Picture> {
             picture.line(vec![(at(found.interval.0), y), (at(found.interval.1), y)], 1.8, color);
             let x = at(found.mean);
             if (found.mean / row.expectation.margin).abs() > far {
-                let tip = x + 7.0 * found.mean.signum();
-                let back = x - 2.0 * found.mean.signum();
+                // Inside the frame, because labels stand beside it.
+                let tip = x - 2.0 * found.mean.signum();
+                let back = x - 11.0 * found.mean.signum();
                 picture.line(vec![(back, y - 5.0), (tip, y), (back, y + 5.0)], 2.0, color);
             } else {
                 picture.disc(x, y, 4.5, color);
