@@ -79,7 +79,7 @@ fn ruling(claims: &[String]) -> Result<Ruling, Fault> {
         let path = folder.path().join(format!("claim{number}.toml"));
         fs::write(&path, text).unwrap();
         let claim = Claim::load(&path)?;
-        let mut grid = claim.grid(&claim.study, &[])?;
+        let mut grid = claim.grid(false, &[])?;
         grid.out = folder.path().join("runs");
         if number == 0 {
             write(&grid.out, &grid);
@@ -149,7 +149,7 @@ fn one_seed_decides_nothing() {
     fs::write(place.path().join("tiny.toml"), text).unwrap();
     fs::write(place.path().join("claim.toml"), claim("low", "less", "loss", 0.05)).unwrap();
     let claim = Claim::load(&place.path().join("claim.toml")).unwrap();
-    let mut grid = claim.grid(&claim.study, &[]).unwrap();
+    let mut grid = claim.grid(false, &[]).unwrap();
     grid.out = place.path().join("runs");
     write(&grid.out, &grid);
     let ruling = judge(vec![(claim.clone(), grid.clone())]).unwrap();
@@ -230,8 +230,8 @@ fn every_claim_is_valid() {
         }
         let claim = Claim::load(&path).unwrap_or_else(|fault| panic!("{fault}"));
         assert_eq!(path.file_stem().unwrap().to_str(), Some(claim.name.as_str()));
-        for study in [&claim.study, &claim.own_size] {
-            let grid = claim.grid(study, &[]).unwrap_or_else(|fault| panic!("{fault}"));
+        for own_size in [false, true] {
+            let grid = claim.grid(own_size, &[]).unwrap_or_else(|fault| panic!("{fault}"));
             // No claim is decided by less than five seeds.
             for name in grid.chosen.as_ref().unwrap() {
                 let seeds = grid.runs.iter().filter(|run| run.configuration == *name).count();

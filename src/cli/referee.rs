@@ -4,9 +4,9 @@ use super::{Global, say};
 use crate::fault::{Fault, Kind, Result};
 use crate::files::write_atomic;
 use crate::referee::{json, judge, markdown, picture, table};
-use crate::study::{Claim, Grid};
+use crate::study::Claim;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const AFTER_HELP: &str = "\
 A CLAIM is a TOML file: what a paper claims, in a sentence, what it reports, and
@@ -51,7 +51,8 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let mut names = BTreeSet::new();
     let claims = arguments.claims.iter().map(|path| {
-        let (claim, mut grid) = load(path, arguments)?;
+        let claim = Claim::load(path)?;
+        let mut grid = claim.grid(arguments.own_size, &arguments.set)?;
         if !names.insert(claim.name.clone()) {
             return Err(Fault::new(Kind::Usage, "a claim is given twice")
                 .at(path.display())
@@ -90,11 +91,4 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn load(path: &Path, arguments: &Arguments) -> Result<(Claim, Grid)> {
-    let claim = Claim::load(path)?;
-    let study = if arguments.own_size { &claim.own_size } else { &claim.study };
-    let grid = claim.grid(study, &arguments.set)?;
-    Ok((claim, grid))
 }

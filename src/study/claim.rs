@@ -129,11 +129,12 @@ impl Claim {
         })
     }
 
-    /// The study, with the claim's configurations chosen.
+    /// The study, or with `own_size` that at the claim's own size, with the claim's configurations chosen.
     ///
     /// # Errors
     /// Those of [`Grid::load`]; [`Kind::Config`] if the study lacks a configuration of the claim,.
-    pub fn grid(&self, study: &Path, overrides: &[String]) -> Result<Grid> {
+    pub fn grid(&self, own_size: bool, overrides: &[String]) -> Result<Grid> {
+        let study = if own_size { &self.own_size } else { &self.study };
         let mut grid = Grid::load(study, overrides)?;
         let mut chosen = BTreeSet::new();
         for expectation in &self.expectations {

@@ -80,8 +80,7 @@ pub(super) struct Arguments {
 /// The study in a file, or that of the claim in it with the claim's configurations chosen.
 fn located(file: &Path, own_size: bool, overrides: &[String]) -> Result<Grid> {
     if Claim::is_claim(file)? {
-        let claim = Claim::load(file)?;
-        return claim.grid(if own_size { &claim.own_size } else { &claim.study }, overrides);
+        return Claim::load(file)?.grid(own_size, overrides);
     }
     if own_size {
         return Err(Fault::new(Kind::Usage, "--own-size is about a claim, and this is a study")
