@@ -66,7 +66,7 @@ fn addend_at(row: u32, column: u32) -> Vector {
 }
 //# end
 
-//# import shared/vector_at with name = gamma
+//# import shared/column_at with name = gamma
 
 // r for a v of that row, before k is added.
 fn scale(v: f32) -> f32 {

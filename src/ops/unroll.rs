@@ -66,7 +66,7 @@ const FRAGMENTS: &[(&str, &str)] = fragments![
     "shared/team_workgroup",
     "shared/vector1",
     "shared/vector4",
-    "shared/vector_at",
+    "shared/column_at",
     "shared/walk",
     "shared/within",
 ];

@@ -242,10 +242,12 @@ mod tests {
                     let (got, want) = (f64::from(one(u, slope)), of(f64::from(u)));
                     let clips = curve.word.ends_with("_clip")
                         && (0.99..1.01).contains(&(curve.value)(f64::from(u).abs()));
-                    // Some units of the result; a clip may be a unit to either side of where it is in f64. Rounding u²
-                    // or √u before an exponential costs 6e-8·u² of it.
-                    let fits =
-                        (got - want).abs() <= 6e-7 * want.abs() + 4e-7_f64.min(2e-6 * want.abs().max(1e-2));
+                    // Some units of the result; a root is an exponential of ln u / 3, which rounds by a unit of itself. A
+                    // clip may be a unit to either side of where it is in f64. Rounding u² or √u before an exponential
+                    // costs 6e-8·u² of it, and the last two roundings of a cosine near zero 1.2e-7.
+                    let relative = 6e-7 + if u == 0.0 { 0.0 } else { 2e-8 * f64::from(u).abs().ln().abs() };
+                    let absolute = 4e-7_f64.min(1.2e-7 + 2e-6 * want.abs().max(1e-2));
+                    let fits = (got - want).abs() <= relative * want.abs() + absolute;
                     assert!(
                         fits || (slope && clips),
                         "{} at {u:e}, slope {slope}: {got:e}, not {want:e}",
@@ -254,7 +256,8 @@ mod tests {
                 }
             }
             assert!(one(f32::NAN, false).is_nan(), "{}", curve.word);
-            assert!(one(f32::INFINITY, false) > 0.99, "{}", curve.word);
+            // The slowest, saturlog, is 0.989 at the largest number.
+            assert!(one(f32::INFINITY, false) > 0.98, "{}", curve.word);
         }
     }
 }

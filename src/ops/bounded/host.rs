@@ -236,10 +236,10 @@ elements! {
         r * r
     };
     SaturLog: |u| {
-        let log = ln_1p(within(u, 1e30).abs());
+        let log = ln_1p(within(u, 3e38).abs());
         (log / (1.0 + log)).copysign(u)
     }, |u| {
-        let a = within(u, 1e30).abs();
+        let a = within(u, 3e38).abs();
         let r = 1.0 / (1.0 + ln_1p(a));
         r * r / (1.0 + a)
     };
