@@ -1,13 +1,13 @@
-//! The tables of keys in README are what the program prints.
+//! The tables of keys in docs/configuration.md are what the program prints.
 
 use normfree::config::keys;
 
 #[test]
-fn readme_has_the_tables_that_the_program_prints() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    let readme = std::fs::read_to_string(path).unwrap();
-    let (before, rest) = readme.split_once("<!-- keys -->\n").expect("README marks where the tables begin");
-    let (shown, after) = rest.split_once("<!-- /keys -->").expect("README marks where they end");
+fn documentation_has_the_tables_that_the_program_prints() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let (before, rest) = text.split_once("<!-- keys -->\n").expect("the file marks where the tables begin");
+    let (shown, after) = rest.split_once("<!-- /keys -->").expect("the file marks where they end");
     let printed = keys();
     if crate::support::renews() {
         std::fs::write(path, format!("{before}<!-- keys -->\n{printed}<!-- /keys -->{after}")).unwrap();
@@ -15,7 +15,7 @@ fn readme_has_the_tables_that_the_program_prints() {
     }
     assert!(
         shown == printed,
-        "README's tables of keys are not what `normfree keys` prints; \
+        "the tables of keys in docs/configuration.md are not what `normfree keys` prints; \
          NORMFREE_RENEW=1 cargo test --test suite keys:: renews them"
     );
 }

@@ -239,7 +239,7 @@ fn losses(config: &Config, steps: u64, seed: u64) -> Vec<f64> {
 }
 
 /// The curve of mixed precision is that of f32, within 0.5% of the smoothed loss. Over 1,000 steps of real text this was
-/// measured with the program itself (README, "Measured").
+/// measured with the program itself (docs/performance.md, "Measured").
 #[test]
 fn the_loss_curve_is_that_of_f32() {
     let changes = ["train.steps=120", "train.learning_rate=3e-3", "model.embd_pdrop=0"];

@@ -290,3 +290,28 @@ fn rooms_know_only_rooms_below() {
         );
     }
 }
+
+/// Links between the pages of the documentation lead to files that exist.
+#[test]
+fn links_lead_somewhere() {
+    let mut links = 0;
+    for entry in walkdir::WalkDir::new(root()).into_iter().filter_entry(|entry| {
+        let name = entry.file_name().to_string_lossy();
+        entry.depth() == 0 || !(name.starts_with('.') || name == "target")
+    }) {
+        let path = entry.unwrap().into_path();
+        if path.extension().is_none_or(|extension| extension != "md") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = link.split('#').next().unwrap();
+            if link.contains(':') || file.is_empty() || link.contains([' ', '\n']) {
+                continue;
+            }
+            assert!(path.parent().unwrap().join(file).exists(), "{}: {link}", path.display());
+            links += 1;
+        }
+    }
+    assert!(links > 40, "{links}: the search finds nothing any more");
+}

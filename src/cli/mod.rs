@@ -206,4 +206,60 @@ mod tests {
             }
         }
     }
+
+    /// The words of a command line in a shell, without quotes and without a comment.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+        for c in line.chars() {
+            match (quote, c) {
+                (Some(open), _) if c == open => quote = None,
+                (None, '\'' | '"') => {
+                    quote = Some(c);
+                    word.get_or_insert_default();
+                }
+                (None, '#') if word.is_none() => break,
+                (None, ' ') => words.extend(word.take()),
+                _ => word.get_or_insert_default().push(c),
+            }
+        }
+        words.extend(word);
+        words
+    }
+
+    #[test]
+    fn every_documented_command_is_one() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let pages = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+        let pages =
+            pages.chain(["README.md", "CONTRIBUTING.md", "benches/README.md"].map(|page| root.join(page)));
+        let mut texts: Vec<(String, String)> = pages
+            .filter(|page| page.extension().is_some_and(|extension| extension == "md"))
+            .map(|page| (page.display().to_string(), std::fs::read_to_string(&page).unwrap()))
+            .collect();
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            texts.push((format!("the help of {}", command.get_name()), format!("```sh\n{help}\n```\n")));
+        }
+        let (mut commands, mut shell) = (0, false);
+        for (name, text) in &texts {
+            // A command may go on behind a backslash.
+            for line in text.replace("\\\n", " ").lines() {
+                if line.starts_with("```") {
+                    shell = line == "```sh";
+                }
+                let words = words(line.trim());
+                let start = words.iter().position(|word| !word.contains('=')).unwrap_or(0);
+                if !shell || words.get(start).is_none_or(|word| word != "normfree") {
+                    continue;
+                }
+                // What follows a pipe or a redirection is the shell's.
+                let own =
+                    words[start..].iter().take_while(|word| !["|", ">", "<", "&"].contains(&word.as_str()));
+                let parsed = Cli::try_parse_from(own);
+                assert!(parsed.is_ok(), "{name}: {line}\n{}", parsed.unwrap_err());
+                commands += 1;
+            }
+        }
+        assert!(commands > 80, "{commands}: the search finds nothing any more");
+    }
 }

@@ -1,4 +1,4 @@
-//! The tables of keys that `normfree keys` prints and README shows.
+//! The tables of keys that `normfree keys` prints and docs/configuration.md shows.
 
 use super::rows::{ROWS, of_table};
 use super::schema::{Accepts, Changes, Otherwise, Row, TABLES};
