@@ -1,4 +1,5 @@
-// Of every head: its largest logit, the mean variance of a query's logits, the mean weight of the first key and of the latest ones.
+// Of every head: its largest logit, the mean variance of a query's logits, the mean weight of the first key and of the latest ones,
+// and for each quarter of the context the mean entropy of its queries, as a share of the largest that their keys allow.
 // A lane scores one query, a few keys at a time; shares of workgroups are then combined in their order.
 //# flags images: qkv is read as an image
 //# flags half: qkv is f16
@@ -6,6 +7,7 @@
 //# numbers lanes: queries of a workgroup
 //# numbers keys: scored at a time
 //# numbers recent: keys that count as the latest
+//# numbers quarters: parts of the context
 //# numbers numbers: of a share
 //# texts element: how qkv is stored
 //# texts texel: the format of an image of it
@@ -23,11 +25,12 @@ override QUERIES: u32; // B*T
 
 const LANES = ${lanes}u;
 const NUMBERS = ${numbers}u;
+const QUARTERS = ${quarters}u;
 
 //# import shared/operand with name = qkv, slot = 0, of = vec4<$element> // [B*T, 3*H*COLUMNS]: q | k | v
 @group(0) @binding(1) var<storage, read> lse: array<f32>; // [B, H, T]
 @group(0) @binding(2) var<storage, read_write> shares: array<f32>; // [B, BLOCKS, H, NUMBERS]
-@group(0) @binding(3) var<storage, read_write> out: array<f32>; // [4*H]
+@group(0) @binding(3) var<storage, read_write> out: array<f32>; // [8*H]
 
 //# import shared/finite
 
@@ -63,6 +66,7 @@ fn survey(
     var squares = 0.0;
     var sink = 0.0;
     var recent = 0.0;
+    var entropy = 0.0;
     // The last query of the workgroup sees the most keys.
     let end = min(group.y * LANES + LANES, SEQUENCE);
     for (var first = 0u; first < end; first += ${keys}u) {
@@ -87,6 +91,7 @@ fn survey(
             let weight = select(0.0, exp(score - own_lse), visible);
             shift = select(shift, score, at == 0u);
             sink = select(sink, weight, at == 0u);
+            entropy += select(0.0, weight * (own_lse - score), visible);
             recent += select(0.0, weight, at + ${recent}u > seen);
             let away = select(0.0, score - shift, visible);
             sum += away;
@@ -99,11 +104,16 @@ fn survey(
     let counts = position < SEQUENCE && is_finite(own_lse);
     let keys = f32(seen + 1u);
     let variance = max(squares - sum * sum / keys, 0.0) / keys;
+    let normalized = entropy / log(max(keys, 2.0));
+    let quarter = QUARTERS * seen / SEQUENCE;
     numbers[lane] = array<f32, ${numbers}>(
         select(-3.4e38, most, counts),
         select(0.0, variance, counts),
         select(0.0, sink, counts),
         select(0.0, recent, counts),
+        //# for j in quarters
+        select(0.0, normalized, counts && seen > 0u && quarter == ${j}u),
+        //# end
         select(0.0, 1.0, counts),
     );
     workgroupBarrier();
@@ -115,6 +125,18 @@ fn survey(
         }
         shares[((group.z * BLOCKS + group.y) * HEADS + head) * NUMBERS + lane] = all;
     }
+}
+
+// The queries over which a number other than the largest is a mean; the first of a sequence is in no quarter.
+fn counted(number: u32) -> u32 {
+    let first = NUMBERS - 1u - QUARTERS;
+    if number < first {
+        return QUERIES;
+    }
+    let quarter = number - first;
+    let start = (quarter * SEQUENCE + QUARTERS - 1u) / QUARTERS;
+    let end = ((quarter + 1u) * SEQUENCE + QUARTERS - 1u) / QUARTERS;
+    return QUERIES / SEQUENCE * max(max(end, 1u) - max(start, 1u), 1u);
 }
 
 var<workgroup> totals: array<f32, ${numbers}>;
@@ -136,7 +158,7 @@ fn finish(
     workgroupBarrier();
     if lane < NUMBERS - 1u {
         let count = totals[NUMBERS - 1u];
-        let value = select(totals[lane] / f32(QUERIES), totals[lane], lane == 0u);
+        let value = select(totals[lane] / f32(counted(lane)), totals[lane], lane == 0u);
         // WGSL has no constant for NaN, so it is made from its bits.
         let nan = bitcast<f32>(0x7fc00000u | lane);
         out[lane * HEADS + head] = select(nan, value, u32(count) == QUERIES);

@@ -39,3 +39,4 @@ mod support;
 mod tensorboard;
 mod training;
 mod unchanged;
+mod units;

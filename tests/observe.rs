@@ -4,7 +4,7 @@ use crate::support::{gpu, seed};
 use crate::training::{Reference, batches, config, engine, has_f16};
 use normfree::config::Config;
 use normfree::model::names;
-use normfree::observe::quantities::{LAYER_GRAD_NORM, RESIDUAL_MAX, RESIDUAL_MEDIAN};
+use normfree::observe::quantities::{LAYER_GRAD_NORM, RESIDUAL_MAX, RESIDUAL_MEDIAN, RESIDUAL_RMS};
 use normfree::train::engine::{Engine, StepReading};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -88,6 +88,8 @@ fn what_layers_hold_agrees_with_f64() {
                 assert!((f64::from(got) - want).abs() < 2e-5 * want, "{place}: {what} {got} against {want}");
             };
             let residual = of(names::residual(layer));
+            let elements = config.train.batch_size * config.train.sequence_length * config.model.n_embd;
+            near(of_layers(&RESIDUAL_RMS)[layer], residual[0] / (elements as f64).sqrt(), "root mean square");
             near(of_layers(&RESIDUAL_MAX)[layer], residual[1], "largest");
             near(of_layers(&RESIDUAL_MEDIAN)[layer], residual[2], "median");
             let want = of(names::active_units(layer));

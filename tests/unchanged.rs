@@ -49,7 +49,7 @@ const BESIDE: [(&str, &[&str]); 6] = [
 fn presets() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
     let mut found = Vec::new();
-    for folder in ["demo", "ereg", "paper", "small"] {
+    for folder in ["demo", "ereg", "mechanisms", "paper", "small"] {
         let files = std::fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path());
         found.extend(files.filter(|path| path.extension().is_some_and(|ending| ending == "toml")));
     }

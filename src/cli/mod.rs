@@ -24,6 +24,7 @@ mod progress;
 mod referee;
 mod report;
 mod sample;
+mod sparsity;
 mod stop;
 mod study;
 mod terminal;
@@ -94,6 +95,8 @@ enum Command {
     Referee(referee::Arguments),
     /// Measure the loss and perplexity of a checkpoint on held-out text
     Eval(eval::Arguments),
+    /// Measure how many units of its networks a model can do without
+    Sparsity(sparsity::Arguments),
     /// Generate text from a trained model
     Sample(sample::Arguments),
     /// Export the logs of runs as Parquet tables, for notebooks
@@ -120,6 +123,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Study(arguments) => study::run(&arguments, &global),
         Command::Referee(arguments) => referee::run(&arguments, &global),
         Command::Eval(arguments) => eval::run(&arguments, &global),
+        Command::Sparsity(arguments) => sparsity::run(&arguments, &global),
         Command::Sample(arguments) => sample::run(&arguments, &global),
         Command::Export(arguments) => export::run(&arguments, &global),
         Command::Plot(arguments) => plot::run(&arguments, &global),

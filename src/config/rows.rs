@@ -608,6 +608,13 @@ pub(super) const ROWS: &[Row] = &[
         "steps between observations of the layers; a unit is dead if it was zero for every token of every observation since the last record",
     ),
     row(
+        "observe.spectrum",
+        Flag,
+        flag(false),
+        Changes::OnResume,
+        "measure the spectra of the feed-forward networks' units at each evaluation, for which it takes memory for two matrices of `n_inner` by `n_inner` in each layer",
+    ),
+    row(
         "observe.tensorboard",
         Flag,
         flag(true),

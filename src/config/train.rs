@@ -179,6 +179,8 @@ pub struct ObserveConfig {
     pub layers_every: u64,
     /// Steps between observations of the layers. A unit is dead if it was zero at every one since the last record.
     pub sample_every: u64,
+    /// Measure the spectra of the feed-forward networks' units at each evaluation.
+    pub spectrum: bool,
     /// Write TensorBoard event files beside the log.
     pub tensorboard: bool,
     pub entropy_reference: EntropyReference,

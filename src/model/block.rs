@@ -11,7 +11,7 @@ use super::normalize::{Before, Normalize, Stream};
 use super::pass::Recompute;
 use super::rows::Rows;
 use super::site::{Linear, Site};
-use crate::tape::{Tape, TensorId};
+use crate::tape::{DType, Tape, TensorId};
 
 /// A declared block.
 pub(super) struct Block {
@@ -129,8 +129,17 @@ impl Block {
             Rows::Sequences(pass) => pass.recompute == Recompute::Ffn,
             Rows::Cached(_) => false,
         };
+        let spectrum = rows.sums_moments() && self.network.has_units();
+        let truncates = rows.truncates_units() && self.network.has_units();
         remade_if(again, tape, |tape| {
+            if spectrum {
+                self.sum_moments(tape, "before", opened);
+            }
             let f = self.network.close(tape, opened);
+            if spectrum {
+                self.sum_moments(tape, "after", f);
+            }
+            let f = if truncates { self.truncated(tape, f) } else { f };
             let input = self.network.before_last(tape, f);
             let x = match &self.after {
                 Some([_, after]) => added_after(tape, x, &self.network.last, input, after),
@@ -146,6 +155,28 @@ impl Block {
             }
             x
         })
+    }
+}
+
+impl Block {
+    /// Adds the sums and second moments of the columns of `units` [tokens, N] to those of the evaluation so far.
+    fn sum_moments(&self, tape: &mut Tape, side: &str, units: TensorId) {
+        let (_, width) = tape.shape(units).as_matrix();
+        let sums = tape.observation(&names::sums(side, self.layer), &[width]);
+        tape.add_column_sum(units, sums);
+        let moments = tape.observation(&names::moments(side, self.layer), &[width, width]);
+        tape.add_product_tn(units, moments);
+    }
+
+    /// `units` [tokens, N] without the small ones.
+    fn truncated(&self, tape: &mut Tape, units: TensorId) -> TensorId {
+        let dims = tape.shape(units).dims().to_vec();
+        let (_, width) = tape.shape(units).as_matrix();
+        let lengths = tape.input(&names::unit_lengths(self.layer), &[width], DType::F32);
+        let bound = tape.input(&names::unit_bound(self.layer), &[1], DType::F32);
+        let kept = tape.observation(&names::units(self.layer), &dims);
+        tape.truncate_into(units, lengths, bound, kept);
+        kept
     }
 }
 

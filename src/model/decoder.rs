@@ -10,7 +10,7 @@ use super::normalize::{Before, Normalize, Stream};
 use super::pass::{CachedPass, Pass, Precision, Recompute};
 use super::rows::{Cached, Rows};
 use super::site::Site;
-use crate::observe::quantities::{EMBEDDING_SCALE, RESIDUAL_MAX, RESIDUAL_MEDIAN};
+use crate::observe::quantities::{EMBEDDING_SCALE, RESIDUAL_MAX, RESIDUAL_MEDIAN, RESIDUAL_RMS};
 use crate::ops::cross_entropy::Targets;
 use crate::ops::magnitudes::WITH_MEDIAN;
 use crate::ops::norms::Role;
@@ -154,6 +154,8 @@ impl Decoder {
             if pass.layers {
                 tape.observing(|tape| {
                     let residual = tape.observation(&names::residual(layer), &[WITH_MEDIAN]);
+                    let elements = tape.shape(x).elements();
+                    tape.watch_norm(residual, &RESIDUAL_RMS, layer, (0, elements));
                     tape.watch(residual, &RESIDUAL_MAX, layer, 1..2);
                     tape.watch(residual, &RESIDUAL_MEDIAN, layer, 2..3);
                     tape.magnitudes(x, residual);

@@ -30,7 +30,7 @@ pub fn head_entropy(layer: usize) -> String {
     format!("head entropy {layer}")
 }
 
-/// f32 `[4 n_head]`: what [`crate::ops::attention_logits`] says of the heads of a layer.
+/// f32 `[8 n_head]`: what [`crate::ops::attention_logits`] says of the heads of a layer.
 pub fn attention_logits(layer: usize) -> String {
     format!("attention logits {layer}")
 }
@@ -48,6 +48,32 @@ pub fn active_units(layer: usize) -> String {
 /// f32 `[3]`: norm, largest and median magnitude of the residual stream after a layer.
 pub fn residual(layer: usize) -> String {
     format!("residual stream {layer}")
+}
+
+/// f32 `[units]`: the length of the row of the last matrix that each unit of a layer's feed-forward network weighs.
+pub fn unit_lengths(layer: usize) -> String {
+    format!("unit lengths {layer}")
+}
+
+/// f32 `[1]`: the least product of a unit's magnitude and that length that is kept.
+pub fn unit_bound(layer: usize) -> String {
+    format!("unit bound {layer}")
+}
+
+/// f32 `[B·T, units]`: the units that are kept.
+pub fn units(layer: usize) -> String {
+    format!("units {layer}")
+}
+
+/// f32 `[units, units]`: Σ x xᵀ over the tokens of an evaluation, where x is what a layer's feed-forward network has before or
+/// after (`side`) its activation.
+pub fn moments(side: &str, layer: usize) -> String {
+    format!("second moments {side} activation {layer}")
+}
+
+/// f32 `[units]`: Σ x over the same.
+pub fn sums(side: &str, layer: usize) -> String {
+    format!("sums {side} activation {layer}")
 }
 
 /// f32 `[5]`: how much of its input the bounded norm before attention, network or head saturates, and its mean γ.

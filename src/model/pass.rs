@@ -61,6 +61,10 @@ pub struct Pass {
     pub entropy: bool,
     /// Observe the layers, in replays that request it.
     pub layers: bool,
+    /// Sum the second moments of the feed-forward networks' units, before and after the activation.
+    pub spectrum: bool,
+    /// Leave out the units of feed-forward networks that are below a bound, which is an input.
+    pub truncated: bool,
     /// How much memory the logits may take.
     pub logits: Logits,
     /// What the backward pass recomputes.

@@ -19,6 +19,22 @@ impl Rows<'_> {
             Self::Cached(_) => false,
         }
     }
+
+    /// Whether units of the feed-forward networks are left out.
+    pub fn truncates_units(&self) -> bool {
+        match self {
+            Self::Sequences(pass) => pass.truncated,
+            Self::Cached(_) => false,
+        }
+    }
+
+    /// Whether the moments of the feed-forward networks' units are summed.
+    pub fn sums_moments(&self) -> bool {
+        match self {
+            Self::Sequences(pass) => pass.spectrum,
+            Self::Cached(_) => false,
+        }
+    }
 }
 
 /// The inputs that the blocks of a generation pass share.

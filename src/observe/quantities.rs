@@ -90,6 +90,8 @@ table! { KINDS: Kind;
     RESIDUAL_SCALES = kind("residual_scales", "residual_scales", Layer, Cadence::Slopes);
     /// What the layers' tensors held in a step.
     LAYERS = kind("layers", "layers", Layer, Cadence::Layers);
+    /// The spectra of the feed-forward networks over held-out text: `observe.spectrum`.
+    SPECTRUM = kind("spectrum", "spectrum", Layer, Cadence::Evaluation);
     /// One pass over held-out text.
     EVAL = kind("eval", "evals", Step, Cadence::Evaluation);
 }
@@ -350,6 +352,15 @@ table! {
         ..row(&LAYERS, "residual_median", Layer)
     };
 
+    /// Root mean square of the residual stream after the block.
+    RESIDUAL_RMS = Quantity {
+        drawn: figure(
+            15, "residual_rms", Axis::Logarithmic, "Root mean square",
+            "Root mean square of the residual stream behind each layer over training",
+        ),
+        ..row(&LAYERS, "residual_rms", Layer)
+    };
+
     /// Largest attention logit of each head.
     LARGEST_LOGIT = Quantity {
         tag: Some("largest_logit"),
@@ -387,6 +398,73 @@ table! {
         ..row(&LAYERS, "recency", Head)
     };
 
+    /// Entropy of a query's attention as a share of ln(number of keys that it sees), mean over the queries in the first quarter
+    /// of the context.
+    NORMALIZED_ENTROPY_1 = row(&LAYERS, "normalized_entropy_1", Head);
+    /// The same in the second quarter.
+    NORMALIZED_ENTROPY_2 = row(&LAYERS, "normalized_entropy_2", Head);
+    /// The same in the third quarter.
+    NORMALIZED_ENTROPY_3 = row(&LAYERS, "normalized_entropy_3", Head);
+    /// The same in the last quarter.
+    NORMALIZED_ENTROPY_4 = Quantity {
+        drawn: figure(
+            14, "normalized_entropy", Axis::Share, "Entropy / ln(keys), last quarter",
+            "Entropy as a share of its ceiling, last quarter of the context, mean of each layer's heads, over training",
+        ),
+        ..row(&LAYERS, "normalized_entropy_4", Head)
+    };
+
+    /// Spectral entropy of the feed-forward network before its activation, in nats: −Σ λ ln λ, where λ are the eigenvalues of the
+    /// covariance of its units over held-out tokens, divided by their sum (NerVE).
+    PRE_ENTROPY = Quantity {
+        presence: Always,
+        drawn: figure(
+            30, "pre_spectral_entropy", Axis::Linear, "Spectral entropy (nats)",
+            "Spectral entropy of each layer's units before the activation over training",
+        ),
+        ..row(&SPECTRUM, "pre_entropy", Layer)
+    };
+    /// The same after it.
+    POST_ENTROPY = Quantity {
+        presence: Always,
+        drawn: figure(
+            31, "post_spectral_entropy", Axis::Linear, "Spectral entropy (nats)",
+            "Spectral entropy of each layer's units after the activation over training",
+        ),
+        ..row(&SPECTRUM, "post_entropy", Layer)
+    };
+    /// Participation ratio before the activation, (Σ λ)² / Σ λ²: how many directions the units use.
+    PRE_PARTICIPATION = Quantity {
+        presence: Always,
+        drawn: figure(
+            32, "pre_participation", Axis::Logarithmic, "Participation ratio",
+            "Participation ratio of each layer's units before the activation over training",
+        ),
+        ..row(&SPECTRUM, "pre_participation", Layer)
+    };
+    /// The same after it.
+    POST_PARTICIPATION = Quantity {
+        presence: Always,
+        drawn: figure(
+            33, "post_participation", Axis::Logarithmic, "Participation ratio",
+            "Participation ratio of each layer's units after the activation over training",
+        ),
+        ..row(&SPECTRUM, "post_participation", Layer)
+    };
+    /// Early enrichment before the activation: how far the cumulated spectrum is above a flat one, from 0 to 1.
+    PRE_ENRICHMENT = Quantity { presence: Always, ..row(&SPECTRUM, "pre_enrichment", Layer) };
+    /// The same after it.
+    POST_ENRICHMENT = Quantity { presence: Always, ..row(&SPECTRUM, "post_enrichment", Layer) };
+    /// Jensen-Shannon divergence between the spectra before and after the activation, in nats.
+    SPECTRAL_DIVERGENCE = Quantity {
+        presence: Always,
+        drawn: figure(
+            34, "spectral_divergence", Axis::Linear, "Divergence (nats)",
+            "Divergence of each layer's spectra before and after the activation over training",
+        ),
+        ..row(&SPECTRUM, "divergence", Layer)
+    };
+
     /// Mean cross-entropy on held-out text, in nats per token.
     EVAL_LOSS = Quantity {
         stored: Stored::F64,
@@ -404,6 +482,10 @@ table! {
         ..row(&EVAL, "ppl", Step)
     };
 }
+
+/// For each quarter of the context, in their order in [`crate::ops::attention_logits`].
+pub static NORMALIZED_ENTROPY: [&Quantity; 4] =
+    [&NORMALIZED_ENTROPY_1, &NORMALIZED_ENTROPY_2, &NORMALIZED_ENTROPY_3, &NORMALIZED_ENTROPY_4];
 
 /// What is measured of the norm in one place.
 #[derive(Debug)]

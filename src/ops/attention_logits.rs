@@ -1,13 +1,16 @@
-//! What the logits and weights of every attention head look like: the largest logit, how far logits spread, and how much a head
-//! attends to the first position and to the latest ones.
+//! What the logits and weights of every attention head look like: the largest logit, how far logits spread, how much a head
+//! attends to the first position and to the latest ones, and how its entropy depends on the query's position.
 //!
 //! Capped logits count as they are after the cap. For each head, over the B·T queries i with logits s_ij = q_i·k_j/√width of the keys j ≤ i, and weights p_ij = e^(s_ij − lse_i):
 //! - largest: max s_ij, which attention entropy collapse drives up (Zhai et al., arXiv 2303.06296);
 //! - spread: the mean over queries of the variance of s_ij over j;
 //! - sink: the mean of p_i0, the mass on the first position (Xiao et al., arXiv 2309.17453);
-//! - recency: the mean of Σ p_ij over the latest [`RECENT`] keys, j > i − 16.
+//! - recency: the mean of Σ p_ij over the latest [`RECENT`] keys, j > i − 16;
+//! - the normalized entropy of each quarter of the context: the mean of H_i / ln(i + 1) over its queries, where H_i = Σ p_ij (lse_i − s_ij) is
+//!   the entropy and ln(i + 1) is the largest that i + 1 keys allow. The query of position 0, which sees one key, does not
+//!   count; a quarter without others is 0.
 //!
-//! Shapes: qkv [B·T, 3·d] with columns q | k | v, in f32 or f16; lse [B, H, T] as attention gives it; out `[4·H]`, quantity by
+//! Shapes: qkv [B·T, 3·d] with columns q | k | v, in f32 or f16; lse [B, H, T] as attention gives it; out `[8·H]`, quantity by
 //! quantity. NaN where a row of the head has an lse that is not finite. An observation: it computes the logits again and has no
 //! adjoint. The order of addition is fixed.
 
@@ -21,7 +24,9 @@ use crate::ops::case::{Case, CaseBuilder, Fill, HALF_BOUND};
 use crate::tape::{DType, Io, Tape, TensorId};
 
 /// Quantities of each head, in the order of `out`.
-pub const QUANTITIES: usize = 4;
+pub const QUANTITIES: usize = 4 + QUARTERS;
+/// Equal parts of the context whose queries are taken together.
+pub const QUARTERS: usize = 4;
 /// Keys that count as the latest.
 pub const RECENT: usize = 16;
 
@@ -34,7 +39,7 @@ struct AttentionLogits {
 
 impl Tape {
     /// Records the statistics of the heads of `qkv` [B·T, 3·d], whose attention has the given `lse` [B, H, T] and caps its scores
-    /// at `cap`, if there is one, into `out` `[4·H]`.
+    /// at `cap`, if there is one, into `out` `[8·H]`.
     pub fn attention_logits(&mut self, qkv: TensorId, lse: TensorId, cap: Option<f32>, out: TensorId) {
         let extents = Extents::new(self.shape(qkv).as_matrix(), self.shape(lse).dims());
         let heads = extents.packed.heads;
@@ -81,6 +86,22 @@ impl Extents {
     fn queries(&self) -> usize {
         self.batch * self.sequence
     }
+
+    /// The quarter of the context that query `t` of a sequence is in.
+    fn quarter(&self, t: usize) -> usize {
+        QUARTERS * t / self.sequence
+    }
+
+    /// The queries over which `quantity`, other than the largest logit, is a mean.
+    fn counted(&self, quantity: usize) -> usize {
+        match quantity.checked_sub(QUANTITIES - QUARTERS) {
+            None => self.queries(),
+            Some(quarter) => {
+                let own = (1..self.sequence).filter(|&t| self.quarter(t) == quarter).count();
+                self.batch * own.max(1)
+            }
+        }
+    }
 }
 
 /// Queries of a workgroup, one for each lane.
@@ -105,7 +126,8 @@ impl Op for AttentionLogits {
         let (qkv, lse) = (inputs[0], inputs[1]);
         let heads = extents.packed.heads;
         for h in 0..heads {
-            let mut found = [f64::NEG_INFINITY, 0.0, 0.0, 0.0];
+            let mut found = [0.0; QUANTITIES];
+            found[0] = f64::NEG_INFINITY;
             for (b, i) in (0..extents.batch).flat_map(|b| (0..extents.sequence).map(move |i| (b, i))) {
                 let query = &qkv[extents.row((b, h), i, Part::Query)];
                 let score = |j: usize| -> f64 {
@@ -122,10 +144,14 @@ impl Op for AttentionLogits {
                 found[1] += scores.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / count;
                 found[2] += weight(&scores[0]);
                 found[3] += scores.iter().rev().take(RECENT).map(weight).sum::<f64>();
+                if i > 0 {
+                    let entropy: f64 = scores.iter().map(|s| weight(s) * (own - s)).sum();
+                    found[QUANTITIES - QUARTERS + extents.quarter(i)] += entropy / count.ln();
+                }
             }
             let broken = found[2].is_nan();
             for (quantity, found) in found.into_iter().enumerate() {
-                let value = if quantity == 0 { found } else { found / extents.queries() as f64 };
+                let value = if quantity == 0 { found } else { found / extents.counted(quantity) as f64 };
                 outputs[0][quantity * heads + h] = if broken { f64::NAN } else { value };
             }
         }
@@ -146,7 +172,13 @@ impl Op for AttentionLogits {
         let half = shapes.half_input(0);
         let text = unroll(
             include_str!("../../shaders/attention_logits.wgsl"),
-            &[("lanes", LANES), ("keys", KEYS), ("recent", RECENT), ("numbers", SHARES)],
+            &[
+                ("lanes", LANES),
+                ("keys", KEYS),
+                ("recent", RECENT),
+                ("quarters", QUARTERS),
+                ("numbers", SHARES),
+            ],
             &[("images", images), ("half", half), ("capped", self.cap.is_some())],
             &[("element", element::scalar(half)), ("texel", element::texel(half))],
         );
@@ -166,8 +198,15 @@ impl Op for AttentionLogits {
         ];
         constants.extend(self.cap.map(|cap| ("CAP", f64::from(cap))));
         let survey = kernel("survey", &constants);
-        let finish =
-            kernel("finish", &[heads, ("PARTS", parts as f64), ("QUERIES", extents.queries() as f64)]);
+        let finish = kernel(
+            "finish",
+            &[
+                heads,
+                ("PARTS", parts as f64),
+                ("QUERIES", extents.queries() as f64),
+                ("SEQUENCE", sequence as f64),
+            ],
+        );
         let shares = ("shares", Operand::Scratch(0));
         let qkv = if images { Operand::InputImage(0) } else { Operand::Input(0) };
         let dispatches = vec![
@@ -189,7 +228,7 @@ impl Op for AttentionLogits {
     fn flops(&self, shapes: &Shapes<'_>) -> u64 {
         let Extents { batch, sequence, packed } = Extents::of(shapes);
         let pairs = (batch * packed.heads * sequence * (sequence + 1) / 2) as u64;
-        pairs * (2 * packed.width as u64 + 8)
+        pairs * (2 * packed.width as u64 + 11)
     }
 }
 

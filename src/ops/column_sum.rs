@@ -38,6 +38,12 @@ impl ColumnSum {
 }
 
 impl Tape {
+    /// Records that the sums of the columns of `x` [.., N] are added to `out` `[N]`.
+    pub fn add_column_sum(&mut self, x: TensorId, out: TensorId) {
+        assert_eq!(self.shape(x).as_matrix().1, self.shape(out).elements(), "{}", self.info(out).name);
+        self.record(ColumnSum::new(true), &[x], &[out]);
+    }
+
     /// Records the number of nonzero elements in each column of `x` [.., N] into `out` `[N]`.
     pub fn count_nonzero(&mut self, x: TensorId, out: TensorId) {
         assert_eq!(self.shape(x).as_matrix().1, self.shape(out).elements(), "{}", self.info(out).name);

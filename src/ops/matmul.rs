@@ -66,6 +66,11 @@ impl Tape {
         c
     }
 
+    /// Records that `xᵀ · x` is added to `out` in f32: x `[.., n]`, out `[n, n]`.
+    pub fn add_product_tn(&mut self, x: TensorId, out: TensorId) {
+        self.record(MatMul { accumulate: true, ..MatMul::new(Layout::TN) }, &[x, x], &[out]);
+    }
+
     pub(super) fn product(
         &mut self,
         layout: Layout,

@@ -52,6 +52,7 @@ pub mod sgd;
 pub mod shift;
 pub mod taper;
 pub mod temperature;
+pub mod truncate;
 pub mod unit_clip;
 pub mod weight_norm;
 
@@ -112,6 +113,7 @@ pub const CASES: &[(&str, Cases)] = &[
     ("shift", shift::cases),
     ("taper", taper::cases),
     ("temperature", temperature::cases),
+    ("truncate", truncate::cases),
     ("unit_clip", unit_clip::cases),
     ("weight_norm", weight_norm::cases),
 ];

@@ -246,8 +246,19 @@ impl Tape {
         layer: usize,
         entries: Range<usize>,
     ) {
-        let watched = Watched { quantity, entries, layers: layer..layer + 1, of_gradient: false };
-        self.tensors[observation.index()].watched.push(watched);
+        self.watch_as(observation, Watched::of(quantity, layer, entries));
+    }
+
+    /// The same for the L2 norm of so many `elements`, if the quantity is their root mean square.
+    pub fn watch_norm(
+        &mut self,
+        observation: TensorId,
+        quantity: &'static Quantity,
+        layer: usize,
+        (entry, elements): (usize, usize),
+    ) {
+        let watched = Watched::of(quantity, layer, entry..entry + 1);
+        self.watch_as(observation, Watched { norm_of: Some(elements), ..watched });
     }
 
     /// The same for numbers that grow with the loss scale of mixed precision, as a gradient does.
@@ -258,7 +269,10 @@ impl Tape {
         layer: usize,
         entries: Range<usize>,
     ) {
-        let watched = Watched { quantity, entries, layers: layer..layer + 1, of_gradient: true };
+        self.watch_as(observation, Watched { of_gradient: true, ..Watched::of(quantity, layer, entries) });
+    }
+
+    fn watch_as(&mut self, observation: TensorId, watched: Watched) {
         self.tensors[observation.index()].watched.push(watched);
     }
 

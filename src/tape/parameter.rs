@@ -51,6 +51,15 @@ pub struct Watched {
     pub layers: Range<usize>,
     /// Whether they grow with the loss scale of mixed precision, which is then divided out.
     pub of_gradient: bool,
+    /// If they are the L2 norm of so many elements and the quantity is their root mean square.
+    pub norm_of: Option<usize>,
+}
+
+impl Watched {
+    /// Plain numbers of one layer.
+    pub fn of(quantity: &'static Quantity, layer: usize, entries: Range<usize>) -> Self {
+        Self { quantity, entries, layers: layer..layer + 1, of_gradient: false, norm_of: None }
+    }
 }
 
 /// How the weight files of its family store a parameter.
@@ -84,7 +93,10 @@ impl Declaration {
 
     /// The same with `entries`, used by `layers`, that are read after each step.
     pub fn watched(self, quantity: &'static Quantity, entries: Range<usize>, layers: Range<usize>) -> Self {
-        Self { watched: Some(Watched { quantity, entries, layers, of_gradient: false }), ..self }
+        Self {
+            watched: Some(Watched { quantity, entries, layers, of_gradient: false, norm_of: None }),
+            ..self
+        }
     }
 
     /// The same, but a weight file may lack it.

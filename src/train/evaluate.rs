@@ -1,7 +1,7 @@
 //! Reads a checkpoint back and evaluates it on held-out text.
 
 use super::checkpoint::{Checkpoint, WeightFile};
-use super::engine::Engine;
+use super::engine::{Attached, Engine};
 use super::loader::load_weights;
 use crate::config::{Config, Order};
 use crate::data::{Batch, Batches, Corpus, DataSeal};
@@ -58,8 +58,7 @@ pub fn evaluate(
 ) -> Result<f64> {
     let train = &config.train;
     let folder = corpus.folder().to_owned();
-    let end = corpus.meta.as_ref().and_then(|meta| meta.end_of_text).filter(|_| train.ignore_end_of_text);
-    let mut held_out = Batches::new(corpus.valid, Order::Sequential, 0, end);
+    let mut held_out = held_out(config, corpus);
     let engine = Engine::new(device, config)?;
     load_weights(&engine, weights)?;
     let mut batch = Batch::new(train.batch_size, train.sequence_length);
@@ -77,6 +76,39 @@ pub fn evaluate(
             ));
     };
     Ok(loss)
+}
+
+/// The held-out text of a corpus, in batches.
+pub(super) fn held_out(config: &Config, corpus: Corpus) -> Batches {
+    let end = corpus.meta.as_ref().and_then(|meta| meta.end_of_text);
+    Batches::new(corpus.valid, Order::Sequential, 0, end.filter(|_| config.train.ignore_end_of_text))
+}
+
+/// Mean cross-entropy over the first `chunks` of `batches` (in whole batches; 0 means all of them) by an attached evaluation;
+/// `None` if none of their targets counts.
+///
+/// # Errors
+/// Those of [`Device::check`].
+pub(super) fn mean_loss_by(
+    engine: &Engine,
+    attached: &Attached,
+    batches: &mut Batches,
+    batch: &mut Batch,
+    chunks: usize,
+) -> Result<Option<f64>> {
+    batches.seek(0);
+    let limit = if chunks == 0 { usize::MAX } else { chunks };
+    let (mut sum, mut counted, mut done) = (0.0, 0.0, 0);
+    while done < limit {
+        let rows = batches.fill_to_end(batch);
+        if rows == 0 {
+            break;
+        }
+        sum += engine.evaluate_by(attached, batch)?;
+        counted += f64::from(batch.counted);
+        done += rows;
+    }
+    Ok((counted > 0.0).then_some(sum / counted))
 }
 
 /// Why an evaluation has no result.

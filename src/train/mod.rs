@@ -11,5 +11,6 @@ pub mod memory;
 pub mod past;
 pub mod places;
 pub mod run_folder;
+pub mod sparsity;
 pub mod trace;
 pub mod trainer;

@@ -22,6 +22,8 @@ fn evaluation(config: &Config) -> Pass {
         training: false,
         entropy: false,
         layers: false,
+        spectrum: false,
+        truncated: false,
         logits: Logits { piece_bytes: 1 << 20, kept_bytes: 0 },
         recompute: config.train.recompute,
         precision: Precision::F32,

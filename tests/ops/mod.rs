@@ -43,5 +43,6 @@ mod sgd;
 mod shift;
 mod taper;
 mod temperature;
+mod truncate;
 mod unit_clip;
 mod weight_norm;

@@ -17,7 +17,7 @@ use super::names;
 use super::rows::Rows;
 use super::site::{Linear, Matrix, Site};
 use crate::observe::quantities::{
-    HEAD_ENTROPY, LARGEST_LOGIT, LOGIT_VARIANCE, NONFINITE_ATTENTION, RECENCY, SINK_MASS,
+    HEAD_ENTROPY, LARGEST_LOGIT, LOGIT_VARIANCE, NONFINITE_ATTENTION, NORMALIZED_ENTROPY, RECENCY, SINK_MASS,
 };
 use crate::ops::attention_logits::QUANTITIES;
 use crate::ops::packed::Packed;
@@ -123,7 +123,7 @@ impl Attention {
                         let out =
                             tape.observation(&names::attention_logits(layer), &[QUANTITIES * self.heads]);
                         let rows = [&LARGEST_LOGIT, &LOGIT_VARIANCE, &SINK_MASS, &RECENCY];
-                        for (place, quantity) in rows.into_iter().enumerate() {
+                        for (place, quantity) in rows.into_iter().chain(NORMALIZED_ENTROPY).enumerate() {
                             tape.watch(out, quantity, layer, place * self.heads..(place + 1) * self.heads);
                         }
                         tape.attention_logits(qkv, heads.lse, self.cap, out);

@@ -1,6 +1,6 @@
 //! Statistics of heads on the CPU, in f32: a task for each head of each sequence.
 
-use super::{Extents, QUANTITIES, RECENT};
+use super::{Extents, QUANTITIES, QUARTERS, RECENT};
 use crate::cores::functions::{LANES, Lanes, exp, maximum, sum};
 use crate::cores::simd;
 use crate::ops::attention::capped_f32;
@@ -30,7 +30,7 @@ pub(super) fn survey(extents: &Extents, cap: Option<f32>, [qkv, lse]: [&[f32]; 2
         let finite = shares.iter().all(|share| share.finite);
         let sums = (0..QUANTITIES - 1).map(|quantity| {
             let sum: f64 = shares.iter().map(|share| share.sums[quantity]).sum();
-            (sum / extents.queries() as f64) as f32
+            (sum / extents.counted(quantity + 1) as f64) as f32
         });
         let largest = shares.iter().map(|share| share.largest).fold(f32::NEG_INFINITY, f32::max);
         for (quantity, value) in std::iter::once(largest).chain(sums).enumerate() {
@@ -80,6 +80,10 @@ fn of_head(extents: &Extents, cap: Option<f32>, head: (usize, usize), [qkv, lse]
         share.sums[0] += f64::from(sum([scores], |[s]| (s - mean) * (s - mean)) / count);
         share.sums[1] += f64::from(exp(scores[0] - lse));
         share.sums[2] += f64::from(sum([recent], |[s]| exp(s - lse)));
+        if t > 0 {
+            let entropy = f64::from(sum([scores], |[s]| exp(s - lse) * (lse - s)));
+            share.sums[QUANTITIES - QUARTERS - 1 + extents.quarter(t)] += entropy / f64::from(count).ln();
+        }
     }
     share
 }

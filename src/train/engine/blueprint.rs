@@ -35,6 +35,8 @@ pub struct Blueprint {
     /// Makes the f16 copies of the parameters, if there are any.
     pub(super) copying: Option<Tape>,
     pub(super) evaluation: Recorded,
+    /// Sums the moments of the feed-forward networks' units, if their spectra are measured.
+    pub(super) spectrum: Option<Tape>,
     pub arenas: Arenas,
     pub(super) config: Config,
 }
@@ -63,23 +65,12 @@ impl Demand {
 impl Blueprint {
     /// Records the tapes of a run for a device.
     pub fn new(config: &Config, device: &Traits) -> Self {
-        let recompute = config.train.recompute;
-        let kept_bytes = if recompute == Recompute::None { device.kept_logits() } else { 0 };
-        let pass = Pass {
-            batch: config.train.batch_size,
-            sequence: config.train.sequence_length,
-            micro_batches: config.train.gradient_accumulation_steps,
-            accumulation: config.train.accumulation,
-            training: true,
-            entropy: config.observe.entropy,
-            layers: config.observe.layers,
-            logits: Logits { piece_bytes: device.max_binding, kept_bytes },
-            recompute,
-            precision: config.train.precision,
-        };
+        let pass = training_pass(config, device);
         let micro = record(&config.model, &pass);
-        let evaluation =
-            record(&config.model, &Pass { training: false, entropy: false, layers: false, ..pass });
+        let evaluating = evaluation_pass(config, device);
+        let evaluation = record(&config.model, &evaluating);
+        let spectrum = (config.observe.spectrum && config.model.units() > 0)
+            .then(|| record(&config.model, &Pass { spectrum: true, ..evaluating }).tape);
         let train = &config.train;
         let parameters = crate::model::parameters(&config.model, train.decay_slopes, train.precision);
         let arenas = Arenas::new(parameters, train.optimizer.states);
@@ -91,16 +82,13 @@ impl Blueprint {
             tape.half_into(parameters, copies);
             tape
         });
-        Self { micro, update, copying, evaluation, arenas, config: config.clone() }
+        Self { micro, update, copying, evaluation, spectrum, arenas, config: config.clone() }
     }
 
     /// The device memory this run takes.
     pub fn demand(&self, device: &Traits) -> Demand {
         let arena = self.arenas.elements() as u64 * 4;
-        let small = |tape: &Tape, role: Role| -> u64 {
-            let own = tape.ids().map(|id| tape.info(id)).filter(|i| i.role == role && i.parent.is_none());
-            own.map(|info| padded_bytes(info.shape.elements(), info.dtype)).sum()
-        };
+        let small = |tape: &Tape, role: Role| parts(small(tape, role).collect()).1;
         let numbers = |count| padded_bytes(count, DType::F32);
         let observations = small(&self.micro.tape, Role::Observation) + parts(self.update.observed()).1;
         // A parameter's span in its arena is padded for its f16 copy as well.
@@ -113,8 +101,16 @@ impl Blueprint {
             gradients: arena,
             moments: self.arenas.states().len() as u64 * arena,
             intermediates: Pool::plan(self.tapes(), device).0.bytes()
-                + self.copying.as_ref().map_or(0, |tape| Pool::plan([tape], device).0.bytes()),
-            other: small(&self.micro.tape, Role::Input) + observations + ring + 3 * numbers(8),
+                + [&self.copying, &self.spectrum]
+                    .into_iter()
+                    .flatten()
+                    .map(|tape| Pool::plan([tape], device).0.bytes())
+                    .sum::<u64>(),
+            other: small(&self.micro.tape, Role::Input)
+                + observations
+                + self.spectrum.as_ref().map_or(0, |tape| small(tape, Role::Observation))
+                + ring
+                + 3 * numbers(8),
         }
     }
 
@@ -157,6 +153,36 @@ impl Blueprint {
     pub fn evaluation_flops(&self) -> u64 {
         flops(&self.evaluation.tape)
     }
+}
+
+/// The pass of a micro-batch.
+fn training_pass(config: &Config, device: &Traits) -> Pass {
+    let recompute = config.train.recompute;
+    let kept_bytes = if recompute == Recompute::None { device.kept_logits() } else { 0 };
+    Pass {
+        batch: config.train.batch_size,
+        sequence: config.train.sequence_length,
+        micro_batches: config.train.gradient_accumulation_steps,
+        accumulation: config.train.accumulation,
+        training: true,
+        entropy: config.observe.entropy,
+        layers: config.observe.layers,
+        spectrum: false,
+        truncated: false,
+        logits: Logits { piece_bytes: device.max_binding, kept_bytes },
+        recompute,
+        precision: config.train.precision,
+    }
+}
+
+/// The pass of a batch that is evaluated.
+pub(super) fn evaluation_pass(config: &Config, device: &Traits) -> Pass {
+    Pass { training: false, entropy: false, layers: false, ..training_pass(config, device) }
+}
+
+/// The tensors of a role that have memory of their own.
+pub(super) fn small(tape: &Tape, role: Role) -> impl Iterator<Item = &TensorInfo> {
+    tape.tensors().iter().filter(move |info| info.role == role && info.parent.is_none())
 }
 
 fn flops(tape: &Tape) -> u64 {

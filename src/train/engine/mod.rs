@@ -1,8 +1,11 @@
 //! The device side of a run: memory, the three plans (micro-batch, update, evaluation), and the results of a step.
 
+mod attached;
 mod blueprint;
 mod reading;
+mod spectrum;
 
+pub use attached::Attached;
 pub use blueprint::{Blueprint, Demand, update_tape};
 pub use reading::StepReading;
 
@@ -15,7 +18,7 @@ use crate::model::names;
 use crate::optimizer;
 
 use crate::tape::{DType, Role, Tape, TensorInfo};
-use blueprint::{EVALUATION_BYTES, HYPER, LAYERS, OBSERVATIONS, POLICY, RING, VERDICT, parts};
+use blueprint::{EVALUATION_BYTES, HYPER, LAYERS, OBSERVATIONS, POLICY, RING, VERDICT, parts, small};
 use reading::ReadBack;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -44,6 +47,8 @@ pub struct Engine {
     update: Plan,
     copying: Option<Plan>,
     evaluation: Plan,
+    /// Sums the moments of the feed-forward networks' units.
+    spectrum: Option<Attached>,
     ring: Ring,
     read_back: ReadBack,
     /// The summed losses of batches under evaluation.
@@ -65,11 +70,7 @@ impl Engine {
         let mut store = Store::new(&device);
         let micro_tape = &blueprint.micro.tape;
         blueprint.arenas.allocate(&device, &mut store)?;
-        let own = |tape: &Tape, role: Role| -> Vec<TensorInfo> {
-            let infos = tape.ids().map(|id| tape.info(id)).filter(|i| i.role == role && i.parent.is_none());
-            infos.cloned().collect()
-        };
-        for info in own(micro_tape, Role::Input) {
+        for info in small(micro_tape, Role::Input) {
             store.allocate(&device, &info.name, info.shape.elements(), info.dtype)?;
         }
         for (tensor, values) in micro_tape.constants() {
@@ -77,8 +78,8 @@ impl Engine {
         }
         let layers = blueprint.layer_parts();
         let every_step = |info: &&TensorInfo| !layers.iter().any(|(name, _)| *name == info.name);
-        let observations = own(micro_tape, Role::Observation);
-        let (observations, _) = parts(observations.iter().filter(every_step).collect());
+        let observations = small(micro_tape, Role::Observation);
+        let (observations, _) = parts(observations.filter(every_step).collect());
         store.allocate_arena(&device, OBSERVATIONS, &observations)?;
         if !layers.is_empty() {
             store.allocate_arena(&device, LAYERS, &layers)?;
@@ -89,7 +90,10 @@ impl Engine {
         let [micro, update, evaluation] = Plan::build_all(&device, blueprint.tapes(), &store)?;
         let copying =
             blueprint.copying.as_ref().map(|tape| Plan::build(&device, tape, &store)).transpose()?;
-        let plans = [&micro, &update, &evaluation].into_iter().chain(&copying);
+        let spectrum = blueprint.spectrum.as_ref();
+        let spectrum = spectrum.map(|tape| Attached::new(&device, &mut store, tape)).transpose()?;
+        let measuring = spectrum.as_ref().map(|spectrum| &spectrum.plan);
+        let plans = [&micro, &update, &evaluation].into_iter().chain(&copying).chain(measuring);
         Plan::load_kernels(&device, &plans.collect::<Vec<_>>())?;
         device.keep_pipelines();
         let read_back = ReadBack::new(&blueprint, &store);
@@ -103,6 +107,7 @@ impl Engine {
             update,
             copying,
             evaluation,
+            spectrum,
             ring,
             read_back,
             evaluations,
@@ -250,10 +255,14 @@ impl Engine {
     /// # Errors
     /// Those of [`Device::check`].
     pub fn begin_evaluation(&self, batch: &Batch) -> Result<()> {
+        self.begin_evaluation_by(&self.evaluation, batch)
+    }
+
+    fn begin_evaluation_by(&self, plan: &Plan, batch: &Batch) -> Result<()> {
         self.write_batch(batch, 0, 0, 1.0);
         let mut commands = Commands::new(&self.device);
         commands.clear(&self.store, OBSERVATIONS);
-        commands.replay(&self.evaluation, false);
+        commands.replay(plan, false);
         let mut ring = self.evaluations.borrow_mut();
         let loss = std::iter::once((names::LOSS, Some(EVALUATION_BYTES)));
         commands.read_back(&mut ring, 0, &self.store, loss);
@@ -326,6 +335,7 @@ impl Engine {
         self.store.bytes()
             + self.micro.pool_bytes()
             + self.copying.as_ref().map_or(0, Plan::pool_bytes)
+            + self.spectrum.as_ref().map_or(0, |spectrum| spectrum.plan.pool_bytes())
             + self.ring.bytes()
             + self.evaluations.borrow().bytes()
     }

@@ -129,7 +129,8 @@ impl ReadBack {
         for place in self.watched.iter().filter(|place| looks || !place.looked) {
             let numbers = copied[place.range.clone()].iter();
             let scale = if place.watched.of_gradient { scale } else { 1.0 };
-            let numbers: Vec<f32> = numbers.map(|number| number / scale).collect();
+            let root = place.watched.norm_of.map_or(1.0, |elements| (elements as f64).sqrt() as f32);
+            let numbers: Vec<f32> = numbers.map(|number| number / scale / root).collect();
             let layers = found.entry(place.watched.quantity.index()).or_default();
             layers.extend(place.watched.layers.clone().map(|layer| (layer, numbers.clone())));
         }

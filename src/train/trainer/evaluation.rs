@@ -3,7 +3,8 @@
 use super::{Event, Trainer};
 use crate::config::OnNonfinite;
 use crate::fault::{Fault, Kind, Result};
-use crate::observe::record::Eval;
+use crate::observe::quantities::SPECTRUM;
+use crate::observe::record::{Eval, Record};
 use crate::train::evaluate::{NO_TARGETS, mean_loss};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,14 +14,21 @@ impl Trainer {
         let chunks = self.config.train.eval_chunks;
         let mut go_on = |_: usize| !stop.load(Ordering::Relaxed);
         let mean = mean_loss(&self.engine, &mut self.held_out, &mut self.scratch[0], chunks, &mut go_on)?;
-        self.owes_evaluation = mean.is_none();
+        let spectra = match mean {
+            None => None,
+            Some(_) => self.engine.spectra(&mut self.held_out, &mut self.scratch[0], &mut || go_on(0))?,
+        };
+        self.owes_evaluation = spectra.is_none();
+        let (Some(mean), Some(spectra)) = (mean, spectra) else { return Ok(()) };
+        if let Some(values) = spectra {
+            self.journal.append(&Record::Measured { kind: &SPECTRUM, step: self.step, values })?;
+        }
         match mean {
-            None => {}
-            Some(None) => watch(Event::Note(format!(
+            None => watch(Event::Note(format!(
                 "there is no held-out loss after step {}: the run has {NO_TARGETS}",
                 self.step
             ))),
-            Some(Some(loss)) => {
+            Some(loss) => {
                 let eval = Eval::new(self.step, loss);
                 watch(Event::Eval(eval));
                 self.broken_evaluation = (!eval.ppl.is_finite()).then_some(eval);
