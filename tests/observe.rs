@@ -4,7 +4,9 @@ use crate::support::{gpu, seed};
 use crate::training::{Reference, batches, config, engine, has_f16};
 use normfree::config::Config;
 use normfree::model::names;
-use normfree::observe::quantities::{LAYER_GRAD_NORM, RESIDUAL_MAX, RESIDUAL_MEDIAN, RESIDUAL_RMS};
+use normfree::observe::quantities::{
+    LAYER_GRAD_NORM, LOGIT_RMS, RESIDUAL_MAX, RESIDUAL_MEDIAN, RESIDUAL_RMS,
+};
 use normfree::train::engine::{Engine, StepReading};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -79,6 +81,11 @@ fn what_layers_hold_agrees_with_f64() {
         let of_layers = |quantity| reading.values.layers(quantity);
         reference.step(&engine, &config, 0, &batches);
         let (micro, update) = (&engine.blueprint.micro.tape, &engine.blueprint.update);
+        let sizes = reference.micro.get(micro, micro.find(names::LOGIT_SIZES).unwrap()).to_vec();
+        let places = config.train.batch_size * config.train.sequence_length;
+        let want = sizes[0] / ((places.min(16) * config.model.vocab_size) as f64).sqrt();
+        let got = reading.values.number(&LOGIT_RMS).unwrap();
+        assert!((got - want).abs() < 2e-5 * want, "logits of {got} against {want}");
         assert_eq!(active.len(), config.model.n_layer);
         for (layer, active) in active.iter().enumerate() {
             let place = format!("{changes:?} layer {layer}");

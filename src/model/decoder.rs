@@ -10,7 +10,7 @@ use super::normalize::{Before, Normalize, Stream};
 use super::pass::{CachedPass, Pass, Precision, Recompute};
 use super::rows::{Cached, Rows};
 use super::site::Site;
-use crate::observe::quantities::{EMBEDDING_SCALE, RESIDUAL_MAX, RESIDUAL_MEDIAN, RESIDUAL_RMS};
+use crate::observe::quantities::{EMBEDDING_SCALE, LOGIT_RMS, RESIDUAL_MAX, RESIDUAL_MEDIAN, RESIDUAL_RMS};
 use crate::ops::cross_entropy::Targets;
 use crate::ops::magnitudes::WITH_MEDIAN;
 use crate::ops::norms::Role;
@@ -165,11 +165,27 @@ impl Decoder {
         x
     }
 
+    /// Records how large the logits are, for a sample: all of them are never in memory at once.
+    fn observe_logits(&self, tape: &mut Tape, x: TensorId) {
+        /// Positions of the micro-batch, and tokens of the vocabulary.
+        const SAMPLE: (usize, usize) = (16, 8192);
+        let rows = |tape: &Tape, tensor| tape.shape(tensor).dims()[0];
+        let (positions, tokens) = (rows(tape, x).min(SAMPLE.0), rows(tape, self.head).min(SAMPLE.1));
+        let (x, head) = (tape.slice_rows(x, 0, positions), tape.slice_rows(self.head, 0, tokens));
+        let logits = tape.matmul_nt(x, head);
+        let sizes = tape.observation(names::LOGIT_SIZES, &[WITH_MEDIAN]);
+        tape.watch_norm(sizes, &LOGIT_RMS, 0, (0, positions * tokens));
+        tape.magnitudes(logits, sizes);
+    }
+
     /// The head on the normalized `x`, and its loss.
     fn loss(&self, tape: &mut Tape, pass: &Pass, x: TensorId) -> TensorId {
         let places = pass.batch * pass.sequence;
         tape.enter("head");
         let x = self.final_norm.apply(tape, x, pass.layers);
+        if pass.layers {
+            tape.observing(|tape| self.observe_logits(tape, x));
+        }
         let targets = tape.input(names::TARGETS, &[places], DType::U32);
         let scale = tape.input(names::TARGET_WEIGHT, &[1], DType::F32);
         let scaling = loss_scale(tape, pass.precision);

@@ -45,6 +45,9 @@ pub fn active_units(layer: usize) -> String {
     format!("active units {layer}")
 }
 
+/// f32 `[3]`: norm, largest and median magnitude of a sample of the logits.
+pub const LOGIT_SIZES: &str = "logit sizes";
+
 /// f32 `[3]`: norm, largest and median magnitude of the residual stream after a layer.
 pub fn residual(layer: usize) -> String {
     format!("residual stream {layer}")

@@ -361,6 +361,10 @@ table! {
         ..row(&LAYERS, "residual_rms", Layer)
     };
 
+    /// Root mean square of the model's logits, for the first 16 positions of the micro-batch and the first 8,192 tokens of the
+    /// vocabulary.
+    LOGIT_RMS = row(&LAYERS, "logit_rms", Step);
+
     /// Largest attention logit of each head.
     LARGEST_LOGIT = Quantity {
         tag: Some("largest_logit"),

@@ -316,7 +316,7 @@ impl Tape {
     }
 
     /// Records observers: nodes whose results only the host reads. Replays that nobody looks at skip them. No other node
-    /// may read their results, which are observations.
+    /// may read their results: observations, and intermediate results on the way to them.
     pub fn observing(&mut self, record: impl FnOnce(&mut Self)) {
         self.observing = true;
         record(self);
@@ -331,7 +331,7 @@ impl Tape {
     /// Names and sizes of the observers' results, in order.
     pub fn observed(&self) -> Vec<&TensorInfo> {
         let outputs = self.nodes.iter().filter(|node| node.observing).flat_map(|node| &node.outputs);
-        outputs.map(|&output| self.info(output)).collect()
+        outputs.map(|&output| self.info(output)).filter(|info| info.role == Role::Observation).collect()
     }
 
     /// The f32 tensor that accumulates the gradient of a parameter, of its f16 copy, or of a slice of either;
