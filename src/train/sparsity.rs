@@ -161,7 +161,7 @@ pub fn measure(
     load_weights(&engine, weights)?;
     let truncated = engine.attach_truncated()?;
     let mut batch = Batch::new(config.train.batch_size, config.train.sequence_length);
-    let units = sample(&engine, &truncated, &mut batches, &mut batch)?;
+    let units = sample(&engine, &config, &truncated, &mut batches, &mut batch)?;
     let set = |thresholds: &[f32]| {
         for (layer, threshold) in thresholds.iter().enumerate() {
             engine.write(&names::unit_bound(layer), &[*threshold]);
@@ -216,11 +216,12 @@ pub fn measure(
 /// The units of every layer over the first held-out tokens, and the lengths that the truncation reads.
 fn sample(
     engine: &Engine,
+    config: &Config,
     truncated: &Attached,
     batches: &mut Batches,
     batch: &mut Batch,
 ) -> Result<Vec<Units>> {
-    let model = &engine.blueprint.config.model;
+    let model = &config.model;
     let (count, width) = (model.units(), model.n_embd);
     let part = |layer| model.family.naming.in_block(layer, "mlp.contract");
     let mut rows = Vec::new();
@@ -232,7 +233,7 @@ fn sample(
         rows.push((matrix, lengths));
     }
     batches.seek(0);
-    let tokens = (batches.fill_to_end(batch) * engine.blueprint.config.train.sequence_length).min(SAMPLE);
+    let tokens = (batches.fill_to_end(batch) * config.train.sequence_length).min(SAMPLE);
     engine.evaluate_by(truncated, batch)?;
     let units = rows.into_iter().enumerate().map(|(layer, (matrix, lengths))| {
         let values = engine.read(&names::units(layer), tokens * count)?;

@@ -17,6 +17,9 @@ use rayon::prelude::*;
 /// of white noise by an eighth.
 const TOKENS_PER_UNIT: usize = 8;
 
+/// Matrices in the host's memory at a time, of which each thread solves one.
+const AT_ONCE: usize = 8;
+
 impl Engine {
     /// Measures the spectra over the first tokens of `batches`, in whole batches, at least eight tokens for each unit if there are
     /// as many. `Some(None)` if the run does not measure them, or the text is shorter than a batch; `None` if `go_on` returns
@@ -52,20 +55,24 @@ impl Engine {
         if tokens == 0 {
             return Ok(Some(None));
         }
-        let of_layer = |layer: usize| -> Result<[Vec<f64>; 2]> {
-            let mut spectra = [Vec::new(), Vec::new()];
-            for (spectrum, side) in spectra.iter_mut().zip(["before", "after"]) {
-                let read = |name: &str| {
-                    let info = sums.iter().find(|info| info.name == name).expect("every layer has moments");
-                    self.read(name, info.shape.elements())
-                };
-                let (totals, products) =
-                    (read(&names::sums(side, layer))?, read(&names::moments(side, layer))?);
-                *spectrum = Moments { tokens, sums: &totals, products: &products, width }.spectrum();
-            }
-            Ok(spectra)
+        let read = |name: String| {
+            let info = sums.iter().find(|info| info.name == name).expect("every layer has moments");
+            self.read(&name, info.shape.elements())
         };
-        let spectra: Vec<[Vec<f64>; 2]> = (0..layers).into_par_iter().map(of_layer).collect::<Result<_>>()?;
+        let all: Vec<(usize, &str)> =
+            (0..layers).flat_map(|layer| ["before", "after"].map(|side| (layer, side))).collect();
+        let mut spectra: Vec<Vec<f64>> = Vec::new();
+        for few in all.chunks(AT_ONCE) {
+            let moments = few.iter().map(|&(layer, side)| {
+                Ok((read(names::sums(side, layer))?, read(names::moments(side, layer))?))
+            });
+            let moments: Vec<(Vec<f32>, Vec<f32>)> = moments.collect::<Result<_>>()?;
+            let found = moments
+                .par_iter()
+                .map(|(sums, products)| Moments { tokens, sums, products, width }.spectrum());
+            spectra.extend(found.collect::<Vec<_>>());
+        }
+        let (spectra, _) = spectra.as_chunks::<2>();
         let shapes: Vec<[Shape; 2]> =
             spectra.iter().map(|[before, after]| [Shape::of(before), Shape::of(after)]).collect();
         let all = |of: &dyn Fn([Shape; 2]) -> f64| {
