@@ -141,7 +141,11 @@ fn spectra_are_logged_at_each_evaluation_on_every_device() {
     assert!(weights("s") == weights("t"), "measuring spectra changed the weights");
 
     // Where there is no whole batch of held-out text, or nothing with units, there is no record.
-    train(&place, "u", &["--set", "model.ffn=fused", "--set", "train.steps=6"]);
+    train(
+        &place,
+        "u",
+        &["--set", "model.ffn=fused", "--set", "model.activation_function=none", "--set", "train.steps=6"],
+    );
     assert!(spectra(&place, "u").is_empty());
     place.succeeds(&["report", "r", "-o", "report.html"]);
     place.succeeds(&["plot", "r", "--out", "figures"]);
@@ -190,6 +194,15 @@ fn units_are_left_out_as_far_as_is_allowed() {
     );
 
     place.fails(&["sparsity", "r", "--increase", "0"], 2, &["--increase", "above zero"]);
-    place.succeeds(&["train", "tiny.toml", "--run", "f", "--set", "model.ffn=fused"]);
+    place.succeeds(&[
+        "train",
+        "tiny.toml",
+        "--run",
+        "f",
+        "--set",
+        "model.ffn=fused",
+        "--set",
+        "model.activation_function=none",
+    ]);
     place.fails(&["sparsity", "f"], 3, &["no units", "model.ffn"]);
 }

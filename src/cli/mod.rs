@@ -242,7 +242,11 @@ mod tests {
             .collect();
         for command in Cli::command().get_subcommands() {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            texts.push((format!("the help of {}", command.get_name()), format!("```sh\n{help}\n```\n")));
+            // Here an explanation follows after some spaces.
+            let examples: Vec<&str> =
+                help.lines().map(|line| line.trim().split("   ").next().unwrap_or_default()).collect();
+            let text = format!("```sh\n{}\n```\n", examples.join("\n"));
+            texts.push((format!("the help of {}", command.get_name()), text));
         }
         let (mut commands, mut shell) = (0, false);
         for (name, text) in &texts {

@@ -487,7 +487,7 @@ table! {
     };
 }
 
-/// For each quarter of the context, in their order in [`crate::ops::attention_logits`].
+/// For each quarter of the context.
 pub static NORMALIZED_ENTROPY: [&Quantity; 4] =
     [&NORMALIZED_ENTROPY_1, &NORMALIZED_ENTROPY_2, &NORMALIZED_ENTROPY_3, &NORMALIZED_ENTROPY_4];
 

@@ -1,5 +1,5 @@
 use super::check::{check_as_gpu, check_op};
-use normfree::ops::attention_logits::RECENT;
+use normfree::ops::attention_logits::{QUANTITIES, RECENT};
 use normfree::reference::Memory;
 use normfree::tape::{DType, Tape};
 
@@ -20,7 +20,7 @@ fn equal_scores_are_told_by_hand() {
     let mut tape = Tape::new();
     let qkv = tape.input("qkv", &[sequence, 3 * width], DType::F32);
     let attended = tape.attention(qkv, 1, sequence, false);
-    let out = tape.observation("out", &[4]);
+    let out = tape.observation("out", &[QUANTITIES]);
     tape.attention_logits(qkv, attended.lse, None, out);
     let mut memory = Memory::new(&tape);
     memory.set(&tape, qkv, &vec![1.0; sequence * 3 * width]);
@@ -32,7 +32,13 @@ fn equal_scores_are_told_by_hand() {
         0.0,
         mean(&|keys| 1.0 / keys as f64),
         mean(&|keys| keys.min(RECENT) as f64 / keys as f64),
+        // Every query with two keys or more is at its ceiling.
+        1.0,
+        1.0,
+        1.0,
+        1.0,
     ];
+    assert_eq!(found.len(), wanted.len());
     for (found, wanted) in found.iter().zip(wanted) {
         assert!((found - wanted).abs() < 1e-12, "{found} instead of {wanted}");
     }

@@ -4,6 +4,7 @@ mod attached;
 mod blueprint;
 mod reading;
 mod spectrum;
+mod truncated;
 
 pub use attached::Attached;
 pub use blueprint::{Blueprint, Demand, update_tape};
