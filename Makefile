@@ -4,7 +4,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo card quick test soak test-newer-mesa intel fuzz oldest targets build lint tools vulkan radv tint swiftshader newer-mesa \
+.PHONY: help demo card quick test soak test-newer-mesa test-hf intel fuzz oldest targets build lint tools vulkan radv tint swiftshader newer-mesa \
 	bring-intel chromium tensorboard
 
 help:
@@ -16,6 +16,8 @@ help:
 	@echo 'make test-newer-mesa  the kernels on a newer Mesa than the system has, which is brought; products also on'
 	@echo '             its matrix units'
 	@echo 'make intel   the kernels through Intel'\''s compiler, which is brought; some minutes, on Linux on x86-64'
+	@echo 'make test-hf  every family and mechanism exported, imported and compared in PyTorch with transformers; brings'
+	@echo '             them, or takes the Python that TORCH_PYTHON names; some gigabytes and a quarter of an hour'
 	@echo 'make fuzz    damaged inputs of every kind, ten minutes each; FUZZ_SECONDS=60 for a minute'
 	@echo 'make oldest  check that the oldest Rust of Cargo.toml builds it; CI does this after the tests'
 	@echo 'make targets check that it compiles for Windows and macOS; rustup brings what that needs'
@@ -63,6 +65,12 @@ test-newer-mesa: newer-mesa
 # The kernels through Intel's compiler, without a GPU. NORMFREE_RENEW=1 rewrites benches/intel.md.
 intel: bring-intel
 	$(CARGO) test --locked --features outside-tools --test intel -- --ignored --nocapture
+
+# Models in PyTorch with transformers. NORMFREE_HF=llama takes only those with that word in their names.
+TORCH_PYTHON ?= target/torch/bin/python
+test-hf:
+	@.ci/bring-torch $(TORCH_PYTHON)
+	TORCH_PYTHON=$(abspath $(TORCH_PYTHON)) $(CARGO) test --locked --features outside-tools --test hf -- --ignored --nocapture --test-threads=1
 
 # What users build, with the oldest toolchain that Cargo.toml and README promise to support.
 oldest:

@@ -14,7 +14,7 @@
 //! | [`fault`] | how all of these report failures |
 //!
 //! All other modules are public only for the tests and the program, and change without notice: [`cli`], [`card`],
-//! [`study`], [`referee`], [`bench`](mod@bench), [`verify`], [`optimizer`], [`draw`], [`words`], [`cache`], [`process`], [`files`], [`shell`], [`numbers`],
+//! [`study`], [`referee`], [`hub`], [`publish`], [`bench`](mod@bench), [`verify`], [`optimizer`], [`draw`], [`words`], [`cache`], [`process`], [`files`], [`shell`], [`numbers`],
 //! [`visible`]. No version before 1.0 promises a stable interface.
 //!
 //! # A configuration
@@ -91,6 +91,7 @@ pub mod files;
 pub mod generate;
 pub mod gpu;
 pub mod host;
+pub mod hub;
 pub mod model;
 pub mod numbers;
 pub mod observe;
@@ -98,6 +99,7 @@ pub mod ops;
 pub mod optimizer;
 pub mod plan;
 pub mod process;
+pub mod publish;
 pub mod referee;
 pub mod reference;
 pub mod report;

@@ -4,7 +4,7 @@ mod full_disk;
 mod kept;
 mod kill;
 mod neox;
-mod weights;
+pub mod weights;
 mod weights_refused;
 
 use std::collections::BTreeMap;
@@ -180,9 +180,11 @@ impl Sample {
     pub fn write(&self, run: &RunFolder, keep: usize) -> Result<PathBuf, Fault> {
         let mut sources = self.moments.each_ref().map(Vec::as_slice);
         let sources = sources.iter_mut().map(|source| source as &mut dyn TensorSource);
+        let described = serde_json::json!({ "model_type": "gpt2" });
         let snapshot = Snapshot {
             state: self.state.clone(),
             layout: &self.layout,
+            described: &described,
             model: &mut self.model.as_slice(),
             states: STATES.iter().copied().zip(sources).collect(),
         };

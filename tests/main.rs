@@ -17,6 +17,7 @@ mod export;
 mod generate;
 mod gpt_neox;
 mod host;
+mod hugging_face;
 mod keys;
 mod layouts;
 mod llama;

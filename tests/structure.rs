@@ -225,6 +225,7 @@ const ROOMS: &[&str] = &[
     "card",
     "referee",
     "study",
+    "publish",
     "report",
     "bench",
     "generate",
@@ -232,6 +233,7 @@ const ROOMS: &[&str] = &[
     "verify",
     "device",
     "host",
+    "hub",
     "data",
     "config",
     "optimizer",
@@ -255,7 +257,7 @@ const ROOMS: &[&str] = &[
 ];
 
 /// Rooms that build and run without a device, although some of them are above rooms that need one.
-const WITHOUT_DEVICE: [&str; 6] = ["report", "observe", "draw", "model", "data", "config"];
+const WITHOUT_DEVICE: [&str; 7] = ["report", "observe", "draw", "model", "data", "config", "hub"];
 const WITH_DEVICE: [&str; 8] = ["bench", "generate", "train", "verify", "device", "host", "plan", "gpu"];
 
 /// The room of a source file, unless it is a root of the program or of the library, which use every room.

@@ -48,7 +48,7 @@ impl Located {
 }
 
 /// The layout of a model's weights in its files.
-fn layout(config: &Config) -> ModelTensors {
+pub(super) fn layout(config: &Config) -> ModelTensors {
     let parameters =
         crate::model::parameters(&config.model, config.train.decay_slopes, config.train.precision);
     ModelTensors::of(config.model.family, &parameters)

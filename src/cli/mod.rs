@@ -10,6 +10,7 @@ mod eval;
 mod export;
 mod global;
 mod held;
+mod import;
 mod kernel_choice;
 mod keys;
 mod located;
@@ -99,8 +100,10 @@ enum Command {
     Sparsity(sparsity::Arguments),
     /// Generate text from a trained model
     Sample(sample::Arguments),
-    /// Export the logs of runs as Parquet tables, for notebooks
+    /// Export the logs of runs as Parquet tables, or a model for Hugging Face
     Export(export::Arguments),
+    /// Turn the folder of a Hugging Face model into an experiment that starts from it
+    Import(import::Arguments),
     /// Draw runs or a study: heatmaps, curves and tables, each a file for a paper
     Plot(plot::Arguments),
     /// Put everything about runs or a study on one page to open, send or publish
@@ -126,6 +129,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Sparsity(arguments) => sparsity::run(&arguments, &global),
         Command::Sample(arguments) => sample::run(&arguments, &global),
         Command::Export(arguments) => export::run(&arguments, &global),
+        Command::Import(arguments) => import::run(&arguments, &global),
         Command::Plot(arguments) => plot::run(&arguments, &global),
         Command::Report(arguments) => report::run(&arguments, &global),
     };

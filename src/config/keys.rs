@@ -12,6 +12,11 @@ pub fn keys() -> String {
     TABLES.map(table).join("\n")
 }
 
+/// The keys of a table, without its name.
+pub fn keys_of(table: &str) -> impl Iterator<Item = &'static str> {
+    of_table(table).map(|(key, _)| key)
+}
+
 /// The full names of keys that may change when a run is resumed.
 pub fn free_on_resume() -> Vec<&'static str> {
     ROWS.iter().filter(|row| row.changes.on_resume()).map(|row| row.key).collect()

@@ -31,7 +31,7 @@ pub use crate::ops::bounded::NormFunction;
 pub use crate::ops::muon::Scale as MuonScale;
 pub use crate::ops::norms::Norm;
 pub use crate::optimizer::Optimizer;
-pub use keys::{free_in_comparison, free_on_resume, keys};
+pub use keys::{free_in_comparison, free_on_resume, keys, keys_of};
 pub use train::{DataConfig, EntropyReference, ObserveConfig, OnNonfinite, Order, Schedule, TrainConfig};
 
 pub(crate) use schema::TABLES;

@@ -520,7 +520,7 @@ pub(super) const ROWS: &[Row] = &[
         Text,
         Absent,
         Changes::Never,
-        "a safetensors file to start from, with Hugging Face's names for the family, or a folder with a `model.safetensors`; learned temperatures, entropy thresholds, `ffn_scaling`'s scales, gates, sinks, gains of `qk_norm`, factors and biases of `residual`, and what norms learn besides γ and β, that it lacks get their initial values",
+        "a safetensors file to start from, with Hugging Face's names for the family, an index of several such files, or a folder with either; a `config.json` beside it must describe this model; learned temperatures, entropy thresholds, `ffn_scaling`'s scales, gates, sinks, gains of `qk_norm`, factors and biases of `residual`, and what norms learn besides γ and β, that it lacks get their initial values",
     ),
     row(
         "train.seed",

@@ -18,6 +18,7 @@
 
 mod auto;
 mod batches;
+mod byte_lengths;
 mod corpus;
 mod encoding;
 mod folder;
@@ -41,6 +42,7 @@ mod tokenizer_json;
 mod walk;
 
 pub use batches::{Batch, Batches};
+pub use byte_lengths::byte_lengths;
 pub use corpus::Corpus;
 pub use meta::{Dtype, LeftOut, Meta, Part, Skipped, SourceMeta, SplitBy};
 pub use permutation::Permutation;
@@ -51,3 +53,4 @@ pub use seal::DataSeal;
 pub use token_file::TokenFile;
 pub use token_writer::write_token_file;
 pub use tokenizer::LoadedTokenizer;
+pub use tokenizer_json::END_OF_TEXT;

@@ -356,7 +356,7 @@ pub struct Nonfinite {
 
 /// A float that can be written to JSON whatever its value; `T` is f32 or f64.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Number<T>(T);
+pub struct Number<T>(pub T);
 
 impl<T: Copy + Into<f64> + Serialize> Serialize for Number<T> {
     fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {

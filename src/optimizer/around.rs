@@ -10,8 +10,8 @@ pub fn clip_units(tape: &mut Tape, update: &Update<'_>, most: f64) {
     for place in update.places {
         let units = match (place.parameter.shape.len(), place.parameter.declared.filed) {
             (1, _) => Units::Whole,
-            // [in, out].
-            (_, Filed::Matrix { .. }) => Units::Columns,
+            // [in, out], or [heads, positions].
+            (_, Filed::Matrix { .. } | Filed::PlainNow) => Units::Columns,
             _ => Units::Rows,
         };
         let [gradient, weights] = [update.gradients, update.parameters]

@@ -67,6 +67,8 @@ impl Watched {
 pub enum Filed {
     /// Unchanged.
     Plain,
+    /// Unchanged. Files from before this was declared hold it transposed, in families whose files transpose matrices.
+    PlainNow,
     /// A matrix of a linear map, [in, out]. With `heads`, its columns are the q, then k, then v of those heads. The files
     /// have a bias beside it; the model `lacks_bias`, or declares one after it.
     Matrix { heads: Option<usize>, lacks_bias: bool },

@@ -4,9 +4,10 @@ use super::checkpoint::{Checkpoint, WeightFile};
 use super::engine::{Attached, Engine};
 use super::loader::load_weights;
 use crate::config::{Config, Order};
-use crate::data::{Batch, Batches, Corpus, DataSeal};
+use crate::data::{Batch, Batches, Corpus, DataSeal, byte_lengths};
 use crate::device::Device;
 use crate::fault::{Fault, Kind, Result};
+use crate::ops::cross_entropy::IGNORED;
 use std::path::PathBuf;
 
 /// Data to evaluate on.
@@ -43,8 +44,27 @@ impl HeldOut {
     }
 }
 
-/// Mean cross-entropy of weights over the first `chunks` held-out chunks of a corpus, in whole batches; 0 means all of
-/// them. `watch` receives the number of chunks done.
+/// The result of an evaluation.
+#[derive(Clone, Copy, Debug)]
+pub struct Evaluated {
+    /// Mean cross-entropy in nats per token.
+    pub loss: f64,
+    /// How many targets counted.
+    pub targets: u64,
+    /// Bytes of text that they stand for, where that is known.
+    pub bytes: Option<u64>,
+}
+
+impl Evaluated {
+    /// Bits for each byte of text.
+    pub fn bits_per_byte(&self) -> Option<f64> {
+        let bytes = self.bytes.filter(|bytes| *bytes > 0)?;
+        Some(self.loss * self.targets as f64 / (std::f64::consts::LN_2 * bytes as f64))
+    }
+}
+
+/// Evaluates weights on the first `chunks` held-out chunks of a corpus, in whole batches; 0 means all of them. `watch` receives
+/// the number of chunks done.
 ///
 /// # Errors
 /// Those of opening the device and reading the weights.
@@ -55,9 +75,10 @@ pub fn evaluate(
     corpus: Corpus,
     chunks: usize,
     watch: &mut dyn FnMut(usize),
-) -> Result<f64> {
+) -> Result<Evaluated> {
     let train = &config.train;
     let folder = corpus.folder().to_owned();
+    let lengths = corpus.tokenizer()?.as_deref().and_then(byte_lengths);
     let mut held_out = held_out(config, corpus);
     let engine = Engine::new(device, config)?;
     load_weights(&engine, weights)?;
@@ -75,7 +96,28 @@ pub fn evaluate(
                 "evaluate on more chunks (on all of them with --chunks 0), or on other data with --data",
             ));
     };
-    Ok(loss)
+    let (targets, bytes) = targets(&mut held_out, &mut batch, chunks, lengths.as_deref().unwrap_or(&[]));
+    Ok(Evaluated { loss, targets, bytes: lengths.map(|_| bytes) })
+}
+
+/// The targets that count in the first `chunks` of `batches` (in whole batches; 0 means all), and the bytes that they stand
+/// for, where `lengths` has those of each token.
+fn targets(batches: &mut Batches, batch: &mut Batch, chunks: usize, lengths: &[u32]) -> (u64, u64) {
+    batches.seek(0);
+    let limit = if chunks == 0 { usize::MAX } else { chunks };
+    let (mut targets, mut bytes, mut done) = (0, 0, 0);
+    while done < limit {
+        let rows = batches.fill_to_end(batch);
+        if rows == 0 {
+            break;
+        }
+        for &target in batch.targets.iter().filter(|&&target| target != IGNORED) {
+            targets += 1;
+            bytes += u64::from(lengths.get(target as usize).copied().unwrap_or(0));
+        }
+        done += rows;
+    }
+    (targets, bytes)
 }
 
 /// The held-out text of a corpus, in batches.

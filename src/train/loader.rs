@@ -5,18 +5,31 @@ use super::engine::Engine;
 use crate::config::Config;
 use crate::device::{Device, Store};
 use crate::fault::Result;
+use crate::files;
+use crate::hub;
 use crate::model::{initial_values, parameters};
 use std::path::Path;
 
 /// Checks that a run can start from the weights that `train.init_from` names, if any. Needs no device.
 ///
 /// # Errors
-/// Those of [`WeightFile::open_to_start`].
+/// Those of [`open_start`].
 pub fn check_start(config: &Config) -> Result<()> {
     let Some(path) = &config.train.init_from else { return Ok(()) };
     let train = &config.train;
     let parameters = parameters(&config.model, train.decay_slopes, train.precision);
-    WeightFile::open_to_start(Path::new(path), &ModelTensors::of(config.model.family, &parameters)).map(drop)
+    open_start(Path::new(path), config, &ModelTensors::of(config.model.family, &parameters)).map(drop)
+}
+
+/// Opens the weights at `path` to start a run from. A `config.json` beside them must describe the run's model.
+///
+/// # Errors
+/// Those of [`WeightFile::open_to_start`], [`hub::check`] and [`WeightFile::check_finite`].
+pub(super) fn open_start(path: &Path, config: &Config, layout: &ModelTensors) -> Result<WeightFile> {
+    let mut weights = WeightFile::open_to_start(path, layout)?;
+    hub::check(if path.is_dir() { path } else { files::folder_of(path) }, &config.model)?;
+    weights.check_finite()?;
+    Ok(weights)
 }
 
 /// Copies the tensors of a weight file to the device, one at a time, and makes their f16 copies.

@@ -162,9 +162,12 @@ fn files_of_other_formats_are_refused() {
             )
         );
     }
+    let empty = folder.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
     assert_eq!(
-        refusal(folder.path(), &layout),
-        "cannot read weights from a folder; give the .safetensors file in it"
+        refusal(&empty, &layout),
+        "the folder has no weights that can be read: found neither model.safetensors nor model.safetensors.index.json; \
+         give a folder with either, or the .safetensors file itself"
     );
     let nowhere = folder.path().join("nowhere.safetensors");
     assert_eq!(import(&nowhere, &layout).unwrap_err().kind, Kind::Io);

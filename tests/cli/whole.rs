@@ -98,7 +98,8 @@ fn from_text_to_pictures() {
     }
 }
 
-/// Its weights have the same names as any other model's, and can start a run with another activation.
+/// Its weights have the same names as any other model's. Where nothing beside them says what they are, they can start a run with
+/// another activation.
 #[test]
 fn a_model_without_activation_is_saved_and_read_back() {
     let place = Place::with_data();
@@ -110,8 +111,12 @@ fn a_model_without_activation_is_saved_and_read_back() {
     let eval: serde_json::Value = serde_json::from_str(&eval).unwrap();
     assert_eq!((&eval["loss"], &eval["step"]), (&last["loss"], &last["step"]));
     assert_ne!(eval["loss"], 0.0);
-    let from = "train.init_from=n/checkpoints/step-00000012/model.safetensors";
-    place.succeeds(&["train", "tiny.toml", "--run", "r", "--set", from]);
+    let weights = "n/checkpoints/step-00000012/model.safetensors";
+    let parts = ["another model", "config.json", "activation_function = \"none\" there, \"relu\" here"];
+    let from = format!("train.init_from={weights}");
+    place.fails(&["train", "tiny.toml", "--run", "r", "--set", &from], 5, &parts);
+    fs::copy(place.path(weights), place.path("alone.safetensors")).unwrap();
+    place.succeeds(&["train", "tiny.toml", "--run", "r", "--set", "train.init_from=alone.safetensors"]);
 }
 
 #[test]

@@ -89,9 +89,11 @@ fn trainer_states() {
         active_units: vec!["0f3".to_owned()],
     };
     let (mut model, mut first, mut second) = (&*tensors(), &*tensors(), &*tensors());
+    let described = serde_json::json!({ "model_type": "gpt2" });
     let snapshot = Snapshot {
         state: state.clone(),
         layout: &layout,
+        described: &described,
         model: &mut model,
         states: Optimizer::ADAMW.states.iter().copied().zip([&mut first as _, &mut second as _]).collect(),
     };

@@ -15,8 +15,7 @@ impl Temperature {
         let config = site.config;
         let name = format!("{}.temperature", site.name("attention"));
         Self(config.learnable_temperature.then(|| {
-            let filed = Filed::Matrix { heads: None, lacks_bias: false };
-            let temperature = guiding(config.temperature_init).filed(filed);
+            let temperature = guiding(config.temperature_init).filed(Filed::PlainNow);
             site.declare(&name, &[config.n_head, config.n_positions], temperature)
         }))
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::layout::{Entry, Form, ModelTensors};
 use super::tensor_file::TensorFile;
+use super::tensor_files::TensorFiles;
 use crate::fault::{Fault, Kind, Result};
 use crate::model::family::{Family, Head, Positions, THRESHOLDS};
 use crate::ops::packed::Packed;
@@ -40,7 +41,7 @@ struct Problems {
 /// # Errors
 /// [`Kind::Checkpoint`] with everything that is missing, extra, of another shape or type, or not zero although the model
 /// has no such bias, and a head that is not tied; [`Kind::Io`] if reading fails.
-pub(super) fn fit(file: &mut TensorFile, layout: &ModelTensors, may_lack: bool) -> Result<Vec<Parameter>> {
+pub(super) fn fit(file: &mut TensorFiles, layout: &ModelTensors, may_lack: bool) -> Result<Vec<Parameter>> {
     let mut problems = Problems::default();
     // By name without the prefix. Used tensors are removed from this map; the rest is extra.
     let mut there = BTreeMap::new();
@@ -60,6 +61,7 @@ pub(super) fn fit(file: &mut TensorFile, layout: &ModelTensors, may_lack: bool) 
         if may_lack && !there.contains_key(key) && entry.added {
             continue;
         }
+        let entry = &as_filed(file, entry, there.get(key));
         let parts = take_parts(file, entry, layout, &mut there, &mut problems);
         check_zeros(file, entry, &parts, &mut problems)?;
         if entry.held().is_some() {
@@ -85,6 +87,14 @@ pub(super) fn fit(file: &mut TensorFile, layout: &ModelTensors, may_lack: bool) 
     problems.into_result(file, layout).map(|()| parameters)
 }
 
+/// The entry as the file holds it under `name`: older files hold some tensors transposed.
+fn as_filed(file: &TensorFiles, entry: &Entry, name: Option<&String>) -> Entry {
+    let shape = name.and_then(|name| file.info(name)).map(|info| &info.shape[..]);
+    let turned = shape.is_some_and(|shape| shape != entry.shape && shape.iter().rev().eq(&entry.shape));
+    let form = if entry.once_turned && turned { Form::Linear } else { entry.form };
+    Entry { form, ..entry.clone() }
+}
+
 fn without_prefix<'a>(name: &'a str, layout: &ModelTensors) -> &'a str {
     name.strip_prefix(layout.prefix()).unwrap_or(name)
 }
@@ -99,7 +109,7 @@ fn is_constant(key: &str, layout: &ModelTensors) -> bool {
 
 /// The tensors of the file that make up `entry`: the one of its name, or separate query/key and value.
 fn take_parts(
-    file: &TensorFile,
+    file: &TensorFiles,
     entry: &Entry,
     layout: &ModelTensors,
     there: &mut BTreeMap<String, String>,
@@ -152,7 +162,7 @@ fn take_parts(
 }
 
 /// Checks that the columns of `entry` that the model does not hold are zeros.
-fn check_zeros(file: &mut TensorFile, entry: &Entry, parts: &[Part], problems: &mut Problems) -> Result<()> {
+fn check_zeros(file: &mut TensorFiles, entry: &Entry, parts: &[Part], problems: &mut Problems) -> Result<()> {
     let held = entry.columns() - entry.zero_columns;
     let mut from = 0;
     for part in parts {
@@ -183,7 +193,7 @@ fn check_zeros(file: &mut TensorFile, entry: &Entry, parts: &[Part], problems: &
 }
 
 /// Checks that the head is the token embedding, bit for bit.
-fn check_tied(file: &mut TensorFile, head: &str, embedding: &str, problems: &mut Problems) -> Result<()> {
+fn check_tied(file: &mut TensorFiles, head: &str, embedding: &str, problems: &mut Problems) -> Result<()> {
     let same_form = match (file.info(head), file.info(embedding)) {
         (Some(a), Some(b)) => a.shape == b.shape && TensorFile::readable(a.dtype),
         _ => false,
@@ -206,7 +216,7 @@ fn check_tied(file: &mut TensorFile, head: &str, embedding: &str, problems: &mut
 }
 
 impl Problems {
-    fn into_result(self, file: &TensorFile, layout: &ModelTensors) -> Result<()> {
+    fn into_result(self, file: &TensorFiles, layout: &ModelTensors) -> Result<()> {
         let kinds = [
             (self.missing, "missing", "missing"),
             (self.extra, "extra", "extra"),

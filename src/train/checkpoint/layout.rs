@@ -36,12 +36,15 @@ pub struct Entry {
     pub form: Form,
     /// Whether a file to start from may lack it.
     pub added: bool,
+    /// Whether older files of the family hold it transposed.
+    pub once_turned: bool,
 }
 
 impl Entry {
     /// A tensor that the model holds whole.
     pub fn whole(name: impl Into<String>, shape: impl Into<Vec<usize>>) -> Self {
-        Self { name: name.into(), shape: shape.into(), zero_columns: 0, form: Form::Plain, added: false }
+        let (name, shape) = (name.into(), shape.into());
+        Self { name, shape, zero_columns: 0, form: Form::Plain, added: false, once_turned: false }
     }
 
     /// Columns including the zeros: the last dimension, 1 for a scalar.
@@ -131,6 +134,7 @@ fn entries(family: Family, parameter: &Parameter) -> Vec<Entry> {
     let packed = |heads: Option<usize>| heads.filter(|_| turned).map_or(Form::Plain, Form::Heads);
     match parameter.declared.filed {
         Filed::Plain => vec![own],
+        Filed::PlainNow => vec![Entry { once_turned: turned, ..own }],
         Filed::Bias { heads, columns } => {
             let zero_columns = columns - own.columns();
             vec![Entry { shape: vec![columns], zero_columns, form: packed(heads), ..own }]

@@ -4,6 +4,7 @@
 //! RUN/checkpoints/step-00000500/
 //!     model.safetensors        the parameters, under Hugging Face's names of the family
 //!     optimizer.safetensors    the optimizer's states, PREFIX.NAME (m. and v. of AdamW), in the shapes of the model
+//!     config.json              what transformers reads: the model, for a stock class or this program's own
 //!     trainer_state.json       step, data cursor, seed …; length and SHA-256 of the two files above, of the log, of the
 //!                              data, and of itself
 //! ```
@@ -15,6 +16,7 @@ mod keep;
 mod layout;
 mod state;
 mod tensor_file;
+mod tensor_files;
 mod tensors;
 mod weights;
 
@@ -27,15 +29,17 @@ use super::run_folder::RunFolder;
 use crate::config::Config;
 use crate::fault::{Fault, Kind, Result};
 use crate::files;
+use crate::hub::CONFIG_FILE;
 use crate::optimizer::State;
+use serde_json::Value;
 use tensors::Watched;
 
 pub(super) use keep::{is_settled, newest_finite, prune, tidy};
 pub use layout::{Entry, Form, ModelTensors};
 pub use state::{FORMAT_VERSION, TrainerState};
 use state::{STATE, Seal, Sealing, StateFile, Unread};
+use tensor_files::MODEL;
 pub use tensors::{NamedTensor, Spec, TensorSource};
-use weights::MODEL;
 pub use weights::{WeightFile, export, import};
 
 /// How often to look for a newer checkpoint if the chosen one is gone. Looking takes less time than it takes a training run
@@ -49,6 +53,8 @@ pub struct Snapshot<'a> {
     pub state: TrainerState,
     /// How the parameters lie in the file.
     pub layout: &'a ModelTensors,
+    /// The `config.json` of the model.
+    pub described: &'a Value,
     /// The parameters: those the layout [holds](ModelTensors::held), in any order.
     pub model: &'a mut dyn TensorSource,
     /// The optimizer's states, each under the names of the parameters and in their shapes.
@@ -252,7 +258,7 @@ impl Flaw {
 }
 
 fn write_files(folder: &Path, snapshot: Snapshot) -> Result<()> {
-    let Snapshot { state, layout, model, states } = snapshot;
+    let Snapshot { state, layout, described, model, states } = snapshot;
     let mut weights = Watched::new(model);
     let model = write_sealed(&folder.join(MODEL), layout, &mut weights)?;
     let parameters = layout.held();
@@ -261,6 +267,10 @@ fn write_files(folder: &Path, snapshot: Snapshot) -> Result<()> {
     let mut states = Watched::new(&mut states);
     let optimizer =
         write_sealed(&folder.join(OPTIMIZER), &states_layout(&prefixes, &parameters), &mut states)?;
+
+    let path = folder.join(CONFIG_FILE);
+    let failed = |e: io::Error| Fault::io("write the checkpoint", &path, &e);
+    files::write_new(&path, |out| writeln!(out, "{described:#}").map_err(failed))?;
 
     let finite = Some(weights.is_finite() && states.is_finite());
     let path = folder.join(STATE);

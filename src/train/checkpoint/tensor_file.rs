@@ -15,6 +15,10 @@ use crate::fault::{Fault, Kind, Result};
 /// The header's own limit in the reference implementation.
 const MAX_HEADER: u64 = 100_000_000;
 
+/// How a PyTorch file becomes one that can be read.
+pub(super) const CONVERT: &str =
+    "convert it first: in Python, model.save_pretrained(folder, safe_serialization=True)";
+
 /// How many elements are read and converted at once.
 const PIECE: usize = 1 << 16;
 
@@ -72,10 +76,6 @@ impl TensorFile {
                 .remedy("copy it again from its source"));
         }
         Ok(Self { path: path.to_owned(), file, header, start })
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// The names of the tensors, in the order of the file.
@@ -149,11 +149,10 @@ fn decode(dtype: Dtype, bytes: &[u8], values: &mut Vec<f32>) {
 /// The fault of a file that is not a safetensors file, with its likely origin if the first bytes show it.
 fn foreign(path: &Path, beginning: &[u8], otherwise: &str) -> Fault {
     let fault = Fault::new(Kind::Checkpoint, "not a safetensors file").at(path.display());
-    let convert = "convert it first: in Python, model.save_pretrained(folder, safe_serialization=True)";
     if beginning.is_empty() {
         fault.found("an empty file").remedy("copy it again from its source")
     } else if beginning.starts_with(b"PK") || beginning.starts_with(&[0x80]) {
-        fault.found("a PyTorch file (a zip archive or a pickle)").remedy(convert)
+        fault.found("a PyTorch file (a zip archive or a pickle)").remedy(CONVERT)
     } else if beginning.starts_with(b"version https://git-lfs") {
         fault.found("a Git LFS pointer in place of the file").remedy("fetch the file itself: git lfs pull")
     } else {

@@ -5,6 +5,7 @@
 //! in place of `c_attn`, as the code of arXiv 2410.09637 writes them. GPT-NeoX's files are converted as `layout` describes,
 //! and can also be read without the `gpt_neox.` prefix.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -12,13 +13,10 @@ use std::path::Path;
 use super::super::finite::first_broken;
 use super::fit::{Parameter, fit};
 use super::layout::{Entry, Form, ModelTensors};
-use super::tensor_file::TensorFile;
+use super::tensor_files::TensorFiles;
 use super::tensors::{NamedTensor, Spec, TensorSource, write_header, write_values};
 use crate::fault::{Fault, Kind, Result};
 use crate::files;
-
-/// The file of the parameters, in a checkpoint's folder and in that of a Hugging Face model.
-pub(super) const MODEL: &str = "model.safetensors";
 
 /// Writes the parameters of `source` to the weight file `path`, replacing it whole.
 ///
@@ -99,46 +97,52 @@ pub fn import(path: &Path, layout: &ModelTensors) -> Result<Vec<NamedTensor>> {
 /// An open weight file that fits the model: its tensors can be read one at a time.
 #[derive(Debug)]
 pub struct WeightFile {
-    file: TensorFile,
+    file: TensorFiles,
     parameters: Vec<Parameter>,
 }
 
 impl WeightFile {
-    /// Opens `path` and checks it against `layout`, including the values of frozen zeros and of the tied head.
+    /// Opens the file, index or folder `path` and checks it against `layout`, including the values of frozen zeros and of the
+    /// tied head.
     ///
     /// # Errors
     /// As [`import`].
     pub fn open(path: &Path, layout: &ModelTensors) -> Result<Self> {
-        let mut file = TensorFile::open(path)?;
+        let mut file = TensorFiles::open(path)?;
         let parameters = fit(&mut file, layout, false)?;
         Ok(Self { file, parameters })
     }
 
     /// Opens `path` to start a run from. Temperatures, entropy thresholds and scales of feed-forward networks may be
-    /// missing, and the file may have thresholds that the model lacks. Reads it whole to check that its numbers are finite.
-    /// `path` may also be a folder with a `model.safetensors`, as Hugging Face models have.
+    /// missing, and the file may have thresholds that the model lacks. `path` may also be a folder with a
+    /// `model.safetensors` or its index, as Hugging Face models have.
     ///
     /// # Errors
-    /// As [`import`]; [`Kind::NonFinite`] if a number is not finite.
+    /// As [`import`].
     pub fn open_to_start(path: &Path, layout: &ModelTensors) -> Result<Self> {
-        let within = path.join(MODEL);
-        let path = if within.is_file() { &within } else { path };
-        let mut file = TensorFile::open(path)?;
+        let mut file = TensorFiles::open(path)?;
         let parameters = fit(&mut file, layout, true)?;
-        let mut weights = Self { file, parameters };
-        for index in 0..weights.len() {
-            let NamedTensor { name, data, .. } = weights.read(index)?;
+        Ok(Self { file, parameters })
+    }
+
+    /// Reads every number and checks that it is finite.
+    ///
+    /// # Errors
+    /// [`Kind::NonFinite`], naming the tensor; [`Kind::Io`] if reading fails.
+    pub fn check_finite(&mut self) -> Result<()> {
+        for index in 0..self.len() {
+            let NamedTensor { name, data, .. } = self.read(index)?;
             if let Some((element, value)) = first_broken(&data) {
                 return Err(Fault::new(
                     Kind::NonFinite,
                     "a run cannot start from weights that are not finite",
                 )
-                .at(path.display())
+                .at(self.file.path().display())
                 .found(format!("{value} at element {element} of `{name}`"))
                 .remedy("choose other weights with train.init_from"));
             }
         }
-        Ok(weights)
+        Ok(())
     }
 
     /// The number of parameters.
@@ -188,5 +192,15 @@ impl WeightFile {
             at += width;
         }
         Ok(NamedTensor { name, shape, data })
+    }
+}
+
+impl TensorSource for WeightFile {
+    fn specs(&self) -> Vec<Spec> {
+        self.parameters.iter().map(|of| of.entry.held().expect("a parameter is held")).collect()
+    }
+
+    fn read(&mut self, index: usize) -> Result<Cow<'_, [f32]>> {
+        Self::read(self, index).map(|tensor| Cow::Owned(tensor.data))
     }
 }

@@ -7,16 +7,17 @@ mod nonfinite;
 mod origin;
 mod written;
 
-use super::checkpoint::{Checkpoint, ModelTensors, Snapshot, TensorSource, TrainerState, WeightFile};
+use super::checkpoint::{Checkpoint, ModelTensors, Snapshot, TensorSource, TrainerState};
 use super::engine::{Engine, StepReading};
 use super::kernel_choice;
-use super::loader::{Loader, check_start, fresh_weights, load_weights};
+use super::loader::{Loader, check_start, fresh_weights, load_weights, open_start};
 use super::places;
 use super::run_folder::RunFolder;
 use crate::config::{Config, OnNonfinite, Order};
 use crate::data::{Batch, Batches, DataSeal};
 use crate::device::Device;
 use crate::fault::{Fault, Kind, Result};
+use crate::hub;
 use crate::observe::log::FoundLog;
 use crate::observe::record::{Eval, Measured, Nonfinite};
 use crate::observe::units::ActiveUnits;
@@ -206,7 +207,7 @@ impl Trainer {
 
     fn fresh_weights(&self, init_from: Option<&Path>) -> Result<()> {
         if let Some(path) = init_from {
-            let file = WeightFile::open_to_start(path, &self.layout)?;
+            let file = open_start(path, &self.config, &self.layout)?;
             // Parameters that the file lacks start as in a fresh model.
             if file.len() < self.layout.held().len() {
                 fresh_weights(&self.engine, &self.config)?;
@@ -429,9 +430,11 @@ impl Trainer {
         let states = blueprint.arenas.states();
         let mut sources: Vec<_> = states.iter().map(|state| source(Some(state))).collect();
         let sources = sources.iter_mut().map(|source| source as &mut dyn TensorSource);
+        let described = hub::described(&self.config.model, self.data.0.end_of_text, false);
         let snapshot = Snapshot {
             state,
             layout: &self.layout,
+            described: &described,
             model: &mut model,
             states: states.iter().copied().zip(sources).collect(),
         };
