@@ -80,7 +80,7 @@ class NormfreeConfig(PretrainedConfig):
     """Every key of [model], and the token that ends a text."""
 
     model_type = "normfree"
-    keys_to_ignore_at_inference = ["past_key_values"]
+    keys_to_ignore_at_inference = ["past_key_values", "cache"]
     attribute_map = {
         "hidden_size": "n_embd",
         "num_hidden_layers": "n_layer",

@@ -21,6 +21,10 @@ from .configuration_normfree import NormfreeConfig
 from .functions_normfree import LEARNS_P
 
 
+# What the library calls the cache of keys and values; it was renamed in version 5.
+CACHE = "cache" if "cache" in CausalLMOutputWithPast.__dataclass_fields__ else "past_key_values"
+
+
 class NormfreeDecoder(Declared):
     """Embeddings, blocks, and the norm before the head."""
 
@@ -130,6 +134,7 @@ class NormfreeForCausalLM(PreTrainedModel, GenerationMixin):
         attention_mask=None,
         position_ids=None,
         past_key_values=None,
+        cache=None,
         inputs_embeds=None,
         labels=None,
         use_cache=None,
@@ -150,10 +155,10 @@ class NormfreeForCausalLM(PreTrainedModel, GenerationMixin):
         use_cache = config.use_cache if use_cache is None else use_cache
         if self.training and self.decoder.gradient_checkpointing:
             # A block that runs twice must not add its keys twice.
-            use_cache, past_key_values = False, None
-        if use_cache and past_key_values is None:
-            past_key_values = DynamicCache()
-        past = 0 if past_key_values is None else past_key_values.get_seq_length()
+            use_cache, past_key_values, cache = False, None, None
+        cache = past_key_values if cache is None else cache
+        cache = DynamicCache() if use_cache and cache is None else cache
+        past = 0 if cache is None else cache.get_seq_length()
         length = x.shape[1]
         if past + length > config.n_positions:
             raise ValueError(f"the model has {config.n_positions} positions; the text has {past + length} tokens")
@@ -164,7 +169,7 @@ class NormfreeForCausalLM(PreTrainedModel, GenerationMixin):
         if attention_mask is not None:
             seen = seen & attention_mask[:, None, None, :].bool()
         x, states, weights = self.decoder(
-            x, position_ids, seen, past_key_values, weights_wanted or penalizes, states_wanted
+            x, position_ids, seen, cache, weights_wanted or penalizes, states_wanted
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         head = self.get_output_embeddings()
@@ -181,9 +186,9 @@ class NormfreeForCausalLM(PreTrainedModel, GenerationMixin):
         result = CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
-            past_key_values=past_key_values if use_cache else None,
             hidden_states=states,
             attentions=weights if weights_wanted else None,
+            **{CACHE: cache if use_cache else None},
         )
         return_dict = getattr(config, "return_dict", True) if return_dict is None else return_dict
         return result if return_dict else result.to_tuple()

@@ -1,14 +1,15 @@
 //! `normfree eval`.
 
-use super::located::{Located, locate};
+use super::located::locate;
 use super::{Global, columns, output, say, thousands};
+use crate::config::Config;
+use crate::data::Meta;
 use crate::fault::{Fault, Kind, Result};
 use crate::observe::record::{Eval, Number};
 use crate::train::evaluate::{HeldOut, evaluate};
 use crate::train::heads::{Heads, OF_HEADS, measure};
-use crate::train::places;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const AFTER_HELP: &str = "\
@@ -24,15 +25,16 @@ Examples:
   normfree eval runs/sm_r
   normfree eval runs/sm_r --chunks 0
   normfree eval runs/sm_r --heads --json
-  normfree eval runs/sm_r/checkpoints/step-00000200 --data data/other --json";
+  normfree eval runs/sm_r/checkpoints/step-00000200 --data data/other --json
+  normfree eval models/smollm2 --data data";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
-    /// Run folder, whose newest intact checkpoint is used, or the folder of one checkpoint
-    #[arg(value_name = "RUN|CHECKPOINT")]
+    /// Run folder, whose newest intact checkpoint is used, the folder of one checkpoint, or that of a Hugging Face model
+    #[arg(value_name = "RUN|CHECKPOINT|DIR")]
     path: PathBuf,
-    /// Another prepared folder
+    /// Another prepared folder; the folder of a Hugging Face model needs one
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Use at most N held-out chunks, in whole batches; 0 for all [default: the run's train.eval_chunks]
@@ -47,16 +49,31 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
-    let Located { run, config, checkpoint, mut weights } = locate(&arguments.path, global)?;
-    let folders =
-        arguments.data.as_ref().map_or_else(|| places::data(&run, &config), |data| vec![data.clone()]);
+    let located = locate(&arguments.path, global)?;
+    let folders = match &arguments.data {
+        Some(data) => vec![data.clone()],
+        None => located.data(),
+    };
+    let Some(first) = folders.first() else {
+        return Err(Fault::new(Kind::Usage, "a folder from Hugging Face has no held-out text of its own")
+            .at(arguments.path.display())
+            .remedy("give a folder prepared with its tokenizer: --data DIR"));
+    };
+    let (path, step) = (located.path().display().to_string(), located.step());
+    let of_run = located.run().is_some();
+    let mut config = located.config.clone();
+    if !of_run {
+        fit_to(&mut config, first)?;
+    }
+    let checkpoint = located.run().map(|(_, checkpoint)| checkpoint);
     let HeldOut { corpus, same_data } =
-        HeldOut::find(&folders, &config, &checkpoint).map_err(|fault| match fault.kind {
+        HeldOut::find(&folders, &config, checkpoint).map_err(|fault| match fault.kind {
             Kind::Data => {
-                fault.remedy("give a complete prepared folder with the run's vocabulary: --data DIR")
+                fault.remedy("give a complete prepared folder with the model's vocabulary: --data DIR")
             }
             _ => fault,
         })?;
+    let mut weights = located.weights;
     let data = corpus.folder().display().to_string();
     let chunks = arguments.chunks.unwrap_or(config.train.eval_chunks);
     let (device, mut waiting) = global.open_for("loading the model")?;
@@ -72,17 +89,18 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     };
     let evaluated = evaluate(device, &config, weights, corpus, chunks, &mut watch)?;
     bar.finish_and_clear();
-    let eval = Eval::new(checkpoint.state().step, evaluated.loss);
+    let eval = Eval::new(step.unwrap_or(0), evaluated.loss);
     if !same_data && arguments.data.is_none() {
         global.note(format!(
             "{data} is not the data that the run was started with; --data DIR chooses another folder"
         ));
     }
     if arguments.json {
-        let path = checkpoint.path().display().to_string();
         // Non-finite numbers become strings, as in the log.
         let mut value = json!(eval.record());
-        value.as_object_mut().and_then(|line| line.shift_remove("kind"));
+        for name in ["kind"].into_iter().chain(step.is_none().then_some("step")) {
+            value.as_object_mut().and_then(|line| line.shift_remove(name));
+        }
         value["checkpoint"] = json!(path);
         value["data"] = json!(data);
         value["targets"] = json!(evaluated.targets);
@@ -94,9 +112,9 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     } else {
         let bits = evaluated.bits_per_byte().map(|bits| format!(", {bits:.4} bits per byte"));
         say(format!(
-            "{}, step {}, on {data}: loss {:.4} nats per token, perplexity {:.3}{}; {} targets",
+            "{}{}, on {data}: loss {:.4} nats per token, perplexity {:.3}{}; {} targets",
             arguments.path.display(),
-            eval.step,
+            step.map(|step| format!(", step {step}")).unwrap_or_default(),
             eval.loss,
             eval.ppl,
             bits.unwrap_or_default(),
@@ -110,9 +128,22 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         return Ok(());
     }
     Err(Fault::new(Kind::NonFinite, "the checkpoint's loss or perplexity is not finite")
-        .at(checkpoint.path().display())
+        .at(path)
         .found(format!("loss {}, perplexity {}", eval.loss, eval.ppl))
         .remedy("evaluate an earlier checkpoint"))
+}
+
+/// Tokens of a batch that a model from elsewhere is evaluated on, roughly.
+const BATCH_TOKENS: usize = 8192;
+
+/// Sets the length of sequences to the longest that the model reads and that the chunks of the data divide into.
+fn fit_to(config: &mut Config, data: &Path) -> Result<()> {
+    let most = config.model.n_positions;
+    let chunk = Meta::read(data)?.map_or(most, |meta| meta.chunk);
+    let length = (2..=most.min(chunk)).rev().find(|length| chunk.is_multiple_of(*length)).unwrap_or(most);
+    config.train.sequence_length = length;
+    config.train.batch_size = (BATCH_TOKENS / length).clamp(1, 16);
+    Ok(())
 }
 
 /// The quantities of all heads by name, `[n_layer][n_head]`, and how many sequences were read.

@@ -1,6 +1,6 @@
 //! `normfree export`.
 
-use super::located::{Located, layout, locate};
+use super::located::{Located, Origin, layout, locate};
 use super::{Global, say};
 use crate::data::Meta;
 use crate::fault::{Fault, Kind, Result};
@@ -75,7 +75,12 @@ fn write_logs(runs: &[PathBuf], folder: &Path, global: &Global) -> Result<Vec<Pa
 }
 
 fn write_model(path: &Path, folder: &Path, global: &Global) -> Result<Vec<PathBuf>> {
-    let Located { run, config, checkpoint, weights } = locate(path, global)?;
+    let Located { origin, config, weights } = locate(path, global)?;
+    let Origin::Run { run, checkpoint } = origin else {
+        return Err(Fault::new(Kind::Usage, "this is a folder for Hugging Face already")
+            .at(path.display())
+            .remedy("give a run or one of its checkpoints"));
+    };
     let step = checkpoint.state().step;
     let data = places::data(&run, &config).into_iter().find_map(|folder| Meta::read(&folder).ok().flatten());
     let sealed = checkpoint.state().data.as_ref();

@@ -1,21 +1,42 @@
-//! Which checkpoint a path means.
+//! Which weights a path means: those of a run, of one of its checkpoints, or of a Hugging Face folder.
 
-use super::Global;
+use super::{Global, thousands};
 use crate::config::Config;
+use crate::data::{LoadedTokenizer, tokenizer_path};
 use crate::fault::{Fault, Kind, Result};
+use crate::files::sha256;
+use crate::hub::{CONFIG_FILE, Description};
 use crate::train::checkpoint::{Checkpoint, ModelTensors, WeightFile};
+use crate::train::places;
 use crate::train::run_folder::RunFolder;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// An opened checkpoint with its run and weights.
+/// Opened weights, with what is known of them.
 pub(super) struct Located {
-    pub run: RunFolder,
+    pub origin: Origin,
     pub config: Config,
-    pub checkpoint: Checkpoint,
     pub weights: WeightFile,
 }
 
-/// The run and checkpoint that `path` names.
+/// Where weights come from.
+pub(super) enum Origin {
+    Run {
+        run: RunFolder,
+        checkpoint: Box<Checkpoint>,
+    },
+    /// A folder with weights and a `config.json`.
+    HuggingFace {
+        folder: PathBuf,
+        /// The token that ends a text.
+        end_of_text: Option<u32>,
+    },
+}
+
+/// Opens the run, the checkpoint or the Hugging Face folder that `path` names.
+///
+/// # Errors
+/// [`Kind::RunFolder`] if it is none of them; [`Kind::Checkpoint`] if the weights cannot be used, or the folder's model is one
+/// that this program does not compute; [`Kind::Io`].
 pub(super) fn locate(path: &Path, global: &Global) -> Result<Located> {
     if path.join("trainer_state.json").is_file() {
         let whole = path.canonicalize().map_err(|e| Fault::io("open the checkpoint", path, &e))?;
@@ -24,7 +45,10 @@ pub(super) fn locate(path: &Path, global: &Global) -> Result<Located> {
         let config = Config::load_of_run(&run.config(), &[])?;
         let checkpoint = Checkpoint::open(path)?;
         let weights = checkpoint.model(&layout(&config))?;
-        return Located { run, config, checkpoint, weights }.checked();
+        return of_run(run, config, checkpoint, weights);
+    }
+    if !RunFolder::is_at(path) && path.join(CONFIG_FILE).is_file() {
+        return hugging_face(path, global);
     }
     let run = RunFolder::read(path)?;
     let config = Config::load_of_run(&run.config(), &[])?;
@@ -36,15 +60,107 @@ pub(super) fn locate(path: &Path, global: &Global) -> Result<Located> {
     for fault in &latest.skipped {
         global.note(format!("skipped a damaged checkpoint: {fault}"));
     }
-    Located { run, config, checkpoint: latest.checkpoint, weights }.checked()
+    of_run(run, config, latest.checkpoint, weights)
+}
+
+/// The configuration defines the model: weights with another number of heads look the same.
+fn of_run(run: RunFolder, config: Config, checkpoint: Checkpoint, weights: WeightFile) -> Result<Located> {
+    checkpoint.check_configuration(&config)?;
+    Ok(Located { origin: Origin::Run { run, checkpoint: Box::new(checkpoint) }, config, weights })
+}
+
+fn hugging_face(folder: &Path, global: &Global) -> Result<Located> {
+    let Some(description) = Description::read(folder)? else { unreachable!("it was there") };
+    description.notes.iter().for_each(|note| global.note(note));
+    let config = description.config()?;
+    // What only training reads may be missing.
+    let weights = WeightFile::open_to_start(folder, &layout(&config))?;
+    let origin = Origin::HuggingFace { folder: folder.to_owned(), end_of_text: description.end_of_text };
+    Ok(Located { origin, config, weights })
 }
 
 impl Located {
-    /// The configuration defines the model: weights with another number of heads look the same.
-    fn checked(self) -> Result<Self> {
-        self.checkpoint.check_configuration(&self.config)?;
-        Ok(self)
+    /// The folder of the weights.
+    pub fn path(&self) -> &Path {
+        match &self.origin {
+            Origin::Run { checkpoint, .. } => checkpoint.path(),
+            Origin::HuggingFace { folder, .. } => folder,
+        }
     }
+
+    /// The run and its checkpoint, if the weights are a run's.
+    pub fn run(&self) -> Option<(&RunFolder, &Checkpoint)> {
+        match &self.origin {
+            Origin::Run { run, checkpoint } => Some((run, checkpoint)),
+            Origin::HuggingFace { .. } => None,
+        }
+    }
+
+    /// Steps that the weights were trained for, if that is known.
+    pub fn step(&self) -> Option<u64> {
+        self.run().map(|(_, checkpoint)| checkpoint.state().step)
+    }
+
+    /// The token that ends a text, as a folder's `config.json` has it.
+    pub fn end_of_text(&self) -> Option<u32> {
+        match self.origin {
+            Origin::Run { .. } => None,
+            Origin::HuggingFace { end_of_text, .. } => end_of_text,
+        }
+    }
+
+    /// The folders that may hold the data of the weights, most likely first; none if they are no run's.
+    pub fn data(&self) -> Vec<PathBuf> {
+        self.run().map_or(Vec::new(), |(run, _)| places::data(run, &self.config))
+    }
+
+    /// The tokenizer of the weights: the `given` one, else the run's own copy, else the one in its data folder; that of a
+    /// Hugging Face folder is in the folder.
+    ///
+    /// # Errors
+    /// [`Kind::Data`] if there is none, or it has more tokens than the model; those of [`LoadedTokenizer::read`].
+    pub fn tokenizer(&self, given: Option<&Path>, global: &Global) -> Result<LoadedTokenizer> {
+        let (all, known) = match &self.origin {
+            Origin::Run { run, checkpoint } => {
+                let of_data = self.data().into_iter().map(|folder| tokenizer_path(&folder));
+                let known = checkpoint.state().data.as_ref().and_then(|data| data.tokenizer.as_ref());
+                (std::iter::once(run.tokenizer()).chain(of_data).collect::<Vec<_>>(), known)
+            }
+            Origin::HuggingFace { folder, .. } => (vec![tokenizer_path(folder)], None),
+        };
+        let is_known = |path: &&PathBuf| known.is_some_and(|known| is_file_of(path, known));
+        let best = all.iter().find(is_known).or_else(|| all.iter().find(|path| path.exists()));
+        let path = given.unwrap_or_else(|| best.unwrap_or(&all[0]));
+        let missing = "give the tokenizer.json that the model's data was prepared with: --tokenizer FILE";
+        if !path.exists() {
+            return Err(Fault::new(Kind::Data, "there is no tokenizer to encode and decode text with")
+                .at(path.display())
+                .remedy(missing));
+        }
+        let tokenizer = LoadedTokenizer::read(path)?;
+        if tokenizer.vocab_size > self.config.model.vocab_size {
+            return Err(Fault::new(Kind::Data, "the tokenizer is not that of the model's data")
+                .at(path.display())
+                .found(format!(
+                    "a tokenizer of {} tokens, a model of {}",
+                    thousands(tokenizer.vocab_size as u64),
+                    thousands(self.config.model.vocab_size as u64)
+                ))
+                .remedy(missing));
+        }
+        if known.is_some_and(|known| !is_file_of(path, known)) {
+            global.note(format!(
+                "{} is not the tokenizer that the run was trained with: its tokens may stand for different text",
+                path.display()
+            ));
+        }
+        tokenizer.notes.iter().for_each(|note| global.note(note));
+        Ok(tokenizer)
+    }
+}
+
+fn is_file_of(path: &Path, digest: &str) -> bool {
+    std::fs::read(path).is_ok_and(|bytes| sha256(&bytes) == digest)
 }
 
 /// The layout of a model's weights in its files.

@@ -3,19 +3,17 @@
 use super::located::{Located, locate};
 use super::output::write_result;
 use super::{Global, say, thousands};
-use crate::data::{LoadedTokenizer, tokenizer_path};
 use crate::fault::{Fault, Kind, Result};
-use crate::files::sha256;
 use crate::generate::{Reader, Sampler, Sampling, window};
-use crate::train::places;
 use serde_json::json;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 const AFTER_HELP: &str = "\
 Continues the prompt, token by token, until --tokens are generated or the model
-ends the document. The tokenizer is the run's own copy of its data's. What the
+ends the document. The tokenizer is the run's own copy of its data's, or that in
+the folder of a Hugging Face model. What the
 model has read stays on the device in a cache of keys and values; a text that
 outgrows the model's context is cut to its last half, and continues.
 
@@ -28,8 +26,8 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
-    /// Run folder, whose newest intact checkpoint is used, or the folder of one checkpoint
-    #[arg(value_name = "RUN|CHECKPOINT")]
+    /// Run folder, whose newest intact checkpoint is used, the folder of one checkpoint, or that of a Hugging Face model
+    #[arg(value_name = "RUN|CHECKPOINT|DIR")]
     path: PathBuf,
     /// Text to continue [default: the beginning of a document]
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
@@ -78,14 +76,15 @@ fn probability(text: &str) -> std::result::Result<f64, String> {
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let located = locate(&arguments.path, global)?;
-    let tokenizer = tokenizer(arguments, &located, global)?;
-    tokenizer.notes.iter().for_each(|note| global.note(note));
-    let Located { config, checkpoint, weights, .. } = located;
+    let tokenizer = located.tokenizer(arguments.tokenizer.as_deref(), global)?;
+    let (path, step) = (located.path().display().to_string(), located.step());
+    let end_of_text = tokenizer.end_of_text.or(located.end_of_text());
+    let Located { config, weights, .. } = located;
     let prompt = prompt(arguments)?;
     let mut text = tokenizer.encode_one(&prompt)?;
     let prompted = text.len();
     if text.is_empty() {
-        text.push(tokenizer.end_of_text.ok_or_else(|| {
+        text.push(end_of_text.ok_or_else(|| {
             Fault::new(Kind::Usage, "there is no text to continue")
                 .found("a tokenizer without an end-of-text token, which would begin a document")
                 .remedy("give a --prompt")
@@ -109,7 +108,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         let token = sampler.pick(&logits[..tokenizer.vocab_size.min(logits.len())])?;
         // The first token's extra time belongs to the prompt and the compiler.
         clock.get_or_insert_with(Instant::now);
-        if Some(token) == tokenizer.end_of_text && !arguments.ignore_end_of_text {
+        if Some(token) == end_of_text && !arguments.ignore_end_of_text {
             break;
         }
         text.push(token);
@@ -122,8 +121,8 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let text = stream.end()?;
     if arguments.json {
         return say(json!({
-            "checkpoint": checkpoint.path().display().to_string(),
-            "step": checkpoint.state().step,
+            "checkpoint": path,
+            "step": step,
             "prompt": prompt,
             "prompt_tokens": prompted,
             "text": text,
@@ -136,49 +135,6 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         global.note(format!("{} tokens, {} a second", thousands(made.len() as u64), thousands(speed as u64)));
     }
     Ok(())
-}
-
-/// The tokenizer that the run's data was prepared with: the named one, else the run's own copy, else the one in the
-/// data folder.
-fn tokenizer(arguments: &Arguments, located: &Located, global: &Global) -> Result<LoadedTokenizer> {
-    let Located { run, config, checkpoint, .. } = located;
-    let known = checkpoint.state().data.as_ref().and_then(|data| data.tokenizer.as_ref());
-    let own = || {
-        let of_data = places::data(run, config).into_iter().map(|folder| tokenizer_path(&folder));
-        let all: Vec<PathBuf> = std::iter::once(run.tokenizer()).chain(of_data).collect();
-        let is_known = |path: &&PathBuf| known.is_some_and(|known| is_file_of(path, known));
-        let best = all.iter().find(is_known).or_else(|| all.iter().find(|path| path.exists()));
-        best.unwrap_or(&all[0]).clone()
-    };
-    let path = arguments.tokenizer.clone().unwrap_or_else(own);
-    let missing = "give the tokenizer.json that the run's data was prepared with: --tokenizer FILE";
-    if !path.exists() {
-        return Err(Fault::new(Kind::Data, "there is no tokenizer to encode and decode text with")
-            .at(path.display())
-            .remedy(missing));
-    }
-    let tokenizer = LoadedTokenizer::read(&path)?;
-    if tokenizer.vocab_size > config.model.vocab_size {
-        return Err(Fault::new(Kind::Data, "the tokenizer is not that of the run's data")
-            .at(path.display())
-            .found(format!(
-                "a tokenizer of {} tokens, a model of {}",
-                thousands(tokenizer.vocab_size as u64),
-                thousands(config.model.vocab_size as u64)
-            ))
-            .remedy(missing));
-    }
-    if known.is_some_and(|known| !is_file_of(&path, known)) {
-        global.note(format!(
-            "{} is not the tokenizer that the run was trained with: its tokens may stand for different text",
-            path.display()
-        ));
-    }
-    Ok(tokenizer)
-}
-
-fn is_file_of(path: &Path, digest: &str) -> bool {
-    std::fs::read(path).is_ok_and(|bytes| sha256(&bytes) == digest)
 }
 
 fn prompt(arguments: &Arguments) -> Result<String> {

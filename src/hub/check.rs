@@ -8,10 +8,6 @@ use crate::ops::norms::{Curve, Norm, Role};
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// The tables other than `[model]` that a configuration needs; nothing of them is read.
-const REST: &str = "[data]\npath = \"none\"\n[train]\nsteps = 1\nbatch_size = 1\nlearning_rate = 1e-3\n\
-                    checkpoint_every = 1\neval_every = 1\n";
-
 /// Keys of `[model]` that say what the weights compute, each with the value at which a model lacks the mechanism. Where
 /// there is one, the configuration may add the mechanism to weights that lack it.
 const COMPARED: [(&str, Option<&str>); 20] = [
@@ -43,7 +39,7 @@ const COMPARED: [(&str, Option<&str>); 20] = [
 /// [`Kind::Checkpoint`], naming each key that differs with both values; those of [`Description::read`].
 pub fn check(folder: &Path, model: &ModelConfig) -> Result<()> {
     let Some(description) = Description::read(folder)? else { return Ok(()) };
-    let there = description.with(REST)?.model;
+    let there = description.config()?.model;
     let differences = differences(&there, model);
     if differences.is_empty() {
         return Ok(());

@@ -133,6 +133,17 @@ impl Description {
         toml::to_string(&json!({ "model": self.keys })).expect("numbers, flags and words in a table are TOML")
     }
 
+    /// The configuration of this model. Its other tables say nothing.
+    ///
+    /// # Errors
+    /// As [`Self::with`].
+    pub fn config(&self) -> Result<Config> {
+        self.with(
+            "[data]\npath = \"none\"\n[train]\nsteps = 1\nbatch_size = 1\nlearning_rate = 1e-3\n\
+             checkpoint_every = 1\neval_every = 1\n",
+        )
+    }
+
     /// The configuration of this model with other tables, TOML in `others`.
     ///
     /// # Errors

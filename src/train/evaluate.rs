@@ -18,16 +18,17 @@ pub struct HeldOut {
 }
 
 impl HeldOut {
-    /// Opens the first of `folders` (at least one) that holds the data of a checkpoint; if none does, the first that can be
-    /// opened.
+    /// Opens the first of `folders` (at least one) that holds the data of a checkpoint; if none does, or there is no checkpoint,
+    /// the first that can be opened.
     ///
     /// # Errors
     /// Those of opening the first.
-    pub fn find(folders: &[PathBuf], config: &Config, checkpoint: &Checkpoint) -> Result<Self> {
+    pub fn find(folders: &[PathBuf], config: &Config, checkpoint: Option<&Checkpoint>) -> Result<Self> {
         let open = |path: &PathBuf| {
             let corpus = Corpus::open(path, config.train.sequence_length, config.model.vocab_size)?;
             let seal = DataSeal::of(&corpus)?;
-            let same_data = checkpoint.state().differing_data(&seal, corpus.fingerprint()).is_none();
+            let same = |of: &Checkpoint| of.state().differing_data(&seal, corpus.fingerprint()).is_none();
+            let same_data = checkpoint.is_some_and(same);
             Ok(Self { corpus, same_data })
         };
         let mut best = open(&folders[0]);

@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 warnings.filterwarnings("ignore")
 transformers.logging.set_verbosity_error()
+transformers.utils.logging.disable_progress_bar()
 torch.manual_seed(1)
 
 # f32 on both sides: a few thousand roundings of 6e-8 of both signs.
@@ -29,7 +30,10 @@ STOCK = ("GPT2LMHeadModel", "GPTNeoXForCausalLM", "LlamaForCausalLM")
 
 
 def load(folder, **options):
-    return AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True, torch_dtype=torch.float32, **options).eval()
+    """The model in f32, and what the library says of its tensors."""
+    options = {"trust_remote_code": True, "torch_dtype": torch.float32, "output_loading_info": True, **options}
+    model, info = AutoModelForCausalLM.from_pretrained(folder, **options)
+    return model.eval(), info
 
 
 def chunks_of(case):
@@ -62,7 +66,7 @@ def greedy(model, ids, mask, count, cache):
 def check(case, said):
     """Raises AssertionError with what disagrees."""
     folder = case["folder"]
-    model, info = load(folder, output_loading_info=True, attn_implementation="eager")
+    model, info = load(folder, attn_implementation="eager")
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         assert not info[kind], f"{kind}: {info[kind]}"
     own = type(model).__name__ == "NormfreeForCausalLM"
@@ -95,13 +99,13 @@ def check(case, said):
     assert torch.equal(both[1:], greedy(model, short, torch.ones_like(short), 8, True)), "padding changes a text"
 
     with torch.no_grad():
-        fast = load(folder, attn_implementation="sdpa")(ids).logits
+        fast = load(folder, attn_implementation="sdpa")[0](ids).logits
         assert (fast - model(ids).logits).abs().max() < LOGITS, "sdpa and eager differ"
     if own:
         check_own(model, case, ids)
     else:
         with torch.no_grad():
-            again = load(case["checkpoint"])(ids).logits
+            again = load(case["checkpoint"], attn_implementation="eager")[0](ids).logits
         assert torch.equal(again, model(ids).logits), "the checkpoint's folder is another model"
 
 
@@ -140,7 +144,7 @@ def check_own(model, case, ids):
     # What the library saves loads again as it was.
     with tempfile.TemporaryDirectory() as place:
         model.save_pretrained(place)
-        again = load(place)
+        again, _ = load(place, attn_implementation="eager")
         with torch.no_grad():
             assert torch.equal(again(ids).logits, model(ids).logits), "saved and loaded, it is another model"
         assert "trust_remote_code" in json.loads(Path(place, "config.json").read_text())["activation_function"]

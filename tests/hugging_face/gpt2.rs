@@ -63,7 +63,7 @@ impl Gpt2 {
         let qkv = self.linear(x, &format!("h.{layer}.attn.c_attn"));
         let mut out = vec![vec![0.0; width]; x.len()];
         for h in 0..heads {
-            for i in 0..x.len() {
+            for (i, out) in out.iter_mut().enumerate() {
                 let dot = |j: usize| -> f64 {
                     let at = |part: usize, row: usize, c: usize| qkv[row][part * width + h * head + c];
                     (0..head).map(|c| at(0, i, c) * at(1, j, c)).sum::<f64>() / (head as f64).sqrt()
@@ -74,7 +74,7 @@ impl Gpt2 {
                 let sum: f64 = weights.iter().sum();
                 for c in 0..head {
                     let value = |(j, w): (usize, &f64)| w / sum * qkv[j][2 * width + h * head + c];
-                    out[i][h * head + c] = weights.iter().enumerate().map(value).sum();
+                    out[h * head + c] = weights.iter().enumerate().map(value).sum();
                 }
             }
         }
