@@ -1,15 +1,14 @@
 //! `normfree eval`.
 
-use super::located::locate;
+use super::located::{Located, with_data};
 use super::{Global, columns, output, say, thousands};
-use crate::config::Config;
-use crate::data::Meta;
 use crate::fault::{Fault, Kind, Result};
+use crate::observe::quantities::NORMALIZED_ENTROPY;
 use crate::observe::record::{Eval, Number};
 use crate::train::evaluate::{HeldOut, evaluate};
 use crate::train::heads::{Heads, OF_HEADS, measure};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 const AFTER_HELP: &str = "\
@@ -18,8 +17,9 @@ tokenizer is of bytes, bits per byte, over the held-out chunks that the run was
 evaluated on, or over those of another prepared folder with the same vocabulary.
 
 --heads also measures every attention head on that text: its mean entropy in
-nats, its largest logit, the variance of its logits, and its weight on the first
-position and on the 16 latest ones.
+nats, its largest logit, the variance of its logits, its weight on the first
+position and on the 16 latest ones, and with --json its entropy in each quarter
+of the context as a share of what the keys allow.
 
 Examples:
   normfree eval runs/sm_r
@@ -49,31 +49,16 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
-    let located = locate(&arguments.path, global)?;
-    let folders = match &arguments.data {
-        Some(data) => vec![data.clone()],
-        None => located.data(),
-    };
-    let Some(first) = folders.first() else {
-        return Err(Fault::new(Kind::Usage, "a folder from Hugging Face has no held-out text of its own")
-            .at(arguments.path.display())
-            .remedy("give a folder prepared with its tokenizer: --data DIR"));
-    };
-    let (path, step) = (located.path().display().to_string(), located.step());
-    let of_run = located.run().is_some();
-    let mut config = located.config.clone();
-    if !of_run {
-        fit_to(&mut config, first)?;
-    }
-    let checkpoint = located.run().map(|(_, checkpoint)| checkpoint);
-    let HeldOut { corpus, same_data } =
-        HeldOut::find(&folders, &config, checkpoint).map_err(|fault| match fault.kind {
+    let (located, folders) = with_data(&arguments.path, arguments.data.as_deref(), global)?;
+    let HeldOut { corpus, same_data } = HeldOut::find(&folders, &located.config, located.checkpoint())
+        .map_err(|fault| match fault.kind {
             Kind::Data => {
                 fault.remedy("give a complete prepared folder with the model's vocabulary: --data DIR")
             }
             _ => fault,
         })?;
-    let mut weights = located.weights;
+    let (path, step) = (located.path().display().to_string(), located.step());
+    let Located { config, mut weights, .. } = located;
     let data = corpus.folder().display().to_string();
     let chunks = arguments.chunks.unwrap_or(config.train.eval_chunks);
     let (device, mut waiting) = global.open_for("loading the model")?;
@@ -133,19 +118,6 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         .remedy("evaluate an earlier checkpoint"))
 }
 
-/// Tokens of a batch that a model from elsewhere is evaluated on, roughly.
-const BATCH_TOKENS: usize = 8192;
-
-/// Sets the length of sequences to the longest that the model reads and that the chunks of the data divide into.
-fn fit_to(config: &mut Config, data: &Path) -> Result<()> {
-    let most = config.model.n_positions;
-    let chunk = Meta::read(data)?.map_or(most, |meta| meta.chunk);
-    let length = (2..=most.min(chunk)).rev().find(|length| chunk.is_multiple_of(*length)).unwrap_or(most);
-    config.train.sequence_length = length;
-    config.train.batch_size = (BATCH_TOKENS / length).clamp(1, 16);
-    Ok(())
-}
-
 /// The quantities of all heads by name, `[n_layer][n_head]`, and how many sequences were read.
 fn as_json(heads: &Heads) -> Value {
     let number = |grid: &Vec<Vec<f64>>| -> Vec<Vec<Number<f64>>> {
@@ -160,11 +132,13 @@ fn as_json(heads: &Heads) -> Value {
 
 /// A row for each head.
 fn as_table(heads: &Heads) -> String {
-    let title = ["layer", "head"].into_iter().chain(OF_HEADS.iter().map(|quantity| quantity.name));
+    // The quarters' entropies are in the JSON alone: a terminal has no room for them.
+    let shown = OF_HEADS.len() - NORMALIZED_ENTROPY.len();
+    let title = ["layer", "head"].into_iter().chain(OF_HEADS[..shown].iter().map(|quantity| quantity.name));
     let mut rows = vec![title.map(str::to_owned).collect::<Vec<_>>()];
     for (layer, of) in heads.values[0].iter().enumerate() {
         for head in 0..of.len() {
-            let values = heads.values.iter().map(|grid| format!("{:.4}", grid[layer][head]));
+            let values = heads.values[..shown].iter().map(|grid| format!("{:.4}", grid[layer][head]));
             rows.push([layer.to_string(), head.to_string()].into_iter().chain(values).collect());
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{Global, thousands};
 use crate::config::Config;
-use crate::data::{LoadedTokenizer, tokenizer_path};
+use crate::data::{LoadedTokenizer, Meta, tokenizer_path};
 use crate::fault::{Fault, Kind, Result};
 use crate::files::sha256;
 use crate::hub::{CONFIG_FILE, Description};
@@ -10,6 +10,9 @@ use crate::train::checkpoint::{Checkpoint, ModelTensors, WeightFile};
 use crate::train::places;
 use crate::train::run_folder::RunFolder;
 use std::path::{Path, PathBuf};
+
+/// Tokens of a batch that a model from elsewhere is evaluated on, roughly.
+const BATCH_TOKENS: usize = 8192;
 
 /// Opened weights, with what is known of them.
 pub(super) struct Located {
@@ -63,6 +66,34 @@ pub(super) fn locate(path: &Path, global: &Global) -> Result<Located> {
     of_run(run, config, latest.checkpoint, weights)
 }
 
+/// The same, with the folders that may hold text to evaluate on, most likely first; at least one. A model from elsewhere, whose
+/// configuration says nothing of batches, gets sequences that the chunks of the data divide into.
+///
+/// # Errors
+/// Those of [`locate`]; [`Kind::Usage`] if a Hugging Face folder is given without `data`.
+pub(super) fn with_data(
+    path: &Path,
+    data: Option<&Path>,
+    global: &Global,
+) -> Result<(Located, Vec<PathBuf>)> {
+    let mut located = locate(path, global)?;
+    let folders = data.map_or_else(|| located.data(), |data| vec![data.to_owned()]);
+    let Some(first) = folders.first() else {
+        return Err(Fault::new(Kind::Usage, "a folder from Hugging Face has no held-out text of its own")
+            .at(path.display())
+            .remedy("give a folder prepared with its tokenizer: --data DIR"));
+    };
+    if located.run().is_none() {
+        let most = located.config.model.n_positions;
+        let chunk = Meta::read(first)?.map_or(most, |meta| meta.chunk);
+        let length = (2..=most.min(chunk)).rev().find(|length| chunk.is_multiple_of(*length));
+        let length = length.unwrap_or(most);
+        let train = &mut located.config.train;
+        (train.sequence_length, train.batch_size) = (length, (BATCH_TOKENS / length).clamp(1, 16));
+    }
+    Ok((located, folders))
+}
+
 /// The configuration defines the model: weights with another number of heads look the same.
 fn of_run(run: RunFolder, config: Config, checkpoint: Checkpoint, weights: WeightFile) -> Result<Located> {
     checkpoint.check_configuration(&config)?;
@@ -96,9 +127,14 @@ impl Located {
         }
     }
 
+    /// The checkpoint, if the weights are a run's.
+    pub fn checkpoint(&self) -> Option<&Checkpoint> {
+        self.run().map(|(_, checkpoint)| checkpoint)
+    }
+
     /// Steps that the weights were trained for, if that is known.
     pub fn step(&self) -> Option<u64> {
-        self.run().map(|(_, checkpoint)| checkpoint.state().step)
+        self.checkpoint().map(|checkpoint| checkpoint.state().step)
     }
 
     /// The token that ends a text, as a folder's `config.json` has it.

@@ -1,11 +1,10 @@
 //! `normfree sparsity`.
 
 use super::columns::columns;
-use super::located::{Located, locate};
+use super::located::{Located, with_data};
 use super::{Global, output, say};
 use crate::fault::{Kind, Result};
 use crate::train::evaluate::HeldOut;
-use crate::train::places;
 use crate::train::sparsity::{Allowed, Sparsity, measure};
 use serde_json::json;
 use std::path::PathBuf;
@@ -24,8 +23,8 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
-    /// Run folder, whose newest intact checkpoint is used, or the folder of one checkpoint
-    #[arg(value_name = "RUN|CHECKPOINT")]
+    /// Run folder, whose newest intact checkpoint is used, the folder of one checkpoint, or that of a Hugging Face model
+    #[arg(value_name = "RUN|CHECKPOINT|DIR")]
     path: PathBuf,
     /// The most that perplexity may rise, as a share of it
     #[arg(long, value_name = "SHARE", default_value_t = 0.01, value_parser = positive, allow_negative_numbers = true)]
@@ -52,16 +51,16 @@ fn positive(text: &str) -> std::result::Result<f64, String> {
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
-    let Located { run, config, checkpoint, weights } = locate(&arguments.path, global)?;
-    let folders =
-        arguments.data.as_ref().map_or_else(|| places::data(&run, &config), |data| vec![data.clone()]);
+    let (located, folders) = with_data(&arguments.path, arguments.data.as_deref(), global)?;
     let HeldOut { corpus, .. } =
-        HeldOut::find(&folders, &config, &checkpoint).map_err(|fault| match fault.kind {
+        HeldOut::find(&folders, &located.config, located.checkpoint()).map_err(|fault| match fault.kind {
             Kind::Data => {
                 fault.remedy("give a complete prepared folder with the run's vocabulary: --data DIR")
             }
             _ => fault,
         })?;
+    let (path, step) = (located.path().display().to_string(), located.step());
+    let Located { config, weights, .. } = located;
     let data = corpus.folder().display().to_string();
     let chunks = arguments.chunks.unwrap_or(config.train.eval_chunks);
     let allowed = arguments.cett.map_or(Allowed::Increase(arguments.increase), Allowed::Cett);
@@ -83,9 +82,9 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
             })
             .collect();
         return say(json!({
-            "checkpoint": checkpoint.path().display().to_string(),
+            "checkpoint": path,
             "data": data,
-            "step": checkpoint.state().step,
+            "step": step,
             "increase": arguments.cett.is_none().then_some(arguments.increase),
             "cett": cett,
             "loss": loss,
@@ -106,7 +105,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     say(format!(
         "{}, step {}, on {data}: {} of the units can be left out at an error of {cett:.3}; perplexity {:.3} becomes {:.3}",
         arguments.path.display(),
-        checkpoint.state().step,
+        step.map_or_else(|| "unknown".to_owned(), |step| step.to_string()),
         share(mean),
         loss.exp(),
         truncated_loss.exp()

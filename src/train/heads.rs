@@ -9,16 +9,27 @@ use crate::device::{Commands, Device, Plan, Store};
 use crate::fault::Result;
 use crate::model::{Pass, Recorded, names, parameters, record};
 use crate::observe::quantities::{HEAD_ENTROPY, LARGEST_LOGIT, LOGIT_VARIANCE, Quantity, RECENCY, SINK_MASS};
+use crate::ops::attention_logits::QUANTITIES;
 use crate::ops::cross_entropy::Logits;
 use crate::tape::{DType, Role, Tape};
 
 /// The quantities of a head, in the order in which [`measure`] gives them.
-pub static OF_HEADS: [&Quantity; 5] = [&HEAD_ENTROPY, &LARGEST_LOGIT, &LOGIT_VARIANCE, &SINK_MASS, &RECENCY];
+pub static OF_HEADS: [&Quantity; 1 + QUANTITIES] = [
+    &HEAD_ENTROPY,
+    &LARGEST_LOGIT,
+    &LOGIT_VARIANCE,
+    &SINK_MASS,
+    &RECENCY,
+    &NORMALIZED_ENTROPY_1,
+    &NORMALIZED_ENTROPY_2,
+    &NORMALIZED_ENTROPY_3,
+    &NORMALIZED_ENTROPY_4,
+];
 
 /// Quantities of every head over some text.
 pub struct Heads {
     /// For each of [`OF_HEADS`], `[n_layer][n_head]`: the largest logit of all rows, means over all rows of the others.
-    pub values: [Vec<Vec<f64>>; 5],
+    pub values: [Vec<Vec<f64>>; 1 + QUANTITIES],
     /// Sequences read.
     pub chunks: usize,
 }
@@ -120,7 +131,7 @@ fn observations(tape: &Tape) -> Vec<String> {
 /// The quantities of all heads, each row of sequences counted once.
 struct Sums {
     heads: usize,
-    values: [Vec<Vec<f64>>; 5],
+    values: [Vec<Vec<f64>>; 1 + QUANTITIES],
     chunks: usize,
 }
 
@@ -137,7 +148,7 @@ impl Sums {
         let heads = self.heads;
         for layer in 0..self.values[0].len() {
             let entropies = store.read(device, &names::head_entropy(layer), heads)?;
-            let others = store.read(device, &names::attention_logits(layer), 4 * heads)?;
+            let others = store.read(device, &names::attention_logits(layer), QUANTITIES * heads)?;
             for (place, (values, quantity)) in self.values.iter_mut().zip(OF_HEADS).enumerate() {
                 let seen = if place == 0 { &entropies[..] } else { &others[(place - 1) * heads..] };
                 for (sum, &value) in values[layer].iter_mut().zip(seen) {
