@@ -6,6 +6,7 @@
 mod keys;
 mod lasting;
 mod place;
+mod removal;
 mod rows;
 mod schedule;
 mod schema;
@@ -223,6 +224,13 @@ impl Config {
         }
         if position == NormPosition::Pre {
             return Ok(());
+        }
+        let ModelConfig { norm, attention_norm, ffn_norm, .. } = self.model;
+        let fakes = |norm: &Norm| norm.removes.is_some();
+        if let Some(fake) = [Some(norm), attention_norm, ffn_norm].into_iter().flatten().find(fakes) {
+            return Err(fault("a norm is removed from before a branch alone", &["model.norm_position"])
+                .found(format_args!("{fake} with norm_position = \"{position}\""))
+                .remedy("use norm_position = \"pre\""));
         }
         let found = format!("norm_position = \"{position}\"");
         if family.arrangement == Arrangement::Parallel {

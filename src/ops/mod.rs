@@ -50,6 +50,7 @@ pub mod scaled_sum;
 pub mod seed_norm;
 pub mod sgd;
 pub mod shift;
+pub mod splice;
 pub mod taper;
 pub mod temperature;
 pub mod truncate;
@@ -111,6 +112,7 @@ pub const CASES: &[(&str, Cases)] = &[
     ("seed_norm", seed_norm::cases),
     ("sgd", sgd::cases),
     ("shift", shift::cases),
+    ("splice", splice::cases),
     ("taper", taper::cases),
     ("temperature", temperature::cases),
     ("truncate", truncate::cases),

@@ -21,6 +21,8 @@ pub struct Normalization {
     pub curve: Curve,
     /// The word of the norm before the head where `model.final_norm` is true; `None` for this norm.
     pub at_head: Option<&'static str>,
+    /// The word of the norm that it removes site by site, if it does that.
+    pub removes: Option<&'static str>,
     /// Records the norm; `None` for the identity, which records nothing.
     pub record: Option<Record>,
 }
@@ -56,6 +58,8 @@ pub enum Role {
     Lambda,
     /// The gate and the scale `[2]` of TaperNorm, which are a state and not trained: ones.
     Taper,
+    /// The same of a fake norm, with a gate of its own.
+    Held,
 }
 
 /// The bounded function of a norm.
@@ -91,7 +95,7 @@ pub struct Normed {
     pub y: TensorId,
     /// `[rows]`: mean squares that a block's second site may take, if the norm computes them.
     pub variance: Option<TensorId>,
-    /// `[rows]`: 1/√(mean x² + ε), of a tapered norm.
+    /// `[rows]`: one over the deviation of each row, of a norm on its way out.
     pub scales: Option<TensorId>,
 }
 
@@ -110,6 +114,7 @@ const GAIN: Learned = Learned { name: "weight", role: Role::Gain };
 const BIAS: Learned = Learned { name: "bias", role: Role::Bias };
 const ALPHA: Learned = Learned { name: "alpha", role: Role::Alpha };
 const TAPER: Learned = Learned { name: "taper", role: Role::Taper };
+const HELD: Learned = Learned { name: "held", role: Role::Held };
 const LAMBDA: Learned = Learned { name: "lam", role: Role::Lambda };
 const SHIFT: Learned = Learned { name: "shift", role: Role::Shift };
 
@@ -227,6 +232,33 @@ const ALL: &[Normalization] = &[
         }),
         ..NONE
     },
+    Normalization {
+        word: "fake_layer_norm",
+        about: "LayerNorm until its site is removed (`train.removal_start`), then (x − mean)/σ̄·γ + β, where σ̄ is the running mean of √(variance + ε) until then; values have a σ̄ of their own (arXiv 2507.02559; `normfree remove-norm` trains it)",
+        label: "FakeLN",
+        parameters: &[GAIN, BIAS, HELD],
+        removes: Some("layer_norm"),
+        record: Some(|tape, of| {
+            let [gamma, beta, held] = [0, 1, 2].map(|i| of.learned[i]);
+            let (y, scales) = tape.tapered_layer_norm(of.x, (gamma, beta), held, of.epsilon, of.result);
+            Normed { y, variance: None, scales: Some(scales) }
+        }),
+        ..NONE
+    },
+    Normalization {
+        word: "fake_rms_norm",
+        about: "the same for RMSNorm: x/σ̄·γ, where σ̄ is the running mean of √(mean x² + ε)",
+        label: "FakeRMS",
+        parameters: &[GAIN, HELD],
+        epsilon: 1e-6,
+        removes: Some("rms_norm"),
+        record: Some(|tape, of| {
+            let (gamma, held) = (of.learned[0], of.learned[1]);
+            let (y, scales) = tape.tapered_rms_norm(of.x, gamma, held, of.epsilon, of.result);
+            Normed { y, variance: None, scales: Some(scales) }
+        }),
+        ..NONE
+    },
 ];
 
 const NONE: Normalization = Normalization {
@@ -237,6 +269,7 @@ const NONE: Normalization = Normalization {
     epsilon: 1e-5,
     curve: Curve::None,
     at_head: None,
+    removes: None,
     record: None,
 };
 

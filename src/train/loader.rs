@@ -14,9 +14,13 @@ use std::path::Path;
 /// Those of [`WeightFile::open_to_start`].
 pub fn check_start(config: &Config) -> Result<()> {
     let Some(path) = &config.train.init_from else { return Ok(()) };
-    let train = &config.train;
-    let parameters = parameters(&config.model, train.decay_slopes, train.precision);
-    WeightFile::open_to_start(Path::new(path), &ModelTensors::of(config.model.family, &parameters)).map(drop)
+    WeightFile::open_to_start(Path::new(path), &layout(config)).map(drop)
+}
+
+/// The layout of a model's weights in its files.
+pub fn layout(config: &Config) -> ModelTensors {
+    let parameters = parameters(&config.model, config.train.decay_slopes, config.train.precision);
+    ModelTensors::of(config.model.family, &parameters)
 }
 
 /// Copies the tensors of a weight file to the device, one at a time, and makes their f16 copies.

@@ -41,6 +41,7 @@ mod scaled_sum;
 mod seed_norm;
 mod sgd;
 mod shift;
+mod splice;
 mod taper;
 mod temperature;
 mod truncate;

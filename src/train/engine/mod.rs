@@ -311,6 +311,11 @@ impl Engine {
         if store.contains(names::TAPER) {
             store.write(&self.device, names::TAPER, &self.blueprint.config.train.taper_at(step));
         }
+        if store.contains(names::REMOVAL) {
+            let config = &self.blueprint.config;
+            let schedule = config.train.removal_at(step, config.model.n_layer);
+            store.write(&self.device, names::REMOVAL, &schedule);
+        }
         if store.contains(names::DROPOUT_KEY) {
             let config = &self.blueprint.config;
             let seed = config.train.seed;
