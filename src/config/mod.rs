@@ -376,6 +376,19 @@ impl Config {
             .found(format_args!("sequence_length = {length}, n_positions = {n_positions}"))
             .remedy(format_args!("use a sequence_length from 2 to {n_positions}")));
         }
+        let ModelConfig { norm, attention_norm, ffn_norm, .. } = self.model;
+        let norms = [Some(norm), attention_norm, ffn_norm, Some(self.model.head_norm())];
+        if self.train.recompute == Recompute::Block
+            && let Some(norm) = norms.into_iter().flatten().find(|norm| norm.keeps_statistics())
+        {
+            let keys = ["train.recompute", "model.norm"];
+            return Err(fault(
+                "a norm that changes its statistics cannot be computed twice in a step",
+                &keys,
+            )
+            .found(format_args!("{norm} with recompute = \"block\""))
+            .remedy("use recompute = \"ffn\" or \"none\""));
+        }
         let (start, end) = (self.train.taper_start, self.train.taper_end);
         if start > end {
             return Err(fault(

@@ -428,6 +428,13 @@ pub(super) const ROWS: &[Row] = &[
         "share of `steps` after which that gate is closed, and nothing of a row's statistics is left",
     ),
     row(
+        "train.norm_warmup",
+        Integer(0, U32),
+        count(4000),
+        Changes::Never,
+        "micro-batches for which `power_norm` and `unified_norm` divide by the statistics of the micro-batch itself; their authors take 10000 and 4000",
+    ),
+    row(
         "train.removal_start",
         Number(Span::NotNegative),
         is(20.0),

@@ -2,6 +2,7 @@
 
 use super::{Schedule, TrainConfig};
 use crate::model::removal::Removal;
+use crate::ops::column_norm::rule::WINDOW;
 use std::f64::consts::PI;
 
 impl TrainConfig {
@@ -78,5 +79,21 @@ impl TrainConfig {
         let share = (1.0 / (step as f64 + 1.0)).max(1.0 - self.removal_momentum) as f32;
         let pair = |place| if step < self.removed_at(place, blocks) { [1.0, share] } else { [0.0; 2] };
         Removal::all(blocks).flat_map(pair).collect()
+    }
+
+    /// The schedule of norms of columns at micro-batch `index` of `step`, both counted from 0; see
+    /// [`rule`](crate::ops::column_norm::rule).
+    pub fn statistics_at(&self, step: u64, index: usize) -> [f32; 4] {
+        /// Up to this one, Unified Normalization does not compare with its running mean.
+        const SETTLED: u64 = 1000;
+        let window = WINDOW as u64;
+        let at = step * self.gradient_accumulation_steps as u64 + index as u64 + 1;
+        let flag = |set: bool| if set { 1.0 } else { 0.0 };
+        [
+            flag(at <= self.norm_warmup.max(window)),
+            if at < self.norm_warmup { 1.0 / at as f32 } else { 0.0 },
+            (at % window) as f32,
+            flag(at > self.norm_warmup.max(SETTLED)),
+        ]
     }
 }

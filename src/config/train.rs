@@ -93,6 +93,8 @@ pub struct TrainConfig {
     /// The share of `steps` after which the gate of tapered norms begins to close, and after which it is closed.
     pub taper_start: f64,
     pub taper_end: f64,
+    /// Micro-batches for which norms of columns divide by the statistics of the micro-batch itself.
+    pub norm_warmup: u64,
     /// The step at which the first fake norm loses its rows' statistics, and the steps between one block and the next for those
     /// of the feed-forward networks, of queries and keys, and of values.
     pub removal_start: f64,

@@ -91,7 +91,8 @@ impl Decoder {
         Recorded { tape, loss }
     }
 
-    /// Records that the gates of norms on their way out follow their schedules, before anything reads them.
+    /// Declares the schedules of norms that have one, and records that the gates of norms on their way out follow theirs, before
+    /// anything reads them.
     fn set_gates(&self, tape: &mut Tape, config: &ModelConfig) {
         let norms = || self.blocks.iter().flat_map(Block::norms).chain([&self.final_norm]);
         let pairs =
@@ -100,6 +101,9 @@ impl Decoder {
             let needed = norms().any(|norm| norm.learned_as(role).is_some());
             needed.then(|| tape.input(name, &[2 * pairs], DType::F32))
         });
+        if norms().any(|norm| norm.learned_as(Role::Running).is_some()) {
+            tape.input(names::STATISTICS, &[4], DType::F32);
+        }
         for ((schedule, pair), state, _) in norms().filter_map(|norm| norm.state(schedules)) {
             tape.taper_gate(schedule, pair, state);
         }

@@ -147,7 +147,7 @@ pub fn fold(config: &ModelConfig, mut values: Values) -> Result<Values> {
                 continue;
             }
             let site = Site::take(&mut values, &name(part))?;
-            places.into_iter().for_each(|(part, of)| site.into_next(&mut values, &name(part), width, of));
+            places.into_iter().for_each(|(part, of)| site.move_to_next(&mut values, &name(part), width, of));
         }
     }
     if removed == Removed::LayerNorm {
@@ -163,11 +163,11 @@ pub fn fold(config: &ModelConfig, mut values: Values) -> Result<Values> {
     if config.head_norm() != Norm::NONE {
         let site = Site::take(&mut values, naming.final_norm)?;
         let bias = format!("{}.bias", naming.in_block(last, "mlp.contract"));
-        site.into_head(values.get_mut(head).expect("the head is there"));
+        site.move_to_head(values.get_mut(head).expect("the head is there"));
         if site.beta.is_some() {
             let bias = values.entry(bias).or_default();
             bias.resize(width, 0.0);
-            site.into_last_bias(bias, naming.final_norm)?;
+            site.move_to_last_bias(bias, naming.final_norm)?;
         }
     }
     complete(&target, values)
@@ -243,7 +243,7 @@ impl Site {
     }
 
     /// Moves it into the matrix `name` [width, columns] that reads it, and into the bias of that.
-    fn into_next(&self, values: &mut Values, name: &str, width: usize, of: Columns) {
+    fn move_to_next(&self, values: &mut Values, name: &str, width: usize, of: Columns) {
         let matrix = values.get_mut(&format!("{name}.weight")).expect("the matrix is there");
         let columns = matrix.len() / width;
         let scale = |column: usize| match of {
@@ -273,7 +273,7 @@ impl Site {
     }
 
     /// Moves γ and c into the head, [tokens, width].
-    fn into_head(&self, head: &mut [f32]) {
+    fn move_to_head(&self, head: &mut [f32]) {
         for row in head.chunks_exact_mut(self.gamma.len()) {
             for (weight, &gamma) in row.iter_mut().zip(&self.gamma) {
                 *weight = (f64::from(*weight) * f64::from(gamma) * self.scales[0]) as f32;
@@ -282,7 +282,7 @@ impl Site {
     }
 
     /// Moves β/(c·γ) into the last bias before the head.
-    fn into_last_bias(&self, bias: &mut [f32], name: &str) -> Result<()> {
+    fn move_to_last_bias(&self, bias: &mut [f32], name: &str) -> Result<()> {
         let beta = self.beta.as_ref().expect("the norm has β");
         for (column, (bias, &beta)) in bias.iter_mut().zip(beta).enumerate() {
             if beta == 0.0 {

@@ -14,6 +14,8 @@ pub const TARGET_WEIGHT: &str = "scale";
 pub const TAPER: &str = "taper schedule";
 /// f32 `[2·n]`: the same of each place of a fake norm, in the order of [`Removal`](super::removal::Removal).
 pub const REMOVAL: &str = "removal schedule";
+/// f32 `[4]`: the schedule of norms of columns; see `ops::column_norm::rule`.
+pub const STATISTICS: &str = "statistics schedule";
 /// f32 `[4]`: the loss scale of mixed precision and its state; see `ops::gradient_norm`.
 pub const LOSS_SCALE: &str = "loss scale";
 /// u32 `[4]`: the random key of dropout.

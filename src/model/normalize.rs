@@ -8,6 +8,7 @@ use super::site::Site;
 use crate::observe::quantities::{NORM_SITES, NormSite};
 use crate::ops::bhyt::First;
 use crate::ops::bounded::NormFunction;
+use crate::ops::column_norm::rule::WINDOW;
 use crate::ops::norms::{Norm, Normed, Place, Role};
 use crate::ops::saturation::{MEASURES, Saturated};
 use crate::ops::taper::Running;
@@ -97,9 +98,14 @@ impl Normalize {
         // A quantity of the whole model belongs to no layer, but counts for the first.
         let layer = site.layer.unwrap_or(0);
         let mut declare = |suffix: &str, role: Role| {
+            let mut rows = 1;
             let (width, start) = match role {
-                Role::Gain | Role::Rescale => (config.n_embd, 1.0),
-                Role::Bias | Role::Direction => (config.n_embd, 0.0),
+                Role::Gain | Role::Rescale | Role::Running => (config.n_embd, 1.0),
+                Role::Bias | Role::Direction | Role::Drift => (config.n_embd, 0.0),
+                Role::Window => {
+                    rows = WINDOW;
+                    (config.n_embd, 0.0)
+                }
                 Role::RootGain => (config.n_embd, (config.n_embd as f64).sqrt()),
                 Role::Spread => (1, config.n_embd as f64),
                 Role::Alpha => (1, alpha_init(config, before)),
@@ -109,9 +115,8 @@ impl Normalize {
             };
             let declaration = Declaration::new(Start::Constant(start)).undecayed();
             let watched = quantities.and_then(|of| match role {
-                Role::Gain | Role::Bias | Role::RootGain | Role::Spread | Role::Rescale | Role::Direction => {
-                    None
-                }
+                Role::Gain | Role::Bias | Role::RootGain | Role::Spread | Role::Rescale => None,
+                Role::Direction | Role::Running | Role::Drift | Role::Window => None,
                 Role::Alpha => Some((of.alpha, 0)),
                 Role::Shift => Some((of.shift, 0)),
                 Role::Lambda => Some((of.lambda, 0)),
@@ -125,7 +130,8 @@ impl Normalize {
                 None => declaration,
                 Some((quantity, at)) => declaration.watched(quantity, at..at + 1, layer..layer + 1),
             };
-            site.declare(&format!("{name}.{suffix}"), &[width], declaration)
+            let dims = if rows > 1 { vec![rows, width] } else { vec![width] };
+            site.declare(&format!("{name}.{suffix}"), &dims, declaration)
         };
         let learned = norm.parameters.iter().map(|of| declare(of.name, of.role)).collect();
         let removal = before.removal(site.layer).filter(|_| norm.removes.is_some());
@@ -175,7 +181,9 @@ impl Normalize {
         let Some(record) = self.norm.record else { return x.into() };
         let Self { learned, epsilon, inverse_kappa, function, result, .. } = self;
         let (&epsilon, &inverse_kappa, &function, &result) = (epsilon, inverse_kappa, function, result);
-        let normed = record(tape, &Place { x, learned, epsilon, inverse_kappa, first, function, result });
+        let schedule = tape.find(names::STATISTICS);
+        let normed =
+            record(tape, &Place { x, learned, epsilon, inverse_kappa, first, function, schedule, result });
         let schedules = [names::TAPER, names::REMOVAL].map(|name| tape.find(name));
         if let (Some(scales), Some((schedule, state, running))) = (normed.scales, self.state(schedules)) {
             tape.taper_scale(scales, schedule, running, state);

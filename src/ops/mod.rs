@@ -23,6 +23,7 @@ pub mod bounded;
 pub mod branch;
 pub mod cached_attention;
 pub mod cast;
+pub mod column_norm;
 pub mod column_sum;
 pub mod cross_entropy;
 pub mod dropout;
@@ -85,6 +86,7 @@ pub const CASES: &[(&str, Cases)] = &[
     ("branch", branch::cases),
     ("cached_attention", cached_attention::cases),
     ("cast", cast::cases),
+    ("column_norm", column_norm::cases),
     ("column_sum", column_sum::cases),
     ("cross_entropy", cross_entropy::cases),
     ("dropout", dropout::cases),

@@ -14,6 +14,7 @@ mod branch;
 mod cached_attention;
 mod cast;
 pub mod check;
+mod column_norm;
 mod column_sum;
 mod cross_entropy;
 mod dropout;

@@ -311,6 +311,10 @@ impl Engine {
         if store.contains(names::TAPER) {
             store.write(&self.device, names::TAPER, &self.blueprint.config.train.taper_at(step));
         }
+        if store.contains(names::STATISTICS) {
+            let schedule = self.blueprint.config.train.statistics_at(step, index);
+            store.write(&self.device, names::STATISTICS, &schedule);
+        }
         if store.contains(names::REMOVAL) {
             let config = &self.blueprint.config;
             let schedule = config.train.removal_at(step, config.model.n_layer);
