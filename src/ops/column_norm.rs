@@ -10,17 +10,18 @@ mod cases;
 mod host;
 pub mod rule;
 mod sums;
+mod text;
 
 pub use cases::cases;
 pub use rule::{Rule, State};
 
 use super::team::Vectors;
-use super::unroll::unroll;
 use super::{Binding, Kernel, Op, Operand, Recipe, Shapes, Traits, element};
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 use rule::RuleBackward;
 use std::sync::Arc;
 use sums::ColumnProducts;
+use text::text;
 
 /// y. Inputs: x, γ, β, numbers, and what the backward pass reads and changes: v, then the schedule and the state, in training.
 /// Output: y.
@@ -63,16 +64,6 @@ impl Tape {
         self.record(ColumnNorm { rule, training: schedule.is_some() }, &inputs, &[y]);
         y
     }
-}
-
-/// The shader's text.
-fn text([addend, half, unified]: [bool; 3], vectors: &Vectors) -> Arc<str> {
-    let [lanes, each] = element::WALK;
-    let texts =
-        [("stored", element::vector(half, vectors.size)), ("narrow", element::narrow(half, vectors.size))];
-    let flags = [("addend", addend), ("half", half), ("unified", unified)];
-    let numbers = [lanes, each, ("vector", vectors.size)];
-    unroll(include_str!("../../shaders/column_norm.wgsl"), &numbers, &flags, &texts)
 }
 
 /// A kernel that walks over all vectors of rows.

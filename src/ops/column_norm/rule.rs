@@ -15,7 +15,7 @@
 //! Schedule `[4]`: whether s is that of the micro-batch (1 or 0); the weight of v in the mean of all so far, in the warm-up (else 0);
 //! the place in the windows of four; whether r is used.
 
-use super::text;
+use super::text::text;
 use crate::ops::team::Vectors;
 use crate::ops::{Binding, Kernel, Op, Operand, Recipe, Shapes, Traits, element};
 use crate::tape::{Io, Tape, TensorId};

@@ -1,7 +1,8 @@
 //! Sums over the rows of columns: of squares in the forward pass, of products with the gradient in the backward pass. Two stages,
 //! first over blocks of rows, then over the blocks, so that every run adds in the same order.
 
-use super::{host, text};
+use super::host;
+use super::text::text;
 use crate::ops::team::Vectors;
 use crate::ops::{Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element};
 use crate::tape::{Io, Tape, TensorId};
