@@ -1,9 +1,12 @@
 // y = (x - mean) * rstd * gamma + beta over rows, and its adjoint. A team of lanes shares a row.
 // With xhat = (x - mean) * rstd and g = dy * gamma:
 //   dx = rstd * (g - mean(g) - xhat * mean(g * xhat)),  dgamma += sum of dy * xhat,  dbeta += sum of dy, over rows.
+// Tapered with a gate t and a scale c, the factor of x - mean is w = t rstd + (1 - t) c in place of rstd:
+//   dx = w * (g - mean(g)) - t * rstd * xhat * mean(g * xhat).
 //# flags images: x, gamma, beta, dy and addend are read as images
 //# flags addend: dx is added to something
 //# flags half: y and dy are f16
+//# flags tapered: there is a gate
 //# numbers lanes: of a workgroup of the column sums
 //# numbers keep: the vectors of a row that a lane holds in registers
 //# numbers vector: elements of a Vector, 4 or 1
@@ -44,6 +47,7 @@ override BLOCK_ROWS: u32; // rows per piece
 @group(0) @binding(11) var<storage, read_write> beta_parts: array<Vector>; // [BLOCKS, WIDTH]
 @group(0) @binding(12) var<storage, read_write> dgamma: array<Vector>; // [WIDTH]
 @group(0) @binding(13) var<storage, read_write> dbeta: array<Vector>; // [WIDTH]
+@group(0) @binding(15) var<storage, read> taper: array<f32>; // [2]: t and c
 
 //# import shared/row_at with name = x, of = Vector
 //# import shared/row_at with name = dy, of = Vector
@@ -59,6 +63,24 @@ fn addend_at(row: u32, column: u32) -> Vector {
 
 //# import shared/column_at with name = gamma
 //# import shared/column_at with name = beta
+
+// The factor of x - mean in a row.
+fn factor(r: f32) -> f32 {
+    //# if tapered
+    return taper[0] * r + (1.0 - taper[0]) * taper[1];
+    //# else
+    return r;
+    //# end
+}
+
+// dx from g and xhat, the mean of g, and that of g * xhat.
+fn gradient(g: Vector, xhat: Vector, a: f32, b: f32, r: f32) -> Vector {
+    //# if tapered
+    return (g - Vector(a)) * factor(r) - xhat * (taper[0] * r * b);
+    //# else
+    return (g - Vector(a) - xhat * b) * r;
+    //# end
+}
 
 @compute @workgroup_size(LANES)
 fn layer_norm(
@@ -105,14 +127,15 @@ fn layer_norm(
     if place >= ROWS {
         return;
     }
+    let w = factor(r);
     for (var n = 0u; n < KEEP; n++) {
         let c = member + n * TEAM;
         if FITS || c < WIDTH {
-            y[first + c] = ${narrow}(kept[n] * r * gamma_at(c) + beta_at(c));
+            y[first + c] = ${narrow}(kept[n] * w * gamma_at(c) + beta_at(c));
         }
     }
     for (var c = member + KEEP * TEAM; c < WIDTH; c += TEAM) {
-        y[first + c] = ${narrow}((x_at(row, c) - Vector(mu)) * r * gamma_at(c) + beta_at(c));
+        y[first + c] = ${narrow}((x_at(row, c) - Vector(mu)) * w * gamma_at(c) + beta_at(c));
     }
     if member == 0u {
         mean[row] = mu;
@@ -162,12 +185,12 @@ fn layer_norm_backward(
     for (var n = 0u; n < KEEP; n++) {
         let c = member + n * TEAM;
         if FITS || c < WIDTH {
-            dx[first + c] = addend_at(row, c) + (kept_g[n] - Vector(a) - kept_xhat[n] * b) * r;
+            dx[first + c] = addend_at(row, c) + gradient(kept_g[n], kept_xhat[n], a, b, r);
         }
     }
     for (var c = member + KEEP * TEAM; c < WIDTH; c += TEAM) {
         let xhat = (x_at(row, c) - Vector(mu)) * r;
-        dx[first + c] = addend_at(row, c) + (dy_at(row, c) * gamma_at(c) - Vector(a) - xhat * b) * r;
+        dx[first + c] = addend_at(row, c) + gradient(dy_at(row, c) * gamma_at(c), xhat, a, b, r);
     }
 }
 
@@ -191,7 +214,7 @@ fn column_parts(
     var beta_part = Vector();
     for (var row = start; row < end; row++) {
         let d = dy_at(row, column);
-        gamma_part += d * ((x_at(row, column) - Vector(known_mean[row])) * known_rstd[row]);
+        gamma_part += d * ((x_at(row, column) - Vector(known_mean[row])) * factor(known_rstd[row]));
         beta_part += d;
     }
     gamma_parts[place] = gamma_part;

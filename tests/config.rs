@@ -303,6 +303,8 @@ fn omitted_keys_have_the_originals_values() {
     assert_eq!((model.norm_position, model.embedding_scale), (NormPosition::Pre, false));
     assert_eq!((model.attention_norm, model.ffn_norm, model.norm_layers), (None, None, None));
     assert_eq!((train.taper_start, train.taper_end), (0.25, 0.75));
+    assert_eq!((train.removal_start, train.removal_gap_ffn, train.removal_gap_qk), (20.0, 2.0, 2.0));
+    assert_eq!((train.removal_gap_v, train.removal_momentum, train.norm_warmup), (3.0, 0.9, 4000));
     // ε follows the norm.
     let epsilon = |norm: &str| with(&[&format!("model.norm={norm}")]).unwrap().model.layer_norm_epsilon;
     assert_eq!(["none", "rms_norm", "bhyt"].map(epsilon), [1e-5, 1e-6, 1e-6]);
@@ -402,7 +404,7 @@ fn every_key_can_be_set() {
             keys += 1;
         }
     }
-    assert_eq!(keys, 82, "a key was added or lost: put its default into the tests too");
+    assert_eq!(keys, 89, "a key was added or lost: put its default into the tests too");
 }
 
 #[test]
@@ -718,6 +720,14 @@ fn norms_are_picked_for_each_place() {
     refused(&[both, "train.precision=mixed"], &["train.precision", "\"both\""]);
     refused(&[both, "model.ffn_scaling=true"], &["model.ffn_scaling", "\"both\""]);
     refused(&["train.taper_start=0.9"], &["train.taper_start", "use a taper_end from 0.9 to 1"]);
+    refused(
+        &["model.norm=fake_layer_norm", "model.norm_position=post"],
+        &["model.norm_position", "fake_layer_norm", "use norm_position = \"pre\""],
+    );
+    refused(
+        &["model.ffn_norm=power_norm", "train.recompute=block"],
+        &["train.recompute", "power_norm", "use recompute = \"ffn\""],
+    );
 }
 
 #[test]

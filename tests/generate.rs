@@ -70,7 +70,7 @@ fn agrees(gpus: [Device; 2], changes: &[&str], seed: u64) {
 }
 
 /// Each norm, activation and bias, and positions that span more than one chunk.
-const MODELS: [&[&str]; 19] = [
+const MODELS: [&[&str]; 20] = [
     &["model.n_positions=150", "train.sequence_length=140"],
     &["model.norm=none", "model.activation_function=relu", "model.bias=none"],
     &[
@@ -118,6 +118,7 @@ const MODELS: [&[&str]; 19] = [
     &["model.norm=bhyt", "model.final_norm=derf", "model.embedding_scale=true"],
     &["model.norm=taper_norm", "model.ffn_norm=seed_norm", "model.final_norm=crms_norm"],
     &["model.norm=rms_norm", "model.norm_position=both", "model.norm_layers=1"],
+    &["model.norm=power_norm", "model.attention_norm=fake_layer_norm", "model.ffn_norm=unified_norm"],
 ];
 
 #[test]

@@ -28,6 +28,7 @@ mod norms;
 mod observe;
 mod ops;
 mod referee;
+mod removal;
 mod report;
 mod run_folder;
 mod shaders;

@@ -136,6 +136,10 @@ impl Reference {
             let key = [seed as u32, (seed >> 32) as u32, counter as u32, (counter >> 32) as u32];
             set(memory, names::DROPOUT_KEY, &whole(&key));
             set(memory, names::TAPER, &config.train.taper_at(step).map(f64::from));
+            let statistics = config.train.statistics_at(step, i);
+            set(memory, names::STATISTICS, &statistics.map(f64::from));
+            let removal = config.train.removal_at(step, config.model.n_layer);
+            set(memory, names::REMOVAL, &removal.into_iter().map(f64::from).collect::<Vec<_>>());
             memory.run(tape);
             for node in tape.nodes().iter().filter(|node| node.op.name() == "activation") {
                 let sizes = memory.get(tape, node.inputs[0]).iter().map(|x| x.abs());

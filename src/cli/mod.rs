@@ -6,6 +6,7 @@ mod card;
 mod columns;
 mod demo;
 mod devices;
+mod earlier;
 mod eval;
 mod export;
 mod global;
@@ -23,6 +24,7 @@ mod prepare;
 mod probe;
 mod progress;
 mod referee;
+mod remove_norm;
 mod report;
 mod sample;
 mod sparsity;
@@ -94,6 +96,8 @@ enum Command {
     Study(study::Arguments),
     /// Judge claims of papers by the runs of a study: held, not held, or not decided
     Referee(referee::Arguments),
+    /// Remove the norms of a trained model, one after the other, while it trains on
+    RemoveNorm(remove_norm::Arguments),
     /// Measure the loss and perplexity of a checkpoint on held-out text
     Eval(eval::Arguments),
     /// Measure how many units of its networks a model can do without
@@ -125,6 +129,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Train(arguments) => train::run(&arguments, &global),
         Command::Study(arguments) => study::run(&arguments, &global),
         Command::Referee(arguments) => referee::run(&arguments, &global),
+        Command::RemoveNorm(arguments) => remove_norm::run(&arguments, &global),
         Command::Eval(arguments) => eval::run(&arguments, &global),
         Command::Sparsity(arguments) => sparsity::run(&arguments, &global),
         Command::Sample(arguments) => sample::run(&arguments, &global),

@@ -6,6 +6,7 @@
 mod keys;
 mod lasting;
 mod place;
+mod removal;
 mod rows;
 mod schedule;
 mod schema;
@@ -224,6 +225,13 @@ impl Config {
         if position == NormPosition::Pre {
             return Ok(());
         }
+        let ModelConfig { norm, attention_norm, ffn_norm, .. } = self.model;
+        let fakes = |norm: &Norm| norm.removes.is_some();
+        if let Some(fake) = [Some(norm), attention_norm, ffn_norm].into_iter().flatten().find(fakes) {
+            return Err(fault("a norm is removed from before a branch alone", &["model.norm_position"])
+                .found(format_args!("{fake} with norm_position = \"{position}\""))
+                .remedy("use norm_position = \"pre\""));
+        }
         let found = format!("norm_position = \"{position}\"");
         if family.arrangement == Arrangement::Parallel {
             let keys = ["model.norm_position", "model.family"];
@@ -367,6 +375,19 @@ impl Config {
             )
             .found(format_args!("sequence_length = {length}, n_positions = {n_positions}"))
             .remedy(format_args!("use a sequence_length from 2 to {n_positions}")));
+        }
+        let ModelConfig { norm, attention_norm, ffn_norm, .. } = self.model;
+        let norms = [Some(norm), attention_norm, ffn_norm, Some(self.model.head_norm())];
+        if self.train.recompute == Recompute::Block
+            && let Some(norm) = norms.into_iter().flatten().find(|norm| norm.keeps_statistics())
+        {
+            let keys = ["train.recompute", "model.norm"];
+            return Err(fault(
+                "a norm that changes its statistics cannot be computed twice in a step",
+                &keys,
+            )
+            .found(format_args!("{norm} with recompute = \"block\""))
+            .remedy("use recompute = \"ffn\" or \"none\""));
         }
         let (start, end) = (self.train.taper_start, self.train.taper_end);
         if start > end {

@@ -1,6 +1,8 @@
-//! What changes from step to step: the learning rate, and the gate of tapered norms.
+//! What changes from step to step: the learning rate, and the gates of norms on their way out.
 
 use super::{Schedule, TrainConfig};
+use crate::model::removal::Removal;
+use crate::ops::column_norm::rule::WINDOW;
 use std::f64::consts::PI;
 
 impl TrainConfig {
@@ -53,5 +55,45 @@ impl TrainConfig {
         }
         let done = if at >= end { 1.0 } else { (at - start) / (end - start) };
         [(0.5 * (1.0 + (std::f64::consts::PI * done).cos())) as f32, 0.0]
+    }
+
+    /// The first step, counted from 0, without the statistics of the rows at a place, in a model of so many blocks.
+    ///
+    /// From `removal_start` on, the feed-forward networks lose theirs one block after the other, `removal_gap_ffn` steps apart; then
+    /// queries and keys, `removal_gap_qk` apart; then values, `removal_gap_v` apart; then the head.
+    pub fn removed_at(&self, place: Removal, blocks: usize) -> u64 {
+        let [ffn, qk, v] = [self.removal_gap_ffn, self.removal_gap_qk, self.removal_gap_v];
+        let blocks = blocks as f64;
+        let after = match place {
+            Removal::Network(layer) => layer as f64 * ffn,
+            Removal::QueryKey(layer) => blocks * ffn + layer as f64 * qk,
+            Removal::Value(layer) => blocks * (ffn + qk) + layer as f64 * v,
+            Removal::Head => blocks * (ffn + qk + v),
+        };
+        (self.removal_start + after).ceil() as u64
+    }
+
+    /// The gate of each place of a fake norm at `step`, and how far its running deviation moves towards that of the step. It is
+    /// the mean over all steps at first, then one with the momentum `removal_momentum`; once the gate is closed, it stays.
+    pub fn removal_at(&self, step: u64, blocks: usize) -> Vec<f32> {
+        let share = (1.0 / (step as f64 + 1.0)).max(1.0 - self.removal_momentum) as f32;
+        let pair = |place| if step < self.removed_at(place, blocks) { [1.0, share] } else { [0.0; 2] };
+        Removal::all(blocks).flat_map(pair).collect()
+    }
+
+    /// The schedule of norms of columns at micro-batch `index` of `step`, both counted from 0; see
+    /// [`rule`](crate::ops::column_norm::rule).
+    pub fn statistics_at(&self, step: u64, index: usize) -> [f32; 4] {
+        /// Up to this one, Unified Normalization does not compare with its running mean.
+        const SETTLED: u64 = 1000;
+        let window = WINDOW as u64;
+        let at = step * self.gradient_accumulation_steps as u64 + index as u64 + 1;
+        let flag = |set: bool| if set { 1.0 } else { 0.0 };
+        [
+            flag(at <= self.norm_warmup.max(window)),
+            if at < self.norm_warmup { 1.0 / at as f32 } else { 0.0 },
+            (at % window) as f32,
+            flag(at > self.norm_warmup.max(SETTLED)),
+        ]
     }
 }

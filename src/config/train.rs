@@ -93,6 +93,16 @@ pub struct TrainConfig {
     /// The share of `steps` after which the gate of tapered norms begins to close, and after which it is closed.
     pub taper_start: f64,
     pub taper_end: f64,
+    /// Micro-batches for which norms of columns divide by the statistics of the micro-batch itself.
+    pub norm_warmup: u64,
+    /// The step at which the first fake norm loses its rows' statistics, and the steps between one block and the next for those
+    /// of the feed-forward networks, of queries and keys, and of values.
+    pub removal_start: f64,
+    pub removal_gap_ffn: f64,
+    pub removal_gap_qk: f64,
+    pub removal_gap_v: f64,
+    /// The momentum of their running deviations.
+    pub removal_momentum: f64,
     /// Decoupled weight decay of matrices and embeddings; biases and LayerNorm do not decay.
     pub weight_decay: f64,
     /// Whether learnable slopes decay as well. The original decays them, and so pulls them to zero.

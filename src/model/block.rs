@@ -21,6 +21,8 @@ pub(super) struct Block {
     /// What the results of the norms are multiplied by, if it is not one.
     norm_factor: Option<f32>,
     norm_1: Normalize,
+    /// The first norm as values read it, where that is another one.
+    norm_1_values: Option<Normalize>,
     attention: Attention,
     attention_join: Joined,
     norm_2: Normalize,
@@ -38,12 +40,14 @@ impl Block {
         let [norm_1, norm_2] = ["norm_1", "norm_2"].map(|part| site.name(part));
         let stream = if position == NormPosition::Post { Stream::Residual } else { Stream::Branch };
         let depth = site.block() as f32 + 1.0;
+        let first = Normalize::declare(site, norms[0], (Before::Attention, stream), &norm_1);
         Self {
             layer: site.block(),
             arrangement: family.arrangement,
             position,
             norm_factor: (residual.divides_norms && depth > 1.0).then(|| 1.0 / depth.sqrt()),
-            norm_1: Normalize::declare(site, norms[0], (Before::Attention, stream), &norm_1),
+            norm_1_values: first.for_values(site, &norm_1),
+            norm_1: first,
             attention: Attention::declare(site),
             attention_join: Joined::declare(site, Branch::Attention),
             norm_2: Normalize::declare(site, norms[1], (Before::Network, stream), &norm_2),
@@ -60,7 +64,7 @@ impl Block {
 
     /// Its norms.
     pub fn norms(&self) -> impl Iterator<Item = &Normalize> {
-        [&self.norm_1, &self.norm_2].into_iter().chain(self.after.iter().flatten())
+        [&self.norm_1, &self.norm_2].into_iter().chain(&self.norm_1_values).chain(self.after.iter().flatten())
     }
 
     /// The residual stream after the block.
@@ -80,7 +84,11 @@ impl Block {
             _ => None,
         };
         let a = self.divided(tape, normed.y);
-        let attending = self.attention.open(tape, rows, a);
+        let values = self.norm_1_values.as_ref().map(|norm| {
+            let y = norm.apply(tape, x, false);
+            self.divided(tape, y)
+        });
+        let attending = self.attention.open(tape, rows, a, values);
         let open = |tape: &mut Tape, x| {
             tape.enter(&network);
             let f = match self.position {

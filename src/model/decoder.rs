@@ -8,6 +8,7 @@ use super::family::{Head, Positions};
 use super::names;
 use super::normalize::{Before, Normalize, Stream};
 use super::pass::{CachedPass, Pass, Precision, Recompute};
+use super::removal::Removal;
 use super::rows::{Cached, Rows};
 use super::site::Site;
 use crate::observe::quantities::{EMBEDDING_SCALE, LOGIT_RMS, RESIDUAL_MAX, RESIDUAL_MEDIAN, RESIDUAL_RMS};
@@ -75,7 +76,7 @@ impl Decoder {
     /// Records the loss on whole sequences, with its gradient in training.
     pub fn record(&self, mut tape: Tape, config: &ModelConfig, pass: &Pass) -> Recorded {
         if pass.training {
-            self.open_gates(&mut tape);
+            self.set_gates(&mut tape, config);
         }
         let x = self.embed(&mut tape, config, pass);
         let x = self.through(&mut tape, pass, x);
@@ -90,13 +91,21 @@ impl Decoder {
         Recorded { tape, loss }
     }
 
-    /// Records that the gates of tapered norms follow the schedule, before anything reads them.
-    fn open_gates(&self, tape: &mut Tape) {
-        let norms = self.blocks.iter().flat_map(Block::norms).chain([&self.final_norm]);
-        let states: Vec<TensorId> = norms.filter_map(|norm| norm.learned_as(Role::Taper)).collect();
-        if !states.is_empty() {
-            let schedule = tape.input(names::TAPER, &[2], DType::F32);
-            states.into_iter().for_each(|state| tape.taper_gate(schedule, state));
+    /// Declares the schedules of norms that have one, and records that the gates of norms on their way out follow theirs, before
+    /// anything reads them.
+    fn set_gates(&self, tape: &mut Tape, config: &ModelConfig) {
+        let norms = || self.blocks.iter().flat_map(Block::norms).chain([&self.final_norm]);
+        let pairs =
+            [(names::TAPER, Role::Taper, 1), (names::REMOVAL, Role::Held, Removal::count(config.n_layer))];
+        let schedules = pairs.map(|(name, role, pairs)| {
+            let needed = norms().any(|norm| norm.learned_as(role).is_some());
+            needed.then(|| tape.input(name, &[2 * pairs], DType::F32))
+        });
+        if norms().any(|norm| norm.learned_as(Role::Running).is_some()) {
+            tape.input(names::STATISTICS, &[4], DType::F32);
+        }
+        for ((schedule, pair), state, _) in norms().filter_map(|norm| norm.state(schedules)) {
+            tape.taper_gate(schedule, pair, state);
         }
     }
 

@@ -10,6 +10,7 @@ mod block;
 pub mod config;
 mod decoder;
 pub mod family;
+pub mod fold;
 mod initial;
 pub mod join;
 pub mod names;
@@ -17,6 +18,7 @@ pub mod network;
 mod normalize;
 mod parameter;
 pub mod pass;
+pub mod removal;
 mod rows;
 mod site;
 

@@ -12,6 +12,10 @@ pub const SEGMENTS: &str = "segments";
 pub const TARGET_WEIGHT: &str = "scale";
 /// f32 `[2]`: the gate of tapered norms, and how far their scales move towards those of the step.
 pub const TAPER: &str = "taper schedule";
+/// f32 `[2·n]`: the same of each place of a fake norm, in the order of [`Removal`](super::removal::Removal).
+pub const REMOVAL: &str = "removal schedule";
+/// f32 `[4]`: the schedule of norms of columns; see `ops::column_norm::rule`.
+pub const STATISTICS: &str = "statistics schedule";
 /// f32 `[4]`: the loss scale of mixed precision and its state; see `ops::gradient_norm`.
 pub const LOSS_SCALE: &str = "loss scale";
 /// u32 `[4]`: the random key of dropout.

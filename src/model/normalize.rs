@@ -3,12 +3,15 @@
 use super::attention::Attention;
 use super::config::ModelConfig;
 use super::names;
+use super::removal::Removal;
 use super::site::Site;
 use crate::observe::quantities::{NORM_SITES, NormSite};
 use crate::ops::bhyt::First;
 use crate::ops::bounded::NormFunction;
+use crate::ops::column_norm::rule::WINDOW;
 use crate::ops::norms::{Norm, Normed, Place, Role};
 use crate::ops::saturation::{MEASURES, Saturated};
+use crate::ops::taper::Running;
 use crate::tape::{DType, Declaration, Start, Tape, TensorId};
 
 /// Where a norm stands.
@@ -31,6 +34,7 @@ pub(super) enum Stream {
 }
 
 /// A declared norm.
+#[derive(Clone)]
 pub(super) struct Normalize {
     norm: Norm,
     before: Before,
@@ -41,6 +45,8 @@ pub(super) struct Normalize {
     inverse_kappa: f32,
     /// The longest context.
     context: usize,
+    /// Its pair in the schedule of removals, if it is a fake norm.
+    removal: Option<usize>,
     result: DType,
 }
 
@@ -51,6 +57,16 @@ impl Before {
             Self::Attention => Some(&NORM_SITES[0]),
             Self::Network => Some(&NORM_SITES[1]),
             Self::Head => Some(&NORM_SITES[2]),
+            Self::Addition => None,
+        }
+    }
+
+    /// The place that a fake norm there is removed from.
+    fn removal(self, layer: Option<usize>) -> Option<Removal> {
+        match self {
+            Self::Attention => layer.map(Removal::QueryKey),
+            Self::Network => layer.map(Removal::Network),
+            Self::Head => Some(Removal::Head),
             Self::Addition => None,
         }
     }
@@ -82,25 +98,29 @@ impl Normalize {
         // A quantity of the whole model belongs to no layer, but counts for the first.
         let layer = site.layer.unwrap_or(0);
         let mut declare = |suffix: &str, role: Role| {
+            let mut rows = 1;
             let (width, start) = match role {
-                Role::Gain | Role::Rescale => (config.n_embd, 1.0),
-                Role::Bias | Role::Direction => (config.n_embd, 0.0),
+                Role::Gain | Role::Rescale | Role::Running => (config.n_embd, 1.0),
+                Role::Bias | Role::Direction | Role::Drift => (config.n_embd, 0.0),
+                Role::Window => {
+                    rows = WINDOW;
+                    (config.n_embd, 0.0)
+                }
                 Role::RootGain => (config.n_embd, (config.n_embd as f64).sqrt()),
                 Role::Spread => (1, config.n_embd as f64),
                 Role::Alpha => (1, alpha_init(config, before)),
                 Role::Shift => (1, 0.0),
                 Role::Lambda => (1, config.lambda_init),
-                Role::Taper => (2, 1.0),
+                Role::Taper | Role::Held => (2, 1.0),
             };
             let declaration = Declaration::new(Start::Constant(start)).undecayed();
             let watched = quantities.and_then(|of| match role {
-                Role::Gain | Role::Bias | Role::RootGain | Role::Spread | Role::Rescale | Role::Direction => {
-                    None
-                }
+                Role::Gain | Role::Bias | Role::RootGain | Role::Spread | Role::Rescale => None,
+                Role::Direction | Role::Running | Role::Drift | Role::Window => None,
                 Role::Alpha => Some((of.alpha, 0)),
                 Role::Shift => Some((of.shift, 0)),
                 Role::Lambda => Some((of.lambda, 0)),
-                Role::Taper => Some((of.scale, 1)),
+                Role::Taper | Role::Held => Some((of.scale, 1)),
             });
             let declaration = match role {
                 Role::Gain | Role::Bias | Role::RootGain => declaration,
@@ -110,9 +130,11 @@ impl Normalize {
                 None => declaration,
                 Some((quantity, at)) => declaration.watched(quantity, at..at + 1, layer..layer + 1),
             };
-            site.declare(&format!("{name}.{suffix}"), &[width], declaration)
+            let dims = if rows > 1 { vec![rows, width] } else { vec![width] };
+            site.declare(&format!("{name}.{suffix}"), &dims, declaration)
         };
         let learned = norm.parameters.iter().map(|of| declare(of.name, of.role)).collect();
+        let removal = before.removal(site.layer).filter(|_| norm.removes.is_some());
         Self {
             norm,
             before,
@@ -122,11 +144,31 @@ impl Normalize {
             epsilon: config.layer_norm_epsilon as f32,
             inverse_kappa: (1.0 / config.kappa) as f32,
             context: config.n_positions,
+            removal: removal.map(|place| place.pair(config.n_layer)),
             result: match stream {
                 Stream::Branch => site.precision.operands(),
                 Stream::Residual => DType::F32,
             },
         }
+    }
+
+    /// The norm `name` of attention as values read it, if that has a state of its own: the same γ and β.
+    pub fn for_values(&self, site: &mut Site<'_>, name: &str) -> Option<Self> {
+        let place = self.place_of(Role::Held)?;
+        let mut learned = self.learned.clone();
+        let declaration = Declaration::new(Start::Constant(1.0)).undecayed().added();
+        learned[place] = site.declare(&format!("{name}.held_values"), &[2], declaration);
+        let pair = Removal::Value(site.block()).pair(site.config.n_layer);
+        Some(Self { learned, removal: Some(pair), ..self.clone() })
+    }
+
+    /// The state of a norm that is on its way out, with its schedule and its pair there. Only training follows a schedule.
+    pub fn state(&self, schedules: [Option<TensorId>; 2]) -> Option<((TensorId, usize), TensorId, Running)> {
+        let [taper, removal] = schedules;
+        if let (Some(schedule), Some(state)) = (taper, self.learned_as(Role::Taper)) {
+            return Some(((schedule, 0), state, Running::Scale));
+        }
+        Some(((removal?, self.removal?), self.learned_as(Role::Held)?, Running::Deviation))
     }
 
     /// Records the norm of `x`; nothing for the identity. With `layers`, also what is observed of it.
@@ -139,11 +181,12 @@ impl Normalize {
         let Some(record) = self.norm.record else { return x.into() };
         let Self { learned, epsilon, inverse_kappa, function, result, .. } = self;
         let (&epsilon, &inverse_kappa, &function, &result) = (epsilon, inverse_kappa, function, result);
-        let normed = record(tape, &Place { x, learned, epsilon, inverse_kappa, first, function, result });
-        // Only training follows a schedule.
-        if let (Some(scales), Some(schedule)) = (normed.scales, tape.find(names::TAPER)) {
-            let state = self.learned_as(Role::Taper).expect("a tapered norm has a state");
-            tape.taper_scale(scales, schedule, state);
+        let schedule = tape.find(names::STATISTICS);
+        let normed =
+            record(tape, &Place { x, learned, epsilon, inverse_kappa, first, function, schedule, result });
+        let schedules = [names::TAPER, names::REMOVAL].map(|name| tape.find(name));
+        if let (Some(scales), Some((schedule, state, running))) = (normed.scales, self.state(schedules)) {
+            tape.taper_scale(scales, schedule, running, state);
         }
         if layers && function.is_some() {
             tape.observing(|tape| self.observe(tape, x));
@@ -173,8 +216,11 @@ impl Normalize {
 
     /// The learned tensor in that role, if the norm has one.
     pub fn learned_as(&self, role: Role) -> Option<TensorId> {
-        let place = self.norm.parameters.iter().position(|learned| learned.role == role);
-        place.map(|place| self.learned[place])
+        self.place_of(role).map(|place| self.learned[place])
+    }
+
+    fn place_of(&self, role: Role) -> Option<usize> {
+        self.norm.parameters.iter().position(|learned| learned.role == role)
     }
 
     /// Records how much of `x` a bounded norm saturates.

@@ -223,7 +223,7 @@ table! {
     ATTENTION_NORM_SHIFT = row(&NORM_SCALES, "attention_norm_shift", Layer);
     /// Learned λ of BHyT there.
     ATTENTION_NORM_LAMBDA = row(&NORM_SCALES, "attention_norm_lambda", Layer);
-    /// TaperNorm's running scale there.
+    /// TaperNorm's running scale there, or what a fake norm holds for queries and keys: one over the running deviation.
     ATTENTION_NORM_SCALE = row(&NORM_SCALES, "attention_norm_scale", Layer);
     /// Its mean γ.
     ATTENTION_NORM_GAIN = row(&NORMS, "attention_norm_gain", Layer);
@@ -253,7 +253,7 @@ table! {
     FFN_NORM_SHIFT = row(&NORM_SCALES, "ffn_norm_shift", Layer);
     /// Learned λ of BHyT there.
     FFN_NORM_LAMBDA = row(&NORM_SCALES, "ffn_norm_lambda", Layer);
-    /// TaperNorm's running scale there.
+    /// TaperNorm's running scale there, or what a fake norm holds.
     FFN_NORM_SCALE = row(&NORM_SCALES, "ffn_norm_scale", Layer);
     /// Its mean γ.
     FFN_NORM_GAIN = row(&NORMS, "ffn_norm_gain", Layer);
@@ -277,7 +277,7 @@ table! {
     FINAL_NORM_SHIFT = row(&NORM_SCALES, "final_norm_shift", Step);
     /// Learned λ of BHyT there.
     FINAL_NORM_LAMBDA = row(&NORM_SCALES, "final_norm_lambda", Step);
-    /// TaperNorm's running scale there.
+    /// TaperNorm's running scale there, or what a fake norm holds.
     FINAL_NORM_SCALE = row(&NORM_SCALES, "final_norm_scale", Step);
     /// Its mean γ.
     FINAL_NORM_GAIN = row(&NORMS, "final_norm_gain", Step);

@@ -23,6 +23,7 @@ pub mod bounded;
 pub mod branch;
 pub mod cached_attention;
 pub mod cast;
+pub mod column_norm;
 pub mod column_sum;
 pub mod cross_entropy;
 pub mod dropout;
@@ -50,6 +51,7 @@ pub mod scaled_sum;
 pub mod seed_norm;
 pub mod sgd;
 pub mod shift;
+pub mod splice;
 pub mod taper;
 pub mod temperature;
 pub mod truncate;
@@ -84,6 +86,7 @@ pub const CASES: &[(&str, Cases)] = &[
     ("branch", branch::cases),
     ("cached_attention", cached_attention::cases),
     ("cast", cast::cases),
+    ("column_norm", column_norm::cases),
     ("column_sum", column_sum::cases),
     ("cross_entropy", cross_entropy::cases),
     ("dropout", dropout::cases),
@@ -111,6 +114,7 @@ pub const CASES: &[(&str, Cases)] = &[
     ("seed_norm", seed_norm::cases),
     ("sgd", sgd::cases),
     ("shift", shift::cases),
+    ("splice", splice::cases),
     ("taper", taper::cases),
     ("temperature", temperature::cases),
     ("truncate", truncate::cases),

@@ -3,6 +3,7 @@
 
 use super::bhyt::First;
 use super::bounded::{self, NormFunction};
+use super::column_norm::{Rule, State};
 use crate::tape::{DType, Tape, TensorId};
 use crate::words::{Pick, table};
 
@@ -21,6 +22,8 @@ pub struct Normalization {
     pub curve: Curve,
     /// The word of the norm before the head where `model.final_norm` is true; `None` for this norm.
     pub at_head: Option<&'static str>,
+    /// The word of the norm that it removes site by site, if it does that.
+    pub removes: Option<&'static str>,
     /// Records the norm; `None` for the identity, which records nothing.
     pub record: Option<Record>,
 }
@@ -56,6 +59,14 @@ pub enum Role {
     Lambda,
     /// The gate and the scale `[2]` of TaperNorm, which are a state and not trained: ones.
     Taper,
+    /// The same of a fake norm, with a gate of its own.
+    Held,
+    /// The running mean square of each column, a state: ones.
+    Running,
+    /// What the backward pass of a norm of columns follows, a state as wide as a row: zeros.
+    Drift,
+    /// The latest four vectors of one kind, a state `[4, d]`: zeros.
+    Window,
 }
 
 /// The bounded function of a norm.
@@ -81,6 +92,8 @@ pub struct Place<'a> {
     pub first: Option<First>,
     /// The bounded function, for norms that are one.
     pub function: Option<NormFunction>,
+    /// In training, the schedule of norms of columns, where the model has one.
+    pub schedule: Option<TensorId>,
     /// The result's element type.
     pub result: DType,
 }
@@ -91,7 +104,7 @@ pub struct Normed {
     pub y: TensorId,
     /// `[rows]`: mean squares that a block's second site may take, if the norm computes them.
     pub variance: Option<TensorId>,
-    /// `[rows]`: 1/√(mean x² + ε), of a tapered norm.
+    /// `[rows]`: one over the deviation of each row, of a norm on its way out.
     pub scales: Option<TensorId>,
 }
 
@@ -110,6 +123,9 @@ const GAIN: Learned = Learned { name: "weight", role: Role::Gain };
 const BIAS: Learned = Learned { name: "bias", role: Role::Bias };
 const ALPHA: Learned = Learned { name: "alpha", role: Role::Alpha };
 const TAPER: Learned = Learned { name: "taper", role: Role::Taper };
+const RUNNING: Learned = Learned { name: "running", role: Role::Running };
+const DRIFT: Learned = Learned { name: "drift", role: Role::Drift };
+const HELD: Learned = Learned { name: "held", role: Role::Held };
 const LAMBDA: Learned = Learned { name: "lam", role: Role::Lambda };
 const SHIFT: Learned = Learned { name: "shift", role: Role::Shift };
 
@@ -227,7 +243,70 @@ const ALL: &[Normalization] = &[
         }),
         ..NONE
     },
+    Normalization {
+        word: "power_norm",
+        about: "x̂/√(φ + ε)·γ + β, where x̂ is x/√(mean x² + ε) and φ is the running mean square of each column of x̂; in the first `train.norm_warmup` steps that of the micro-batch. Its backward pass is an approximation of its own (arXiv 2003.07845)",
+        label: "PN",
+        parameters: &[GAIN, BIAS, RUNNING, DRIFT],
+        record: Some(|tape, of| {
+            let (_, width) = tape.shape(of.x).as_matrix();
+            let ones = tape.constant("ones", &[width], vec![1.0; width]);
+            let scaled = tape.rms_norm(of.x, ones, of.epsilon, DType::F32);
+            columns(tape, of, scaled, Rule::Power)
+        }),
+        ..NONE
+    },
+    Normalization {
+        word: "unified_norm",
+        about: "x/√(σ² + ε)·γ + β, where σ² is, for each column, the geometric mean of the mean squares of the latest four micro-batches; in the first `train.norm_warmup` steps the mean square of the micro-batch, outside of training a running mean. Its backward pass is an approximation of its own (arXiv 2208.01313)",
+        label: "UN",
+        parameters: &[
+            GAIN,
+            BIAS,
+            RUNNING,
+            DRIFT,
+            Learned { name: "window_squares", role: Role::Window },
+            Learned { name: "window_gradients", role: Role::Window },
+        ],
+        record: Some(|tape, of| columns(tape, of, of.x, Rule::Unified)),
+        ..NONE
+    },
+    Normalization {
+        word: "fake_layer_norm",
+        about: "LayerNorm until its site is removed (`train.removal_start`), then (x − mean)/σ̄·γ + β, where σ̄ is the running mean of √(variance + ε) until then; values have a σ̄ of their own (arXiv 2507.02559; `normfree remove-norm` trains it)",
+        label: "FakeLN",
+        parameters: &[GAIN, BIAS, HELD],
+        removes: Some("layer_norm"),
+        record: Some(|tape, of| {
+            let [gamma, beta, held] = [0, 1, 2].map(|i| of.learned[i]);
+            let (y, scales) = tape.tapered_layer_norm(of.x, (gamma, beta), held, of.epsilon, of.result);
+            Normed { y, variance: None, scales: Some(scales) }
+        }),
+        ..NONE
+    },
+    Normalization {
+        word: "fake_rms_norm",
+        about: "the same for RMSNorm: x/σ̄·γ, where σ̄ is the running mean of √(mean x² + ε)",
+        label: "FakeRMS",
+        parameters: &[GAIN, HELD],
+        epsilon: 1e-6,
+        removes: Some("rms_norm"),
+        record: Some(|tape, of| {
+            let (gamma, held) = (of.learned[0], of.learned[1]);
+            let (y, scales) = tape.tapered_rms_norm(of.x, gamma, held, of.epsilon, of.result);
+            Normed { y, variance: None, scales: Some(scales) }
+        }),
+        ..NONE
+    },
 ];
+
+/// A norm of the columns of `x`.
+fn columns(tape: &mut Tape, of: &Place<'_>, x: TensorId, rule: Rule) -> Normed {
+    let [gamma, beta, running, drift, windows @ ..] = of.learned else { unreachable!("γ, β and a state") };
+    let windows = windows.first().zip(windows.get(1)).map(|(&squares, &gradients)| [squares, gradients]);
+    let state = State { running: *running, drift: *drift, windows };
+    tape.column_norm(x, (*gamma, *beta), (rule, &state), of.schedule, of.epsilon, of.result).into()
+}
 
 const NONE: Normalization = Normalization {
     word: "none",
@@ -237,6 +316,7 @@ const NONE: Normalization = Normalization {
     epsilon: 1e-5,
     curve: Curve::None,
     at_head: None,
+    removes: None,
     record: None,
 };
 
@@ -266,6 +346,11 @@ impl Norm {
     /// The norm before the head, if the blocks have this one.
     pub fn at_head(self) -> Self {
         self.at_head.map_or(self, |word| Self::find(word).expect("a word of this table"))
+    }
+
+    /// Whether it keeps statistics of columns, which training alone changes.
+    pub fn keeps_statistics(self) -> bool {
+        self.parameters.iter().any(|learned| learned.role == Role::Running)
     }
 
     /// The bounded function of a norm for which the configuration picks `picked`.

@@ -16,9 +16,7 @@ use std::path::Path;
 /// Those of [`open_start`].
 pub fn check_start(config: &Config) -> Result<()> {
     let Some(path) = &config.train.init_from else { return Ok(()) };
-    let train = &config.train;
-    let parameters = parameters(&config.model, train.decay_slopes, train.precision);
-    open_start(Path::new(path), config, &ModelTensors::of(config.model.family, &parameters)).map(drop)
+    open_start(Path::new(path), config, &layout(config)).map(drop)
 }
 
 /// Opens the weights at `path` to start a run from. A `config.json` beside them must describe the run's model.
@@ -30,6 +28,12 @@ pub(super) fn open_start(path: &Path, config: &Config, layout: &ModelTensors) ->
     hub::check(if path.is_dir() { path } else { files::folder_of(path) }, &config.model)?;
     weights.check_finite()?;
     Ok(weights)
+}
+
+/// The layout of a model's weights in its files.
+pub fn layout(config: &Config) -> ModelTensors {
+    let parameters = parameters(&config.model, config.train.decay_slopes, config.train.precision);
+    ModelTensors::of(config.model.family, &parameters)
 }
 
 /// Copies the tensors of a weight file to the device, one at a time, and makes their f16 copies.

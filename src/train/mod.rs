@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod engine;
 pub mod evaluate;
 mod finite;
+pub mod folded;
 pub mod heads;
 pub mod kernel_choice;
 pub(crate) mod loader;

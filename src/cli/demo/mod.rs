@@ -2,6 +2,7 @@
 
 mod findings;
 
+use super::earlier::{past, refuse_other_settings};
 use super::held::Held;
 use super::progress::{Display, TrainProgress};
 use super::train::{drive, inside_out, open, with_command};
@@ -17,7 +18,6 @@ use crate::report::page::write_page;
 use crate::report::run::{RunData, paper_name};
 use crate::report::write_comparison;
 use crate::shell;
-use crate::train::past::Past;
 use crate::train::run_folder::RunFolder;
 use findings::findings;
 use std::path::{Path, PathBuf};
@@ -218,29 +218,4 @@ fn train_one(
         }
         _ => with_command(fault),
     })
-}
-
-/// Refuses a run at `path` whose settings differ from `config`, except in the keys of `free`.
-fn refuse_other_settings(path: &Path, config: &Config, free: &[&str]) -> Result<()> {
-    if !RunFolder::is_at(path) {
-        return Ok(());
-    }
-    let own = Config::load_of_run(&RunFolder::read(path)?.config(), &[])?;
-    let differences = own.differences(config, free);
-    if differences.is_empty() {
-        return Ok(());
-    }
-    Err(Fault::new(Kind::RunFolder, "the folder holds a demo with other settings")
-        .at(path.display())
-        .found(differences.join(", "))
-        .remedy("choose another folder with --out, or delete this one"))
-}
-
-/// What the run at `path` has done so far; `None` if there is no run.
-fn past(path: &Path, config: &Config) -> Result<Option<Past>> {
-    if !RunFolder::is_at(path) {
-        return Ok(None);
-    }
-    refuse_other_settings(path, config, &[])?;
-    Past::of(&RunFolder::read(path)?, config).map(Some)
 }

@@ -80,11 +80,13 @@ impl Attention {
         Some([packed, &self.last].map(|linear| linear.matrix(tape)))
     }
 
-    /// Queries, keys and values of the normalized `x`, rotated by position if positions are rotary, and the gate's scores.
-    pub fn open(&self, tape: &mut Tape, rows: &Rows<'_>, x: TensorId) -> Opened {
+    /// Queries, keys and values of the normalized `x`, rotated by position if positions are rotary, and the gate's scores. The
+    /// values are of `values`, if that is given.
+    pub fn open(&self, tape: &mut Tape, rows: &Rows<'_>, x: TensorId, values: Option<TensorId>) -> Opened {
         let x = self.biases[0].apply(tape, x);
+        let values = values.map(|values| self.biases[0].apply(tape, values));
         let gate = self.gate.open(tape, x);
-        let qkv = self.projection.apply(tape, x, self.heads);
+        let qkv = self.projection.apply(tape, (x, values), self.heads);
         let qkv = self.normed.apply(tape, qkv, self.heads);
         match (self.rotary, rows) {
             (None, _) => {}

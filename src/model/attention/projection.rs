@@ -40,16 +40,29 @@ impl Projection {
         }
     }
 
-    /// The packed rows q | k | v of the normalized `x`, with a key and a value for each of the `heads`.
-    pub fn apply(&self, tape: &mut Tape, x: TensorId, heads: usize) -> TensorId {
+    /// The packed rows q | k | v of the normalized `x`, with a key and a value for each of the `heads`. If values are those of
+    /// other rows, a packed matrix multiplies both, and half of each product is taken.
+    pub fn apply(
+        &self,
+        tape: &mut Tape,
+        (x, values): (TensorId, Option<TensorId>),
+        heads: usize,
+    ) -> TensorId {
         match self {
-            Self::Packed(matrix) => matrix.apply(tape, x),
+            Self::Packed(matrix) => {
+                let packed = matrix.apply(tape, x);
+                let Some(values) = values else { return packed };
+                let of_values = matrix.apply(tape, values);
+                tape.splice(packed, of_values)
+            }
             Self::Apart(matrices) => {
                 // The gradient of rows that several products read is a sum, which is kept in f32.
                 if tape.info(x).dtype == DType::F16 {
                     tape.widen_gradient(x);
                 }
-                let parts = matrices.each_ref().map(|matrix| matrix.apply(tape, x));
+                let [q, k, v] = matrices;
+                let parts = [(q, x), (k, x), (v, values.unwrap_or(x))];
+                let parts = parts.map(|(matrix, x)| matrix.apply(tape, x));
                 tape.grouped_heads(parts, heads)
             }
         }

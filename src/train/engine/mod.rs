@@ -311,6 +311,15 @@ impl Engine {
         if store.contains(names::TAPER) {
             store.write(&self.device, names::TAPER, &self.blueprint.config.train.taper_at(step));
         }
+        if store.contains(names::STATISTICS) {
+            let schedule = self.blueprint.config.train.statistics_at(step, index);
+            store.write(&self.device, names::STATISTICS, &schedule);
+        }
+        if store.contains(names::REMOVAL) {
+            let config = &self.blueprint.config;
+            let schedule = config.train.removal_at(step, config.model.n_layer);
+            store.write(&self.device, names::REMOVAL, &schedule);
+        }
         if store.contains(names::DROPOUT_KEY) {
             let config = &self.blueprint.config;
             let seed = config.train.seed;

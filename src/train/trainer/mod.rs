@@ -284,6 +284,15 @@ impl Trainer {
         if self.done() { self.check_last_evaluation() } else { self.interrupted(stop, watch) }
     }
 
+    /// Writes a checkpoint of a run as it begins, before its first step.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn save_beginning(&mut self, watch: &mut dyn FnMut(Event)) -> Result<()> {
+        self.run.keep();
+        self.save(watch)
+    }
+
     /// Whether nothing is left to do.
     pub fn done(&self) -> bool {
         self.step >= self.config.train.steps && !self.owes_evaluation
