@@ -3,7 +3,7 @@
 use super::located::{Located, locate};
 use super::output::write_result;
 use super::{Global, say, thousands};
-use crate::data::{LoadedTokenizer, tokenizer_path};
+use crate::data::{LoadedTokenizer, Meta, tokenizer_path};
 use crate::fault::{Fault, Kind, Result};
 use crate::files::sha256;
 use crate::generate::{Reader, Sampler, Sampling, window};
@@ -157,7 +157,15 @@ fn tokenizer(arguments: &Arguments, located: &Located, global: &Global) -> Resul
             .at(path.display())
             .remedy(missing));
     }
-    let tokenizer = LoadedTokenizer::read(&path)?;
+    let mut tokenizer = LoadedTokenizer::read(&path)?;
+    if tokenizer.end_of_text.is_none() {
+        // The data may have been prepared with another token at the end of texts.
+        let is_known =
+            |folder: &PathBuf| known.is_some_and(|known| is_file_of(&tokenizer_path(folder), known));
+        let folder = places::data(run, config).into_iter().find(is_known);
+        let meta = folder.map(|folder| Meta::read(&folder)).transpose()?.flatten();
+        tokenizer.end_of_text = meta.and_then(|meta| meta.end_of_text);
+    }
     if tokenizer.vocab_size > config.model.vocab_size {
         return Err(Fault::new(Kind::Data, "the tokenizer is not that of the run's data")
             .at(path.display())
