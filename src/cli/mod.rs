@@ -24,6 +24,7 @@ mod progress;
 mod referee;
 mod report;
 mod sample;
+mod serve;
 mod sparsity;
 mod stop;
 mod study;
