@@ -1,5 +1,6 @@
 //! Corpus → tokenizer → token file → batches.
 
+mod formats;
 mod given;
 mod lines;
 mod replaced;

@@ -8,10 +8,13 @@ mod folders;
 mod golden;
 #[cfg(feature = "outside-tools")]
 mod heads;
+#[cfg(feature = "outside-tools")]
+mod live;
 mod log;
 mod names;
 #[cfg(feature = "outside-tools")]
 mod page;
+mod parts;
 mod study;
 mod summary;
 
@@ -52,7 +55,7 @@ fn published() -> (Vec<Panel>, Vec<[i64; 4]>) {
     let mut grids: BTreeMap<String, Vec<Vec<f64>>> = table.try_into().unwrap();
     let panel = |(key, title): (&str, &str)| {
         let values = grids.remove(key).unwrap();
-        Panel { title: title.into(), notes: Vec::new(), values }
+        Panel { title: title.into(), notes: Vec::new(), values, reference: None }
     };
     (NAMES.map(panel).into(), NAMES.map(|(key, _)| shares[key]).into())
 }
@@ -65,7 +68,7 @@ fn gallery() -> PathBuf {
 }
 
 fn panel(title: &str, values: Vec<Vec<f64>>) -> Panel {
-    Panel { title: title.into(), notes: Vec::new(), values }
+    Panel { title: title.into(), notes: Vec::new(), values, reference: None }
 }
 
 fn grid(layers: usize, heads: usize) -> Vec<Vec<f64>> {
@@ -454,13 +457,18 @@ fn a_comparison_is_written_completely() {
     let mut names: Vec<_> = written.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
     names.sort_unstable();
     let expected = [
+        "heatmap.pdf",
         "heatmap.png",
         "heatmap.svg",
+        "heatmap_over_training.gif",
         "heatmap_over_training.png",
+        "layer_entropy.pdf",
         "layer_entropy.png",
         "layer_entropy.svg",
+        "loss.pdf",
         "loss.png",
         "loss.svg",
+        "quarters.pdf",
         "quarters.png",
         "quarters.svg",
         "table.csv",
@@ -475,6 +483,8 @@ fn a_comparison_is_written_completely() {
         let bytes = fs::read(path).unwrap();
         match path.extension().unwrap().to_str().unwrap() {
             "png" => assert!(image::load_from_memory(&bytes).unwrap().width() > 800),
+            "pdf" => assert!(bytes.starts_with(b"%PDF-") && bytes.ends_with(b"%%EOF")),
+            "gif" => assert!(image::guess_format(&bytes).unwrap() == image::ImageFormat::Gif),
             "svg" => {
                 assert!(svg_texts(std::str::from_utf8(&bytes).unwrap()).iter().any(|t| t.contains("SM+R")))
             }
@@ -523,8 +533,9 @@ fn curves_are_legible_and_mark_where_a_run_broke() {
     runs.push(synthetic("SM", &panels[2], 2600, 3.4, 1200));
     runs.extend((0..5).map(|k| synthetic(&format!("SM+LeakyR(0.{k})"), &panels[3], 400 * k, 3.6, 9999)));
     let of = |runs: &[RunData]| Comparison::new(runs.to_vec(), None);
-    let layer_entropy_curves = |runs: &[RunData]| layer_curves(&of(runs), &LAYER_ENTROPY);
-    let (loss, layers) = (loss_curves(&of(&runs), true).unwrap(), layer_entropy_curves(&runs[..5]).unwrap());
+    let layer_entropy_curves = |runs: &[RunData]| layer_curves(&of(runs), &LAYER_ENTROPY, None);
+    let (loss, layers) =
+        (loss_curves(&of(&runs), true, None).unwrap(), layer_entropy_curves(&runs[..5]).unwrap());
     for (picture, name) in [(&loss, "loss_many"), (&layers, "layer_entropy_many")] {
         assert_legible(picture);
         svg_texts(&picture.svg());
@@ -554,10 +565,10 @@ fn curves_are_legible_and_mark_where_a_run_broke() {
     };
     assert_eq!(crosses(&loss), 1);
     assert_eq!(crosses(&layers), 12);
-    assert_eq!(crosses(&loss_curves(&of(&runs[..4]), false).unwrap()), 0);
+    assert_eq!(crosses(&loss_curves(&of(&runs[..4]), false, None).unwrap()), 0);
     // Nothing but NaN, and nothing at all.
     let lost = synthetic("SM", &panels[0], 100, 3.0, 0);
-    assert_eq!(loss_curves(&of(&[lost]), true).unwrap_err().kind, Kind::Usage);
+    assert_eq!(loss_curves(&of(&[lost]), true, None).unwrap_err().kind, Kind::Usage);
     assert_eq!(layer_entropy_curves(&[RunData::default()]).unwrap_err().kind, Kind::Usage);
     // A single record is a point.
     let mut one = four_runs().remove(0);
@@ -568,7 +579,7 @@ fn curves_are_legible_and_mark_where_a_run_broke() {
     one.log.push(&STEP, 2600, &Measured::from(values));
     one.log.cut(&EVAL, 0);
     one.log.cut(&ATTENTION, 51);
-    assert_legible(&loss_curves(&of(std::slice::from_ref(&one)), true).unwrap());
+    assert_legible(&loss_curves(&of(std::slice::from_ref(&one)), true, None).unwrap());
     let picture = layer_entropy_curves(std::slice::from_ref(&one)).unwrap();
     assert_eq!(picture.marks.iter().filter(|mark| matches!(mark, Mark::Disc { .. })).count(), 12);
 }
@@ -884,7 +895,7 @@ fn runs_of_one_configuration_and_other_seeds_are_one_group() {
 #[test]
 fn a_difference_has_its_sign_in_colour_and_in_text() {
     let (one, other) = (panel("a", vec![vec![1.0, 2.0, 3.0]]), panel("b", vec![vec![2.0, 2.0, f64::NAN]]));
-    let picture = difference(&one, &other, "").unwrap();
+    let picture = difference(&one, &other, "", None).unwrap();
     assert_legible(&picture);
     let fills: Vec<Rgb> = cells(&picture).iter().map(|cell| cell.4).collect();
     assert_eq!(fills[..2], [diverging(-1.0), WHITE]);
@@ -892,7 +903,7 @@ fn a_difference_has_its_sign_in_colour_and_in_text() {
     for word in ["a minus b", "−1.00", "0.00", "NaN", "+1.00", "Difference (nats)"] {
         assert!(written.contains(&word), "{word} is missing among {written:?}");
     }
-    let fault = difference(&one, &panel("c", vec![vec![1.0]]), "").unwrap_err();
+    let fault = difference(&one, &panel("c", vec![vec![1.0]]), "", None).unwrap_err();
     assert_eq!(fault.kind, Kind::Usage);
     assert!(fault.to_string().contains("a: 1 layers of 3 heads; c: 1 layers of 1 heads"), "{fault}");
 }
@@ -900,7 +911,8 @@ fn a_difference_has_its_sign_in_colour_and_in_text() {
 #[test]
 fn the_animation_moves_and_ends_where_training_ended() {
     let runs = Comparison::new(four_runs(), None);
-    let bytes = normfree::report::heatmap_over_training(&runs, &[0, 1], Colormap::Viridis).unwrap().unwrap();
+    let bytes =
+        normfree::report::heatmap_over_training(&runs, &[0, 1], Colormap::Viridis).unwrap().unwrap().png;
     let mut reader = png::Decoder::new(std::io::Cursor::new(&bytes)).read_info().unwrap();
     let frames = reader.info().animation_control().unwrap().num_frames;
     assert_eq!(frames, 32);
@@ -919,7 +931,7 @@ fn the_animation_moves_and_ends_where_training_ended() {
 #[test]
 fn published_shares_are_drawn_as_they_are_counted() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/published_head_entropies.toml");
-    let picture = quarters(&Comparison::load(&[path]).unwrap(), Reference::ObservedMax).unwrap();
+    let picture = quarters(&Comparison::load(&[path]).unwrap(), Reference::ObservedMax, None).unwrap();
     assert_legible(&picture);
     let written: Vec<&str> = texts(&picture).iter().map(|text| text.text.as_str()).collect();
     for word in

@@ -5,9 +5,9 @@ import {
   AriaComponent, DataZoomComponent, GridComponent, LegendScrollComponent, MarkLineComponent, MarkPointComponent,
   TooltipComponent, VisualMapContinuousComponent,
 } from "echarts/components";
-import { CanvasRenderer } from "echarts/renderers";
+import { CanvasRenderer, SVGRenderer } from "echarts/renderers";
 core.use([
   HeatmapChart, LineChart, AriaComponent, DataZoomComponent, GridComponent, LegendScrollComponent, MarkLineComponent,
-  MarkPointComponent, TooltipComponent, VisualMapContinuousComponent, CanvasRenderer,
+  MarkPointComponent, TooltipComponent, VisualMapContinuousComponent, CanvasRenderer, SVGRenderer,
 ]);
 window.echarts = core;

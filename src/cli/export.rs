@@ -1,6 +1,7 @@
 //! `normfree export`.
 
-use super::located::{Located, Origin, layout, locate};
+use super::located::{Located, Origin, locate};
+use crate::train::loader::layout;
 use super::{Global, say};
 use crate::data::Meta;
 use crate::fault::{Fault, Kind, Result};

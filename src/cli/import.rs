@@ -1,6 +1,6 @@
 //! `normfree import`.
 
-use super::located::layout;
+use crate::train::loader::layout;
 use super::{Global, say, thousands};
 use crate::fault::{Fault, Kind, Result};
 use crate::files::write_atomic;

@@ -6,7 +6,8 @@ use crate::data::{LoadedTokenizer, Meta, tokenizer_path};
 use crate::fault::{Fault, Kind, Result};
 use crate::files::sha256;
 use crate::hub::{CONFIG_FILE, Description};
-use crate::train::checkpoint::{Checkpoint, ModelTensors, WeightFile};
+use crate::train::checkpoint::{Checkpoint, WeightFile};
+use crate::train::loader::layout;
 use crate::train::places;
 use crate::train::run_folder::RunFolder;
 use std::path::{Path, PathBuf};
@@ -173,7 +174,14 @@ impl Located {
                 .at(path.display())
                 .remedy(missing));
         }
-        let tokenizer = LoadedTokenizer::read(path)?;
+        let mut tokenizer = LoadedTokenizer::read(path)?;
+        if tokenizer.end_of_text.is_none() {
+            // The data may have been prepared with another token at the end of texts.
+            let is_known = |folder: &PathBuf| known.is_some_and(|known| is_file_of(&tokenizer_path(folder), known));
+            let folder = self.data().into_iter().find(is_known);
+            let meta = folder.map(|folder| Meta::read(&folder)).transpose()?.flatten();
+            tokenizer.end_of_text = meta.and_then(|meta| meta.end_of_text).or(self.end_of_text());
+        }
         if tokenizer.vocab_size > self.config.model.vocab_size {
             return Err(Fault::new(Kind::Data, "the tokenizer is not that of the model's data")
                 .at(path.display())
@@ -197,11 +205,4 @@ impl Located {
 
 fn is_file_of(path: &Path, digest: &str) -> bool {
     std::fs::read(path).is_ok_and(|bytes| sha256(&bytes) == digest)
-}
-
-/// The layout of a model's weights in its files.
-pub(super) fn layout(config: &Config) -> ModelTensors {
-    let parameters =
-        crate::model::parameters(&config.model, config.train.decay_slopes, config.train.precision);
-    ModelTensors::of(config.model.family, &parameters)
 }

@@ -27,6 +27,7 @@ mod referee;
 mod remove_norm;
 mod report;
 mod sample;
+mod serve;
 mod sparsity;
 mod stop;
 mod study;

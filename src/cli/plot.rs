@@ -14,7 +14,7 @@ use crate::report::write_comparison;
 use std::path::PathBuf;
 
 const FIGURES: &str = "\
-Writes, as PNG and SVG, whatever there are records for:
+Writes, as PNG, SVG and PDF, whatever there are records for:
   heatmap              entropy of every head, the runs side by side
   heatmap_difference   the same minus that of another run, head by head
   quarters             share of heads per entropy quarter, and evaluation loss
@@ -22,8 +22,9 @@ Writes, as PNG and SVG, whatever there are records for:
 ";
 
 const AFTER_HELP: &str = "  slope_stability      fixed slopes: first NaN, and collapsed heads
-and heatmap_over_training.png, an animation, and the table as table.md, .csv and
-.tex. Runs that differ only in their seed are combined: mean, standard
+and heatmap_over_training, an animation, as .png and .gif, and the table as
+table.md, .csv and .tex. A PDF has its font inside; with --width its smallest
+text has 8 points, and the picture is laid out for that width. Runs that differ only in their seed are combined: mean, standard
 deviation, paired t-test. A run may still be training.
 
 A study's folder stands for all its runs, any other folder (runs, runs/demo) for
@@ -35,7 +36,7 @@ same style; tests/data/published_head_entropies.toml has the paper's.
 Examples:
   normfree plot runs/sm_g runs/sm_r
   normfree plot runs/study --out figures
-  normfree plot runs/demo
+  normfree plot runs/demo --width 5.5in --out paper
   normfree plot runs/a runs/b runs/c --difference SM+R SM+G
   normfree plot runs/sm_r tests/data/published_head_entropies.toml --scale own
   normfree plot runs/sm_g --reference causal_ceiling --colormap cividis";
@@ -63,6 +64,23 @@ pub(super) struct Arguments {
     /// configuration's name, or its folder [default: for exactly two runs, the second minus the first]
     #[arg(long, num_args = 2, value_names = ["RUN", "RUN"])]
     difference: Option<Vec<String>>,
+    /// Width at which the pictures are printed, in inches (5.5in), centimetres (14cm), millimetres or points
+    #[arg(long, value_name = "LENGTH", value_parser = inches)]
+    width: Option<f64>,
+}
+
+/// A length in inches; LaTeX's points are 72.27 to the inch.
+fn inches(text: &str) -> std::result::Result<f64, String> {
+    let units = [("in", 1.0), ("cm", 2.54), ("mm", 25.4), ("pt", 72.27)];
+    let parsed = units.iter().find_map(|(unit, per_inch)| {
+        let number: f64 = text.trim().strip_suffix(unit)?.trim().parse().ok()?;
+        Some(number / per_inch)
+    });
+    match parsed {
+        Some(inches) if (2.0..=40.0).contains(&inches) => Ok(inches),
+        Some(_) => Err("a picture is 2 to 40 inches wide".to_owned()),
+        None => Err("a width is a number and its unit: 5.5in, 14cm, 140mm or 397pt".to_owned()),
+    }
 }
 
 /// What is written: figures of whole runs, of each layer by the table of quantities, and what goes with them.
@@ -93,6 +111,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         scale: arguments.scale,
         colormap: arguments.colormap,
         difference: arguments.difference.as_ref().and_then(pair),
+        width: arguments.width,
         ..Options::default()
     };
     let files = write_comparison(&comparison, &out, &options)?;

@@ -7,23 +7,33 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const AFTER_HELP: &str = "\
-A source is a folder, a file, a glob (quoted), a JSON lines file (.jsonl or
-.ndjson, one document per line in `text` or `content`), or `auto`: the Python
-standard library of this machine, else the sources of the Rust crates this
-program was built from. In folders and globs, hidden files, files excluded by a
-.gitignore, and the contents of DIR are left out; --all-files includes the first
-two. Links to folders are not followed. Documents are cut into chunks; a tail
-shorter than a chunk is dropped, except with --pack. Whole documents are held
-out for evaluation. Text that is not UTF-8 is left out and counted, never
-repaired, and so is a JSON line without a document; no line of JSON may exceed
-64 MiB. Equal sources, options and seed give equal bytes. Whatever happens
-meanwhile, DIR holds either the old data or the new, complete.
+A source is a folder, a file, a glob (quoted), a pipe, `-` (standard input), or
+`auto`: the Python standard library of this machine, else the sources of the
+Rust crates this program was built from. What a file holds is told by its first
+bytes, not by its name alone: plain text, or a document in each row of JSON
+lines, a JSON array, .csv or .tsv, Parquet, or Arrow as `datasets` saves it; each
+of them plain, or compressed by gzip or Zstandard. The document of a row is its
+`text`, else its `content`, else what --column names. A folder that is a data
+set (rows beside a README, a hub's snapshot, `save_to_disk`) gives its data, not
+its README and LICENSE. Data that are not read, such as a zip archive, are an
+error.
+
+In folders and globs, hidden files, files excluded by a .gitignore, and the
+contents of DIR are left out; --all-files includes the first two. Links to
+folders are not followed. Documents are cut into chunks; a tail shorter than a
+chunk is dropped, except with --pack. Whole documents are held out for
+evaluation. Text that is not UTF-8 is left out and counted, never repaired, and
+so is a row without a document; no row may exceed 64 MiB. Equal sources, options
+and seed give equal bytes. Whatever happens meanwhile, DIR holds either the old
+data or the new, complete.
 
 Examples:
   normfree prepare auto --out data/small
   normfree prepare ~/code --extensions py,rs --out data/code --vocab-size 8192
   normfree prepare 'notes/**/*.md' --out data/notes
-  normfree prepare corpus.jsonl --out data/big --tokenizer tokenizer.json --pack";
+  normfree prepare reviews.csv --column body --out data/reviews
+  normfree prepare snapshot --tokenizer gpt2 --pack --out data/hub
+  zstdcat corpus.jsonl.zst | normfree prepare - --out data/big";
 
 /// Without a terminal: how long a stage may run without printing a line.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
@@ -31,7 +41,7 @@ const BETWEEN_LINES: Duration = Duration::from_secs(10);
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
-    /// Folders, files, globs, JSON lines files, or `auto`
+    /// Folders, files, globs, pipes, `-` for standard input, or `auto`
     #[arg(required = true)]
     sources: Vec<String>,
     /// Folder to write
@@ -43,10 +53,17 @@ pub(super) struct Arguments {
     /// Tokens per chunk: the longest sequence that can be trained on
     #[arg(long, value_name = "N", default_value_t = 128, allow_negative_numbers = true)]
     chunk: usize,
-    /// Use an existing tokenizer.json instead of learning one
+    /// Column, field or key with the documents [default: text, else content]
+    #[arg(long, value_name = "NAME")]
+    column: Option<String>,
+    /// Use a tokenizer.json, a vocab.json beside its merges.txt, or a folder with
+    /// either, instead of learning one
     #[arg(long, value_name = "FILE", conflicts_with = "vocab_size")]
     tokenizer: Option<PathBuf>,
-    /// Let chunks run across documents, with `<|endoftext|>` between them
+    /// Token that ends a document [default: <|endoftext|>]
+    #[arg(long, value_name = "TOKEN")]
+    end_of_text: Option<String>,
+    /// Let chunks run across documents, with the end of text between them
     #[arg(long)]
     pack: bool,
     /// Share of the documents to hold out
@@ -75,7 +92,9 @@ pub(super) fn run(arguments: Arguments, global: &Global) -> Result<()> {
         out: arguments.out,
         vocab_size: arguments.vocab_size,
         chunk: arguments.chunk,
+        column: arguments.column,
         tokenizer: arguments.tokenizer,
+        end_of_text: arguments.end_of_text,
         pack: arguments.pack,
         valid_share: arguments.valid_share,
         seed: arguments.seed,
@@ -158,12 +177,12 @@ pub(super) fn summary(meta: &Meta, out: &Path) -> String {
     let Skipped { not_utf8, binary, malformed, first, left_out } = &meta.skipped;
     if not_utf8 + binary + malformed > 0 {
         let mut line = format!(
-            "  skipped     {} or lines that are not UTF-8, {}",
+            "  skipped     {} or rows that are not UTF-8, {}",
             counted(*not_utf8, "file"),
             counted(*binary, "binary file")
         );
         if *malformed > 0 {
-            line += &format!(", {} without a document", counted(*malformed, "line"));
+            line += &format!(", {} without a document", counted(*malformed, "row"));
         }
         lines.push(line);
     }

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::listing::{Filter, Listing, add_folder};
+use super::columns::Columns;
+use super::entry::Entry;
+use super::listing::{Filter, Listing, Looked, look_through};
+use super::meta::LeftOut;
 use super::walk::Passing;
 use crate::fault::{Fault, Kind, Result};
 
@@ -25,27 +28,20 @@ pub fn find(extensions: &[String], out: &Path) -> Result<Listing> {
     let passing = Passing { hidden: true, gitignore: false, folders: &[], out };
     for folder in python_folders() {
         let extensions = or_default(extensions, "py");
-        let filter = Filter { extensions: &extensions, largest_file: u64::MAX };
-        let mut listing = Listing::default();
-        add_folder(
-            &folder,
-            &folder,
-            &filter,
-            Passing { folders: &NOT_THE_LIBRARY, ..passing },
-            &mut listing,
-        )?;
-        if listing.entries.iter().map(|entry| entry.bytes).sum::<u64>() >= ENOUGH_BYTES {
-            listing.description.push(format!("Python standard library, {}", folder.display()));
-            return Ok(listing);
+        let passing = Passing { folders: &NOT_THE_LIBRARY, ..passing };
+        let entries = code(&folder, &folder, &extensions, u64::MAX, passing)?;
+        if entries.iter().map(|entry| entry.bytes).sum::<u64>() >= ENOUGH_BYTES {
+            let description = vec![format!("Python standard library, {}", folder.display())];
+            return Ok(Listing { entries, description, ..Listing::default() });
         }
     }
 
     let extensions = or_default(extensions, "rs");
-    let filter = Filter { extensions: &extensions, largest_file: LARGEST_RUST_FILE };
     let mut listing = Listing::default();
     let crates = crate_folders();
     for folder in &crates {
-        add_folder(folder, folder.parent().unwrap_or(folder), &filter, passing, &mut listing)?;
+        let base = folder.parent().unwrap_or(folder);
+        listing.entries.extend(code(folder, base, &extensions, LARGEST_RUST_FILE, passing)?);
     }
     if listing.entries.is_empty() {
         return Err(Fault::new(Kind::Data, "`auto` found no source code on this machine")
@@ -54,6 +50,20 @@ pub fn find(extensions: &[String], out: &Path) -> Result<Listing> {
     }
     listing.description.push(format!("sources of {} Rust crates", crates.len()));
     Ok(listing)
+}
+
+/// The files of a folder, none of them larger than `largest_file`.
+fn code(
+    folder: &Path,
+    base: &Path,
+    extensions: &[String],
+    largest_file: u64,
+    passing: Passing,
+) -> Result<Vec<Entry>> {
+    let columns = Columns::new(None);
+    let filter = Filter { extensions, largest_file, columns: &columns, links: false };
+    let looked = look_through(folder, base, &filter, passing, &mut LeftOut::default())?;
+    Ok(looked.into_iter().map(Looked::into_entry).collect())
 }
 
 fn or_default(extensions: &[String], default: &str) -> Vec<String> {

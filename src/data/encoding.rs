@@ -4,7 +4,7 @@
 pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The number of bytes examined.
-const LOOK: usize = 4096;
+pub const LOOK: usize = 4096;
 
 /// Names the encoding of a file that begins with `block`, if it is UTF-16 or UTF-32.
 pub fn foreign(block: &[u8]) -> Option<&'static str> {

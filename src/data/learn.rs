@@ -9,7 +9,6 @@ use tokenizers::{AddedToken, OffsetReferential, OffsetType, PreTokenizedString, 
 use super::merges::{self, Words};
 use super::progress::{Progress, Report, Stage};
 use super::survey::{Pieces, Survey};
-use super::tokenizer_json::END_OF_TEXT;
 use crate::fault::{Fault, Kind, Result};
 
 /// How much text the tokenizer learns from; from a larger corpus it takes evenly spaced pieces.
@@ -31,8 +30,8 @@ const DISTINCT_BYTES: usize = 256 << 20;
 const PIECES_AT_ONCE: usize = 32;
 
 /// Learns a byte-level BPE of at most `vocab_size` tokens from the corpus, with GPT-2's pre-tokenizer; returns the
-/// contents of its `tokenizer.json`.
-pub fn learn(survey: &Survey, vocab_size: usize, report: Report) -> Result<Vec<u8>> {
+/// contents of its `tokenizer.json`. `end_of_text` is its first token.
+pub fn learn(survey: &Survey, vocab_size: usize, end_of_text: &str, report: Report) -> Result<Vec<u8>> {
     let fault = |e| Fault::new(Kind::Data, "the tokenizer could not be learned").found(e);
     let byte_level = ByteLevel::new(false, true, true);
     let counts = count_words(survey, byte_level, DISTINCT_BYTES, report)?;
@@ -41,7 +40,7 @@ pub fn learn(survey: &Survey, vocab_size: usize, report: Report) -> Result<Vec<u
     let mut alphabet: Vec<char> = ByteLevel::alphabet().into_iter().collect();
     alphabet.sort_unstable();
     let numbers: AHashMap<char, u32> = alphabet.iter().zip(1..).map(|(&letter, n)| (letter, n)).collect();
-    let mut tokens = vec![END_OF_TEXT.to_owned()];
+    let mut tokens = vec![end_of_text.to_owned()];
     tokens.extend(alphabet.iter().map(char::to_string));
     let mut words = Words::default();
     for (word, count) in counts {
@@ -56,7 +55,7 @@ pub fn learn(survey: &Survey, vocab_size: usize, report: Report) -> Result<Vec<u
     let model = BPE::builder().vocab_and_merges(vocab, learned.merges).build().map_err(fault)?;
     let mut tokenizer = Tokenizer::new(model);
     tokenizer.with_pre_tokenizer(Some(byte_level)).with_decoder(Some(byte_level));
-    tokenizer.add_special_tokens([AddedToken::from(END_OF_TEXT, true)]).map_err(fault)?;
+    tokenizer.add_special_tokens([AddedToken::from(end_of_text, true)]).map_err(fault)?;
     Ok(tokenizer.to_string(true).map_err(fault)?.into_bytes())
 }
 

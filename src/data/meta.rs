@@ -49,21 +49,21 @@ pub struct Part {
     pub chunks: u64,
     /// `chunks` × the chunk length.
     pub tokens: u64,
-    /// Documents read: files, or lines of JSON lines, including those shorter than a chunk.
+    /// Documents read: files, or rows of files with many, including those shorter than a chunk.
     pub documents: u64,
 }
 
-/// What was read and left out, in files or lines of JSON lines, and what was not read at all.
+/// What was read and left out, in files or rows, and what was not read at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
     /// Not valid UTF-8.
     pub not_utf8: u64,
-    /// Files with a zero byte, in a folder listed without chosen extensions.
+    /// Pictures, programs and other files with a zero byte, in a folder listed without chosen extensions.
     pub binary: u64,
-    /// Lines of JSON lines that are not an object with a text.
+    /// Rows without a text where the document should be.
     #[serde(default, skip_serializing_if = "is_default")]
     pub malformed: u64,
-    /// Where the first file or line that is not UTF-8 or malformed is, and what is wrong with it.
+    /// Where the first file or row that is not UTF-8 or malformed is, and what is wrong with it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub first: Option<String>,
     #[serde(default, skip_serializing_if = "is_default")]
@@ -99,7 +99,8 @@ pub struct SourceMeta {
     /// Files used, after skipping and after the cap on bytes.
     pub files: u64,
     pub bytes: u64,
-    /// SHA-256 over (path length, relative path, SHA-256 of the bytes used) of each file used, in order of path.
+    /// SHA-256 over (path length, relative path, SHA-256 of the bytes used) of each file used, in order of path. The
+    /// bytes are unpacked ones, and of Parquet those of the documents.
     pub sha256: String,
 }
 
@@ -112,9 +113,9 @@ pub struct Meta {
     pub dtype: Dtype,
     /// Tokens per chunk.
     pub chunk: usize,
-    /// Whether chunks run across documents, with `<|endoftext|>` between them.
+    /// Whether chunks run across documents, with the end of text between them.
     pub packed: bool,
-    /// The id of `<|endoftext|>`, if the tokenizer has it.
+    /// The id of the end of text, if the tokenizer has it.
     pub end_of_text: Option<u32>,
     pub seed: u64,
     /// The share of documents requested to be held out.

@@ -1,6 +1,6 @@
 //! From text to batches: corpus → tokenizer → token file → batches.
 //!
-//! `prepare` reads files, a folder, globs or JSON lines twice (once to learn a byte-level BPE, once to
+//! `prepare` reads files, folders, globs or pipes three times (to look at them, to learn a byte-level BPE, to
 //! encode) and writes a folder of four files:
 //!
 //! | file | holds |
@@ -13,32 +13,43 @@
 //!
 //! The four files are replaced as one (`folder.rs`).
 //!
-//! **Text that is not UTF-8** is left out, never repaired: such a file, or such a line of a JSON lines
-//! file, is skipped whole and counted in `meta.json`. So is a line that holds no document.
+//! What a file holds is told by its first bytes (`kinds.rs`): one document, or one in each row of JSON lines, a JSON array,
+//! a table, Parquet or Arrow (`rows/`), each of them plain or compressed (`stream.rs`).
+//!
+//! **Text that is not UTF-8** is left out, never repaired: such a file, or such a row of a file with many
+//! documents, is skipped whole and counted in `meta.json`. So is a row that holds no document.
 
 mod auto;
 mod batches;
 mod byte_lengths;
+mod choose;
+mod columns;
 mod corpus;
 mod encoding;
+mod entry;
 mod folder;
 mod json_line;
+mod kinds;
 mod learn;
 mod listing;
 mod merges;
 mod meta;
 mod permutation;
 mod pieces;
+mod pipes;
 mod place;
 mod prepare;
 mod progress;
+mod rows;
 mod seal;
 mod sources;
+mod stream;
 mod survey;
 mod token_file;
 mod token_writer;
 mod tokenizer;
 mod tokenizer_json;
+mod vocab_merges;
 mod walk;
 
 pub use batches::{Batch, Batches};

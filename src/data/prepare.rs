@@ -26,7 +26,7 @@ const LONGEST_CHUNK: usize = 1 << 20;
 /// What to prepare, and how.
 #[derive(Clone, Debug)]
 pub struct PrepareOptions {
-    /// Folders, files, globs, or `auto`; files that end in `.jsonl` or `.ndjson` are JSON lines.
+    /// Folders, files, globs, pipes, `-` for standard input, or `auto`. What a file holds is told by its first bytes.
     pub sources: Vec<String>,
     /// The folder to write; created if missing.
     pub out: PathBuf,
@@ -34,9 +34,14 @@ pub struct PrepareOptions {
     pub vocab_size: usize,
     /// Tokens per chunk: the `n_positions` of models trained on it.
     pub chunk: usize,
-    /// A `tokenizer.json` to use instead of learning one.
+    /// The column, field or key that holds the documents of files with many; `None`: `text`, else `content`.
+    pub column: Option<String>,
+    /// A tokenizer to use instead of learning one: a `tokenizer.json`, or a `vocab.json` beside its `merges.txt`, or a
+    /// folder with either.
     pub tokenizer: Option<PathBuf>,
-    /// Let chunks run across documents, with `<|endoftext|>` between them, instead of dropping short tails.
+    /// The token that ends a document; `None`: `<|endoftext|>`.
+    pub end_of_text: Option<String>,
+    /// Let chunks run across documents, with the end of text between them, instead of dropping short tails.
     pub pack: bool,
     /// The share of documents to hold out, between 0 and 1.
     pub valid_share: f64,
@@ -60,7 +65,9 @@ impl PrepareOptions {
             out,
             vocab_size: 2048,
             chunk: 128,
+            column: None,
             tokenizer: None,
+            end_of_text: None,
             pack: false,
             valid_share: 0.05,
             seed: 1,
@@ -112,12 +119,15 @@ pub fn prepare(options: &PrepareOptions, report: Report) -> Result<Meta> {
     let wanted = Wanted {
         sources: &options.sources,
         extensions: &options.extensions,
+        column: options.column.as_deref(),
         all_files: options.all_files,
         max_bytes: options.max_bytes,
         seed: options.seed,
     };
     let listing = list(wanted, out)?;
-    let given = options.tokenizer.as_deref().map(LoadedTokenizer::read).transpose()?;
+    let end_of_text = options.end_of_text.as_deref();
+    let given = options.tokenizer.as_deref();
+    let given = given.map(|path| LoadedTokenizer::read_with(path, end_of_text)).transpose()?;
     let owned = match taken {
         Some(owned) => owned,
         None => {
@@ -126,11 +136,11 @@ pub fn prepare(options: &PrepareOptions, report: Report) -> Result<Meta> {
         }
     };
     owned.tidy()?;
-    let description = listing.description.clone();
+    let (description, mut notes) = (listing.description.clone(), listing.notes.clone());
     let survey = survey(listing, options.valid_share, options.seed, report)?;
     let tokenizer = match given {
         Some(given) => given,
-        None => LoadedTokenizer::learn(&survey, options.vocab_size, report)?,
+        None => LoadedTokenizer::learn(&survey, options.vocab_size, end_of_text, report)?,
     };
     let packed = match (options.pack, tokenizer.end_of_text) {
         (false, _) => None,
@@ -138,10 +148,11 @@ pub fn prepare(options: &PrepareOptions, report: Report) -> Result<Meta> {
         (true, None) => {
             return Err(Fault::new(Kind::Data, "packing needs a token between documents")
                 .found(format!("a tokenizer without {END_OF_TEXT}"))
-                .remedy("add it to the tokenizer, or omit --pack"));
+                .remedy("name its token that ends a text with --end-of-text TOKEN, or omit --pack"));
         }
     };
 
+    notes.extend(tokenizer.notes.iter().cloned());
     let dtype = Dtype::for_vocab(tokenizer.vocab_size);
     let new = owned.begin()?;
     let begin = |name| ChunkWriter::create(new.place(name), dtype, options.chunk, packed);
@@ -169,7 +180,7 @@ pub fn prepare(options: &PrepareOptions, report: Report) -> Result<Meta> {
             bytes: survey.bytes,
             sha256: survey.sha256,
         },
-        notes: tokenizer.notes,
+        notes,
     };
     train.finish()?;
     valid.finish()?;
@@ -200,7 +211,7 @@ fn encode(
                 more = false;
                 break;
             };
-            places.push((file.document_key(seed, piece.line) < survey.threshold, piece.last));
+            places.push((file.document_key(seed, piece.row) < survey.threshold, piece.last));
             bytes += piece.text.len();
             texts.push(piece.text);
         }

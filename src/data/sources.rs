@@ -7,8 +7,13 @@ use glob::MatchOptions;
 use sha2::{Digest, Sha256};
 
 use super::auto;
-use super::listing::{Entry, Filter, Listing, add_folder, entry, slashed};
+use super::choose;
+use super::columns::Columns;
+use super::entry::Entry;
+use super::listing::{Filter, Listing, look, look_through, slashed};
 use super::meta::LeftOut;
+use super::pieces::{Next, Reader};
+use super::pipes;
 use super::walk::{Passing, walk};
 use crate::fault::{Fault, Kind, Result};
 
@@ -19,6 +24,8 @@ pub struct Wanted<'a> {
     pub sources: &'a [String],
     /// Which files of folders to take; if empty, all text files.
     pub extensions: &'a [String],
+    /// The column, field or key that holds the documents of files with many; `None`: `text`, else `content`.
+    pub column: Option<&'a str>,
     /// Whether to take hidden files, and those that a `.gitignore` excludes.
     pub all_files: bool,
     /// The most text to take.
@@ -37,10 +44,22 @@ pub fn list(wanted: Wanted, out: &Path) -> Result<Listing> {
         wanted.extensions.iter().map(|e| e.trim_start_matches('.').to_lowercase()).collect();
     let out = without_links(out)?;
     let mut listing = Listing::default();
+    let choice = Choice {
+        extensions: &extensions,
+        columns: &Columns::new(wanted.column),
+        passing: Passing { hidden: !wanted.all_files, gitignore: !wanted.all_files, folders: &[], out: &out },
+    };
     for source in wanted.sources {
-        let passing =
-            Passing { hidden: !wanted.all_files, gitignore: !wanted.all_files, folders: &[], out: &out };
-        add_source(source, &extensions, passing, &mut listing)?;
+        add_source(source, choice, &mut listing)?;
+    }
+    if let Some(column) = wanted.column
+        && !listing.entries.is_empty()
+        && !listing.entries.iter().any(|entry| entry.format.has_rows())
+    {
+        return Err(Fault::new(Kind::Usage, "a column is named, and no source has columns")
+            .at(listing.description.join(", "))
+            .found(format!("texts, and the column `{column}`"))
+            .remedy("omit --column, or give JSON lines, a table, Parquet or Arrow"));
     }
 
     let mut seen = HashSet::new();
@@ -48,7 +67,7 @@ pub fn list(wanted: Wanted, out: &Path) -> Result<Listing> {
     entries.sort_by(|a, b| (&a.relative, &a.path).cmp(&(&b.relative, &b.path)));
     entries.retain(|entry| seen.insert(entry.path.canonicalize().unwrap_or_else(|_| entry.path.clone())));
     if let Some(max_bytes) = wanted.max_bytes {
-        entries = cap(entries, max_bytes, wanted.seed);
+        entries = cap(entries, max_bytes, wanted.seed)?;
     }
     if entries.is_empty() {
         let fault = Fault::new(Kind::Data, "the corpus is empty: no file was found")
@@ -81,8 +100,21 @@ fn without_links(folder: &Path) -> Result<PathBuf> {
     Ok(absolute)
 }
 
-fn add_source(source: &str, extensions: &[String], passing: Passing, listing: &mut Listing) -> Result<()> {
+/// How files are chosen and read.
+#[derive(Clone, Copy)]
+struct Choice<'a> {
+    /// Lower-case, without a dot.
+    extensions: &'a [String],
+    columns: &'a Columns,
+    passing: Passing<'a>,
+}
+
+fn add_source(source: &str, choice: Choice, listing: &mut Listing) -> Result<()> {
+    let Choice { extensions, columns, passing } = choice;
     let path = Path::new(source);
+    if source == "-" {
+        return pipes::add_standard_input(columns, passing.out, listing);
+    }
     if source == "auto" {
         let found = auto::find(extensions, passing.out)?;
         listing.entries.extend(found.entries);
@@ -93,29 +125,34 @@ fn add_source(source: &str, extensions: &[String], passing: Passing, listing: &m
     let metadata = std::fs::metadata(path);
     match &metadata {
         Ok(found) if found.is_dir() => {
-            let filter = Filter { extensions, largest_file: u64::MAX };
-            add_folder(path, path, &filter, passing, listing)?;
+            let snapshot = choose::hub_snapshot(path)?;
+            let folder = snapshot.as_deref().unwrap_or(path);
+            let filter = Filter { extensions, largest_file: u64::MAX, columns, links: snapshot.is_some() };
+            let looked = look_through(folder, folder, &filter, passing, &mut listing.left_out)?;
+            choose::add(looked, source, !extensions.is_empty(), listing)?;
             listing.description.push(format!("folder {source}"));
         }
         Ok(found) if found.is_file() => {
             let folder = path.parent().unwrap_or(Path::new(""));
-            listing.entries.push(entry(path, folder, false)?);
+            let looked = look(path, folder, false, columns)?;
+            choose::check_single(&looked)?;
+            listing.entries.push(looked.entry);
             listing.description.push(format!("file {source}"));
         }
-        Ok(found) => {
-            return Err(Fault::new(
-                Kind::Data,
-                "a source is not a regular file, which can be read three times over",
-            )
-            .at(source)
-            .found(what_it_is(found.file_type()))
-            .remedy("write its text to a file, and give that"));
+        Ok(found) if pipes::is_pipe(found.file_type()) => {
+            pipes::add(path, columns, passing.out, listing)?;
         }
-        Err(_) if source.contains(['*', '?', '[']) => add_glob(source, passing, listing)?,
+        Ok(found) => {
+            return Err(Fault::new(Kind::Data, "a source is neither a file, a folder nor a pipe")
+                .at(source)
+                .found(what_it_is(found.file_type()))
+                .remedy("write its text to a file, and give that"));
+        }
+        Err(_) if source.contains(['*', '?', '[']) => add_glob(source, choice, listing)?,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             return Err(Fault::new(Kind::Data, "a source of text is missing")
                 .at(source)
-                .remedy("give a folder, a file, a glob, or `auto`"));
+                .remedy("give a folder, a file, a glob, `-` or `auto`"));
         }
         Err(e) => return Err(Fault::io("read the text", path, e)),
     }
@@ -138,9 +175,7 @@ fn what_it_is(kind: std::fs::FileType) -> &'static str {
     #[cfg(unix)]
     {
         use std::os::unix::fs::FileTypeExt;
-        if kind.is_fifo() {
-            return "a pipe";
-        } else if kind.is_char_device() {
+        if kind.is_char_device() {
             return "a terminal or another character device";
         } else if kind.is_block_device() {
             return "a disk";
@@ -152,7 +187,8 @@ fn what_it_is(kind: std::fs::FileType) -> &'static str {
     "neither a file nor a folder"
 }
 
-fn add_glob(source: &str, passing: Passing, listing: &mut Listing) -> Result<()> {
+fn add_glob(source: &str, choice: Choice, listing: &mut Listing) -> Result<()> {
+    let Choice { columns, passing, .. } = choice;
     let is_plain = |part: &Component| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']);
     let parts: Vec<Component> = Path::new(source).components().collect();
     let plain = parts.iter().take_while(|part| is_plain(part)).count();
@@ -173,7 +209,9 @@ fn add_glob(source: &str, passing: Passing, listing: &mut Listing) -> Result<()>
     for file in found {
         let below = file.path.strip_prefix(root).unwrap_or(&file.path);
         if pattern.matches_with(&slashed(below), options) {
-            listing.entries.push(entry(&folder.join(below), &folder, false)?);
+            let looked = look(&folder.join(below), &folder, false, columns)?;
+            choose::check_single(&looked)?;
+            listing.entries.push(looked.entry);
         }
     }
     if listing.entries.len() == before {
@@ -192,22 +230,30 @@ fn add_glob(source: &str, passing: Passing, listing: &mut Listing) -> Result<()>
 }
 
 /// Draws files by the seed until they fill `max_bytes`. If the first is already larger, takes its beginning.
-fn cap(mut entries: Vec<Entry>, max_bytes: u64, seed: u64) -> Vec<Entry> {
+fn cap(mut entries: Vec<Entry>, max_bytes: u64, seed: u64) -> Result<Vec<Entry>> {
     entries.sort_by_cached_key(|entry| key("cap", seed, &entry.relative));
     let mut left = max_bytes;
     let mut kept: Vec<Entry> = Vec::new();
     for mut entry in entries {
-        if entry.bytes > left && kept.is_empty() {
-            entry.bytes = left;
+        let bytes = if entry.is_packed() { measured(&entry, left)? } else { entry.bytes };
+        if bytes > left && kept.is_empty() {
+            entry.limit = left;
             entry.cut = true;
         }
-        if entry.bytes <= left {
-            left -= entry.bytes;
+        if bytes.min(entry.limit) <= left {
+            left -= bytes.min(entry.limit);
             kept.push(entry);
         }
     }
     kept.sort_by(|a, b| (&a.relative, &a.path).cmp(&(&b.relative, &b.path)));
-    kept
+    Ok(kept)
+}
+
+/// How much text a packed file holds; more than `enough` is not counted to its end.
+fn measured(entry: &Entry, enough: u64) -> Result<u64> {
+    let mut reader = Reader::open(entry)?;
+    while reader.bytes() <= enough && matches!(reader.next_piece()?, Next::Piece(_)) {}
+    Ok(reader.bytes())
 }
 
 /// A number determined by `name` and `seed`, uniform over `u64`; each `purpose` gives its own.

@@ -2,11 +2,14 @@
 
 use sha2::{Digest, Sha256};
 
-use super::listing::{Entry, Listing};
+use super::entry::Entry;
+use super::kinds::{self, Format, HEAD};
+use super::listing::Listing;
 use super::meta::Skipped;
 use super::pieces::{Next, Piece, Reader};
 use super::progress::{Progress, Report, Stage};
 use super::sources::key;
+use super::stream;
 use crate::fault::{Fault, Kind, Result};
 
 /// A text file, and the hash of what was read of it.
@@ -18,8 +21,8 @@ pub struct Surveyed {
 
 impl Surveyed {
     /// The number that determines the part for documents of this file.
-    pub fn document_key(&self, seed: u64, line: u64) -> u64 {
-        document_key(&self.entry, seed, line)
+    pub fn document_key(&self, seed: u64, row: u64) -> u64 {
+        document_key(&self.entry, seed, row)
     }
 }
 
@@ -35,10 +38,10 @@ pub struct Survey {
     pub sha256: String,
 }
 
-fn document_key(entry: &Entry, seed: u64, line: u64) -> u64 {
-    match line {
-        0 => key("split", seed, &entry.relative),
-        _ => key("split", seed, &format!("{}:{line}", entry.relative)),
+fn document_key(entry: &Entry, seed: u64, row: u64) -> u64 {
+    match row {
+        0 => key("split", seed, &entry.name),
+        _ => key("split", seed, &format!("{}:{row}", entry.name)),
     }
 }
 
@@ -56,18 +59,27 @@ pub fn survey(listing: Listing, valid_share: f64, seed: u64, report: Report) -> 
         report(Progress { stage: Stage::Survey, done, total });
         let mut reader = Reader::open(&entry)?;
         let mut keys = Keys::default();
+        let refuse_binary = entry.refuse_binary && entry.format == Format::Text;
         let is_text = loop {
             match reader.next_piece()? {
-                Next::Piece(piece) if entry.refuse_binary && piece.text.contains('\0') => {
+                Next::Piece(piece) if refuse_binary && piece.text.contains('\0') => {
                     skipped.binary += 1;
                     break false;
                 }
                 Next::Piece(piece) => {
                     if piece.last {
-                        keys.add(document_key(&entry, seed, piece.line));
+                        keys.add(document_key(&entry, seed, piece.row));
                     }
+                    let done = done + reader.position().min(entry.bytes);
+                    report(Progress { stage: Stage::Survey, done, total });
                 }
                 Next::End => break true,
+                // A picture among texts is no text in another encoding.
+                Next::NotUtf8(what) if entry.refuse_binary && is_foreign(&entry)? => {
+                    skipped.binary += 1;
+                    skipped.first.get_or_insert_with(|| format!("{}: {what}", entry.path.display()));
+                    break false;
+                }
                 Next::NotUtf8(what) => {
                     skipped.not_utf8 += 1;
                     skipped.first.get_or_insert_with(|| format!("{}: {what}", entry.path.display()));
@@ -76,11 +88,14 @@ pub fn survey(listing: Listing, valid_share: f64, seed: u64, report: Report) -> 
             }
         };
         done += entry.bytes;
-        let lines = std::mem::take(&mut reader.skipped);
-        skipped.not_utf8 += lines.not_utf8;
-        skipped.malformed += lines.malformed;
-        if let Some((line, what)) = lines.first {
-            skipped.first.get_or_insert_with(|| format!("{}, line {line}: {what}", entry.path.display()));
+        let rows = std::mem::take(&mut reader.skipped);
+        skipped.not_utf8 += rows.not_utf8;
+        skipped.malformed += rows.malformed;
+        if let Some(what) = rows.first {
+            if keys.count == 0 && rows.malformed > 0 && rows.not_utf8 == 0 {
+                return Err(without_documents(&entry, rows.malformed, &what));
+            }
+            skipped.first.get_or_insert_with(|| format!("{}, {what}", entry.path.display()));
         }
         if !is_text {
             continue;
@@ -102,19 +117,33 @@ pub fn survey(listing: Listing, valid_share: f64, seed: u64, report: Report) -> 
     Ok(Survey { files, bytes, skipped, threshold, sha256 })
 }
 
+/// Whether a file is of a kind with a name that is not text.
+fn is_foreign(entry: &Entry) -> Result<bool> {
+    let (head, _) = stream::head(&entry.place, &entry.path, HEAD)?;
+    Ok(kinds::foreign(&head, &entry.relative).is_some())
+}
+
+/// A file of rows of which none has a document: the column has another name, or it holds something else.
+fn without_documents(entry: &Entry, rows: u64, first: &str) -> Fault {
+    Fault::new(Kind::Data, format!("no row of {} has a document", entry.format.name()))
+        .at(entry.path.display())
+        .found(format!("{rows} rows without a document, {first}"))
+        .remedy("name the column that holds the text with --column NAME, or leave the file out")
+}
+
 /// What was found instead of text.
 fn empty(skipped: &Skipped) -> Fault {
     let mut found = format!("{} not UTF-8, {} binary", skipped.not_utf8, skipped.binary);
     if skipped.malformed > 0 {
-        found += &format!(", {} lines without a document", skipped.malformed);
+        found += &format!(", {} rows without a document", skipped.malformed);
     }
     found += ", the others empty";
     if let Some(first) = &skipped.first {
         found += &format!(" (the first is {first})");
     }
     Fault::new(Kind::Data, "the corpus is empty: no file holds text").found(found).remedy(
-        "only text in UTF-8 can be read (convert UTF-16 with `iconv -f UTF-16 -t UTF-8`), and JSON lines only if their \
-             `text` or `content` is a string",
+        "only text in UTF-8 can be read (convert UTF-16 with `iconv -f UTF-16 -t UTF-8`), and rows only if their \
+             `text` or `content`, or what --column names, is a string",
     )
 }
 

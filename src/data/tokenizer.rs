@@ -9,12 +9,15 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use serde_json::Value;
 use tokenizers::Tokenizer;
 
 use super::learn;
+use super::place::TOKENIZER_FILE;
 use super::progress::Report;
 use super::survey::Survey;
 use super::tokenizer_json::{Checked, END_OF_TEXT, LARGEST_VOCAB};
+use super::vocab_merges::{MERGES_FILE, VOCAB_FILE, beside, is_vocab, tokenizer_json};
 use crate::fault::{Fault, Kind, Result, contain};
 
 /// A longer file is not a tokenizer; the largest in use have a tenth of it.
@@ -32,51 +35,100 @@ pub struct LoadedTokenizer {
     pub json: Vec<u8>,
     /// One more than the largest id.
     pub vocab_size: usize,
-    /// The id of `<|endoftext|>`, if the tokenizer has it. No text encodes to it.
+    /// The id of the token that ends a text, if the tokenizer has it. No text encodes to it.
     pub end_of_text: Option<u32>,
     /// The corrections, each a sentence.
     pub notes: Vec<String>,
 }
 
 impl LoadedTokenizer {
-    /// Learns a byte-level BPE of `vocab_size` tokens from the corpus, with GPT-2's pre-tokenizer.
+    /// Learns a byte-level BPE of `vocab_size` tokens from the corpus, with GPT-2's pre-tokenizer. The token that ends a
+    /// text is `end_of_text`, else `<|endoftext|>`.
     ///
     /// # Errors
     /// Those of reading the corpus; [`Kind::Data`] if no tokenizer can be learned from it.
-    pub fn learn(survey: &Survey, vocab_size: usize, report: Report) -> Result<Self> {
-        Self::from_json(learn::learn(survey, vocab_size, report)?, Path::new("the learned tokenizer"))
+    pub fn learn(
+        survey: &Survey,
+        vocab_size: usize,
+        end_of_text: Option<&str>,
+        report: Report,
+    ) -> Result<Self> {
+        let path = Path::new("the learned tokenizer");
+        let token = end_of_text.unwrap_or(END_OF_TEXT);
+        if token.is_empty() || token.chars().count() == 1 {
+            let fault = Fault::new(Kind::Usage, "the end of text is a token of two characters or more");
+            return Err(fault.found(format!("{token:?}")).remedy("give another --end-of-text"));
+        }
+        Self::from_json(learn::learn(survey, vocab_size, token, report)?, path, end_of_text)
     }
 
-    /// Reads a `tokenizer.json`.
+    /// Reads a `tokenizer.json`, or a `vocab.json` with its `merges.txt` beside it, or a folder with either.
     ///
     /// # Errors
     /// [`Kind::Data`] if it cannot be used, whatever its contents; [`Kind::Io`].
     pub fn read(path: &Path) -> Result<Self> {
-        let io = |e: std::io::Error| Fault::io("read the tokenizer", path, &e);
-        let mut json = Vec::new();
-        File::open(path).and_then(|file| file.take(LONGEST_FILE + 1).read_to_end(&mut json)).map_err(io)?;
-        if json.len() as u64 > LONGEST_FILE {
-            return Err(unusable(path, format_args!("more than {} MiB", LONGEST_FILE >> 20)));
-        }
-        Self::from_json(json, path)
+        Self::read_with(path, None)
     }
 
-    fn from_json(json: Vec<u8>, path: &Path) -> Result<Self> {
-        let Checked { json, notes, added } = Checked::new(json).map_err(|found| unusable(path, found))?;
+    /// As [`Self::read`]; the token that ends a text is `end_of_text`, else `<|endoftext|>`.
+    ///
+    /// # Errors
+    /// Those of [`Self::read`]; [`Kind::Data`] if the tokenizer lacks the token that is named.
+    pub fn read_with(path: &Path, end_of_text: Option<&str>) -> Result<Self> {
+        let path = match path.is_dir() {
+            true => in_folder(path)?,
+            false => path.to_owned(),
+        };
+        if path.to_string_lossy().ends_with(MERGES_FILE) {
+            let vocab = beside(&path);
+            return Self::from_vocab(&vocab, &read_bounded(&vocab)?, end_of_text);
+        }
+        let json = read_bounded(&path)?;
+        match serde_json::from_slice(&json) {
+            Ok(root) if is_vocab(&root) => Self::from_vocab(&path, &json, end_of_text),
+            _ => Self::from_json(json, &path, end_of_text),
+        }
+    }
+
+    /// Of a vocabulary with its merges beside it.
+    fn from_vocab(path: &Path, vocab: &[u8], end_of_text: Option<&str>) -> Result<Self> {
+        let root = serde_json::from_slice(vocab)
+            .map_err(|e| unusable(path, format_args!("incomplete or invalid JSON ({e})")))?;
+        let Value::Object(vocab) = root else {
+            return Err(unusable(path, "JSON, but not an object"));
+        };
+        let merges_path = beside(path);
+        if !merges_path.is_file() {
+            let found = format!("a vocabulary without {} beside it", merges_path.display());
+            return Err(unusable(path, found));
+        }
+        let merges = String::from_utf8(read_bounded(&merges_path)?);
+        let merges = merges.map_err(|_| unusable(&merges_path, "merges that are not UTF-8"))?;
+        let token = end_of_text.unwrap_or(END_OF_TEXT);
+        Self::from_json(tokenizer_json(&vocab, path, &merges, &merges_path, token)?, path, end_of_text)
+    }
+
+    fn from_json(json: Vec<u8>, path: &Path, named: Option<&str>) -> Result<Self> {
+        let token = named.unwrap_or(END_OF_TEXT);
+        let Checked { json, notes, added } =
+            Checked::new(json, token).map_err(|found| unusable(path, found))?;
         let loaded = contain(|| Self::load(&json, &added)).map_err(|panic| foreign(path, panic))?;
         let (tokenizer, vocab_size) = loaded.map_err(|found| unusable(path, found))?;
-        let end_of_text = tokenizer.token_to_id(END_OF_TEXT);
+        let end_of_text = tokenizer.token_to_id(token);
+        if named.is_some() && end_of_text.is_none() {
+            return Err(Fault::new(Kind::Data, "the tokenizer lacks the token that ends a text")
+                .at(path.display())
+                .found(format!("no token {token:?}"))
+                .remedy("give a token of its vocabulary with --end-of-text"));
+        }
         let loaded = Self { tokenizer, path: path.to_owned(), json, vocab_size, end_of_text, notes };
 
         // Checked now, rather than after an hour of encoding. A text that it refuses need not be in the corpus.
-        for probe in [PROBE, END_OF_TEXT] {
+        for probe in [PROBE, token] {
             let ids =
                 contain(|| loaded.ids(probe)).map_err(|panic| foreign(path, panic))?.unwrap_or_default();
             if end_of_text.is_some_and(|id| ids.contains(&id)) {
-                return Err(unusable(
-                    path,
-                    format_args!("that it encodes the text {END_OF_TEXT} as the token"),
-                ));
+                return Err(unusable(path, format_args!("that it encodes the text {token} as the token")));
             }
         }
         Ok(loaded)
@@ -162,10 +214,30 @@ impl LoadedTokenizer {
 }
 
 fn unusable(path: &Path, found: impl Display) -> Fault {
-    Fault::new(Kind::Data, "the tokenizer cannot be used")
-        .at(path.display())
-        .found(found)
-        .remedy("give a complete tokenizer.json of Hugging Face `tokenizers`")
+    Fault::new(Kind::Data, "the tokenizer cannot be used").at(path.display()).found(found).remedy(
+        "give a complete tokenizer.json of Hugging Face `tokenizers`, or GPT-2's vocab.json and merges.txt",
+    )
+}
+
+/// The tokenizer in a folder: its `tokenizer.json`, else its vocabulary.
+fn in_folder(folder: &Path) -> Result<PathBuf> {
+    let found =
+        [TOKENIZER_FILE, VOCAB_FILE].map(|name| folder.join(name)).into_iter().find(|path| path.is_file());
+    found.ok_or_else(|| {
+        unusable(folder, format_args!("a folder with neither {TOKENIZER_FILE} nor {VOCAB_FILE}"))
+    })
+}
+
+/// A file of a tokenizer, which is not too long to be one.
+fn read_bounded(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(LONGEST_FILE + 1).read_to_end(&mut bytes))
+        .map_err(|e| Fault::io("read the tokenizer", path, &e))?;
+    match bytes.len() as u64 > LONGEST_FILE {
+        true => Err(unusable(path, format_args!("more than {} MiB", LONGEST_FILE >> 20))),
+        false => Ok(bytes),
+    }
 }
 
 fn foreign(path: &Path, panic: impl Display) -> Fault {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
-/// The token that stands between documents.
+/// The token that stands between documents, unless the user names another.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
 
 /// The maximum number of tokens: the most a model may have.
@@ -22,11 +22,11 @@ pub struct Checked {
 }
 
 impl Checked {
-    /// Checks `json`. Corrects what would make encoding random, or would let text encode to the end-of-text token.
+    /// Checks `json`. Corrects what would make encoding random, or would let text encode to the token `end_of_text`.
     ///
     /// # Errors
     /// What is wrong, to follow the word "found".
-    pub fn new(json: Vec<u8>) -> Result<Self, String> {
+    pub fn new(json: Vec<u8>, end_of_text: &str) -> Result<Self, String> {
         let mut root: Value =
             serde_json::from_slice(&json).map_err(|e| format!("incomplete or invalid JSON ({e})"))?;
         let root = root.as_object_mut().ok_or("JSON, but not an object")?;
@@ -42,12 +42,12 @@ impl Checked {
                     .to_owned(),
             );
         }
-        if let Some(id) = put_end_of_text_right(root) {
-            if added.iter().all(|(content, _)| content != END_OF_TEXT) {
-                added.push((END_OF_TEXT.to_owned(), id));
+        if let Some(id) = put_end_of_text_right(root, end_of_text) {
+            if added.iter().all(|(content, _)| content != end_of_text) {
+                added.push((end_of_text.to_owned(), id));
             }
             notes.push(format!(
-                "{END_OF_TEXT} is not a special token in the given tokenizer; it is used as one, so that no text encodes to it"
+                "{end_of_text} is not a special token in the given tokenizer; it is used as one, so that no text encodes to it"
             ));
         }
         let json = match notes.is_empty() {
@@ -100,8 +100,8 @@ fn put_dropout_right(root: &mut Map<String, Value>) -> bool {
 }
 
 /// Makes an existing end-of-text token special. Returns its id if it was not special before.
-fn put_end_of_text_right(root: &mut Map<String, Value>) -> Option<u64> {
-    let is_it = |entry: &&mut Value| entry.get("content").and_then(Value::as_str) == Some(END_OF_TEXT);
+fn put_end_of_text_right(root: &mut Map<String, Value>, end_of_text: &str) -> Option<u64> {
+    let is_it = |entry: &&mut Value| entry.get("content").and_then(Value::as_str) == Some(end_of_text);
     let entries = root.get_mut("added_tokens").and_then(Value::as_array_mut);
     if let Some(entry) = entries.and_then(|entries| entries.iter_mut().find(is_it)) {
         let special = entry.get("special").and_then(Value::as_bool) == Some(true);
@@ -110,15 +110,15 @@ fn put_end_of_text_right(root: &mut Map<String, Value>) -> Option<u64> {
     }
     let vocab = root.get("model")?.get("vocab")?;
     let id = match vocab {
-        Value::Object(vocab) => vocab.get(END_OF_TEXT)?.as_u64()?,
+        Value::Object(vocab) => vocab.get(end_of_text)?.as_u64()?,
         // Unigram: pairs of token and score, numbered by position.
         Value::Array(vocab) => {
-            vocab.iter().position(|entry| entry.get(0).and_then(Value::as_str) == Some(END_OF_TEXT))? as u64
+            vocab.iter().position(|entry| entry.get(0).and_then(Value::as_str) == Some(end_of_text))? as u64
         }
         _ => return None,
     };
     let token = json!({
-        "id": id, "content": END_OF_TEXT, "single_word": false, "lstrip": false, "rstrip": false,
+        "id": id, "content": end_of_text, "single_word": false, "lstrip": false, "rstrip": false,
         "normalized": false, "special": true,
     });
     let entries = root.entry("added_tokens").or_insert_with(|| json!([])).as_array_mut()?;
@@ -132,13 +132,13 @@ mod tests {
     use super::*;
 
     fn checked(json: Value) -> Result<Checked, String> {
-        Checked::new(json.to_string().into_bytes())
+        Checked::new(json.to_string().into_bytes(), END_OF_TEXT)
     }
 
     #[test]
     fn a_valid_tokenizer_stays_as_it_is() {
         let text = br#"{"added_tokens":[], "model": {"type": "BPE", "dropout": null, "vocab": {"a": 0}}}"#;
-        let checked = Checked::new(text.to_vec()).unwrap();
+        let checked = Checked::new(text.to_vec(), END_OF_TEXT).unwrap();
         assert_eq!((checked.json.as_slice(), checked.notes.len()), (text.as_slice(), 0));
     }
 
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(json["model"]["dropout"], Value::Null);
         assert_eq!((&json["added_tokens"][0]["special"], once.notes.len()), (&json!(true), 2));
         assert_eq!(once.added, [(END_OF_TEXT.to_owned(), 1)]);
-        assert!(Checked::new(once.json).unwrap().notes.is_empty());
+        assert!(Checked::new(once.json, END_OF_TEXT).unwrap().notes.is_empty());
 
         let plain = json!({ "id": 5, "content": END_OF_TEXT, "special": false });
         let once = checked(json!({ "added_tokens": [plain], "model": { "vocab": [["a", 0.0]] } })).unwrap();
@@ -169,6 +169,10 @@ mod tests {
         assert!(checked(json!({})).unwrap_err().contains("`model`"));
         assert!(checked(json!({ "model": {}, "added_tokens": 1 })).unwrap_err().contains("array"));
         assert!(checked(json!({ "model": {}, "added_tokens": [{}] })).unwrap_err().contains("`content`"));
-        assert!(Checked::new(b"{\"model\"".to_vec()).unwrap_err().contains("incomplete or invalid JSON"));
+        assert!(
+            Checked::new(b"{\"model\"".to_vec(), END_OF_TEXT)
+                .unwrap_err()
+                .contains("incomplete or invalid JSON")
+        );
     }
 }

@@ -61,14 +61,13 @@ pub enum Colormap {
 impl Colormap {
     /// The colour at `t`, clamped to 0 … 1.
     pub fn at(self, t: f64) -> Rgb {
-        let anchors = match self {
-            Self::Viridis => &VIRIDIS,
-            Self::Cividis => &CIVIDIS,
-        };
-        let position = t.clamp(0.0, 1.0) * (anchors.len() - 1) as f64;
-        let below = (position as usize).min(anchors.len() - 2);
-        let part = position - below as f64;
-        Rgb::hex(anchors[below]).mix(Rgb::hex(anchors[below + 1]), part)
+        between(
+            match self {
+                Self::Viridis => &VIRIDIS,
+                Self::Cividis => &CIVIDIS,
+            },
+            t,
+        )
     }
 }
 
@@ -78,6 +77,24 @@ impl Colormap {
 pub fn diverging(t: f64) -> Rgb {
     WHITE.mix(if t < 0.0 { OKABE_ITO[0] } else { OKABE_ITO[1] }, t.abs().min(1.0))
 }
+
+/// The colour of a layer at `t`, clamped to 0 … 1 from the first layer to the last: from violet to orange, ever lighter. Each
+/// has a contrast of at least 3 with white, with black, and with the report page's dark paper, so that a line can be seen.
+pub fn layers(t: f64) -> Rgb {
+    between(&LAYERS, t)
+}
+
+/// The colour at `t`, clamped to 0 … 1, of evenly spaced anchors.
+fn between(anchors: &[u32], t: f64) -> Rgb {
+    let position = t.clamp(0.0, 1.0) * (anchors.len() - 1) as f64;
+    let below = (position as usize).min(anchors.len() - 2);
+    Rgb::hex(anchors[below]).mix(Rgb::hex(anchors[below + 1]), position - below as f64)
+}
+
+// Made for this program: in OKLCH the hue runs from 285° to 65°, at even steps of luminance from 0.127 to 0.285, each with the
+// largest chroma that sRGB has there.
+const LAYERS: [u32; 9] =
+    [0x6741ec, 0x913ae4, 0xb532d0, 0xd329b2, 0xea228e, 0xfa2463, 0xff3c29, 0xe66704, 0xd17e08];
 
 // Every fifth of the 256 published colours, 0 and 255 included. Interpolated, viridis is right within 1/255 a
 // channel and cividis within 4/255.
@@ -97,3 +114,23 @@ const CIVIDIS: [u32; 52] = [
     0xc4b468, 0xc9b965, 0xcfbd62, 0xd4c15f, 0xdac65b, 0xdfca57, 0xe5cf52, 0xead34c, 0xf0d846, 0xf6dd3f,
     0xfce236, 0xfee838,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_layer_can_be_seen_on_white_and_on_dark() {
+        let contrast = |one: f64, other: f64| (one.max(other) + 0.05) / (one.min(other) + 0.05);
+        let dark = Rgb::hex(0x141417).luminance();
+        let mut before = 0.0;
+        for step in 0..=200 {
+            let own = layers(f64::from(step) / 200.0).luminance();
+            for paper in [WHITE.luminance(), BLACK.luminance(), dark] {
+                assert!(contrast(own, paper) >= 3.0, "step {step}: {own} on {paper}");
+            }
+            assert!(own > before - 0.003, "step {step} is darker than the one before");
+            before = own;
+        }
+    }
+}

@@ -8,6 +8,16 @@ use super::colormap::{BLACK, Rgb};
 use super::escape::xml;
 use super::text;
 
+/// The size of the smallest text, that of ticks, in pixels, and in points where a picture is printed at the width that it was
+/// laid out for.
+pub const TICK: f64 = 12.0;
+pub const PRINTED_TEXT: f64 = 8.0;
+
+/// The width in pixels of a picture that is printed `inches` wide: text of [`TICK`] pixels then has [`PRINTED_TEXT`] points.
+pub fn layout_width(inches: f64) -> f64 {
+    (inches * 72.0 / (PRINTED_TEXT / TICK)).floor()
+}
+
 /// Marks on a white page, painted in order.
 #[derive(Clone, Debug)]
 pub struct Picture {
@@ -16,6 +26,8 @@ pub struct Picture {
     /// A description of the picture for screen readers.
     pub title: String,
     pub marks: Vec<Mark>,
+    /// The width at which it is printed, in inches, if it was laid out for one.
+    pub printed: Option<f64>,
 }
 
 /// One thing on the page.
@@ -25,6 +37,17 @@ pub enum Mark {
     Line(Line),
     Disc { x: f64, y: f64, radius: f64, fill: Rgb },
     Text(Text),
+}
+
+impl Mark {
+    /// Moves the mark to the right.
+    fn shift(&mut self, by: f64) {
+        match self {
+            Self::Rect { x, .. } | Self::Disc { x, .. } => *x += by,
+            Self::Line(line) => line.points.iter_mut().for_each(|point| point.0 += by),
+            Self::Text(text) => text.at.0 += by,
+        }
+    }
 }
 
 /// An open polyline.
@@ -115,7 +138,30 @@ impl Text {
 
 impl Picture {
     pub fn new(width: f64, height: f64, title: impl Into<String>) -> Self {
-        Self { width: width.ceil(), height: height.ceil(), title: title.into(), marks: Vec::new() }
+        let (width, height) = (width.ceil(), height.ceil());
+        Self { width, height, title: title.into(), marks: Vec::new(), printed: None }
+    }
+
+    /// Makes the picture one to be printed `inches` wide. A narrower one gets margins, so that its text has the size of that
+    /// in all others: that of ticks, [`TICK`] pixels, is then [`PRINTED_TEXT`] points. Returns the size in points of that text,
+    /// which is smaller if the picture could not be laid out for this width.
+    pub fn print(&mut self, inches: f64) -> f64 {
+        let wanted = layout_width(inches);
+        let before = self.width;
+        self.width = self.width.max(wanted);
+        let shift = ((self.width - before) / 2.0).floor();
+        self.marks.iter_mut().for_each(|mark| mark.shift(shift));
+        self.printed = Some(inches);
+        PRINTED_TEXT * wanted / self.width
+    }
+
+    /// Width and height in inches; a picture that was not laid out for print has 96 pixels to the inch.
+    pub(super) fn printed_width(&self) -> f64 {
+        self.printed.unwrap_or(self.width / 96.0)
+    }
+
+    pub(super) fn printed_height(&self) -> f64 {
+        self.printed_width() * self.height / self.width
     }
 
     pub fn rect(&mut self, x: f64, y: f64, width: f64, height: f64, fill: Rgb) {
@@ -142,10 +188,17 @@ impl Picture {
     pub fn svg(&self) -> String {
         let mut out = String::new();
         let (w, h) = (self.width, self.height);
+        let size = match self.printed {
+            None => format!("width=\"{w}\" height=\"{h}\""),
+            Some(_) => {
+                let (wide, high) = (short(self.printed_width()), short(self.printed_height()));
+                format!("width=\"{wide}in\" height=\"{high}in\"")
+            }
+        };
         // Writing into a String cannot fail.
         let _ = writeln!(
             out,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{w}\" height=\"{h}\" viewBox=\"0 0 {w} {h}\" \
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" {size} viewBox=\"0 0 {w} {h}\" \
              font-family=\"Ubuntu, 'Helvetica Neue', Helvetica, Arial, sans-serif\" role=\"img\">\n\
              <title>{}</title>\n<rect width=\"{w}\" height=\"{h}\" fill=\"#ffffff\"/>",
             xml(&self.title)

@@ -7,19 +7,18 @@ use image::{ImageFormat, RgbImage};
 
 use super::colormap::Rgb;
 use super::picture::{Line, Mark, Picture, Text};
-use super::text;
+use super::text::{self, BOLD, PLAIN};
 use crate::fault::{Fault, Kind, Result};
 
 /// PNG pixels per CSS pixel: sharp on dense screens and on paper.
 pub const DENSITY: f64 = 2.0;
 
+/// PNG pixels per inch of a picture with a printed width.
+const PRINTED: f64 = 300.0;
+
 /// The largest side of a PNG in pixels, and the most pixels; beyond them most viewers give up.
 const LARGEST: f64 = 30_000.0;
 const MOST: f64 = 2.5e8;
-
-/// Stroke widening as a part of the font size: it lifts the light font to an ordinary and to a bold weight.
-const PLAIN: f64 = 0.022;
-const BOLD: f64 = 0.06;
 
 impl Picture {
     /// The picture as a PNG of `DENSITY` pixels per CSS pixel.
@@ -39,7 +38,8 @@ impl Picture {
     /// # Errors
     /// As [`Picture::png`].
     pub fn pixels(&self) -> Result<RgbImage> {
-        self.pixels_at(DENSITY)
+        let density = self.printed.map_or(DENSITY, |inches| inches * PRINTED / self.width);
+        self.pixels_at(density)
     }
 
     /// The pixels of a picture with `density` of them per CSS pixel.

@@ -1,13 +1,18 @@
 //! Text as outlines: how wide it is, and how much of each pixel it covers.
 
-use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
+use ab_glyph::{Font, FontRef, GlyphId, PxScale, ScaleFont, point};
 use std::sync::LazyLock;
 
 /// The font of the pictures, embedded in the program so that a picture looks the same on every machine.
-static FONT: LazyLock<FontRef<'static>> = LazyLock::new(|| {
-    let font = include_bytes!("../../assets/ubuntu/Ubuntu-Light.ttf");
-    FontRef::try_from_slice(font).expect("the font inside the program is whole")
-});
+static FONT: LazyLock<FontRef<'static>> =
+    LazyLock::new(|| FontRef::try_from_slice(FONT_FILE).expect("the font inside the program is whole"));
+
+/// The file of the font.
+pub const FONT_FILE: &[u8] = include_bytes!("../../assets/ubuntu/Ubuntu-Light.ttf");
+
+/// Stroke widening as a part of the font size: it lifts the light font to an ordinary and to a bold weight.
+pub const PLAIN: f64 = 0.022;
+pub const BOLD: f64 = 0.06;
 
 /// Text is measured in the PNG's font; SVG viewers may set a wider one.
 pub const SLACK: f64 = 1.2;
@@ -32,6 +37,45 @@ pub fn width(text: &str, size: f64) -> f64 {
         previous = Some(id);
     }
     f64::from(width)
+}
+
+/// A glyph of a line of text; lengths in thousandths of the em.
+pub struct Placed {
+    pub glyph: u16,
+    pub letter: char,
+    /// The change of its distance from the glyph before it.
+    pub kern: f32,
+    pub advance: f32,
+}
+
+/// The glyphs of a line of text.
+pub fn placed(text: &str) -> Vec<Placed> {
+    let thousandths = 1000.0 / FONT.units_per_em().unwrap_or(1000.0);
+    let mut previous: Option<GlyphId> = None;
+    let place = |letter: char| {
+        let id = FONT.glyph_id(letter);
+        let kern = previous.map_or(0.0, |before| FONT.kern_unscaled(before, id));
+        previous = Some(id);
+        let advance = FONT.h_advance_unscaled(id) * thousandths;
+        Placed { glyph: id.0, letter, kern: kern * thousandths, advance }
+    };
+    text.chars().map(place).collect()
+}
+
+/// What a font descriptor says, in thousandths of the em.
+pub struct Metrics {
+    pub ascent: f32,
+    pub descent: f32,
+    /// Left, bottom, right, top of all glyphs.
+    pub bounds: [f32; 4],
+}
+
+/// The font's own.
+pub fn metrics() -> Metrics {
+    let thousandths = 1000.0 / FONT.units_per_em().unwrap_or(1000.0);
+    let (ascent, descent) = (FONT.ascent_unscaled() * thousandths, FONT.descent_unscaled() * thousandths);
+    // The widest glyph of the font is a little wider than two ems.
+    Metrics { ascent, descent, bounds: [-170.0, descent, 2200.0, ascent] }
 }
 
 /// Calls `cover(x, y, coverage)` for every pixel touched by `text`, whose baseline begins at (0, 0), y down.

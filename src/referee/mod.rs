@@ -13,4 +13,4 @@ mod table;
 pub use judge::{Judged, Outcome, Ruled, Ruling, Verdict, judge};
 pub use picture::picture;
 pub use reading::Reading;
-pub use table::{json, markdown, table};
+pub use table::{json, markdown, table, verdicts};

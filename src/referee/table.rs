@@ -3,8 +3,10 @@
 use serde_json::{Value, json};
 
 use super::judge::{Judged, Outcome, Ruled, Ruling};
+use super::picture::picture;
 use super::reading::Reading;
 use crate::report::table::{Table, decimal};
+use crate::report::verdicts::{Claimed, Verdicts};
 use crate::study::{Order, Quantity};
 
 /// The verdicts, a row for each comparison, for people.
@@ -155,6 +157,22 @@ fn sentence(judged: &Judged) -> String {
             format!("{one} {}, {other} {} ({what}): {difference}.", decimal(own, 3), decimal(base, 3))
         }
         _ => format!("{one}, {other} ({what}): {difference}."),
+    }
+}
+
+/// The verdicts for a report page.
+pub fn verdicts(ruling: &Ruling) -> Verdicts {
+    let claimed = |ruled: &Ruled| Claimed {
+        text: ruled.claim.text.clone(),
+        source: ruled.claim.source.clone(),
+        reported: ruled.claim.reported.clone(),
+        found: ruled.judged.iter().map(sentence).collect(),
+        verdict: ruled.verdict.words(),
+    };
+    Verdicts {
+        claims: ruling.claims.iter().map(claimed).collect(),
+        table: table(ruling),
+        picture: picture(ruling),
     }
 }
 

@@ -1,10 +1,12 @@
-//! Heatmaps over the course of training, as one animated PNG.
+//! Heatmaps over the course of training, as an animated PNG and a GIF.
 
 use std::collections::BTreeSet;
 
 use image::RgbImage;
 
 use super::comparison::Comparison;
+use super::frames::changed;
+use super::gif;
 use super::heatmap::{Panel, heatmap_up_to};
 use super::run::widen;
 use crate::draw::axes::tick_text;
@@ -21,8 +23,15 @@ const LAST: u16 = 250;
 /// Pixels per CSS pixel: fewer than in a still picture, because there are many frames.
 const DENSITY: f64 = 1.0;
 
-/// The heatmaps of the runs at `shown`, at up to 32 of the steps that have attention records, as an animated PNG. Viewers
-/// that do not support animation show its first frame. `None` if nothing moves.
+/// An animation in two formats.
+pub struct Animation {
+    /// For web pages: every colour is exact. Viewers that do not support animation show its first frame.
+    pub png: Vec<u8>,
+    /// For slides, which take no other: at most 256 colours.
+    pub gif: Vec<u8>,
+}
+
+/// The heatmaps of the runs at `shown`, at up to 32 of the steps that have attention records. `None` if nothing moves.
 ///
 /// # Errors
 /// Those of [`heatmap`](super::heatmap::heatmap) and of encoding.
@@ -30,7 +39,7 @@ pub fn heatmap_over_training(
     comparison: &Comparison,
     shown: &[usize],
     colormap: Colormap,
-) -> Result<Option<Vec<u8>>> {
+) -> Result<Option<Animation>> {
     let runs: Vec<_> = shown
         .iter()
         .map(|&index| (&comparison.runs[index], &comparison.names[index]))
@@ -57,13 +66,15 @@ pub fn heatmap_over_training(
                     None => format!("step {}", tick_text(*own as f64, 1.0)),
                 };
                 let values = widen(grid);
-                (!values.is_empty()).then(|| Panel { title: (*name).clone(), notes: vec![note], values })
+                let panel = Panel { title: (*name).clone(), notes: vec![note], values, reference: None };
+                (!panel.values.is_empty()).then_some(panel)
             })
             .collect();
         let caption = format!("Step {} of {}.", tick_text(step as f64, 1.0), tick_text(last as f64, 1.0));
         frames.push(heatmap_up_to(&panels, &caption, most, colormap)?.pixels_at(DENSITY)?);
     }
-    encode(&of_one_size(frames)).map(Some)
+    let frames = of_one_size(frames);
+    Ok(Some(Animation { png: encode(&frames)?, gif: gif::encode(&frames, FRAME, LAST)? }))
 }
 
 /// The frames, each on a page as large as the largest frame.
@@ -109,17 +120,4 @@ fn encode(frames: &[RgbImage]) -> Result<Vec<u8>> {
     }
     writer.finish().map_err(failed)?;
     Ok(bytes)
-}
-
-/// The smallest box that contains every difference between two images: left, top, right, bottom; a single pixel for equal
-/// images.
-fn changed(one: &RgbImage, other: &RgbImage) -> (u32, u32, u32, u32) {
-    let (mut left, mut top, mut right, mut bottom) = (u32::MAX, u32::MAX, 0, 0);
-    for ((x, y, a), b) in one.enumerate_pixels().zip(other.pixels()) {
-        if a != b {
-            (left, top) = (left.min(x), top.min(y));
-            (right, bottom) = (right.max(x + 1), bottom.max(y + 1));
-        }
-    }
-    if right == 0 { (0, 0, 1, 1) } else { (left, top, right, bottom) }
 }

@@ -1,12 +1,12 @@
 //! The runs that are compared, and which of them share a configuration and differ only in their seed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::gather::{Source, holds_others, sources};
 use super::published;
 use super::run::{RunData, distinct_names, folder_name};
-use super::study::Study;
+use super::whole::{Part, add_part};
 use crate::config::free_in_comparison;
 use crate::fault::{Fault, Kind, Result};
 use crate::observe::quantities::HEAD_ENTROPY;
@@ -37,6 +37,8 @@ pub struct Group {
     pub name: String,
     /// Indices into the comparison's runs, each with its own seed.
     pub runs: Vec<usize>,
+    /// Determines its colour.
+    pub style: usize,
 }
 
 impl Comparison {
@@ -46,9 +48,8 @@ impl Comparison {
     /// Those of finding them, of [`RunData::load`] and of [`published::load`]; `Usage` if a path is named twice;
     /// `RunFolder` if no run has begun.
     pub fn load(paths: &[impl AsRef<Path>]) -> Result<Self> {
-        let (mut runs, mut missing, mut baseline, mut titles) = (Vec::new(), Vec::new(), None, Vec::new());
         let mut seen = BTreeSet::new();
-        let (mut named, mut baselines) = (Vec::new(), BTreeMap::new());
+        let (mut named, mut parts) = (Vec::new(), Vec::new());
         for path in paths.iter().map(AsRef::as_ref) {
             if holds_others(path) {
                 named.push(folder_name(path));
@@ -63,24 +64,30 @@ impl Comparison {
                     return Err(Fault::new(Kind::Usage, what).at(place.display()));
                 }
                 match source {
-                    Source::Published(path) => runs.extend(published::load(&path)?),
-                    Source::Run(path) => runs.push(RunData::load(&path)?),
-                    Source::NotBegun(path) => missing.push(format!("{}: not started", folder_name(&path))),
-                    Source::Study(path, study) => {
-                        titles.push(study.name.clone());
-                        let of_baseline = study.runs.iter().find(|run| run.configuration == study.baseline);
-                        let label = of_baseline.map(|run| run.label.clone());
-                        load_study(&path, &study, &mut runs, &mut missing)?;
-                        baseline = baseline.or(label.clone());
-                        baselines.extend(label.map(|label| (path, label)));
-                    }
+                    Source::Study(path, study) => add_part(&mut parts, path, study),
+                    other => parts.push(Part::Other(other)),
                 }
             }
         }
-        // If there are several studies, each compares its runs with its own baseline.
-        for run in runs.iter_mut().filter(|run| baselines.len() > 1 && run.configuration.is_some()) {
-            let of_study = run.dir.parent().and_then(|study| baselines.get(study)).cloned();
-            run.baseline = run.baseline.take().or(of_study);
+        let studies = parts.iter().filter(|part| matches!(part, Part::Study(_))).count();
+        let (mut runs, mut missing, mut baseline, mut titles) = (Vec::new(), Vec::new(), None, Vec::new());
+        let mut styles = 0;
+        for part in parts {
+            match part {
+                Part::Other(Source::Published(path)) => runs.extend(published::load(&path)?),
+                Part::Other(Source::NotBegun(path)) => {
+                    missing.push(format!("{}: not started", folder_name(&path)));
+                }
+                Part::Other(Source::Run(path) | Source::Study(path, _)) => runs.push(RunData::load(&path)?),
+                Part::Study(whole) => {
+                    let label = whole.baseline();
+                    // If there are several studies, each compares its runs with its own baseline.
+                    let own = label.clone().filter(|_| studies > 1);
+                    styles += whole.load((titles.len(), styles), own, &mut runs, &mut missing)?;
+                    titles.push(whole.study.name);
+                    baseline = baseline.or(label);
+                }
+            }
         }
         if runs.is_empty()
             && let Some(path) = paths.first()
@@ -115,10 +122,12 @@ impl Comparison {
         groups.iter_mut().for_each(|group| group.sort_by_key(|&index| runs[index].seed));
         let groups = beside_published(groups, &runs);
         let heads: Vec<&RunData> = groups.iter().map(|group| &runs[group[0]]).collect();
+        let mut free = heads.iter().filter_map(|run| run.style).max().map_or(0, |most| most + 1)..;
+        let mut style = |run: &RunData| run.style.or_else(|| free.next()).unwrap_or_default();
         let groups: Vec<Group> = distinct_names(&heads)
             .into_iter()
             .zip(&groups)
-            .map(|(name, runs)| Group { name, runs: runs.clone() })
+            .map(|(name, of)| Group { name, runs: of.clone(), style: style(&runs[of[0]]) })
             .collect();
         let mut names = vec![String::new(); runs.len()];
         for group in &groups {
@@ -166,8 +175,7 @@ impl Comparison {
         let named = |name: &str| {
             // Each study has its own baseline, and baselines of different studies may share a name.
             let alike = |other: &RunData| {
-                own.configuration.is_none()
-                    || (other.configuration.is_some() && own.dir.parent() == other.dir.parent())
+                own.configuration.is_none() || (other.configuration.is_some() && own.study == other.study)
             };
             let fits = |&other: &usize| {
                 first(other).is_some_and(|other| {
@@ -227,31 +235,6 @@ fn beside_published(groups: Vec<Vec<usize>>, runs: &[RunData]) -> Vec<Vec<usize>
     order.into_iter().map(|(_, group)| group).collect()
 }
 
-/// The runs of a study that have begun.
-fn load_study(
-    folder: &Path,
-    study: &Study,
-    runs: &mut Vec<RunData>,
-    missing: &mut Vec<String>,
-) -> Result<()> {
-    for of in &study.runs {
-        let path = folder.join(&of.folder);
-        if !path.join("metrics.jsonl").is_file() {
-            missing.push(format!("{}, seed {}: not started", of.label, of.seed));
-            continue;
-        }
-        let other = |baseline: &String| study.runs.iter().find(|run| run.configuration == *baseline);
-        runs.push(RunData {
-            name: of.label.clone(),
-            baseline: of.baseline.as_ref().and_then(other).map(|run| run.label.clone()),
-            seed: Some(of.seed),
-            configuration: Some(of.configuration.clone()),
-            ..RunData::load(&path)?
-        });
-    }
-    Ok(())
-}
-
 /// Removes the keys in which runs of one configuration may differ: the seed, and keys that change no number.
 pub(super) fn remove_free(settings: &mut toml::Table) {
     for (table, key) in free_in_comparison().iter().filter_map(|key| key.split_once('.')) {
@@ -267,7 +250,7 @@ fn same_configuration(one: &RunData, other: &RunData) -> bool {
         return false;
     }
     if one.configuration.is_some() || other.configuration.is_some() {
-        return one.configuration == other.configuration && one.dir.parent() == other.dir.parent();
+        return one.configuration == other.configuration && one.study == other.study;
     }
     let same_data = one.data.as_ref().zip(other.data.as_ref()).map(|(one, other)| one.same(other));
     if same_data == Some(false) {

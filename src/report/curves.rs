@@ -33,7 +33,7 @@ struct Curve {
     diverged: Option<u64>,
 }
 
-/// The colour and the dash of the configuration at `index`.
+/// The colour and the dash of a style.
 pub(super) fn style(index: usize) -> (Rgb, Option<f64>) {
     // Beyond the number of distinguishable colours, the dash differs.
     let dash = [None, Some(7.0), Some(3.0)][index / OKABE_ITO.len() % 3];
@@ -42,51 +42,59 @@ pub(super) fn style(index: usize) -> (Rgb, Option<f64>) {
 
 /// Training loss (averaged over 2% of the run) and held-out loss of every run over the steps, runs of one configuration
 /// alike; with `perplexity`, an axis on the right reads e^loss. A cross marks where a run's loss stopped being finite, a
-/// triangle where it is outside the frame. The frame's range is that of the runs that learn.
+/// triangle where it is outside the frame. The frame's range is that of the runs that learn. The picture takes the width of
+/// `room`, if given.
 ///
 /// # Errors
 /// `Usage` when no run has a finite loss.
-pub fn loss_curves(comparison: &Comparison, perplexity: bool) -> Result<Picture> {
+pub fn loss_curves(comparison: &Comparison, perplexity: bool, room: Option<f64>) -> Result<Picture> {
     // Published values have no curve.
     let here = |index: &&usize| comparison.runs[**index].published.is_none();
     let groups: Vec<_> =
         comparison.groups.iter().filter(|group| group.runs.iter().filter(here).count() > 0).collect();
-    let of_group = |(index, group): (usize, &&Group)| -> Vec<Curve> {
-        comparison.of(group).map(|run| curve(run, index)).collect()
-    };
-    let curves: Vec<Curve> = groups.iter().enumerate().flat_map(of_group).collect();
+    let of_group =
+        |group: &&Group| -> Vec<Curve> { comparison.of(group).map(|run| curve(run, group.style)).collect() };
+    let curves: Vec<Curve> = groups.iter().flat_map(of_group).collect();
     let tracks: Vec<Track> = curves.iter().map(Curve::track).collect();
     let last = tracks.iter().flat_map(|track| &track.points).map(|point| point.0).fold(0.0, f64::max);
     let Some((low, high)) = of_losses(&tracks, true) else {
         return Err(Fault::new(Kind::Usage, "no run has a finite loss to draw"));
     };
     let far = far(&tracks);
-    let room = ((high - low) * 0.06).max(0.02);
+    let margin = ((high - low) * 0.06).max(0.02);
 
-    let plot = (720.0, 400.0);
-    let seeds = if comparison.seeds() { "; a line for each seed" } else { "" };
-    let note = format!(
-        "lines: training loss, averaged over 2% of the run; points: held-out loss{seeds}; triangles: beyond the frame from there"
-    );
     let right = if perplexity { RIGHT } else { 0.0 };
+    let plot = match room {
+        None => (720.0, 400.0),
+        Some(room) => (room - 2.0 * MARGIN - LEFT - right - 12.0, 300.0),
+    };
+    let seeds = if comparison.seeds() { "; a line for each seed" } else { "" };
+    let lines = "lines: training loss, averaged over 2% of the run";
+    let (points, beyond) = ("points: held-out loss", "triangles: beyond the frame from there");
+    let notes = match room {
+        None => vec![format!("{lines}; {points}{seeds}; {beyond}")],
+        Some(_) => vec![format!("{lines}{seeds}"), format!("{points}; {beyond}")],
+    };
     let width = 2.0 * MARGIN + LEFT + plot.0 + right + 12.0;
     let left = MARGIN + LEFT;
-    let entry = |(index, group): (usize, &&Group)| {
-        let (color, dash) = style(index);
-        (told(comparison, group), color, Swatch::Marked(dash, index))
+    let entry = |group: &&Group| {
+        let (color, dash) = style(group.style);
+        (told(comparison, group), color, Swatch::Marked(dash, group.style))
     };
-    let named: Vec<(String, Rgb, Swatch)> = groups.iter().enumerate().map(entry).collect();
+    let named: Vec<(String, Rgb, Swatch)> = groups.iter().map(entry).collect();
     let entries: Vec<Entry<'_>> =
         named.iter().map(|(name, color, swatch)| Entry { name, color: *color, swatch: *swatch }).collect();
     let widest = entries.iter().map(Entry::width).fold(0.0, f64::max);
     let width = width.max(left + widest + MARGIN);
     let rows = legend::rows(&entries, width - left - MARGIN);
-    let top = MARGIN + rows.len() as f64 * legend::LINE + 28.0;
+    let top = MARGIN + rows.len() as f64 * legend::LINE + 11.0 + 17.0 * notes.len() as f64;
     let mut picture =
         Picture::new(width, top + plot.1 + BELOW + MARGIN, "Loss over training steps, nats per token");
     legend::draw(&mut picture, (left, MARGIN + 8.0), &rows);
-    let at = Text::new(left, MARGIN + rows.len() as f64 * legend::LINE + 8.0, SMALL, note);
-    picture.text(at.anchor(Anchor::Start).color(QUIET));
+    for (line, note) in notes.into_iter().enumerate() {
+        let middle = MARGIN + rows.len() as f64 * legend::LINE + 8.0 + 17.0 * line as f64;
+        picture.text(Text::new(left, middle, SMALL, note).anchor(Anchor::Start).color(QUIET));
+    }
 
     let axes = Axes {
         left,
@@ -94,7 +102,7 @@ pub fn loss_curves(comparison: &Comparison, perplexity: bool) -> Result<Picture>
         width: plot.0,
         height: plot.1,
         x: (0.0, if last > 0.0 { last } else { 1.0 }),
-        y: (low - room, high + room),
+        y: (low - margin, high + margin),
     };
     axes.draw(&mut picture, STEPS, "Loss (nats per token)");
     if perplexity {
@@ -149,6 +157,14 @@ pub fn smooth(points: &[(f64, f64)], window: usize) -> Vec<(f64, f64)> {
     (0..points.len()).map(|index| averaged(points, index, window)).collect()
 }
 
+/// At most about `most` points of the average over 2% of a run; those chosen are evenly spaced.
+pub(super) fn smoothed(points: &[(u64, f64)], most: usize) -> Vec<(u64, f64)> {
+    let points: Vec<(f64, f64)> = points.iter().map(|&(step, value)| (step as f64, value)).collect();
+    let window = (points.len() as f64 * WINDOW).round() as usize;
+    let of = |index| averaged(&points, index, window);
+    kept_of(&points, most).into_iter().map(of).map(|(step, value)| (step as u64, value)).collect()
+}
+
 /// The point of [`smooth`] at `index`.
 fn averaged(points: &[(f64, f64)], index: usize, window: usize) -> (f64, f64) {
     let half = window / 2;
@@ -168,7 +184,12 @@ pub(super) fn thin(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 
 /// The indices of [`thin`].
 fn kept(points: &[(f64, f64)]) -> Vec<usize> {
-    let every = points.len().div_ceil(MOST_POINTS).max(1);
+    kept_of(points, MOST_POINTS)
+}
+
+/// The indices of about `most` points.
+fn kept_of(points: &[(f64, f64)], most: usize) -> Vec<usize> {
+    let every = points.len().div_ceil(most).max(1);
     let finite = |index: usize| points.get(index).is_some_and(|point| point.1.is_finite());
     let edge = |&index: &usize| {
         index > 0 && finite(index - 1) != finite(index) || finite(index) != finite(index + 1)

@@ -11,9 +11,10 @@ use super::spread::spreads;
 use super::stability::{has_slopes, slope_stability};
 use super::stats::Reference;
 use super::table::{decimal, percent};
+use super::verdicts::Verdicts;
 use crate::draw::axes::tick_text;
 use crate::draw::colormap::Colormap;
-use crate::draw::picture::Picture;
+use crate::draw::picture::{Picture, layout_width};
 use crate::fault::Result;
 use crate::observe::quantities::{EVAL_LOSS, EVAL_PPL, HEAD_ENTROPY, of_layers};
 
@@ -28,6 +29,12 @@ pub struct Options {
     /// The names of two runs, for [`Comparison::find`]: the first minus the second is drawn. By default, if there are
     /// exactly two runs, the second minus the first is drawn.
     pub difference: Option<(String, String)>,
+    /// The width in inches at which the pictures are printed; `None` for a screen.
+    pub width: Option<f64>,
+    /// Verdicts on claims, for the page.
+    pub verdicts: Option<Verdicts>,
+    /// The state of the logs, if the page is given by a program that tells when they change.
+    pub live: Option<String>,
 }
 
 impl Default for Options {
@@ -38,6 +45,9 @@ impl Default for Options {
             colormap: Colormap::default(),
             perplexity: true,
             difference: None,
+            width: None,
+            verdicts: None,
+            live: None,
         }
     }
 }
@@ -48,6 +58,8 @@ pub struct Figure {
     pub stem: &'static str,
     pub caption: String,
     pub picture: Picture,
+    /// The same for a page as narrow as a telephone, where it differs.
+    pub narrow: Option<Picture>,
 }
 
 /// Every picture that the runs have records for, in the paper's order.
@@ -57,8 +69,13 @@ pub struct Figure {
 /// a run.
 pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>> {
     let mut figures: Vec<Figure> = Vec::new();
-    let mut add = |stem, caption: &str, picture| {
-        figures.push(Figure { stem, caption: caption.to_owned(), picture });
+    let mut narrow = None;
+    let room = options.width.map(layout_width);
+    let mut add = |stem, caption: &str, mut picture: Picture| {
+        if let Some(inches) = options.width {
+            picture.print(inches);
+        }
+        figures.push(Figure { stem, caption: caption.to_owned(), picture, narrow: None });
     };
     let panels = entropy_panels(comparison, options.reference)?;
     let has_heads = panels.iter().any(|panel| panel.values.iter().any(|row| !row.is_empty()));
@@ -73,8 +90,8 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
         // Published values are to the right of those measured under the same name.
         let columns = columns(panels.len());
         let columns = if comparison.mixed() { columns.next_multiple_of(2) } else { columns };
-        let picture =
-            heatmap_in(columns, &panels, &format!("{caption}{one}"), options.scale, options.colormap)?;
+        let caption_below = format!("{caption}{one}");
+        let picture = heatmap_in((columns, room), &panels, &caption_below, options.scale, options.colormap)?;
         add(
             "heatmap",
             &format!(
@@ -82,6 +99,7 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
             ),
             picture,
         );
+        narrow = Some(heatmap_in((1, None), &panels, "", options.scale, options.colormap)?);
     }
     if let Some((one, other)) = pair(comparison, options)? {
         let panel = |index| entropy_panel(comparison, index, None);
@@ -100,7 +118,7 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
                 &format!(
                     "{named}. {caption} Heads have no inherent order: those in the same place need not match."
                 ),
-                difference(&one, &other, &caption)?,
+                difference(&one, &other, &caption, room)?,
             );
         }
     }
@@ -108,7 +126,7 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
         add(
             "quarters",
             "Share of heads in each quarter of the entropy range, and the newest evaluation loss.",
-            quarters(comparison, options.reference)?,
+            quarters(comparison, options.reference, room)?,
         );
     }
     let has_loss = |run: &RunData| {
@@ -120,7 +138,7 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
             "loss",
             "Training loss (averaged over 2% of the run) and held-out loss (points). A cross: not finite from there on; \
              a triangle: beyond the frame, which is chosen by the losses that the runs started with.",
-            loss_curves(comparison, options.perplexity)?,
+            loss_curves(comparison, options.perplexity, room)?,
         );
     }
     for (quantity, drawn) in of_layers() {
@@ -132,7 +150,7 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
                 caption
                     .push_str(&format!(" Not drawn, because nothing is zero there: {}.", without.join(", ")));
             }
-            add(drawn.stem, &caption, layer_curves(comparison, quantity)?);
+            add(drawn.stem, &caption, layer_curves(comparison, quantity, room)?);
         }
     }
     if has_slopes(comparison) {
@@ -140,8 +158,11 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
             "slope_stability",
             "Fixed slopes: the first step with a number that is not finite (an empty triangle: none up to that \
              step), and the share of collapsed heads.",
-            slope_stability(comparison, options.reference)?,
+            slope_stability(comparison, options.reference, room)?,
         );
+    }
+    if let Some(heatmap) = figures.iter_mut().find(|figure| figure.stem == "heatmap") {
+        heatmap.narrow = narrow;
     }
     Ok(figures)
 }
@@ -183,7 +204,10 @@ pub fn entropy_panels(comparison: &Comparison, reference: Reference) -> Result<V
             false => format!("overload {overload} · collapse {collapse} · M = {:.2} nats", spread.reference),
         })
     };
-    let panel = |index: usize| entropy_panel(comparison, index, shares(index));
+    let panel = |index: usize| {
+        let reference = spreads[index].as_ref().map(|spread| spread.reference);
+        Some(Panel { reference, ..entropy_panel(comparison, index, shares(index))? })
+    };
     Ok(comparison.shown().into_iter().filter_map(panel).collect())
 }
 
@@ -201,5 +225,5 @@ fn entropy_panel(comparison: &Comparison, index: usize, shares: Option<String>) 
         reached.push_str(&format!(" · perplexity {}", decimal(*ppl, 2)));
     }
     let notes = std::iter::once(reached).chain(shares).collect();
-    Some(Panel { title: comparison.names[index].clone(), notes, values })
+    Some(Panel { title: comparison.names[index].clone(), notes, values, reference: None })
 }

@@ -1,7 +1,7 @@
 //! The paper's first figure: mean attention entropy of every head, layers down, heads across.
 
 use crate::draw::axes::{INK, QUIET, nice_ticks, tick_text};
-use crate::draw::colormap::{ABSENT, Colormap, Rgb, diverging};
+use crate::draw::colormap::{ABSENT, Colormap, Rgb, WHITE, diverging};
 use crate::draw::picture::{Anchor, Picture, Text};
 use crate::draw::text;
 use crate::fault::{Fault, Kind, Result};
@@ -15,6 +15,8 @@ pub struct Panel {
     pub notes: Vec<String>,
     /// Mean entropies in nats, `[layer][head]`, layer 0 first. Non-finite values are shown as such.
     pub values: Vec<Vec<f64>>,
+    /// M in nats, if heads are binned relative to one.
+    pub reference: Option<f64>,
 }
 
 /// The range of entropies that the colours span. It always begins at 0, so a dark cell is a collapsed head.
@@ -67,8 +69,9 @@ pub(super) fn rounded(entropy: f64) -> f64 {
 /// What the cells' colours and numbers mean.
 #[derive(Clone, Copy, Debug)]
 enum Shade {
-    /// Entropies from 0 to `top`; `numbers` in the cells, or colours alone.
-    Entropy { top: f64, colormap: Colormap, numbers: bool },
+    /// Entropies from 0 to `top`; `numbers` in the cells, or colours alone. A head is overloaded from `overload` on, which the
+    /// bar shows.
+    Entropy { top: f64, colormap: Colormap, numbers: bool, overload: Option<f64> },
     /// Differences of entropies from −`reach` to `reach`.
     Difference { reach: f64 },
 }
@@ -111,15 +114,15 @@ impl Shade {
 /// # Errors
 /// `Usage` when there is no panel, or one without a single head.
 pub fn heatmap(panels: &[Panel], caption: &str, scale: Scale, colormap: Colormap) -> Result<Picture> {
-    heatmap_in(columns(panels.len()), panels, caption, scale, colormap)
+    heatmap_in((columns(panels.len()), None), panels, caption, scale, colormap)
 }
 
-/// As [`heatmap`], with a given number of columns.
+/// As [`heatmap`], with at most a number of columns, in the width of `room` if given.
 ///
 /// # Errors
 /// As [`heatmap`].
 pub(super) fn heatmap_in(
-    columns: usize,
+    space: (usize, Option<f64>),
     panels: &[Panel],
     caption: &str,
     scale: Scale,
@@ -127,8 +130,13 @@ pub(super) fn heatmap_in(
 ) -> Result<Picture> {
     let names: Vec<&str> = panels.iter().map(|panel| panel.title.as_str()).collect();
     let title = format!("Mean attention entropy (nats) per layer and head: {}", names.join(", "));
-    let shade = |panels: &[Panel]| Shade::Entropy { top: top_of(panels), colormap, numbers: true };
-    draw(columns, panels, (&title, caption), scale, shade)
+    let shade = |panels: &[Panel]| Shade::Entropy {
+        top: top_of(panels),
+        colormap,
+        numbers: true,
+        overload: overload(panels),
+    };
+    draw(space, panels, (&title, caption), scale, shade)
 }
 
 /// Draws the panels in colours only, from 0 to `top` nats whatever values they hold: for frames that pass too quickly to
@@ -143,16 +151,17 @@ pub(super) fn heatmap_up_to(
     colormap: Colormap,
 ) -> Result<Picture> {
     let top = if top > 0.0 { top } else { 1.0 };
-    let shade = |_: &[Panel]| Shade::Entropy { top, colormap, numbers: false };
+    let shade =
+        |panels: &[Panel]| Shade::Entropy { top, colormap, numbers: false, overload: overload(panels) };
     let title = "Mean attention entropy (nats) per layer and head";
-    draw(columns(panels.len()), panels, (title, caption), Scale::Shared, shade)
+    draw((columns(panels.len()), None), panels, (title, caption), Scale::Shared, shade)
 }
 
 /// Draws the difference of the shown entropies, `one` minus `other`, head by head.
 ///
 /// # Errors
 /// `Usage` if the two differ in shape, or have no head.
-pub fn difference(one: &Panel, other: &Panel, caption: &str) -> Result<Picture> {
+pub fn difference(one: &Panel, other: &Panel, caption: &str, room: Option<f64>) -> Result<Picture> {
     let shape = |panel: &Panel| (panel.values.len(), heads(panel));
     let told =
         |panel: &Panel| format!("{}: {} layers of {} heads", panel.title, shape(panel).0, shape(panel).1);
@@ -166,17 +175,17 @@ pub fn difference(one: &Panel, other: &Panel, caption: &str) -> Result<Picture> 
     let values = rows.map(|(a, b)| a.iter().zip(b).map(minus).collect()).collect();
     let title = format!("{} minus {}", one.title, other.title);
     let spoken = format!("Difference of mean attention entropies (nats) per layer and head: {title}");
-    let panel = Panel { title, notes: Vec::new(), values };
+    let panel = Panel { title, notes: Vec::new(), values, reference: None };
     let shade = |panels: &[Panel]| {
         let sizes = panels.iter().flat_map(|panel| panel.values.iter().flatten()).map(|value| value.abs());
         let reach = sizes.filter(|size| size.is_finite()).fold(0.0, f64::max);
         Shade::Difference { reach: if reach > 0.0 { reach } else { 1.0 } }
     };
-    draw(1, &[panel], (&spoken, caption), Scale::Shared, shade)
+    draw((1, room), &[panel], (&spoken, caption), Scale::Shared, shade)
 }
 
 fn draw(
-    columns: usize,
+    (most, room): (usize, Option<f64>),
     panels: &[Panel],
     (title, caption): (&str, &str),
     scale: Scale,
@@ -188,7 +197,17 @@ fn draw(
     if let Some(empty) = panels.iter().find(|panel| heads(panel) == 0) {
         return Err(Fault::new(Kind::Usage, format!("`{}` has no attention head to draw", empty.title)));
     }
-    let page = Page::new(columns, panels, caption, scale);
+    let wrapped: Vec<Panel>;
+    let panels = match room {
+        None => panels,
+        Some(_) => {
+            wrapped = panels.iter().map(wrapped_notes).collect();
+            &wrapped[..]
+        }
+    };
+    let page = |columns| Page::new(columns, panels, caption, scale, room);
+    let fits = |page: &Page| room.is_none_or(|room| page.width <= room);
+    let page = (1..=most).rev().map(page).find(fits).unwrap_or_else(|| page(1));
     let mut picture = Picture::new(page.width, page.height, title);
     let shared = shade(panels);
     for (index, panel) in panels.iter().enumerate() {
@@ -214,8 +233,21 @@ fn draw(
     Ok(picture)
 }
 
+/// A panel whose notes are broken at their dots: in print, columns are narrow.
+fn wrapped_notes(panel: &Panel) -> Panel {
+    let notes = panel.notes.iter().flat_map(|note| note.split(" · ")).map(str::to_owned);
+    Panel { notes: notes.collect(), ..panel.clone() }
+}
+
 fn heads(panel: &Panel) -> usize {
     panel.values.iter().map(Vec::len).max().unwrap_or(0)
+}
+
+/// 3M/4, if the panels that have an M share it: diverged ones have none.
+fn overload(panels: &[Panel]) -> Option<f64> {
+    let mut references = panels.iter().filter_map(|panel| panel.reference);
+    let first = references.next()?;
+    references.all(|own| (own - first).abs() < 0.005).then_some(0.75 * first)
 }
 
 /// The upper end of the colours; 1 where no entropy is above zero.
@@ -242,14 +274,24 @@ struct Page<'a> {
 }
 
 impl<'a> Page<'a> {
-    fn new(columns: usize, panels: &[Panel], caption: &'a str, scale: Scale) -> Self {
+    /// In a `room`, cells are as wide as it allows, if that is not too narrow for their numbers.
+    fn new(columns: usize, panels: &[Panel], caption: &'a str, scale: Scale, room: Option<f64>) -> Self {
         let rows = panels.len().div_ceil(columns);
         let most = |size: fn(&Panel) -> f64| panels.iter().map(size).fold(0.0, f64::max);
         let (across, down) = (most(|panel| heads(panel) as f64), most(|panel| panel.values.len() as f64));
+        let wide = match room {
+            None => MATRIX.0,
+            Some(room) => {
+                let bars = if scale == Scale::Own { columns as f64 } else { 1.0 } * (BAR_ROOM + 16.0);
+                (room - 2.0 * MARGIN - bars + GAP) / columns as f64 - GAP - LEFT
+            }
+        };
         let cell = (
-            (MATRIX.0 / across).clamp(CELL_LEAST.0, CELL_MOST.0).floor(),
+            (wide / across).clamp(CELL_LEAST.0, CELL_MOST.0).floor(),
             (MATRIX.1 / down).clamp(CELL_LEAST.1, CELL_MOST.1).floor(),
         );
+        // Pictures for print have their font in them.
+        let slack = if room.is_some() { 1.0 } else { text::SLACK };
         let matrix = ((across * cell.0).max(LEAST.0), (down * cell.1).max(LEAST.1));
         let titles = most(|panel| {
             let notes = panel.notes.iter().map(|note| text::width(note, NOTE));
@@ -257,14 +299,14 @@ impl<'a> Page<'a> {
         });
         let above = 34.0 + LINE * most(|panel| panel.notes.len() as f64);
         let own_bar = if scale == Scale::Own { BAR_ROOM } else { 0.0 };
-        let panel = (LEFT + (matrix.0 + own_bar).max(titles * text::SLACK), above + matrix.1 + BELOW);
+        let panel = (LEFT + (matrix.0 + own_bar).max(titles * slack), above + matrix.1 + BELOW);
         let spread = |count: usize, size: f64| count as f64 * (size + GAP) - GAP;
         // A shared bar stands beside the last matrix. If there is one row, the title may reach over it.
-        let beside = if rows == 1 { matrix.0 } else { matrix.0.max(titles * text::SLACK) };
+        let beside = if rows == 1 { matrix.0 } else { matrix.0.max(titles * slack) };
         let bar = beside + 16.0;
         let last = if scale == Scale::Own { panel.0 } else { panel.0.max(LEFT + beside + BAR_ROOM) };
         let width = 2.0 * MARGIN + spread(columns, panel.0) - panel.0 + last;
-        let needed = |line: &str| text::width(line, NOTE) * text::SLACK + 2.0 * MARGIN + LEFT;
+        let needed = |line: &str| text::width(line, NOTE) * slack + 2.0 * MARGIN + LEFT;
         // On one line if it fits; otherwise each sentence has its own line.
         let caption: Vec<&str> = match caption {
             "" => Vec::new(),
@@ -368,10 +410,22 @@ fn colour_bar(picture: &mut Picture, (x, y): (f64, f64), height: f64, shade: Sha
     picture.text(end.anchor(Anchor::Start).color(INK));
     let (ticks, step) = nice_ticks(low, high, (height / 45.0) as usize);
     let place = |value: f64| y + height * (high - value) / (high - low);
-    for tick in ticks.into_iter().filter(|&tick| place(tick) - y > TICK * 1.2) {
+    let mark = match shade {
+        Shade::Entropy { overload, .. } => overload.filter(|&mark| low < mark && mark < high),
+        Shade::Difference { .. } => None,
+    };
+    let free = |tick: f64| mark.is_none_or(|mark| (place(tick) - place(mark)).abs() > TICK * 1.2);
+    for tick in ticks.into_iter().filter(|&tick| place(tick) - y > TICK * 1.2 && free(tick)) {
         let at = place(tick);
         picture.line(vec![(x + BAR, at), (x + BAR + 4.0, at)], 1.0, INK);
         let label = Text::new(x + BAR + 8.0, at, TICK, tick_text(tick, step));
+        picture.text(label.anchor(Anchor::Start).color(INK));
+    }
+    if let Some(mark) = mark {
+        let at = place(mark);
+        picture.line(vec![(x - 3.0, at), (x + BAR + 6.0, at)], 2.4, WHITE);
+        picture.line(vec![(x - 3.0, at), (x + BAR + 6.0, at)], 1.4, INK);
+        let label = Text::new(x + BAR + 8.0, at, TICK, "3M/4").bold();
         picture.text(label.anchor(Anchor::Start).color(INK));
     }
     let label = Text::new(x + BAR + 46.0, y + height / 2.0, LABEL, shade.label());

@@ -8,7 +8,7 @@ use super::diverged::Divergence;
 use super::heatmap::columns;
 use super::run::RunData;
 use crate::draw::axes::{Axes, INK, QUIET, STEPS, last_finite};
-use crate::draw::colormap::{Colormap, Rgb, WHITE};
+use crate::draw::colormap::{Rgb, WHITE, layers};
 use crate::draw::picture::{Anchor, Picture, Text};
 use crate::draw::text;
 use crate::fault::{Fault, Kind, Result};
@@ -23,10 +23,11 @@ const SMALL: f64 = 12.5;
 const TITLE: f64 = 16.0;
 const ABOVE: f64 = 34.0;
 const PLOT: (f64, f64) = (400.0, 250.0);
+/// The narrowest plot of a picture for print.
+const LEAST_PLOT: f64 = 200.0;
 const GAP: f64 = 30.0;
 /// Width of the key on the right.
 const KEY: f64 = 150.0;
-const COLOURS: Colormap = Colormap::Viridis;
 
 /// The values of each layer at some steps, in step order.
 pub type Series = Vec<(u64, Vec<f32>)>;
@@ -78,14 +79,18 @@ struct Panel<'a> {
 
 /// Draws a quantity for every configuration that has records of it, all on one scale. With several seeds there is a
 /// faint line for each and a strong one for their mean. A dashed line shows the causal ceiling of an entropy where the
-/// context length is known, and zero for slopes.
+/// context length is known, and zero for slopes. The picture takes the width of `room`, if given.
 ///
 /// # Errors
 /// `Usage` when no run has records of it.
 ///
 /// # Panics
 /// If the quantity is not drawn.
-pub fn layer_curves(comparison: &Comparison, quantity: &'static Quantity) -> Result<Picture> {
+pub fn layer_curves(
+    comparison: &Comparison,
+    quantity: &'static Quantity,
+    room: Option<f64>,
+) -> Result<Picture> {
     let drawn = quantity.drawn.as_ref().expect("a quantity that is drawn");
     let (panels, _) = panels(comparison, quantity, drawn);
     let seeds = || panels.iter().flat_map(|panel| &panel.seeds);
@@ -105,24 +110,28 @@ pub fn layer_curves(comparison: &Comparison, quantity: &'static Quantity) -> Res
     let y = range(drawn.axis, values.chain(panels.iter().filter_map(|panel| panel.ceiling)));
 
     // With more than three side by side, panels are too small in print.
-    let columns = columns(panels.len()).min(3);
+    let most = columns(panels.len()).min(3);
+    let fits = |columns: &usize| plot_width(room, *columns).is_none_or(|width| width >= LEAST_PLOT);
+    let columns = (1..=most).rev().find(fits).unwrap_or(1);
+    let plot = (plot_width(room, columns).unwrap_or(PLOT.0), PLOT.1);
     let rows = panels.len().div_ceil(columns);
     let title = |panel: &Panel<'_>| {
         let note = panel.note.as_deref().map_or(0.0, |note| text::width(note, SMALL) + 14.0);
         (text::width(panel.name, TITLE) + note) * text::SLACK
     };
     let title_width = panels.iter().map(title).fold(0.0, f64::max);
-    let room = (LEFT + PLOT.0.max(title_width), ABOVE + PLOT.1 + BELOW);
-    let width = MARGIN + columns as f64 * (room.0 + GAP) + KEY + MARGIN;
-    let height = 2.0 * MARGIN + rows as f64 * (room.1 + GAP) - GAP;
+    let wide = if room.is_some() { plot.0 } else { plot.0.max(title_width) };
+    let each = (LEFT + wide, ABOVE + plot.1 + BELOW);
+    let width = MARGIN + columns as f64 * (each.0 + GAP) + KEY + MARGIN;
+    let height = 2.0 * MARGIN + rows as f64 * (each.1 + GAP) - GAP;
     let mut picture = Picture::new(width, height, drawn.title);
-    let color = |layer: usize| COLOURS.at(0.9 * layer as f64 / (depth.max(2) - 1) as f64);
+    let color = |layer: usize| layers(layer as f64 / (depth.max(2) - 1) as f64);
     let last = records().map(|(step, _)| *step).max().unwrap_or(0);
     let x = (0.0, last.max(1) as f64);
     for (index, panel) in panels.iter().enumerate() {
-        let left = MARGIN + (index % columns) as f64 * (room.0 + GAP) + LEFT;
-        let above = MARGIN + (index / columns) as f64 * (room.1 + GAP);
-        let axes = Axes { left, top: above + ABOVE, width: PLOT.0, height: PLOT.1, x, y };
+        let left = MARGIN + (index % columns) as f64 * (each.0 + GAP) + LEFT;
+        let above = MARGIN + (index / columns) as f64 * (each.1 + GAP);
+        let axes = Axes { left, top: above + ABOVE, width: plot.0, height: plot.1, x, y };
         draw_panel(&mut picture, panel, drawn, &axes, &color);
     }
     let several = panels.iter().any(|panel| panel.seeds.len() > 1);
@@ -132,6 +141,11 @@ pub fn layer_curves(comparison: &Comparison, quantity: &'static Quantity) -> Res
     });
     layer_key(&mut picture, (width - MARGIN - KEY + 10.0, height), depth, (dashed, several), &color);
     Ok(picture)
+}
+
+/// The width of each of the plots that stand side by side in `room`.
+fn plot_width(room: Option<f64>, columns: usize) -> Option<f64> {
+    room.map(|room| (room - 2.0 * MARGIN - KEY) / columns as f64 - LEFT - GAP)
 }
 
 /// Configurations without a panel in a quantity's picture: those whose activations are never zero, if other configurations

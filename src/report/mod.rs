@@ -7,7 +7,9 @@ pub mod curves;
 pub mod diverged;
 pub mod export;
 pub mod figures;
+mod frames;
 mod gather;
+mod gif;
 pub mod heatmap;
 pub mod layers;
 pub mod liveness;
@@ -21,20 +23,23 @@ pub mod roofline;
 pub mod run;
 pub mod spread;
 pub mod stability;
+pub mod state;
 pub mod stats;
 pub mod study;
 pub mod table;
+pub mod verdicts;
+mod whole;
 
 use std::path::{Path, PathBuf};
 
 use crate::fault::{Fault, Kind, Result};
 use crate::files::{remove_leftovers, write_atomic};
-pub use animation::heatmap_over_training;
+pub use animation::{Animation, heatmap_over_training};
 use comparison::Comparison;
 use figures::{Options, figures};
 
-/// Writes every figure that the runs have records for as PNG and SVG, the animated heatmap, and the table as Markdown, CSV
-/// and LaTeX into the folder `out`. Makes the folder if needed and returns the paths written.
+/// Writes every figure that the runs have records for as PNG, SVG and PDF, the animated heatmap as PNG and GIF, and the table
+/// as Markdown, CSV and LaTeX into the folder `out`. Makes the folder if needed and returns the paths written.
 ///
 /// # Errors
 /// `Usage` when there is no run; those of [`figures`](fn@figures); `Io` when a file cannot be written.
@@ -48,9 +53,11 @@ pub fn write_comparison(comparison: &Comparison, out: &Path, options: &Options) 
         let path = |extension: &str| out.join(format!("{}.{extension}", figure.stem));
         files.push((path("png"), figure.picture.png()?));
         files.push((path("svg"), figure.picture.svg().into_bytes()));
+        files.push((path("pdf"), figure.picture.pdf()?));
     }
-    if let Some(bytes) = heatmap_over_training(comparison, &comparison.shown(), options.colormap)? {
-        files.push((out.join("heatmap_over_training.png"), bytes));
+    if let Some(moving) = heatmap_over_training(comparison, &comparison.shown(), options.colormap)? {
+        files.push((out.join("heatmap_over_training.png"), moving.png));
+        files.push((out.join("heatmap_over_training.gif"), moving.gif));
     }
     let outcomes = outcome::outcomes(comparison, options.reference)?;
     let table = outcomes.table();
@@ -59,7 +66,7 @@ pub fn write_comparison(comparison: &Comparison, out: &Path, options: &Options) 
     files.push((out.join("table.tex"), table.latex().into_bytes()));
     std::fs::create_dir_all(out).map_err(|error| Fault::io("make the folder", out, &error))?;
     // This includes leftovers of figures that are not written this time.
-    let kinds = [".png", ".svg", ".md", ".csv", ".tex"];
+    let kinds = [".png", ".svg", ".pdf", ".gif", ".md", ".csv", ".tex"];
     remove_leftovers(out, |name| kinds.iter().any(|kind| name.ends_with(kind)));
     for (path, bytes) in &files {
         write_atomic(path, bytes)?;

@@ -23,6 +23,8 @@ const SMALL: f64 = 12.5;
 const BARS: f64 = 440.0;
 const LOSSES: f64 = 300.0;
 const GAP: f64 = 44.0;
+/// The narrowest bars and losses together.
+const LEAST: f64 = 260.0;
 const BELOW: f64 = 50.0;
 /// Narrower pieces of a bar show no number; the table has it.
 const NARROWEST: f64 = 30.0;
@@ -43,11 +45,12 @@ struct Row<'a> {
     divergence: Option<Divergence>,
 }
 
-/// Draws the shares of every configuration, averaged over its seeds, and its newest held-out loss.
+/// Draws the shares of every configuration, averaged over its seeds, and its newest held-out loss. The picture takes the width
+/// of `room`, if given.
 ///
 /// # Errors
 /// `Usage` when no run has attention records; those of [`Reference::nats`].
-pub fn quarters(comparison: &Comparison, reference: Reference) -> Result<Picture> {
+pub fn quarters(comparison: &Comparison, reference: Reference, room: Option<f64>) -> Result<Picture> {
     let spreads = spreads(&comparison.runs, reference)?;
     let mut rows: Vec<Row<'_>> = Vec::new();
     for group in &comparison.groups {
@@ -70,7 +73,14 @@ pub fn quarters(comparison: &Comparison, reference: Reference) -> Result<Picture
     let names = rows.iter().map(|row| text::width(row.name, NAME) * text::SLACK).fold(0.0, f64::max);
     let left = MARGIN + names + 14.0;
     let evaluated = rows.iter().any(|row| !row.losses.is_empty());
-    let width = left + BARS + MARGIN + if evaluated { GAP + LOSSES } else { 10.0 };
+    let (bars, losses) = match room {
+        None => (BARS, LOSSES),
+        Some(room) => {
+            let plots = (room - left - MARGIN - if evaluated { GAP } else { 10.0 }).max(LEAST);
+            if evaluated { (plots * 0.6, plots * 0.4) } else { (plots, 0.0) }
+        }
+    };
+    let width = left + bars + MARGIN + if evaluated { GAP + losses } else { 10.0 };
     let mut entries: Vec<Entry<'_>> =
         (0..4).map(|q| Entry { name: QUARTERS[q], color: colour(q), swatch: Swatch::Area }).collect();
     if spreads().any(|spread| spread.nonfinite > 0) {
@@ -84,12 +94,12 @@ pub fn quarters(comparison: &Comparison, reference: Reference) -> Result<Picture
     legend::draw(&mut picture, (left, MARGIN + 8.0), &legend);
 
     let axes = |left: f64, width: f64, x: (f64, f64)| Axes { left, top, width, height, x, y: (0.0, 1.0) };
-    axes(left, BARS, (0.0, 100.0)).draw_x(&mut picture, "Share of heads (%)");
+    axes(left, bars, (0.0, 100.0)).draw_x(&mut picture, "Share of heads (%)");
     for (index, row) in rows.iter().enumerate() {
         let middle = top + (index as f64 + 0.5) * ROW;
         picture.text(Text::new(left - 10.0, middle, NAME, row.name).anchor(Anchor::End).color(INK));
         match (&row.spread, row.divergence) {
-            (Some(spread), _) => bar(&mut picture, (left, middle - BAR / 2.0), spread),
+            (Some(spread), _) => bar(&mut picture, (left, middle - BAR / 2.0), bars, spread),
             (None, Some(divergence)) => {
                 let told = Text::new(left + 8.0, middle, SMALL, divergence.to_string());
                 picture.text(told.anchor(Anchor::Start).color(QUIET));
@@ -101,35 +111,48 @@ pub fn quarters(comparison: &Comparison, reference: Reference) -> Result<Picture
         let all = || rows.iter().flat_map(|row| row.losses.iter().copied());
         let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
         let room = ((high - low) * 0.12).max(0.02);
-        let axes = axes(left + BARS + GAP, LOSSES, (low - room, high + room));
-        axes.draw_x(&mut picture, "Evaluation loss (nats per token)");
+        let axes = axes(left + bars + GAP, losses, (low - room, high + room));
+        let label = "Evaluation loss (nats per token)";
+        // Below a narrow plot there is room for less.
+        let fits = text::width(label, NAME) * text::SLACK <= losses + GAP / 2.0;
+        axes.draw_x(&mut picture, if fits { label } else { "Loss (nats)" });
         for (index, row) in rows.iter().enumerate() {
             let middle = top + (index as f64 + 0.5) * ROW;
-            picture.line(vec![(axes.left, middle), (axes.left + LOSSES, middle)], 0.8, Rgb::hex(0xe4e4e4));
+            picture.line(vec![(axes.left, middle), (axes.left + losses, middle)], 0.8, Rgb::hex(0xe4e4e4));
             losses_of(&mut picture, &axes, middle, row);
         }
         axes.draw_frame(&mut picture);
     }
-    let mut note = match spreads().next().map(|spread| spread.reference) {
+    let m = match spreads().next().map(|spread| spread.reference) {
         Some(m) if spreads().all(|spread| (spread.reference - m).abs() <= 5e-3) => {
             format!("M = {m:.2} nats, {reference}")
         }
         _ => format!("M: {reference}"),
     };
+    let mut notes = vec![m];
     if rows.iter().any(|row| row.losses.len() > 1) {
-        note.push_str("; shares are means over seeds; losses: every seed, mean and standard deviation");
+        let seeds = "shares are means over seeds; losses: every seed, mean and standard deviation";
+        match room {
+            None => notes[0] = format!("{}; {seeds}", notes[0]),
+            Some(_) => notes.push(seeds.to_owned()),
+        }
     }
-    picture.width = picture.width.max(2.0 * MARGIN + text::width(&note, SMALL) * text::SLACK).ceil();
-    let foot = Text::new(picture.width / 2.0, top + height + BELOW + 20.0, SMALL, note);
-    picture.text(foot.color(QUIET));
+    let widest = notes.iter().map(|note| text::width(note, SMALL)).fold(0.0, f64::max);
+    let slack = if room.is_some() { 1.0 } else { text::SLACK };
+    picture.width = picture.width.max(2.0 * MARGIN + widest * slack).ceil();
+    picture.height += 17.0 * (notes.len() - 1) as f64;
+    for (line, note) in notes.into_iter().enumerate() {
+        let middle = top + height + BELOW + 20.0 + 17.0 * line as f64;
+        picture.text(Text::new(picture.width / 2.0, middle, SMALL, note).color(QUIET));
+    }
     Ok(picture)
 }
 
 /// The four pieces of one bar, and the share of heads in none of them.
-fn bar(picture: &mut Picture, (left, top): (f64, f64), spread: &Spread) {
+fn bar(picture: &mut Picture, (left, top): (f64, f64), bars: f64, spread: &Spread) {
     let mut x = left;
     for (quarter, &share) in spread.bins.iter().enumerate() {
-        let (width, fill) = (share * BARS, colour(quarter));
+        let (width, fill) = (share * bars, colour(quarter));
         if width <= 0.0 {
             continue;
         }
@@ -141,7 +164,7 @@ fn bar(picture: &mut Picture, (left, top): (f64, f64), spread: &Spread) {
         }
         x += width;
     }
-    let rest = left + BARS - x;
+    let rest = left + bars - x;
     if spread.nonfinite > 0 && rest > 0.5 {
         picture.rect(x, top, rest, BAR, ABSENT);
         hatch(picture, (x, top), (rest, BAR));

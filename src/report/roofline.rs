@@ -60,8 +60,7 @@ pub fn roofline(title: &str, arithmetic: &[Ceiling], memory: &[Ceiling], points:
     };
 
     picture.text(Text::new(left, 22.0, 16.0, title).anchor(Anchor::Start).bold().color(INK));
-    let note =
-        "disc: one kind of kernel, its area the share of the step's time; lines: what this device reached";
+    let note = "disc: one kind of kernel, its area about the share of the step's time; lines: what this device reached";
     picture.text(Text::new(left, 44.0, 12.5, note).anchor(Anchor::Start).color(QUIET));
     frame(&mut picture, (left, top), x, y);
     let edge = (10f64.powf(x.0), 10f64.powf(x.1));
@@ -83,13 +82,17 @@ pub fn roofline(title: &str, arithmetic: &[Ceiling], memory: &[Ceiling], points:
         let label = Text::new(ends[0].0 - 8.0, ends[0].1, 12.0, name);
         picture.text(label.anchor(Anchor::End).color(INK));
     }
-    // The named points are drawn last, so that they are on top.
-    for (index, point) in drawn.iter().enumerate().rev() {
-        let (at, height) = place((point.flops / point.bytes, point.flops / point.seconds));
-        let radius = (point.seconds / total * 900.0).sqrt().clamp(3.0, 26.0);
+    // Large discs first, so that none hides a smaller one; discs in the same place are rings around each other.
+    let mut discs: Vec<Disc> = Vec::new();
+    for (index, point) in drawn.iter().enumerate() {
+        let at = place((point.flops / point.bytes, point.flops / point.seconds));
+        let radius = (point.seconds / total * 500.0).sqrt().clamp(3.0, 18.0);
         let color = if index < NAMED { OKABE_ITO[index] } else { Rgb::hex(0x9a9a9a) };
-        picture.disc(at, height, radius + 1.4, WHITE);
-        picture.disc(at, height, radius, color);
+        discs.push(Disc { at, radius, color });
+    }
+    for Disc { at, radius, color } in apart(discs) {
+        picture.disc(at.0, at.1, radius + 1.4, WHITE);
+        picture.disc(at.0, at.1, radius, color);
     }
     let x = left + PLOT.0 + 34.0;
     for (index, (name, numbers)) in key.into_iter().enumerate() {
@@ -116,6 +119,36 @@ pub fn roofline(title: &str, arithmetic: &[Ceiling], memory: &[Ceiling], points:
         below += 19.0;
     }
     picture
+}
+
+/// A kernel on the page.
+#[derive(Clone, Copy)]
+struct Disc {
+    at: (f64, f64),
+    radius: f64,
+    color: Rgb,
+}
+
+/// How much of a disc another one in its place leaves to be seen.
+const RIM: f64 = 3.5;
+
+/// The discs from the largest to the smallest. One that the smaller ones on top of it would cover grows until a rim of it is
+/// seen around them.
+fn apart(mut discs: Vec<Disc>) -> Vec<Disc> {
+    discs.sort_by(|a, b| a.radius.total_cmp(&b.radius));
+    for index in 1..discs.len() {
+        let (smaller, rest) = discs.split_at_mut(index);
+        let own = &mut rest[0];
+        for other in smaller {
+            let away = (own.at.0 - other.at.0).hypot(own.at.1 - other.at.1);
+            // Its far side is inside the other one, or nearly.
+            if own.radius + away < other.radius + RIM {
+                own.radius = other.radius + RIM - away;
+            }
+        }
+    }
+    discs.sort_by(|a, b| b.radius.total_cmp(&a.radius));
+    discs
 }
 
 /// The whole powers of ten around all values.
@@ -171,6 +204,25 @@ mod tests {
     fn rates_have_prefixes() {
         let text = [0.5, 999.0, 1e4, 37.25e9, 6.7e13].map(|rate| rate_text(rate, "FLOP/s"));
         assert_eq!(text, ["0.5 FLOP/s", "999 FLOP/s", "10 kFLOP/s", "37.2 GFLOP/s", "67 TFLOP/s"]);
+    }
+
+    #[test]
+    fn no_disc_hides_another() {
+        let disc = |x: f64, radius| Disc { at: (x, 0.0), radius, color: WHITE };
+        let discs =
+            apart(vec![disc(0.0, 5.0), disc(0.0, 5.0), disc(1.0, 5.0), disc(100.0, 18.0), disc(0.0, 3.0)]);
+        assert!(discs.windows(2).all(|pair| pair[0].radius >= pair[1].radius));
+        for (index, below) in discs.iter().enumerate() {
+            for above in &discs[index + 1..] {
+                let away = (below.at.0 - above.at.0).abs();
+                assert!(
+                    below.radius + away >= above.radius + RIM - 1e-9,
+                    "{} and {}",
+                    below.radius,
+                    above.radius
+                );
+            }
+        }
     }
 
     #[test]

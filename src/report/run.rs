@@ -41,6 +41,11 @@ pub struct RunData {
     pub baseline: Option<String>,
     /// The configuration inside a study: runs of one configuration differ only in their seed.
     pub configuration: Option<String>,
+    /// Which of the studies that are compared it belongs to.
+    pub study: Option<usize>,
+    /// Which of the studies' configurations it has, counted through all studies: it has one colour, however many of the
+    /// others have begun.
+    pub style: Option<usize>,
     /// `config.toml`; empty if there is none.
     pub settings: toml::Table,
     /// `env.json`; null if there is none.

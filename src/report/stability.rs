@@ -44,11 +44,12 @@ pub fn has_slopes(comparison: &Comparison) -> bool {
 
 /// Draws two quantities over the slope, for all runs with a fixed one (0 for ReLU, 1 without activation): the first step
 /// with a number that is not finite, and the share of heads below M/4. Slopes are evenly spaced, not to scale. A run whose
-/// numbers are all finite is an empty triangle at the step that it reached.
+/// numbers are all finite is an empty triangle at the step that it reached. The picture takes the width of `room`, if given.
 ///
 /// # Errors
 /// `Usage` when no run has a fixed slope; those of [`Reference::nats`].
-pub fn slope_stability(comparison: &Comparison, reference: Reference) -> Result<Picture> {
+pub fn slope_stability(comparison: &Comparison, reference: Reference, room: Option<f64>) -> Result<Picture> {
+    let plot = room.map_or(PLOT, |room| (room - 2.0 * MARGIN - LEFT - 10.0, PLOT.1));
     let references = references(&comparison.runs, reference)?;
     let point = |(run, m): (&RunData, &Option<f64>)| {
         Some(Point {
@@ -79,11 +80,11 @@ pub fn slope_stability(comparison: &Comparison, reference: Reference) -> Result<
             swatch: Swatch::Marker(shape(normalized)),
         })
         .collect();
-    let width = 2.0 * MARGIN + LEFT + PLOT.0 + 10.0;
+    let width = 2.0 * MARGIN + LEFT + plot.0 + 10.0;
     let left = MARGIN + LEFT;
     let rows = legend::rows(&entries, width - left - MARGIN);
     let top = MARGIN + rows.len() as f64 * legend::LINE + 30.0;
-    let height = top + 2.0 * PLOT.1 + BETWEEN + BELOW + MARGIN;
+    let height = top + 2.0 * plot.1 + BETWEEN + BELOW + MARGIN;
     let title =
         "First step with a number that is not finite, and share of collapsed heads, over the fixed slope";
     let mut picture = Picture::new(width, height, title);
@@ -94,15 +95,15 @@ pub fn slope_stability(comparison: &Comparison, reference: Reference) -> Result<
 
     let last = points.iter().map(|point| point.steps.max(point.broke.unwrap_or(0))).max().unwrap_or(0);
     let x = (-0.5, slopes.len() as f64 - 0.5);
-    let size = |top: f64, y: (f64, f64)| Axes { left, top, width: PLOT.0, height: PLOT.1, x, y };
+    let size = |top: f64, y: (f64, f64)| Axes { left, top, width: plot.0, height: plot.1, x, y };
     let onset = size(top, (0.0, last.max(1) as f64 * 1.08));
-    let collapse = size(top + PLOT.1 + BETWEEN, (0.0, 105.0));
+    let collapse = size(top + plot.1 + BETWEEN, (0.0, 105.0));
     onset.draw_y(&mut picture, "Steps done");
     collapse.draw_y(&mut picture, "Collapsed heads (%)");
     for axes in [&onset, &collapse] {
         axes.draw_frame(&mut picture);
     }
-    let below = collapse.top + PLOT.1;
+    let below = collapse.top + plot.1;
     for &slope in &slopes {
         let at = collapse.place((place(slope), 0.0)).0;
         picture.line(vec![(at, below), (at, below + 4.0)], 1.2, INK);
@@ -115,7 +116,7 @@ pub fn slope_stability(comparison: &Comparison, reference: Reference) -> Result<
         picture.text(Text::new(at, below + 31.0, TICK, what).color(QUIET));
     }
     let label =
-        Text::new(left + PLOT.0 / 2.0, below + 52.0, 14.0, "Slope for negative inputs (not to scale)");
+        Text::new(left + plot.0 / 2.0, below + 52.0, 14.0, "Slope for negative inputs (not to scale)");
     picture.text(label.color(INK));
     draw_points(&mut picture, (&onset, &collapse), &points, &place, kinds.map(|kind| kind.1));
     if let Some(&m) = references.iter().flatten().next() {

@@ -116,6 +116,20 @@ fn a_person_sees_it_and_presses_q() {
     {
         terminal.wait(part);
     }
+    // Its parts, on the whole screen.
+    terminal.press(b"\t");
+    let without = |terminal: &Terminal, what: &str| {
+        let began = Instant::now();
+        while terminal.text().contains(what) {
+            assert!(began.elapsed() < Duration::from_secs(60), "`{what}` stays:\n{}", terminal.text());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    without(&terminal, "entropy of heads");
+    terminal.press(b"4");
+    terminal.wait("layers, as last measured");
+    terminal.press(b"1");
+    terminal.wait("entropy of heads");
     // A head's cell has a colour of the 256; the text of the numbers has none.
     let coloured = |terminal: &Terminal| {
         let parser = terminal.screen.lock().unwrap();
@@ -156,7 +170,7 @@ fn a_person_sees_it_and_presses_q() {
 
     // Ctrl-C is read as a key; SIGTERM arrives as a signal.
     let mut terminal = Terminal::run(&place, &resume(), &[("NO_COLOR", "1")]);
-    terminal.wait("in tenths of");
+    terminal.wait("the ceiling is");
     terminal.press(b"\x03");
     let told = terminal.end(&place);
     assert!(told.contains("interrupted after step") && told.contains("code 130"), "{told}");

@@ -7,6 +7,7 @@
 
 mod checkpoints;
 mod configurations;
+mod documents;
 mod edits;
 #[path = "../layouts.rs"]
 mod layouts;

@@ -61,7 +61,12 @@ impl Browser {
 
     /// Opens another file, or the same one anew.
     pub fn visit(&self, page: &Path) {
-        self.post("/url", &json!({ "url": format!("file://{}", page.display()) }));
+        self.visit_address(&format!("file://{}", page.display()));
+    }
+
+    /// Opens an address.
+    pub fn visit_address(&self, address: &str) {
+        self.post("/url", &json!({ "url": address }));
     }
 
     fn post(&self, path: &str, body: &Value) -> Value {

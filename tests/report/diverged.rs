@@ -193,17 +193,17 @@ fn runs_that_diverge_leave_the_others_readable_and_say_when() {
     assert_eq!(at, [None, Some(3), Some(3), None]);
 
     // Curves: as high as without the diverged runs.
-    let loss = loss_curves(&comparison, true).unwrap();
+    let loss = loss_curves(&comparison, true, None).unwrap();
     assert_legible(&loss);
     fs::write(gallery().join("diverged_loss.png"), loss.png().unwrap()).unwrap();
-    let alone = loss_curves(&Comparison::load(&[of("good")]).unwrap(), true).unwrap();
+    let alone = loss_curves(&Comparison::load(&[of("good")]).unwrap(), true, None).unwrap();
     assert!(spanned(&loss, 50) > 0.8 * spanned(&alone, 50), "{} {}", spanned(&loss, 50), spanned(&alone, 50));
     let labels: Vec<&str> = texts(&loss).iter().map(|text| text.text.as_str()).collect();
     assert!(
         labels.contains(&"SM+G (diverged at step 3)") && labels.contains(&"SM+R (diverged at step 3)"),
         "{labels:?}"
     );
-    let layers = layer_curves(&comparison, &LAYER_ENTROPY).unwrap();
+    let layers = layer_curves(&comparison, &LAYER_ENTROPY, None).unwrap();
     assert_legible(&layers);
 
     // Tables, figures, page: never a share of heads that were last measured at step 1.

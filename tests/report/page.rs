@@ -156,7 +156,7 @@ fn the_page_fits_phones_and_screens_in_light_and_dark() {
     let browser = Browser::open(&path);
     browser.wait("return document.documentElement.dataset.drawn !== undefined");
     let mut papers = Vec::new();
-    for (width, dark) in [(360, false), (1440, false), (1440, true), (360, true)] {
+    for (width, dark) in [(390, false), (1280, false), (1280, true), (390, true)] {
         browser.size(width, 900);
         browser.dark(dark);
         std::thread::sleep(std::time::Duration::from_millis(300));
@@ -193,6 +193,96 @@ fn the_tab_key_reaches_every_control() {
     // The focused control is visible, and every control has a name.
     let nameless = "return [...document.querySelectorAll('button, select, input')].filter(e => !(e.textContent.trim() || e.labels?.[0]?.textContent.trim() || e.ariaLabel)).length";
     assert_eq!(browser.run(nameless), json!(0));
+    assert_quiet(&browser);
+}
+
+#[test]
+fn a_table_is_sorted_and_charts_are_saved() {
+    let (_folder, path) = made("A small study");
+    let browser = Browser::open(&path);
+    browser.size(1440, 1000);
+    browser.wait("return document.documentElement.dataset.drawn !== undefined");
+    let first = "return document.querySelector('#table tbody tr th').textContent";
+    let head = |name: &str| {
+        browser.run(&format!(
+            "[...document.querySelectorAll('#table thead button')].find(b => b.textContent === {name:?}).click()"
+        ));
+    };
+    head("perplexity");
+    assert_eq!(browser.text(first), "SM+LN+G");
+    head("perplexity");
+    assert_eq!(browser.text(first), "SM+G", "the run that diverged has no perplexity and stays at the end");
+    let last = "return document.querySelector('#table tbody tr:last-child th').textContent";
+    assert_eq!(browser.text(last), "SM");
+    head("configuration");
+    assert_eq!(browser.text(first), "SM");
+    // The band of seeds.
+    assert_eq!(browser.run("return document.querySelectorAll('#table svg.seeds').length"), json!(5));
+
+    // Four cards are two and two where three fit; six are three and three.
+    let columns =
+        "return new Set([...document.querySelectorAll('#heatmap-grid .panel')].map(e => e.offsetLeft)).size";
+    assert_eq!(browser.run(columns), json!(2));
+
+    // Every chart and figure can be saved as PNG and SVG.
+    browser.run(
+        "window.saved = []; HTMLAnchorElement.prototype.click = function () { \
+         window.saved.push([this.download, this.href.slice(0, 21)]); };",
+    );
+    for kind in ["png", "svg"] {
+        browser.run(&format!(
+            "document.querySelectorAll('[data-save={kind}]').forEach(b => b.click()); \
+             document.querySelectorAll('[data-kind={kind}]').forEach(b => b.click())"
+        ));
+    }
+    let wanted =
+        "return document.querySelectorAll('[data-save], [data-kind]').length === window.saved.length";
+    browser.wait(wanted);
+    let saved = browser.run("return window.saved");
+    let saved = saved.as_array().unwrap();
+    assert!(saved.len() > 30, "{}", saved.len());
+    for name in ["heatmap.png", "heatmap.svg", "loss.png", "curve_loss.svg", "heatmap_SM+R_seed_1.png"] {
+        assert!(saved.iter().any(|of| of[0] == json!(name)), "{name}: {saved:?}");
+    }
+    let svg = browser.text(
+        "const c = window.echarts.getInstanceByDom(document.getElementById('curve-chart')); \
+         const d = window.echarts.init(null, null, { renderer: 'svg', ssr: true, width: 400, height: 300 }); \
+         d.setOption(c.getOption()); return d.renderToSVGString()",
+    );
+    assert!(
+        svg.starts_with("<svg") && svg.contains("<path") && svg.contains("Steps done"),
+        "{}",
+        &svg[..200]
+    );
+    assert_quiet(&browser);
+}
+
+#[test]
+fn curves_are_smoothed_with_what_was_measured_behind() {
+    let (_folder, path) = made("A small study");
+    let browser = Browser::open(&path);
+    browser.size(1280, 1000);
+    browser.wait("return document.documentElement.dataset.drawn !== undefined");
+    let count = |what: &str| {
+        browser.run(&format!(
+            "return window.echarts.getInstanceByDom(document.getElementById('curve-chart')).getOption().series.filter(s => {what}).length"
+        ))
+    };
+    assert_eq!(
+        (count("(s.id || '').startsWith('raw')"), count("!/^(raw|low|high) /.test(s.id || '')")),
+        (json!(4), json!(4))
+    );
+    let click = |id: &str| browser.run(&format!("document.getElementById('{id}').click()"));
+    click("curve-raw");
+    assert_eq!(count("(s.id || '').startsWith('raw')"), json!(0));
+    click("curve-raw");
+    browser.run("document.getElementById('pick-all').click()");
+    click("curve-band");
+    // Five configurations with two seeds each; of the sixth both seeds diverge and keep lines of their own.
+    assert_eq!(
+        (count("(s.id || '').startsWith('high')"), count("!/^(raw|low|high) /.test(s.id || '')")),
+        (json!(5), json!(7))
+    );
     assert_quiet(&browser);
 }
 

@@ -44,11 +44,15 @@ impl Depth {
 
     /// The colour of an entropy on a scale up to `top` nats; grey if it is not finite.
     pub fn entropy(self, entropy: f32, top: f64) -> Option<Color> {
-        let rgb = match entropy.is_finite() {
-            true => Colormap::default().at(f64::from(entropy) / top),
-            false => Rgb::hex(0xd4d4d4),
-        };
-        self.colour(rgb)
+        self.colour(shade(entropy, top))
+    }
+}
+
+/// The colour of an entropy, whatever the terminal can do.
+pub(super) fn shade(entropy: f32, top: f64) -> Rgb {
+    match entropy.is_finite() {
+        true => Colormap::default().at(f64::from(entropy) / top),
+        false => Rgb::hex(0xd4d4d4),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Training progress: a live view for a person at a terminal, an occasional line elsewhere.
 //!
-//! `whole` counts for all runs together, `board` holds what is known of one, `view` draws it, `colours` colours entropies,
+//! `whole` counts for all runs together, `board` holds what is known of one, `view` draws it, `tabs` says which part of it, `colours` colours entropies,
 //! and `screen` owns the terminal meanwhile.
 
 mod board;
 mod colours;
 mod screen;
+mod tabs;
 mod view;
 mod whole;
 

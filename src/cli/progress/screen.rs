@@ -2,6 +2,7 @@
 
 use super::board::Board;
 use super::colours::Depth;
+use super::tabs::Tab;
 use super::view;
 use crate::cli::stop::Asked;
 use crate::cli::{output, stop, terminal};
@@ -21,6 +22,8 @@ use std::time::{Duration, Instant};
 const FRAME: Duration = Duration::from_millis(250);
 /// The response time to a key, a resized window and the view's end.
 const TICK: Duration = Duration::from_millis(50);
+/// How long after a new size every picture is drawn anew: some terminals rearrange what is on them only some time later.
+const SETTLING: Duration = Duration::from_millis(700);
 /// How long the view's end waits for its thread, which a closed terminal may block forever.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -129,12 +132,13 @@ impl Frame {
     }
 }
 
-/// Draws and listens until the view ends.
+/// Draws and listens until the view ends. Tab, the arrow keys and digits choose what is shown.
 fn show(board: &Mutex<Board>, ending: &AtomicBool) {
     let depth = Depth::of_terminal();
     let frame = Frame::default();
     let Ok(mut terminal) = Terminal::new(CrosstermBackend::new(frame.clone())) else { return };
     let mut due = Instant::now();
+    let (mut tab, mut settled) = (Tab::default(), due);
     while !ending.load(Ordering::Relaxed) && terminal::is_up() {
         let now = Instant::now();
         // A picture is a difference from the previous one, which must have arrived.
@@ -142,16 +146,27 @@ fn show(board: &Mutex<Board>, ending: &AtomicBool) {
             // Training does not wait for the drawing.
             let copy = lock(board).clone();
             let stopping = stop::flag().load(Ordering::Relaxed);
-            if terminal.draw(|picture| view::draw(picture, &copy, depth, stopping)).is_ok() {
+            // A picture that differs from one that is no longer there would leave parts of it.
+            let whole = now >= settled || terminal.clear().is_ok();
+            if whole && terminal.draw(|picture| view::draw(picture, &copy, depth, stopping, tab)).is_ok() {
                 frame.emit();
             }
             due = now + FRAME;
         }
         match event::poll(TICK) {
             Ok(true) => match event::read() {
-                Ok(Event::Resize(..)) => due = Instant::now(),
+                Ok(Event::Resize(..)) => {
+                    due = Instant::now();
+                    settled = due + SETTLING;
+                }
                 Ok(Event::Key(key)) if key.kind == KeyEventKind::Press => {
-                    press(key);
+                    match tab
+                        .after(key.code)
+                        .filter(|_| key.modifiers.is_empty() || key.code == KeyCode::BackTab)
+                    {
+                        Some(other) => tab = other,
+                        None => press(key),
+                    }
                     due = Instant::now();
                 }
                 Ok(_) => {}

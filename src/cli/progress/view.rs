@@ -1,7 +1,8 @@
 //! The picture of a training in progress, for a terminal of any size.
 
 use super::board::Board;
-use super::colours::{Depth, digit};
+use super::colours::{Depth, digit, shade};
+use super::tabs::{Tab, layers, messages, quiet};
 use crate::draw::axes::tick_text;
 use crate::draw::colormap::{OKABE_ITO, Rgb};
 use crate::numbers::{duration, thousands};
@@ -18,9 +19,19 @@ const LEAST: (u16, u16) = (36, 12);
 /// Minimum and maximum number of lines for notes.
 const NOTES: (u16, u16) = (3, 10);
 
-/// Draws everything. `stopping`: the training was asked to stop.
-pub(super) fn draw(frame: &mut Frame, board: &Board, depth: Depth, stopping: bool) {
-    let area = frame.area();
+/// From this height on there is a line with the tabs.
+const WITH_TABS: u16 = 16;
+/// The widest cell of a head, and the narrowest one with a number in it.
+const CELL: u16 = 8;
+const NUMBERED: usize = 5;
+
+/// Draws the part of the board that `tab` says. `stopping`: the training was asked to stop.
+pub(super) fn draw(frame: &mut Frame, board: &Board, depth: Depth, stopping: bool, tab: Tab) {
+    let mut area = frame.area();
+    if area.height >= WITH_TABS && area.width >= LEAST.0 {
+        area.height -= 1;
+        frame.render_widget(Paragraph::new(tab.line()), Rect { y: area.height, height: 1, ..area });
+    }
     let width = area.width as usize;
     let mut head = vec![title(board, stopping, width)];
     if !board.label.is_empty() {
@@ -33,6 +44,18 @@ pub(super) fn draw(frame: &mut Frame, board: &Board, depth: Depth, stopping: boo
     head.extend(wrapped(&numbers(board), width));
     if area.width < LEAST.0 || area.height < LEAST.1 {
         frame.render_widget(Paragraph::new(head), area);
+        return;
+    }
+    if tab != Tab::All {
+        let [above, part] =
+            Layout::vertical([Constraint::Length(head.len() as u16), Constraint::Min(5)]).areas(area);
+        frame.render_widget(Paragraph::new(head), above);
+        match tab {
+            Tab::All | Tab::Curves => curves(frame, part, board, depth),
+            Tab::Heads => heatmap(frame, part, board, depth),
+            Tab::Layers => layers(frame, part, board),
+            Tab::Messages => messages(frame, part, board),
+        }
         return;
     }
     let of_layers = wrapped(&of_layers(board), width);
@@ -51,22 +74,16 @@ pub(super) fn draw(frame: &mut Frame, board: &Board, depth: Depth, stopping: boo
     if heads == 0 || layers == 0 {
         curves(frame, middle, board, depth);
     } else {
-        // At most half of the width, so that the heads of a very wide model leave room for the curve.
-        let cell = (area.width * 2 / 5 / heads as u16).clamp(1, 6).max(if heads <= 12 { 2 } else { 1 });
-        let wide = (heads as u16 * cell + 6).clamp(26, (area.width / 2).max(26));
+        // At most three fifths of the width, so that the heads of a wide model leave room for the curve.
+        let most = area.width * 3 / 5;
+        let cell = (most.saturating_sub(6) / heads as u16).clamp(1, CELL);
+        let wide = (heads as u16 * cell + 6).clamp(26, most.max(26));
         let [left, right] = Layout::horizontal([Constraint::Min(10), Constraint::Length(wide)]).areas(middle);
         curves(frame, left, board, depth);
         heatmap(frame, right, board, depth);
     }
     frame.render_widget(Paragraph::new(of_layers), between);
-    let last = board.notes.len().saturating_sub(below.height as usize);
-    let lines: Vec<Line> =
-        board.notes.iter().skip(last).map(|note| Line::from(format!(" {note}")).style(quiet())).collect();
-    frame.render_widget(Paragraph::new(lines), below);
-}
-
-fn quiet() -> Style {
-    Style::new().add_modifier(Modifier::DIM)
+    messages(frame, below, board);
 }
 
 fn in_colour(depth: Depth, rgb: Rgb) -> Style {
@@ -234,9 +251,10 @@ fn heatmap(frame: &mut Frame, area: Rect, board: &Board, depth: Depth) {
     if rows == 0 || columns == 0 || heads == 0 {
         return;
     }
-    let cell = (columns / heads).clamp(1, 6);
+    let cell = (columns / heads).clamp(1, usize::from(CELL));
     let seen = heads.min(columns / cell);
     let two = layers > rows && depth != Depth::None;
+    let numbered = cell >= NUMBERED && !two;
     let in_line = if two { 2 } else { 1 };
     let high = (rows / layers.div_ceil(in_line)).clamp(1, (cell / 2).max(1));
     let mut lines = Vec::new();
@@ -247,7 +265,13 @@ fn heatmap(frame: &mut Frame, area: Rect, board: &Board, depth: Depth) {
             let mut spans = vec![Span::styled(name, quiet())];
             for head in 0..seen {
                 let of = |row: Option<&Vec<f32>>| row.and_then(|row| row.get(head)).copied();
-                spans.push(cell_span(of(pair.first()), of(pair.get(1)), board.top, depth, cell, two));
+                let number = numbered && part == (high - 1) / 2;
+                let (upper, lower) = (of(pair.first()), of(pair.get(1)));
+                spans.push(match upper.filter(|_| number) {
+                    Some(value) => number_span(value, board.top, depth, cell),
+                    None if numbered && depth == Depth::None => Span::raw(" ".repeat(cell)),
+                    None => cell_span(upper, lower, board.top, depth, cell, two),
+                });
             }
             lines.push(Line::from(spans));
         }
@@ -261,8 +285,17 @@ fn heatmap(frame: &mut Frame, area: Rect, board: &Board, depth: Depth) {
     let across = (seen * cell).saturating_sub(1 + last.len());
     let axis = if seen > 1 { format!("    0{}{last} head", " ".repeat(across)) } else { "    0 head".into() };
     lines.push(Line::styled(axis, quiet()));
-    lines.push(scale(board.top, depth, columns));
+    lines.push(scale(board.top, depth, columns, numbered));
     frame.render_widget(Paragraph::new(lines), inner);
+}
+
+/// One head with its entropy.
+fn number_span(value: f32, top: f64, depth: Depth, cell: usize) -> Span<'static> {
+    let text = if value.is_finite() { format!("{value:.2}") } else { "!".to_owned() };
+    let mut style = Style::new();
+    style.bg = depth.entropy(value, top);
+    style.fg = style.bg.and_then(|_| depth.colour(shade(value, top).ink()));
+    Span::styled(format!("{text:^cell$}"), style)
 }
 
 /// One head, or the same head of two layers, one above the other.
@@ -296,8 +329,11 @@ fn cell_span(
 }
 
 /// The legend of colours or digits.
-fn scale(top: f64, depth: Depth, columns: usize) -> Line<'static> {
+fn scale(top: f64, depth: Depth, columns: usize, numbered: bool) -> Line<'static> {
     let end = format!(" {top:.2} nats");
+    if depth == Depth::None && numbered {
+        return Line::styled(format!(" nats; the ceiling is{end}"), quiet());
+    }
     if depth == Depth::None {
         return Line::styled(format!(" in tenths of{end}"), quiet());
     }
@@ -343,9 +379,19 @@ mod tests {
         board
     }
 
-    fn drawn(board: &Board, (width, height): (u16, u16), depth: Depth, stopping: bool) -> (Buffer, String) {
+    fn drawn(board: &Board, size: (u16, u16), depth: Depth, stopping: bool) -> (Buffer, String) {
+        shown(board, size, depth, stopping, Tab::All)
+    }
+
+    fn shown(
+        board: &Board,
+        (width, height): (u16, u16),
+        depth: Depth,
+        stopping: bool,
+        tab: Tab,
+    ) -> (Buffer, String) {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-        terminal.draw(|frame| draw(frame, board, depth, stopping)).unwrap();
+        terminal.draw(|frame| draw(frame, board, depth, stopping, tab)).unwrap();
         let buffer = terminal.backend().buffer().clone();
         let line = |y| (0..width).map(|x| buffer[(x, y)].symbol()).collect::<String>() + "\n";
         let text = (0..height).map(line).collect();
@@ -395,10 +441,28 @@ mod tests {
         let (buffer, text) = drawn(&board, (80, 24), Depth::None, false);
         let plain = |cell: &ratatui::buffer::Cell| cell.bg == Color::Reset && cell.fg == Color::Reset;
         assert!(buffer.content().iter().all(plain), "there is colour in\n{text}");
-        for row in ["0 0 9", "1 5 !"] {
+        for row in ["0 0.00 2.00", "1 1.00 !"] {
             let has = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ").contains(row);
             assert!(text.lines().any(has), "`{row}` is missing in\n{text}");
         }
+    }
+
+    #[test]
+    fn a_part_takes_the_whole_screen() {
+        let board = board(12, 12);
+        let of = |tab| shown(&board, (120, 40), Depth::Indexed, false, tab).1;
+        let all = of(Tab::All);
+        assert!(all.contains("1 all") && all.contains("5 messages"), "{all}");
+        let heads = of(Tab::Heads);
+        // 144 heads with their numbers.
+        let numbers = heads.split_whitespace().filter(|word| word.len() == 4 && word.contains('.')).count();
+        assert!(numbers >= 144 && !heads.contains("training, smoothed"), "{numbers} in\n{heads}");
+        let layers = of(Tab::Layers);
+        for part in ["layers, as last measured", "slopes", "head_entropy", "0.1100"] {
+            assert!(layers.contains(part), "`{part}` is missing in\n{layers}");
+        }
+        assert!(of(Tab::Curves).contains("training, smoothed") && !of(Tab::Curves).contains("note 29"));
+        assert!(of(Tab::Messages).contains("note 0 ") && of(Tab::Messages).contains("note 29"));
     }
 
     #[test]

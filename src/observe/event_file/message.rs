@@ -114,6 +114,9 @@ struct Metadata {
 struct Plugin {
     #[prost(string, tag = "1")]
     name: String,
+    /// A message of its own.
+    #[prost(bytes = "vec", tag = "2")]
+    content: Vec<u8>,
 }
 
 impl Value {
@@ -131,12 +134,18 @@ impl Value {
 
     /// Text; TensorBoard renders it as Markdown.
     pub fn text(tag: impl Into<String>, text: &str) -> Self {
-        let plugin = Plugin { name: "text".to_owned() };
-        let tensor = Tensor { dtype: STRING, shape: Some(Shape {}), strings: vec![text.as_bytes().to_vec()] };
-        Self {
-            tag: tag.into(),
-            metadata: Some(Metadata { plugin: Some(plugin) }),
-            shown: Some(Shown::Tensor(tensor)),
-        }
+        Self::tensor(tag, "text", text.as_bytes().to_vec())
+    }
+
+    /// A tensor of one string for a plugin.
+    pub fn tensor(tag: impl Into<String>, plugin: &str, string: Vec<u8>) -> Self {
+        let tensor = Tensor { dtype: STRING, shape: Some(Shape {}), strings: vec![string] };
+        Self { shown: Some(Shown::Tensor(tensor)), ..Self::plugin(tag, plugin, Vec::new()) }
+    }
+
+    /// A message for a plugin, without a value.
+    pub fn plugin(tag: impl Into<String>, plugin: &str, content: Vec<u8>) -> Self {
+        let plugin = Plugin { name: plugin.to_owned(), content };
+        Self { tag: tag.into(), metadata: Some(Metadata { plugin: Some(plugin) }), shown: None }
     }
 }

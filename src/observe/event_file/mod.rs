@@ -6,6 +6,7 @@
 
 mod frame;
 mod message;
+mod plugins;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -17,6 +18,7 @@ use prost::Message;
 use crate::fault::{Fault, Result};
 pub use message::Value;
 use message::{Event, What};
+pub use plugins::{Layout, Setting, hparams, layout};
 
 /// The prefix of every name. The seconds since 1970 and the number of the session follow.
 const PREFIX: &str = "events.out.tfevents.";
@@ -133,7 +135,7 @@ fn next_name(folder: &Path) -> Result<String> {
 }
 
 /// Seconds since 1970.
-fn seconds_now() -> f64 {
+pub fn seconds_now() -> f64 {
     SystemTime::UNIX_EPOCH.elapsed().map_or(0.0, |since| since.as_secs_f64())
 }
 

@@ -61,9 +61,56 @@ function makeChart(place) {
   return chart;
 }
 
+// Saves what `address` stands for as a file.
+function save(name, address) {
+  const link = element("a", undefined, { href: address, download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+}
+
+function saveBlob(name, blob) {
+  const address = URL.createObjectURL(blob);
+  save(name, address);
+  setTimeout(() => URL.revokeObjectURL(address), 10000);
+}
+
+// Two buttons that save a chart as it is shown: as a PNG with twice its pixels, and as an SVG.
+function saveButtons(chart, name) {
+  const buttons = element("span", undefined, { class: "buttons save", role: "group", "aria-label": `Save ${name()}` });
+  const file = (kind) => `${name().replace(/[^A-Za-z0-9+().-]+/g, "_")}.${kind}`;
+  const button = (kind, act) => {
+    const made = element("button", kind.toUpperCase(), { type: "button", "data-save": kind, title: `Save this chart as ${kind.toUpperCase()}` });
+    made.addEventListener("click", act);
+    buttons.append(made);
+  };
+  button("png", () => save(file("png"), chart.getDataURL({ pixelRatio: 2, backgroundColor: shade("--paper"), excludeComponents: ["dataZoom"] })));
+  button("svg", () => {
+    const drawn = echarts.init(null, null, { renderer: "svg", ssr: true, width: chart.getWidth(), height: chart.getHeight() });
+    drawn.setOption(Object.assign(chart.getOption(), { backgroundColor: shade("--paper"), animation: false }));
+    saveBlob(file("svg"), new Blob([drawn.renderToSVGString()], { type: "image/svg+xml;charset=utf-8" }));
+    drawn.dispose();
+  });
+  return buttons;
+}
+
+// Lays out the panels of a grid in rows of equal length, as far as their number allows: three and three, not four and two.
+function evenRows(grid) {
+  const count = grid.childElementCount;
+  if (count === 0) return;
+  const probe = element("div", undefined, { class: "probe" });
+  grid.append(probe);
+  const least = probe.getBoundingClientRect().width;
+  probe.remove();
+  const most = Math.max(1, Math.floor((grid.clientWidth + 16) / (least + 16)));
+  const columns = Math.ceil(count / Math.ceil(count / most));
+  grid.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
+}
+
 // Panels in a grid, one for each run. A run keeps its panel from one drawing to the next.
 function panels(grid) {
   const kept = new Map();
+  new ResizeObserver(() => evenRows(grid)).observe(grid);
   return (runs, make, draw) => {
     for (const [run, panel] of kept) {
       if (!runs.includes(run)) {
@@ -75,15 +122,18 @@ function panels(grid) {
     for (const run of runs) {
       if (!kept.has(run)) {
         const box = element("figure", undefined, { class: "panel" });
-        const place = element("div", undefined, { class: "chart" });
-        box.append(element("h3", run.name), place);
+        const place = element("div", undefined, { class: "chart" }), head = element("div", undefined, { class: "head" });
+        head.append(element("h3", run.name));
+        box.append(head, place);
         grid.append(box);
         kept.set(run, { box, place, chart: makeChart(place) });
         make(run, kept.get(run));
+        head.append(saveButtons(kept.get(run).chart, () => `${grid.id.replace("-grid", "")} ${run.name}`));
       }
       grid.append(kept.get(run).box);
-      draw(run, kept.get(run));
     }
+    evenRows(grid);
+    for (const run of runs) draw(run, kept.get(run));
     return kept;
   };
 }

@@ -17,7 +17,8 @@ const showCurves = (() => {
       grid: { left: small ? 62 : 70, right: 16, top: small ? 12 : 48, bottom: 84 },
       tooltip: tooltip({
         trigger: "axis", order: "seriesAsc",
-        formatter: (items) => safe(`step ${thousands(items[0].value[0])}`) + items.slice(0, 24)
+        // What is drawn faintly, and the ranges of seeds, have no name.
+        formatter: (items) => safe(`step ${thousands(items[0].value[0])}`) + items.filter((item) => !/^(raw|low|high) /.test(item.seriesId)).slice(0, 24)
           .map((item) => `<br>${item.marker}${safe(item.seriesName)}: ${safe(shown(item.value[1]))}`).join(""),
       }),
       xAxis: axis({ type: "value", name: "Steps done", nameGap: 28, min: 0, max: last, axisLabel: { color: shade("--quiet"), hideOverlap: true, formatter: thousands } }),
@@ -59,15 +60,52 @@ const showCurves = (() => {
     return found;
   }
 
+  // A curve to draw: its name, runs, colour, what is drawn strongly, what faintly behind it, and the range of its seeds.
+  function curvesOf(runs, key) {
+    const raw = byId("curve-raw").checked;
+    const line = (run) => ({ name: run.name, run, strong: (!raw && run.smooth[key]) || run.curves[key], faint: raw ? null : run.smooth[key] && run.curves[key] });
+    if (!byId("curve-band").checked) return runs.map(line);
+    const groups = [...new Set(runs.map((run) => run.group))];
+    return groups.flatMap((group) => {
+      // A run that diverged would make the range of its seeds meaningless.
+      const all = runs.filter((run) => run.group === group), seeds = all.filter((run) => run.diverged === null);
+      const others = all.filter((run) => run.diverged !== null).map(line);
+      if (seeds.length < 2) return seeds.map(line).concat(others);
+      return [{ name: `${group}, ${seeds.length} seeds`, run: seeds[0], ...rangeOfSeeds(seeds.map((run) => (line(run).strong))) }].concat(others);
+    });
+  }
+
+  // The mean and the range of several curves, at the steps of the longest.
+  function rangeOfSeeds(curves) {
+    const x = curves.reduce((most, curve) => (curve[0].length > most[0].length ? curve : most))[0];
+    const at = ([steps, values]) => {
+      let right = 0;
+      return x.map((step) => {
+        while (right < steps.length && steps[right] < step) right += 1;
+        if (right === steps.length || (right === 0 && steps[0] > step)) return null;
+        if (steps[right] === step || right === 0) return values[right];
+        const [low, high] = [values[right - 1], values[right]];
+        return low === null || high === null ? null : low + (high - low) * (step - steps[right - 1]) / (steps[right] - steps[right - 1]);
+      });
+    };
+    const columns = curves.map(at);
+    const rows = x.map((_, index) => columns.map((column) => column[index]).filter((value) => value !== null));
+    const of = (take) => [x, rows.map((row) => (row.length === 0 ? null : take(row)))];
+    return { strong: of((row) => row.reduce((sum, value) => sum + value, 0) / row.length), low: of((row) => Math.min(...row)), high: of((row) => Math.max(...row)) };
+  }
+
   function drawWhole() {
     const key = byId("curve").value, log = byId("curve-log").checked;
     const runs = picked().filter((run) => run.curves[key]);
     const { range, outside } = frame(runs, key, log);
-    const series = runs.map((run) => {
+    const drawn = runs.length === 0 ? [] : curvesOf(runs, key);
+    const silent = { type: "line", symbol: "none", silent: true, connectNulls: false, emphasis: { disabled: true }, tooltip: { show: false } };
+    const series = drawn.flatMap(({ name, run, strong, faint, low, high }, index) => {
+      const color = colorOf(run);
       const line = {
-        type: "line", name: run.name, data: points(run.curves[key], log), symbol: "circle", connectNulls: false,
-        showSymbol: curveOf(key).points || run.curves[key][0].length === 1,
-        lineStyle: { color: colorOf(run), width: 1.5, type: run.dash ? "dashed" : "solid" }, itemStyle: { color: colorOf(run) },
+        type: "line", name, data: points(strong, log), symbol: "circle", connectNulls: false, z: 3,
+        showSymbol: curveOf(key).points || strong[0].length === 1,
+        lineStyle: { color, width: 1.8, type: run.dash ? "dashed" : "solid" }, itemStyle: { color },
         emphasis: { disabled: true },
       };
       if (key === "loss" && run.diverged !== null) {
@@ -76,27 +114,39 @@ const showCurves = (() => {
         const lost = x.findIndex((step) => step >= run.diverged), at = Math.max(0, lost - 1);
         if (y[at] !== null && !(log && y[at] <= 0)) {
           line.markPoint = {
-            symbol: "pin", symbolSize: 34, label: { formatter: "lost", fontSize: 9 }, itemStyle: { color: colorOf(run) },
+            symbol: "pin", symbolSize: 34, label: { formatter: "lost", fontSize: 9 }, itemStyle: { color },
             data: [{ coord: [x[at], range.max === undefined ? y[at] : Math.min(range.max, y[at])] }],
           };
         }
       }
-      return line;
+      const made = [line];
+      if (faint) made.push({ ...silent, id: `raw ${index}`, data: points(faint, log), z: 2, lineStyle: { color, width: 1, opacity: 0.25 } });
+      if (low) {
+        // The range is an area between two lines: the lower one, unseen, and the distance to the upper one on top of it.
+        const size = [low[0], low[1].map((value, at) => (value === null ? null : high[1][at] - value))];
+        const stack = { ...silent, stack: `seeds ${index}`, stackStrategy: "all", lineStyle: { opacity: 0 }, z: 1 };
+        made.push({ ...stack, id: `low ${index}`, data: points(low, log) });
+        made.push({ ...stack, id: `high ${index}`, data: size[0].map((step, at) => [step, low[1][at] === null || (log && low[1][at] <= 0) ? null : size[1][at]]), areaStyle: { color, opacity: 0.18 } });
+      }
+      return made;
     });
+    const several = data.runs.some((run) => data.runs.some((other) => other !== run && other.group === run.group && other.diverged === null && run.diverged === null));
+    byId("curve-band").disabled = !several;
+    byId("curve-raw").disabled = !runs.some((run) => run.smooth[key]);
     byId("curve-note").textContent = outside.length === 0 ? "" :
       `Beyond the frame: ${outside.map(([name, value, step]) => `${name} with ${shown(value)} at step ${thousands(step)}`).join("; ")}.`;
     const whole = base(curveOf(key)?.title ?? "", log, false);
     Object.assign(whole.yAxis, range);
     chart.setOption(Object.assign(whole, {
-      legend: { type: "scroll", top: 8, textStyle: { color: shade("--ink") }, pageTextStyle: { color: shade("--ink") }, data: runs.map((run) => run.name) },
+      legend: { type: "scroll", top: 8, textStyle: { color: shade("--ink") }, pageTextStyle: { color: shade("--ink") }, data: drawn.map((curve) => curve.name) },
       series,
     }), { notMerge: true });
   }
 
+  // The scale of layers is in the page's data: each of its colours can be seen on white and on black.
   function layerColor(layer, depth) {
-    // The ends of the scale are hard to see on a white or a black page.
-    const t = 0.12 + 0.76 * layer / Math.max(1, depth - 1);
-    return data.colors[Math.round(t * (data.colors.length - 1))];
+    const [red, green, blue] = colorAt(data.layers, layer / Math.max(1, depth - 1));
+    return `rgb(${red}, ${green}, ${blue})`;
   }
 
   // One vertical range for all runs, so that charts can be compared; whole decades on a logarithmic axis.
@@ -185,7 +235,8 @@ const showCurves = (() => {
   follow(chart);
   for (const button of document.querySelectorAll("[data-zoom]")) button.addEventListener("click", () => zoomBy(button.dataset.zoom));
   byId("curve").addEventListener("change", () => { byId("curve-log").checked = curveOf(byId("curve").value).log; drawWhole(); });
-  byId("curve-log").addEventListener("change", drawWhole);
+  for (const id of ["curve-log", "curve-raw", "curve-band"]) byId(id).addEventListener("change", drawWhole);
+  byId("curve-save").append(saveButtons(chart, () => `curve ${byId("curve").value}`));
   byId("quantity").addEventListener("change", drawEveryLayer);
   return () => { drawWhole(); drawEveryLayer(); };
 })();

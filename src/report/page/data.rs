@@ -3,12 +3,12 @@
 
 use serde_json::{Value, json};
 
-use crate::draw::colormap::{OKABE_ITO, Rgb, diverging};
+use crate::draw::colormap::{Rgb, diverging, layers as layer_color};
 use crate::fault::Result;
 use crate::observe::entropy::{bins, causal_ceiling, observed_max};
 use crate::observe::quantities::{self, Axis, Cadence, Drawn, EVAL_LOSS, HEAD_ENTROPY, Quantity};
 use crate::report::comparison::Comparison;
-use crate::report::curves::style;
+use crate::report::curves::{smoothed, style};
 use crate::report::figures::Options;
 use crate::report::heatmap::rounded;
 use crate::report::layers::series;
@@ -24,6 +24,9 @@ const FRAMES: (usize, usize) = (12, 80);
 /// Approximate limit on the points of layer curves in a page, and the fewest and the most points of one curve.
 const LAYER_POINTS: usize = 250_000;
 const OF_LAYER: (usize, usize) = (60, 600);
+
+/// Curves with fewer points are not smoothed.
+const SMOOTHED: usize = 100;
 
 /// Everything that the scripts need.
 ///
@@ -49,8 +52,8 @@ pub fn data(comparison: &Comparison, options: &Options) -> Result<Value> {
     let shown = comparison.shown();
     let first: Vec<usize> = shown.iter().copied().take(4).collect();
     let mut runs = Vec::new();
-    for (group, of) in comparison.groups.iter().enumerate() {
-        let (color, dash) = style(group);
+    for of in &comparison.groups {
+        let (color, dash) = style(of.style);
         for &index in &of.runs {
             let run = &comparison.runs[index];
             runs.push(json!({
@@ -64,6 +67,7 @@ pub fn data(comparison: &Comparison, options: &Options) -> Result<Value> {
                 "ceiling": run.context.map(causal_ceiling).map(short),
                 "heads": heads(run, references[index].unwrap_or(0.0), frames),
                 "curves": curves(run),
+                "smooth": smooth(run),
                 "layers": layers(run, of_layer),
                 "diverged": run.diverged_at(),
             }));
@@ -102,7 +106,8 @@ pub fn data(comparison: &Comparison, options: &Options) -> Result<Value> {
         "reference": options.reference.to_string(),
         "colors": sampled(&|t| options.colormap.at(t)),
         "diverging": sampled(&|t| diverging(2.0 * t - 1.0)),
-        "layerColors": OKABE_ITO.map(hex),
+        "layers": sampled(&layer_color),
+        "live": options.live,
         "quantities": quantities::of_layers().into_iter().map(quantity).collect::<Vec<_>>(),
         "curves": quantities::of_steps().into_iter().map(curve).collect::<Vec<_>>(),
     }))
@@ -172,6 +177,19 @@ fn curves(run: &RunData) -> Value {
         let points = thin(run.log.numbers(quantity), drawn.points);
         if !points.is_empty() {
             curves.insert(drawn.stem.to_owned(), line(&points));
+        }
+    }
+    curves.into()
+}
+
+/// The averages of a run's long curves over 2% of the run; a key without one is left out.
+fn smooth(run: &RunData) -> Value {
+    let mut curves = serde_json::Map::new();
+    for (quantity, drawn) in quantities::of_steps().into_iter().filter(|_| run.published.is_none()) {
+        let numbers = run.log.numbers(quantity);
+        // An average over fewer than two points is the curve itself.
+        if numbers.len() >= SMOOTHED && quantity.kind.cadence != Cadence::Evaluation {
+            curves.insert(drawn.stem.to_owned(), line(&smoothed(numbers, drawn.points / 2)));
         }
     }
     curves.into()

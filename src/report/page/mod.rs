@@ -6,8 +6,11 @@
 mod claims;
 mod data;
 mod html;
+mod seeds;
 mod settings;
+mod sheets;
 mod summary;
+mod verdicts;
 
 use std::path::Path;
 
@@ -24,8 +27,9 @@ use html::escape;
 const TEMPLATE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 /// The scripts, in dependency order.
-const SCRIPTS: [&str; 5] = [
+const SCRIPTS: [&str; 6] = [
     include_str!("picks.js"),
+    include_str!("live.js"),
     include_str!("charts.js"),
     include_str!("heatmaps.js"),
     include_str!("curves.js"),
@@ -52,18 +56,28 @@ pub fn page(comparison: &Comparison, options: &Options) -> Result<String> {
     let figures = figures(comparison, options)?;
     let outcomes = outcomes(comparison, options.reference)?;
     let table = outcomes.table();
+    let has_heatmap = figures.iter().any(|figure| figure.stem == "heatmap");
     let data = html::json(&data::data(comparison, options)?);
     // Only scripts that carry this nonce may run, and nobody can know it in advance when naming a run.
     let nonce: String =
         Sha256::digest(data.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    // The first picture of the paper stands before all text.
+    let (first, others): (Vec<&Figure>, Vec<&Figure>) =
+        figures.iter().partition(|figure| figure.stem == if has_heatmap { "heatmap" } else { "loss" });
+    let link = options.verdicts.as_ref().map_or("", |_| "<a href=\"#verdicts\">Verdicts</a> ");
     let parts = [
         ("title", escape(&comparison.title)),
         ("nonce", nonce),
         ("style", STYLE.to_owned()),
+        // A page that lies in a file asks for nothing.
+        ("connect", if options.live.is_some() { "connect-src 'self'; ".to_owned() } else { String::new() }),
+        ("lead", first.iter().map(|figure| sheets::lead(figure)).collect()),
         ("summary", summary::summary(comparison, &outcomes)),
-        ("table", html::table(&table)),
+        ("verdicts", options.verdicts.as_ref().map(verdicts::verdicts).unwrap_or_default()),
+        ("verdicts-link", link.to_owned()),
+        ("table", html::table(&table, &seeds::column(comparison))),
         ("downloads", downloads(&table, &outcomes.csv())),
-        ("figures", figures.iter().map(figure).collect()),
+        ("figures", others.iter().map(|figure| sheets::figure(figure)).collect()),
         ("configurations", settings::configurations(comparison)),
         ("environment", settings::environment(comparison)),
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
@@ -87,22 +101,6 @@ fn fill(template: &str, parts: &[(&str, String)]) -> String {
         out.push_str(rest);
     }
     out
-}
-
-/// One figure as it is printed, with a button that saves its file.
-fn figure(figure: &Figure) -> String {
-    let (stem, caption) = (figure.stem, escape(&figure.caption));
-    let (width, height) = (figure.picture.width, figure.picture.height);
-    // Below this width the smallest text is unreadable, so the figure scrolls instead.
-    let least = (width * 0.8).ceil();
-    format!(
-        "<figure id=\"figure-{stem}\"><div class=\"sheet\" tabindex=\"0\" role=\"region\" \
-         aria-label=\"{stem}, scrolls sideways\"><img loading=\"lazy\" style=\"min-width:{least}px\" width=\"{width}\" height=\"{height}\" alt=\"{}\" src=\"{}\"></div>\
-         <figcaption>{caption} <button type=\"button\" data-figure=\"{stem}\">Save {stem}.svg</button>\
-         </figcaption></figure>\n",
-        escape(&figure.picture.title),
-        escape(&html::svg_address(&figure.picture.svg())),
-    )
 }
 
 /// Buttons that save the table in each of its formats; they carry the contents.

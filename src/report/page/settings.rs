@@ -39,7 +39,7 @@ pub fn configurations(comparison: &Comparison) -> String {
         };
         let rows = groups.iter().zip(&settings).map(row).collect();
         out.push_str("<h3>Where they differ</h3>\n");
-        out.push_str(&table(&Table { header: header.collect(), rows, notes: Vec::new() }));
+        out.push_str(&table(&Table { header: header.collect(), rows, notes: Vec::new() }, &[]));
     }
     for (group, own) in groups.iter().zip(&settings) {
         let seeds: Vec<String> =
@@ -83,11 +83,12 @@ pub fn environment(comparison: &Comparison) -> String {
         ]
     };
     let measured = comparison.runs.iter().zip(&comparison.names).filter(|(run, _)| run.published.is_none());
-    table(&Table {
+    let made = Table {
         header: header.map(String::from).into(),
         rows: measured.map(row).collect(),
         notes: vec!["Of absolute paths only the last part is shown.".to_owned()],
-    })
+    };
+    table(&made, &[])
 }
 
 /// Every key of a configuration under its dotted name.

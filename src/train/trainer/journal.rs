@@ -2,8 +2,9 @@
 
 use crate::config::Config;
 use crate::fault::Result;
+use crate::observe::dashboard::dashboard;
 use crate::observe::entropy::causal_ceiling;
-use crate::observe::event_file::EventFile;
+use crate::observe::event_file::{EventFile, Value, seconds_now};
 use crate::observe::event_values::event_values;
 use crate::observe::log::MetricsLog;
 use crate::observe::record::Record;
@@ -29,6 +30,8 @@ struct Events {
     again: Option<Record>,
     /// Nats at the upper end of a heatmap's colours, the same for the whole run.
     top: f64,
+    /// The charts and the table of runs, told at the beginning of a file.
+    dashboard: Vec<Value>,
 }
 
 impl Journal {
@@ -44,6 +47,11 @@ impl Journal {
             file: None,
             again: again(),
             top: causal_ceiling(config.train.sequence_length),
+            dashboard: {
+                let name = run.path().file_name().unwrap_or_default().to_string_lossy();
+                let settings = config.to_toml().parse().unwrap_or_default();
+                dashboard(&name, config.model.n_layer, &settings, seconds_now())
+            },
         });
         Self { log, events, trouble: None }
     }
@@ -94,6 +102,7 @@ impl Events {
             Some(file) => file,
             empty => {
                 let file = empty.insert(EventFile::begin(&self.folder, self.step)?);
+                file.append(self.step, std::mem::take(&mut self.dashboard))?;
                 if let Some(again) = self.again.take() {
                     file.append(again.step(), event_values(&again, self.top)?)?;
                 }
@@ -115,7 +124,14 @@ mod tests {
         let log = MetricsLog::open(&folder.path().join("metrics.jsonl"), 0).unwrap();
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let file = Some(EventFile::over("/dev/full".into(), full, 0).unwrap());
-        let events = Events { folder: folder.path().to_owned(), step: 0, file, again: None, top: 1.0 };
+        let events = Events {
+            folder: folder.path().to_owned(),
+            step: 0,
+            file,
+            again: None,
+            top: 1.0,
+            dashboard: Vec::new(),
+        };
         let mut journal = Journal { log, events: Some(events), trouble: None };
         let record = |step| Eval::new(step, 1.0).record();
         journal.append(&record(1)).unwrap();

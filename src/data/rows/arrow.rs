@@ -1,0 +1,123 @@
+//! Arrow's stream format, as `datasets` saves it, and its file format, which is a stream between two marks.
+
+use std::io::BufReader;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_ipc::reader::StreamReader;
+use arrow_schema::{ArrowError, DataType};
+
+use super::super::entry::Entry;
+use super::super::stream::Stream;
+use super::row::{Row, Rows, Without, damaged, without_column};
+use crate::fault::{Fault, Result, contain};
+
+/// What the file format has before its stream.
+const FILE_MARK: &[u8] = b"ARROW1\0\0";
+
+pub struct Arrow {
+    reader: StreamReader<BufReader<Stream>>,
+    entry: Entry,
+    /// The column of the current batch, and the next row of it.
+    column: Option<ArrayRef>,
+    next: usize,
+    number: u64,
+}
+
+impl Arrow {
+    pub fn open(entry: &Entry) -> Result<Self> {
+        // Opened twice: the columns to read are chosen before the reader is made, and named by what it reads.
+        let schema = begin(entry, None)?.schema();
+        let names: Vec<&String> = schema.fields().iter().map(|field| field.name()).collect();
+        let place = entry.columns.place(&names);
+        let place = place.ok_or_else(|| without_column(entry, entry.columns.missing(&names)))?;
+        match schema.field(place).data_type() {
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {}
+            other => {
+                let found = format!("`{}` with values of type {other}, not texts", names[place]);
+                return Err(without_column(entry, found));
+            }
+        }
+        let reader = begin(entry, Some(vec![place]))?;
+        Ok(Self { reader, entry: entry.clone(), column: None, next: 0, number: 0 })
+    }
+
+    fn stream(&self) -> &Stream {
+        self.reader.get_ref().get_ref()
+    }
+
+    /// The next batch. The library may fail on a damaged one.
+    fn batch(&mut self) -> Result<Option<RecordBatch>> {
+        let read = contain(|| self.reader.next());
+        match read.map_err(|panic| damaged(&self.entry, panic))? {
+            None => Ok(None),
+            Some(Ok(batch)) => Ok(Some(batch)),
+            // The cap cuts batches.
+            Some(Err(_)) if self.stream().cut => Ok(None),
+            Some(Err(e)) => Err(fault(&self.entry, e)),
+        }
+    }
+}
+
+/// Begins to read, only the columns at the places of `columns` if given.
+fn begin(entry: &Entry, columns: Option<Vec<usize>>) -> Result<StreamReader<BufReader<Stream>>> {
+    let mut stream = Stream::open(entry)?;
+    if stream.fill()?.starts_with(FILE_MARK) {
+        stream.consume(FILE_MARK.len());
+    }
+    let made = contain(|| StreamReader::try_new(BufReader::new(stream), columns));
+    made.map_err(|panic| damaged(entry, panic))?.map_err(|e| fault(entry, e))
+}
+
+fn fault(entry: &Entry, error: ArrowError) -> Fault {
+    match error {
+        ArrowError::IoError(_, e) if e.raw_os_error().is_some() => {
+            Fault::io("read the text", &entry.path, &e)
+        }
+        error => damaged(entry, error),
+    }
+}
+
+/// A text of a column of texts; `None` for null.
+fn text(column: &dyn Array, row: usize) -> Option<&str> {
+    if column.is_null(row) {
+        return None;
+    }
+    Some(match column.data_type() {
+        DataType::Utf8 => column.as_string::<i32>().value(row),
+        DataType::LargeUtf8 => column.as_string::<i64>().value(row),
+        _ => column.as_string_view().value(row),
+    })
+}
+
+impl Rows for Arrow {
+    fn next(&mut self) -> Result<Option<Row>> {
+        loop {
+            if let Some(column) = &self.column
+                && self.next < column.len()
+            {
+                let found = text(column, self.next).map(str::to_owned);
+                self.next += 1;
+                self.number += 1;
+                let document = found.ok_or_else(|| Without::Malformed("null in place of a text".to_owned()));
+                return Ok(Some(Row { number: self.number, document }));
+            }
+            match self.batch()? {
+                None => return Ok(None),
+                Some(batch) => (self.column, self.next) = (Some(batch.column(0).clone()), 0),
+            }
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.stream().bytes()
+    }
+
+    fn position(&self) -> u64 {
+        self.stream().position()
+    }
+
+    fn digest(&self) -> [u8; 32] {
+        self.stream().digest()
+    }
+}
