@@ -227,8 +227,8 @@ const ROOMS: &[&str] = &[
     "study",
     "report",
     "bench",
-    "generate",
     "train",
+    "generate",
     "verify",
     "device",
     "host",
@@ -239,6 +239,7 @@ const ROOMS: &[&str] = &[
     "plan",
     "gpu",
     "reference",
+    "pattern",
     "ops",
     "tape",
     "cores",
@@ -255,7 +256,7 @@ const ROOMS: &[&str] = &[
 ];
 
 /// Rooms that build and run without a device, although some of them are above rooms that need one.
-const WITHOUT_DEVICE: [&str; 6] = ["report", "observe", "draw", "model", "data", "config"];
+const WITHOUT_DEVICE: [&str; 7] = ["report", "pattern", "observe", "draw", "model", "data", "config"];
 const WITH_DEVICE: [&str; 8] = ["bench", "generate", "train", "verify", "device", "host", "plan", "gpu"];
 
 /// The room of a source file, unless it is a root of the program or of the library, which use every room.

@@ -10,10 +10,11 @@ const AFTER_HELP: &str = "\
 Writes the logs of runs as tables, one file for each kind of record, with the
 run's folder in the column `run`: steps and evals; attention and
 entropy_thresholds, with a row for each head; attention_layers, slopes,
-ffn_scales and layers, with a row for each layer; nonfinite. NaN and infinities
-are kept as such. Steps count the steps done, so the first is 1, where the log
-has 0. A study's folder stands for all its runs, any other folder for the runs
-and studies inside; runs may still be training.
+ffn_scales and layers, with a row for each layer; nonfinite; samples, the texts
+of evaluations. NaN and infinities are kept as such. Steps count the steps done,
+so the first is 1, where the log has 0. A study's folder stands for all its
+runs, any other folder for the runs and studies inside; runs may still be
+training.
 
 Examples:
   normfree export runs/sm_g runs/sm_r --parquet tables

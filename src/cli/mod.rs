@@ -1,41 +1,50 @@
 //! The command line: one file per subcommand. Arguments become calls; results go to stdout, progress and notes
 //! to stderr, failures up to `main`.
 
+mod attend;
 mod bench;
 mod card;
 mod columns;
+mod completions;
 mod demo;
 mod devices;
 mod eval;
 mod export;
 mod global;
 mod held;
+mod init;
 mod kernel_choice;
 mod keys;
 mod located;
+mod ls;
 mod memory_plan;
 mod memory_table;
 mod output;
 mod picture;
 mod plot;
 mod prepare;
+mod presets;
 mod probe;
 mod progress;
+mod ready;
 mod referee;
 mod report;
 mod sample;
+mod shown;
 mod sparsity;
 mod stop;
 mod study;
 mod terminal;
+mod tokenizer;
 mod train;
 mod verify;
 mod waiting;
+mod wanted;
 
 use crate::cache;
 use crate::fault::{self, Kind, Result};
 use crate::numbers::{bytes, duration, operations, short, thousands};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use columns::columns;
 use global::{Global, NO_GPU, Selection};
 use kernel_choice::Kernels;
@@ -46,6 +55,7 @@ use std::time::Duration;
 const AFTER_HELP: &str = "\
 Examples:
   normfree demo
+  normfree train sm_r --data ~/code
   normfree prepare ~/code --out data/code
   normfree train configs/small/sm_r.toml --set data.path=data/code
   normfree plot runs/sm_g runs/sm_r --out figures
@@ -87,24 +97,36 @@ enum Command {
     Prepare(prepare::Arguments),
     /// List every key of a configuration: its default, when it may change, what it does
     Keys(keys::Arguments),
+    /// List the experiments inside the program, or print one
+    Presets(presets::Arguments),
+    /// Write a configuration with every key explained
+    Init(init::Arguments),
     /// Train one model and watch its attention
     Train(train::Arguments),
     /// Train a grid of models: start what is missing, resume what stopped, repeat nothing
     Study(study::Arguments),
     /// Judge claims of papers by the runs of a study: held, not held, or not decided
     Referee(referee::Arguments),
+    /// List runs: what each does, its steps, perplexity and device
+    Ls(ls::Arguments),
     /// Measure the loss and perplexity of a checkpoint on held-out text
     Eval(eval::Arguments),
     /// Measure how many units of its networks a model can do without
     Sparsity(sparsity::Arguments),
     /// Generate text from a trained model
     Sample(sample::Arguments),
+    /// Show which tokens every attention head reads in a text
+    Attend(attend::Arguments),
     /// Export the logs of runs as Parquet tables, for notebooks
     Export(export::Arguments),
     /// Draw runs or a study: heatmaps, curves and tables, each a file for a paper
     Plot(plot::Arguments),
     /// Put everything about runs or a study on one page to open, send or publish
     Report(report::Arguments),
+    /// Print a script with which a shell completes commands and options
+    Completions(completions::Arguments),
+    /// Write manual pages
+    Man(completions::Man),
 }
 
 /// Runs the command.
@@ -119,15 +141,21 @@ fn run(cli: Cli) -> Result<()> {
         Command::Card(arguments) => card::run(&arguments, &global),
         Command::Prepare(arguments) => prepare::run(arguments, &global),
         Command::Keys(keys::Arguments {}) => keys::run(),
+        Command::Presets(arguments) => presets::run(&arguments),
+        Command::Init(arguments) => init::run(&arguments, &global),
         Command::Train(arguments) => train::run(&arguments, &global),
         Command::Study(arguments) => study::run(&arguments, &global),
         Command::Referee(arguments) => referee::run(&arguments, &global),
+        Command::Ls(arguments) => ls::run(&arguments, &global),
         Command::Eval(arguments) => eval::run(&arguments, &global),
         Command::Sparsity(arguments) => sparsity::run(&arguments, &global),
         Command::Sample(arguments) => sample::run(&arguments, &global),
+        Command::Attend(arguments) => attend::run(&arguments, &global),
         Command::Export(arguments) => export::run(&arguments, &global),
         Command::Plot(arguments) => plot::run(&arguments, &global),
         Command::Report(arguments) => report::run(&arguments, &global),
+        Command::Completions(arguments) => completions::run(&arguments, Cli::command()),
+        Command::Man(arguments) => completions::man(&arguments, Cli::command()),
     };
     if let Some(failure) = cache::failure() {
         global.note(format!("nothing is cached, so the next call compiles everything again: {failure}"));
@@ -192,7 +220,6 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {

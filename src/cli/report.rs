@@ -1,8 +1,10 @@
 //! `normfree report`.
 
+use super::shown::add_patterns;
 use super::{Global, bytes, say};
 use crate::draw::colormap::Colormap;
 use crate::fault::{Fault, Result};
+use crate::host::Host;
 use crate::report::comparison::Comparison;
 use crate::report::figures::Options;
 use crate::report::page::write_page;
@@ -14,7 +16,9 @@ const AFTER_HELP: &str = "\
 Writes one HTML page that contains everything it shows and needs no network:
 findings, as sentences made from the numbers, the table, heatmaps with a slider
 over training, curves to zoom into, every figure of `normfree plot`,
-configurations and environment. Of absolute paths it shows only the last part. A
+configurations and environment. A click on a head of a heatmap opens what it
+reads in the run's held-out text, by its checkpoints; this is computed on the
+CPU, or on --device. Of absolute paths it shows only the last part. A
 study's folder stands for all its runs, any other folder for the runs and
 studies inside; runs may still be training. A TOML file of published entropies,
 as `normfree plot` reads it, can be given as well.
@@ -38,6 +42,9 @@ pub(super) struct Arguments {
     /// observe.entropy_reference]
     #[arg(long, value_enum)]
     reference: Option<Reference>,
+    /// Leave out the patterns that a click on a head opens
+    #[arg(long)]
+    no_attention: bool,
     /// Colours, from the lowest entropy to the highest
     #[arg(long, value_enum, default_value_t)]
     colormap: Colormap,
@@ -54,7 +61,7 @@ fn page_file(text: &str) -> std::result::Result<PathBuf, &'static str> {
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
-    let comparison = Comparison::load(&arguments.runs)?;
+    let mut comparison = Comparison::load(&arguments.runs)?;
     let path = match (&arguments.out, arguments.runs.as_slice()) {
         (Some(out), _) => out.clone(),
         (None, [run]) if run.is_dir() => run.join("report.html"),
@@ -62,6 +69,16 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     };
     let reference = arguments.reference.unwrap_or_else(|| RunData::reference_of(&comparison.runs));
     let options = Options { reference, colormap: arguments.colormap, ..Options::default() };
+    if !arguments.no_attention {
+        let device = match global.device {
+            Some(_) => global.open()?,
+            None => Host::open(global.threads)?.into(),
+        };
+        let _waiting = global.wait("reading held-out text");
+        if let Some(why) = add_patterns(&mut comparison, &device, global) {
+            global.note(format!("some heads have no pattern to open: {why}"));
+        }
+    }
     write_page(&comparison, &path, &options)?;
     for missing in &comparison.missing {
         global.note(format!("left out: {missing}"));

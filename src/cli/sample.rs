@@ -2,15 +2,13 @@
 
 use super::located::{Located, locate};
 use super::output::write_result;
+use super::tokenizer::{prompt, tokenizer};
 use super::{Global, say, thousands};
-use crate::data::{LoadedTokenizer, tokenizer_path};
 use crate::fault::{Fault, Kind, Result};
-use crate::files::sha256;
 use crate::generate::{Reader, Sampler, Sampling, window};
-use crate::train::places;
+use crate::train::loader::from_file;
 use serde_json::json;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 const AFTER_HELP: &str = "\
@@ -78,10 +76,10 @@ fn probability(text: &str) -> std::result::Result<f64, String> {
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let located = locate(&arguments.path, global)?;
-    let tokenizer = tokenizer(arguments, &located, global)?;
+    let tokenizer = tokenizer(arguments.tokenizer.as_deref(), &located, global)?;
     tokenizer.notes.iter().for_each(|note| global.note(note));
     let Located { config, checkpoint, weights, .. } = located;
-    let prompt = prompt(arguments)?;
+    let prompt = prompt(arguments.prompt.as_deref(), arguments.prompt_file.as_deref())?.unwrap_or_default();
     let mut text = tokenizer.encode_one(&prompt)?;
     let prompted = text.len();
     if text.is_empty() {
@@ -93,7 +91,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     }
     let mut reader = {
         let (device, _waiting) = global.open_for("loading the model")?;
-        Reader::new(device, &config.model, weights)?
+        Reader::new(device, &config.model, from_file(weights))?
     };
     let Arguments { temperature, top_k, top_p, seed, .. } = *arguments;
     let mut sampler = Sampler::new(Sampling { temperature, top_k, top_p, seed });
@@ -136,62 +134,6 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         global.note(format!("{} tokens, {} a second", thousands(made.len() as u64), thousands(speed as u64)));
     }
     Ok(())
-}
-
-/// The tokenizer that the run's data was prepared with: the named one, else the run's own copy, else the one in the
-/// data folder.
-fn tokenizer(arguments: &Arguments, located: &Located, global: &Global) -> Result<LoadedTokenizer> {
-    let Located { run, config, checkpoint, .. } = located;
-    let known = checkpoint.state().data.as_ref().and_then(|data| data.tokenizer.as_ref());
-    let own = || {
-        let of_data = places::data(run, config).into_iter().map(|folder| tokenizer_path(&folder));
-        let all: Vec<PathBuf> = std::iter::once(run.tokenizer()).chain(of_data).collect();
-        let is_known = |path: &&PathBuf| known.is_some_and(|known| is_file_of(path, known));
-        let best = all.iter().find(is_known).or_else(|| all.iter().find(|path| path.exists()));
-        best.unwrap_or(&all[0]).clone()
-    };
-    let path = arguments.tokenizer.clone().unwrap_or_else(own);
-    let missing = "give the tokenizer.json that the run's data was prepared with: --tokenizer FILE";
-    if !path.exists() {
-        return Err(Fault::new(Kind::Data, "there is no tokenizer to encode and decode text with")
-            .at(path.display())
-            .remedy(missing));
-    }
-    let tokenizer = LoadedTokenizer::read(&path)?;
-    if tokenizer.vocab_size > config.model.vocab_size {
-        return Err(Fault::new(Kind::Data, "the tokenizer is not that of the run's data")
-            .at(path.display())
-            .found(format!(
-                "a tokenizer of {} tokens, a model of {}",
-                thousands(tokenizer.vocab_size as u64),
-                thousands(config.model.vocab_size as u64)
-            ))
-            .remedy(missing));
-    }
-    if known.is_some_and(|known| !is_file_of(&path, known)) {
-        global.note(format!(
-            "{} is not the tokenizer that the run was trained with: its tokens may stand for different text",
-            path.display()
-        ));
-    }
-    Ok(tokenizer)
-}
-
-fn is_file_of(path: &Path, digest: &str) -> bool {
-    std::fs::read(path).is_ok_and(|bytes| sha256(&bytes) == digest)
-}
-
-fn prompt(arguments: &Arguments) -> Result<String> {
-    let Some(path) = &arguments.prompt_file else { return Ok(arguments.prompt.clone().unwrap_or_default()) };
-    let mut bytes = Vec::new();
-    let read = match path.to_str() {
-        Some("-") => io::stdin().lock().read_to_end(&mut bytes).map(|_| ()),
-        _ => std::fs::read(path).map(|content| bytes = content),
-    };
-    read.map_err(|e| Fault::io("read the prompt", path, &e))?;
-    String::from_utf8(bytes).map_err(|e| {
-        Fault::new(Kind::Data, "the prompt is not UTF-8").at(path.display()).found(e.utf8_error())
-    })
 }
 
 /// The text, written to stdout as it comes or kept until the end.

@@ -21,6 +21,7 @@ mod batches;
 mod corpus;
 mod encoding;
 mod folder;
+mod identity;
 mod json_line;
 mod learn;
 mod listing;
@@ -42,6 +43,7 @@ mod walk;
 
 pub use batches::{Batch, Batches};
 pub use corpus::Corpus;
+pub use identity::{identity, is_prepared};
 pub use meta::{Dtype, LeftOut, Meta, Part, Skipped, SourceMeta, SplitBy};
 pub use permutation::Permutation;
 pub use place::tokenizer_path;

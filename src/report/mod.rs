@@ -7,7 +7,7 @@ pub mod curves;
 pub mod diverged;
 pub mod export;
 pub mod figures;
-mod gather;
+pub mod gather;
 pub mod heatmap;
 pub mod layers;
 pub mod liveness;

@@ -6,7 +6,7 @@ pub mod engine;
 pub mod evaluate;
 mod finite;
 pub mod kernel_choice;
-pub(crate) mod loader;
+pub mod loader;
 pub mod memory;
 pub mod past;
 pub mod places;

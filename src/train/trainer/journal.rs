@@ -24,9 +24,9 @@ struct Events {
     step: u64,
     /// Created with the first record, so that a run with nothing left to do gets no file.
     file: Option<EventFile>,
-    /// The evaluation after the last step before the session. TensorBoard drops it when the session begins although it
-    /// still counts.
-    again: Option<Record>,
+    /// The evaluation after the last step before the session, and its text. TensorBoard drops them when the session begins
+    /// although they still count.
+    again: Vec<Record>,
     /// Nats at the upper end of a heatmap's colours, the same for the whole run.
     top: f64,
 }
@@ -35,8 +35,12 @@ impl Journal {
     /// Continues a log after `step` steps.
     pub fn begin(log: MetricsLog, run: &RunFolder, config: &Config, step: u64) -> Self {
         let again = || {
-            let record: Record = serde_json::from_slice(&log.last_line().ok()??).ok()?;
-            (record.is_eval() && record.step() == step).then_some(record)
+            let lines = log.last_lines().unwrap_or_default();
+            let records = lines.iter().rev().map_while(|line| serde_json::from_slice::<Record>(line).ok());
+            let mut again: Vec<Record> =
+                records.take_while(|record| record.is_of_evaluation() && record.step() == step).collect();
+            again.reverse();
+            again
         };
         let events = config.observe.tensorboard.then(|| Events {
             folder: run.path().to_owned(),
@@ -94,7 +98,7 @@ impl Events {
             Some(file) => file,
             empty => {
                 let file = empty.insert(EventFile::begin(&self.folder, self.step)?);
-                if let Some(again) = self.again.take() {
+                for again in std::mem::take(&mut self.again) {
                     file.append(again.step(), event_values(&again, self.top)?)?;
                 }
                 file
@@ -115,7 +119,7 @@ mod tests {
         let log = MetricsLog::open(&folder.path().join("metrics.jsonl"), 0).unwrap();
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let file = Some(EventFile::over("/dev/full".into(), full, 0).unwrap());
-        let events = Events { folder: folder.path().to_owned(), step: 0, file, again: None, top: 1.0 };
+        let events = Events { folder: folder.path().to_owned(), step: 0, file, again: Vec::new(), top: 1.0 };
         let mut journal = Journal { log, events: Some(events), trouble: None };
         let record = |step| Eval::new(step, 1.0).record();
         journal.append(&record(1)).unwrap();
