@@ -9,7 +9,7 @@
 //! | [`tape`], [`ops`], [`model`] | models and their gradients as plain data, and the ops; [`reference`](mod@reference) runs a tape in f64 |
 //! | [`gpu`], [`plan`] | a device, and a tape made ready to run on it |
 //! | [`data`] | from text to batches |
-//! | [`train`], [`generate`] | training, checkpoints and text from them |
+//! | [`train`], [`generate`], [`pattern`] | training, checkpoints, text from them, and what their heads read |
 //! | [`observe`], [`report`] | logs, and figures drawn from them |
 //! | [`fault`] | how all of these report failures |
 //!
@@ -97,6 +97,7 @@ pub mod numbers;
 pub mod observe;
 pub mod ops;
 pub mod optimizer;
+pub mod pattern;
 pub mod plan;
 pub mod process;
 pub mod publish;

@@ -11,6 +11,7 @@ use normfree::gpu::OpenOptions;
 use normfree::model::initial_values;
 use normfree::train::checkpoint::{ModelTensors, WeightFile, export};
 use normfree::train::engine::Engine;
+use normfree::train::loader::from_file;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -31,7 +32,7 @@ fn pair(gpus: [Device; 2], config: &Config, random: &mut ChaCha8Rng) -> (Engine,
     let layout = ModelTensors::of(config.model.family, arenas.parameters());
     export(&path, &layout, &mut arenas.source(&engine.device, &engine.store, None)).unwrap();
     let weights = WeightFile::open(&path, &layout).unwrap();
-    let reader = Reader::new(reading, &config.model, weights).unwrap();
+    let reader = Reader::new(reading, &config.model, from_file(weights)).unwrap();
     (engine, reader)
 }
 
@@ -70,7 +71,7 @@ fn agrees(gpus: [Device; 2], changes: &[&str], seed: u64) {
 }
 
 /// Each norm, activation and bias, and positions that span more than one chunk.
-const MODELS: [&[&str]; 20] = [
+pub const MODELS: [&[&str]; 20] = [
     &["model.n_positions=150", "train.sequence_length=140"],
     &["model.norm=none", "model.activation_function=relu", "model.bias=none"],
     &[

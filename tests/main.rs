@@ -3,6 +3,8 @@
 
 mod accumulation;
 mod around;
+mod attend;
+mod begin;
 mod bench;
 mod card;
 mod checkpoint;
@@ -39,6 +41,7 @@ mod submissions;
 mod support;
 #[cfg(feature = "outside-tools")]
 mod tensorboard;
+mod texts;
 mod training;
 mod unchanged;
 mod units;

@@ -1,7 +1,7 @@
 //! Reading run folders, statistics of entropies, and the pictures, tables and pages made from them.
 
 #[cfg(feature = "outside-tools")]
-mod browser;
+pub mod browser;
 #[cfg(feature = "outside-tools")]
 mod diverged;
 mod folders;

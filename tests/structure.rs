@@ -228,8 +228,8 @@ const ROOMS: &[&str] = &[
     "publish",
     "report",
     "bench",
-    "generate",
     "train",
+    "generate",
     "verify",
     "device",
     "host",
@@ -241,6 +241,7 @@ const ROOMS: &[&str] = &[
     "plan",
     "gpu",
     "reference",
+    "pattern",
     "ops",
     "tape",
     "cores",
@@ -257,7 +258,7 @@ const ROOMS: &[&str] = &[
 ];
 
 /// Rooms that build and run without a device, although some of them are above rooms that need one.
-const WITHOUT_DEVICE: [&str; 7] = ["report", "observe", "draw", "model", "data", "config", "hub"];
+const WITHOUT_DEVICE: [&str; 8] = ["report", "pattern", "observe", "draw", "model", "data", "config", "hub"];
 const WITH_DEVICE: [&str; 8] = ["bench", "generate", "train", "verify", "device", "host", "plan", "gpu"];
 
 /// The room of a source file, unless it is a root of the program or of the library, which use every room.

@@ -155,9 +155,24 @@ fn assert_told(told: &Value, records: &[Record]) {
             Record::Measured { step, values, .. } => {
                 Some((*step, values.heads(&HEAD_ENTROPY))).filter(|(_, heads)| !heads.is_empty())
             }
-            Record::Nonfinite(_) => None,
+            Record::Nonfinite(_) | Record::Sample(_) => None,
         })
         .collect();
+    // Texts as blocks of code, with a bar behind the prompt.
+    let shown = |record: &Record| match record {
+        Record::Sample(sample) => {
+            let text = format!("{}▏{}", sample.prompt, sample.text).replace('\n', "\n    ");
+            Some(serde_json::json!([sample.step, format!("    {text}")]))
+        }
+        _ => None,
+    };
+    let wanted_texts: Vec<Value> = records.iter().filter_map(shown).collect();
+    let texts = told["texts"]["sample"].as_array().cloned().unwrap_or_default();
+    let mut texts: Vec<Value> =
+        texts.iter().map(|text| serde_json::json!([text[0].as_u64(), text[1]])).collect();
+    // The reader used here does not drop the texts of earlier sessions, as it drops their numbers and TensorBoard drops both.
+    texts.dedup();
+    assert_eq!(texts, wanted_texts);
     let images = told["images"]["head_entropy"].as_array().unwrap();
     assert_eq!(images.len(), wanted.len());
     // Sequences of 16 tokens; see `crate::cli::MODEL`.
@@ -201,6 +216,8 @@ fn event_files_say_what_the_log_says() {
         "train.checkpoint_every=6".into(),
         "observe.slopes_every=3".into(),
         "observe.layers_every=2".into(),
+        "observe.sample_prompt=def f_".into(),
+        "observe.sample_tokens=9".into(),
     ];
     let gpu = gpu();
     let mixed = gpu.traits().f16;

@@ -1,7 +1,6 @@
 //! `normfree export`.
 
 use super::located::{Located, Origin, locate};
-use crate::train::loader::layout;
 use super::{Global, say};
 use crate::data::Meta;
 use crate::fault::{Fault, Kind, Result};
@@ -9,6 +8,7 @@ use crate::publish::{Card, Model, heatmap, publish};
 use crate::report::comparison::Comparison;
 use crate::report::export::write_parquet;
 use crate::report::run::RunData;
+use crate::train::loader::layout;
 use crate::train::places;
 use std::path::{Path, PathBuf};
 
@@ -16,10 +16,11 @@ const AFTER_HELP: &str = "\
 --parquet writes the logs of runs as tables, one file for each kind of record,
 with the run's folder in the column `run`: steps and evals; attention and
 entropy_thresholds, with a row for each head; attention_layers, slopes,
-ffn_scales and layers, with a row for each layer; nonfinite. NaN and infinities
-are kept as such. Steps count the steps done, so the first is 1, where the log
-has 0. A study's folder stands for all its runs, any other folder for the runs
-and studies inside; runs may still be training.
+ffn_scales and layers, with a row for each layer; nonfinite; samples, the texts
+of evaluations. NaN and infinities are kept as such. Steps count the steps done,
+so the first is 1, where the log has 0. A study's folder stands for all its
+runs, any other folder for the runs and studies inside; runs may still be
+training.
 
 --hf writes one model as a folder for Hugging Face's programs: config.json,
 weights, tokenizer, a card with the heatmap. Where no stock class computes the

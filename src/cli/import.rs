@@ -1,12 +1,12 @@
 //! `normfree import`.
 
-use crate::train::loader::layout;
 use super::{Global, say, thousands};
 use crate::fault::{Fault, Kind, Result};
 use crate::files::write_atomic;
 use crate::hub::{CONFIG_FILE, Description};
 use crate::model::parameter_count;
 use crate::train::checkpoint::WeightFile;
+use crate::train::loader::layout;
 use std::path::{Path, PathBuf};
 
 const AFTER_HELP: &str = "\

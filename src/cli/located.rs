@@ -120,6 +120,11 @@ impl Located {
         }
     }
 
+    /// The folder of the run, or of the model.
+    pub fn folder(&self) -> &Path {
+        self.run().map_or_else(|| self.path(), |(run, _)| run.path())
+    }
+
     /// The run and its checkpoint, if the weights are a run's.
     pub fn run(&self) -> Option<(&RunFolder, &Checkpoint)> {
         match &self.origin {
@@ -177,7 +182,8 @@ impl Located {
         let mut tokenizer = LoadedTokenizer::read(path)?;
         if tokenizer.end_of_text.is_none() {
             // The data may have been prepared with another token at the end of texts.
-            let is_known = |folder: &PathBuf| known.is_some_and(|known| is_file_of(&tokenizer_path(folder), known));
+            let is_known =
+                |folder: &PathBuf| known.is_some_and(|known| is_file_of(&tokenizer_path(folder), known));
             let folder = self.data().into_iter().find(is_known);
             let meta = folder.map(|folder| Meta::read(&folder)).transpose()?.flatten();
             tokenizer.end_of_text = meta.and_then(|meta| meta.end_of_text).or(self.end_of_text());

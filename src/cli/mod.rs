@@ -1,9 +1,11 @@
 //! The command line: one file per subcommand. Arguments become calls; results go to stdout, progress and notes
 //! to stderr, failures up to `main`.
 
+mod attend;
 mod bench;
 mod card;
 mod columns;
+mod completions;
 mod demo;
 mod devices;
 mod earlier;
@@ -12,22 +14,28 @@ mod export;
 mod global;
 mod held;
 mod import;
+mod init;
 mod kernel_choice;
 mod keys;
 mod located;
+mod ls;
 mod memory_plan;
 mod memory_table;
 mod output;
 mod picture;
 mod plot;
 mod prepare;
+mod presets;
 mod probe;
 mod progress;
+mod prompt;
+mod ready;
 mod referee;
 mod remove_norm;
 mod report;
 mod sample;
 mod serve;
+mod shown;
 mod sparsity;
 mod stop;
 mod study;
@@ -35,11 +43,12 @@ mod terminal;
 mod train;
 mod verify;
 mod waiting;
+mod wanted;
 
 use crate::cache;
 use crate::fault::{self, Kind, Result};
 use crate::numbers::{bytes, duration, operations, short, thousands};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use columns::columns;
 use global::{Global, NO_GPU, Selection};
 use kernel_choice::Kernels;
@@ -50,6 +59,7 @@ use std::time::Duration;
 const AFTER_HELP: &str = "\
 Examples:
   normfree demo
+  normfree train sm_r --data ~/code
   normfree prepare ~/code --out data/code
   normfree train configs/small/sm_r.toml --set data.path=data/code
   normfree plot runs/sm_g runs/sm_r --out figures
@@ -91,6 +101,10 @@ enum Command {
     Prepare(prepare::Arguments),
     /// List every key of a configuration: its default, when it may change, what it does
     Keys(keys::Arguments),
+    /// List the experiments inside the program, or print one
+    Presets(presets::Arguments),
+    /// Write a configuration with every key explained
+    Init(init::Arguments),
     /// Train one model and watch its attention
     Train(train::Arguments),
     /// Train a grid of models: start what is missing, resume what stopped, repeat nothing
@@ -99,12 +113,16 @@ enum Command {
     Referee(referee::Arguments),
     /// Remove the norms of a trained model, one after the other, while it trains on
     RemoveNorm(remove_norm::Arguments),
+    /// List runs: what each does, its steps, perplexity and device
+    Ls(ls::Arguments),
     /// Measure the loss and perplexity of a checkpoint on held-out text
     Eval(eval::Arguments),
     /// Measure how many units of its networks a model can do without
     Sparsity(sparsity::Arguments),
     /// Generate text from a trained model
     Sample(sample::Arguments),
+    /// Show which tokens every attention head reads in a text
+    Attend(attend::Arguments),
     /// Export the logs of runs as Parquet tables, or a model for Hugging Face
     Export(export::Arguments),
     /// Turn the folder of a Hugging Face model into an experiment that starts from it
@@ -113,6 +131,10 @@ enum Command {
     Plot(plot::Arguments),
     /// Put everything about runs or a study on one page to open, send or publish
     Report(report::Arguments),
+    /// Print a script with which a shell completes commands and options
+    Completions(completions::Arguments),
+    /// Write manual pages
+    Man(completions::Man),
 }
 
 /// Runs the command.
@@ -127,17 +149,23 @@ fn run(cli: Cli) -> Result<()> {
         Command::Card(arguments) => card::run(&arguments, &global),
         Command::Prepare(arguments) => prepare::run(arguments, &global),
         Command::Keys(keys::Arguments {}) => keys::run(),
+        Command::Presets(arguments) => presets::run(&arguments),
+        Command::Init(arguments) => init::run(&arguments, &global),
         Command::Train(arguments) => train::run(&arguments, &global),
         Command::Study(arguments) => study::run(&arguments, &global),
         Command::Referee(arguments) => referee::run(&arguments, &global),
         Command::RemoveNorm(arguments) => remove_norm::run(&arguments, &global),
+        Command::Ls(arguments) => ls::run(&arguments, &global),
         Command::Eval(arguments) => eval::run(&arguments, &global),
         Command::Sparsity(arguments) => sparsity::run(&arguments, &global),
         Command::Sample(arguments) => sample::run(&arguments, &global),
+        Command::Attend(arguments) => attend::run(&arguments, &global),
         Command::Export(arguments) => export::run(&arguments, &global),
         Command::Import(arguments) => import::run(&arguments, &global),
         Command::Plot(arguments) => plot::run(&arguments, &global),
         Command::Report(arguments) => report::run(&arguments, &global),
+        Command::Completions(arguments) => completions::run(&arguments, Cli::command()),
+        Command::Man(arguments) => completions::man(&arguments, Cli::command()),
     };
     if let Some(failure) = cache::failure() {
         global.note(format!("nothing is cached, so the next call compiles everything again: {failure}"));
@@ -202,7 +230,6 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {

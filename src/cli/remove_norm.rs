@@ -152,13 +152,17 @@ impl Source {
                 return Err(Fault::new(Kind::Usage, "the folder does not say what model it holds")
                     .at(path.display())
                     .found("weights without a run")
-                    .remedy("describe model and data in a file: --config TOML"));
+                    .remedy(
+                        "describe model and data in a file, as `normfree import` writes one: --config TOML",
+                    ));
             }
             let located = locate(path, global)?;
-            let mut config = located.config;
-            config.data.path = places::data(&located.run, &config)[0].display().to_string();
-            let weights = located.checkpoint.weights();
-            return Ok(Self { config, weights, name: located.run.path().to_owned() });
+            let Some((run, checkpoint)) = located.run() else {
+                unreachable!("a run, or a checkpoint of one")
+            };
+            let mut config = located.config.clone();
+            config.data.path = places::data(run, &config)[0].display().to_string();
+            return Ok(Self { config, weights: checkpoint.weights(), name: run.path().to_owned() });
         };
         let config = Config::load(file, &[])?;
         let weights = path.join("model.safetensors");
@@ -277,6 +281,6 @@ impl Work<'_> {
         let (train, model) = (&config.train, &config.model);
         let corpus = Corpus::open(Path::new(&config.data.path), train.sequence_length, model.vocab_size)?;
         let device = self.held.take()?;
-        evaluate(device, config, weights, corpus, train.eval_chunks, &mut |_| {})
+        evaluate(device, config, weights, corpus, train.eval_chunks, &mut |_| {}).map(|found| found.loss)
     }
 }

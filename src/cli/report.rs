@@ -1,9 +1,11 @@
 //! `normfree report`.
 
 use super::serve::{Page, serve};
+use super::shown::add_patterns;
 use super::{Global, bytes, say};
 use crate::draw::colormap::Colormap;
 use crate::fault::{Fault, Kind, Result};
+use crate::host::Host;
 use crate::referee::{judge, verdicts};
 use crate::report::comparison::Comparison;
 use crate::report::figures::Options;
@@ -18,7 +20,9 @@ const AFTER_HELP: &str = "\
 Writes one HTML page that contains everything it shows and needs no network: the
 heatmap, findings, as sentences made from the numbers, the table, heatmaps with
 a slider over training, curves to zoom into, every figure of `normfree plot`,
-configurations and environment. Of absolute paths it shows only the last part. A
+configurations and environment. A click on a head of a heatmap opens what it
+reads in the run's held-out text, by its checkpoints; this is computed on the
+CPU, or on --device. Of absolute paths it shows only the last part. A
 study's folder stands for all its runs, any other folder for the runs and
 studies inside; runs may still be training. Folders in which several machines
 trained parts of one study are one study. A TOML file of published entropies, as
@@ -54,6 +58,9 @@ pub(super) struct Arguments {
     /// observe.entropy_reference]
     #[arg(long, value_enum)]
     reference: Option<Reference>,
+    /// Leave out the patterns that a click on a head opens
+    #[arg(long)]
+    no_attention: bool,
     /// Colours, from the lowest entropy to the highest
     #[arg(long, value_enum, default_value_t)]
     colormap: Colormap,
@@ -77,12 +84,22 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         global.note("Ctrl-C ends");
         return serve(source, port);
     }
-    let comparison = source.comparison()?;
+    let mut comparison = source.comparison()?;
     let path = match (&arguments.out, arguments.runs.as_slice()) {
         (Some(out), _) => out.clone(),
         (None, [run]) if run.is_dir() => run.join("report.html"),
         _ => PathBuf::from("report.html"),
     };
+    if !arguments.no_attention {
+        let device = match global.device {
+            Some(_) => global.open()?,
+            None => Host::open(global.threads)?.into(),
+        };
+        let _waiting = global.wait("reading held-out text");
+        if let Some(why) = add_patterns(&mut comparison, &device, global) {
+            global.note(format!("some heads have no pattern to open: {why}"));
+        }
+    }
     write_page(&comparison, &path, &source.options(&comparison)?)?;
     for missing in &comparison.missing {
         global.note(format!("left out: {missing}"));

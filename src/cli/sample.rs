@@ -2,11 +2,12 @@
 
 use super::located::{Located, locate};
 use super::output::write_result;
+use super::prompt::prompt;
 use super::{Global, say, thousands};
 use crate::fault::{Fault, Kind, Result};
 use crate::generate::{Reader, Sampler, Sampling, window};
+use crate::train::loader::from_file;
 use serde_json::json;
-use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -80,7 +81,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let (path, step) = (located.path().display().to_string(), located.step());
     let end_of_text = tokenizer.end_of_text.or(located.end_of_text());
     let Located { config, weights, .. } = located;
-    let prompt = prompt(arguments)?;
+    let prompt = prompt(arguments.prompt.as_deref(), arguments.prompt_file.as_deref())?.unwrap_or_default();
     let mut text = tokenizer.encode_one(&prompt)?;
     let prompted = text.len();
     if text.is_empty() {
@@ -92,7 +93,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     }
     let mut reader = {
         let (device, _waiting) = global.open_for("loading the model")?;
-        Reader::new(device, &config.model, weights)?
+        Reader::new(device, &config.model, from_file(weights))?
     };
     let Arguments { temperature, top_k, top_p, seed, .. } = *arguments;
     let mut sampler = Sampler::new(Sampling { temperature, top_k, top_p, seed });
@@ -135,19 +136,6 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         global.note(format!("{} tokens, {} a second", thousands(made.len() as u64), thousands(speed as u64)));
     }
     Ok(())
-}
-
-fn prompt(arguments: &Arguments) -> Result<String> {
-    let Some(path) = &arguments.prompt_file else { return Ok(arguments.prompt.clone().unwrap_or_default()) };
-    let mut bytes = Vec::new();
-    let read = match path.to_str() {
-        Some("-") => io::stdin().lock().read_to_end(&mut bytes).map(|_| ()),
-        _ => std::fs::read(path).map(|content| bytes = content),
-    };
-    read.map_err(|e| Fault::io("read the prompt", path, &e))?;
-    String::from_utf8(bytes).map_err(|e| {
-        Fault::new(Kind::Data, "the prompt is not UTF-8").at(path.display()).found(e.utf8_error())
-    })
 }
 
 /// The text, written to stdout as it comes or kept until the end.

@@ -4,8 +4,9 @@ use super::memory_plan::{Planned, choices};
 use super::memory_table::memory_table;
 use super::picture::{check_place, picture_file, write_picture};
 use super::progress::{Display, TrainProgress};
+use super::wanted::{Asked, Wanted};
 use super::{Global, Kernels, operations, say, stop, thousands};
-use crate::config::{Config, free_on_resume};
+use crate::config::Config;
 use crate::data::{Corpus, TokenFile};
 use crate::device::Device;
 use crate::fault::{Fault, Kind, Result};
@@ -13,7 +14,6 @@ use crate::model::parameter_count;
 use crate::ops::Choices;
 use crate::shell;
 use crate::train::engine::Blueprint;
-use crate::train::loader::check_start;
 use crate::train::run_folder::RunFolder;
 use crate::train::trainer::{Event, Trainer};
 use crate::train::{kernel_choice, memory};
@@ -21,18 +21,24 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 const AFTER_HELP: &str = "\
-CONFIG is a TOML file with the tables [model], [data], [train] and [observe].
-`normfree keys` lists every key, and configs/ has the paper's experiments. --set
-accepts every key and checks it as in the file.
+CONFIG is a TOML file with the tables [model], [data], [train] and [observe], or
+the name of a preset (`normfree presets`). `normfree keys` lists every key;
+`normfree init` writes a file with all of them. --set accepts every key and
+checks it as in the file. --data names prepared data, or text, which is first
+prepared beside the run; without CONFIG, everything else has a default.
 The run folder gets the resolved config.toml, env.json, metrics.jsonl (one JSON
 object per line) and checkpoints/. Ctrl-C finishes the step, writes a checkpoint
 and exits with code 130. --resume continues bit for bit as if the run had never
-stopped, even after a crash.
+stopped, even after a crash. With --set train.steps=N a resumed run gets more
+steps; its learning rate then is that of a run of N steps.
 
 Examples:
+  normfree train sm_r --data ~/code
+  normfree train --data book.txt --set train.steps=500
   normfree train configs/small/sm_r.toml --set data.path=data/small
   normfree train configs/small/sm_r.toml --set train.seed=2 --run runs/sm_r_2
   normfree train --resume runs/sm_r_2
+  normfree train --resume runs/sm_r_2 --set train.steps=5000
   normfree train configs/paper/sm_g.toml --dry-run
   normfree train configs/paper/sm_g.toml --dry-run --memory
   normfree train configs/paper/sm_g.toml --dry-run --memory-picture plan.svg";
@@ -40,18 +46,21 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
-    /// Configuration, a TOML file; optional with --resume
-    #[arg(required_unless_present = "resume")]
+    /// Configuration, a TOML file or the name of a preset; optional with --data and --resume
+    #[arg(required_unless_present_any = ["resume", "data"])]
     config: Option<PathBuf>,
+    /// Data: a folder made by `normfree prepare`, or text to prepare on the way (a folder, a file, a glob)
+    #[arg(long, value_name = "DIR|TEXT", conflicts_with = "resume")]
+    data: Option<PathBuf>,
     /// Set one key, as in model.n_layer=3; may be repeated, the last one wins
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Run folder [default: runs/ and the name of CONFIG]
+    /// Run folder [default: runs/ and the name of CONFIG, or of the data]
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
     /// Resume RUN, or the run given with --run; CONFIG and --set may then change only how often it is
-    /// evaluated, logged and saved, train.on_nonfinite, train.recompute, and data.path, if it holds the
-    /// same data
+    /// evaluated, logged and saved, train.on_nonfinite, train.recompute, data.path, if it holds the same
+    /// data, and train.steps, to a larger number
     #[arg(long, value_name = "RUN", num_args = 0..=1)]
     resume: Option<Option<PathBuf>>,
     /// Print parameters, work and memory, check the data, and write nothing
@@ -71,16 +80,28 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
-    let wanted = Wanted::of(arguments)?;
-    if arguments.dry_run {
-        return dry_run(&wanted.new_config(arguments)?, arguments, global);
+    let Arguments { config, data, run, resume, set, dry_run, .. } = arguments;
+    let wanted = Wanted::of(Asked {
+        paths: resume.iter().flatten().chain(config).collect(),
+        data: data.as_deref(),
+        run: run.as_deref(),
+        resume: resume.is_some(),
+        set,
+        dry_run: *dry_run,
+    })?;
+    if *dry_run {
+        return self::dry_run(&wanted.new_config(global)?, arguments, global);
     }
     let path = wanted.path()?;
     let (config, folder) = if wanted.resume {
         let folder = RunFolder::open(&path)?;
-        (wanted.config_to_resume(arguments, &folder)?, folder)
+        (wanted.config_to_resume(&folder, global)?, folder)
     } else {
-        (wanted.new_config(arguments)?, RunFolder::create(&path)?)
+        // Refused before any text is prepared for it.
+        if RunFolder::is_at(&path) {
+            RunFolder::create(&path)?;
+        }
+        (wanted.new_config(global)?, RunFolder::create(&path)?)
     };
     let kernels = if wanted.resume { None } else { Some(&arguments.kernels) };
     let go_on = format!("{}{}{}", shell::resume(&path), global.typed(), arguments.display.options());
@@ -171,94 +192,6 @@ pub(super) fn with_command(fault: Fault) -> Fault {
         // The remedy differs and is already given.
         Kind::NonFinite => fault,
         _ => fault.also(command),
-    }
-}
-
-/// The meaning of the paths on the command line: with `--resume`, a run may be named in three places.
-struct Wanted {
-    config: Option<PathBuf>,
-    run: Option<PathBuf>,
-    resume: bool,
-}
-
-impl Wanted {
-    fn of(arguments: &Arguments) -> Result<Self> {
-        let mut wanted =
-            Self { config: None, run: arguments.run.clone(), resume: arguments.resume.is_some() };
-        for path in arguments.resume.iter().flatten().chain(&arguments.config) {
-            wanted.place(path)?;
-        }
-        Ok(wanted)
-    }
-
-    /// Assigns a path that is a run's folder or a configuration.
-    fn place(&mut self, path: &Path) -> Result<()> {
-        let is_config = path.is_file() || path.extension().is_some_and(|of| of == "toml");
-        let (place, what) = match (self.resume && (path.is_dir() || !is_config), path.is_dir()) {
-            (true, _) => (&mut self.run, "runs"),
-            (false, false) => (&mut self.config, "configurations"),
-            (false, true) => {
-                let fault = Fault::new(Kind::Usage, "a folder is not a configuration").at(path.display());
-                return Err(match RunFolder::is_at(path) {
-                    true => fault
-                        .found("the folder of a run")
-                        .remedy(format!("resume it with `{}`", shell::resume(path))),
-                    false => fault.remedy("give a TOML file"),
-                });
-            }
-        };
-        match place {
-            Some(first) if first != path => Err(Fault::new(Kind::Usage, format!("two {what} are given"))
-                .found(format!("{} and {}", first.display(), path.display()))
-                .remedy("give one")),
-            _ => {
-                *place = Some(path.to_owned());
-                Ok(())
-            }
-        }
-    }
-
-    /// The configuration of a new run, with its initial weights checked.
-    fn new_config(&self, arguments: &Arguments) -> Result<Config> {
-        match &self.config {
-            Some(path) => {
-                let config = Config::load(path, &arguments.set)?;
-                check_start(&config)?;
-                Ok(config)
-            }
-            None => Err(Fault::new(Kind::Usage, "no configuration is given").remedy("give a TOML file")),
-        }
-    }
-
-    /// The run's folder.
-    fn path(&self) -> Result<PathBuf> {
-        if let Some(path) = &self.run {
-            return Ok(path.clone());
-        }
-        let stem = self.config.as_deref().and_then(Path::file_stem);
-        stem.map(|stem| Path::new("runs").join(stem)).ok_or_else(|| {
-            Fault::new(Kind::Usage, "no run to resume is given")
-                .remedy("give its folder: --resume RUN, or --resume --run RUN")
-        })
-    }
-
-    /// The run's configuration, with the typed values where changes are allowed.
-    fn config_to_resume(&self, arguments: &Arguments, folder: &RunFolder) -> Result<Config> {
-        let own = Config::load_of_run(&folder.config(), &[])?;
-        let typed = match &self.config {
-            Some(path) => Config::load(path, &arguments.set)?,
-            None => Config::load_of_run(&folder.config(), &arguments.set)?,
-        };
-        let differences = own.differences(&typed, &free_on_resume());
-        if differences.is_empty() {
-            return Ok(typed);
-        }
-        Err(Fault::new(Kind::Config, "the run was started with another configuration")
-            .at(folder.config().display())
-            .found(differences.join(", "))
-            .remedy(
-                "omit CONFIG and --set to resume it as it was started, or start a new run with another --run",
-            ))
     }
 }
 

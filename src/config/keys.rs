@@ -56,6 +56,8 @@ fn default(otherwise: Otherwise) -> String {
         Otherwise::Is(setting) => value(setting),
         Otherwise::Times(1, of) => format!("`{}`", short(of)),
         Otherwise::Times(factor, of) => format!("{factor}·`{}`", short(of)),
+        Otherwise::OfData(what) => format!("the data's {what}"),
+        Otherwise::Part(parts, of) => format!("`{}`/{parts}", short(of)),
         Otherwise::OfNorm(number) => of_norms(number),
     }
 }
@@ -88,8 +90,25 @@ fn changes(changes: Changes) -> &'static str {
 }
 
 fn about(row: &Row) -> String {
+    let (about, words) = about_words(row);
+    if words.is_empty() { about } else { format!("{about}. {}", words.join("; ")) }
+}
+
+/// What a key does, and what each of its words means.
+pub(super) fn about_words(row: &Row) -> (String, Vec<String>) {
     let words: &[Word] = if let Accepts::Words(words) = row.accepts { words } else { &[] };
-    let words: Vec<String> =
-        words.iter().map(|word| format!("`\"{}\"`: {}", word.word, word.about.trim())).collect();
-    if words.is_empty() { row.about.to_owned() } else { format!("{}. {}", row.about, words.join("; ")) }
+    let words = words.iter().map(|word| format!("`\"{}\"`: {}", word.word, word.about.trim()));
+    (row.about.to_owned(), words.collect())
+}
+
+/// The default as a file has it, or else a phrase about it.
+pub(super) fn default_in_file(row: &Row) -> Result<String, String> {
+    match row.otherwise {
+        Otherwise::Is(setting) => Ok(value(setting).trim_matches('`').to_owned()),
+        Otherwise::Required => Err("required".to_owned()),
+        Otherwise::Absent => Err("unset".to_owned()),
+        Otherwise::OfData(_) | Otherwise::Times(..) | Otherwise::Part(..) | Otherwise::OfNorm(_) => {
+            Err(default(row.otherwise).replace('`', ""))
+        }
+    }
 }

@@ -13,6 +13,19 @@ impl Config {
         tables
     }
 
+    /// The configurations that this one had before it was given more steps, the latest first.
+    pub fn before_extensions(&self) -> Vec<Self> {
+        let ends = self.train.extensions().unwrap_or_default();
+        let before = (0..ends.len()).rev().map(|count| {
+            let mut config = self.clone();
+            let earlier: Vec<String> = ends[..count].iter().map(u64::to_string).collect();
+            config.train.steps = ends[count];
+            config.train.extended_from = (count > 0).then(|| earlier.join(","));
+            config
+        });
+        before.collect()
+    }
+
     /// Keys whose values differ from an earlier result of [`lasting`](Self::lasting), each with both values.
     /// A key that was unknown then has its default.
     ///

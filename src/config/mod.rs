@@ -3,9 +3,12 @@
 //! `rows` has a row for each key: accepted values, default, where it may change, documentation. `sheet` holds what
 //! was typed and where. The rest of the program reads the structs.
 
+mod draft;
+mod init;
 mod keys;
 mod lasting;
 mod place;
+mod presets;
 mod removal;
 mod rows;
 mod schedule;
@@ -32,7 +35,10 @@ pub use crate::ops::bounded::NormFunction;
 pub use crate::ops::muon::Scale as MuonScale;
 pub use crate::ops::norms::Norm;
 pub use crate::optimizer::Optimizer;
+pub use draft::Draft;
+pub use init::init;
 pub use keys::{free_in_comparison, free_on_resume, keys, keys_of};
+pub use presets::{PRESETS, Preset, preset};
 pub use train::{DataConfig, EntropyReference, ObserveConfig, OnNonfinite, Order, Schedule, TrainConfig};
 
 pub(crate) use schema::TABLES;
@@ -62,7 +68,7 @@ impl Config {
     pub fn looks_at_layers(&self, step: u64) -> bool {
         let observe = &self.observe;
         let every = |steps: u64| step.is_multiple_of(steps);
-        let due = every(observe.sample_every) || every(observe.layers_every) || step + 1 == self.train.steps;
+        let due = every(observe.sample_every) || every(observe.layers_every) || self.train.is_end(step + 1);
         observe.layers && due
     }
 
@@ -397,6 +403,18 @@ impl Config {
             )
             .found(format_args!("taper_end = {end:?}, taper_start = {start:?}"))
             .remedy(format_args!("use a taper_end from {start:?} to 1")));
+        }
+        if self.train.extensions().is_none() {
+            return Err(fault(
+                "these are not numbers of steps that a run was extended from",
+                &["train.extended_from", "train.steps"],
+            )
+            .found(format_args!(
+                "extended_from = {:?}, steps = {}",
+                self.train.extended_from.as_deref().unwrap_or_default(),
+                self.train.steps
+            ))
+            .remedy("use ascending numbers below steps, as in \"2000,5000\", or omit the key"));
         }
         let (peak, last) = (self.train.learning_rate, self.train.final_learning_rate);
         let TrainConfig { lr_schedule: schedule, warmup_ratio: warmup, decay_ratio: decay, .. } = self.train;

@@ -11,7 +11,7 @@ use crate::model::family::Setting;
 const U32: u64 = u32::MAX as u64;
 
 use Accepts::{Flag, FlagOrWord, Integer, Number, PowerOfTwo, Text, Words};
-use Otherwise::{Absent, Required, Times};
+use Otherwise::{Absent, OfData, Part, Required, Times};
 
 const fn count(number: i128) -> Otherwise {
     Otherwise::Is(Setting::Integer(number))
@@ -42,20 +42,20 @@ const fn row(
 /// All keys, table by table. The largest sizes keep every product of them within 64 bits.
 pub(super) const ROWS: &[Row] = &[
     row("model.family", Words(Family::WORDS), word("gpt2"), Changes::Never, "the architecture"),
-    row("model.n_layer", Integer(1, 1000), Required, Changes::Never, "blocks"),
+    row("model.n_layer", Integer(1, 1000), count(6), Changes::Never, "blocks"),
     row(
         "model.n_head",
         Integer(1, 4096),
-        Required,
+        count(4),
         Changes::Never,
         "attention heads per block; the width of a head, `n_embd`/`n_head`, is a multiple of 4 and at most 256",
     ),
-    row("model.n_embd", Integer(4, 65_536), Required, Changes::Never, "width of the residual stream"),
+    row("model.n_embd", Integer(4, 65_536), count(128), Changes::Never, "width of the residual stream"),
     // A single position has no next token to predict.
     row(
         "model.n_positions",
         Integer(2, 1 << 20),
-        Required,
+        OfData("chunk"),
         Changes::Never,
         "rows of the position table; with rotary positions, the longest context",
     ),
@@ -90,7 +90,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "model.vocab_size",
         Integer(2, 1 << 24),
-        Required,
+        OfData("vocabulary"),
         Changes::Never,
         "rows of the token table: the data's vocabulary, or up to 127 more",
     ),
@@ -104,7 +104,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "model.norm",
         Words(Norm::WORDS),
-        Required,
+        word("layer_norm"),
         Changes::Never,
         "the normalization inside the blocks, two in each",
     ),
@@ -183,7 +183,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "model.activation_function",
         Words(Activation::WORDS),
-        Required,
+        word("gelu"),
         Changes::Never,
         "the activation between the matrices of the feed-forward network",
     ),
@@ -355,8 +355,14 @@ pub(super) const ROWS: &[Row] = &[
         Changes::Never,
         "train on this many tokens only, in whole sequences spread evenly over the data; by default on all. It asks what a little data does, seen many times",
     ),
-    row("train.steps", Integer(1, U32), Required, Changes::Never, "updates of the weights"),
-    row("train.batch_size", Integer(1, 65_536), Required, Changes::Never, "sequences in a micro-batch"),
+    row(
+        "train.steps",
+        Integer(1, U32),
+        count(2000),
+        Changes::Never,
+        "updates of the weights; a run that is resumed with more goes on: see `extended_from`",
+    ),
+    row("train.batch_size", Integer(1, 65_536), count(16), Changes::Never, "sequences in a micro-batch"),
     row(
         "train.gradient_accumulation_steps",
         Integer(1, 65_536),
@@ -381,7 +387,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "train.learning_rate",
         Number(Span::Positive),
-        Required,
+        is(1e-3),
         Changes::Never,
         "the peak, reached at the end of the warm-up",
     ),
@@ -535,7 +541,20 @@ pub(super) const ROWS: &[Row] = &[
         Changes::Never,
         "the factor of Muon's orthogonal update",
     ),
-    row("train.checkpoint_every", Integer(1, U32), Required, Changes::Freely, "steps between checkpoints"),
+    row(
+        "train.extended_from",
+        Text,
+        Absent,
+        Changes::Never,
+        "numbers of steps, as in `\"2000\"` or `\"2000,5000\"`, which `train --resume RUN --set train.steps=N` writes: up to the first, the learning rate is that of a run of so many steps, then that of a run of the next number, and at last that of `steps`. Tapers follow the first. A new run with this key is the same run in one go",
+    ),
+    row(
+        "train.checkpoint_every",
+        Integer(1, U32),
+        Part(10, "train.steps"),
+        Changes::Freely,
+        "steps between checkpoints",
+    ),
     row(
         "train.keep_checkpoints",
         Integer(1, U32),
@@ -546,7 +565,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "train.eval_every",
         Integer(1, U32),
-        Required,
+        Part(10, "train.steps"),
         Changes::OnResume,
         "steps between evaluations on the held-out chunks",
     ),
@@ -655,6 +674,27 @@ pub(super) const ROWS: &[Row] = &[
         flag(false),
         Changes::OnResume,
         "measure the spectra of the feed-forward networks' units at each evaluation, for which it takes memory for two matrices of `n_inner` by `n_inner` in each layer",
+    ),
+    row(
+        "observe.sample_prompt",
+        Text,
+        Absent,
+        Changes::OnResume,
+        "a text that the model continues after each evaluation; the continuation is in the log, the report and TensorBoard, and depends only on weights, `seed` and step. Without it none is made",
+    ),
+    row(
+        "observe.sample_tokens",
+        Integer(1, 4096),
+        count(64),
+        Changes::OnResume,
+        "tokens of the continuation, unless the model ends the document before",
+    ),
+    row(
+        "observe.sample_temperature",
+        Number(Span::NotNegative),
+        is(0.8),
+        Changes::OnResume,
+        "what its logits are divided by; 0 always takes the likeliest token",
     ),
     row(
         "observe.tensorboard",

@@ -6,15 +6,45 @@ use crate::ops::column_norm::rule::WINDOW;
 use std::f64::consts::PI;
 
 impl TrainConfig {
+    /// The numbers of steps before the run was given more, in ascending order, each below the next and below `steps`; `None` if
+    /// the text does not say such numbers.
+    pub fn extensions(&self) -> Option<Vec<u64>> {
+        let Some(text) = &self.extended_from else { return Some(Vec::new()) };
+        let numbers: Option<Vec<u64>> = text.split(',').map(|number| number.trim().parse().ok()).collect();
+        let all: Vec<u64> = numbers?.into_iter().chain([self.steps]).collect();
+        (all[0] > 0 && all.windows(2).all(|two| two[0] < two[1])).then(|| all[..all.len() - 1].to_vec())
+    }
+
+    /// Gives the run more steps: rates up to the end that it had stay as they were.
+    pub fn extend(&mut self, steps: u64) {
+        let before = self.extended_from.take().map(|earlier| earlier + ",").unwrap_or_default();
+        self.extended_from = Some(format!("{before}{}", self.steps));
+        self.steps = steps;
+    }
+
+    /// Whether the run ends, or once ended, after so many steps.
+    pub fn is_end(&self, steps: u64) -> bool {
+        steps == self.steps || self.extensions().is_some_and(|ends| ends.contains(&steps))
+    }
+
+    /// The number of steps that the rate of `step` is computed for.
+    fn planned_at(&self, step: u64) -> u64 {
+        self.extensions().into_iter().flatten().find(|&end| step < end).unwrap_or(self.steps)
+    }
+
     /// Steps of warm-up: `warmup_ratio`·`steps`, rounded up.
     pub fn warmup_steps(&self) -> u64 {
-        (self.warmup_ratio * self.steps as f64).ceil() as u64
+        self.warmup_of(self.steps)
+    }
+
+    fn warmup_of(&self, steps: u64) -> u64 {
+        (self.warmup_ratio * steps as f64).ceil() as u64
     }
 
     /// The first step of `wsd` with a rate below the peak is the one after this: `decay_ratio`·`steps` before the end.
-    fn decay_from(&self) -> u64 {
-        let falling = (self.decay_ratio * self.steps as f64).floor() as u64;
-        (self.steps - falling.min(self.steps)).max(self.warmup_steps())
+    fn decay_from(&self, steps: u64) -> u64 {
+        let falling = (self.decay_ratio * steps as f64).floor() as u64;
+        (steps - falling.min(steps)).max(self.warmup_of(steps))
     }
 
     /// The learning rate of the update made at `step`, counted from 0.
@@ -22,19 +52,20 @@ impl TrainConfig {
     /// Linear from 0 to `learning_rate` over the warm-up, so that the first step has rate 0. Then as [`Schedule`] says: the
     /// linear one is the "polynomial" schedule of transformers with power 1.
     pub fn learning_rate_at(&self, step: u64) -> f64 {
-        let warmup = self.warmup_steps();
+        let steps = self.planned_at(step);
+        let warmup = self.warmup_of(steps);
         if step < warmup {
             return self.learning_rate * step as f64 / warmup as f64;
         }
         let falls_from = match self.lr_schedule {
             Schedule::Linear | Schedule::Cosine => warmup,
-            Schedule::Wsd => self.decay_from(),
+            Schedule::Wsd => self.decay_from(steps),
             Schedule::Constant => return self.learning_rate,
         };
-        if step >= self.steps {
+        if step >= steps {
             return self.final_learning_rate;
         }
-        let remaining = (self.steps - step.max(falls_from)) as f64 / (self.steps - falls_from) as f64;
+        let remaining = (steps - step.max(falls_from)) as f64 / (steps - falls_from) as f64;
         let share = match self.lr_schedule {
             Schedule::Cosine => 0.5 * (1.0 - (PI * remaining).cos()),
             Schedule::Linear | Schedule::Wsd | Schedule::Constant => remaining,
@@ -48,7 +79,9 @@ impl TrainConfig {
     /// long as it is one: over all steps at first, then with a momentum of 0.99.
     pub fn taper_at(&self, step: u64) -> [f32; 2] {
         const MOMENTUM: f64 = 0.99;
-        let [start, end] = [self.taper_start, self.taper_end].map(|share| (share * self.steps as f64).ceil());
+        // A gate that has closed does not open again in a run that was given more steps.
+        let steps = self.planned_at(0) as f64;
+        let [start, end] = [self.taper_start, self.taper_end].map(|share| (share * steps).ceil());
         let at = step as f64;
         if at < start {
             return [1.0, (1.0 / (at + 1.0)).max(1.0 - MOMENTUM) as f32];

@@ -82,6 +82,10 @@ pub(super) enum Otherwise {
     Is(Setting),
     /// A multiple of another key, which is required and an integer.
     Times(i128, &'static str),
+    /// What the data are: a count that their `meta.json` has; see [`Draft`](super::Draft).
+    OfData(&'static str),
+    /// A part of another key, which is an integer: one of so many, rounded up.
+    Part(u32, &'static str),
     /// A number that follows from `model.norm`.
     OfNorm(fn(&Normalization) -> f64),
 }

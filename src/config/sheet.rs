@@ -114,6 +114,38 @@ impl Sheet {
         self.get(key).map(|entry| entry.place.of(key))
     }
 
+    /// The text typed for a key, if there is one.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        match self.get(key).map(|entry| &entry.value) {
+            Some(Value::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The integer typed for a key, if there is one.
+    pub fn integer(&self, key: &str) -> Option<i128> {
+        match self.get(key).map(|entry| &entry.value) {
+            Some(Value::Integer(number)) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// Fills in a value where none was typed.
+    ///
+    /// # Panics
+    /// If there is no such key.
+    pub fn fill_in(&mut self, key: &str, value: Value) {
+        let key = rows::find(key).unwrap_or_else(|| panic!("no key {key}")).key;
+        if self.get(key).is_none() {
+            self.entries.push(Entry { key, value, place: Place::Default });
+        }
+    }
+
+    /// Forgets what was typed for a key.
+    pub fn forget(&mut self, key: &str) {
+        self.entries.retain(|entry| entry.key != key);
+    }
+
     /// Applies one `--set`: `key=value`. The value is TOML, or else a bare string; the last one wins.
     pub fn set(&mut self, argument: &str) -> Result<()> {
         let Some((key, typed)) = argument.split_once('=') else {
@@ -158,8 +190,9 @@ impl Sheet {
         };
         let family = family.unwrap_or(Family::GPT2);
         let default = |row: &Row| family.default_of(row.key).map_or(row.otherwise, Otherwise::Is);
-        let is_missing =
-            |row: &&Row| matches!(default(row), Otherwise::Required) && self.get(row.key).is_none();
+        let is_missing = |row: &&Row| {
+            matches!(default(row), Otherwise::Required | Otherwise::OfData(_)) && self.get(row.key).is_none()
+        };
         let missing: Vec<String> = ROWS
             .iter()
             .filter(is_missing)
@@ -173,7 +206,7 @@ impl Sheet {
         for row in ROWS {
             let value = match default(row) {
                 _ if self.get(row.key).is_some() => continue,
-                Otherwise::Required | Otherwise::Absent => continue,
+                Otherwise::Required | Otherwise::Absent | Otherwise::OfData(_) => continue,
                 Otherwise::Is(setting) => Value::from(setting),
                 Otherwise::Times(factor, of) => match self.get(of).map(|entry| &entry.value) {
                     Some(&Value::Integer(number)) if row.key == "model.n_inner" => {
@@ -182,6 +215,13 @@ impl Sheet {
                         }))
                     }
                     Some(Value::Integer(number)) => Value::Integer(factor * number),
+                    _ => continue,
+                },
+                Otherwise::Part(parts, of) => match self.get(of).map(|entry| &entry.value) {
+                    // At least one, because the other key is.
+                    Some(Value::Integer(number)) => {
+                        Value::Integer((number + i128::from(parts) - 1) / i128::from(parts))
+                    }
                     _ => continue,
                 },
                 Otherwise::OfNorm(number) => match self.get("model.norm").map(|entry| &entry.value) {

@@ -124,6 +124,9 @@ pub struct TrainConfig {
     pub muon_learning_rate: Option<f64>,
     /// The factor of Muon's orthogonal update.
     pub muon_scale: MuonScale,
+    /// The numbers of steps that the run had before it was given more, in order, with commas between them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extended_from: Option<String>,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
     /// How many of the newest checkpoints are kept.
@@ -191,6 +194,13 @@ pub struct ObserveConfig {
     pub sample_every: u64,
     /// Measure the spectra of the feed-forward networks' units at each evaluation.
     pub spectrum: bool,
+    /// Text that the model continues at each evaluation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample_prompt: Option<String>,
+    /// Tokens of the continuation, at most.
+    pub sample_tokens: usize,
+    /// What its logits are divided by; 0 takes the likeliest token.
+    pub sample_temperature: f64,
     /// Write TensorBoard event files beside the log.
     pub tensorboard: bool,
     pub entropy_reference: EntropyReference,

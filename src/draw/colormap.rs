@@ -61,14 +61,30 @@ pub enum Colormap {
 impl Colormap {
     /// The colour at `t`, clamped to 0 … 1.
     pub fn at(self, t: f64) -> Rgb {
-        between(
-            match self {
-                Self::Viridis => &VIRIDIS,
-                Self::Cividis => &CIVIDIS,
-            },
-            t,
-        )
+        let anchors = match self {
+            Self::Viridis => &VIRIDIS,
+            Self::Cividis => &CIVIDIS,
+        };
+        between(anchors, t)
     }
+}
+
+/// The colour at `t`, clamped to 0 … 1, of a scale that these colours divide evenly.
+fn between(anchors: &[u32], t: f64) -> Rgb {
+    let position = t.clamp(0.0, 1.0) * (anchors.len() - 1) as f64;
+    let below = (position as usize).min(anchors.len() - 2);
+    let part = position - below as f64;
+    Rgb::hex(anchors[below]).mix(Rgb::hex(anchors[below + 1]), part)
+}
+
+/// The scale of attention weights on white: one hue, from almost white to almost black.
+pub const WEIGHTS: [u32; 7] = [0xedf2f8, 0xc9dcef, 0x94c1e3, 0x559bcf, 0x2470b3, 0x104684, 0x081f47];
+/// The same on a dark page, from almost black to almost white.
+pub const WEIGHTS_ON_DARK: [u32; 7] = [0x1e242d, 0x1c3a5c, 0x1f5b95, 0x2f81c7, 0x66abe4, 0xabd4f5, 0xf3f9ff];
+
+/// The colour on white of an attention weight: by its cube root, which keeps the small weights of long rows apart.
+pub fn weight(weight: f64) -> Rgb {
+    between(&WEIGHTS, weight.cbrt())
 }
 
 /// The colour of a signed `t`, clamped to −1 … 1: blue below zero, white at zero, vermilion above. Both are from Okabe and
@@ -82,13 +98,6 @@ pub fn diverging(t: f64) -> Rgb {
 /// has a contrast of at least 3 with white, with black, and with the report page's dark paper, so that a line can be seen.
 pub fn layers(t: f64) -> Rgb {
     between(&LAYERS, t)
-}
-
-/// The colour at `t`, clamped to 0 … 1, of evenly spaced anchors.
-fn between(anchors: &[u32], t: f64) -> Rgb {
-    let position = t.clamp(0.0, 1.0) * (anchors.len() - 1) as f64;
-    let below = (position as usize).min(anchors.len() - 2);
-    Rgb::hex(anchors[below]).mix(Rgb::hex(anchors[below + 1]), position - below as f64)
 }
 
 // Made for this program: in OKLCH the hue runs from 285° to 65°, at even steps of luminance from 0.127 to 0.285, each with the

@@ -10,7 +10,7 @@ use pdf_writer::{Content, Filter, Finish, Name, Pdf, Rect, Ref, Str, TextStr};
 use subsetter::GlyphRemapper;
 
 use super::colormap::{Rgb, WHITE};
-use super::picture::{Line, Mark, Picture, Text};
+use super::picture::{Image, Line, Mark, Picture, Text};
 use super::text::{self, BOLD, FONT_FILE, PLAIN, Placed};
 use crate::fault::{Fault, Kind, Result};
 
@@ -54,6 +54,7 @@ impl Picture {
                     disc(&mut content, (*x as f32, *y as f32), *radius as f32);
                 }
                 Mark::Text(text) => write(&mut content, text, &mut glyphs),
+                Mark::Image(image) => matrix(&mut content, image),
             }
         }
         self.document(size, &content.finish(), &glyphs)
@@ -141,6 +142,20 @@ fn polyline(content: &mut Content, line: &Line) {
         content.line_to(point.0 as f32, point.1 as f32);
     }
     content.stroke();
+}
+
+/// The entries of a matrix as rectangles; neighbours of one colour in a row are one.
+fn matrix(content: &mut Content, image: &Image) {
+    let (width, height) = (image.width / image.columns as f64, image.height / image.rows() as f64);
+    for (row, pixels) in image.pixels.chunks_exact(image.columns).enumerate() {
+        let mut column = 0;
+        for run in pixels.chunk_by(|a, b| a == b) {
+            fill(content, run[0]);
+            let (x, y) = (image.x + column as f64 * width, image.y + row as f64 * height);
+            content.rect(x as f32, y as f32, (run.len() as f64 * width) as f32, height as f32).fill_nonzero();
+            column += run.len();
+        }
+    }
 }
 
 fn disc(content: &mut Content, (x, y): (f32, f32), radius: f32) {

@@ -4,6 +4,9 @@
 
 use std::fmt::Write;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 use super::colormap::{BLACK, Rgb};
 use super::escape::xml;
 use super::text;
@@ -37,6 +40,27 @@ pub enum Mark {
     Line(Line),
     Disc { x: f64, y: f64, radius: f64, fill: Rgb },
     Text(Text),
+    Image(Image),
+}
+
+/// A matrix of colours, stretched over a box. It is not smoothed: an entry that covers several pixels is a rectangle of them.
+#[derive(Clone, Debug)]
+pub struct Image {
+    pub x: f64,
+    pub y: f64,
+    pub width: f64,
+    pub height: f64,
+    /// Entries in a row.
+    pub columns: usize,
+    /// Row after row, from the top.
+    pub pixels: Vec<Rgb>,
+}
+
+impl Image {
+    /// Rows of entries.
+    pub fn rows(&self) -> usize {
+        self.pixels.len() / self.columns
+    }
 }
 
 impl Mark {
@@ -46,6 +70,7 @@ impl Mark {
             Self::Rect { x, .. } | Self::Disc { x, .. } => *x += by,
             Self::Line(line) => line.points.iter_mut().for_each(|point| point.0 += by),
             Self::Text(text) => text.at.0 += by,
+            Self::Image(image) => image.x += by,
         }
     }
 }
@@ -225,11 +250,39 @@ impl Picture {
                     hex(*fill)
                 ),
                 Mark::Text(text) => writeln!(out, "{}", svg_text(text)),
+                Mark::Image(image) => writeln!(out, "{}", svg_image(image)),
             };
         }
         out.push_str("</svg>\n");
         out
     }
+}
+
+/// The matrix as a PNG inside the SVG, an entry a pixel.
+fn svg_image(image: &Image) -> String {
+    let bytes: Vec<u8> = image.pixels.iter().flat_map(|pixel| [pixel.0, pixel.1, pixel.2]).collect();
+    format!(
+        "<image x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" preserveAspectRatio=\"none\" \
+         style=\"image-rendering:pixelated\" href=\"data:image/png;base64,{}\"/>",
+        short(image.x),
+        short(image.y),
+        short(image.width),
+        short(image.height),
+        BASE64.encode(png(image.columns, image.rows(), &bytes))
+    )
+}
+
+/// An RGB PNG of `width` by `height` pixels.
+fn png(width: usize, height: usize, rgb: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut encoder = png::Encoder::new(&mut out, width as u32, height as u32);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    // Writing into a Vec cannot fail, and the sizes are those of the matrix.
+    let mut writer = encoder.write_header().expect("an image has pixels");
+    writer.write_image_data(rgb).expect("three bytes for each pixel");
+    writer.finish().expect("the image is whole");
+    out
 }
 
 fn svg_line(line: &Line) -> String {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use image::{ImageFormat, RgbImage};
 
 use super::colormap::Rgb;
-use super::picture::{Line, Mark, Picture, Text};
+use super::picture::{Image, Line, Mark, Picture, Text};
 use super::text::{self, BOLD, PLAIN};
 use crate::fault::{Fault, Kind, Result};
 
@@ -64,6 +64,7 @@ impl Picture {
                 Mark::Line(line) => polyline(&mut page, density, line),
                 Mark::Disc { x, y, radius, fill } => disc(&mut page, density, (*x, *y), *radius, *fill),
                 Mark::Text(text) => write(&mut page, density, text),
+                Mark::Image(image) => matrix(&mut page, density, image),
             }
         }
         Ok(page)
@@ -159,6 +160,45 @@ fn rect(page: &mut RgbImage, density: f64, (x, y): (f64, f64), (width, height): 
         }
     }
     coverage.paint(page, fill);
+}
+
+/// Each pixel is the mean of the entries below it, by area; pixels that the box covers in part belong to it whole.
+fn matrix(page: &mut RgbImage, density: f64, image: &Image) {
+    let (rows, columns) = (image.rows(), image.columns);
+    // The entries under a pixel, each with its share.
+    let shares = |pixel: u32, from: f64, length: f64, entries: usize| -> Vec<(usize, f64)> {
+        let at = |edge: f64| {
+            ((edge - from * density) / (length * density) * entries as f64).clamp(0.0, entries as f64)
+        };
+        let (low, high) = (at(f64::from(pixel)), at(f64::from(pixel) + 1.0));
+        let entry = |entry: usize| {
+            let share = (high.min(entry as f64 + 1.0) - low.max(entry as f64)) / (high - low);
+            (entry, share)
+        };
+        (low as usize..(high.ceil() as usize).min(entries)).map(entry).collect()
+    };
+    let span = |from: f64, length: f64, most: u32| {
+        (from * density).round().clamp(0.0, f64::from(most)) as u32
+            ..((from + length) * density).round().clamp(0.0, f64::from(most)) as u32
+    };
+    let across: Vec<_> = span(image.x, image.width, page.width())
+        .map(|x| (x, shares(x, image.x, image.width, columns)))
+        .collect();
+    for y in span(image.y, image.height, page.height()) {
+        let down = shares(y, image.y, image.height, rows);
+        for (x, across) in &across {
+            let mut sum = [0.0; 3];
+            for (row, tall) in &down {
+                for (column, wide) in across {
+                    let Rgb(red, green, blue) = image.pixels[row * columns + column];
+                    for (sum, channel) in sum.iter_mut().zip([red, green, blue]) {
+                        *sum += tall * wide * f64::from(channel);
+                    }
+                }
+            }
+            page.put_pixel(*x, y, image::Rgb(sum.map(|channel| channel.round() as u8)));
+        }
+    }
 }
 
 fn disc(page: &mut RgbImage, density: f64, (x, y): (f64, f64), radius: f64, fill: Rgb) {

@@ -112,7 +112,7 @@ impl Decoder {
     /// Records a pass over single rows for generation.
     pub fn record_reading(&self, mut tape: Tape, config: &ModelConfig, reading: &CachedPass) -> Tape {
         tape.fix_parameters();
-        let tokens = tape.input(names::TOKENS, &[reading.rows], DType::U32);
+        let tokens = tape.input(names::READ, &[reading.rows], DType::U32);
         let positions = tape.input(names::POSITIONS, &[reading.rows], DType::U32);
         let cached = Cached { positions, context: config.n_positions };
         tape.enter("embedding");

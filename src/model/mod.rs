@@ -39,7 +39,7 @@ pub fn record(config: &ModelConfig, pass: &Pass) -> Recorded {
     Decoder::declare(&mut tape, config, pass.precision).record(tape, config, pass)
 }
 
-/// Records a model for a pass that reads tokens for generation. Inputs are [`names::TOKENS`] and [`names::POSITIONS`],
+/// Records a model for a pass that reads tokens for generation. Inputs are [`names::READ`] and [`names::POSITIONS`],
 /// observations are [`names::LOGITS`] and each layer's [`names::cache`].
 pub fn record_reading(config: &ModelConfig, reading: &CachedPass) -> Tape {
     let mut tape = Tape::new();

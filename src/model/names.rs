@@ -20,6 +20,8 @@ pub const STATISTICS: &str = "statistics schedule";
 pub const LOSS_SCALE: &str = "loss scale";
 /// u32 `[4]`: the random key of dropout.
 pub const DROPOUT_KEY: &str = "dropout key";
+/// u32 `[rows]`: the tokens of generation passes.
+pub const READ: &str = "tokens read";
 /// u32 `[rows]`: the position of each row in the text, in generation passes.
 pub const POSITIONS: &str = "positions";
 /// u32 `[n_head, rows]`: the index of each row's temperature in every layer's table, in generation passes.

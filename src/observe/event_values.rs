@@ -36,8 +36,14 @@ pub fn event_values(record: &Record, top: f64) -> Result<Vec<Value>> {
             told.push(Value::scalar("nonfinite/value", found.value as f32));
             told.push(Value::text("nonfinite/where", &origin(found)));
         }
+        Record::Sample(sample) => told.push(Value::text("sample", &as_code(&sample.prompt, &sample.text))),
     }
     Ok(told)
+}
+
+/// A text and its continuation as a block of code in Markdown, which keeps lines and spaces; a bar stands between them.
+fn as_code(prompt: &str, text: &str) -> String {
+    format!("    {}", format!("{prompt}▏{text}").replace('\n', "\n    "))
 }
 
 /// One scalar of a step, or one for each layer or head.

@@ -14,8 +14,8 @@ use crate::files::hex;
 /// How long a line may stay buffered while others follow.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
-/// More than enough for the line of an evaluation.
-const LAST_LINE: u64 = 4096;
+/// How far back [`MetricsLog::last_lines`] looks: enough for an evaluation and most texts.
+const LAST_LINES: u64 = 1 << 16;
 
 /// The open log of a run.
 #[derive(Debug)]
@@ -178,22 +178,22 @@ impl MetricsLog {
         hex(&self.digest.clone().finalize())
     }
 
-    /// The last line when the log was opened, without its line end; `None` if there is none, or if it is longer than
-    /// `LAST_LINE`.
+    /// The last lines when the log was opened, without their line ends: those that lie whole in its last 64 KiB.
     ///
     /// # Errors
     /// [`Kind::Io`].
-    pub fn last_line(&self) -> Result<Option<Vec<u8>>> {
+    pub fn last_lines(&self) -> Result<Vec<Vec<u8>>> {
         let mut tail = Vec::new();
-        let from = self.bytes.saturating_sub(LAST_LINE);
+        let from = self.bytes.saturating_sub(LAST_LINES);
         let read = File::open(&self.path).and_then(|mut file| {
             file.seek(SeekFrom::Start(from))?;
             file.take(self.bytes - from).read_to_end(&mut tail)
         });
         read.map_err(|e| Fault::io("read the run's log", &self.path, &e))?;
-        let Some(lines) = tail.strip_suffix(b"\n") else { return Ok(None) };
-        let begins = lines.iter().rposition(|&byte| byte == b'\n').map(|end| end + 1);
-        Ok(begins.or((from == 0).then_some(0)).map(|at| lines[at..].to_vec()))
+        let Some(lines) = tail.strip_suffix(b"\n") else { return Ok(Vec::new()) };
+        // The first may have lost its beginning.
+        let cut = usize::from(from > 0);
+        Ok(lines.split(|&byte| byte == b'\n').skip(cut).map(<[u8]>::to_vec).collect())
     }
 
     fn failed(&self, error: &io::Error) -> Fault {

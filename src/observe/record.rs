@@ -141,26 +141,38 @@ impl Eval {
 pub enum Record {
     Measured { kind: &'static Kind, step: u64, values: Measured },
     Nonfinite(Nonfinite),
+    Sample(Sample),
 }
 
-/// The `kind` of a record of a non-finite number.
+/// The `kind` of a record of a non-finite number, and of one of a text.
 const NONFINITE: &str = "nonfinite";
+const SAMPLE: &str = "sample";
 
 impl Record {
     /// Whether this version knows this `kind`.
     pub fn knows(kind: &str) -> bool {
-        kind == NONFINITE || Kind::find(kind).is_some()
+        [NONFINITE, SAMPLE].contains(&kind) || Kind::find(kind).is_some()
     }
 
     pub fn is_eval(&self) -> bool {
         matches!(self, Self::Measured { kind, .. } if *kind == &EVAL)
     }
 
-    /// Its step; for an evaluation, the number of steps done.
+    /// Whether an evaluation wrote it: its numbers, or a text.
+    pub fn is_of_evaluation(&self) -> bool {
+        match self {
+            Self::Measured { kind, .. } => kind.cadence == Cadence::Evaluation,
+            Self::Sample(_) => true,
+            Self::Nonfinite(_) => false,
+        }
+    }
+
+    /// Its step; for an evaluation or a text, the number of steps done.
     pub fn step(&self) -> u64 {
         match self {
             Self::Measured { step, .. } => *step,
             Self::Nonfinite(record) => record.step,
+            Self::Sample(sample) => sample.step,
         }
     }
 
@@ -169,26 +181,27 @@ impl Record {
     pub fn by_steps_done(mut self) -> Self {
         match &mut self {
             Self::Measured { kind, step, .. } if kind.cadence != Cadence::Evaluation => *step = nth(*step),
-            Self::Measured { .. } => {}
+            Self::Measured { .. } | Self::Sample(_) => {}
             Self::Nonfinite(record) => record.step = nth(record.step),
         }
         self
     }
 }
 
+/// A record with its kind in front.
+#[derive(Serialize)]
+struct Line<'a, T> {
+    kind: &'a str,
+    #[serde(flatten)]
+    record: &'a T,
+}
+
 impl Serialize for Record {
     fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
         let (kind, step, values) = match self {
             Self::Measured { kind, step, values } => (*kind, step, values),
-            Self::Nonfinite(record) => {
-                #[derive(Serialize)]
-                struct Line<'a> {
-                    kind: &'a str,
-                    #[serde(flatten)]
-                    record: &'a Nonfinite,
-                }
-                return Line { kind: NONFINITE, record }.serialize(out);
-            }
+            Self::Nonfinite(record) => return Line { kind: NONFINITE, record }.serialize(out),
+            Self::Sample(record) => return Line { kind: SAMPLE, record }.serialize(out),
         };
         let mut line = out.serialize_map(None)?;
         line.serialize_entry("kind", kind.word)?;
@@ -241,6 +254,10 @@ impl<'de> Deserialize<'de> for Record {
                 if word == NONFINITE {
                     let record = serde_json::from_value(line.into()).map_err(A::Error::custom)?;
                     return Ok(Record::Nonfinite(record));
+                }
+                if word == SAMPLE {
+                    let record = serde_json::from_value(line.into()).map_err(A::Error::custom)?;
+                    return Ok(Record::Sample(record));
                 }
                 let kind = word.as_str().and_then(Kind::find);
                 let kind = kind.ok_or_else(|| A::Error::custom(format!("unknown kind {word}")))?;
@@ -352,6 +369,18 @@ pub struct Nonfinite {
     pub index: u64,
     #[serde(with = "number")]
     pub value: f64,
+}
+
+/// What the model made of a text after an evaluation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Steps done.
+    pub step: u64,
+    pub prompt: String,
+    /// The continuation.
+    pub text: String,
+    /// Its tokens.
+    pub tokens: usize,
 }
 
 /// A float that can be written to JSON whatever its value; `T` is f32 or f64.

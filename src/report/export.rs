@@ -19,7 +19,7 @@ use super::run::{RunData, folder_name};
 use crate::fault::{Fault, Kind, Result};
 use crate::files::{remove_leftovers, replace_with};
 use crate::observe::quantities::{Extent, KINDS, Kind as RecordKind, Presence, Quantity, Stored};
-use crate::observe::record::Nonfinite;
+use crate::observe::record::{Nonfinite, Sample};
 
 /// One file: its stem and the contents of its columns.
 struct Table {
@@ -32,6 +32,8 @@ enum Content {
     Measured(&'static RecordKind, Extent, Vec<&'static Quantity>),
     /// Numbers that were not finite.
     Nonfinite,
+    /// Texts of evaluations.
+    Samples,
 }
 
 /// A run's rows in one column. `None` stands for a row without a value.
@@ -49,6 +51,9 @@ const NONFINITE: &str = "required int64 step; required int64 micro_batch; requir
                          required binary scope (UTF8); required binary op (UTF8); required binary tensor (UTF8); \
                          required int64 index; required double value;";
 
+const SAMPLES: &str = "required int64 step; required binary prompt (UTF8); required binary text (UTF8); \
+                       required int64 tokens;";
+
 /// A table for each kind of record, and another for each further extent among its quantities.
 fn tables() -> Vec<Table> {
     let mut tables = Vec::new();
@@ -65,13 +70,18 @@ fn tables() -> Vec<Table> {
         }
     }
     tables.push(Table { stem: "nonfinite".to_owned(), content: Content::Nonfinite });
+    tables.push(Table { stem: "samples".to_owned(), content: Content::Samples });
     tables
 }
 
 impl Content {
     /// The columns besides the run's name, in Parquet's schema language.
     fn schema(&self) -> String {
-        let Self::Measured(_, extent, rows) = self else { return NONFINITE.to_owned() };
+        let (extent, rows) = match self {
+            Self::Measured(_, extent, rows) => (extent, rows),
+            Self::Nonfinite => return NONFINITE.to_owned(),
+            Self::Samples => return SAMPLES.to_owned(),
+        };
         let places = match extent {
             Extent::Step => "",
             Extent::Layer => " required int32 layer;",
@@ -95,6 +105,7 @@ impl Content {
         match self {
             Self::Measured(kind, extent, rows) => measured(run, kind, *extent, rows),
             Self::Nonfinite => nonfinite(run),
+            Self::Samples => samples(run),
         }
     }
 }
@@ -156,6 +167,18 @@ fn nonfinite(run: &RunData) -> Vec<Column> {
         Column::Text(each(run, |r| r.tensor.as_str().into())),
         Column::Whole(each(run, |r| r.index.cast_signed())),
         Column::Double(each(run, |r| r.value)),
+    ]
+}
+
+fn samples(run: &RunData) -> Vec<Column> {
+    fn each<T>(run: &RunData, of: impl Fn(&Sample) -> T) -> Vec<Option<T>> {
+        run.samples.iter().map(|record| Some(of(record))).collect()
+    }
+    vec![
+        Column::Whole(each(run, |r| r.step.cast_signed())),
+        Column::Text(each(run, |r| r.prompt.as_str().into())),
+        Column::Text(each(run, |r| r.text.as_str().into())),
+        Column::Whole(each(run, |r| r.tokens as i64)),
     ]
 }
 

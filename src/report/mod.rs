@@ -8,7 +8,7 @@ pub mod diverged;
 pub mod export;
 pub mod figures;
 mod frames;
-mod gather;
+pub mod gather;
 mod gif;
 pub mod heatmap;
 pub mod layers;

@@ -13,9 +13,10 @@ use crate::fault::{Fault, Kind, Result};
 use crate::model::join::{self, Residual};
 use crate::observe::history::History;
 use crate::observe::quantities::{EVAL_LOSS, HEAD_ENTROPY, LOSS, NONFINITE_ATTENTION, TOKENS};
-use crate::observe::record::{Nonfinite, Record, Sizes};
+use crate::observe::record::{Nonfinite, Record, Sample, Sizes};
 use crate::ops::activation::{Activation, Parameter};
 use crate::ops::norms::{Curve, Norm};
+use crate::pattern::Patterns;
 
 /// A run whose loss is this many times its first, and this many nats above it, no longer learns.
 const DIVERGED: (f64, f64) = (2.0, 3.0);
@@ -55,6 +56,11 @@ pub struct RunData {
     /// What was measured.
     pub log: History,
     pub nonfinite: Vec<Nonfinite>,
+    /// Texts of its evaluations, in step order.
+    pub samples: Vec<Sample>,
+    /// What the heads of its checkpoints read in the beginning of its held-out text, with their steps, for the page; whoever
+    /// has a device adds them.
+    pub patterns: Vec<(u64, Patterns)>,
 }
 
 /// Only the kind of a record, so that kinds of later versions can be skipped.
@@ -170,6 +176,10 @@ impl RunData {
             Record::Nonfinite(new) => {
                 self.nonfinite.retain(|record| record.step < new.step);
                 self.nonfinite.push(new);
+            }
+            Record::Sample(new) => {
+                self.samples.retain(|record| record.step < new.step);
+                self.samples.push(new);
             }
         }
     }

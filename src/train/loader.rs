@@ -58,6 +58,11 @@ pub fn load(device: &Device, store: &Store, mut file: WeightFile) -> Result<()> 
     Ok(())
 }
 
+/// Writes the tensors of a weight file into a store: what a reader of the model takes.
+pub fn from_file(file: WeightFile) -> impl FnOnce(&Device, &Store) -> Result<()> {
+    move |device, store| load(device, store, file)
+}
+
 /// Copies a configuration's initial values to the device and makes their f16 copies.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ mod finite;
 pub mod folded;
 pub mod heads;
 pub mod kernel_choice;
-pub(crate) mod loader;
+pub mod loader;
 pub mod memory;
 pub mod past;
 pub mod places;

@@ -5,12 +5,14 @@ mod findings;
 use super::earlier::{past, refuse_other_settings};
 use super::held::Held;
 use super::progress::{Display, TrainProgress};
+use super::shown::add_patterns;
 use super::train::{drive, inside_out, open, with_command};
 use super::{Global, Kernels, prepare, say, stop, thousands};
 use crate::config::Config;
 use crate::data::{Meta, PrepareOptions};
 use crate::fault::{Fault, Kind, Result};
 use crate::files::write_atomic;
+use crate::host::Host;
 use crate::report::comparison::Comparison;
 use crate::report::figures::Options;
 use crate::report::outcome::outcomes;
@@ -84,7 +86,8 @@ pub(super) fn run(arguments: Arguments, global: &Global) -> Result<()> {
     let configs = configs(&arguments, Some((&data, meta.as_ref())))?;
     let runs = train(&configs, &out, (global, arguments.display))?;
 
-    let comparison = Comparison { title: "The demo's four models".to_owned(), ..Comparison::new(runs, None) };
+    let mut comparison =
+        Comparison { title: "The demo's four models".to_owned(), ..Comparison::new(runs, None) };
     let options = Options { reference: RunData::reference_of(&comparison.runs), ..Options::default() };
     let files = write_comparison(&comparison, &out, &options)?;
     let found = findings(&comparison.runs, options.reference)?;
@@ -95,6 +98,9 @@ pub(super) fn run(arguments: Arguments, global: &Global) -> Result<()> {
         say(line)?;
     }
     let page = out.join("report.html");
+    if let Some(why) = add_patterns(&mut comparison, &Host::open(global.threads)?.into(), global) {
+        global.note(format!("some heads have no pattern to open: {why}"));
+    }
     write_page(&comparison, &page, &options)?;
     say("")?;
     // The file to open comes last.

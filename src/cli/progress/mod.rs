@@ -31,6 +31,8 @@ const WINDOW: usize = 50;
 /// Without a view: print a line at least this often, and one for each such share of the steps.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 const LINE_SHARE: u64 = 20;
+/// The most letters of a text in a line.
+const TEXT: usize = 120;
 
 /// How a training shows itself.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -198,6 +200,11 @@ impl TrainProgress {
                 found.phase
             )),
             Event::Note(note) => self.line(note.clone()),
+            Event::Sample(sample) => {
+                let text: String = sample.text.chars().take(TEXT).collect();
+                let more = if text.len() < sample.text.len() { "…" } else { "" };
+                self.line(format!("step {}: {}▏{text}{more}", sample.step, sample.prompt).replace('\n', "⏎"));
+            }
             Event::Checkpoint(_) => {}
         }
     }

@@ -7,6 +7,7 @@ use crate::draw::colormap::{Rgb, diverging, layers as layer_color};
 use crate::fault::Result;
 use crate::observe::entropy::{bins, causal_ceiling, observed_max};
 use crate::observe::quantities::{self, Axis, Cadence, Drawn, EVAL_LOSS, HEAD_ENTROPY, Quantity};
+use crate::pattern;
 use crate::report::comparison::Comparison;
 use crate::report::curves::{smoothed, style};
 use crate::report::figures::Options;
@@ -58,6 +59,7 @@ pub fn data(comparison: &Comparison, options: &Options) -> Result<Value> {
             let run = &comparison.runs[index];
             runs.push(json!({
                 "name": comparison.names[index],
+                "patterns": run.patterns.iter().map(|(step, of)| json!({ "step": step, "of": pattern::data(of) })).collect::<Value>(),
                 "group": of.name,
                 "color": hex(color),
                 "dash": dash.is_some(),

@@ -66,13 +66,14 @@ const showHeatmaps = (() => {
     panel.chart.resize();
     panel.place.setAttribute("tabindex", "0");
     panel.place.setAttribute("role", "application");
-    panel.place.setAttribute("aria-label", `Heatmap of ${run.name}. The arrow keys move from head to head.`);
+    panel.place.setAttribute("aria-label", `Heatmap of ${run.name}. The arrow keys move from head to head${run.patterns.length > 0 ? "; Enter opens what it reads" : ""}.`);
     panel.at = 0;
     const point = (index) => {
       panel.at = index;
       panel.output.textContent = told(run, index, panel);
     };
     panel.chart.on("mouseover", (event) => { if (event.data) { panel.held = true; point(event.data.index); } });
+    panel.chart.on("click", (event) => { if (event.data) openPatterns(run, event.data.index, Number(steps[Number(slider.value)])); });
     panel.chart.on("globalout", () => { panel.held = panel.place === document.activeElement; });
     const show = () => {
       panel.held = true;
@@ -96,6 +97,7 @@ const showHeatmaps = (() => {
       panel.chart.dispatchAction({ type: "hideTip" });
     });
     panel.place.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && openPatterns(run, panel.at, Number(steps[Number(slider.value)]))) { event.preventDefault(); return; }
       const move = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
       if (!move) return;
       event.preventDefault();

@@ -1,34 +1,7 @@
-//! Text, tables and data escaped for a page, whatever names they contain.
+//! Tables of a report as HTML.
 
-use serde_json::Value;
-
-use crate::draw::escape::xml;
+pub use crate::draw::html::{escape, fill, json, nonce, svg_address};
 use crate::report::table::Table;
-use crate::visible::acts;
-
-/// Escapes text for element content or a quoted attribute value: as in XML, but line ends are allowed.
-pub fn escape(text: &str) -> String {
-    let lines: Vec<String> = text.split('\n').map(xml).collect();
-    lines.join("\n").replace('\'', "&#39;")
-}
-
-/// JSON for a `<script>` element: nothing in it can end the element, begin a comment, or change the text direction.
-pub fn json(value: &Value) -> String {
-    let text = value.to_string();
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            c if matches!(c, '<' | '>' | '&') || acts(c) => out.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-/// A data URL with a whole SVG.
-pub fn svg_address(svg: &str) -> String {
-    format!("data:image/svg+xml,{}", svg.replace('%', "%25").replace('#', "%23").replace('\n', "%0A"))
-}
 
 /// A table that can be sorted by each of its columns, in a box that scrolls sideways, by keyboard as well, if space is short.
 /// `pictures` are columns of HTML behind the others: a header, and a value to sort by and a picture for each row.

@@ -6,6 +6,7 @@
 mod claims;
 mod data;
 mod html;
+mod samples;
 mod seeds;
 mod settings;
 mod sheets;
@@ -14,23 +15,24 @@ mod verdicts;
 
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
-
 use super::comparison::Comparison;
 use super::figures::{Figure, Options, figures};
 use super::outcome::outcomes;
 use super::table::Table;
 use crate::fault::{Fault, Kind, Result};
 use crate::files::write_atomic;
+use crate::pattern;
 use html::escape;
 
 const TEMPLATE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 /// The scripts, in dependency order.
-const SCRIPTS: [&str; 6] = [
+const SCRIPTS: [&str; 8] = [
     include_str!("picks.js"),
     include_str!("live.js"),
     include_str!("charts.js"),
+    pattern::SCRIPT,
+    include_str!("opened.js"),
     include_str!("heatmaps.js"),
     include_str!("curves.js"),
     include_str!("page.js"),
@@ -58,17 +60,15 @@ pub fn page(comparison: &Comparison, options: &Options) -> Result<String> {
     let table = outcomes.table();
     let has_heatmap = figures.iter().any(|figure| figure.stem == "heatmap");
     let data = html::json(&data::data(comparison, options)?);
-    // Only scripts that carry this nonce may run, and nobody can know it in advance when naming a run.
-    let nonce: String =
-        Sha256::digest(data.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     // The first picture of the paper stands before all text.
     let (first, others): (Vec<&Figure>, Vec<&Figure>) =
         figures.iter().partition(|figure| figure.stem == if has_heatmap { "heatmap" } else { "loss" });
     let link = options.verdicts.as_ref().map_or("", |_| "<a href=\"#verdicts\">Verdicts</a> ");
     let parts = [
         ("title", escape(&comparison.title)),
-        ("nonce", nonce),
-        ("style", STYLE.to_owned()),
+        // Only scripts that carry this nonce may run, and nobody can know it in advance when naming a run.
+        ("nonce", html::nonce(&data)),
+        ("style", STYLE.to_owned() + pattern::STYLE),
         // A page that lies in a file asks for nothing.
         ("connect", if options.live.is_some() { "connect-src 'self'; ".to_owned() } else { String::new() }),
         ("lead", first.iter().map(|figure| sheets::lead(figure)).collect()),
@@ -78,6 +78,8 @@ pub fn page(comparison: &Comparison, options: &Options) -> Result<String> {
         ("table", html::table(&table, &seeds::column(comparison))),
         ("downloads", downloads(&table, &outcomes.csv())),
         ("figures", others.iter().map(|figure| sheets::figure(figure)).collect()),
+        ("opens", opens(comparison).to_owned()),
+        ("texts", samples::samples(comparison)),
         ("configurations", settings::configurations(comparison)),
         ("environment", settings::environment(comparison)),
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
@@ -85,22 +87,17 @@ pub fn page(comparison: &Comparison, options: &Options) -> Result<String> {
         ("echarts", ECHARTS.to_owned()),
         ("scripts", SCRIPTS.concat()),
     ];
-    Ok(fill(TEMPLATE, &parts))
+    Ok(html::fill(TEMPLATE, &parts))
 }
 
-/// The template with each `{{name}}` replaced. Inserted text is not expanded again.
-fn fill(template: &str, parts: &[(&str, String)]) -> String {
-    let mut out =
-        String::with_capacity(template.len() + parts.iter().map(|part| part.1.len()).sum::<usize>());
-    let mut pieces = template.split("{{");
-    out.push_str(pieces.next().unwrap_or_default());
-    for piece in pieces {
-        let (name, rest) = piece.split_once("}}").unwrap_or((piece, ""));
-        let part = parts.iter().find(|(of, _)| *of == name);
-        out.push_str(&part.unwrap_or_else(|| panic!("the template asks for `{name}`")).1);
-        out.push_str(rest);
+/// What a click on a head does, if it does anything.
+fn opens(comparison: &Comparison) -> &'static str {
+    match comparison.runs.iter().any(|run| !run.patterns.is_empty()) {
+        true => {
+            " A click on a cell, or Enter, opens what that head reads in the beginning of the run's held-out text."
+        }
+        false => "",
     }
-    out
 }
 
 /// Buttons that save the table in each of its formats; they carry the contents.

@@ -1,6 +1,7 @@
 //! What a run needs from a device, as plain data: tapes, arenas, bytes.
 
 use crate::config::{Config, Precision};
+use crate::generate::{reading_memory, reading_tapes};
 use crate::model::pass::Recompute;
 use crate::model::{Parameter, Pass, Recorded, names, record};
 use crate::observe::quantities::LAYER_GRAD_NORM;
@@ -37,6 +38,8 @@ pub struct Blueprint {
     pub(super) evaluation: Recorded,
     /// Sums the moments of the feed-forward networks' units, if their spectra are measured.
     pub(super) spectrum: Option<Tape>,
+    /// Of the model that continues a text, if the run does so at its evaluations.
+    pub(super) reading: Option<[Tape; 2]>,
     pub arenas: Arenas,
     pub(super) config: Config,
 }
@@ -82,7 +85,8 @@ impl Blueprint {
             tape.half_into(parameters, copies);
             tape
         });
-        Self { micro, update, copying, evaluation, spectrum, arenas, config: config.clone() }
+        let reading = config.observe.sample_prompt.is_some().then(|| reading_tapes(&config.model, device));
+        Self { micro, update, copying, evaluation, spectrum, reading, arenas, config: config.clone() }
     }
 
     /// The device memory this run takes.
@@ -93,6 +97,8 @@ impl Blueprint {
         let observations = small(&self.micro.tape, Role::Observation) + parts(self.update.observed()).1;
         // A parameter's span in its arena is padded for its f16 copy as well.
         let watched: u64 = self.watched().map(|p| 2 * padded_bytes(p.elements(), DType::F16)).sum();
+        let reading = self.reading.iter().flat_map(reading_memory);
+        let reading: u64 = reading.map(|info| padded_bytes(info.shape.elements(), info.dtype)).sum();
         let scaling = if self.mixed() { numbers(4) } else { 0 };
         let ring = RING as u64 * (observations + numbers(4) + scaling + watched + EVALUATION_BYTES);
         Demand {
@@ -105,10 +111,12 @@ impl Blueprint {
                     .into_iter()
                     .flatten()
                     .map(|tape| Pool::plan([tape], device).0.bytes())
-                    .sum::<u64>(),
+                    .sum::<u64>()
+                + self.reading.as_ref().map_or(0, |tapes| Pool::plan(tapes.each_ref(), device).0.bytes()),
             other: small(&self.micro.tape, Role::Input)
                 + observations
                 + self.spectrum.as_ref().map_or(0, |tape| small(tape, Role::Observation))
+                + reading
                 + ring
                 + 3 * numbers(8),
         }

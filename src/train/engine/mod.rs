@@ -15,6 +15,7 @@ use crate::config::{Accumulation, Config};
 use crate::data::Batch;
 use crate::device::{Commands, Device, Plan, Ring, Store};
 use crate::fault::Result;
+use crate::generate::{Reading, window};
 use crate::model::names;
 use crate::optimizer;
 
@@ -34,6 +35,9 @@ pub struct LossScale {
     pub good_steps: u32,
 }
 
+/// The panic of a text that was not planned for.
+const NO_PROMPT: &str = "a run without observe.sample_prompt continues no text";
+
 /// How many targets of a step count.
 fn targets(batches: &[Batch]) -> u64 {
     batches.iter().map(|batch| u64::from(batch.counted)).sum()
@@ -50,6 +54,7 @@ pub struct Engine {
     evaluation: Plan,
     /// Sums the moments of the feed-forward networks' units.
     spectrum: Option<Attached>,
+    reading: Option<Reading>,
     ring: Ring,
     read_back: ReadBack,
     /// The summed losses of batches under evaluation.
@@ -95,6 +100,9 @@ impl Engine {
         let spectrum = spectrum.map(|tape| Attached::new(&device, &mut store, tape)).transpose()?;
         let measuring = spectrum.as_ref().map(|spectrum| &spectrum.plan);
         let plans = [&micro, &update, &evaluation].into_iter().chain(&copying).chain(measuring);
+        let reading = blueprint.reading.as_ref();
+        let reading =
+            reading.map(|tapes| Reading::new(&device, &mut store, &config.model, tapes)).transpose()?;
         Plan::load_kernels(&device, &plans.collect::<Vec<_>>())?;
         device.keep_pipelines();
         let read_back = ReadBack::new(&blueprint, &store);
@@ -109,6 +117,7 @@ impl Engine {
             copying,
             evaluation,
             spectrum,
+            reading,
             ring,
             read_back,
             evaluations,
@@ -280,6 +289,29 @@ impl Engine {
         Ok(reading.map(|reading| f64::from(bytemuck::pod_read_unaligned::<f32>(&reading.bytes))))
     }
 
+    /// Begins a text with the weights as they are now, for [`Self::next_logits`].
+    ///
+    /// # Errors
+    /// Those of [`Device::check`].
+    ///
+    /// # Panics
+    /// If `observe.sample_prompt` is not set.
+    pub fn begin_text(&mut self) -> Result<()> {
+        self.reading.as_mut().expect(NO_PROMPT).begin(&self.device)
+    }
+
+    /// The logits `[vocab_size]` of the token that follows the newest part of `text` which the model can read. Waits.
+    ///
+    /// # Errors
+    /// Those of [`Device::check`].
+    ///
+    /// # Panics
+    /// If `observe.sample_prompt` is not set, or the text is empty.
+    pub fn next_logits(&mut self, text: &[u32]) -> Result<Vec<f32>> {
+        let reading = self.reading.as_mut().expect(NO_PROMPT);
+        reading.logits((&self.device, &self.store), window(text, reading.context()))
+    }
+
     /// Prepares micro-batch `index` of a step as `submit` does, the first with cleared gradients, without running anything. For
     /// tracing.
     pub(super) fn stage(&self, step: u64, index: usize, batches: &[Batch]) {
@@ -346,6 +378,7 @@ impl Engine {
             + self.micro.pool_bytes()
             + self.copying.as_ref().map_or(0, Plan::pool_bytes)
             + self.spectrum.as_ref().map_or(0, |spectrum| spectrum.plan.pool_bytes())
+            + self.reading.as_ref().map_or(0, Reading::pool_bytes)
             + self.ring.bytes()
             + self.evaluations.borrow().bytes()
     }

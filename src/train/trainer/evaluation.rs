@@ -4,7 +4,7 @@ use super::{Event, Trainer};
 use crate::config::OnNonfinite;
 use crate::fault::{Fault, Kind, Result};
 use crate::observe::quantities::SPECTRUM;
-use crate::observe::record::{Eval, Record};
+use crate::observe::record::{Eval, Record, Sample};
 use crate::train::evaluate::{NO_TARGETS, mean_loss};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,10 +18,15 @@ impl Trainer {
             None => None,
             Some(_) => self.engine.spectra(&mut self.held_out, &mut self.scratch[0], &mut || go_on(0))?,
         };
-        self.owes_evaluation = spectra.is_none();
-        let (Some(mean), Some(spectra)) = (mean, spectra) else { return Ok(()) };
+        let sample = if spectra.is_some() { self.sample(stop, watch)? } else { None };
+        self.owes_evaluation = sample.is_none();
+        let (Some(mean), Some(spectra), Some(sample)) = (mean, spectra, sample) else { return Ok(()) };
         if let Some(values) = spectra {
             self.journal.append(&Record::Measured { kind: &SPECTRUM, step: self.step, values })?;
+        }
+        if let Some(sample) = sample {
+            watch(Event::Sample(&sample));
+            self.journal.append(&Record::Sample(sample))?;
         }
         match mean {
             None => watch(Event::Note(format!(
@@ -36,6 +41,22 @@ impl Trainer {
             }
         }
         Ok(())
+    }
+
+    /// The text of this evaluation, if the run has one; the outer `None` if `stop` comes before it ends.
+    fn sample(&mut self, stop: &AtomicBool, watch: &mut dyn FnMut(Event)) -> Result<Option<Option<Sample>>> {
+        let Some(voice) = &self.voice else { return Ok(Some(None)) };
+        match voice.speak(&mut self.engine, self.step, &|| stop.load(Ordering::Relaxed)) {
+            // The evaluation says so as well, and the run's policy decides what follows.
+            Err(fault) if fault.kind == Kind::NonFinite => {
+                watch(Event::Note(format!(
+                    "there is no text after step {}: the logits are not finite",
+                    self.step
+                )));
+                Ok(Some(None))
+            }
+            spoken => spoken.map(|sample| sample.map(Some)),
+        }
     }
 
     /// The final check of a run that does not record broken numbers: its last evaluation must be finite. Everything is

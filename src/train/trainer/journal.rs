@@ -25,9 +25,9 @@ struct Events {
     step: u64,
     /// Created with the first record, so that a run with nothing left to do gets no file.
     file: Option<EventFile>,
-    /// The evaluation after the last step before the session. TensorBoard drops it when the session begins although it
-    /// still counts.
-    again: Option<Record>,
+    /// The evaluation after the last step before the session, and its text. TensorBoard drops them when the session begins
+    /// although they still count.
+    again: Vec<Record>,
     /// Nats at the upper end of a heatmap's colours, the same for the whole run.
     top: f64,
     /// The charts and the table of runs, told at the beginning of a file.
@@ -38,8 +38,12 @@ impl Journal {
     /// Continues a log after `step` steps.
     pub fn begin(log: MetricsLog, run: &RunFolder, config: &Config, step: u64) -> Self {
         let again = || {
-            let record: Record = serde_json::from_slice(&log.last_line().ok()??).ok()?;
-            (record.is_eval() && record.step() == step).then_some(record)
+            let lines = log.last_lines().unwrap_or_default();
+            let records = lines.iter().rev().map_while(|line| serde_json::from_slice::<Record>(line).ok());
+            let mut again: Vec<Record> =
+                records.take_while(|record| record.is_of_evaluation() && record.step() == step).collect();
+            again.reverse();
+            again
         };
         let events = config.observe.tensorboard.then(|| Events {
             folder: run.path().to_owned(),
@@ -103,7 +107,7 @@ impl Events {
             empty => {
                 let file = empty.insert(EventFile::begin(&self.folder, self.step)?);
                 file.append(self.step, std::mem::take(&mut self.dashboard))?;
-                if let Some(again) = self.again.take() {
+                for again in std::mem::take(&mut self.again) {
                     file.append(again.step(), event_values(&again, self.top)?)?;
                 }
                 file
@@ -128,7 +132,7 @@ mod tests {
             folder: folder.path().to_owned(),
             step: 0,
             file,
-            again: None,
+            again: Vec::new(),
             top: 1.0,
             dashboard: Vec::new(),
         };

@@ -5,6 +5,7 @@ mod evaluation;
 mod journal;
 mod nonfinite;
 mod origin;
+mod voice;
 mod written;
 
 use super::checkpoint::{Checkpoint, ModelTensors, Snapshot, TensorSource, TrainerState};
@@ -19,7 +20,7 @@ use crate::device::Device;
 use crate::fault::{Fault, Kind, Result};
 use crate::hub;
 use crate::observe::log::FoundLog;
-use crate::observe::record::{Eval, Measured, Nonfinite};
+use crate::observe::record::{Eval, Measured, Nonfinite, Sample};
 use crate::observe::units::ActiveUnits;
 use crate::shell;
 use journal::Journal;
@@ -27,6 +28,7 @@ use origin::Data;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
+use voice::Voice;
 
 /// What a trainer reports to its watcher.
 #[derive(Clone, Debug)]
@@ -39,6 +41,8 @@ pub enum Event<'a> {
         values: &'a Measured,
     },
     Eval(Eval),
+    /// A text of an evaluation.
+    Sample(&'a Sample),
     Checkpoint(&'a Path),
     /// A non-finite number arose, and training goes on.
     Nonfinite(&'a Nonfinite),
@@ -75,6 +79,8 @@ pub struct Trainer {
     active_units: ActiveUnits,
     /// Whether the cost of observing the layers has been reported.
     cost_told: bool,
+    /// What continues `observe.sample_prompt`.
+    voice: Option<Voice>,
     /// When the last reading arrived.
     clock: Instant,
     scratch: Vec<Batch>,
@@ -103,7 +109,7 @@ impl Trainer {
         config: &Config,
         run: RunFolder,
     ) -> Result<Self> {
-        let data = Data::open(Path::new(&config.data.path), config)?;
+        let data = Data::open(Path::new(&config.data.path), config, &run)?;
         check_start(config)?;
         let device = make_ready(&run)?;
         let weights = config.train.init_from.as_ref().map(PathBuf::from);
@@ -162,7 +168,7 @@ impl Trainer {
         checkpoint: Option<&Checkpoint>,
     ) -> Result<Self> {
         let train = &config.train;
-        let Data { corpus, seal, fingerprint } = data;
+        let Data { corpus, seal, fingerprint, voice } = data;
         let (written, step) = checkpoint.map_or((0, 0), |checkpoint| {
             let state = checkpoint.state();
             (state.metrics_bytes, state.step)
@@ -200,6 +206,7 @@ impl Trainer {
             data: (seal, fingerprint),
             active_units: ActiveUnits::default(),
             cost_told: false,
+            voice,
             clock: Instant::now(),
             scratch: vec![empty; train.gradient_accumulation_steps],
         })
@@ -323,7 +330,7 @@ impl Trainer {
     /// Evaluates and saves if either is due after the steps done so far.
     fn keep_cadence(&mut self, stop: &AtomicBool, watch: &mut dyn FnMut(Event)) -> Result<Option<Halted>> {
         let train = &self.config.train;
-        let last = self.step == train.steps;
+        let last = train.is_end(self.step);
         let evaluates = last || self.step.is_multiple_of(train.eval_every);
         let saves = last || self.step.is_multiple_of(train.checkpoint_every);
         if evaluates || saves {

@@ -1,5 +1,6 @@
 //! Checks that a run resumes with what it had before: configuration, data, log, and consistent numbers in its checkpoint.
 
+use super::voice::Voice;
 use crate::config::Config;
 use crate::data::{Corpus, DataSeal};
 use crate::fault::{Fault, Kind, Result};
@@ -14,14 +15,16 @@ pub(super) struct Data {
     pub corpus: Corpus,
     pub seal: DataSeal,
     pub fingerprint: u64,
+    pub voice: Option<Voice>,
 }
 
 impl Data {
-    /// Opens the data at `path` and reads all of it.
-    pub fn open(path: &Path, config: &Config) -> Result<Self> {
+    /// Opens the data at `path` and reads all of it, and the tokenizer of a run that continues a text.
+    pub fn open(path: &Path, config: &Config, run: &RunFolder) -> Result<Self> {
         let corpus = Corpus::open(path, config.train.sequence_length, config.model.vocab_size)?
             .with_train_tokens(config.data.train_tokens)?;
-        Ok(Self { seal: DataSeal::of(&corpus)?, fingerprint: corpus.fingerprint(), corpus })
+        let voice = Voice::of(config, &corpus, run)?;
+        Ok(Self { seal: DataSeal::of(&corpus)?, fingerprint: corpus.fingerprint(), corpus, voice })
     }
 
     /// Opens the data of a resumed run at its present place: in the first folder whose data is that of `checkpoint`, if
@@ -31,7 +34,7 @@ impl Data {
     /// What is wrong with the likeliest folder.
     pub fn find(run: &RunFolder, config: &Config, checkpoint: Option<&Checkpoint>) -> Result<Self> {
         let open = |path: PathBuf| {
-            let mut data = Self::open(&path, config)?;
+            let mut data = Self::open(&path, config, run)?;
             if let Some(checkpoint) = checkpoint {
                 data.check(checkpoint)?;
                 // If the folder has lost its tokenizer, the run keeps the one it knows.

@@ -37,7 +37,7 @@ impl Trainer {
             let means = entropies.iter().map(mean).collect();
             values.set(&LAYER_ENTROPY, Values::Layers(means));
         }
-        let due = |every: u64| step.is_multiple_of(every) || step + 1 == train.steps;
+        let due = |every: u64| step.is_multiple_of(every) || train.is_end(step + 1);
         let observe = &self.config.observe;
         let looked = reading.active.is_some() && due(observe.layers_every);
         if let Some(active) = &reading.active {

@@ -1,0 +1,44 @@
+//! `normfree init`.
+
+use super::{Global, say};
+use crate::config::init;
+use crate::fault::{Fault, Kind, Result};
+use crate::files::write_atomic;
+use crate::shell;
+use std::path::PathBuf;
+
+const AFTER_HELP: &str = "\
+Writes a configuration with every key behind a comment on what it does. Only
+data.path is set; every other key has a default, which the file shows.
+
+Examples:
+  normfree init
+  normfree init experiment.toml --data data/code
+  normfree train experiment.toml";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Arguments {
+    /// File to write; an existing file is left as it is
+    #[arg(value_name = "FILE.toml", default_value = "normfree.toml")]
+    file: PathBuf,
+    /// The value of data.path: a folder made by `normfree prepare`
+    #[arg(long, value_name = "DIR", default_value = "data/small")]
+    data: String,
+}
+
+pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
+    let file = &arguments.file;
+    if file.exists() {
+        return Err(Fault::new(Kind::Usage, "there is a file of this name already")
+            .at(file.display())
+            .remedy("give another name"));
+    }
+    write_atomic(file, init(&arguments.data).as_bytes())?;
+    say(file.display())?;
+    global.note(format!(
+        "train it with `normfree train {}`; `--data TEXT` prepares text on the way",
+        shell::quoted(file.as_os_str())
+    ));
+    Ok(())
+}

@@ -1,0 +1,40 @@
+//! Data for a run that names text: prepared on the way, once.
+
+use super::{Global, prepare, say};
+use crate::data::{Meta, PrepareOptions, identity, is_prepared};
+use crate::fault::Result;
+use std::path::{Path, PathBuf};
+
+/// The folder of tokens that `source` stands for: itself if it was prepared, else one beside the runs, `prepared/NAME-DIGEST`,
+/// which is made if it is not there. The digest is of the text's files and the sizes, so changed text is prepared anew and
+/// nobody's data is replaced.
+///
+/// # Errors
+/// Those of preparing.
+pub(super) fn data(
+    source: &Path,
+    beside: &Path,
+    sizes: (Option<usize>, Option<usize>),
+    global: &Global,
+) -> Result<PathBuf> {
+    if is_prepared(source) {
+        return Ok(source.to_owned());
+    }
+    let plain = PrepareOptions::new(vec![source.display().to_string()], PathBuf::new());
+    let (vocab_size, chunk) = (sizes.0.unwrap_or(plain.vocab_size), sizes.1.unwrap_or(plain.chunk));
+    let mut options = PrepareOptions { vocab_size, chunk, out: beside.join("prepared"), ..plain };
+    let digest = identity(&options)?;
+    let name = source.canonicalize().unwrap_or_else(|_| source.to_owned());
+    let name = name.file_stem().map_or_else(|| "text".to_owned(), |name| name.to_string_lossy().into_owned());
+    options.out = beside.join("prepared").join(format!("{name}-{}", &digest[..8]));
+    // Left by an interrupted preparation.
+    options.replace = true;
+    if options.out.is_dir() && Meta::read(&options.out)?.is_some() {
+        global.note(format!("using the text as it was prepared in {}", options.out.display()));
+        return Ok(options.out);
+    }
+    global.note(format!("preparing the text in {}", options.out.display()));
+    let meta = prepare::with_progress(&options, global.quiet)?;
+    say(prepare::summary(&meta, &options.out))?;
+    Ok(options.out)
+}
