@@ -8,7 +8,10 @@ use crate::data::{Batch, Batches, Corpus};
 use crate::device::{Commands, Device, Plan, Store};
 use crate::fault::Result;
 use crate::model::{Pass, Recorded, names, parameters, record};
-use crate::observe::quantities::{HEAD_ENTROPY, LARGEST_LOGIT, LOGIT_VARIANCE, Quantity, RECENCY, SINK_MASS};
+use crate::observe::quantities::{
+    HEAD_ENTROPY, LARGEST_LOGIT, LOGIT_VARIANCE, NORMALIZED_ENTROPY_1, NORMALIZED_ENTROPY_2,
+    NORMALIZED_ENTROPY_3, NORMALIZED_ENTROPY_4, Quantity, RECENCY, SINK_MASS,
+};
 use crate::ops::attention_logits::QUANTITIES;
 use crate::ops::cross_entropy::Logits;
 use crate::tape::{DType, Role, Tape};
@@ -116,6 +119,8 @@ fn pass(config: &Config, rows: usize, device: &Device) -> Tape {
         logits: Logits { piece_bytes: device.traits().max_binding, kept_bytes: 0 },
         recompute: Recompute::None,
         precision: Precision::F32,
+        spectrum: false,
+        truncated: false,
     };
     let Recorded { tape, .. } = record(&config.model, &pass);
     tape
