@@ -57,7 +57,7 @@ pub struct Reader {
 }
 
 enum Source {
-    Text(Stream),
+    Text(Box<Stream>),
     Rows(Box<dyn Rows>),
     /// Text in another encoding, with its name.
     Foreign(&'static str),
@@ -67,7 +67,7 @@ impl Reader {
     /// Opens the file of `entry`.
     pub fn open(entry: &Entry) -> Result<Self> {
         let source = match entry.format {
-            Format::Text => Source::Text(Stream::open(entry)?),
+            Format::Text => Source::Text(Box::new(Stream::open(entry)?)),
             Format::Parquet | Format::Arrow => Source::Rows(rows::open(entry)?),
             Format::JsonLines | Format::JsonArray | Format::Table(_) => {
                 let (head, _) = stream::head(&entry.place, &entry.path, encoding::LOOK)?;

@@ -3,14 +3,21 @@
 pub use crate::draw::html::{escape, fill, json, nonce, svg_address};
 use crate::report::table::Table;
 
+/// A column of pictures.
+pub struct Pictures {
+    pub header: String,
+    /// For each row a value to sort by, and HTML.
+    pub cells: Vec<(Option<f64>, String)>,
+}
+
 /// A table that can be sorted by each of its columns, in a box that scrolls sideways, by keyboard as well, if space is short.
-/// `pictures` are columns of HTML behind the others: a header, and a value to sort by and a picture for each row.
-pub fn table(table: &Table, pictures: &[(String, Vec<(Option<f64>, String)>)]) -> String {
+/// `pictures` are columns behind the others.
+pub fn table(table: &Table, pictures: &[Pictures]) -> String {
     let columns: Vec<Vec<Option<f64>>> =
         (0..table.header.len()).map(|column| numbers(table.rows.iter().map(|row| &row[column]))).collect();
     let head =
         |text: &String| format!("<th scope=\"col\"><button type=\"button\">{}</button></th>", escape(text));
-    let header = table.header.iter().chain(pictures.iter().map(|(name, _)| name)).map(head);
+    let header = table.header.iter().chain(pictures.iter().map(|column| &column.header)).map(head);
     let value = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
     let row = |(index, row): (usize, &Vec<String>)| {
         let cell = |(column, text): (usize, &String)| match (column, columns[column].is_empty()) {
@@ -20,8 +27,8 @@ pub fn table(table: &Table, pictures: &[(String, Vec<(Option<f64>, String)>)]) -
                 format!("<td data-value=\"{}\">{}</td>", value(columns[column][index]), escape(text))
             }
         };
-        let picture = |(_, rows): &(String, Vec<(Option<f64>, String)>)| {
-            format!("<td data-value=\"{}\">{}</td>", value(rows[index].0), rows[index].1)
+        let picture = |Pictures { cells, .. }: &Pictures| {
+            format!("<td data-value=\"{}\">{}</td>", value(cells[index].0), cells[index].1)
         };
         let cells = row.iter().enumerate().map(cell).chain(pictures.iter().map(picture));
         format!("<tr>{}</tr>\n", cells.collect::<String>())

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::html::Pictures;
 use crate::observe::quantities::EVAL_PPL;
 use crate::report::comparison::Comparison;
 use crate::report::table::decimal;
@@ -13,7 +14,7 @@ const EDGE: f64 = 5.0;
 
 /// The column, if some configuration has several seeds with a finite perplexity: a value to sort by and a picture for each
 /// configuration, all on one logarithmic scale.
-pub fn column(comparison: &Comparison) -> Vec<(String, Vec<(Option<f64>, String)>)> {
+pub fn column(comparison: &Comparison) -> Vec<Pictures> {
     let of = |group| -> Vec<f64> {
         let learning = comparison.of(group).filter(|run| run.diverged_at().is_none());
         let newest = learning.filter_map(|run| run.log.numbers(&EVAL_PPL).last()).map(|eval| eval.1);
@@ -33,8 +34,8 @@ pub fn column(comparison: &Comparison) -> Vec<(String, Vec<(Option<f64>, String)
         let mean = seeds.iter().sum::<f64>() / seeds.len() as f64;
         (Some(mean), picture(seeds, mean, &place))
     };
-    let name = format!("perplexity by seed, {} to {}", decimal(low, 1), decimal(high, 1));
-    vec![(name, groups.iter().map(cell).collect())]
+    let header = format!("perplexity by seed, {} to {}", decimal(low, 1), decimal(high, 1));
+    vec![Pictures { header, cells: groups.iter().map(cell).collect() }]
 }
 
 fn picture(seeds: &[f64], mean: f64, place: &impl Fn(f64) -> f64) -> String {
