@@ -121,8 +121,6 @@ fn pass(config: &Config, rows: usize, device: &Device) -> Tape {
         logits: Logits { piece_bytes: device.traits().max_binding, kept_bytes: 0 },
         recompute: Recompute::None,
         precision: Precision::F32,
-        spectrum: false,
-        truncated: false,
     };
     let Recorded { tape, .. } = record(&config.model, &pass);
     tape
