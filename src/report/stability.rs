@@ -120,7 +120,11 @@ pub fn slope_stability(comparison: &Comparison, reference: Reference, room: Opti
     picture.text(label.color(INK));
     draw_points(&mut picture, (&onset, &collapse), &points, &place, kinds.map(|kind| kind.1));
     if let Some(&m) = references.iter().flatten().next() {
-        let text = format!("below M/4, last finite record; M = {} nats, {reference}", decimal(m, 2));
+        let m = decimal(m, 2);
+        let text = match room {
+            None => format!("below M/4, last finite record; M = {m} nats, {reference}"),
+            Some(_) => format!("below M/4, last finite record; M = {m} nats"),
+        };
         let text = Text::new(left + 10.0, collapse.top - 12.0, SMALL, text);
         picture.text(text.anchor(Anchor::Start).color(QUIET));
     }

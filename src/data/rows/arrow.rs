@@ -64,6 +64,10 @@ fn begin(entry: &Entry, columns: Option<Vec<usize>>) -> Result<StreamReader<BufR
     let mut stream = Stream::open(entry)?;
     if stream.fill()?.starts_with(FILE_MARK) {
         stream.consume(FILE_MARK.len());
+        // Some writers fill up to 64 bytes.
+        while stream.fill()?.starts_with(&[0; 8]) {
+            stream.consume(8);
+        }
     }
     let made = contain(|| StreamReader::try_new(BufReader::new(stream), columns));
     made.map_err(|panic| damaged(entry, panic))?.map_err(|e| fault(entry, e))
