@@ -144,7 +144,8 @@ class Declared(Holder):
                 start = starts.get(start, getattr(config, start, None))
             if suffix == "alpha" and count == 1 and alpha is not None:
                 start = alpha
-            self.declare(f"{name}.{suffix}", (count or config.n_embd,), start)
+            shape = count if isinstance(count, tuple) else (count,)
+            self.declare(f"{name}.{suffix}", tuple(size or config.n_embd for size in shape), start)
 
     def normalized(self, x, name, word, **given):
         """The norm of that word under `name`, of rows x."""
@@ -182,6 +183,10 @@ class NormfreeBlock(Declared):
         known(JOINS, config.residual, "residual")
         known(FUNCTIONS, config.norm_function, "norm_function")
         self.declare_norm(self.name("norm_1"), self.norms[0], config.attention_alpha_init)
+        # A norm on its way out has another state for values.
+        self.values_apart = "held" in known(NORMS, self.norms[0], "norm")[1]
+        if self.values_apart:
+            self.declare(f"{self.name('norm_1')}.held_values", (2,), 1.0)
         self.declare_attention()
         self.declare_norm(self.name("norm_2"), self.norms[1])
         self.declare_network()
@@ -274,8 +279,10 @@ class NormfreeBlock(Declared):
         bias = self.get(part, name)
         return x if bias is None else x + bias
 
-    def queries_keys_values(self, x):
-        """Each [B, heads, T, head]; keys and values may have fewer heads."""
+    def queries_keys_values(self, x, values=None):
+        """Each [B, heads, T, head]; keys and values may have fewer heads. The values are of rows `values`, if they are given."""
+        if values is not None:
+            return [*self.queries_keys_values(x)[:2], self.queries_keys_values(values)[2]]
         config = self.config
         batch, length, width = x.shape
         if config.family == "llama":
@@ -289,12 +296,13 @@ class NormfreeBlock(Declared):
         parts = packed.split(width, dim=-1)
         return [p.view(batch, length, config.n_head, config.head_dim).transpose(1, 2) for p in parts]
 
-    def attend(self, x, given, cache, weights_wanted):
-        """The heads' weighted values of rows x, and the weights [B, H, T, keys] if they are wanted."""
+    def attend(self, x, given, cache, weights_wanted, values=None):
+        """The heads' weighted values of rows x, or of `values`, and the weights [B, H, T, keys] if they are wanted."""
         config = self.config
         x = self.biased(x, "attention", "bias_1a")
+        values = None if values is None else self.biased(values, "attention", "bias_1a")
         gate = self.linear(x, "attention.gate") if config.attention_gate != "none" else None
-        q, k, v = self.queries_keys_values(x)
+        q, k, v = self.queries_keys_values(x, values)
         if config.qk_norm != "none":
             q, k = [part * inverse_rms(part, config.layer_norm_epsilon) for part in (q, k)]
         if config.qk_norm == "rms_norm":
@@ -394,7 +402,10 @@ class NormfreeBlock(Declared):
 
         estimate = self.estimate(x)
         start = x
-        a, weights = self.attend(entering(x, "norm_1", self.norms[0]), given, cache, weights_wanted)
+        values = None
+        if self.values_apart:
+            values = entering(x, "norm_1", self.norms[0], held=self.get("norm_1", "held_values"))
+        a, weights = self.attend(entering(x, "norm_1", self.norms[0]), given, cache, weights_wanted, values)
         if config.norm_position == "both":
             x = x + self.normalized(a, "norm_1_after", self.norms[0])
         else:

@@ -80,10 +80,34 @@ def taper_norm(x, p, config):
     return x * (gate * inverse_rms(x, config.layer_norm_epsilon) + (1 - gate) * scale) * p["weight"]
 
 
-# What norms learn: how many numbers (None: one for each column), and where they start (a number, or a key).
+def power_norm(x, p, config):
+    x = x * inverse_rms(x, config.layer_norm_epsilon)
+    return unified_norm(x, p, config)
+
+
+def unified_norm(x, p, config):
+    """By the running mean squares of the columns, which only normfree's own training changes."""
+    return x * torch.rsqrt(p["running"] + config.layer_norm_epsilon) * p["weight"] + p["bias"]
+
+
+def fake_layer_norm(x, p, config, held=None):
+    """`held` is the state for values, which have one of their own."""
+    gate, scale = p["held"] if held is None else held
+    x = x - x.mean(-1, keepdim=True)
+    return x * (gate * inverse_rms(x, config.layer_norm_epsilon) + (1 - gate) * scale) * p["weight"] + p["bias"]
+
+
+def fake_rms_norm(x, p, config, held=None):
+    gate, scale = p["held"] if held is None else held
+    return x * (gate * inverse_rms(x, config.layer_norm_epsilon) + (1 - gate) * scale) * p["weight"]
+
+
+# What norms learn: how many numbers (None: one for each column; a pair: rows of those), and where they start (a number, or a key).
 GAIN = {"weight": (None, 1.0)}
 AFFINE = {**GAIN, "bias": (None, 0.0)}
 SCALED = {"alpha": (1, "alpha_init"), **AFFINE}
+COLUMNS = {**AFFINE, "running": (None, 1.0), "drift": (None, 0.0)}
+WINDOWS = {"window_squares": ((4, None), 0.0), "window_gradients": ((4, None), 0.0)}
 SHIFTED = {"alpha": (1, "alpha_init"), "shift": (1, 0.0), **AFFINE}
 
 # The norms; `none` computes nothing.
@@ -100,6 +124,10 @@ NORMS = {
     "seed_norm": (seed_norm, {**GAIN, "alpha": (None, 1.0), "beta": (None, 0.0)}),
     "bhyt": (bhyt, {"lam": (1, "lambda_init"), **GAIN}),
     "taper_norm": (taper_norm, {**GAIN, "taper": (2, 1.0)}),
+    "power_norm": (power_norm, COLUMNS),
+    "unified_norm": (unified_norm, {**COLUMNS, **WINDOWS}),
+    "fake_layer_norm": (fake_layer_norm, {**AFFINE, "held": (2, 1.0)}),
+    "fake_rms_norm": (fake_rms_norm, {**GAIN, "held": (2, 1.0)}),
 }
 
 

@@ -71,7 +71,8 @@ pub fn models() -> Vec<(String, Vec<String>)> {
 }
 
 /// Mechanisms of every family.
-const SINGLE: [&str; 27] = [
+const SINGLE: [&str; 28] = [
+    "train.removal_start=1 train.removal_gap_v=100 model.norm=fake_layer_norm",
     "model.ffn_scaling=true",
     "model.learnable_temperature=true model.temperature_init=0.9",
     "model.qk_norm=rms_norm",
