@@ -24,9 +24,7 @@ pub(super) fn data(
     let (vocab_size, chunk) = (sizes.0.unwrap_or(plain.vocab_size), sizes.1.unwrap_or(plain.chunk));
     let mut options = PrepareOptions { vocab_size, chunk, out: beside.join("prepared"), ..plain };
     let digest = identity(&options)?;
-    let name = source.canonicalize().unwrap_or_else(|_| source.to_owned());
-    let name = name.file_stem().map_or_else(|| "text".to_owned(), |name| name.to_string_lossy().into_owned());
-    options.out = beside.join("prepared").join(format!("{name}-{}", &digest[..8]));
+    options.out = beside.join("prepared").join(format!("{}-{}", name_of(source), &digest[..8]));
     // Left by an interrupted preparation.
     options.replace = true;
     if options.out.is_dir() && Meta::read(&options.out)?.is_some() {
@@ -37,4 +35,24 @@ pub(super) fn data(
     let meta = prepare::with_progress(&options, global.quiet)?;
     say(prepare::summary(&meta, &options.out))?;
     Ok(options.out)
+}
+
+/// What data or text are called in names of folders: the last part of the path, without its ending; `text` for a glob.
+pub(super) fn name_of(source: &Path) -> String {
+    let whole = source.canonicalize().unwrap_or_else(|_| source.to_owned());
+    let stem = whole.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let plain = |c: char| c.is_alphanumeric() || "-_. ".contains(c);
+    if stem.is_empty() || !stem.chars().all(plain) { "text".to_owned() } else { stem }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_has_a_name() {
+        let names =
+            ["notes/a book.txt", "notes/**/*.md", "/", "corpus.jsonl"].map(|path| name_of(Path::new(path)));
+        assert_eq!(names, ["a book", "text", "text", "corpus"]);
+    }
 }

@@ -8,7 +8,7 @@ use crate::files::folder_of;
 use crate::shell;
 use crate::train::loader::check_start;
 use crate::train::run_folder::RunFolder;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 /// The key that gives a resumed run more steps.
@@ -124,9 +124,10 @@ impl<'a> Wanted<'a> {
         if let Some(path) = &self.run {
             return Ok(path.clone());
         }
-        let of_data = || self.asked.data.filter(|_| !self.resume).and_then(Path::file_stem);
-        let preset = self.preset.map(|preset| OsStr::new(preset.stem()));
-        let stem = self.config.as_deref().and_then(Path::file_stem).or(preset).or_else(of_data);
+        let of_data = || self.asked.data.filter(|_| !self.resume).map(ready::name_of);
+        let preset = self.preset.map(|preset| preset.stem().into());
+        let stem = self.config.as_deref().and_then(Path::file_stem).map(OsStr::to_owned);
+        let stem = stem.or(preset).or_else(|| of_data().map(OsString::from));
         stem.map(|stem| Path::new("runs").join(stem)).ok_or_else(|| {
             Fault::new(Kind::Usage, "no run to resume is given")
                 .remedy("give its folder: --resume RUN, or --resume --run RUN")

@@ -262,7 +262,9 @@ function showPatterns(place, data) {
   mix();
   sort();
   place.replaceChildren(root);
-  choose(0, false);
+  // The head that looks least widely says most.
+  const mean = (head) => (data.means[head] === null ? Infinity : data.means[head]);
+  choose(order.reduce((least, head) => (mean(head) < mean(least) ? head : least), order[0]), false);
   keep(state.kept);
   new ResizeObserver(paint).observe(frame);
   // For whoever opens the view at one head, or asks which is chosen.
