@@ -77,8 +77,8 @@ fn inches(text: &str) -> std::result::Result<f64, String> {
         Some(number / per_inch)
     });
     match parsed {
-        Some(inches) if (2.0..=40.0).contains(&inches) => Ok(inches),
-        Some(_) => Err("a picture is 2 to 40 inches wide".to_owned()),
+        Some(inches) if (5.0..=40.0).contains(&inches) => Ok(inches),
+        Some(_) => Err("a picture is 5 to 40 inches wide: legends and notes need that".to_owned()),
         None => Err("a width is a number and its unit: 5.5in, 14cm, 140mm or 397pt".to_owned()),
     }
 }

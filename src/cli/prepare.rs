@@ -11,9 +11,9 @@ A source is a folder, a file, a glob (quoted), a pipe, `-` (standard input), or
 `auto`: the Python standard library of this machine, else the sources of the
 Rust crates this program was built from. What a file holds is told by its first
 bytes, not by its name alone: plain text, or a document in each row of JSON
-lines, a JSON array, .csv or .tsv, Parquet, or Arrow as `datasets` saves it; each
-of them plain, or compressed by gzip or Zstandard. The document of a row is its
-`text`, else its `content`, else what --column names. A folder that is a data
+lines, a JSON array, .csv or .tsv, Parquet, or Arrow as `datasets` saves it;
+each of them plain, or compressed by gzip or Zstandard. The document of a row is
+its `text`, else its `content`, or what --column names. A folder that is a data
 set (rows beside a README, a hub's snapshot, `save_to_disk`) gives its data, not
 its README and LICENSE. Data that are not read, such as a zip archive, are an
 error.

@@ -498,7 +498,7 @@ mod tests {
         let (_, text) = drawn(&board(200, 64), (80, 24), Depth::True, false);
         assert!(text.contains("more layers"), "{text}");
         // Two layers share a line.
-        let (_, text) = drawn(&board(18, 12), (80, 24), Depth::True, false);
+        let (_, text) = drawn(&board(18, 12), (80, 30), Depth::True, false);
         assert!(text.contains('▀') && !text.contains("more layers"), "{text}");
     }
 }
