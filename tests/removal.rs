@@ -26,7 +26,7 @@ fn logits(config: &Config, values: &Values) -> Vec<f64> {
     }
     let mut all = Vec::new();
     for at in 0..9_u32 {
-        memory.set(&tape, tape.find(names::TOKENS).unwrap(), &[f64::from(at * at * 7 % 97)]);
+        memory.set(&tape, tape.find(names::READ).unwrap(), &[f64::from(at * at * 7 % 97)]);
         memory.set(&tape, tape.find(names::POSITIONS).unwrap(), &[f64::from(at)]);
         memory.run(&tape);
         all.extend_from_slice(memory.get(&tape, tape.find(names::LOGITS).unwrap()));
