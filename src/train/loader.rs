@@ -13,7 +13,7 @@ use std::path::Path;
 /// Checks that a run can start from the weights that `train.init_from` names, if any. Needs no device.
 ///
 /// # Errors
-/// Those of [`open_start`].
+/// Those of [`WeightFile::open_to_start`], and those of a `config.json` beside the weights.
 pub fn check_start(config: &Config) -> Result<()> {
     let Some(path) = &config.train.init_from else { return Ok(()) };
     open_start(Path::new(path), config, &layout(config)).map(drop)
