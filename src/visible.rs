@@ -13,6 +13,15 @@ pub fn lines(text: &str) -> Cow<'_, str> {
     written_out(text, |c| acts(c) && c != '\n')
 }
 
+/// A text of JSON in which such characters are escaped; they can only be in its strings.
+pub fn json(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(acts) {
+        return Cow::Borrowed(text);
+    }
+    let escaped = |c: char| if acts(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    Cow::Owned(text.chars().map(escaped).collect())
+}
+
 /// Whether a character controls the display instead of being shown.
 pub fn acts(c: char) -> bool {
     // Direction marks and overrides, and the two Unicode separators.
@@ -47,6 +56,7 @@ mod tests {
         assert_eq!(line("\x1b[31mred\x07\u{9b}2J\u{7f}"), "\\x1b[31mred\\x07\\u{9b}2J\\x7f");
         assert_eq!(line("a\nb\tc\r"), "a\\nb\\tc\\r");
         assert_eq!(lines("a\nb\x1b"), "a\nb\\x1b");
+        assert_eq!(json("[\"a\u{7f}\u{202e}\u{9b}\"]"), "[\"a\\u007f\\u202e\\u009b\"]");
         assert_eq!(line("gpj.\u{202e}exe"), "gpj.\\u{202e}exe");
     }
 }

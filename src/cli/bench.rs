@@ -1,7 +1,7 @@
 //! `normfree bench`.
 
 use super::picture::{check_place, picture_file, write_picture};
-use super::{Global, Kernels, bytes, columns, say, short, stop};
+use super::{Global, Kernels, bytes, columns, say, say_json, short, stop};
 use crate::bench::products::{Extents, PATIENCE, Products, Wanted, products, products_on_cpu};
 use crate::bench::{
     Bound, Ceilings, Difference, Host, KernelRow, Measured, Options, Part, Start, Steps, measure,
@@ -145,7 +145,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         write_picture(&picture, path)?;
     }
     if arguments.json {
-        return say(serde_json::json!(measured));
+        return say_json(serde_json::json!(measured));
     }
     say(format!("{}, {}\n", measured.adapter.name, measured.adapter.driver))?;
     if let Some(ceilings) = &measured.ceilings {
@@ -165,7 +165,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
 
 fn tell_product(measured: &Products, wanted: Wanted, json: bool) -> Result<()> {
     if json {
-        return say(serde_json::json!(measured));
+        return say_json(serde_json::json!(measured));
     }
     let head = ["layout", "variant", "time", "middle half", "FLOP/s", "of ceiling", "agrees with f64"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];

@@ -1,6 +1,6 @@
 //! `normfree devices`.
 
-use super::{Global, NO_GPU, Selection, bytes, say};
+use super::{Global, NO_GPU, Selection, bytes, say, say_json};
 use crate::fault::Result;
 use crate::gpu::{AdapterKind, Survey, survey};
 use crate::host::{self, Host};
@@ -40,9 +40,9 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
             value["taken"] = (Some(adapter.description.index) == taken).into();
             value["refusal"] = adapter.refusal.clone().into();
             value["left_alone"] = adapter.remarks.clone().into();
-            say(value)?;
+            say_json(value)?;
         }
-        return say(serde_json::json!({
+        return say_json(serde_json::json!({
             "index": host::WORD,
             "name": host.name(),
             "kind": AdapterKind::Cpu,

@@ -1,7 +1,7 @@
 //! `normfree eval`.
 
 use super::located::{Located, with_data};
-use super::{Global, columns, output, say, thousands};
+use super::{Global, columns, output, say, say_json, thousands};
 use crate::fault::{Fault, Kind, Result};
 use crate::observe::quantities::NORMALIZED_ENTROPY;
 use crate::observe::record::{Eval, Number};
@@ -93,7 +93,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         if let Some(heads) = &heads {
             value["heads"] = as_json(heads);
         }
-        say(value)?;
+        say_json(value)?;
     } else {
         let bits = evaluated.bits_per_byte().map(|bits| format!(", {bits:.4} bits per byte"));
         say(format!(

@@ -52,7 +52,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use columns::columns;
 use global::{Global, NO_GPU, Selection};
 use kernel_choice::Kernels;
-use output::say;
+use output::{say, say_json};
 use std::process::ExitCode;
 use std::time::Duration;
 

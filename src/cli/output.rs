@@ -34,6 +34,14 @@ pub(super) fn say(text: impl Display) -> Result<()> {
     write_result(&format!("{}\n", visible::lines(&text.to_string()))).map(|_| ())
 }
 
+/// Prints an object of JSON. What a terminal would act on is escaped as JSON does it.
+///
+/// # Errors
+/// As [`say`].
+pub(super) fn say_json(value: impl Display) -> Result<()> {
+    write_result(&format!("{}\n", visible::json(&value.to_string()))).map(|_| ())
+}
+
 /// Prints part of a result on standard output at once. Returns whether anybody still reads it.
 ///
 /// # Errors

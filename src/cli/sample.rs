@@ -3,7 +3,7 @@
 use super::located::{Located, locate};
 use super::output::write_result;
 use super::prompt::prompt;
-use super::{Global, say, thousands};
+use super::{Global, say_json, thousands};
 use crate::fault::{Fault, Kind, Result};
 use crate::generate::{Reader, Sampler, Sampling, window};
 use crate::train::loader::from_file;
@@ -121,7 +121,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let seconds = clock.map_or(0.0, |clock| clock.elapsed().as_secs_f64());
     let text = stream.end()?;
     if arguments.json {
-        return say(json!({
+        return say_json(json!({
             "checkpoint": path,
             "step": step,
             "prompt": prompt,

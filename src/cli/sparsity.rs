@@ -2,7 +2,7 @@
 
 use super::columns::columns;
 use super::located::{Located, with_data};
-use super::{Global, output, say};
+use super::{Global, output, say, say_json};
 use crate::fault::{Kind, Result};
 use crate::train::evaluate::HeldOut;
 use crate::train::sparsity::{Allowed, Sparsity, measure};
@@ -81,7 +81,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
                 json!({ "threshold": layer.threshold, "sparsity": layer.sparsity, "zeros": layer.zeros })
             })
             .collect();
-        return say(json!({
+        return say_json(json!({
             "checkpoint": path,
             "data": data,
             "step": step,

@@ -1,6 +1,6 @@
 //! `normfree verify`.
 
-use super::{Global, say};
+use super::{Global, say, say_json};
 use crate::fault::{Fault, Kind, Result};
 use crate::ops::CASES;
 use crate::verify::{Case, check};
@@ -64,7 +64,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         let [worst, bound] = [outcome.worst, outcome.bound].map(|number| format!("{number:.1e}"));
         let verdict = if outcome.passed() { "ok" } else { "FAILED" };
         if arguments.json {
-            say(json!({
+            say_json(json!({
                 "op": outcome.stem,
                 "case": outcome.label,
                 // JSON has no infinity: the error of a value that should be finite and is not, or the reverse.
@@ -81,7 +81,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     }
     let cases = cases.len();
     if arguments.json {
-        say(json!({
+        say_json(json!({
             "cases": cases,
             "failed": failed,
             "left_out": left_out.len(),
