@@ -49,14 +49,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
-    let (located, folders) = with_data(&arguments.path, arguments.data.as_deref(), global)?;
-    let HeldOut { corpus, same_data } = HeldOut::find(&folders, &located.config, located.checkpoint())
-        .map_err(|fault| match fault.kind {
-            Kind::Data => {
-                fault.remedy("give a complete prepared folder with the model's vocabulary: --data DIR")
-            }
-            _ => fault,
-        })?;
+    let (located, HeldOut { corpus, same_data }) =
+        with_data(&arguments.path, arguments.data.as_deref(), global)?;
     let (path, step) = (located.path().display().to_string(), located.step());
     let Located { config, mut weights, .. } = located;
     let data = corpus.folder().display().to_string();

@@ -7,6 +7,7 @@ use crate::fault::{Fault, Kind, Result};
 use crate::files::sha256;
 use crate::hub::{CONFIG_FILE, Description};
 use crate::train::checkpoint::{Checkpoint, WeightFile};
+use crate::train::evaluate::HeldOut;
 use crate::train::loader::layout;
 use crate::train::places;
 use crate::train::run_folder::RunFolder;
@@ -67,16 +68,12 @@ pub(super) fn locate(path: &Path, global: &Global) -> Result<Located> {
     of_run(run, config, latest.checkpoint, weights)
 }
 
-/// The same, with the folders that may hold text to evaluate on, most likely first; at least one. A model from elsewhere, whose
+/// The same, with text to evaluate on: of the folder `data`, or of the run's own data. A model from elsewhere, whose
 /// configuration says nothing of batches, gets sequences that the chunks of the data divide into.
 ///
 /// # Errors
-/// Those of [`locate`]; [`Kind::Usage`] if a Hugging Face folder is given without `data`.
-pub(super) fn with_data(
-    path: &Path,
-    data: Option<&Path>,
-    global: &Global,
-) -> Result<(Located, Vec<PathBuf>)> {
+/// Those of [`locate`] and [`HeldOut::find`]; [`Kind::Usage`] if a Hugging Face folder is given without `data`.
+pub(super) fn with_data(path: &Path, data: Option<&Path>, global: &Global) -> Result<(Located, HeldOut)> {
     let mut located = locate(path, global)?;
     let folders = data.map_or_else(|| located.data(), |data| vec![data.to_owned()]);
     let Some(first) = folders.first() else {
@@ -92,7 +89,12 @@ pub(super) fn with_data(
         let train = &mut located.config.train;
         (train.sequence_length, train.batch_size) = (length, (BATCH_TOKENS / length).clamp(1, 16));
     }
-    Ok((located, folders))
+    let found = HeldOut::find(&folders, &located.config, located.checkpoint());
+    let held_out = found.map_err(|fault| match fault.kind {
+        Kind::Data => fault.remedy("give a complete prepared folder with the model's vocabulary: --data DIR"),
+        _ => fault,
+    })?;
+    Ok((located, held_out))
 }
 
 /// The configuration defines the model: weights with another number of heads look the same.

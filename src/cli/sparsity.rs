@@ -3,7 +3,7 @@
 use super::columns::columns;
 use super::located::{Located, with_data};
 use super::{Global, output, say, say_json};
-use crate::fault::{Kind, Result};
+use crate::fault::Result;
 use crate::train::evaluate::HeldOut;
 use crate::train::sparsity::{Allowed, Sparsity, measure};
 use serde_json::json;
@@ -51,14 +51,7 @@ fn positive(text: &str) -> std::result::Result<f64, String> {
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
-    let (located, folders) = with_data(&arguments.path, arguments.data.as_deref(), global)?;
-    let HeldOut { corpus, .. } =
-        HeldOut::find(&folders, &located.config, located.checkpoint()).map_err(|fault| match fault.kind {
-            Kind::Data => {
-                fault.remedy("give a complete prepared folder with the run's vocabulary: --data DIR")
-            }
-            _ => fault,
-        })?;
+    let (located, HeldOut { corpus, .. }) = with_data(&arguments.path, arguments.data.as_deref(), global)?;
     let (path, step) = (located.path().display().to_string(), located.step());
     let Located { config, weights, .. } = located;
     let data = corpus.folder().display().to_string();

@@ -84,11 +84,17 @@ pub fn evaluate(
     let engine = Engine::new(device, config)?;
     load_weights(&engine, weights)?;
     let mut batch = Batch::new(train.batch_size, train.sequence_length);
-    let mut to_the_end = |done: usize| {
+    let (mut targets, mut bytes) = (0, 0);
+    let mut to_the_end = |batch: &Batch, done: usize| {
         watch(done);
+        for &target in batch.targets.iter().filter(|&&target| target != IGNORED) {
+            targets += 1;
+            let length = lengths.as_ref().and_then(|lengths| lengths.get(target as usize));
+            bytes += u64::from(length.copied().unwrap_or(0));
+        }
         true
     };
-    let mean = mean_loss(&engine, &mut held_out, &mut batch, chunks, &mut to_the_end)?;
+    let mean = mean_loss(&engine, None, &mut held_out, &mut batch, chunks, &mut to_the_end)?;
     let Some(loss) = mean.flatten() else {
         return Err(Fault::new(Kind::Data, "there is nothing to evaluate on")
             .at(folder.display())
@@ -97,28 +103,7 @@ pub fn evaluate(
                 "evaluate on more chunks (on all of them with --chunks 0), or on other data with --data",
             ));
     };
-    let (targets, bytes) = targets(&mut held_out, &mut batch, chunks, lengths.as_deref().unwrap_or(&[]));
     Ok(Evaluated { loss, targets, bytes: lengths.map(|_| bytes) })
-}
-
-/// The targets that count in the first `chunks` of `batches` (in whole batches; 0 means all), and the bytes that they stand
-/// for, where `lengths` has those of each token.
-fn targets(batches: &mut Batches, batch: &mut Batch, chunks: usize, lengths: &[u32]) -> (u64, u64) {
-    batches.seek(0);
-    let limit = if chunks == 0 { usize::MAX } else { chunks };
-    let (mut targets, mut bytes, mut done) = (0, 0, 0);
-    while done < limit {
-        let rows = batches.fill_to_end(batch);
-        if rows == 0 {
-            break;
-        }
-        for &target in batch.targets.iter().filter(|&&target| target != IGNORED) {
-            targets += 1;
-            bytes += u64::from(lengths.get(target as usize).copied().unwrap_or(0));
-        }
-        done += rows;
-    }
-    (targets, bytes)
 }
 
 /// The held-out text of a corpus, in batches.
@@ -127,46 +112,20 @@ pub(super) fn held_out(config: &Config, corpus: Corpus) -> Batches {
     Batches::new(corpus.valid, Order::Sequential, 0, end.filter(|_| config.train.ignore_end_of_text))
 }
 
-/// Mean cross-entropy over the first `chunks` of `batches` (in whole batches; 0 means all of them) by an attached evaluation;
-/// `None` if none of their targets counts.
-///
-/// # Errors
-/// Those of [`Device::check`].
-pub(super) fn mean_loss_by(
-    engine: &Engine,
-    attached: &Attached,
-    batches: &mut Batches,
-    batch: &mut Batch,
-    chunks: usize,
-) -> Result<Option<f64>> {
-    batches.seek(0);
-    let limit = if chunks == 0 { usize::MAX } else { chunks };
-    let (mut sum, mut counted, mut done) = (0.0, 0.0, 0);
-    while done < limit {
-        let rows = batches.fill_to_end(batch);
-        if rows == 0 {
-            break;
-        }
-        sum += engine.evaluate_by(attached, batch)?;
-        counted += f64::from(batch.counted);
-        done += rows;
-    }
-    Ok((counted > 0.0).then_some(sum / counted))
-}
-
 /// Why an evaluation has no result.
 pub(super) const NO_TARGETS: &str =
     "held-out chunks in which every target is the end of text, which does not count";
 
 /// Mean cross-entropy of an engine's weights over the first `chunks` of `batches` (in whole batches; 0 means all of them),
-/// in nats per token; `Some(None)` if none of their targets counts. `None` if `go_on`, which receives the number of chunks
-/// begun so far, returns false.
+/// in nats per token, by the engine's own evaluation or an attached one; `Some(None)` if none of their targets counts. `None`
+/// if `go_on`, which receives each batch and the number of chunks begun before it, returns false.
 pub(super) fn mean_loss(
     engine: &Engine,
+    attached: Option<&Attached>,
     batches: &mut Batches,
     batch: &mut Batch,
     chunks: usize,
-    go_on: &mut dyn FnMut(usize) -> bool,
+    go_on: &mut dyn FnMut(&Batch, usize) -> bool,
 ) -> Result<Option<Option<f64>>> {
     batches.seek(0);
     let limit = if chunks == 0 { usize::MAX } else { chunks };
@@ -181,11 +140,14 @@ pub(super) fn mean_loss(
         if rows == 0 {
             break;
         }
-        stopped = !go_on(done);
+        stopped = !go_on(batch, done);
         if stopped {
             break;
         }
-        engine.begin_evaluation(batch)?;
+        match attached {
+            None => engine.begin_evaluation(batch)?,
+            Some(attached) => engine.begin_evaluation_by(attached, batch)?,
+        }
         counted += f64::from(batch.counted);
         done += rows;
     }

@@ -7,7 +7,7 @@
 
 use super::checkpoint::WeightFile;
 use super::engine::{Attached, Engine};
-use super::evaluate::{NO_TARGETS, held_out, mean_loss_by};
+use super::evaluate::{NO_TARGETS, held_out, mean_loss};
 use super::loader::load_weights;
 use crate::config::{Config, Precision};
 use crate::data::{Batch, Batches, Corpus};
@@ -170,8 +170,9 @@ pub fn measure(
     let mut loss_at = |thresholds: &[f32]| -> Result<f64> {
         set(thresholds);
         watch();
-        let mean = mean_loss_by(&engine, &truncated, &mut batches, &mut batch, chunks)?;
-        mean.ok_or_else(|| {
+        let go_on = &mut |_: &Batch, _| true;
+        let mean = mean_loss(&engine, Some(&truncated), &mut batches, &mut batch, chunks, go_on)?;
+        mean.flatten().ok_or_else(|| {
             Fault::new(Kind::Data, "there is nothing to evaluate on")
                 .at(folder.display())
                 .found(NO_TARGETS)
@@ -234,7 +235,8 @@ fn sample(
     }
     batches.seek(0);
     let tokens = (batches.fill_to_end(batch) * config.train.sequence_length).min(SAMPLE);
-    engine.evaluate_by(truncated, batch)?;
+    engine.begin_evaluation_by(truncated, batch)?;
+    engine.take_evaluation(true)?;
     let units = rows.into_iter().enumerate().map(|(layer, (matrix, lengths))| {
         let values = engine.read(&names::units(layer), tokens * count)?;
         if values.iter().any(|value| !value.is_finite()) {

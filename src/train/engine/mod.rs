@@ -265,10 +265,10 @@ impl Engine {
     /// # Errors
     /// Those of [`Device::check`].
     pub fn begin_evaluation(&self, batch: &Batch) -> Result<()> {
-        self.begin_evaluation_by(&self.evaluation, batch)
+        self.begin_evaluation_of(&self.evaluation, batch)
     }
 
-    fn begin_evaluation_by(&self, plan: &Plan, batch: &Batch) -> Result<()> {
+    fn begin_evaluation_of(&self, plan: &Plan, batch: &Batch) -> Result<()> {
         self.write_batch(batch, 0, 0, 1.0);
         let mut commands = Commands::new(&self.device);
         commands.clear(&self.store, OBSERVATIONS);

@@ -23,13 +23,12 @@ impl Engine {
         Ok(attached)
     }
 
-    /// The summed loss over the targets of one batch, by an attached evaluation. Waits.
+    /// Starts the evaluation of one batch by an attached evaluation and returns at once.
     ///
     /// # Errors
     /// Those of [`Device::check`](crate::device::Device::check).
-    pub fn evaluate_by(&self, attached: &Attached, batch: &Batch) -> Result<f64> {
-        self.begin_evaluation_by(&attached.plan, batch)?;
-        Ok(self.take_evaluation(true)?.expect("one is under way"))
+    pub fn begin_evaluation_by(&self, attached: &Attached, batch: &Batch) -> Result<()> {
+        self.begin_evaluation_of(&attached.plan, batch)
     }
 
     /// Writes numbers to the memory of that name.

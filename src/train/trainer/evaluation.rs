@@ -12,11 +12,12 @@ impl Trainer {
     /// Evaluates on the held-out chunks and logs the result. If `stop` comes first, the resumed run repeats the evaluation.
     pub(super) fn write_evaluation(&mut self, stop: &AtomicBool, watch: &mut dyn FnMut(Event)) -> Result<()> {
         let chunks = self.config.train.eval_chunks;
-        let mut go_on = |_: usize| !stop.load(Ordering::Relaxed);
-        let mean = mean_loss(&self.engine, &mut self.held_out, &mut self.scratch[0], chunks, &mut go_on)?;
+        let go_on = || !stop.load(Ordering::Relaxed);
+        let (engine, batch) = (&self.engine, &mut self.scratch[0]);
+        let mean = mean_loss(engine, None, &mut self.held_out, batch, chunks, &mut |_, _| go_on())?;
         let spectra = match mean {
             None => None,
-            Some(_) => self.engine.spectra(&mut self.held_out, &mut self.scratch[0], &mut || go_on(0))?,
+            Some(_) => engine.spectra(&mut self.held_out, batch, &mut || go_on())?,
         };
         let sample = if spectra.is_some() { self.sample(stop, watch)? } else { None };
         self.owes_evaluation = sample.is_none();
