@@ -4,11 +4,11 @@ use std::io::BufReader;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_ipc::reader::StreamReader;
 use arrow_schema::{ArrowError, DataType};
 
 use super::super::entry::Entry;
 use super::super::stream::Stream;
+use super::messages::Messages;
 use super::row::{Row, Rows, Without, damaged, without_column};
 use crate::fault::{Fault, Result, contain};
 
@@ -16,8 +16,10 @@ use crate::fault::{Fault, Result, contain};
 const FILE_MARK: &[u8] = b"ARROW1\0\0";
 
 pub struct Arrow {
-    reader: StreamReader<BufReader<Stream>>,
+    messages: Messages<BufReader<Stream>>,
     entry: Entry,
+    /// The place of the column of documents.
+    place: usize,
     /// The column of the current batch, and the next row of it.
     column: Option<ArrayRef>,
     next: usize,
@@ -26,8 +28,8 @@ pub struct Arrow {
 
 impl Arrow {
     pub fn open(entry: &Entry) -> Result<Self> {
-        // Opened twice: the columns to read are chosen before the reader is made, and named by what it reads.
-        let schema = begin(entry, None)?.schema();
+        let messages = begin(entry)?;
+        let schema = messages.schema().clone();
         let names: Vec<&String> = schema.fields().iter().map(|field| field.name()).collect();
         let place = entry.columns.place(&names);
         let place = place.ok_or_else(|| without_column(entry, entry.columns.missing(&names)))?;
@@ -38,29 +40,26 @@ impl Arrow {
                 return Err(without_column(entry, found));
             }
         }
-        let reader = begin(entry, Some(vec![place]))?;
-        Ok(Self { reader, entry: entry.clone(), column: None, next: 0, number: 0 })
+        Ok(Self { messages, entry: entry.clone(), place, column: None, next: 0, number: 0 })
     }
 
     fn stream(&self) -> &Stream {
-        self.reader.get_ref().get_ref()
+        self.messages.reader().get_ref()
     }
 
     /// The next batch. The library may fail on a damaged one.
     fn batch(&mut self) -> Result<Option<RecordBatch>> {
-        let read = contain(|| self.reader.next());
+        let read = contain(|| self.messages.next(self.place));
         match read.map_err(|panic| damaged(&self.entry, panic))? {
-            None => Ok(None),
-            Some(Ok(batch)) => Ok(Some(batch)),
             // The cap cuts batches.
-            Some(Err(_)) if self.stream().cut => Ok(None),
-            Some(Err(e)) => Err(fault(&self.entry, e)),
+            Err(_) if self.stream().cut => Ok(None),
+            read => read.map_err(|e| fault(&self.entry, e)),
         }
     }
 }
 
-/// Begins to read, only the columns at the places of `columns` if given.
-fn begin(entry: &Entry, columns: Option<Vec<usize>>) -> Result<StreamReader<BufReader<Stream>>> {
+/// Begins to read.
+fn begin(entry: &Entry) -> Result<Messages<BufReader<Stream>>> {
     let mut stream = Stream::open(entry)?;
     if stream.fill()?.starts_with(FILE_MARK) {
         stream.consume(FILE_MARK.len());
@@ -69,7 +68,7 @@ fn begin(entry: &Entry, columns: Option<Vec<usize>>) -> Result<StreamReader<BufR
             stream.consume(8);
         }
     }
-    let made = contain(|| StreamReader::try_new(BufReader::new(stream), columns));
+    let made = contain(|| Messages::begin(BufReader::new(stream)));
     made.map_err(|panic| damaged(entry, panic))?.map_err(|e| fault(entry, e))
 }
 

@@ -3,6 +3,7 @@
 mod arrow;
 mod json_array;
 mod json_lines;
+mod messages;
 mod parquet;
 mod row;
 pub mod table;
