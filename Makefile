@@ -59,12 +59,12 @@ soak: vulkan
 # The ops on a newer Mesa, and once more on its matrix units, at the only width at which it can compile for them.
 ON_NEWER_MESA = --config 'target."cfg(unix)".runner=".ci/on-newer-mesa"'
 test-newer-mesa: newer-mesa
-	$(CARGO) test --locked $(ON_NEWER_MESA) --test suite ops::
-	LP_NATIVE_VECTOR_WIDTH=256 $(CARGO) test --locked $(ON_NEWER_MESA) --test suite newer_mesa:: -- --ignored --nocapture
+	$(CARGO) test --locked --all-features $(ON_NEWER_MESA) --test suite ops::
+	LP_NATIVE_VECTOR_WIDTH=256 $(CARGO) test --locked --all-features $(ON_NEWER_MESA) --test suite newer_mesa:: -- --ignored --nocapture
 
 # The kernels through Intel's compiler, without a GPU. NORMFREE_RENEW=1 rewrites benches/intel.md.
 intel: bring-intel
-	$(CARGO) test --locked --features outside-tools --test intel -- --ignored --nocapture
+	$(CARGO) test --locked --all-features --test intel -- --ignored --nocapture
 
 # Models in PyTorch with transformers. NORMFREE_HF=llama takes only those with that word in their names.
 TORCH_PYTHON ?= target/torch/bin/python
