@@ -204,8 +204,14 @@ fn a_claim_is_trained_and_judged() {
         assert!(place.path("ruling").join(name).is_file(), "{name}");
     }
     place.fails(&["study", "tiny.toml", "--own-size"], 2, &["--own-size is about a claim"]);
+    place.fails(
+        &["referee", "claim.toml", "--runs", "elsewhere"],
+        6,
+        &["no run of these claims has begun", "elsewhere", "--runs"],
+    );
     place.fails(&["referee", "claim.toml", "claim.toml"], 2, &["a claim is given twice"]);
-    let told = place.succeeds(&["referee", "claim.toml", "--runs", "elsewhere"]);
+    fs::remove_dir_all(runs.join("ln_g-seed1")).unwrap();
+    let told = place.succeeds(&["referee", "claim.toml"]);
     assert!(told.contains("not trained to the end: SM+LN+G, seed 1;"), "{told}");
 }
 

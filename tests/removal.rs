@@ -239,6 +239,12 @@ fn a_removal_that_cannot_end_is_refused() {
     .unwrap();
     place.succeeds(&["remove-norm", "foreign", "--config", "rms.toml", "--steps", "12", "--out", "out"]);
     assert!((loss(&place, "out") - loss(&place, "out/norm_free")).abs() < 1e-5);
+    place.fails(&["remove-norm", "out"], 3, &["removed already", "fake_rms_norm", "norm_free"]);
+    // A run that was continued has a history that is not the removal's.
+    place.succeeds(&["train", "--resume", "rms", "--set", "train.steps=16"]);
+    place.succeeds(&["remove-norm", "rms", "--steps", "12", "--out", "extended"]);
+    let config = std::fs::read_to_string(place.path("extended/config.toml")).unwrap();
+    assert!(!config.contains("extended_from"), "{config}");
 }
 
 /// Stopped while norms are removed, and called again.

@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use normfree::data::{DataSeal, Dtype};
 use normfree::draw::axes::{nice_ticks, tick_text};
 use normfree::draw::colormap::{BLACK, Colormap, Rgb, WHITE, diverging};
 use normfree::draw::picture::{Mark, Picture};
@@ -778,6 +779,31 @@ fn runs_are_grouped_by_their_data() {
     assert_eq!(groups([run(1, "data/a", Some(7)), run(2, "data/a", Some(8))]), 2);
     assert_eq!(groups([run(1, "data/a", None), run(2, "/mnt/a", Some(7))]), 2);
     assert_eq!(groups([run(1, "data/a", None), run(2, "data/a", Some(7))]), 1);
+}
+
+/// A perplexity on other text says nothing about the model.
+#[test]
+fn runs_that_were_evaluated_on_other_text_are_not_compared() {
+    let mut runs = four_runs();
+    let seal = |valid: &str, tokenizer: &str| DataSeal {
+        train: "a".into(),
+        valid: valid.into(),
+        dtype: Dtype::U16,
+        end_of_text: None,
+        tokenizer: Some(tokenizer.into()),
+    };
+    for (run, seal) in runs.iter_mut().zip([seal("b", "t"), seal("b", "t"), seal("c", "t"), seal("b", "u")]) {
+        run.data = Some(TrainedOn { samples: 0, seal: Some(seal) });
+    }
+    let comparison = Comparison::new(runs, None);
+    let outcomes = outcomes(&comparison, Reference::ObservedMax).unwrap();
+    let compared: Vec<bool> = outcomes.rows.iter().map(|row| row.against.is_some()).collect();
+    let changes: Vec<bool> = outcomes.rows.iter().map(|row| row.change.is_some()).collect();
+    assert_eq!(compared, changes);
+    assert_eq!(compared.iter().filter(|one| **one).count(), 1, "{:?}", outcomes.rows);
+    let told = outcomes.table().markdown();
+    let others: Vec<&str> = [2, 3].map(|index| comparison.names[index].as_str()).into();
+    assert!(told.contains(&format!("not compared: {}.", others.join("; "))), "{told}");
 }
 
 #[test]

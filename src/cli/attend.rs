@@ -1,6 +1,6 @@
 //! `normfree attend`.
 
-use super::located::{Located, locate};
+use super::located::{Located, locate, other_data};
 use super::output::write_result;
 use super::picture::{check_place, write_picture};
 use super::prompt::prompt;
@@ -167,16 +167,21 @@ impl Text {
                 .found(most)
                 .remedy(format!("use a number from 1 to {}, its positions", config.model.n_positions)));
         }
+        let mut replaced = None;
         let (mut ids, what) = match prompt(arguments.prompt.as_deref(), arguments.file.as_deref())? {
             Some(text) => (tokenizer.encode_one(&text)?, "the text"),
-            None => (held_out(located, most)?, "the run's held-out text"),
+            None => {
+                let (ids, note) = held_out(located, most)?;
+                replaced = note;
+                (ids, "the run's held-out text")
+            }
         };
         if ids.is_empty() {
             return Err(Fault::new(Kind::Usage, "there is no text to read")
                 .found("an empty text")
                 .remedy("give a --prompt or a --file"));
         }
-        let mut notes = Vec::new();
+        let mut notes = Vec::from_iter(replaced);
         let whole = ids.len();
         ids.truncate(most);
         if whole > most && arguments.tokens.is_none() {
@@ -205,16 +210,18 @@ pub(super) fn pieces(tokenizer: &LoadedTokenizer, ids: &[u32]) -> Result<Vec<Str
     ids.iter().map(|&id| Ok(decode(id)?.unwrap_or_else(|| "\u{fffd}".to_owned()))).collect()
 }
 
-/// The first tokens of the run's held-out file.
-pub(super) fn held_out(located: &Located, most: usize) -> Result<Vec<u32>> {
+/// The first tokens of the run's held-out file, with a note if it is no longer that of the run.
+pub(super) fn held_out(located: &Located, most: usize) -> Result<(Vec<u32>, Option<String>)> {
     let config = &located.config;
     let Some((run, checkpoint)) = located.run() else {
         return Err(Fault::new(Kind::Usage, "a folder from Hugging Face has no held-out text of its own")
             .at(located.path().display())
             .remedy("give a --prompt or a --file"));
     };
-    let HeldOut { corpus, .. } = HeldOut::find(&places::data(run, config), config, Some(checkpoint))
-        .map_err(|fault| fault.also("give a --prompt or a --file"))?;
+    let instead = |fault: Fault| fault.also("give a --prompt or a --file");
+    let found = HeldOut::find(&places::data(run, config), config, Some(checkpoint)).map_err(instead)?;
+    let HeldOut { corpus, same_data } = found;
+    located.check_tokens(&corpus).map_err(instead)?;
     let mut ids = Vec::new();
     let mut sequence = vec![0; config.train.sequence_length];
     for index in 0..corpus.valid.sequences() {
@@ -225,7 +232,7 @@ pub(super) fn held_out(located: &Located, most: usize) -> Result<Vec<u32>> {
         ids.extend_from_slice(&sequence);
     }
     ids.truncate(most);
-    Ok(ids)
+    Ok((ids, (!same_data).then(|| other_data(&corpus))))
 }
 
 /// One head as JSON: the weights of each query on the keys up to its own, with as many digits as f32 has.

@@ -14,7 +14,7 @@ use std::time::Duration;
 const AFTER_HELP: &str = "\
 Prints the mean cross-entropy in nats per token, the perplexity and, where the
 tokenizer is of bytes, bits per byte, over the held-out chunks that the run was
-evaluated on, or over those of another prepared folder with the same vocabulary.
+evaluated on, or over those of another folder prepared with the same tokenizer.
 
 --heads also measures every attention head on that text: its mean entropy in
 nats, its largest logit, the variance of its logits, its weight on the first
@@ -37,7 +37,7 @@ pub(super) struct Arguments {
     /// Another prepared folder; the folder of a Hugging Face model needs one
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Use at most N held-out chunks, in whole batches; 0 for all [default: the run's train.eval_chunks]
+    /// Use the first N held-out chunks, rounded up to whole batches; 0 for all [default: the run's train.eval_chunks]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     chunks: Option<usize>,
     /// Measure every attention head as well
@@ -49,8 +49,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
-    let (located, HeldOut { corpus, same_data }) =
-        with_data(&arguments.path, arguments.data.as_deref(), global)?;
+    let (located, HeldOut { corpus, .. }) = with_data(&arguments.path, arguments.data.as_deref(), global)?;
     let (path, step) = (located.path().display().to_string(), located.step());
     let Located { config, mut weights, .. } = located;
     let data = corpus.folder().display().to_string();
@@ -69,11 +68,6 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let evaluated = evaluate(device, &config, weights, corpus, chunks, &mut watch)?;
     bar.finish_and_clear();
     let eval = Eval::new(step.unwrap_or(0), evaluated.loss);
-    if !same_data && arguments.data.is_none() {
-        global.note(format!(
-            "{data} is not the data that the run was started with; --data DIR chooses another folder"
-        ));
-    }
     if arguments.json {
         // Non-finite numbers become strings, as in the log.
         let mut value = json!(eval.record());

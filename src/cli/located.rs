@@ -2,10 +2,11 @@
 
 use super::{Global, thousands};
 use crate::config::Config;
-use crate::data::{LoadedTokenizer, Meta, tokenizer_path};
+use crate::data::{Corpus, LoadedTokenizer, Meta, tokenizer_path};
 use crate::fault::{Fault, Kind, Result};
 use crate::files::sha256;
 use crate::hub::{CONFIG_FILE, Description};
+use crate::shell;
 use crate::train::checkpoint::{Checkpoint, WeightFile};
 use crate::train::evaluate::HeldOut;
 use crate::train::loader::layout;
@@ -72,7 +73,8 @@ pub(super) fn locate(path: &Path, global: &Global) -> Result<Located> {
 /// configuration says nothing of batches, gets sequences that the chunks of the data divide into.
 ///
 /// # Errors
-/// Those of [`locate`] and [`HeldOut::find`]; [`Kind::Usage`] if a Hugging Face folder is given without `data`.
+/// Those of [`locate`], [`HeldOut::find`] and [`Located::check_tokens`]; [`Kind::Usage`] if a Hugging Face folder is given
+/// without `data`.
 pub(super) fn with_data(path: &Path, data: Option<&Path>, global: &Global) -> Result<(Located, HeldOut)> {
     let mut located = locate(path, global)?;
     let folders = data.map_or_else(|| located.data(), |data| vec![data.to_owned()]);
@@ -94,7 +96,16 @@ pub(super) fn with_data(path: &Path, data: Option<&Path>, global: &Global) -> Re
         Kind::Data => fault.remedy("give a complete prepared folder with the model's vocabulary: --data DIR"),
         _ => fault,
     })?;
+    located.check_tokens(&held_out.corpus)?;
+    if !held_out.same_data && data.is_none() {
+        global.note(other_data(&held_out.corpus));
+    }
     Ok((located, held_out))
+}
+
+/// The note where a corpus is not what the run was started with.
+pub(super) fn other_data(corpus: &Corpus) -> String {
+    format!("{} is not the data that the run was started with", corpus.folder().display())
 }
 
 /// The configuration defines the model: weights with another number of heads look the same.
@@ -158,23 +169,57 @@ impl Located {
         self.run().map_or(Vec::new(), |(run, _)| places::data(run, &self.config))
     }
 
+    /// The SHA-256 of the tokenizer of a run's data, if its checkpoint has it.
+    fn known_tokenizer(&self) -> Option<&String> {
+        self.checkpoint()?.state().data.as_ref()?.tokenizer.as_ref()
+    }
+
+    /// The likeliest place of the tokenizer of the weights.
+    fn tokenizer_file(&self) -> PathBuf {
+        let Some((run, _)) = self.run() else { return tokenizer_path(self.path()) };
+        let of_data = self.data().into_iter().map(|folder| tokenizer_path(&folder));
+        let all: Vec<PathBuf> = std::iter::once(run.tokenizer()).chain(of_data).collect();
+        let known = self.known_tokenizer();
+        let is_known = |path: &&PathBuf| known.is_some_and(|known| is_file_of(path, known));
+        let best = all.iter().find(is_known).or_else(|| all.iter().find(|path| path.exists()));
+        best.unwrap_or(&all[0]).clone()
+    }
+
+    /// Compares the tokenizer of a corpus with that of the weights, if both are there: the same numbers would stand for other
+    /// text.
+    ///
+    /// # Errors
+    /// [`Kind::Data`] if they differ; those of [`LoadedTokenizer::read`].
+    pub fn check_tokens(&self, corpus: &Corpus) -> Result<()> {
+        let (own, of_data) = (self.tokenizer_file(), tokenizer_path(corpus.folder()));
+        if own == of_data || !own.exists() || !of_data.exists() {
+            return Ok(());
+        }
+        let known = self.known_tokenizer().cloned();
+        let known = known.or_else(|| std::fs::read(&own).ok().map(|bytes| sha256(&bytes)));
+        if known.is_some_and(|known| is_file_of(&of_data, &known))
+            || LoadedTokenizer::read(&own)?.same_tokens(&LoadedTokenizer::read(&of_data)?)
+        {
+            return Ok(());
+        }
+        Err(Fault::new(Kind::Data, "the data was prepared with another tokenizer than the model's")
+            .at(corpus.folder().display())
+            .found(format!("other tokens in {} than in {}", of_data.display(), own.display()))
+            .remedy(format!(
+                "prepare the text with the model's: normfree prepare TEXT --tokenizer {} --out DIR",
+                shell::quoted(own.as_os_str())
+            )))
+    }
+
     /// The tokenizer of the weights: the `given` one, else the run's own copy, else the one in its data folder; that of a
     /// Hugging Face folder is in the folder.
     ///
     /// # Errors
     /// [`Kind::Data`] if there is none, or it has more tokens than the model; those of [`LoadedTokenizer::read`].
     pub fn tokenizer(&self, given: Option<&Path>, global: &Global) -> Result<LoadedTokenizer> {
-        let (all, known) = match &self.origin {
-            Origin::Run { run, checkpoint } => {
-                let of_data = self.data().into_iter().map(|folder| tokenizer_path(&folder));
-                let known = checkpoint.state().data.as_ref().and_then(|data| data.tokenizer.as_ref());
-                (std::iter::once(run.tokenizer()).chain(of_data).collect::<Vec<_>>(), known)
-            }
-            Origin::HuggingFace { folder, .. } => (vec![tokenizer_path(folder)], None),
-        };
-        let is_known = |path: &&PathBuf| known.is_some_and(|known| is_file_of(path, known));
-        let best = all.iter().find(is_known).or_else(|| all.iter().find(|path| path.exists()));
-        let path = given.unwrap_or_else(|| best.unwrap_or(&all[0]));
+        let known = self.known_tokenizer();
+        let own = self.tokenizer_file();
+        let path = given.unwrap_or(&own);
         let missing = "give the tokenizer.json that the model's data was prepared with: --tokenizer FILE";
         if !path.exists() {
             return Err(Fault::new(Kind::Data, "there is no tokenizer to encode and decode text with")

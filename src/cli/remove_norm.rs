@@ -183,6 +183,8 @@ fn removal(source: &Source, arguments: &Arguments) -> Result<Config> {
         }
     }
     train.init_from = Some(source.weights.display().to_string());
+    // The source's own history is not that of this run.
+    train.extended_from = None;
     // The source's cadences are those of a longer run.
     let often = |every: u64, times: u64| every.min((train.steps / times).max(1));
     (train.eval_every, train.checkpoint_every) =

@@ -72,7 +72,7 @@ fn checkpoints(run: &RunData) -> Vec<PathBuf> {
 fn of_checkpoint(path: &Path, tokens: usize, device: &Device, global: &Global) -> Result<(u64, Patterns)> {
     let located = locate(path, global)?;
     let tokenizer = located.tokenizer(None, global)?;
-    let ids = held_out(&located, tokens.min(located.config.train.sequence_length))?;
+    let (ids, _) = held_out(&located, tokens.min(located.config.train.sequence_length))?;
     let step = located.step();
     let model = &located.config.model;
     let mut patterns = Patterns {

@@ -35,7 +35,7 @@ pub(super) struct Arguments {
     /// Another prepared folder
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Use at most N held-out chunks, in whole batches; 0 for all [default: the run's train.eval_chunks]
+    /// Use the first N held-out chunks, rounded up to whole batches; 0 for all [default: the run's train.eval_chunks]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     chunks: Option<usize>,
     /// Print one JSON object

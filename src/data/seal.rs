@@ -55,6 +55,14 @@ impl DataSeal {
         (!other.is_empty()).then(|| format!("other {}", other.join(", other ")))
     }
 
+    /// Whether the held-out tokens are the same and stand for the same text.
+    pub fn same_text(&self, other: &Self) -> bool {
+        let tokenizers = self.tokenizer.as_ref().zip(other.tokenizer.as_ref());
+        self.valid == other.valid
+            && self.dtype == other.dtype
+            && tokenizers.is_none_or(|(one, other)| one == other)
+    }
+
     /// Whether the tokens are the same, regardless of the tokenizer file.
     pub fn same_tokens(&self, other: &Self) -> bool {
         Self { tokenizer: None, ..self.clone() } == Self { tokenizer: None, ..other.clone() }

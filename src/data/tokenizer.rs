@@ -198,6 +198,11 @@ impl LoadedTokenizer {
         }
     }
 
+    /// Whether every token stands for the same text in `other`, whatever else their files say.
+    pub fn same_tokens(&self, other: &Self) -> bool {
+        self.tokenizer.get_vocab(true) == other.tokenizer.get_vocab(true)
+    }
+
     /// Turns tokens into text one by one. A token that ends within a character gives nothing until the rest arrives.
     ///
     /// # Errors

@@ -83,9 +83,16 @@ impl ModelConfig {
     /// The same model with fake norms, which can be removed one after the other.
     ///
     /// # Errors
-    /// [`Kind::Config`] if norms of the model cannot be removed, naming the key.
+    /// [`Kind::Config`] if norms of the model cannot be removed, or are removed already, naming the key.
     pub fn with_fake_norms(&self) -> Result<Self> {
         removed(self)?;
+        let sites = (0..self.n_layer).flat_map(|layer| self.norms_of(layer)).chain([self.head_norm()]);
+        if let Some(fake) = sites.into_iter().find(|norm| norm.removes.is_some()) {
+            return Err(Fault::new(Kind::Config, "the norms of this model are removed already")
+                .at("model.norm")
+                .found(format!("\"{fake}\""))
+                .remedy("give the run that it was removed from; the model without norms is in its folder norm_free"));
+        }
         let fake = |norm: Norm| Norm::all().find(|fake| fake.removes == Some(norm.word)).unwrap_or(norm);
         let mut config = self.clone();
         config.norm = fake(self.norm);

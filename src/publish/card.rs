@@ -11,6 +11,7 @@ use crate::observe::quantities::{EVAL_LOSS, KINDS};
 use crate::report::comparison::Comparison;
 use crate::report::figures::{Options, figures};
 use crate::report::run::{RunData, paper_name};
+use std::path::Path;
 
 /// The picture's file.
 pub(super) const HEATMAP: &str = "heatmap.png";
@@ -73,7 +74,7 @@ impl Card {
         text.push_str(&loading(config, has_tokenizer));
         text.push_str(&self.results());
         text.push_str(&self.data());
-        text.push_str(&format!("## Configuration\n\n```toml\n{}```\n", config.to_toml()));
+        text.push_str(&format!("## Configuration\n\n```toml\n{}```\n", without_places(config).to_toml()));
         text
     }
 
@@ -100,7 +101,7 @@ impl Card {
         let (source, train) = (&meta.source, &meta.train);
         let mut text = "## Data\n\n".to_owned();
         for line in &source.description {
-            text.push_str(&format!("- {}\n", markdown(line)));
+            text.push_str(&format!("- {}\n", markdown(&without_place(line))));
         }
         text.push_str(&format!(
             "\n{} files, {}; {} tokens of a vocabulary of {} to train on, in {} documents. SHA-256 of the sources: `{}`.\n\n",
@@ -113,6 +114,28 @@ impl Card {
         ));
         text
     }
+}
+
+/// A card is read by others, to whom the folders of this machine say nothing: of an absolute path, only its last part.
+fn last_part(path: &str) -> &str {
+    let path_of = Path::new(path);
+    path_of.file_name().filter(|_| path_of.is_absolute()).and_then(|name| name.to_str()).unwrap_or(path)
+}
+
+/// A line that may end in a path.
+fn without_place(line: &str) -> String {
+    let ends = line.match_indices(' ').map(|(at, _)| at + 1);
+    match ends.into_iter().find(|&at| Path::new(&line[at..]).is_absolute()) {
+        Some(at) => format!("{}{}", &line[..at], last_part(&line[at..])),
+        None => line.to_owned(),
+    }
+}
+
+fn without_places(config: &Config) -> Config {
+    let mut config = config.clone();
+    config.data.path = last_part(&config.data.path).to_owned();
+    config.train.init_from = config.train.init_from.as_deref().map(|path| last_part(path).to_owned());
+    config
 }
 
 /// How to load the model.
@@ -147,4 +170,19 @@ fn loading(config: &Config, has_tokenizer: bool) -> String {
     }
     text.push_str("```\n\n");
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_tells_no_absolute_path() {
+        let root = if cfg!(windows) { "C:/" } else { "/" };
+        let told = |line: &str| without_place(&line.replace('%', root));
+        assert_eq!(told("folder %home/a person/some text"), "folder some text");
+        assert_eq!(told("Python standard library, %usr/lib/python3"), "Python standard library, python3");
+        assert_eq!(told("file texts/a b.txt"), "file texts/a b.txt");
+        assert_eq!(last_part("data/small"), "data/small");
+    }
 }

@@ -101,14 +101,19 @@ pub struct Outcome {
 /// Judges claims by the runs of their studies, each given as the claim and its grid.
 ///
 /// # Errors
-/// Those of reading runs; `Data` if the runs of a claim were trained on different data; `RunFolder` if a run's folder holds
-/// another configuration, or lacks what is compared.
+/// Those of reading runs; `Data` if the runs of a claim were trained on different data; `RunFolder` if no run has begun, or if a
+/// run's folder holds another configuration or lacks what is compared.
 pub fn judge(claims: Vec<(Claim, Grid)>) -> Result<Ruling> {
     let mut known = BTreeMap::new();
     let mut claims = claims
         .into_iter()
         .map(|(claim, grid)| compare(claim, &grid, &mut known))
         .collect::<Result<Vec<Ruled>>>()?;
+    if let Some(run) = known.keys().next().filter(|_| !known.keys().any(|run| has_begun(run))) {
+        return Err(Fault::new(Kind::RunFolder, "no run of these claims has begun")
+            .at(run.parent().unwrap_or(run).display())
+            .remedy("train them with `normfree study CLAIM`, or say where they are with --runs DIR"));
+    }
     let comparisons = claims.iter().map(|ruled| ruled.judged.len()).sum();
     for place in 0..Reading::BOTH.len() {
         correct(&mut claims, place);
@@ -161,9 +166,13 @@ fn compare(claim: Claim, grid: &Grid, known: &mut Known) -> Result<Ruled> {
     Ok(Ruled { claim, judged, verdict: Verdict::NotDecided, missing })
 }
 
+fn has_begun(run: &Path) -> bool {
+    run.join("metrics.jsonl").is_file()
+}
+
 /// A run, if it went through all of its steps or diverged.
 fn ended(run: &Run, path: &Path) -> Result<Option<RunData>> {
-    if !path.join("metrics.jsonl").is_file() {
+    if !has_begun(path) {
         return Ok(None);
     }
     let own = crate::config::Config::load_of_run(&path.join("config.toml"), &[])?;

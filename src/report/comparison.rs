@@ -167,8 +167,8 @@ impl Comparison {
     }
 
     /// The group that `group` is compared with: the one it names, or the baseline. Published groups are compared with the
-    /// published baseline, because perplexities on other text are not comparable. `None` for a baseline itself, or if there
-    /// is no baseline.
+    /// published baseline, because perplexities on other text are not comparable. `None` for a baseline itself, if there is no
+    /// baseline, or if it was evaluated on other text.
     pub fn baseline_of(&self, group: usize) -> Option<usize> {
         let first = |group: usize| self.groups.get(group).map(|group| &self.runs[group.runs[0]]);
         let (own, base) = (first(group)?, first(self.baseline)?);
@@ -189,7 +189,20 @@ impl Comparison {
             None if own.published == base.published => Some(self.baseline),
             None => named(&base.name),
         };
-        found.filter(|&other| other != group)
+        found.filter(|&other| other != group && self.same_text(group, other))
+    }
+
+    /// Whether two groups were evaluated on the same held-out tokens, as far as is known.
+    fn same_text(&self, one: usize, other: usize) -> bool {
+        let first = |group: usize| self.runs[self.groups[group].runs[0]].data.as_ref();
+        first(one).zip(first(other)).is_none_or(|(one, other)| one.same_text(other))
+    }
+
+    /// The groups that were evaluated on other text than the baseline, by name.
+    pub fn on_other_text(&self) -> Vec<&str> {
+        let other = |&group: &usize| !self.same_text(group, self.baseline);
+        let names = (0..self.groups.len()).filter(other);
+        names.map(|group| self.groups[group].name.as_str()).collect()
     }
 
     /// Whether both measured and published values are present.

@@ -219,10 +219,14 @@ fn entropy_panel(comparison: &Comparison, index: usize, shares: Option<String>) 
         // Published matrices come with little more than their entropies.
         (Some(_), _) => format!("{} layers of {} heads", values.len(), values.first().map_or(0, Vec::len)),
         (None, Some(divergence)) => divergence.to_string(),
-        (None, None) => format!("{} steps", tick_text(*step as f64, 1.0)),
+        (None, None) => format!("{} step{}", tick_text(*step as f64, 1.0), if *step == 1 { "" } else { "s" }),
     };
-    if let Some((_, ppl)) = run.log.numbers(&EVAL_PPL).last().filter(|_| divergence.is_none()) {
+    if let Some((evaluated, ppl)) = run.log.numbers(&EVAL_PPL).last().filter(|_| divergence.is_none()) {
         reached.push_str(&format!(" · perplexity {}", decimal(*ppl, 2)));
+        // Heads are measured in other steps than the loss; a run that has just begun has only one or the other from its newest steps.
+        if evaluated.abs_diff(*step) > evaluated.max(step) / 10 {
+            reached.push_str(&format!(" at step {}", tick_text(*evaluated as f64, 1.0)));
+        }
     }
     let notes = std::iter::once(reached).chain(shares).collect();
     Some(Panel { title: comparison.names[index].clone(), notes, values, reference: None })

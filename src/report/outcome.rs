@@ -47,6 +47,8 @@ pub struct Outcomes {
     pub reference: Reference,
     /// Whether some configuration has several seeds.
     seeds: bool,
+    /// Configurations that were evaluated on other text than the baseline.
+    elsewhere: Vec<String>,
     missing: Vec<String>,
 }
 
@@ -119,6 +121,7 @@ pub fn outcomes(comparison: &Comparison, reference: Reference) -> Result<Outcome
         baseline: comparison.baseline,
         reference,
         seeds: comparison.seeds(),
+        elsewhere: comparison.on_other_text().into_iter().map(str::to_owned).collect(),
         missing: comparison.missing.clone(),
     })
 }
@@ -263,10 +266,17 @@ impl Outcomes {
         if steps.windows(2).any(|pair| pair[0] != pair[1]) {
             notes.push("Not all runs were evaluated after the same number of steps.".to_owned());
         }
+        if !self.elsewhere.is_empty() {
+            notes.push(format!(
+                "Evaluated on other text than the baseline, or with another tokenizer, and not compared: {}.",
+                self.elsewhere.join("; ")
+            ));
+        }
         let base = self.rows.get(self.baseline).map(|row| &row.name);
-        let elsewhere = self.rows.iter().filter(|row| row.against.is_some() && row.against.as_ref() != base);
+        let others_bases =
+            self.rows.iter().filter(|row| row.against.is_some() && row.against.as_ref() != base);
         let mut others: Vec<(&str, Vec<&str>)> = Vec::new();
-        for row in elsewhere {
+        for row in others_bases {
             let other = row.against.as_deref().expect("it is compared");
             match others.iter_mut().find(|(known, _)| *known == other) {
                 Some((_, rows)) => rows.push(&row.name),

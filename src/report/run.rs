@@ -276,6 +276,14 @@ impl TrainedOn {
             _ => self.samples == other.samples,
         }
     }
+
+    /// Whether the held-out tokens are the same, as far as the two identities can tell.
+    pub fn same_text(&self, other: &Self) -> bool {
+        match (&self.seal, &other.seal) {
+            (Some(one), Some(other)) => one.same_text(other),
+            _ => true,
+        }
+    }
 }
 
 /// A grid of records as f64.

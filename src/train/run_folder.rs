@@ -64,7 +64,8 @@ impl RunFolder {
     /// Opens and locks the folder of an existing run to resume it.
     ///
     /// # Errors
-    /// [`Kind::RunFolder`] if there is no run at `path` or another process has it; [`Kind::Io`].
+    /// [`Kind::RunFolder`] if there is no run at `path` or another process has it; [`Kind::Checkpoint`] if it has trained, and
+    /// the folder of its checkpoints is gone; [`Kind::Io`].
     pub fn open(path: &Path) -> Result<Self> {
         let mut run = Self::read(path)?;
         run.lock = Some(lock(path)?);
@@ -75,9 +76,22 @@ impl RunFolder {
             }
         }
         let checkpoints = run.checkpoints();
+        run.refuse_loss(&checkpoints)?;
         fs::create_dir_all(&checkpoints).map_err(|e| Fault::io("make the folder", &checkpoints, &e))?;
         super::checkpoint::tidy(&checkpoints)?;
         Ok(run)
+    }
+
+    /// A run that has trained and has lost the folder of its checkpoints is not trained again over its log.
+    fn refuse_loss(&self, checkpoints: &Path) -> Result<()> {
+        let logged = fs::metadata(self.metrics()).map_or(0, |log| log.len());
+        if logged == 0 || checkpoints.exists() {
+            return Ok(());
+        }
+        Err(Fault::new(Kind::Checkpoint, "the run's checkpoints are gone")
+            .at(checkpoints.display())
+            .found(format!("no such folder, beside a log of {logged} bytes"))
+            .remedy("restore the folder, or remove the run to train it again"))
     }
 
     /// Opens the folder of a run for reading, without locking it: this works while the run trains.

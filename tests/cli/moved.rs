@@ -45,8 +45,15 @@ fn a_run_is_used_from_any_working_directory() {
     succeeds(&from(&place, elsewhere.path(), &["-q", "train", "--resume", "--run", &run]));
     assert_same(&place.path("runs/whole"), &place.path("runs/r"));
 
+    // A log without its checkpoints is not written over.
+    fs::rename(place.path("runs/r/checkpoints"), place.path("moved")).unwrap();
+    let log = fs::read(place.path("runs/r/metrics.jsonl")).unwrap();
+    let output = from(&place, elsewhere.path(), &["-q", "train", "--resume", "--run", &run]);
+    refused(&output, 7, &["the run's checkpoints are gone", "runs/r/checkpoints", "restore the folder"]);
+    assert_eq!(fs::read(place.path("runs/r/metrics.jsonl")).unwrap(), log);
+
     // This also works from the beginning, with initial weights in another place.
-    fs::remove_dir_all(place.path("runs/r/checkpoints")).unwrap();
+    fs::remove_file(place.path("runs/r/metrics.jsonl")).unwrap();
     succeeds(&from(&place, elsewhere.path(), &["-q", "train", "--resume", "--run", &run]));
     assert_same(&place.path("runs/whole"), &place.path("runs/r"));
 }
@@ -139,4 +146,29 @@ fn a_foreign_tokenizer_is_reported() {
     assert!(sample(&[]));
     fs::remove_file(place.path("r/tokenizer.json")).unwrap();
     place.fails(&["sample", "r"], 4, &["no tokenizer", "r/tokenizer.json", "--tokenizer FILE"]);
+}
+
+/// The numbers of another tokenizer stand for other text: no loss on them means anything.
+#[test]
+fn data_of_another_tokenizer_is_refused() {
+    let place = Place::with_data();
+    place.succeeds(&["train", "tiny.toml", "--run", "r"]);
+    let words: String = (0..900).map(|i| format!("the {} of {}\n", i * 37 % 101, i * i % 89)).collect();
+    fs::write(place.path("words.txt"), words).unwrap();
+    let prepare = |out: &str, tokenizer: &[&str]| {
+        let sizes = ["prepare", "words.txt", "--out", out, "--chunk", "16", "--valid-share", "0.2"];
+        place.succeeds(&[&sizes[..], tokenizer].concat());
+    };
+    prepare("other", &["--vocab-size", "300"]);
+    prepare("fitting", &["--tokenizer", "r/tokenizer.json"]);
+    for command in [&["eval", "r"][..], &["sparsity", "r"]] {
+        let on = |data| [command, &["--data", data]].concat();
+        place.fails(&on("other"), 4, &["another tokenizer", "other/tokenizer.json", "--tokenizer r/tokenizer.json"]);
+        place.succeeds(&on("fitting"));
+    }
+    // The run's own folder, prepared anew.
+    fs::remove_dir_all(place.path("data")).unwrap();
+    fs::rename(place.path("other"), place.path("data")).unwrap();
+    place.fails(&["attend", "r"], 4, &["another tokenizer", "--prompt"]);
+    place.succeeds(&["attend", "r", "--prompt", "def f"]);
 }

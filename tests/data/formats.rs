@@ -390,6 +390,19 @@ fn damaged_files_are_a_sentence() {
         write(source.path(), name, &bytes);
         assert_fault(run(&options(source.path().join(name), &out)), Kind::Data, &[words, name, "again"]);
     }
+    // A buffer that claims far more than LZ4 could pack into it, and a file that was cut where a message ends.
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus/documents");
+    let greedy = fs::read(corpus.join("claims-too-much.arrow")).unwrap();
+    let mut open_ended = arrow_file(false);
+    let end = open_ended.windows(8).rposition(|bytes| bytes == [255, 255, 255, 255, 0, 0, 0, 0]).unwrap();
+    open_ended.truncate(end);
+    for (name, bytes, words) in
+        [("a.arrow", greedy, "claims to hold"), ("b.arrow", open_ended, "no end after its last batch")]
+    {
+        let (source, out) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        write(source.path(), name, &bytes);
+        assert_fault(run(&options(source.path().join(name), &out)), Kind::Data, &[words, name, "again"]);
+    }
     let (source, out) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     write(source.path(), "a.csv", format!("id,text\n1,{}\n2\n", "a short text ".repeat(90)));
     let meta = run(&options(source.path().join("a.csv"), &out)).unwrap();

@@ -18,6 +18,8 @@ const FILE_MARK: &[u8] = b"ARROW1\0\0";
 pub struct Arrow {
     messages: Messages<BufReader<Stream>>,
     entry: Entry,
+    /// Whether it has the file format, which ends with a mark.
+    is_file: bool,
     /// The place of the column of documents.
     place: usize,
     /// The column of the current batch, and the next row of it.
@@ -28,7 +30,7 @@ pub struct Arrow {
 
 impl Arrow {
     pub fn open(entry: &Entry) -> Result<Self> {
-        let messages = begin(entry)?;
+        let (messages, is_file) = begin(entry)?;
         let schema = messages.schema().clone();
         let names: Vec<&String> = schema.fields().iter().map(|field| field.name()).collect();
         let place = entry.columns.place(&names);
@@ -40,7 +42,7 @@ impl Arrow {
                 return Err(without_column(entry, found));
             }
         }
-        Ok(Self { messages, entry: entry.clone(), place, column: None, next: 0, number: 0 })
+        Ok(Self { messages, entry: entry.clone(), is_file, place, column: None, next: 0, number: 0 })
     }
 
     fn stream(&self) -> &Stream {
@@ -53,15 +55,19 @@ impl Arrow {
         match read.map_err(|panic| damaged(&self.entry, panic))? {
             // The cap cuts batches.
             Err(_) if self.stream().cut => Ok(None),
+            Ok(None) if self.is_file && !self.messages.ended() && !self.stream().cut => {
+                Err(damaged(&self.entry, "no end after its last batch"))
+            }
             read => read.map_err(|e| fault(&self.entry, e)),
         }
     }
 }
 
-/// Begins to read.
-fn begin(entry: &Entry) -> Result<Messages<BufReader<Stream>>> {
+/// Begins to read. Returns also whether the file has the file format.
+fn begin(entry: &Entry) -> Result<(Messages<BufReader<Stream>>, bool)> {
     let mut stream = Stream::open(entry)?;
-    if stream.fill()?.starts_with(FILE_MARK) {
+    let is_file = stream.fill()?.starts_with(FILE_MARK);
+    if is_file {
         stream.consume(FILE_MARK.len());
         // Some writers fill up to 64 bytes.
         while stream.fill()?.starts_with(&[0; 8]) {
@@ -69,7 +75,8 @@ fn begin(entry: &Entry) -> Result<Messages<BufReader<Stream>>> {
         }
     }
     let made = contain(|| Messages::begin(BufReader::new(stream)));
-    made.map_err(|panic| damaged(entry, panic))?.map_err(|e| fault(entry, e))
+    let messages = made.map_err(|panic| damaged(entry, panic))?.map_err(|e| fault(entry, e))?;
+    Ok((messages, is_file))
 }
 
 fn fault(entry: &Entry, error: ArrowError) -> Fault {

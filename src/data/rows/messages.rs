@@ -23,6 +23,8 @@ pub struct Messages<R> {
     reader: R,
     head: Vec<u8>,
     schema: SchemaRef,
+    /// Whether the mark of the stream's end was read.
+    ended: bool,
 }
 
 impl<R: Read> Messages<R> {
@@ -36,7 +38,7 @@ impl<R: Read> Messages<R> {
         };
         let schema = schema.ok_or_else(|| wrong("no schema at its beginning"))?;
         let schema = Arc::new(try_fb_to_schema(schema)?);
-        Ok(Self { reader, head, schema })
+        Ok(Self { reader, head, schema, ended: false })
     }
 
     pub fn schema(&self) -> &SchemaRef {
@@ -47,13 +49,21 @@ impl<R: Read> Messages<R> {
         &self.reader
     }
 
+    /// Whether the mark of the stream's end was read. Streams may end without one, files may not.
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
     /// The next batch, with the column at the place `column` alone; `None` at the end. Dictionaries are passed over: a column of
     /// texts has none.
     pub fn next(&mut self, column: usize) -> Result<Option<RecordBatch>, ArrowError> {
-        loop {
-            let body = read_message(&mut self.reader, &mut self.head)?;
-            if self.head.is_empty() {
+        while !self.ended {
+            let Some(body) = read_message(&mut self.reader, &mut self.head)? else {
                 return Ok(None);
+            };
+            if self.head.is_empty() {
+                self.ended = true;
+                break;
             }
             let message = parse(&self.head)?;
             match message.header_type() {
@@ -78,6 +88,7 @@ impl<R: Read> Messages<R> {
                 other => return Err(wrong(format!("a message of kind {other:?} among its batches"))),
             }
         }
+        Ok(None)
     }
 }
 
@@ -89,14 +100,13 @@ fn parse(head: &[u8]) -> Result<Message<'_>, ArrowError> {
     root_as_message(head).map_err(|e| wrong(format!("a message's head that cannot be read ({e})")))
 }
 
-/// Reads the next message: its head into `head`, which is empty at the end of the stream, and its body. Memory grows with the bytes
-/// that arrive, whatever length is claimed.
-fn read_message(reader: &mut impl Read, head: &mut Vec<u8>) -> Result<Vec<u8>, ArrowError> {
+/// Reads the next message: its head into `head`, which is empty where the mark of the end is, and its body; `None` at the end of
+/// the bytes. Memory grows with the bytes that arrive, whatever length is claimed.
+fn read_message(reader: &mut impl Read, head: &mut Vec<u8>) -> Result<Option<Vec<u8>>, ArrowError> {
     head.clear();
     let mut length = [0; 4];
     match reader.read_exact(&mut length) {
-        // Old writers end without a mark.
-        Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Ok(Vec::new()),
+        Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Ok(None),
         read => read?,
     }
     if length == CONTINUES {
@@ -104,12 +114,12 @@ fn read_message(reader: &mut impl Read, head: &mut Vec<u8>) -> Result<Vec<u8>, A
     }
     let length = i32::from_le_bytes(length);
     if length == 0 {
-        return Ok(Vec::new());
+        return Ok(Some(Vec::new()));
     }
     read_exactly(reader, i64::from(length), head)?;
     let mut body = Vec::new();
     read_exactly(reader, parse(head)?.bodyLength(), &mut body)?;
-    Ok(body)
+    Ok(Some(body))
 }
 
 fn read_exactly(reader: &mut impl Read, length: i64, into: &mut Vec<u8>) -> Result<(), ArrowError> {

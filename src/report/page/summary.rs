@@ -24,8 +24,15 @@ pub fn summary(comparison: &Comparison, outcomes: &Outcomes) -> String {
             .any(|group| group.name == row.name && comparison.runs[group.runs[0]].published.is_none())
     };
     let here: Vec<&Outcome> = outcomes.rows.iter().filter(measured).collect();
-    if here.len() > 1 {
+    let elsewhere = comparison.on_other_text();
+    if here.len() > 1 && elsewhere.is_empty() {
         lines.extend(extremes(&here));
+    }
+    if !elsewhere.is_empty() {
+        let (base, others) = (&comparison.groups[comparison.baseline].name, elsewhere.join("; "));
+        lines.push(format!(
+            "Evaluated on other text than {base}, or with another tokenizer: {others}. Their losses and perplexities are not compared."
+        ));
     }
     lines.extend(claims(comparison, outcomes));
     // For many configurations the table is easier to read.
