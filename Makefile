@@ -4,7 +4,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo card quick test soak test-newer-mesa test-hf intel fuzz oldest targets build lint tools vulkan radv tint swiftshader newer-mesa \
+.PHONY: help demo card quick test soak test-newer-mesa test-hf intel fuzz oldest targets package build lint tools vulkan radv tint swiftshader newer-mesa \
 	bring-intel chromium tensorboard
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo 'make fuzz    damaged inputs of every kind, ten minutes each; FUZZ_SECONDS=60 for a minute'
 	@echo 'make oldest  check that the oldest Rust of Cargo.toml builds it; CI does this after the tests'
 	@echo 'make targets check that it compiles for Windows and macOS; rustup brings what that needs'
+	@echo 'make package the crate, and the program built from nothing but what is in it'
 	@echo 'make build   target/release/normfree'
 	@echo 'make lint    format, lints and documentation alone'
 
@@ -81,6 +82,11 @@ TARGETS ?= x86_64-pc-windows-msvc x86_64-pc-windows-gnu aarch64-apple-darwin
 targets:
 	rustup target add $(TARGETS)
 	for target in $(TARGETS); do $(CARGO) check --locked --target $$target || exit 1; done
+
+# What `cargo install` gets: the crate, whose program is built from what is in it. The suite compares the list of its files with
+# those that the program embeds, which takes a moment.
+package:
+	$(CARGO) package --locked
 
 # Damaged inputs of every kind, for this many seconds each.
 FUZZ_SECONDS ?= 600

@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod default_device;
+#[cfg(unix)]
+mod documented;
 mod finite;
 mod first_minutes;
 mod leftovers;

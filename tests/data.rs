@@ -1,6 +1,6 @@
 //! Corpus → tokenizer → token file → batches.
 
-mod formats;
+pub mod formats;
 mod given;
 mod lines;
 mod replaced;

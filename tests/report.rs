@@ -15,6 +15,7 @@ mod names;
 #[cfg(feature = "outside-tools")]
 mod page;
 mod parts;
+mod print;
 mod study;
 mod summary;
 

@@ -1,6 +1,7 @@
 //! What ARCHITECTURE.md says about files and layers, checked.
 
 mod circles;
+mod package;
 
 use normfree::ops::CASES;
 use std::collections::BTreeSet;

@@ -60,14 +60,14 @@ fn values(told: &Value, tag: &str) -> Vec<(u64, u32)> {
 
 /// TensorBoard's tags for the log's numbers: the kind of record, the key in it, the tag.
 const TAGS: [(&str, &str, &str); 21] = [
-    ("step", "loss", "train/loss"),
+    ("step", "loss", "Loss/train"),
     ("step", "lr", "train/lr"),
     ("step", "grad_norm", "train/grad_norm"),
     ("step", "tokens_per_s", "train/tokens_per_s"),
     ("step", "entropy_penalty", "train/entropy_penalty"),
     ("step", "loss_scale", "train/loss_scale"),
-    ("eval", "loss", "held_out/loss"),
-    ("eval", "ppl", "held_out/ppl"),
+    ("eval", "loss", "Loss/held_out"),
+    ("eval", "ppl", "Loss/perplexity"),
     ("attention", "head_entropy", "head_entropy"),
     ("attention", "layer_entropy", "layer_entropy"),
     ("attention", "nonfinite", "nonfinite_attention"),
@@ -251,7 +251,7 @@ fn event_files_say_what_the_log_says() {
     let bytes = fs::read(&first).unwrap();
     fs::write(&first, &bytes[..bytes.len() - 3]).unwrap();
     let torn = read(&first);
-    let steps = values(&torn, "train/loss");
+    let steps = values(&torn, "Loss/train");
     assert!(steps.last().unwrap().0 > 7, "{steps:?}");
     place.succeeds(&["train", "--resume", "--run", "killed"]);
     let resumed = records(&killed);
@@ -274,7 +274,7 @@ fn tells_tensorboard_of_numbers_that_are_not_finite() {
     place.succeeds(&[&["train", "tiny.toml", "--run", "r"][..], &crate::cli::sets(&keys)].concat());
     let (told, records) = (read(&place.path("r")), records(&place.path("r")));
     assert_told(&told, &records);
-    let losses = values(&told, "train/loss");
+    let losses = values(&told, "Loss/train");
     assert!(losses.iter().any(|&(_, bits)| !f32::from_bits(bits).is_finite()), "{losses:?}");
     let found = records.iter().find_map(|record| match record {
         Record::Nonfinite(found) => Some(found),

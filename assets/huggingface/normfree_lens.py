@@ -1,4 +1,4 @@
-"""A model of this folder in TransformerLens: `boot(FOLDER)` gives a HookedTransformer.
+"""A model of this folder in TransformerLens 3: `boot(FOLDER)` gives a HookedTransformer.
 
 It takes decoders of the gpt2 family whose blocks have LayerNorm or no norm, with any activation that is a function of one
 number. Everything else is refused by its name. The weights are not folded or centered: that would need a norm.
@@ -10,7 +10,12 @@ number. Everything else is refused by its name. The weights are not folded or ce
 
 import torch
 from torch import nn
-from transformer_lens import HookedTransformer, HookedTransformerConfig
+
+try:
+    from transformer_lens import HookedTransformer, HookedTransformerConfig
+except ImportError as error:
+    raise ImportError("normfree_lens needs a TransformerLens before 4, which has no HookedTransformer any more: "
+                      "pip install 'transformer_lens<4'") from error
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 # What the model may say of each key that TransformerLens has no part for.
@@ -88,6 +93,8 @@ def boot(folder, device="cpu"):
     refuse(config)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+        # TransformerLens loads it once more, with these.
+        tokenizer.init_kwargs["trust_remote_code"] = True
     except (OSError, ValueError):
         tokenizer = None
     lens = HookedTransformer(

@@ -34,6 +34,7 @@ mod referee;
 mod remove_norm;
 mod report;
 mod sample;
+mod second;
 mod serve;
 mod shown;
 mod sparsity;

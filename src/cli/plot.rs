@@ -24,7 +24,8 @@ Writes, as PNG, SVG and PDF, whatever there are records for:
 const AFTER_HELP: &str = "  slope_stability      fixed slopes: first NaN, and collapsed heads
 and heatmap_over_training, an animation, as .png and .gif, and the table as
 table.md, .csv and .tex. A PDF has its font inside; with --width its smallest
-text has 8 points, and the picture is laid out for that width. Runs that differ
+text has 8 points, and the picture is laid out for that width, down to that of a
+column (3.25in). Runs that differ
 only in their seed are combined: mean, standard deviation, paired t-test. A run
 may still be training.
 
@@ -78,8 +79,8 @@ fn inches(text: &str) -> std::result::Result<f64, String> {
         Some(number / per_inch)
     });
     match parsed {
-        Some(inches) if (5.0..=40.0).contains(&inches) => Ok(inches),
-        Some(_) => Err("a picture is 5 to 40 inches wide: legends and notes need that".to_owned()),
+        Some(inches) if (3.0..=40.0).contains(&inches) => Ok(inches),
+        Some(_) => Err("a picture is 3 to 40 inches wide: axes and names need that".to_owned()),
         None => Err("a width is a number and its unit: 5.5in, 14cm, 140mm or 397pt".to_owned()),
     }
 }

@@ -20,9 +20,9 @@ pub(super) fn data(
     if is_prepared(source) {
         return Ok(source.to_owned());
     }
-    let plain = PrepareOptions::new(vec![source.display().to_string()], PathBuf::new());
-    let (vocab_size, chunk) = (sizes.0.unwrap_or(plain.vocab_size), sizes.1.unwrap_or(plain.chunk));
-    let mut options = PrepareOptions { vocab_size, chunk, out: beside.join("prepared"), ..plain };
+    let (vocab_size, chunk) = PrepareOptions::sizes(sizes);
+    let plain = PrepareOptions::new(vec![source.display().to_string()], beside.join("prepared"));
+    let mut options = PrepareOptions { vocab_size, chunk, ..plain };
     let digest = identity(&options)?;
     options.out = beside.join("prepared").join(format!("{}-{}", name_of(source), &digest[..8]));
     // Left by an interrupted preparation.

@@ -1,10 +1,12 @@
 //! `normfree verify`.
 
+use super::second::{Compared, STEPS};
 use super::{Global, say, say_json};
 use crate::fault::{Fault, Kind, Result};
 use crate::ops::CASES;
 use crate::verify::{Case, check};
 use serde_json::json;
+use std::path::PathBuf;
 
 const AFTER_HELP: &str = "\
 Runs every op, forward and adjoint, on this device and on a reference in 64-bit
@@ -13,11 +15,15 @@ before. The error of a tensor is its largest deviation relative to its largest
 magnitude (at least 1 if it has fewer than 12 elements, all of which may be
 small by chance). If an error exceeds its bound, the exit code is 11: do not
 train with this driver.
+--run repeats the first steps of a run on this device and on a second one in
+place of that, and says how far their losses and entropies agree.
 
 Examples:
   normfree verify
   normfree verify --quick
-  normfree verify --device llvmpipe --op matmul --seed 7";
+  normfree verify --device llvmpipe --op matmul --seed 7
+  normfree verify --run runs/sm_r
+  normfree verify --run runs/sm_r --against llvmpipe --steps 50";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -31,12 +37,25 @@ pub(super) struct Arguments {
     /// Check only one case of each op in each number type
     #[arg(long)]
     quick: bool,
+    /// Repeat the first steps of this run on two devices, instead of checking ops
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["op", "quick", "seed"])]
+    run: Option<PathBuf>,
+    /// With --run: the second device, named as for --device [default: the CPU; beside the CPU the best adapter]
+    #[arg(long, requires = "run", value_name = "DEVICE")]
+    against: Option<String>,
+    /// With --run: how many steps
+    #[arg(long, requires = "run", value_name = "N", default_value_t = STEPS, value_parser = clap::value_parser!(u64).range(1..))]
+    steps: u64,
     /// Print JSON: one object per case, and one for all of them
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
+    if let Some(run) = &arguments.run {
+        let wanted = (arguments.steps, arguments.against.as_deref());
+        return Compared::of(run, wanted, global.open()?, global)?.tell(arguments.json);
+    }
     let stems: Vec<&str> = CASES.iter().map(|(stem, _)| *stem).collect();
     if let Some(op) = arguments.op.as_deref().filter(|op| !stems.contains(op)) {
         return Err(Fault::new(Kind::Usage, format!("there is no op `{op}`"))

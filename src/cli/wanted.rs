@@ -112,9 +112,8 @@ impl<'a> Wanted<'a> {
         // Text takes long to prepare, so what is wrong with the rest is said first.
         let mut trial = draft.clone();
         trial.use_data(source);
-        let (vocab_size, chunk) = trial.sizes();
-        let usual = PrepareOptions::new(Vec::new(), PathBuf::new());
-        trial.follow(vocab_size.unwrap_or(usual.vocab_size), chunk.unwrap_or(usual.chunk));
+        let (vocab_size, chunk) = PrepareOptions::sizes(trial.sizes());
+        trial.follow(vocab_size, chunk);
         check_start(&trial.complete()?)?;
         ready::data(source, folder_of(&self.path()?), draft.sizes(), global)
     }

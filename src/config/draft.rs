@@ -28,8 +28,7 @@ impl Draft {
     /// [`Kind::Io`](crate::fault::Kind::Io) if it cannot be read; [`Kind::Config`](crate::fault::Kind::Config) if it is not
     /// TOML, or has keys that there are not.
     pub fn load(path: &Path) -> Result<Self> {
-        let sheet = Sheet::read(&read_text(path)?, &path.display().to_string())?;
-        Ok(Self { sheet, vocabulary: None })
+        Ok(Self::of(Sheet::read(&read_text(path)?, &path.display().to_string())?))
     }
 
     /// A preset. Its vocabulary counts only where the data do not say theirs.
@@ -43,10 +42,14 @@ impl Draft {
         Ok(Self { sheet, vocabulary })
     }
 
+    /// What was typed elsewhere.
+    pub(crate) fn of(sheet: Sheet) -> Self {
+        Self { sheet, vocabulary: None }
+    }
+
     /// Nothing but defaults.
     pub fn empty() -> Self {
-        let sheet = Sheet::read("", "the command line").expect("an empty text is TOML");
-        Self { sheet, vocabulary: None }
+        Self::of(Sheet::read("", "the command line").expect("an empty text is TOML"))
     }
 
     /// Applies one `--set`: `key=value`.
@@ -66,6 +69,11 @@ impl Draft {
     /// The data that were named.
     pub fn data(&self) -> Option<&str> {
         self.sheet.text(PATH)
+    }
+
+    /// Whether both sizes that the data would say were typed.
+    pub fn has_sizes(&self) -> bool {
+        [VOCABULARY, POSITIONS].iter().all(|key| self.sheet.place_of(key).is_some())
     }
 
     /// Takes from the data what was not typed: their vocabulary, and as positions the length of a chunk.

@@ -78,6 +78,12 @@ impl PrepareOptions {
         }
     }
 
+    /// The vocabulary and the length of a chunk, of which some were chosen, and the usual ones for the others.
+    pub fn sizes((vocab_size, chunk): (Option<usize>, Option<usize>)) -> (usize, usize) {
+        let usual = Self::new(Vec::new(), PathBuf::new());
+        (vocab_size.unwrap_or(usual.vocab_size), chunk.unwrap_or(usual.chunk))
+    }
+
     fn check(&self) -> Result<()> {
         let usage = |what: String| Err(Fault::new(Kind::Usage, what));
         if self.sources.is_empty() {

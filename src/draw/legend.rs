@@ -10,7 +10,7 @@ const SIZE: f64 = 13.5;
 pub const LINE: f64 = 22.0;
 
 /// The swatch before a name.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Swatch {
     /// A line, dashed if there is a dash.
     Line(Option<f64>),
@@ -19,6 +19,8 @@ pub enum Swatch {
     /// A marker alone.
     Marker(usize),
     Area,
+    /// None: the name goes on from the line above.
+    Absent,
 }
 
 /// One name and its swatch.
@@ -36,22 +38,42 @@ impl Entry<'_> {
     }
 }
 
-/// The entries, broken into lines of at most `width`.
+/// The entries, broken into lines of at most `width`; names that are longer go on in the next line.
 pub fn rows<'a>(entries: &[Entry<'a>], width: f64) -> Vec<Vec<Entry<'a>>> {
     let mut rows: Vec<Vec<Entry<'a>>> = Vec::new();
     let mut used = f64::INFINITY;
-    for entry in entries {
-        let needed = entry.width();
+    let pieces = entries.iter().flat_map(|entry| {
+        let pieces = pieces(*entry, width);
+        let alone = pieces.len() > 1;
+        pieces.into_iter().map(move |piece| (piece, alone))
+    });
+    for (entry, alone) in pieces {
+        let needed = if alone { f64::INFINITY } else { entry.width() };
         if used + needed > width {
             rows.push(Vec::new());
             used = 0.0;
         }
         used += needed;
         if let Some(row) = rows.last_mut() {
-            row.push(*entry);
+            row.push(entry);
         }
     }
     rows
+}
+
+/// An entry in pieces that are no wider than `width`, if its name has blanks to be broken at.
+fn pieces(entry: Entry<'_>, width: f64) -> Vec<Entry<'_>> {
+    let mut pieces = vec![entry];
+    while let Some(last) = pieces.last_mut().filter(|last| last.width() > width) {
+        let whole = last.name;
+        let fits = |at: &usize| Entry { name: &whole[..*at], ..entry }.width() <= width;
+        let breaks: Vec<usize> = whole.match_indices(' ').map(|(at, _)| at).collect();
+        let Some(&at) = breaks.iter().rfind(|at| fits(at)).or(breaks.first()) else { break };
+        let (name, rest) = whole.split_at(at);
+        last.name = name;
+        pieces.push(Entry { name: &rest[1..], color: entry.color, swatch: Swatch::Absent });
+    }
+    pieces
 }
 
 /// Draws lines of entries; the first one's middle is at `top`.
@@ -72,6 +94,7 @@ pub fn draw(picture: &mut Picture, (left, top): (f64, f64), rows: &[Vec<Entry<'_
                 }
                 Swatch::Marker(shape) => marker(picture, (x + 13.0, y), shape, entry.color),
                 Swatch::Area => picture.rect(x, y - 6.0, 26.0, 12.0, entry.color),
+                Swatch::Absent => {}
             }
             picture.text(Text::new(x + 34.0, y, SIZE, entry.name).anchor(Anchor::Start).color(INK));
             x += entry.width();

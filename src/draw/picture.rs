@@ -21,6 +21,11 @@ pub fn layout_width(inches: f64) -> f64 {
     (inches * 72.0 / (PRINTED_TEXT / TICK)).floor()
 }
 
+/// Whether a picture in this width is for a column of text: keys and names stand above and below, not beside.
+pub fn is_narrow(room: Option<f64>) -> bool {
+    room.is_some_and(|room| room < layout_width(5.0))
+}
+
 /// Marks on a white page, painted in order.
 #[derive(Clone, Debug)]
 pub struct Picture {

@@ -39,6 +39,28 @@ pub fn width(text: &str, size: f64) -> f64 {
     f64::from(width)
 }
 
+/// The text in lines of at most `most`, in the unit of `size`, broken at blanks; a longer word is broken anywhere.
+pub fn wrapped(text: &str, size: f64, most: f64) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        let joined = lines.last().map(|line| format!("{line} {word}"));
+        match joined.filter(|line| width(line, size) <= most) {
+            Some(line) => *lines.last_mut().expect("there is a line to join") = line,
+            None => {
+                let mut piece = String::new();
+                for letter in word.chars() {
+                    if !piece.is_empty() && width(&format!("{piece}{letter}"), size) > most {
+                        lines.push(std::mem::take(&mut piece));
+                    }
+                    piece.push(letter);
+                }
+                lines.push(piece);
+            }
+        }
+    }
+    lines
+}
+
 /// A glyph of a line of text; lengths in thousandths of the em.
 pub struct Placed {
     pub glyph: u16,
@@ -101,5 +123,22 @@ pub fn outline(text: &str, size: f64, extra: f64, mut cover: impl FnMut(i64, i64
         }
         pen += font.h_advance(id);
         previous = Some(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_broken_at_blanks_where_they_can_be() {
+        let text = "SM+LearnableR(per layer), no decay of slopes";
+        let lines = wrapped(text, 14.0, 130.0);
+        assert!(lines.len() > 2 && lines.iter().all(|line| width(line, 14.0) <= 130.0), "{lines:?}");
+        assert_eq!(lines.join(" "), text);
+        assert_eq!(wrapped(text, 14.0, 1e4), [text]);
+        let word = wrapped("averyveryverylongword", 14.0, 60.0);
+        assert!(word.len() > 1 && word.concat() == "averyveryverylongword", "{word:?}");
+        assert_eq!(wrapped("", 14.0, 60.0), [""]);
     }
 }

@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn every_tag_of_a_layer_or_head_is_in_one_chart() {
         let categories = charts(2);
-        assert_eq!(categories[0].1[0].1, ["^train/loss$", "^held_out/loss$"]);
+        assert_eq!(categories[0].1[0].1, ["^Loss/train$", "^Loss/held_out$"]);
         let expressions: Vec<&String> =
             categories.iter().flat_map(|(_, charts)| charts).flat_map(|(_, tags)| tags).collect();
         assert!(expressions.contains(&&"^head_entropy/01\\.[0-9]+$".to_owned()));
@@ -72,6 +72,15 @@ mod tests {
         once.sort();
         once.dedup();
         assert_eq!(once.len(), expressions.len());
+    }
+
+    /// TensorBoard sorts tags by their characters, so the only group with a capital letter stands first among the scalars.
+    #[test]
+    fn losses_are_the_first_scalars() {
+        let tags: Vec<&str> = ALL.iter().filter_map(|row| row.tag).collect();
+        let (losses, others): (Vec<&str>, Vec<&str>) = tags.iter().partition(|tag| tag.starts_with("Loss/"));
+        assert_eq!(losses, ["Loss/train", "Loss/held_out", "Loss/perplexity"]);
+        assert!(others.iter().all(|tag| tag.starts_with(|c: char| c.is_ascii_lowercase())), "{others:?}");
     }
 
     #[test]

@@ -100,7 +100,7 @@ table! {
     /// Mean cross-entropy over the targets of the step, in nats per token. Absent where no target of the step counts.
     LOSS = Quantity {
         stored: Stored::F64,
-        tag: Some("train/loss"),
+        tag: Some("Loss/train"),
         drawn: curve(0, "loss", Axis::Loss, 1200, "Training loss (nats per token)"),
         ..row(&STEP, "loss", Step)
     };
@@ -473,7 +473,7 @@ table! {
     EVAL_LOSS = Quantity {
         stored: Stored::F64,
         presence: Always,
-        tag: Some("held_out/loss"),
+        tag: Some("Loss/held_out"),
         drawn: curve(1, "held_out", Axis::Loss, usize::MAX, "Held-out loss (nats per token)"),
         ..row(&EVAL, "loss", Step)
     };
@@ -481,7 +481,7 @@ table! {
     EVAL_PPL = Quantity {
         stored: Stored::F64,
         presence: Always,
-        tag: Some("held_out/ppl"),
+        tag: Some("Loss/perplexity"),
         drawn: curve(2, "perplexity", Axis::Perplexity, usize::MAX, "Held-out perplexity"),
         ..row(&EVAL, "ppl", Step)
     };

@@ -7,7 +7,8 @@ use super::run::RunData;
 use crate::draw::axes::{Axes, QUIET, STEPS, last_finite};
 use crate::draw::colormap::{OKABE_ITO, Rgb};
 use crate::draw::legend::{self, Entry, Swatch};
-use crate::draw::picture::{Anchor, Picture, Text};
+use crate::draw::picture::{Anchor, Picture, Text, is_narrow};
+use crate::draw::text;
 use crate::fault::{Fault, Kind, Result};
 use crate::observe::quantities::EVAL_LOSS;
 
@@ -77,6 +78,14 @@ pub fn loss_curves(comparison: &Comparison, perplexity: bool, room: Option<f64>)
     };
     let width = 2.0 * MARGIN + LEFT + plot.0 + right + 12.0;
     let left = MARGIN + LEFT;
+    // In a column of text, the key and the notes begin at its edge.
+    let (key, notes) = match room.filter(|_| is_narrow(room)) {
+        None => (left, notes),
+        Some(room) => {
+            let lines = notes.iter().flat_map(|note| text::wrapped(note, SMALL, room - 2.0 * MARGIN));
+            (MARGIN, lines.collect())
+        }
+    };
     let entry = |group: &&Group| {
         let (color, dash) = style(group.style);
         (told(comparison, group), color, Swatch::Marked(dash, group.style))
@@ -85,15 +94,15 @@ pub fn loss_curves(comparison: &Comparison, perplexity: bool, room: Option<f64>)
     let entries: Vec<Entry<'_>> =
         named.iter().map(|(name, color, swatch)| Entry { name, color: *color, swatch: *swatch }).collect();
     let widest = entries.iter().map(Entry::width).fold(0.0, f64::max);
-    let width = width.max(left + widest + MARGIN);
-    let rows = legend::rows(&entries, width - left - MARGIN);
+    let width = if is_narrow(room) { width } else { width.max(left + widest + MARGIN) };
+    let rows = legend::rows(&entries, width - key - MARGIN);
     let top = MARGIN + rows.len() as f64 * legend::LINE + 11.0 + 17.0 * notes.len() as f64;
     let mut picture =
         Picture::new(width, top + plot.1 + BELOW + MARGIN, "Loss over training steps, nats per token");
-    legend::draw(&mut picture, (left, MARGIN + 8.0), &rows);
+    legend::draw(&mut picture, (key, MARGIN + 8.0), &rows);
     for (line, note) in notes.into_iter().enumerate() {
         let middle = MARGIN + rows.len() as f64 * legend::LINE + 8.0 + 17.0 * line as f64;
-        picture.text(Text::new(left, middle, SMALL, note).anchor(Anchor::Start).color(QUIET));
+        picture.text(Text::new(key, middle, SMALL, note).anchor(Anchor::Start).color(QUIET));
     }
 
     let axes = Axes {

@@ -62,6 +62,9 @@ pub struct Figure {
     pub narrow: Option<Picture>,
 }
 
+/// The width in pixels of a picture on a telephone of 390, with the margins of the page and of its sheet.
+const TELEPHONE: f64 = 340.0;
+
 /// Every picture that the runs have records for, in the paper's order.
 ///
 /// # Errors
@@ -69,7 +72,7 @@ pub struct Figure {
 /// a run.
 pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>> {
     let mut figures: Vec<Figure> = Vec::new();
-    let mut narrow = None;
+    let mut narrow = Vec::new();
     let room = options.width.map(layout_width);
     let mut add = |stem, caption: &str, mut picture: Picture| {
         if let Some(inches) = options.width {
@@ -99,7 +102,8 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
             ),
             picture,
         );
-        narrow = Some(heatmap_in((1, None), &panels, "", options.scale, options.colormap)?);
+        let telephone = (1, Some(TELEPHONE));
+        narrow.push(("heatmap", heatmap_in(telephone, &panels, "", options.scale, options.colormap)?));
     }
     if let Some((one, other)) = pair(comparison, options)? {
         let panel = |index| entropy_panel(comparison, index, None);
@@ -120,6 +124,7 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
                 ),
                 difference(&one, &other, &caption, room)?,
             );
+            narrow.push(("heatmap_difference", difference(&one, &other, "", Some(TELEPHONE))?));
         }
     }
     if has_heads {
@@ -128,6 +133,7 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
             "Share of heads in each quarter of the entropy range, and the newest evaluation loss.",
             quarters(comparison, options.reference, room)?,
         );
+        narrow.push(("quarters", quarters(comparison, options.reference, Some(TELEPHONE))?));
     }
     let has_loss = |run: &RunData| {
         let held_out = run.log.numbers(&EVAL_LOSS).iter().map(|eval| eval.1);
@@ -161,8 +167,9 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
             slope_stability(comparison, options.reference, room)?,
         );
     }
-    if let Some(heatmap) = figures.iter_mut().find(|figure| figure.stem == "heatmap") {
-        heatmap.narrow = narrow;
+    for (stem, picture) in narrow {
+        let figure = figures.iter_mut().find(|figure| figure.stem == stem).expect("it was added above");
+        figure.narrow = Some(picture);
     }
     Ok(figures)
 }

@@ -9,7 +9,8 @@ use super::heatmap::columns;
 use super::run::RunData;
 use crate::draw::axes::{Axes, INK, QUIET, STEPS, last_finite};
 use crate::draw::colormap::{Rgb, WHITE, layers};
-use crate::draw::picture::{Anchor, Picture, Text};
+use crate::draw::legend::{self, Entry, Swatch};
+use crate::draw::picture::{Anchor, Picture, Text, is_narrow};
 use crate::draw::text;
 use crate::fault::{Fault, Kind, Result};
 use crate::observe::entropy::causal_ceiling;
@@ -22,6 +23,11 @@ const BELOW: f64 = 50.0;
 const SMALL: f64 = 12.5;
 const TITLE: f64 = 16.0;
 const ABOVE: f64 = 34.0;
+/// The lines of a title and of a note.
+const TITLE_LINE: f64 = 20.0;
+const NOTE_LINE: f64 = 17.0;
+/// The most layers that the key below a picture names.
+const NAMED: usize = 9;
 const PLOT: (f64, f64) = (400.0, 250.0);
 /// The narrowest plot of a picture for print.
 const LEAST_PLOT: f64 = 200.0;
@@ -115,37 +121,102 @@ pub fn layer_curves(
     let columns = (1..=most).rev().find(fits).unwrap_or(1);
     let plot = (plot_width(room, columns).unwrap_or(PLOT.0), PLOT.1);
     let rows = panels.len().div_ceil(columns);
+    let narrow = is_narrow(room);
     let title = |panel: &Panel<'_>| {
         let note = panel.note.as_deref().map_or(0.0, |note| text::width(note, SMALL) + 14.0);
         (text::width(panel.name, TITLE) + note) * text::SLACK
     };
     let title_width = panels.iter().map(title).fold(0.0, f64::max);
     let wide = if room.is_some() { plot.0 } else { plot.0.max(title_width) };
-    let each = (LEFT + wide, ABOVE + plot.1 + BELOW);
-    let width = MARGIN + columns as f64 * (each.0 + GAP) + KEY + MARGIN;
-    let height = 2.0 * MARGIN + rows as f64 * (each.1 + GAP) - GAP;
-    let mut picture = Picture::new(width, height, drawn.title);
     let color = |layer: usize| layers(layer as f64 / (depth.max(2) - 1) as f64);
-    let last = records().map(|(step, _)| *step).max().unwrap_or(0);
-    let x = (0.0, last.max(1) as f64);
-    for (index, panel) in panels.iter().enumerate() {
-        let left = MARGIN + (index % columns) as f64 * (each.0 + GAP) + LEFT;
-        let above = MARGIN + (index / columns) as f64 * (each.1 + GAP);
-        let axes = Axes { left, top: above + ABOVE, width: plot.0, height: plot.1, x, y };
-        draw_panel(&mut picture, panel, drawn, &axes, &color);
-    }
     let several = panels.iter().any(|panel| panel.seeds.len() > 1);
     let dashed = panels.iter().find_map(|panel| panel.ceiling).map(|_| match drawn.axis {
         Axis::Signed => "zero",
         _ => "causal ceiling",
     });
-    layer_key(&mut picture, (width - MARGIN - KEY + 10.0, height), depth, (dashed, several), &color);
+    let headings: Vec<Heading> =
+        panels.iter().map(|panel| Heading::new(panel, room.map(|_| plot.0))).collect();
+    let more = headings.iter().map(Heading::more).fold(0.0, f64::max);
+    let each = (LEFT + wide, ABOVE + more + plot.1 + BELOW);
+    let beside = if narrow { 0.0 } else { GAP + KEY };
+    let width = MARGIN + columns as f64 * (each.0 + GAP) - GAP + beside + MARGIN;
+    let panels_end = MARGIN + rows as f64 * (each.1 + GAP) - GAP;
+    let key = key(depth, (dashed, several), &color);
+    let entries: Vec<Entry<'_>> =
+        key.iter().map(|(name, color, swatch)| Entry { name, color: *color, swatch: *swatch }).collect();
+    let below = if narrow { legend::rows(&entries, width - 2.0 * MARGIN) } else { Vec::new() };
+    let foot = below.len() as f64 * legend::LINE;
+    let mut picture = Picture::new(width, panels_end + foot + MARGIN, drawn.title);
+    let last = records().map(|(step, _)| *step).max().unwrap_or(0);
+    let x = (0.0, last.max(1) as f64);
+    for (index, panel) in panels.iter().enumerate() {
+        let left = MARGIN + (index % columns) as f64 * (each.0 + GAP) + LEFT;
+        let above = MARGIN + (index / columns) as f64 * (each.1 + GAP);
+        let axes = Axes { left, top: above + ABOVE + more, width: plot.0, height: plot.1, x, y };
+        headings[index].draw(&mut picture, (left, above + 14.0));
+        draw_panel(&mut picture, panel, drawn, &axes, &color);
+    }
+    match narrow {
+        true => legend::draw(&mut picture, (MARGIN, panels_end + legend::LINE / 2.0), &below),
+        false => {
+            let place = (width - MARGIN - KEY + 10.0, panels_end + MARGIN);
+            layer_key(&mut picture, place, depth, (dashed, several), &color);
+        }
+    }
     Ok(picture)
+}
+
+/// What stands above a panel: its name, and when its runs diverged, beside it if there is room.
+struct Heading {
+    title: Vec<String>,
+    note: Vec<String>,
+    beside: bool,
+}
+
+impl Heading {
+    /// With lines of at most `most`, if given.
+    fn new(panel: &Panel<'_>, most: Option<f64>) -> Self {
+        let note = panel.note.as_deref();
+        let whole = text::width(panel.name, TITLE) * text::SLACK
+            + note.map_or(0.0, |note| text::width(note, SMALL) + 14.0);
+        let most = most.unwrap_or(f64::INFINITY);
+        let lines = |text: &str, size| text::wrapped(text, size, most);
+        Self {
+            title: lines(panel.name, TITLE),
+            note: note.map_or(Vec::new(), |note| lines(note, SMALL)),
+            beside: whole <= most,
+        }
+    }
+
+    /// The height of all lines but the first.
+    fn more(&self) -> f64 {
+        let notes = if self.beside { 0.0 } else { NOTE_LINE * self.note.len() as f64 };
+        TITLE_LINE * (self.title.len() - 1) as f64 + notes
+    }
+
+    /// Draws it; the first line's middle is at `top`.
+    fn draw(&self, picture: &mut Picture, (left, top): (f64, f64)) {
+        for (line, title) in self.title.iter().enumerate() {
+            let title = Text::new(left, top + TITLE_LINE * line as f64, TITLE, title);
+            picture.text(title.anchor(Anchor::Start).bold().color(INK));
+        }
+        let first = match self.beside {
+            true => (left + text::width(&self.title[0], TITLE) * text::SLACK + 14.0, top),
+            false => (left, top + TITLE_LINE * self.title.len() as f64),
+        };
+        for (line, note) in self.note.iter().enumerate() {
+            let note = Text::new(first.0, first.1 + NOTE_LINE * line as f64, SMALL, note);
+            picture.text(note.anchor(Anchor::Start).color(QUIET));
+        }
+    }
 }
 
 /// The width of each of the plots that stand side by side in `room`.
 fn plot_width(room: Option<f64>, columns: usize) -> Option<f64> {
-    room.map(|room| (room - 2.0 * MARGIN - KEY) / columns as f64 - LEFT - GAP)
+    room.map(|width| match is_narrow(room) {
+        true => width - 2.0 * MARGIN - LEFT,
+        false => (width - 2.0 * MARGIN - KEY) / columns as f64 - LEFT - GAP,
+    })
 }
 
 /// Configurations without a panel in a quantity's picture: those whose activations are never zero, if other configurations
@@ -210,13 +281,6 @@ fn draw_panel(
     axes: &Axes,
     color: &impl Fn(usize) -> Rgb,
 ) {
-    let title = Text::new(axes.left, axes.top - ABOVE + 14.0, TITLE, panel.name);
-    picture.text(title.anchor(Anchor::Start).bold().color(INK));
-    if let Some(note) = &panel.note {
-        let beside = axes.left + text::width(panel.name, TITLE) * text::SLACK + 14.0;
-        let note = Text::new(beside, axes.top - ABOVE + 14.0, SMALL, note);
-        picture.text(note.anchor(Anchor::Start).color(QUIET));
-    }
     if logarithmic(drawn) {
         axes.draw_x(picture, STEPS);
         axes.draw_y_decades(picture, drawn.label);
@@ -270,6 +334,25 @@ fn mean(seeds: &[Seed]) -> Series {
         .filter(|(_, layers)| layers.len() == seeds.len())
         .map(|(step, layers)| (step, (0..layers[0].len()).map(|layer| of(&layers, layer)).collect()))
         .collect()
+}
+
+/// The key for a picture without room beside it: layers, deepest last, and what else is drawn.
+fn key(
+    depth: usize,
+    (dashed, several): (Option<&str>, bool),
+    color: &impl Fn(usize) -> Rgb,
+) -> Vec<(String, Rgb, Swatch)> {
+    let mut key: Vec<(String, Rgb, Swatch)> = Vec::new();
+    key.extend(dashed.map(|dashed| (dashed.to_owned(), QUIET, Swatch::Line(Some(5.0)))));
+    if several {
+        key.push(("one seed".to_owned(), WHITE.mix(INK, 0.45), Swatch::Line(None)));
+        key.push(("mean of seeds".to_owned(), INK, Swatch::Line(None)));
+    }
+    for layer in (0..depth).step_by(depth.div_ceil(NAMED)) {
+        let name = if depth == 1 { "all layers".to_owned() } else { format!("layer {layer}") };
+        key.push((name, color(layer), Swatch::Line(None)));
+    }
+    key
 }
 
 /// The layers' colours, deepest last, and what else is drawn.

@@ -336,6 +336,20 @@ pub(super) fn in_text(sample: Sample, places: usize) -> String {
     sample.deviation.map_or(mean.clone(), |deviation| format!("{mean} ± {}", decimal(deviation, places)))
 }
 
+/// Differences with a larger p count as chance.
+const LEVEL: f64 = 0.05;
+
+/// The seeds that do not tell a difference from chance; `None` if they do. The noise of one seed is unknown without a second
+/// one, so one never does.
+pub(super) fn doubt(paired: &std::result::Result<Paired, usize>) -> Option<String> {
+    match paired {
+        Ok(paired) if paired.p < LEVEL => None,
+        Ok(paired) => Some(format!("{} seeds do not tell this from chance", paired.n)),
+        Err(1) => Some("one seed does not tell this from chance".to_owned()),
+        Err(_) => Some("without a shared seed this may be chance".to_owned()),
+    }
+}
+
 /// n, t and p.
 pub(super) fn in_words(paired: &Paired) -> String {
     let p = if paired.p < 0.001 { "p < 0.001".to_owned() } else { format!("p = {:.3}", paired.p) };

@@ -10,13 +10,15 @@ use super::table::percent;
 use crate::draw::axes::{Axes, INK, QUIET};
 use crate::draw::colormap::{ABSENT, Colormap, Rgb, WHITE};
 use crate::draw::legend::{self, Entry, Swatch};
-use crate::draw::picture::{Anchor, Picture, Text};
+use crate::draw::picture::{Anchor, Picture, Text, is_narrow};
 use crate::draw::text;
 use crate::fault::{Fault, Kind, Result};
 use crate::observe::quantities::{EVAL_LOSS, HEAD_ENTROPY};
 
 const MARGIN: f64 = 18.0;
+/// The height of a row, and what a name above its bar adds to it for each line.
 const ROW: f64 = 38.0;
+const NAME_LINE: f64 = 18.0;
 const BAR: f64 = 26.0;
 const NAME: f64 = 14.0;
 const SMALL: f64 = 12.5;
@@ -24,7 +26,7 @@ const BARS: f64 = 440.0;
 const LOSSES: f64 = 300.0;
 const GAP: f64 = 44.0;
 /// The narrowest bars and losses together.
-const LEAST: f64 = 260.0;
+const LEAST: f64 = 220.0;
 const BELOW: f64 = 50.0;
 /// Narrower pieces of a bar show no number; the table has it.
 const NARROWEST: f64 = 30.0;
@@ -70,8 +72,14 @@ pub fn quarters(comparison: &Comparison, reference: Reference, room: Option<f64>
         return Err(Fault::new(Kind::Usage, "no run has attention records to draw"));
     }
     let spreads = || rows.iter().filter_map(|row| row.spread);
-    let names = rows.iter().map(|row| text::width(row.name, NAME) * text::SLACK).fold(0.0, f64::max);
-    let left = MARGIN + names + 14.0;
+    let widest = rows.iter().map(|row| text::width(row.name, NAME) * text::SLACK).fold(0.0, f64::max);
+    // In a column of text, names stand above their bars.
+    let over: Option<Vec<Vec<String>>> = room.filter(|_| is_narrow(room)).map(|room| {
+        rows.iter().map(|row| text::wrapped(row.name, NAME, room - 2.0 * MARGIN - 10.0)).collect()
+    });
+    let name_lines = over.iter().flatten().map(Vec::len).max().unwrap_or(0) as f64;
+    let each = ROW + NAME_LINE * name_lines;
+    let left = if over.is_some() { MARGIN + 4.0 } else { MARGIN + widest + 14.0 };
     let evaluated = rows.iter().any(|row| !row.losses.is_empty());
     let (bars, losses) = match room {
         None => (BARS, LOSSES),
@@ -88,16 +96,27 @@ pub fn quarters(comparison: &Comparison, reference: Reference, room: Option<f64>
     }
     let legend = legend::rows(&entries, width - left - MARGIN);
     let top = MARGIN + legend.len() as f64 * legend::LINE + 34.0;
-    let height = rows.len() as f64 * ROW;
+    let height = rows.len() as f64 * each;
     let title = "Share of attention heads in each quarter of the entropy range 0 to M, and evaluation loss";
     let mut picture = Picture::new(width, top + height + BELOW + 26.0 + MARGIN, title);
     legend::draw(&mut picture, (left, MARGIN + 8.0), &legend);
 
     let axes = |left: f64, width: f64, x: (f64, f64)| Axes { left, top, width, height, x, y: (0.0, 1.0) };
     axes(left, bars, (0.0, 100.0)).draw_x(&mut picture, "Share of heads (%)");
+    let middle_of = |index: usize| top + (index as f64 + 1.0) * each - ROW / 2.0;
     for (index, row) in rows.iter().enumerate() {
-        let middle = top + (index as f64 + 0.5) * ROW;
-        picture.text(Text::new(left - 10.0, middle, NAME, row.name).anchor(Anchor::End).color(INK));
+        let middle = middle_of(index);
+        match &over {
+            None => {
+                picture.text(Text::new(left - 10.0, middle, NAME, row.name).anchor(Anchor::End).color(INK))
+            }
+            Some(names) => {
+                for (line, name) in names[index].iter().rev().enumerate() {
+                    let above = middle - BAR / 2.0 - 10.0 - NAME_LINE * line as f64;
+                    picture.text(Text::new(left, above, NAME, name).anchor(Anchor::Start).color(INK));
+                }
+            }
+        }
         match (&row.spread, row.divergence) {
             (Some(spread), _) => bar(&mut picture, (left, middle - BAR / 2.0), bars, spread),
             (None, Some(divergence)) => {
@@ -117,7 +136,7 @@ pub fn quarters(comparison: &Comparison, reference: Reference, room: Option<f64>
         let fits = text::width(label, NAME) * text::SLACK <= losses + GAP / 2.0;
         axes.draw_x(&mut picture, if fits { label } else { "Loss (nats)" });
         for (index, row) in rows.iter().enumerate() {
-            let middle = top + (index as f64 + 0.5) * ROW;
+            let middle = middle_of(index);
             picture.line(vec![(axes.left, middle), (axes.left + losses, middle)], 0.8, Rgb::hex(0xe4e4e4));
             losses_of(&mut picture, &axes, middle, row);
         }
@@ -136,6 +155,9 @@ pub fn quarters(comparison: &Comparison, reference: Reference, room: Option<f64>
             None => notes[0] = format!("{}; {seeds}", notes[0]),
             Some(_) => notes.push(seeds.to_owned()),
         }
+    }
+    if let Some(room) = room {
+        notes = notes.iter().flat_map(|note| text::wrapped(note, SMALL, room - 2.0 * MARGIN)).collect();
     }
     let widest = notes.iter().map(|note| text::width(note, SMALL)).fold(0.0, f64::max);
     let slack = if room.is_some() { 1.0 } else { text::SLACK };

@@ -10,7 +10,8 @@ use super::table::decimal;
 use crate::draw::axes::{Axes, INK, QUIET};
 use crate::draw::colormap::{OKABE_ITO, Rgb};
 use crate::draw::legend::{self, Entry, Swatch};
-use crate::draw::picture::{Anchor, Picture, Text};
+use crate::draw::picture::{Anchor, Picture, Text, is_narrow};
+use crate::draw::text;
 use crate::fault::{Fault, Kind, Result};
 use crate::observe::entropy::bins;
 use crate::observe::quantities::HEAD_ENTROPY;
@@ -83,15 +84,22 @@ pub fn slope_stability(comparison: &Comparison, reference: Reference, room: Opti
     let width = 2.0 * MARGIN + LEFT + plot.0 + 10.0;
     let left = MARGIN + LEFT;
     let rows = legend::rows(&entries, width - left - MARGIN);
-    let top = MARGIN + rows.len() as f64 * legend::LINE + 30.0;
+    let note = "marker: a number was not finite; empty triangle: none until this step";
+    let key = if is_narrow(room) { MARGIN } else { left };
+    let notes = match room {
+        None => vec![note.to_owned()],
+        Some(room) => text::wrapped(note, SMALL, room - key - MARGIN),
+    };
+    let top = MARGIN + rows.len() as f64 * legend::LINE + 13.0 + 17.0 * notes.len() as f64;
     let height = top + 2.0 * plot.1 + BETWEEN + BELOW + MARGIN;
     let title =
         "First step with a number that is not finite, and share of collapsed heads, over the fixed slope";
     let mut picture = Picture::new(width, height, title);
     legend::draw(&mut picture, (left, MARGIN + 8.0), &rows);
-    let note = "marker: a number was not finite; empty triangle: none until this step";
-    let note = Text::new(left, MARGIN + rows.len() as f64 * legend::LINE + 8.0, SMALL, note);
-    picture.text(note.anchor(Anchor::Start).color(QUIET));
+    for (line, note) in notes.into_iter().enumerate() {
+        let middle = MARGIN + rows.len() as f64 * legend::LINE + 8.0 + 17.0 * line as f64;
+        picture.text(Text::new(key, middle, SMALL, note).anchor(Anchor::Start).color(QUIET));
+    }
 
     let last = points.iter().map(|point| point.steps.max(point.broke.unwrap_or(0))).max().unwrap_or(0);
     let x = (-0.5, slopes.len() as f64 - 0.5);
@@ -123,6 +131,7 @@ pub fn slope_stability(comparison: &Comparison, reference: Reference, room: Opti
         let m = decimal(m, 2);
         let text = match room {
             None => format!("below M/4, last finite record; M = {m} nats, {reference}"),
+            Some(_) if is_narrow(room) => format!("below M/4; M = {m} nats"),
             Some(_) => format!("below M/4, last finite record; M = {m} nats"),
         };
         let text = Text::new(left + 10.0, collapse.top - 12.0, SMALL, text);

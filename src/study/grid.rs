@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::file::{File, Variant};
-use crate::config::{Config, Sheet, read_text};
+use super::sizes;
+use crate::config::{Config, Draft, Sheet, read_text};
 use crate::fault::{Fault, Kind, Result};
 use crate::files::write_atomic;
 use crate::report::run::paper_name;
@@ -24,6 +25,8 @@ pub struct Grid {
     pub runs: Vec<Run>,
     /// The configurations that are asked for, if not all are.
     pub chosen: Option<BTreeSet<String>>,
+    /// Whether sizes that nobody typed are a guess, because there are no data yet to take them from.
+    pub guesses_sizes: bool,
 }
 
 /// One run of a study.
@@ -50,14 +53,17 @@ impl Grid {
         Self::parse(&read_text(path)?, &path.display().to_string(), overrides)
     }
 
-    /// The same from text; `name` stands for the file in messages.
+    /// The same from text; `name` stands for the file in messages. `model.vocab_size` and `model.n_positions` that were not
+    /// typed are those of the data at `data.path`.
     ///
     /// # Errors
-    /// [`Kind::Config`]: not a study, a refused configuration, or conflicting names or labels.
+    /// [`Kind::Config`]: not a study, a refused configuration, or conflicting names or labels; those of
+    /// [`Meta::read`](crate::data::Meta::read), if sizes are left to damaged data.
     pub fn parse(text: &str, name: &str, overrides: &[String]) -> Result<Self> {
         let file = File::parse(text, name)?;
         check_baseline(&file)?;
         let mut runs = Vec::new();
+        let mut guesses_sizes = false;
         let sizes: Vec<Option<&Variant>> =
             if file.sizes.is_empty() { vec![None] } else { file.sizes.iter().map(Some).collect() };
         // Every folder, and the configuration of each label.
@@ -65,7 +71,8 @@ impl Grid {
         let mut labels: BTreeMap<String, String> = BTreeMap::new();
         for size in sizes {
             for variant in &file.configurations {
-                let config = configuration(&file, size, variant, overrides)?;
+                let (config, guessed) = configuration(&file, size, variant, overrides)?;
+                guesses_sizes |= guessed;
                 let label = variant.label.clone().unwrap_or_else(|| paper_name(&config));
                 let (configuration, label) = match size {
                     None => (variant.name.clone(), label),
@@ -103,7 +110,8 @@ impl Grid {
             }
         }
         let baseline = baseline(&file, file.sizes.first());
-        Ok(Self { name: file.name, out: file.out, baseline, prepare: file.prepare, runs, chosen: None })
+        let File { name, out, prepare, .. } = file;
+        Ok(Self { name, out, baseline, prepare, runs, chosen: None, guesses_sizes })
     }
 
     /// The runs that are asked for, in the order of the study.
@@ -149,13 +157,14 @@ impl Grid {
     }
 }
 
-/// One configuration without its seed: the base, then its size, then its own changes, then `--set`; later ones win.
+/// One configuration without its seed: the base, then its size, then its own changes, then `--set`; later ones win. Also
+/// whether its sizes are a guess.
 fn configuration(
     file: &File,
     size: Option<&Variant>,
     variant: &Variant,
     overrides: &[String],
-) -> Result<Config> {
+) -> Result<(Config, bool)> {
     let size_name = size.map(|size| format!(", size {}", size.name)).unwrap_or_default();
     let name = format!("{}, configuration {}{size_name}", file.source, variant.name);
     let sized = size.map(|size| size.changes.over(&file.base, &name));
@@ -168,7 +177,9 @@ fn configuration(
             .at(place)
             .remedy("set seeds = [1, 2, 3] in [study] or in a [[configuration]]"));
     }
-    Config::complete(sheet)
+    let mut draft = Draft::of(sheet);
+    let guessed = sizes::follow(&mut draft)?;
+    Ok((draft.complete()?, guessed))
 }
 
 /// The baseline's name among the runs of a size.

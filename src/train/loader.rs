@@ -63,6 +63,21 @@ pub fn from_file(file: WeightFile) -> impl FnOnce(&Device, &Store) -> Result<()>
     move |device, store| load(device, store, file)
 }
 
+/// Writes the weights with which a run begins: those of `init_from`, or fresh ones.
+///
+/// # Errors
+/// Those of [`open_start`], of reading the file and of [`Device::check`].
+pub(super) fn begin(engine: &Engine, config: &Config, init_from: Option<&Path>) -> Result<()> {
+    let Some(path) = init_from else { return fresh_weights(engine, config) };
+    let layout = layout(config);
+    let file = open_start(path, config, &layout)?;
+    // Parameters that the file lacks start as in a fresh model.
+    if file.len() < layout.held().len() {
+        fresh_weights(engine, config)?;
+    }
+    load_weights(engine, file)
+}
+
 /// Copies a configuration's initial values to the device and makes their f16 copies.
 ///
 /// # Errors

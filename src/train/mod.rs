@@ -1,5 +1,6 @@
 //! Training: the loop, its device side, the run's folder and its checkpoints.
 
+pub mod agreement;
 pub mod arena;
 pub mod checkpoint;
 pub mod engine;

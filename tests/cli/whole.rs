@@ -165,6 +165,13 @@ fn four_models_in_one_go() {
     let told = place.succeeds(&arguments);
     assert!(told.contains("Without normalization, ReLU against GELU"), "{told}");
     assert_eq!(told.lines().last(), Some("demo/report.html"), "{told}");
+    // A second device, if there is one.
+    let second =
+        told.lines().find(|line| line.starts_with("- The same on a second device, sm_g: 3 steps on "));
+    if place.succeeds(&["devices"]).contains("through") {
+        assert!(second.is_some_and(|line| line.contains("head entropies by")), "{told}");
+        assert!(fs::read_to_string(place.path("demo/findings.txt")).unwrap().contains(second.unwrap()));
+    }
     for name in ["heatmap.png", "loss.png", "table.md", "findings.txt", "report.html", "sm_r/config.toml"] {
         assert!(place.path("demo").join(name).is_file(), "{name}");
     }
@@ -188,6 +195,37 @@ fn four_models_in_one_go() {
         6,
         &["other settings", "train.seed = 1 there, 2 here"],
     );
+}
+
+/// The CPU and an adapter; then the same device twice, and a run with numbers that differ.
+#[test]
+fn a_run_is_repeated_on_a_second_device() {
+    let place = Place::with_data();
+    place.succeeds(&["train", "tiny.toml", "--run", "a"]);
+    let before = fs::read(place.path("a/metrics.jsonl")).unwrap();
+    let told = place.succeeds(&["verify", "--run", "a", "--steps", "4", "--json", "--quiet"]);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(
+        (&told["steps"], &told["agrees"]),
+        (&serde_json::json!(4), &serde_json::json!(true)),
+        "{told}"
+    );
+    assert_ne!(told["devices"][0], told["devices"][1]);
+    // Other sums round elsewhere, and nothing else differs.
+    for what in ["loss", "entropy"] {
+        assert!((0.0..1e-3).contains(&told[what].as_f64().unwrap()), "{told}");
+    }
+    let told = place.succeeds(&["verify", "--run", "a", "--against", "adapter", "--device", "cpu"]);
+    assert!(told.contains("losses differ by at most") && told.contains("head entropies by"), "{told}");
+    assert!(fs::read(place.path("a/metrics.jsonl")).unwrap() == before, "it writes nothing");
+    place.fails(
+        &["verify", "--run", "a", "--against", "cpu"],
+        2,
+        &["the second device is the first", "--against"],
+    );
+    place.fails(&["verify", "--against", "cpu"], 2, &["--run"]);
+    place.fails(&["verify", "--run", "a", "--op", "add"], 2, &["--op"]);
+    place.fails(&["verify", "--run", "none"], 6, &["none"]);
 }
 
 /// Needs no data; prints an object for programs, and draws a picture.

@@ -49,7 +49,7 @@ fn table(separator: char) -> Vec<u8> {
     out.into_bytes()
 }
 
-fn parquet(packing: Packing, version: i32, optional: bool) -> Vec<u8> {
+pub fn parquet(packing: Packing, version: i32, optional: bool) -> Vec<u8> {
     let kind = if optional { "optional" } else { "required" };
     let schema =
         parse_message_type(&format!("message m {{ required int64 id; {kind} binary text (UTF8); }}"))
@@ -115,7 +115,7 @@ fn arrow_file(lz4: bool) -> Vec<u8> {
 }
 
 /// Two members, as tools that append make them.
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let member = |bytes: &[u8]| {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(bytes).unwrap();
@@ -126,7 +126,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Two frames, with one to skip between them.
-fn zstandard(bytes: &[u8]) -> Vec<u8> {
+pub fn zstandard(bytes: &[u8]) -> Vec<u8> {
     let frame = |bytes: &[u8]| compress_to_vec(Cursor::new(bytes), CompressionLevel::Fastest);
     let (one, two) = bytes.split_at(bytes.len() / 2);
     [frame(one), b"\x50\x2a\x4d\x18\x03\0\0\0abc".to_vec(), frame(two)].concat()

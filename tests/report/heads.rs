@@ -191,10 +191,24 @@ fn numbers_of_144_heads_are_read_on_screens_and_phones() {
                     "{name} at {width}: {room}, {size}"
                 );
             }
+            // Where the cells scroll, the bar of colours stays below what is in sight.
+            let bar = browser.run(
+                "const p = document.querySelector('#heatmap-grid .chart'); \
+                 return window.echarts.getInstanceByDom(p).getOption().visualMap[0].orient",
+            );
+            assert_eq!(bar, json!(if width < 400 { "horizontal" } else { "vertical" }), "at {width}");
             // The page stays as wide as the screen; the chart scrolls inside its panel.
             let fits = "return document.documentElement.scrollWidth <= document.documentElement.clientWidth";
             assert_eq!(browser.run(fits), json!(true), "at {width} the page scrolls sideways");
         }
+        // Figures for a telephone fit it.
+        let narrow = browser.run(
+            "return [...document.querySelectorAll('.on-narrow')].filter(e => e.clientWidth > 0) \
+             .map(e => e.scrollWidth <= e.clientWidth)",
+        );
+        let narrow = narrow.as_array().unwrap();
+        assert_eq!(narrow.len() >= 3, width < 400, "at {width}");
+        assert!(narrow.iter().all(|fits| *fits == json!(true)), "{narrow:?} at {width}");
         // Printed figures stay readable, too.
         let shrunk = browser.run(
             "return [...document.querySelectorAll('.sheet img')].map(e => [e.width / e.getAttribute('width'), e.closest('figure').id])",

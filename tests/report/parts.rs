@@ -135,7 +135,7 @@ fn plot_writes_pictures_for_papers_and_slides() {
     let png = read("loss.png");
     let width = u32::from_be_bytes(png[16..20].try_into().unwrap());
     assert!((1652..=1654).contains(&width), "{width} pixels");
-    for (wrong, words) in [("5.5", "5.5in"), ("1in", "5 to 40"), ("wide", "number and its unit")] {
+    for (wrong, words) in [("5.5", "5.5in"), ("1in", "3 to 40"), ("wide", "number and its unit")] {
         let output = run(&["--width", wrong]);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(2) && told.contains(words), "{told}");

@@ -153,7 +153,6 @@ fn an_impossible_study_is_refused() {
     refused("seeds = [1, 2]", "seeds = 1", &["line 4, key seeds", "1 (an integer)", "a list of integers"]);
     refused("seeds = [1, 2]", "seeds = [1, -2]", &["line 4, key seeds", "-2 (an integer)"]);
     refused("seeds = [1, 2]", "seeds = [1, 2, 1]", &["twice", "line 4, key seeds", "found 1"]);
-    refused("n_positions = 16\n", "", &["tiny.toml, configuration ln_g", "model.n_positions"]);
     refused("n_layer = 1", "n_layers = 1", &["line 7, key model.n_layers", "did you mean model.n_layer?"]);
     refused("steps = 12", "steps = 12\nseed = 4", &["line 20, key train.seed", "seeds = [1, 2, 3]"]);
 }

@@ -2,6 +2,8 @@
 
 use super::{FOLDERS, STUDY, place};
 use crate::cli::{Place, assert_same, refused, shown, signal, stopped};
+use normfree::config::Config;
+use normfree::data::Meta;
 use normfree::report::study::Study;
 use normfree::train::run_folder::RunFolder;
 use std::fs;
@@ -86,6 +88,60 @@ fn a_study_prepares_its_data_and_times_its_steps() {
     let told = place.succeeds(&study);
     assert!(told.contains("held out") && told.contains("3 of 3 runs done"), "{told}");
     assert!(place.path("s/study.json").is_file() && place.path("data/meta.json").is_file());
+}
+
+/// Sizes that the study leaves out are those of its data: guessed while there are none, and taken once they are prepared. The
+/// text is short, so its vocabulary is smaller than what is asked for.
+#[test]
+fn a_study_takes_its_sizes_from_its_data() {
+    let place = place();
+    let unsized_study = STUDY.replace("n_positions = 16\nvocab_size = 300\n", "");
+    fs::write(place.path("tiny.toml"), &unsized_study).unwrap();
+    place.succeeds(&["study", "tiny.toml"]);
+    let sizes = |folder: &str| {
+        let config = Config::load(&run(&place, folder).join("config.toml"), &[]).unwrap();
+        (config.model.vocab_size, config.model.n_positions, config.train.sequence_length)
+    };
+    let data = Meta::read(&place.path("data")).unwrap().unwrap();
+    assert_eq!(sizes("r-seed2"), (data.vocab_size, data.chunk, data.chunk));
+    // The folder is that of the file which names the same sizes.
+    let named = STUDY.replace("vocab_size = 300", &format!("vocab_size = {}", data.vocab_size));
+    fs::write(
+        place.path("tiny.toml"),
+        named.replace("n_positions = 16", &format!("n_positions = {}", data.chunk)),
+    )
+    .unwrap();
+    let plan = place.succeeds(&["study", "tiny.toml", "--dry-run"]);
+    assert!(plan.contains("5 runs, 5 done"), "{plan}");
+
+    fs::remove_dir_all(place.path("data")).unwrap();
+    fs::remove_dir_all(place.path("runs")).unwrap();
+    let prepares = unsized_study.replace("seeds = [1, 2]", "prepare = [\"text\"]");
+    fs::write(
+        place.path("tiny.toml"),
+        prepares.replace("batch_size = 2", "batch_size = 2\nsequence_length = 32"),
+    )
+    .unwrap();
+    let plan = place.succeeds(&["study", "tiny.toml", "--dry-run"]);
+    assert!(plan.contains("there is no data at data yet"), "{plan}");
+    let told = place.succeeds(&["study", "tiny.toml"]);
+    assert!(told.contains("3 of 3 runs done"), "{told}");
+    let data = Meta::read(&place.path("data")).unwrap().unwrap();
+    assert!(data.vocab_size < 2048, "the text is short enough for this test: {}", data.vocab_size);
+    assert_eq!(sizes("r-seed1"), (data.vocab_size, 32, 32));
+
+    // Where nothing says them, they are asked for, as by `train`.
+    let bare = place.path("bare");
+    fs::create_dir(&bare).unwrap();
+    for name in ["train.bin", "val.bin"] {
+        fs::write(bare.join(name), [7, 0].repeat(4096)).unwrap();
+    }
+    fs::write(place.path("tiny.toml"), unsized_study.replace("\"data\"", "\"bare\"")).unwrap();
+    place.fails(
+        &["study", "tiny.toml"],
+        3,
+        &["required keys are missing", "model.vocab_size", "model.n_positions"],
+    );
 }
 
 #[test]

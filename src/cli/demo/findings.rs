@@ -15,8 +15,9 @@ const PUBLISHED: [(&str, f64); 4] =
 const PUBLISHED_OVERLOAD: [(&str, f64); 4] =
     [("SM+LN+G", 0.08), ("SM+LN+R", 0.03), ("SM+G", 0.58), ("SM+R", 0.24)];
 
-/// Perplexities closer than this count as equal: one seed cannot tell them apart.
-const EQUAL: f64 = 0.005;
+/// Changes up to this are within the noise of one seed. Over seeds 1, 2 and 3 of the demo (docs/findings.md) the four changes below
+/// have a standard deviation of 1.4%; 95% of single ones are within 2.31 of these, for eight degrees of freedom.
+const NOISE: f64 = 0.032;
 
 /// One line for each comparison that these runs allow.
 ///
@@ -81,8 +82,8 @@ fn compare(question: &str, (one, a): (&str, f64), (other, b): (&str, f64)) -> St
         line.push_str(&format!("; the paper: {}", in_words(paper)));
         let verdict = if !change.is_finite() {
             "no comparison"
-        } else if change.abs() < EQUAL {
-            "no difference here"
+        } else if change.abs() < NOISE {
+            "within the noise of one seed (3.2%)"
         } else if (change < 0.0) == (paper < 0.0) {
             "the same direction"
         } else {
@@ -125,6 +126,12 @@ mod tests {
              8.2% lower → the same direction."
         );
         assert!(lines[2].ends_with("the paper: 2.6% higher → THE OPPOSITE direction."), "{}", lines[2]);
+    }
+
+    #[test]
+    fn one_seed_does_not_tell_a_small_difference() {
+        let lines = findings(&[run("SM+G", 115.6), run("SM+LN+G", 112.4)], Reference::ObservedMax).unwrap();
+        assert!(lines[1].ends_with("→ within the noise of one seed (3.2%)."), "{}", lines[1]);
     }
 
     #[test]

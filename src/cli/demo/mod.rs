@@ -5,6 +5,7 @@ mod findings;
 use super::earlier::{past, refuse_other_settings};
 use super::held::Held;
 use super::progress::{Display, TrainProgress};
+use super::second::{self, Compared};
 use super::shown::add_patterns;
 use super::train::{drive, inside_out, open, with_command};
 use super::{Global, Kernels, prepare, say, stop, thousands};
@@ -28,7 +29,8 @@ const AFTER_HELP: &str = "\
 Prepares source code found on this machine, trains SM+LN+G, SM+LN+R, SM+G and
 SM+R (softmax attention, with and without LayerNorm, GELU or ReLU) at a small
 scale, evaluates them on held-out files, draws the entropy of every attention
-head and puts it all on one page, report.html. Called again, it resumes where it
+head and puts it all on one page, report.html. At the end it repeats some steps
+on a second device and says how far the numbers agree. Called again, it resumes where it
 stopped and trains nothing twice.
 
 Examples:
@@ -43,6 +45,9 @@ const EXPERIMENTS: [(&str, &str); 4] = [
     ("sm_g", include_str!("../../../configs/demo/sm_g.toml")),
     ("sm_r", include_str!("../../../configs/demo/sm_r.toml")),
 ];
+
+/// The one whose first steps are repeated on a second device: without normalization, where rounding grows fastest.
+const REPEATED: &str = "sm_g";
 
 /// More text would only take longer to prepare.
 const TEXT: u64 = 12 << 20;
@@ -90,7 +95,17 @@ pub(super) fn run(arguments: Arguments, global: &Global) -> Result<()> {
         Comparison { title: "The demo's four models".to_owned(), ..Comparison::new(runs, None) };
     let options = Options { reference: RunData::reference_of(&comparison.runs), ..Options::default() };
     let files = write_comparison(&comparison, &out, &options)?;
-    let found = findings(&comparison.runs, options.reference)?;
+    let mut found = findings(&comparison.runs, options.reference)?;
+    // What was chosen has been said before.
+    let first = Global { quiet: true, ..global.clone() }.open();
+    match first.and_then(|first| Compared::of(&out.join(REPEATED), (second::STEPS, None), first, global)) {
+        Ok(compared) => {
+            found.push(format!("- The same on a second device, {REPEATED}: {}.", compared.sentence()))
+        }
+        Err(fault) => {
+            global.note(format!("the numbers are not compared with those of a second device: {fault}"))
+        }
+    }
     let path = out.join("findings.txt");
     write_atomic(&path, (found.join("\n") + "\n").as_bytes())?;
     say(outcomes(&comparison, options.reference)?.table().plain())?;

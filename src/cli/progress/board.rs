@@ -2,10 +2,13 @@
 
 use std::collections::VecDeque;
 
-use crate::observe::record::Measured;
+use crate::observe::record::{Measured, Sample};
 
 /// How many notes the view keeps.
 const NOTES: usize = 64;
+
+/// How many texts the view keeps: those of more evaluations than any terminal shows.
+const TEXTS: usize = 32;
 
 /// How many points a curve keeps: more than any terminal has columns of dots.
 const POINTS: usize = 1024;
@@ -33,6 +36,8 @@ pub(super) struct Board {
     pub measured: Measured,
     /// The entropy in nats at the upper end of the colours.
     pub top: f64,
+    /// The texts of the latest evaluations, newest last.
+    pub texts: VecDeque<Sample>,
     /// The latest notes, newest last.
     pub notes: VecDeque<String>,
     /// Notes not yet in the scrollback.
@@ -47,6 +52,14 @@ impl Board {
         }
         self.notes.push_back(text.clone());
         self.pending.push(text);
+    }
+
+    /// Adds the text of an evaluation.
+    pub fn text(&mut self, sample: Sample) {
+        if self.texts.len() == TEXTS {
+            self.texts.pop_front();
+        }
+        self.texts.push_back(sample);
     }
 
     /// Starts a run: clears everything about the previous one except the notes.

@@ -201,6 +201,7 @@ impl TrainProgress {
             )),
             Event::Note(note) => self.line(note.clone()),
             Event::Sample(sample) => {
+                self.show(|board| board.text((*sample).clone()));
                 let text: String = sample.text.chars().take(TEXT).collect();
                 let more = if text.len() < sample.text.len() { "…" } else { "" };
                 self.line(format!("step {}: {}▏{text}{more}", sample.step, sample.prompt).replace('\n', "⏎"));

@@ -1,13 +1,15 @@
 //! What of a training is shown: everything at once, or one part of it on the whole screen.
 
 use super::board::Board;
+use crate::numbers::thousands;
 use crate::observe::quantities::{ALL, Extent};
+use crate::visible;
 use ratatui::Frame;
 use ratatui::crossterm::event::KeyCode;
 use ratatui::layout::{Constraint, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Cell, Paragraph, Row, Table};
+use ratatui::widgets::{Block, Cell, Paragraph, Row, Table, Wrap};
 
 /// A part of the view.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,15 +19,17 @@ pub(super) enum Tab {
     Curves,
     Heads,
     Layers,
+    Texts,
     Messages,
 }
 
 impl Tab {
-    const ALL: [(Self, &'static str); 5] = [
+    const ALL: [(Self, &'static str); 6] = [
         (Self::All, "all"),
         (Self::Curves, "curves"),
         (Self::Heads, "heads"),
         (Self::Layers, "layers"),
+        (Self::Texts, "texts"),
         (Self::Messages, "messages"),
     ];
 
@@ -120,6 +124,36 @@ pub(super) fn layers(frame: &mut Frame, area: Rect, board: &Board) {
     }
 }
 
+/// What the model wrote at its latest evaluations, the newest first.
+pub(super) fn texts(frame: &mut Frame, area: Rect, board: &Board) {
+    let block = Block::bordered().border_style(quiet()).title(" the prompt, continued at each evaluation ");
+    let inner = block.inner(area);
+    frame.render_widget(block, area);
+    let mut lines = Vec::new();
+    // A tab is no character of a terminal's picture.
+    let plain = |text: &str| visible::line(&text.replace('\t', "    ")).to_string();
+    for sample in board.texts.iter().rev() {
+        lines.push(Line::styled(format!("step {}", thousands(sample.step)), quiet()));
+        let (prompt, text) = (sample.prompt.split('\n'), sample.text.split('\n'));
+        let mut of_sample: Vec<Line> = prompt.map(|line| Line::styled(plain(line), quiet())).collect();
+        for (index, line) in text.enumerate() {
+            match of_sample.last_mut().filter(|_| index == 0) {
+                Some(last) => last.spans.extend([Span::styled("▏", quiet()), Span::raw(plain(line))]),
+                None => of_sample.push(Line::raw(plain(line))),
+            }
+        }
+        lines.extend(of_sample);
+        lines.push(Line::default());
+    }
+    if lines.is_empty() {
+        lines.push(Line::styled(
+            "no text yet: observe.sample_prompt is what an evaluation continues",
+            quiet(),
+        ));
+    }
+    frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }), inner);
+}
+
 /// The newest notes that fit.
 pub(super) fn messages(frame: &mut Frame, area: Rect, board: &Board) {
     let last = board.notes.len().saturating_sub(area.height as usize);
@@ -134,13 +168,13 @@ mod tests {
     #[test]
     fn keys_lead_from_tab_to_tab() {
         let mut tab = Tab::All;
-        for _ in 0..5 {
+        for _ in Tab::ALL {
             tab = tab.after(KeyCode::Tab).unwrap();
         }
         assert_eq!(tab, Tab::All);
         assert_eq!(tab.after(KeyCode::Left), Some(Tab::Messages));
         assert_eq!(tab.after(KeyCode::Char('3')), Some(Tab::Heads));
-        for key in [KeyCode::Char('0'), KeyCode::Char('6'), KeyCode::Char('x'), KeyCode::Enter] {
+        for key in [KeyCode::Char('0'), KeyCode::Char('7'), KeyCode::Char('x'), KeyCode::Enter] {
             assert_eq!(tab.after(key), None);
         }
     }

@@ -2,7 +2,7 @@
 
 use super::board::Board;
 use super::colours::{Depth, digit, shade};
-use super::tabs::{Tab, layers, messages, quiet};
+use super::tabs::{Tab, layers, messages, quiet, texts};
 use crate::draw::axes::tick_text;
 use crate::draw::colormap::{OKABE_ITO, Rgb};
 use crate::numbers::{duration, thousands};
@@ -54,6 +54,7 @@ pub(super) fn draw(frame: &mut Frame, board: &Board, depth: Depth, stopping: boo
             Tab::All | Tab::Curves => curves(frame, part, board, depth),
             Tab::Heads => heatmap(frame, part, board, depth),
             Tab::Layers => layers(frame, part, board),
+            Tab::Texts => texts(frame, part, board),
             Tab::Messages => messages(frame, part, board),
         }
         return;
@@ -353,7 +354,7 @@ fn scale(top: f64, depth: Depth, columns: usize, numbered: bool) -> Line<'static
 mod tests {
     use super::*;
     use crate::observe::quantities::{GRAD_NORM, LEARNING_RATE, LOSS_SCALE, SLOPES};
-    use crate::observe::record::Values;
+    use crate::observe::record::{Sample, Values};
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
     use ratatui::buffer::Buffer;
@@ -452,7 +453,7 @@ mod tests {
         let board = board(12, 12);
         let of = |tab| shown(&board, (120, 40), Depth::Indexed, false, tab).1;
         let all = of(Tab::All);
-        assert!(all.contains("1 all") && all.contains("5 messages"), "{all}");
+        assert!(all.contains("1 all") && all.contains("6 messages"), "{all}");
         let heads = of(Tab::Heads);
         // 144 heads with their numbers.
         let numbers = heads.split_whitespace().filter(|word| word.len() == 4 && word.contains('.')).count();
@@ -462,7 +463,26 @@ mod tests {
             assert!(layers.contains(part), "`{part}` is missing in\n{layers}");
         }
         assert!(of(Tab::Curves).contains("training, smoothed") && !of(Tab::Curves).contains("note 29"));
+        assert!(of(Tab::Texts).contains("observe.sample_prompt"), "{}", of(Tab::Texts));
         assert!(of(Tab::Messages).contains("note 0 ") && of(Tab::Messages).contains("note 29"));
+    }
+
+    /// The newest text first, with its lines; a long line goes on below, and an escape sequence stays text.
+    #[test]
+    fn texts_have_a_tab() {
+        let mut board = board(2, 2);
+        for step in 1..=40 {
+            let text = format!("x{step}):\n\treturn \u{1b}[2J{}", "y".repeat(90));
+            board.text(Sample { step, prompt: "def f(".to_owned(), text, tokens: 64 });
+        }
+        let (_, text) = shown(&board, (80, 30), Depth::Indexed, false, Tab::Texts);
+        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+        let at = |what: &str| lines.iter().position(|line| line.contains(what));
+        assert!(at("step 40").unwrap() < at("step 39").unwrap(), "{text}");
+        assert!(lines[at("step 40").unwrap() + 1].contains("def f(▏x40):"), "{text}");
+        assert!(lines[at("step 40").unwrap() + 2].contains("    return "), "{text}");
+        assert!(text.matches('y').count() >= 180, "{text}");
+        assert_eq!(board.texts.len(), 32);
     }
 
     #[test]

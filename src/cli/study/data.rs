@@ -2,9 +2,9 @@
 
 use super::super::{Global, prepare, say};
 use crate::config::Config;
-use crate::data::{Corpus, Meta, PrepareOptions};
+use crate::data::{Corpus, PrepareOptions};
 use crate::fault::{Fault, Kind, Result};
-use crate::study::{Grid, Run};
+use crate::study::{Grid, Run, is_missing};
 use crate::train::loader::check_start;
 use crate::train::run_folder::RunFolder;
 use std::collections::BTreeSet;
@@ -14,16 +14,22 @@ use std::path::Path;
 /// A lock held while a process prepares data.
 const LOCK: &str = "study.lock";
 
-/// Ensures that the data of all `runs` exists: prepares missing data if the study names its sources, and opens each
-/// once, so that bad data ends the study instead of each of its runs.
-pub(super) fn make_ready(grid: &Grid, runs: &[&Run], global: &Global) -> Result<()> {
+/// Prepares the data of `runs` that are missing, if the study names their sources. Returns whether any were.
+pub(super) fn prepare_missing(grid: &Grid, runs: &[&Run], global: &Global) -> Result<bool> {
     std::fs::create_dir_all(&grid.out).map_err(|e| Fault::io("make the study's folder", &grid.out, &e))?;
+    let mut any = false;
     for config in distinct(runs) {
-        if is_missing(config) {
+        if is_missing(Path::new(&config.data.path)) {
             prepare_data(grid, config, global)?;
+            any = true;
         }
-        open(config)?;
     }
+    Ok(any)
+}
+
+/// Opens the data of all `runs` once, so that bad data ends the study instead of each of its runs.
+pub(super) fn check(grid: &Grid, runs: &[&Run]) -> Result<()> {
+    distinct(runs).into_iter().try_for_each(|config| open(config).map(drop))?;
     check_weights(grid, runs)
 }
 
@@ -57,13 +63,6 @@ fn distinct<'a>(runs: &[&'a Run]) -> Vec<&'a Config> {
         .collect()
 }
 
-/// Whether `data.path` is missing or only partly prepared.
-pub(super) fn is_missing(config: &Config) -> bool {
-    let folder = Path::new(&config.data.path);
-    let nanogpt = folder.join("val.bin").is_file();
-    !folder.is_dir() || (!nanogpt && matches!(Meta::read(folder), Ok(None)))
-}
-
 /// Prepares the data of a configuration, unless another process is already doing so.
 fn prepare_data(grid: &Grid, config: &Config, global: &Global) -> Result<()> {
     let folder = Path::new(&config.data.path);
@@ -79,7 +78,7 @@ fn prepare_data(grid: &Grid, config: &Config, global: &Global) -> Result<()> {
     };
     // Released with the file, however this process ends.
     let _lock = lock(&grid.out.join(LOCK), global)?;
-    if !is_missing(config) {
+    if !is_missing(folder) {
         return Ok(());
     }
     let options = PrepareOptions {

@@ -7,10 +7,11 @@ use crate::bench::step_seconds;
 use crate::data::TokenFile;
 use crate::device::Device;
 use crate::fault::{Fault, Result};
-use crate::study::{Basis, Cost, Grid, Run, Speeds, State};
+use crate::study::{Basis, Cost, Grid, Run, Speeds, State, is_missing};
 use crate::train::kernel_choice;
 use crate::train::memory::Needs;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// The plan for one configuration.
 struct Planned {
@@ -143,7 +144,7 @@ fn plan(runs: &[&Run], device: &Device, global: &Global) -> Result<BTreeMap<Stri
         if planned.contains_key(&run.configuration) {
             continue;
         }
-        let (held_out, size) = if data::is_missing(&run.config) {
+        let (held_out, size) = if is_missing(Path::new(&run.config.data.path)) {
             absent.insert(run.config.data.path.clone());
             (0, 0)
         } else {

@@ -21,7 +21,8 @@ const AFTER_HELP: &str = "\
 STUDY is a TOML file: [study] names it, [model], [data], [train] and [observe]
 hold for all runs, and each [[configuration]] says what it changes, as in
 model.norm = \"none\", and with how many seeds it is trained; [[size]] entries
-multiply them. configs/study/ has examples. A claim of configs/study/referee/
+multiply them. Vocabulary and positions are those of the data, unless they are
+given. configs/study/ has examples. A claim of configs/study/referee/
 stands for the runs that decide it, which `normfree referee` judges.
 Each run gets its own folder, as `normfree train` writes it. Called again, it
 trains what is missing and resumes what stopped, bit for bit. A run that fails
@@ -111,7 +112,12 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let tasks = tasks(&grid, &runs);
     let left: Vec<&Run> = tasks.iter().filter(|task| !task.done).map(|task| task.run).collect();
     jobs.check_memory(&left)?;
-    data::make_ready(&grid, &runs, global)?;
+    let prepared = data::prepare_missing(&grid, &runs, global)?;
+    if prepared && grid.guesses_sizes {
+        // There are data now, which say their sizes.
+        return run(arguments, global);
+    }
+    data::check(&grid, &runs)?;
     grid.write_record()?;
     let options = jobs.options(left.len());
     let ended = workers::train(&grid.out, &tasks, &options, (&arguments.kernels, arguments.display))?;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::observe::entropy::bins;
 use crate::observe::quantities::SLOPES;
 use crate::report::comparison::{Comparison, Group, remove_free};
-use crate::report::outcome::{Outcome, Outcomes, compared, in_text, in_words};
+use crate::report::outcome::{Outcome, Outcomes, compared, doubt, in_text, in_words};
 use crate::report::run::RunData;
 use crate::report::table::{decimal, percent};
 
@@ -95,9 +95,9 @@ fn relu_against_gelu(comparison: &Comparison, of: &[Own<'_>], norm: &str, named:
     let (own, other) = relu.outcome.perplexity.zip(gelu.outcome.perplexity)?;
     let change = own.mean / other.mean - 1.0;
     let side = if change < 0.0 { "lower" } else { "higher" };
-    let test = compared(comparison, relu.group, gelu.group)
-        .ok()
-        .map_or(String::new(), |paired| format!("; paired t-test: {}", in_words(&paired)));
+    let paired = compared(comparison, relu.group, gelu.group);
+    let test = paired.map_or(String::new(), |paired| format!("; paired t-test: {}", in_words(&paired)));
+    let doubt = doubt(&paired).map_or(String::new(), |doubt| format!("; {doubt}"));
     let heads = relu.outcome.spread.zip(gelu.outcome.spread).map_or(String::new(), |(own, other)| {
         format!(
             ", and {} of its heads are overloaded against {}",
@@ -107,7 +107,7 @@ fn relu_against_gelu(comparison: &Comparison, of: &[Own<'_>], norm: &str, named:
     });
     Some(format!(
         "{named}, ReLU against GELU: the perplexity of {} is {:.1}% {side} than that of {} ({} against \
-         {}{test}){heads}.",
+         {}{test}){heads}{doubt}.",
         relu.group.name,
         change.abs() * 100.0,
         gelu.group.name,

@@ -167,7 +167,8 @@ const showCurves = (() => {
     }
     if (low > high) return {};
     if (quantity.log) return decades(low, high);
-    const room = (high - low || 1) * 0.06;
+    // The ceiling's name stands above its line.
+    const room = quantity.ceiling ? high * 0.1 : (high - low || 1) * 0.06;
     return { min: quantity.zero || low < 0 ? low - room : 0, max: high + room, axisLabel: { color: shade("--quiet"), formatter: shown, showMinLabel: !quantity.zero && low >= 0, showMaxLabel: false } };
   }
 

@@ -6,6 +6,8 @@ const showHeatmaps = (() => {
   const slider = byId("step");
   // Margins around the cells, and the smallest cell that fits its number. Up to `MOST` heads or layers are given that size.
   const FRAME = { left: 48, right: 70, top: 8, bottom: 44 }, CELL = { width: 38, height: 20 }, MOST = 32;
+  // The height of a bar of colours below the cells, where one beside them would be scrolled out of sight.
+  const BAR = 52;
   let playing = 0;
 
   // The newest frame of a run at `step`, with the frame's own step; the first frame if the run has none yet.
@@ -62,8 +64,7 @@ const showHeatmaps = (() => {
     scroll.before(panel.facts);
     scroll.after(panel.output);
     panel.place.style.minWidth = `${FRAME.left + FRAME.right + CELL.width * Math.min(MOST, run.heads.heads)}px`;
-    panel.place.style.height = `max(22rem, ${FRAME.top + FRAME.bottom + CELL.height * Math.min(MOST, run.heads.layers)}px)`;
-    panel.chart.resize();
+    frameOf(run, panel);
     panel.place.setAttribute("tabindex", "0");
     panel.place.setAttribute("role", "application");
     panel.place.setAttribute("aria-label", `Heatmap of ${run.name}. The arrow keys move from head to head${run.patterns.length > 0 ? "; Enter opens what it reads" : ""}.`);
@@ -107,6 +108,16 @@ const showHeatmaps = (() => {
       panel.at = layer * heads + head;
       show();
     });
+  }
+
+  // The margins around a panel's cells, and whether the bar of colours is below them.
+  function frameOf(run, panel) {
+    const below = panel.place.clientWidth > panel.place.parentElement.clientWidth;
+    const frame = below ? { left: FRAME.left, right: 12, top: FRAME.top, bottom: FRAME.bottom + BAR } : FRAME;
+    const height = `max(22rem, ${frame.top + frame.bottom + CELL.height * Math.min(MOST, run.heads.layers)}px)`;
+    panel.place.style.height = height;
+    panel.chart.resize();
+    return { frame, below };
   }
 
   function update() {
@@ -153,8 +164,12 @@ const showHeatmaps = (() => {
     }
     panel.facts.textContent = facts;
     const names = (count) => Array.from({ length: count }, (_, index) => String(index));
-    const width = (panel.place.clientWidth - FRAME.left - FRAME.right) / heads;
-    const height = (panel.place.clientHeight - FRAME.top - FRAME.bottom) / layers;
+    const { frame: margins, below } = frameOf(run, panel);
+    const width = (panel.place.clientWidth - margins.left - margins.right) / heads;
+    const height = (panel.place.clientHeight - margins.top - margins.bottom) / layers;
+    const bar = below
+      ? { orient: "horizontal", left: FRAME.left, right: "auto", top: "auto", bottom: 0 }
+      : { orient: "vertical", left: "auto", right: 0, top: "middle", bottom: "auto" };
     const wide = width >= CELL.width - 1 && height >= CELL.height - 2;
     const fontSize = Math.min(14, Math.max(11, Math.floor(width * (base ? 0.28 : 0.38))));
     const category = (name, count, more) => axis(Object.assign({
@@ -163,17 +178,17 @@ const showHeatmaps = (() => {
     panel.chart.setOption({
       animation: false,
       aria: { enabled: false },
-      grid: FRAME,
+      grid: margins,
       tooltip: tooltip({ formatter: (item) => safe(told(run, item.data.index, panel)) }),
       xAxis: category("Head", heads, { nameGap: 26 }),
       yAxis: category("Layer", layers, { inverse: true, nameGap: 30 }),
-      visualMap: {
+      visualMap: Object.assign(bar, {
         type: "continuous", seriesIndex: 0, min: base ? -reach / 100 : 0, max: (base ? reach : data.top) / 100,
-        inRange: { color: base ? data.diverging : data.colors }, orient: "vertical", right: 0, top: "middle",
+        inRange: { color: base ? data.diverging : data.colors },
         itemHeight: 150, itemWidth: 14, calculable: false, precision: 2, hoverLink: false,
         text: [base ? signed(reach) : nats(data.top), base ? signed(-reach) : "0 nats"],
         textStyle: { color: shade("--quiet") },
-      },
+      }),
       series: [
         { type: "heatmap", data: present, label: { show: wide, fontSize },
           itemStyle: { borderColor: shade("--paper"), borderWidth: 1 },

@@ -4,28 +4,23 @@ use super::html::{escape, svg_address};
 use crate::draw::picture::Picture;
 use crate::report::figures::Figure;
 
-/// One figure as it is printed, with buttons that save its file.
+/// One figure as it is printed, in a form of its own for narrow pages if it has one, with buttons that save its file.
 pub fn figure(figure: &Figure) -> String {
     let (stem, caption) = (figure.stem, escape(&figure.caption));
+    let narrow = figure.narrow.as_ref().filter(|narrow| narrow.width < figure.picture.width);
+    let class = if narrow.is_some() { " on-wide" } else { "" };
+    let narrow =
+        narrow.map_or(String::new(), |narrow| sheet(&format!("{stem}, narrow"), narrow, " on-narrow"));
     format!(
-        "<figure id=\"figure-{stem}\">{}<figcaption>{caption} {}</figcaption></figure>\n",
-        sheet(figure.stem, &figure.picture, ""),
+        "<figure id=\"figure-{stem}\">{}{narrow}<figcaption>{caption} {}</figcaption></figure>\n",
+        sheet(stem, &figure.picture, class),
         buttons(stem)
     )
 }
 
-/// The figure before all text, in a form of its own for narrow pages.
-pub fn lead(figure: &Figure) -> String {
-    let (stem, caption) = (figure.stem, escape(&figure.caption));
-    let narrow = figure.narrow.as_ref().filter(|narrow| narrow.width < figure.picture.width);
-    let class = if narrow.is_some() { " lead-wide" } else { "" };
-    let narrow = narrow.map_or(String::new(), |narrow| sheet("narrow", narrow, " lead-narrow"));
-    format!(
-        "<section id=\"lead\" aria-label=\"{stem}\"><figure id=\"figure-{stem}\">{}{narrow}<figcaption>{caption} {}\
-         </figcaption></figure></section>",
-        sheet(stem, &figure.picture, class),
-        buttons(stem)
-    )
+/// The figure before all text.
+pub fn lead(of: &Figure) -> String {
+    format!("<section id=\"lead\" aria-label=\"{}\">{}</section>", of.stem, figure(of))
 }
 
 /// A picture on white paper.

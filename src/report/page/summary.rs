@@ -6,7 +6,7 @@ use crate::draw::axes::tick_text;
 use crate::observe::quantities::TOKENS;
 use crate::report::comparison::Comparison;
 use crate::report::diverged::Divergence;
-use crate::report::outcome::{Outcome, Outcomes, in_text, in_words};
+use crate::report::outcome::{Outcome, Outcomes, compared, doubt, in_text, in_words};
 use crate::report::run::RunData;
 use crate::report::spread::Spread;
 use crate::report::table::percent;
@@ -26,7 +26,7 @@ pub fn summary(comparison: &Comparison, outcomes: &Outcomes) -> String {
     let here: Vec<&Outcome> = outcomes.rows.iter().filter(measured).collect();
     let elsewhere = comparison.on_other_text();
     if here.len() > 1 && elsewhere.is_empty() {
-        lines.extend(extremes(&here));
+        lines.extend(extremes(comparison, &here));
     }
     if !elsewhere.is_empty() {
         let (base, others) = (&comparison.groups[comparison.baseline].name, elsewhere.join("; "));
@@ -83,16 +83,24 @@ fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
-/// The lowest perplexity and, with more than two configurations, the highest.
-fn extremes(rows: &[&Outcome]) -> Option<String> {
-    let finite = || rows.iter().filter_map(|row| Some((row, row.perplexity?)));
-    let (row, perplexity) = finite().min_by(|a, b| a.1.mean.total_cmp(&b.1.mean))?;
-    let least = format!("{} has the lowest held-out perplexity: {}", row.name, in_text(perplexity, 3));
-    let most = finite().max_by(|a, b| a.1.mean.total_cmp(&b.1.mean)).filter(|_| finite().count() > 2);
-    Some(match most {
-        Some((row, perplexity)) => format!("{least}; {} the highest: {}.", row.name, in_text(perplexity, 3)),
-        None => format!("{least}."),
-    })
+/// The lowest perplexity, whether the seeds tell it from the next one, and, with more than two configurations, the highest.
+fn extremes(comparison: &Comparison, rows: &[&Outcome]) -> Option<String> {
+    let mut finite: Vec<_> = rows.iter().filter_map(|row| Some((&row.name, row.perplexity?))).collect();
+    finite.sort_by(|a, b| a.1.mean.total_cmp(&b.1.mean));
+    let (name, perplexity) = *finite.first()?;
+    let mut text = format!("{name} has the lowest held-out perplexity: {}", in_text(perplexity, 3));
+    if let Some((second, next)) = finite.get(1) {
+        let group = |name: &str| comparison.groups.iter().find(|group| group.name == name);
+        let (own, other) = group(name).zip(group(second))?;
+        text.push_str(&format!("; {second} has {}", in_text(*next, 3)));
+        if let Some(doubt) = doubt(&compared(comparison, own, other)) {
+            text.push_str(&format!(", and {doubt}"));
+        }
+    }
+    if let Some((most, perplexity)) = finite.get(2..).and_then(<[_]>::last) {
+        text.push_str(&format!("; {most} has the highest: {}", in_text(*perplexity, 3)));
+    }
+    Some(text + ".")
 }
 
 /// The configurations with the fewest and the most overloaded heads.
@@ -161,7 +169,10 @@ fn perplexity(row: &Outcome) -> Option<String> {
         .paired
         .ok()
         .map_or(String::new(), |paired| format!(" (paired t-test over shared seeds: {})", in_words(&paired)));
-    Some(format!("{own}, {side}{test}"))
+    // "As the baseline" says no difference that could be chance.
+    let doubt = doubt(&row.paired).filter(|_| size != "0.0%");
+    let doubt = doubt.map_or(String::new(), |doubt| format!("; {doubt}"));
+    Some(format!("{own}, {side}{test}{doubt}"))
 }
 
 /// Which runs diverged and where numbers were not finite, or that every number was finite.

@@ -11,7 +11,7 @@ mod written;
 use super::checkpoint::{Checkpoint, ModelTensors, Snapshot, TensorSource, TrainerState};
 use super::engine::{Engine, StepReading};
 use super::kernel_choice;
-use super::loader::{Loader, check_start, fresh_weights, load_weights, open_start};
+use super::loader::{self, Loader, check_start, load_weights};
 use super::places;
 use super::run_folder::RunFolder;
 use crate::config::{Config, OnNonfinite, Order};
@@ -124,7 +124,7 @@ impl Trainer {
         (data, weights): (Data, Option<PathBuf>),
     ) -> Result<Self> {
         let trainer = Self::open(device, config, run, data, None)?;
-        trainer.fresh_weights(weights.as_deref())?;
+        loader::begin(&trainer.engine, config, weights.as_deref())?;
         Ok(trainer)
     }
 
@@ -210,18 +210,6 @@ impl Trainer {
             clock: Instant::now(),
             scratch: vec![empty; train.gradient_accumulation_steps],
         })
-    }
-
-    fn fresh_weights(&self, init_from: Option<&Path>) -> Result<()> {
-        if let Some(path) = init_from {
-            let file = open_start(path, &self.config, &self.layout)?;
-            // Parameters that the file lacks start as in a fresh model.
-            if file.len() < self.layout.held().len() {
-                fresh_weights(&self.engine, &self.config)?;
-            }
-            return load_weights(&self.engine, file);
-        }
-        fresh_weights(&self.engine, &self.config)
     }
 
     fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
