@@ -1,54 +1,15 @@
 //! The paper's first figure: mean attention entropy of every head, layers down, heads across.
 
+mod layout;
+
+use layout::{BAR, LABEL, LEFT, LINE, MARGIN, NOTE, Page, TICK, TITLE, heads, narrowed};
+pub use layout::{Panel, Scale};
+
 use crate::draw::axes::{INK, QUIET, nice_ticks, tick_text};
 use crate::draw::colormap::{ABSENT, Colormap, Rgb, WHITE, diverging};
 use crate::draw::picture::{Anchor, Picture, Text};
-use crate::draw::text;
 use crate::fault::{Fault, Kind, Result};
 use crate::observe::entropy::observed_max;
-
-/// One model's matrix.
-#[derive(Clone, Debug)]
-pub struct Panel {
-    pub title: String,
-    /// Unobtrusive lines under the title.
-    pub notes: Vec<String>,
-    /// Mean entropies in nats, `[layer][head]`, layer 0 first. Non-finite values are shown as such.
-    pub values: Vec<Vec<f64>>,
-    /// M in nats, if heads are binned relative to one.
-    pub reference: Option<f64>,
-}
-
-/// The range of entropies that the colours span. It always begins at 0, so a dark cell is a collapsed head.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Scale {
-    /// One range for all panels, up to the largest value of any: colours are comparable across panels.
-    #[default]
-    Shared,
-    /// Each panel up to its own largest value, with its own colour bar.
-    Own,
-}
-
-/// The smallest and the largest cell. Between these sizes, cells fill the area of `MATRIX`.
-const CELL_LEAST: (f64, f64) = (34.0, 28.0);
-const CELL_MOST: (f64, f64) = (64.0, 46.0);
-const MATRIX: (f64, f64) = (400.0, 330.0);
-const LABEL: f64 = 14.0;
-const TICK: f64 = 12.0;
-const TITLE: f64 = 18.0;
-const NOTE: f64 = 12.5;
-/// Space left of a matrix (layer numbers, "Layer") and below it (head numbers, "Head").
-const LEFT: f64 = 52.0;
-const BELOW: f64 = 48.0;
-/// The space for a colour bar with its ticks and label, and the bar's own width.
-const BAR_ROOM: f64 = 96.0;
-const BAR: f64 = 18.0;
-const MARGIN: f64 = 18.0;
-const GAP: f64 = 26.0;
-/// The smallest size of a panel's matrix area, so that the bar's label fits beside a single cell.
-const LEAST: (f64, f64) = (120.0, 170.0);
-/// Height of a line of notes.
-const LINE: f64 = 18.0;
 
 const HATCH: Rgb = Rgb::hex(0xa8a8a8);
 
@@ -201,12 +162,12 @@ fn draw(
     let panels = match room {
         None => panels,
         Some(_) => {
-            wrapped = panels.iter().map(wrapped_notes).collect();
+            wrapped = panels.iter().map(narrowed).collect();
             &wrapped[..]
         }
     };
     let page = |columns| Page::new(columns, panels, caption, scale, room);
-    let fits = |page: &Page| room.is_none_or(|room| page.width <= room);
+    let fits = |page: &Page| room.is_none_or(|room| page.grid <= room);
     let page = (1..=most).rev().map(page).find(fits).unwrap_or_else(|| page(1));
     let mut picture = Picture::new(page.width, page.height, title);
     let shared = shade(panels);
@@ -227,20 +188,10 @@ fn draw(
     }
     for (index, line) in page.caption.iter().rev().enumerate() {
         let middle = page.height - MARGIN - 4.0 - LINE * index as f64;
-        let foot = Text::new(MARGIN + LEFT, middle, NOTE, *line);
+        let foot = Text::new(MARGIN + LEFT, middle, NOTE, line);
         picture.text(foot.anchor(Anchor::Start).color(QUIET));
     }
     Ok(picture)
-}
-
-/// A panel whose notes are broken at their dots: in print, columns are narrow.
-fn wrapped_notes(panel: &Panel) -> Panel {
-    let notes = panel.notes.iter().flat_map(|note| note.split(" · ")).map(str::to_owned);
-    Panel { notes: notes.collect(), ..panel.clone() }
-}
-
-fn heads(panel: &Panel) -> usize {
-    panel.values.iter().map(Vec::len).max().unwrap_or(0)
 }
 
 /// 3M/4, if the panels that have an M share it: diverged ones have none.
@@ -254,84 +205,6 @@ fn overload(panels: &[Panel]) -> Option<f64> {
 fn top_of(panels: &[Panel]) -> f64 {
     let top = observed_max(panels.iter().map(|panel| panel.values.as_slice()));
     if top > 0.0 { top } else { 1.0 }
-}
-
-/// The layout of the panels: each gets the space of the largest.
-struct Page<'a> {
-    /// One entry per line.
-    caption: Vec<&'a str>,
-    width: f64,
-    height: f64,
-    columns: usize,
-    cell: (f64, f64),
-    /// Size of a matrix.
-    matrix: (f64, f64),
-    /// Size of a panel, including its titles and labels.
-    panel: (f64, f64),
-    above: f64,
-    /// Distance from the left edge of a row's last matrix to a shared bar.
-    bar: f64,
-}
-
-impl<'a> Page<'a> {
-    /// In a `room`, cells are as wide as it allows, if that is not too narrow for their numbers.
-    fn new(columns: usize, panels: &[Panel], caption: &'a str, scale: Scale, room: Option<f64>) -> Self {
-        let rows = panels.len().div_ceil(columns);
-        let most = |size: fn(&Panel) -> f64| panels.iter().map(size).fold(0.0, f64::max);
-        let (across, down) = (most(|panel| heads(panel) as f64), most(|panel| panel.values.len() as f64));
-        let wide = match room {
-            None => MATRIX.0,
-            Some(room) => {
-                let bars = if scale == Scale::Own { columns as f64 } else { 1.0 } * (BAR_ROOM + 16.0);
-                (room - 2.0 * MARGIN - bars + GAP) / columns as f64 - GAP - LEFT
-            }
-        };
-        let cell = (
-            (wide / across).clamp(CELL_LEAST.0, CELL_MOST.0).floor(),
-            (MATRIX.1 / down).clamp(CELL_LEAST.1, CELL_MOST.1).floor(),
-        );
-        // Pictures for print have their font in them.
-        let slack = if room.is_some() { 1.0 } else { text::SLACK };
-        let matrix = ((across * cell.0).max(LEAST.0), (down * cell.1).max(LEAST.1));
-        let titles = most(|panel| {
-            let notes = panel.notes.iter().map(|note| text::width(note, NOTE));
-            notes.fold(text::width(&panel.title, TITLE), f64::max)
-        });
-        let above = 34.0 + LINE * most(|panel| panel.notes.len() as f64);
-        let own_bar = if scale == Scale::Own { BAR_ROOM } else { 0.0 };
-        let panel = (LEFT + (matrix.0 + own_bar).max(titles * slack), above + matrix.1 + BELOW);
-        let spread = |count: usize, size: f64| count as f64 * (size + GAP) - GAP;
-        // A shared bar stands beside the last matrix. If there is one row, the title may reach over it.
-        let beside = if rows == 1 { matrix.0 } else { matrix.0.max(titles * slack) };
-        let bar = beside + 16.0;
-        let last = if scale == Scale::Own { panel.0 } else { panel.0.max(LEFT + beside + BAR_ROOM) };
-        let width = 2.0 * MARGIN + spread(columns, panel.0) - panel.0 + last;
-        let needed = |line: &str| text::width(line, NOTE) * slack + 2.0 * MARGIN + LEFT;
-        // On one line if it fits; otherwise each sentence has its own line.
-        let caption: Vec<&str> = match caption {
-            "" => Vec::new(),
-            short if needed(short) <= width => vec![short],
-            long => long.split_inclusive(". ").map(str::trim_end).collect(),
-        };
-        let foot = if caption.is_empty() { 0.0 } else { 8.0 + LINE * caption.len() as f64 };
-        Self {
-            width: caption.iter().map(|line| needed(line)).fold(width, f64::max),
-            caption,
-            height: 2.0 * MARGIN + spread(rows, panel.1) + foot,
-            columns,
-            cell,
-            matrix,
-            panel,
-            above,
-            bar,
-        }
-    }
-
-    /// Top left corner of the matrix of panel `index`.
-    fn corner(&self, index: usize) -> (f64, f64) {
-        let (row, column) = ((index / self.columns) as f64, (index % self.columns) as f64);
-        (MARGIN + column * (self.panel.0 + GAP) + LEFT, MARGIN + row * (self.panel.1 + GAP) + self.above)
-    }
 }
 
 fn draw_panel(picture: &mut Picture, panel: &Panel, (x, y): (f64, f64), size: (f64, f64), shade: Shade) {
@@ -428,6 +301,44 @@ fn colour_bar(picture: &mut Picture, (x, y): (f64, f64), height: f64, shade: Sha
         let label = Text::new(x + BAR + 8.0, at, TICK, "3M/4").bold();
         picture.text(label.anchor(Anchor::Start).color(INK));
     }
-    let label = Text::new(x + BAR + 46.0, y + height / 2.0, LABEL, shade.label());
+    // A browser's own font may be wider than the one measured here.
+    let label = Text::new(x + BAR + 56.0, y + height / 2.0, LABEL, shade.label());
     picture.text(label.turned().color(INK));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::draw::picture::Mark;
+
+    /// A long caption and a run's folder in its title take lines, not columns.
+    #[test]
+    fn narrow_print_has_as_many_columns_as_fit() {
+        let panel = |run: &str| Panel {
+            title: format!("SM+R (runs/{run})"),
+            notes: vec!["20 steps · perplexity 1955.89".to_owned()],
+            values: vec![vec![1.0; 2]; 2],
+            reference: None,
+        };
+        let panels = ["one", "two", "three"].map(panel);
+        let caption = "A caption without an end ".repeat(8);
+        let room = 594.0;
+        let drawn = |caption: &str| {
+            heatmap_in((3, Some(room)), &panels, caption, Scale::Shared, Colormap::default()).unwrap()
+        };
+        let (plain, captioned) = (drawn(""), drawn(caption.trim_end()));
+        assert!(plain.width <= room && captioned.width <= room, "{} {}", plain.width, captioned.width);
+        let lines = captioned.height - plain.height;
+        assert!(lines < 6.0 * LINE, "{lines}");
+        assert!(plain.height < 2.5 * plain.width / 2.0, "{} × {}", plain.width, plain.height);
+        let starts: Vec<f64> = plain
+            .marks
+            .iter()
+            .filter_map(|mark| match mark {
+                Mark::Text(text) if text.text == "SM+R" => Some(text.at.0),
+                _ => None,
+            })
+            .collect();
+        assert!(starts.len() == 3 && starts[1] > starts[0], "{starts:?}");
+    }
 }
