@@ -92,13 +92,22 @@ impl Fault {
     /// An input/output failure at `path`, worded for a person; `doing` is a verb phrase such as "write the checkpoint".
     /// All writes are atomic, so they can be repeated.
     pub fn io(doing: &str, path: &Path, error: &std::io::Error) -> Self {
-        let fault = Self::new(Kind::Io, format!("cannot {doing}")).at(path.display()).found(error);
+        use std::io::ErrorKind::{
+            AlreadyExists, IsADirectory, NotADirectory, NotFound, PermissionDenied, StorageFull,
+        };
+        let fault = Self::new(Kind::Io, format!("cannot {doing}")).at(path.display());
         match error.kind() {
-            std::io::ErrorKind::StorageFull => fault.remedy("the disk is full: free some space first"),
-            std::io::ErrorKind::PermissionDenied => {
-                fault.remedy("choose a place that this user may read and write, or change its permissions")
+            NotFound => fault.found("nothing of that name").remedy("check the name and the folder"),
+            AlreadyExists => fault.found("a file of that name").remedy("choose another name"),
+            IsADirectory => fault.found("a folder of that name").remedy("give the name of a file"),
+            NotADirectory => {
+                fault.found("a file where a folder is needed").remedy("check the folders in the name")
             }
-            _ => fault,
+            StorageFull => fault.found(system(error)).remedy("the disk is full: free some space first"),
+            PermissionDenied => fault
+                .found(system(error))
+                .remedy("choose a place that this user may read and write, or change its permissions"),
+            _ => fault.found(system(error)),
         }
     }
 
@@ -106,6 +115,12 @@ impl Fault {
     pub fn exit_code(&self) -> u8 {
         self.kind as u8
     }
+}
+
+/// The system's own words, without its number of the error, nor what a library adds behind that.
+fn system(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error ").next().unwrap_or(&text).to_owned()
 }
 
 impl fmt::Display for Fault {
@@ -126,6 +141,16 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+/// What is wrong with a text of JSON, in plain words.
+pub fn of_json(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let what = text.split(" at line ").next().unwrap_or(&text).replace("missing field ", "no ");
+    match error.line() {
+        0 => what,
+        line => format!("{what} (line {line}, column {})", error.column()),
+    }
+}
 
 thread_local! {
     static CONTAINED: Cell<bool> = const { Cell::new(false) };

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use crate::fault::{Fault, Result};
+use crate::fault::{Fault, Kind, Result};
 use leftovers::{Leftover, halt_if_leaving};
 
 /// The suffix of a file that is still being written; the folder's owner may delete leftovers.
@@ -35,6 +35,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
 /// unchanged, and nothing is left beside it.
 pub fn replace_with(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
     let failed = |e: io::Error| Fault::io("write the file", path, &e);
+    check_folder(path)?;
     let folder = folder_of(path);
     let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
     let prefix = format!(".{}.", name.to_string_lossy());
@@ -65,6 +66,22 @@ pub fn replace_with(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Resu
     beside.persist(path).map_err(|e| failed(e.error))?;
     drop(held);
     sync_folder(folder).map_err(failed)
+}
+
+/// Refuses a file at `path` if its folder is missing.
+///
+/// # Errors
+/// An [`Io`](crate::fault::Kind::Io) fault.
+pub fn check_folder(path: &Path) -> Result<()> {
+    let folder = folder_of(path);
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let fault = Fault::new(Kind::Io, "cannot write the file").at(path.display());
+    Err(match folder.exists() {
+        true => fault.found(format!("a file at {}", folder.display())).remedy("choose another folder"),
+        false => fault.found(format!("no folder {}", folder.display())).remedy("make that folder first"),
+    })
 }
 
 /// Removes from `folder` what killed processes left of the files whose names `is_ours` accepts. Files still being

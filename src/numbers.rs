@@ -13,6 +13,11 @@ pub fn thousands(number: u64) -> String {
     out
 }
 
+/// A count of things: 1 step, 2,000 steps. The plural has an s.
+pub fn counted(number: u64, thing: &str) -> String {
+    format!("{} {thing}{}", thousands(number), if number == 1 { "" } else { "s" })
+}
+
 /// A count of floating-point operations.
 pub fn operations(count: f64) -> String {
     const UNITS: [(&str, f64); 5] =
@@ -62,6 +67,7 @@ mod tests {
     #[test]
     fn numbers_read_well() {
         assert_eq!([0, 999, 1000, 5_324_800].map(thousands), ["0", "999", "1,000", "5,324,800"]);
+        assert_eq!([0, 1, 2000].map(|n| counted(n, "step")), ["0 steps", "1 step", "2,000 steps"]);
         assert_eq!([17, 2048, 5 << 20].map(bytes), ["17 B", "2.0 KiB", "5.0 MiB"]);
         assert_eq!([4.4, 185.0, 3720.0].map(duration), ["4 s", "3 min 05 s", "1 h 02 min"]);
     }

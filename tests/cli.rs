@@ -15,6 +15,7 @@ mod terminal;
 mod view;
 mod whole;
 mod width;
+mod words;
 
 use normfree::gpu::OpenOptions;
 use std::path::{Path, PathBuf};

@@ -203,6 +203,19 @@ fn a_claim_is_trained_and_judged() {
     for name in ["referee.md", "referee.json", "referee.png", "referee.svg"] {
         assert!(place.path("ruling").join(name).is_file(), "{name}");
     }
+    // What was set for the study is repeated for those who read it.
+    let set = ["--set", "train.steps=14"];
+    place.fails(
+        &[&["referee", "claim.toml"][..], &set].concat(),
+        6,
+        &["every --set with which it was trained"],
+    );
+    place.fails(
+        &[&["report", "claim.toml", "-o", "r.html"][..], &set].concat(),
+        6,
+        &["train.steps = 12 there, 14"],
+    );
+    place.succeeds(&["report", "claim.toml", "-o", "r.html", "--set", "train.steps=12"]);
     place.fails(&["study", "tiny.toml", "--own-size"], 2, &["--own-size is about a claim"]);
     place.fails(
         &["referee", "claim.toml", "--runs", "elsewhere"],

@@ -656,6 +656,11 @@ fn ticks_are_round() {
     assert_eq!(nice_ticks(0.0, 3.87, 8), ((0..8).map(|k| f64::from(k) * 0.5).collect(), 0.5));
     assert_eq!(nice_ticks(0.0, 32000.0, 7).0, [0.0, 5e3, 1e4, 1.5e4, 2e4, 2.5e4, 3e4]);
     assert_eq!(nice_ticks(2.0, 2.0, 5).0, [2.0]);
+    // One tick would not tell the scale.
+    assert_eq!(nice_ticks(6.95, 7.12, 2).0, [7.0, 7.1]);
+    for (low, high, count) in [(6.9, 7.3, 2), (0.4, 1.7, 2), (2.31, 2.36, 3), (-0.3, 0.9, 2)] {
+        assert!(nice_ticks(low, high, count).0.len() > 1, "{low} to {high}");
+    }
     assert_eq!(tick_text(32000.0, 5000.0), "32,000");
     assert_eq!(tick_text(124177920.0, 1.0), "124,177,920");
     assert_eq!(tick_text(-0.25, 0.05), "−0.25");

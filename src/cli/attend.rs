@@ -4,7 +4,7 @@ use super::located::{Located, locate, other_data};
 use super::output::write_result;
 use super::picture::{check_place, write_picture};
 use super::prompt::prompt;
-use super::{Global, columns, say, thousands};
+use super::{Global, columns, counted, say, thousands};
 use crate::config::Config;
 use crate::data::LoadedTokenizer;
 use crate::fault::{Fault, Kind, Result};
@@ -111,13 +111,16 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     for file in files.0 {
         say(file.display())?;
     }
-    global.note(format!(
-        "the entropies differ from those that the attention kernel measures by at most {largest:.1e} nats"
-    ));
+    global.note(match largest {
+        0.0 => "the entropies are those that the attention kernel measures".to_owned(),
+        _ => format!(
+            "the entropies differ from those that the attention kernel measures by at most {largest:.1e} nats"
+        ),
+    });
     let Some((rows, (layer, head))) = patterns.broken() else { return Ok(()) };
     Err(Fault::new(Kind::NonFinite, "attention has scores that are not finite")
         .at(path)
-        .found(format!("{rows} such rows, the first in layer {layer}, head {head}"))
+        .found(format!("{}, the first in layer {layer}, head {head}", counted(rows as u64, "such row")))
         .remedy("look at an earlier checkpoint"))
 }
 
@@ -186,28 +189,33 @@ impl Text {
         ids.truncate(most);
         if whole > most && arguments.tokens.is_none() {
             notes.push(format!(
-                "the text has {} tokens, of which the first {most} are read; --tokens N reads up to {}",
-                thousands(whole as u64),
+                "the text has {}, of which the first {most} are read; --tokens N reads up to {}",
+                counted(whole as u64, "token"),
                 config.model.n_positions
             ));
         }
         let trained = config.train.sequence_length;
         if ids.len() > trained {
-            notes.push(format!("the run was trained on sequences of {trained} tokens, so the positions behind them are untrained"));
+            let trained = counted(trained as u64, "token");
+            notes.push(format!(
+                "the run was trained on sequences of {trained}, so the positions behind them are untrained"
+            ));
         }
         let first = if whole > ids.len() || what != "the text" { "The first " } else { "" };
         let origin = match first {
+            "" if ids.len() == 1 => format!("The one token of {what}."),
             "" => format!("All {} tokens of {what}.", ids.len()),
-            first => format!("{first}{} tokens of {what}.", ids.len()),
+            first => format!("{first}{} of {what}.", counted(ids.len() as u64, "token")),
         };
         Ok(Self { pieces: pieces(tokenizer, &ids)?, ids, origin, notes })
     }
 }
 
-/// Each token as text. A token that ends within a character is shown as such; the next one then has the character.
+/// Each token as text; together they are the text. Of the tokens that share a character, the last has all of it, and the
+/// others are empty.
 pub(super) fn pieces(tokenizer: &LoadedTokenizer, ids: &[u32]) -> Result<Vec<String>> {
     let mut decode = tokenizer.decoder();
-    ids.iter().map(|&id| Ok(decode(id)?.unwrap_or_else(|| "\u{fffd}".to_owned()))).collect()
+    ids.iter().map(|&id| Ok(decode(id)?.unwrap_or_default())).collect()
 }
 
 /// The first tokens of the run's held-out file, with a note if it is no longer that of the run.
@@ -288,6 +296,14 @@ impl Files {
         };
         let files = match out {
             Some(file) if is_file(file) && !file.is_dir() => vec![file.to_owned()],
+            // A slip in a file's name must not make a folder.
+            Some(other) if other.extension().is_some() && !other.is_dir() => {
+                return Err(Fault::new(Kind::Usage, "patterns are a page or a picture")
+                    .at(format!("--out {}", other.display()))
+                    .remedy(
+                        "give a file that ends in .html, .png or .svg, or a folder whose name has no ending",
+                    ));
+            }
             _ => {
                 let folder = out.unwrap_or(run);
                 std::fs::create_dir_all(folder).map_err(|e| Fault::io("make the folder", folder, &e))?;

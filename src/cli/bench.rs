@@ -315,9 +315,9 @@ fn step_table(steps: &Steps, measured: &Measured) -> String {
         pairs.push(vec![pair.what.to_owned(), format!("{:.3}", ratio.median), range]);
     }
     format!(
-        "{} parameters, {} tokens a step\n{}\n\n{}",
+        "{} parameters, {} a step\n{}\n\n{}",
         super::thousands(measured.parameters),
-        super::thousands(measured.tokens),
+        super::counted(measured.tokens, "token"),
         columns(&rows, &[false, false, true, true, true, true, true]),
         columns(&pairs, &[false, true, true]),
     )

@@ -7,8 +7,7 @@ pub(super) fn columns(rows: &[Vec<String>], right: &[bool]) -> String {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| visible::line(cell).into_owned()).collect()).collect();
     let count = |cell: &String| cell.chars().count();
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(count).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..right.len()).map(width).collect();
+    let widths = widths(&rows, right.len());
     let mut lines = Vec::new();
     for row in &rows {
         let mut line = String::new();
@@ -26,6 +25,18 @@ pub(super) fn columns(rows: &[Vec<String>], right: &[bool]) -> String {
     lines.join("\n")
 }
 
+/// The width of the widest cell of each of the first `count` columns.
+fn widths(rows: &[Vec<String>], count: usize) -> Vec<usize> {
+    let of = |cell: &String| visible::line(cell).chars().count();
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(of).max().unwrap_or(0);
+    (0..count).map(width).collect()
+}
+
+/// How wide [`columns`] writes a table of `count` columns.
+pub(super) fn width(rows: &[Vec<String>], count: usize) -> usize {
+    widths(rows, count).iter().sum::<usize>() + 2 * count.saturating_sub(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,5 +45,6 @@ mod tests {
     fn columns_line_up() {
         let rows = [vec!["a".to_owned(), "1".to_owned()], vec!["bcd".to_owned(), "22".to_owned()]];
         assert_eq!(columns(&rows, &[false, true]), "a     1\nbcd  22");
+        assert_eq!(width(&rows, 2), 7);
     }
 }

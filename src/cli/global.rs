@@ -1,7 +1,7 @@
 //! The options of every subcommand and what follows from them: the device to open, and notes.
 
-use super::terminal;
 use super::waiting::Waiting;
+use super::{counted, terminal};
 use crate::cache::attempts::Tried;
 use crate::device::Device;
 use crate::fault::{Fault, Kind, Result};
@@ -18,12 +18,10 @@ use std::path::Path;
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Global {
     /// Device to use: `cpu`; `adapter`, the best one; or an adapter's index or a part of its name, as listed by `normfree
-    /// devices` [default: the best GPU, else the CPU]
+    /// devices` [default: NORMFREE_DEVICE, else the best GPU, else the CPU]
     #[arg(
         long,
         global = true,
-        env = "NORMFREE_DEVICE",
-        hide_env_values = true,
         value_name = "cpu|adapter|INDEX|NAME",
         value_parser = NonEmptyStringValueParser::new()
     )]
@@ -34,7 +32,8 @@ pub(super) struct Global {
     /// Do not use matrix units, nor ask a driver to open them; NORMFREE_NO_MATRIX_UNITS=1 does the same
     #[arg(long, global = true)]
     pub no_matrix_units: bool,
-    /// Threads that compute on the CPU [default: as many as the process may use]; results do not depend on it
+    /// Threads that compute on the CPU [default: as many as the process may use at once; at most four times as many, or
+    /// 16]; results do not depend on it
     #[arg(long, global = true, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub threads: usize,
     /// Print no progress and no notes, only results and errors
@@ -65,7 +64,34 @@ pub(super) enum Selection {
     Best,
 }
 
+/// The device if none is typed. It is read here, because a usage line names what `clap` takes from a variable.
+const VARIABLE: &str = "NORMFREE_DEVICE";
+
 impl Global {
+    /// Fills in what the environment says, and checks what holds for every command.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`].
+    pub fn complete(mut self) -> Result<Self> {
+        if self.device.is_none()
+            && let Some(name) = std::env::var_os(VARIABLE).filter(|name| !name.is_empty())
+        {
+            let refused = |name: std::ffi::OsString| {
+                Fault::new(Kind::Usage, "the name of a device is UTF-8").at(VARIABLE).found(name.display())
+            };
+            self.device = Some(name.into_string().map_err(refused)?);
+        }
+        let usable = std::thread::available_parallelism().map_or(1, usize::from);
+        let most = (4 * usable).max(16);
+        if self.threads > most {
+            return Err(Fault::new(Kind::Usage, "so many threads only wait for each other")
+                .at(format!("--threads {}", self.threads))
+                .found(format!("{} that this process may use at once", counted(usable as u64, "thread")))
+                .remedy(format!("use at most --threads {most}, or omit it")));
+        }
+        Ok(self)
+    }
+
     /// The options for opening an adapter.
     pub fn open_options(&self) -> OpenOptions {
         let Self { backend, no_matrix_units, .. } = *self;

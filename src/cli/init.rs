@@ -1,5 +1,6 @@
 //! `normfree init`.
 
+use super::output::write_result;
 use super::{Global, say};
 use crate::config::init;
 use crate::fault::{Fault, Kind, Result};
@@ -9,7 +10,8 @@ use std::path::PathBuf;
 
 const AFTER_HELP: &str = "\
 Writes a configuration with every key behind a comment on what it does. Only
-data.path is set; every other key has a default, which the file shows.
+data.path is set; every other key has a default, which the file shows. `-` is
+standard output.
 
 Examples:
   normfree init
@@ -19,7 +21,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
-    /// File to write; an existing file is left as it is
+    /// File to write, or `-` to print it; an existing file is left as it is
     #[arg(value_name = "FILE.toml", default_value = "normfree.toml")]
     file: PathBuf,
     /// The value of data.path: a folder made by `normfree prepare`
@@ -29,6 +31,9 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let file = &arguments.file;
+    if file.as_os_str() == "-" {
+        return write_result(&init(&arguments.data)).map(|_| ());
+    }
     if file.exists() {
         return Err(Fault::new(Kind::Usage, "there is a file of this name already")
             .at(file.display())

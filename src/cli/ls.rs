@@ -1,6 +1,7 @@
 //! `normfree ls`.
 
-use super::{Global, columns, duration, say, thousands};
+use super::columns::{columns, width};
+use super::{Global, duration, say, thousands};
 use crate::config::Config;
 use crate::fault::{Fault, Kind, Result};
 use crate::observe::quantities::EVAL_PPL;
@@ -10,12 +11,15 @@ use crate::report::run::RunData;
 use crate::train::past::Past;
 use crate::train::run_folder::RunFolder;
 use serde_json::{Value, json};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 const AFTER_HELP: &str = "\
 Lists the runs in a folder, and those of its studies: what each does, the steps
-done, the newest held-out perplexity, when its log last grew, and the device.
+done, the newest held-out perplexity, when its log last grew, and the device. Of
+checkpoints it reads the states and compares the lengths of the files; `normfree
+eval` and --resume read every byte. A narrow terminal gets fewer columns.
 
 Examples:
   normfree ls
@@ -40,6 +44,8 @@ enum State {
     Done,
     /// It can be resumed.
     Stopped,
+    /// No checkpoint is intact.
+    Damaged,
     /// It has written nothing yet.
     NotBegun,
 }
@@ -50,6 +56,7 @@ impl State {
             Self::Training => "training",
             Self::Done => "done",
             Self::Stopped => "stopped",
+            Self::Damaged => "damaged checkpoint",
             Self::NotBegun => "not begun",
         }
     }
@@ -95,7 +102,31 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let header = ["run", "model", "state", "step", "perplexity", "changed", "device"];
     let mut table = vec![header.map(str::to_owned).to_vec()];
     table.extend(rows.iter().map(Row::cells));
-    say(columns(&table, &[false, false, false, true, true, true, false]))
+    let mut right = vec![false, false, false, true, true, true, false];
+    let most = terminal_width();
+    let mut left_out = Vec::new();
+    // What a reader misses least goes first.
+    for name in ["device", "changed", "model", "perplexity"] {
+        if most.is_none_or(|most| width(&table, right.len()) <= most) {
+            break;
+        }
+        let column = table[0].iter().position(|of| of == name).expect("a column of the header");
+        table.iter_mut().for_each(|row| drop(row.remove(column)));
+        right.remove(column);
+        left_out.push(name);
+    }
+    say(columns(&table, &right))?;
+    if !left_out.is_empty() {
+        global.note(format!("left out, because the terminal is narrow: {}", left_out.join(", ")));
+    }
+    Ok(())
+}
+
+/// The columns of the terminal that the list goes to, if it goes to one.
+fn terminal_width() -> Option<usize> {
+    use ratatui::crossterm::terminal::size;
+    let columns = std::io::stdout().is_terminal().then(|| size().ok()).flatten()?.0;
+    (columns > 0).then_some(columns.into())
 }
 
 /// Adds the run at `path`; a run that cannot be read is named, and left out.
@@ -117,8 +148,12 @@ impl Row {
         let state = match (held, begun) {
             (true, _) => State::Training,
             (false, false) => State::NotBegun,
-            (false, true) if done >= config.train.steps && Past::of(&folder, &config)?.whole => State::Done,
-            (false, true) => State::Stopped,
+            (false, true) => match Past::at_a_glance(&folder, &config) {
+                Ok(past) if past.whole && done >= config.train.steps => State::Done,
+                Ok(_) => State::Stopped,
+                Err(fault) if fault.kind == Kind::Checkpoint => State::Damaged,
+                Err(fault) => return Err(fault),
+            },
         };
         let text = |keys: [&str; 2]| data.environment[keys[0]][keys[1]].as_str().map(str::to_owned);
         Ok(Self {

@@ -47,8 +47,9 @@ mod waiting;
 mod wanted;
 
 use crate::cache;
-use crate::fault::{self, Kind, Result};
-use crate::numbers::{bytes, duration, operations, short, thousands};
+use crate::fault::{self, Fault, Kind, Result};
+use crate::numbers::{bytes, counted, duration, operations, short, thousands};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use columns::columns;
 use global::{Global, NO_GPU, Selection};
@@ -141,6 +142,7 @@ enum Command {
 /// Runs the command.
 fn run(cli: Cli) -> Result<()> {
     let Cli { command, global } = cli;
+    let global = global.complete()?;
     let done = match command {
         Command::Demo(arguments) => demo::run(arguments, &global),
         Command::Devices(arguments) => devices::run(&arguments, &global),
@@ -165,7 +167,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Import(arguments) => import::run(&arguments, &global),
         Command::Plot(arguments) => plot::run(&arguments, &global),
         Command::Report(arguments) => report::run(&arguments, &global),
-        Command::Completions(arguments) => completions::run(&arguments, Cli::command()),
+        Command::Completions(arguments) => completions::run(&arguments, &Cli::command()),
         Command::Man(arguments) => completions::man(&arguments, Cli::command()),
     };
     if let Some(failure) = cache::failure() {
@@ -179,8 +181,10 @@ pub fn main() -> ExitCode {
     explain_panics();
     let ended = match Cli::try_parse() {
         Ok(cli) => stop::listen().and_then(|()| run(cli)),
-        Err(refused) => match answer(&refused) {
-            Ok(()) => return ExitCode::from(u8::try_from(refused.exit_code()).unwrap_or(Kind::Usage as u8)),
+        Err(refused) => match answer(refused) {
+            Ok(refused) => {
+                return ExitCode::from(u8::try_from(refused.exit_code()).unwrap_or(Kind::Usage as u8));
+            }
             Err(fault) => Err(fault),
         },
     };
@@ -200,9 +204,43 @@ pub fn main() -> ExitCode {
 }
 
 /// Prints the command line's answer: help and version are results, mistakes in it are diagnostics.
-fn answer(refused: &clap::Error) -> Result<()> {
+fn answer(mut refused: clap::Error) -> Result<clap::Error> {
+    if let Some(fault) = no_number(&refused) {
+        return Err(fault);
+    }
+    if refused.kind() == ErrorKind::MissingSubcommand {
+        // Some of them are hidden.
+        refused.remove(ContextKind::ValidSubcommand);
+    }
+    if let Some(ContextValue::StyledStrs(tips)) = refused.remove(ContextKind::Suggested) {
+        // Nobody types `--` to give a command something that it does not take.
+        let tips: Vec<_> = tips.into_iter().filter(|tip| !tip.to_string().contains("-- -")).collect();
+        if !tips.is_empty() {
+            refused.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+        }
+    }
     let printed = refused.print();
-    if refused.use_stderr() { Ok(()) } else { output::written(printed).map(|_| ()) }
+    if !refused.use_stderr() {
+        output::written(printed)?;
+    }
+    Ok(refused)
+}
+
+/// What is said of a value that should be a number, in place of what Rust's library says of its digits.
+fn no_number(refused: &clap::Error) -> Option<Fault> {
+    let why = std::error::Error::source(refused)?;
+    let wanted = match why.to_string().as_str() {
+        "invalid float literal" | "cannot parse float from empty string" => "a number",
+        "invalid digit found in string" | "cannot parse integer from empty string" => "a whole number",
+        "number too large to fit in target type" => "a smaller number",
+        _ => return None,
+    };
+    let of = |kind| refused.get(kind).map(ToString::to_string).unwrap_or_default();
+    let (value, option) = (of(ContextKind::InvalidValue), of(ContextKind::InvalidArg));
+    Some(
+        Fault::new(Kind::Usage, format!("invalid value '{value}' for '{option}'"))
+            .remedy(format!("give {wanted}")),
+    )
 }
 
 /// Presents every panic as what it is: a defect of this program.

@@ -2,7 +2,7 @@
 
 use crate::draw::picture::Picture;
 use crate::fault::{Fault, Result};
-use crate::files::{folder_of, write_atomic};
+use crate::files::{check_folder, folder_of, write_atomic};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +24,7 @@ pub(super) fn check_place(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Err(refused(&io::ErrorKind::IsADirectory.into()));
     }
+    check_folder(path)?;
     tempfile::tempfile_in(folder_of(path)).map(drop).map_err(|e| refused(&e))
 }
 

@@ -1,6 +1,6 @@
 //! `normfree prepare`.
 
-use super::{Global, bytes, output, say, thousands};
+use super::{Global, bytes, counted, output, say};
 use crate::data::{LeftOut, Meta, PrepareOptions, Progress, Skipped, Stage, prepare};
 use crate::fault::Result;
 use std::path::{Path, PathBuf};
@@ -147,22 +147,17 @@ pub(super) fn with_progress(options: &PrepareOptions, quiet: bool) -> Result<Met
     meta
 }
 
-/// A count of things: 1 file, 2 files.
-fn counted(number: u64, thing: &str) -> String {
-    format!("{} {thing}{}", thousands(number), if number == 1 { "" } else { "s" })
-}
-
 /// A folder's contents for a person.
 pub(super) fn summary(meta: &Meta, out: &Path) -> String {
     let mut lines = vec![
         format!("{}: {}", out.display(), meta.source.description.join(", ")),
         format!("  text        {} in {}", bytes(meta.source.bytes), counted(meta.source.files, "file")),
-        format!("  vocabulary  {} tokens", thousands(meta.vocab_size as u64)),
+        format!("  vocabulary  {}", counted(meta.vocab_size as u64, "token")),
     ];
     for (name, part) in [("training", meta.train), ("held out", meta.valid)] {
         lines.push(format!(
-            "  {name}    {} tokens in {} of {}, from {}",
-            thousands(part.tokens),
+            "  {name}    {} in {} of {}, from {}",
+            counted(part.tokens, "token"),
             counted(part.chunks, "chunk"),
             meta.chunk,
             counted(part.documents, "document")
@@ -170,8 +165,8 @@ pub(super) fn summary(meta: &Meta, out: &Path) -> String {
     }
     if meta.dropped_tokens > 0 {
         lines.push(format!(
-            "  dropped     {} tokens in tails too short for a chunk",
-            thousands(meta.dropped_tokens)
+            "  dropped     {} in tails too short for a chunk",
+            counted(meta.dropped_tokens, "token")
         ));
     }
     let Skipped { not_utf8, binary, malformed, first, left_out } = &meta.skipped;

@@ -27,7 +27,8 @@ study's folder stands for all its runs, any other folder for the runs and
 studies inside; runs may still be training. Folders in which several machines
 trained parts of one study are one study. A TOML file of published entropies, as
 `normfree plot` reads it, can be given as well. A claim (see `normfree referee`)
-stands for the runs of its study, and the page has its verdict.
+stands for the runs of its study, and the page has its verdict; --set repeats what
+was set in all of them.
 
 With --serve nothing is written: the page is given to browsers on this machine
 until Ctrl-C, and is loaded again when a run writes to its log.
@@ -58,6 +59,9 @@ pub(super) struct Arguments {
     /// observe.entropy_reference]
     #[arg(long, value_enum)]
     reference: Option<Reference>,
+    /// Key that was set in every run when the study of the claims was trained; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// Leave out the patterns that a click on a head opens
     #[arg(long)]
     no_attention: bool,
@@ -80,7 +84,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let source = Source::new(arguments)?;
     if let Some(port) = arguments.serve {
         // What is wrong with the runs is told here rather than in a browser.
-        source.comparison()?;
+        source.options(&source.comparison()?)?;
         global.note("Ctrl-C ends");
         return serve(source, port);
     }
@@ -113,6 +117,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
 struct Source {
     runs: Vec<PathBuf>,
     claims: Vec<PathBuf>,
+    set: Vec<String>,
     reference: Option<Reference>,
     colormap: Colormap,
 }
@@ -128,15 +133,22 @@ impl Source {
                 runs.push(path.clone())
             }
         }
+        if claims.is_empty() && !arguments.set.is_empty() {
+            return Err(Fault::new(
+                Kind::Usage,
+                "--set is about the study of a claim, and no claim is given",
+            )
+            .remedy("leave it out, or give the claim's file"));
+        }
         let has_folder = runs.iter().any(|path| path.is_dir());
         for path in claims.iter().filter(|_| !has_folder) {
-            let folder = Claim::load(path)?.grid(false, &[])?.out;
+            let folder = Claim::load(path)?.grid(false, &arguments.set)?.out;
             if !runs.contains(&folder) {
                 runs.push(folder);
             }
         }
         let Arguments { reference, colormap, .. } = *arguments;
-        Ok(Self { runs, claims, reference, colormap })
+        Ok(Self { runs, claims, set: arguments.set.clone(), reference, colormap })
     }
 
     fn comparison(&self) -> Result<Comparison> {
@@ -148,7 +160,7 @@ impl Source {
         let mut claims = Vec::new();
         for path in &self.claims {
             let claim = Claim::load(path)?;
-            let mut grid = claim.grid(false, &[])?;
+            let mut grid = claim.grid(false, &self.set)?;
             // A study that was moved is the folder that is given.
             if let [folder] = self.runs.iter().filter(|path| path.is_dir()).collect::<Vec<_>>().as_slice() {
                 grid.out.clone_from(folder);

@@ -3,7 +3,7 @@
 use super::located::{Located, locate};
 use super::output::write_result;
 use super::prompt::prompt;
-use super::{Global, say_json, thousands};
+use super::{Global, counted, say_json, thousands};
 use crate::fault::{Fault, Kind, Result};
 use crate::generate::{Reader, Sampler, Sampling, window};
 use crate::train::loader::from_file;
@@ -133,7 +133,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     }
     if made.len() > 1 {
         let speed = (made.len() - 1) as f64 / seconds;
-        global.note(format!("{} tokens, {} a second", thousands(made.len() as u64), thousands(speed as u64)));
+        global.note(format!("{}, {} a second", counted(made.len() as u64, "token"), thousands(speed as u64)));
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! A page given to browsers on this machine, made anew when the logs behind it change.
 
-use super::say;
+use super::{say, stop};
 use crate::fault::{Fault, Kind, Result};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -33,6 +33,7 @@ pub(super) fn serve(page: impl Page, port: u16) -> Result<()> {
         |e: &std::io::Error| Fault::new(Kind::Io, "cannot serve the page on the loopback address").found(e);
     let port = listener.local_addr().map_err(|e| failed(&e))?.port();
     say(format!("http://127.0.0.1:{port}/"))?;
+    stop::ends_at_a_signal();
     let page = Arc::new(page);
     for stream in listener.incoming() {
         // A browser that goes away before it is accepted is no reason to end.

@@ -38,6 +38,9 @@ static ASKED: AtomicBool = AtomicBool::new(false);
 /// under which a signal finds that none does.
 static LEAVING: AtomicBool = AtomicBool::new(false);
 
+/// Set by a command that goes on until a signal ends it.
+static ENDS_AT_A_SIGNAL: AtomicBool = AtomicBool::new(false);
+
 struct State {
     /// How many runs are training and have something to save.
     training: usize,
@@ -81,6 +84,11 @@ pub(super) fn training_begins(go_on: String) -> Result<()> {
     state.training += 1;
     state.go_on = go_on;
     Ok(())
+}
+
+/// From here on a signal is the way in which this command ends, without a word and without an error.
+pub(super) fn ends_at_a_signal() {
+    ENDS_AT_A_SIGNAL.store(true, Ordering::Relaxed);
 }
 
 /// Marks that a run which was training has nothing left to save.
@@ -165,6 +173,9 @@ pub(super) fn signalled(who: Asked) {
     if state.training == 0 {
         LEAVING.store(true, Ordering::SeqCst);
         drop(state);
+        if ENDS_AT_A_SIGNAL.load(Ordering::Relaxed) {
+            end(String::new(), 0);
+        }
         leave("interrupted");
     }
     match state.asked {
@@ -215,7 +226,9 @@ fn end(last_words: String, code: i32) -> ! {
     }
     terminal::wipe();
     terminal::lower();
-    output::tell(last_words);
+    if !last_words.is_empty() {
+        output::tell(last_words);
+    }
     output::flush(Some(PATIENCE));
     // Skips the exit handlers that drivers have registered: their threads are still running.
     #[cfg(unix)]

@@ -5,7 +5,7 @@ use super::memory_table::memory_table;
 use super::picture::{check_place, picture_file, write_picture};
 use super::progress::{Display, TrainProgress};
 use super::wanted::{Asked, Wanted};
-use super::{Global, Kernels, operations, say, stop, thousands};
+use super::{Global, Kernels, counted, operations, say, stop, thousands};
 use crate::config::Config;
 use crate::data::{Corpus, TokenFile};
 use crate::device::Device;
@@ -47,7 +47,6 @@ Examples:
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
     /// Configuration, a TOML file or the name of a preset; optional with --data and --resume
-    #[arg(required_unless_present_any = ["resume", "data"])]
     config: Option<PathBuf>,
     /// Data: a folder made by `normfree prepare`, or text to prepare on the way (a folder, a file, a glob)
     #[arg(long, value_name = "DIR|TEXT", conflicts_with = "resume")]
@@ -108,7 +107,12 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let mut trainer = open(&config, folder, kernels, global.open(), (global, go_on))?;
     let steps = config.train.steps;
     if trainer.done() {
-        return say(format!("{}: all {} steps are done", path.display(), thousands(steps)));
+        let done = if steps == 1 {
+            "its one step is done".to_owned()
+        } else {
+            format!("all {} steps are done", thousands(steps))
+        };
+        return say(format!("{}: {done}", path.display()));
     }
     let work = (steps as f64, trainer.step() as f64);
     let title = path.display().to_string();
@@ -117,7 +121,12 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let trained = drive(&mut trainer, &mut progress);
     progress.leave();
     trained.map_err(with_command)?;
-    say(format!("{}: {} steps done; draw it with `normfree plot {0}`", path.display(), thousands(steps)))
+    say(format!(
+        "{}: {} done; draw it with `normfree plot {}`",
+        path.display(),
+        counted(steps, "step"),
+        shell::operand(&path)
+    ))
 }
 
 /// Opens a run's trainer on a device, passing on the error if the device could not be opened. Without `kernels`, the
@@ -261,11 +270,11 @@ fn dry_run(config: &Config, arguments: &Arguments, global: &Global) -> Result<()
     let (per_step, steps) = (config.train.tokens_per_step(), config.train.steps);
     let flops = blueprint.flops() as f64;
     say(format!(
-        "parameters   {}\ntokens       {} a step, {} in {} steps\nwork         {} a step, {} in all",
+        "parameters   {}\ntokens       {} a step, {} in {}\nwork         {} a step, {} in all",
         thousands(parameter_count(&config.model) as u64),
         thousands(per_step),
         thousands(per_step * steps),
-        thousands(steps),
+        counted(steps, "step"),
         operations(flops),
         operations(flops * steps as f64),
     ))?;

@@ -1,18 +1,21 @@
 //! What `normfree train` is to train: a new run or an old one, by which configuration, on which data.
 
-use super::{Global, ready, thousands};
+use super::{Global, counted, ready, thousands};
 use crate::config::{Config, Draft, Preset, free_on_resume, preset};
 use crate::data::{Meta, PrepareOptions, is_prepared};
 use crate::fault::{Fault, Kind, Result};
 use crate::files::folder_of;
 use crate::shell;
 use crate::train::loader::check_start;
+use crate::train::past::Past;
 use crate::train::run_folder::RunFolder;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 /// The key that gives a resumed run more steps.
 const STEPS: &str = "train.steps";
+/// The key that names the data.
+const DATA: &str = "data.path";
 
 /// What was typed.
 pub(super) struct Asked<'a> {
@@ -42,6 +45,16 @@ impl<'a> Wanted<'a> {
     pub fn of(asked: Asked<'a>) -> Result<Self> {
         let (run, resume) = (asked.run.map(Path::to_owned), asked.resume);
         let paths = asked.paths.clone();
+        if paths.is_empty() && asked.data.is_none() && !resume {
+            return Err(Fault::new(Kind::Usage, "nothing is given to train").remedy(
+                "give a CONFIG (a TOML file, or the name of a preset), text with --data, or a run with --resume",
+            ));
+        }
+        if let (Some(data), Some(set)) = (asked.data, set_of(asked.set, DATA)) {
+            return Err(Fault::new(Kind::Usage, "the data are named twice")
+                .found(format!("--data {} and --set {set}", data.display()))
+                .remedy("give one of the two"));
+        }
         let mut wanted = Self { asked, config: None, preset: None, run, resume };
         paths.into_iter().try_for_each(|path| wanted.place(path))?;
         Ok(wanted)
@@ -153,8 +166,17 @@ impl<'a> Wanted<'a> {
         };
         let (before, steps) = (own.train.steps, typed.train.steps);
         // Only where it is asked for: a file may be that of a run which was begun with fewer by `--set`.
-        let asked =
-            self.asked.set.iter().any(|set| set.split('=').next().is_some_and(|key| key.trim() == STEPS));
+        let asked = set_of(self.asked.set, STEPS).is_some();
+        if asked && steps < before {
+            let done = Past::at_a_glance(folder, &own)?.steps;
+            return Err(Fault::new(Kind::Config, "a run can be given more steps, not fewer")
+                .at(format!("--set {STEPS}"))
+                .found(format!("{} for a run of {}, which has done {done}", counted(steps, "step"), thousands(before)))
+                .remedy(format!(
+                    "set more than {}, omit it to resume the run as it is, or start a new run with another --run",
+                    thousands(before)
+                )));
+        }
         let more = asked && steps > before;
         if more && typed.train.extended_from == own.train.extended_from {
             typed.train.steps = before;
@@ -180,16 +202,22 @@ impl<'a> Wanted<'a> {
     }
 }
 
+/// The last `KEY=VALUE` that was typed for a key.
+fn set_of<'a>(set: &'a [String], key: &str) -> Option<&'a str> {
+    let of = |set: &&String| set.split('=').next().is_some_and(|own| own.trim() == key);
+    set.iter().rfind(of).map(String::as_str)
+}
+
 /// What more steps mean for the learning rate.
 fn extension(config: &Config, before: u64) -> String {
     let rate = |step| format!("{:.2e}", config.train.learning_rate_at(step));
     format!(
-        "the run goes on from {} to {} steps; the learning rate ends at {} as before, and from there is that of a run of {} \
-         steps, {} at first",
+        "the run goes on from {} to {}; the learning rate ends at {} as before, and from there is that of a run of {}, {} at \
+         first",
         thousands(before),
-        thousands(config.train.steps),
+        counted(config.train.steps, "step"),
         rate(before - 1),
-        thousands(config.train.steps),
+        counted(config.train.steps, "step"),
         rate(before)
     )
 }

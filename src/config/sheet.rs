@@ -55,6 +55,9 @@ impl Sheet {
         others: &[&str],
         place: &dyn Fn(usize) -> Place,
     ) -> Result<Self> {
+        if others.is_empty() {
+            unknown::refuse_other_files(tables, &name)?;
+        }
         let mut entries = Vec::new();
         for (table, content) in tables {
             let at = place(table.span().start);

@@ -3,7 +3,8 @@
 use super::place::Place;
 use super::rows::{ROWS, of_table};
 use super::schema::TABLES;
-use crate::fault::{Fault, Kind};
+use crate::fault::{Fault, Kind, Result};
+use toml::de::DeTable;
 
 /// Below this similarity a suggestion would mislead.
 const LEAST_LIKENESS: f64 = 0.5;
@@ -49,6 +50,26 @@ pub(super) fn key(typed: &str, place: &Place) -> Fault {
     };
     let near = nearest_key(typed).map(|key| format!("did you mean {key}? ")).unwrap_or_default();
     Fault::new(Kind::Config, "unknown key").at(place.of(typed)).remedy(near + &there)
+}
+
+/// Refuses files of other commands by the table that each of them has.
+///
+/// # Errors
+/// [`Kind::Config`], with the command for such a file.
+pub(super) fn refuse_other_files(tables: &DeTable, name: &str) -> Result<()> {
+    let kinds = [
+        ("study", "a study", "normfree study"),
+        ("claim", "a claim", "normfree study` or `normfree referee"),
+    ];
+    match kinds.into_iter().find(|(table, _, _)| tables.contains_key(*table)) {
+        None => Ok(()),
+        Some((table, what, command)) => {
+            Err(Fault::new(Kind::Config, format!("{what} is not the configuration of one run"))
+                .at(name)
+                .found(format!("the table [{table}]"))
+                .remedy(format!("give it to `{command}`")))
+        }
+    }
 }
 
 /// The error for an unknown table.

@@ -23,9 +23,13 @@ pub fn nice_ticks(low: f64, high: f64, count: usize) -> (Vec<f64>, f64) {
         return (vec![low], 1.0);
     }
     let magnitude = 10f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * magnitude).into_iter().find(|&s| s >= rough * 0.999);
-    let step = step.unwrap_or(10.0 * magnitude);
-    let (first, last) = ((low / step - 1e-9).ceil() as i64, (high / step + 1e-9).floor() as i64);
+    let steps = [0.2, 0.5, 1.0, 2.0, 5.0, 10.0].map(|m| m * magnitude);
+    let ends = |step: f64| ((low / step - 1e-9).ceil() as i64, (high / step + 1e-9).floor() as i64);
+    let wanted = steps.iter().position(|&step| step >= rough * 0.999).unwrap_or(steps.len() - 1);
+    // A single tick says nothing of the scale, so there are more of them where a short range has but one.
+    let scaled = |step: &&f64| ends(**step).0 < ends(**step).1;
+    let step = *steps[..=wanted].iter().rev().find(scaled).unwrap_or(&steps[wanted]);
+    let (first, last) = ends(step);
     ((first..=last).take(2 * count + 2).map(|k| k as f64 * step).collect(), step)
 }
 

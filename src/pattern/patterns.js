@@ -24,7 +24,7 @@ function showPatterns(place, data) {
   const named = (head) => `Layer ${Math.floor(head / heads)}, head ${head % heads}`;
   const plain = (token) => (token.trim() === "" && !/[\n\t\r]/.test(token) ? token.replace(/ /g, "␣") || "∅" : token)
     .replace(/\n/g, "⏎").replace(/\t/g, "⇥").replace(/\r/g, "␍");
-  const quoted = (token) => `“${plain(tokens[token])}”`;
+  const quoted = (token) => (tokens[token] === "" ? "(part of a character)" : `“${plain(tokens[token])}”`);
 
   // The colours of the 256 bytes, and black or white, whichever is read more easily on each.
   let colours = [], inks = [];
@@ -91,7 +91,7 @@ function showPatterns(place, data) {
 
   // The text: a span for each token; a line ends after a token with a line end.
   const spans = tokens.map((token, index) => {
-    const span = make("span", "", /^\n+$/.test(token) ? "⏎".repeat(token.length) : token === "" ? "∅" : token.replace(/\t/g, "⇥\t"));
+    const span = make("span", "", /^\n+$/.test(token) ? "⏎".repeat(token.length) : token.replace(/\t/g, "⇥\t"));
     span.addEventListener("pointerenter", (event) => { if (event.pointerType === "mouse") look(index); });
     span.addEventListener("click", () => keep(index));
     text.append(span);

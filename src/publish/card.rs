@@ -6,7 +6,7 @@ use crate::draw::escape::markdown;
 use crate::fault::Result;
 use crate::hub;
 use crate::model::parameter_count;
-use crate::numbers::{bytes, thousands};
+use crate::numbers::{bytes, counted, thousands};
 use crate::observe::quantities::{EVAL_LOSS, KINDS};
 use crate::report::comparison::Comparison;
 use crate::report::figures::{Options, figures};
@@ -61,14 +61,14 @@ impl Card {
             (norm, _) => format!("the norm `{norm}`"),
         };
         text.push_str(&format!(
-            "A decoder of the {family} family with {norms}: {} parameters, {} blocks of {} heads, width {}, {} positions. \
-             It was trained for {} steps with normfree {}.\n\n",
+            "A decoder of the {family} family with {norms}: {} parameters, {} of {}, width {}, {} positions. \
+             It was trained for {} with normfree {}.\n\n",
             thousands(parameter_count(&config.model) as u64),
-            config.model.n_layer,
-            config.model.n_head,
+            counted(config.model.n_layer as u64, "block"),
+            counted(config.model.n_head as u64, "head"),
             config.model.n_embd,
             thousands(config.model.n_positions as u64),
-            thousands(self.step),
+            counted(self.step, "step"),
             env!("CARGO_PKG_VERSION"),
         ));
         text.push_str(&loading(config, has_tokenizer));
@@ -104,12 +104,12 @@ impl Card {
             text.push_str(&format!("- {}\n", markdown(&without_place(line))));
         }
         text.push_str(&format!(
-            "\n{} files, {}; {} tokens of a vocabulary of {} to train on, in {} documents. SHA-256 of the sources: `{}`.\n\n",
-            thousands(source.files),
+            "\n{}, {}; {} tokens of a vocabulary of {} to train on, in {}. SHA-256 of the sources: `{}`.\n\n",
+            counted(source.files, "file"),
             bytes(source.bytes),
             thousands(train.tokens),
             thousands(meta.vocab_size as u64),
-            thousands(train.documents),
+            counted(train.documents, "document"),
             source.sha256,
         ));
         text

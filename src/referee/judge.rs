@@ -181,7 +181,7 @@ fn ended(run: &Run, path: &Path) -> Result<Option<RunData>> {
         return Err(Fault::new(Kind::RunFolder, "the folder holds a run of another configuration")
             .at(path.display())
             .found(differences.join(", "))
-            .remedy("move it away, or give --set and --out with which it was trained"));
+            .remedy("move it away, or give its folder and every --set with which it was trained"));
     }
     let data = RunData::load(path)?;
     let whole = data.steps_done() >= run.config.train.steps || data.diverged_at().is_some();

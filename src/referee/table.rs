@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::judge::{Judged, Outcome, Ruled, Ruling};
 use super::picture::picture;
 use super::reading::Reading;
+use crate::numbers::counted;
 use crate::report::table::{Table, decimal};
 use crate::report::verdicts::{Claimed, Verdicts};
 use crate::study::{Order, Quantity};
@@ -120,10 +121,10 @@ fn verdict(judged: &Judged) -> String {
 fn notes(ruling: &Ruling) -> Vec<String> {
     let mut notes = vec![format!(
         "Differences are those of the seeds that both configurations have: mean and 95% interval. p is of the paired t-test, \
-         two-sided, corrected for {} comparisons (Holm), for each reading. Equal means: two one-sided t-tests reject a \
+         two-sided, corrected for {} (Holm), for each reading. Equal means: two one-sided t-tests reject a \
          difference beyond the margin, corrected likewise. A claim is decided only if end and best checkpoint agree. Where \
          seeds diverge, their counts are compared (Fisher's exact test).",
-        ruling.comparisons
+        counted(ruling.comparisons as u64, "comparison")
     )];
     for ruled in ruling.claims.iter().filter(|ruled| !ruled.missing.is_empty()) {
         notes.push(format!("{}: not trained to the end: {}.", ruled.claim.name, ruled.missing.join("; ")));

@@ -5,7 +5,7 @@ use super::diverged::Divergence;
 use super::reach::{Track, far, of_losses};
 use super::run::RunData;
 use crate::draw::axes::{Axes, QUIET, STEPS, last_finite};
-use crate::draw::colormap::{OKABE_ITO, Rgb};
+use crate::draw::colormap::{BLACK, OKABE_ITO, Rgb, WHITE};
 use crate::draw::legend::{self, Entry, Swatch};
 use crate::draw::picture::{Anchor, Picture, Text, is_narrow};
 use crate::draw::text;
@@ -34,11 +34,25 @@ struct Curve {
     diverged: Option<u64>,
 }
 
-/// The colour and the dash of a style.
+const DASHES: [Option<f64>; 3] = [None, Some(7.0), Some(3.0)];
+/// How many styles differ in colour or dash.
+const LINES: usize = 2 * DASHES.len() * OKABE_ITO.len();
+
+/// The colour and the dash of a style. Beyond the number of distinguishable colours, the dash differs; then the colours are
+/// darker, and black is grey.
 pub(super) fn style(index: usize) -> (Rgb, Option<f64>) {
-    // Beyond the number of distinguishable colours, the dash differs.
-    let dash = [None, Some(7.0), Some(3.0)][index / OKABE_ITO.len() % 3];
-    (OKABE_ITO[index % OKABE_ITO.len()], dash)
+    let (colour, round) = (OKABE_ITO[index % OKABE_ITO.len()], index / OKABE_ITO.len());
+    let shade = match round / DASHES.len() % 2 {
+        0 => colour,
+        _ if colour == BLACK => BLACK.mix(WHITE, 0.5),
+        _ => colour.mix(BLACK, 0.5),
+    };
+    (shade, DASHES[round % DASHES.len()])
+}
+
+/// The marker of a style. Where a line looks like an earlier one, its marker does not.
+fn marker_of(index: usize) -> usize {
+    index + index / LINES
 }
 
 /// Training loss (averaged over 2% of the run) and held-out loss of every run over the steps, runs of one configuration
@@ -88,7 +102,7 @@ pub fn loss_curves(comparison: &Comparison, perplexity: bool, room: Option<f64>)
     };
     let entry = |group: &&Group| {
         let (color, dash) = style(group.style);
-        (told(comparison, group), color, Swatch::Marked(dash, group.style))
+        (told(comparison, group), color, Swatch::Marked(dash, marker_of(group.style)))
     };
     let named: Vec<(String, Rgb, Swatch)> = groups.iter().map(entry).collect();
     let entries: Vec<Entry<'_>> =
@@ -143,8 +157,8 @@ fn told(comparison: &Comparison, group: &Group) -> String {
     }
 }
 
-fn curve(run: &RunData, shape: usize) -> Curve {
-    let (color, dash) = style(shape);
+fn curve(run: &RunData, index: usize) -> Curve {
+    let ((color, dash), shape) = (style(index), marker_of(index));
     let losses: Vec<(f64, f64)> = run.losses().map(|(step, loss)| (step as f64, loss)).collect();
     let window = (losses.len() as f64 * WINDOW).round() as usize;
     let held_out = run.log.numbers(&EVAL_LOSS).iter().map(|&(step, loss)| (step as f64, loss)).collect();
@@ -214,4 +228,23 @@ fn kept_of(points: &[(f64, f64)], most: usize) -> Vec<usize> {
         kept.push(points.len() - 1);
     }
     kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_lines_look_the_same() {
+        let lines: Vec<_> = (0..LINES).map(style).collect();
+        for (index, line) in lines.iter().enumerate() {
+            assert!(!lines[..index].contains(line), "{index}: {line:?}");
+        }
+        // Where colour and dash are those of an earlier one, the marker is another.
+        for index in LINES..7 * LINES {
+            let alike = (index % LINES..index).step_by(LINES);
+            let marked = |index: usize| marker_of(index) % 7;
+            assert!(alike.map(marked).all(|earlier| earlier != marked(index)), "{index}");
+        }
+    }
 }

@@ -16,6 +16,7 @@ use crate::draw::axes::tick_text;
 use crate::draw::colormap::Colormap;
 use crate::draw::picture::{Picture, layout_width};
 use crate::fault::Result;
+use crate::numbers::counted;
 use crate::observe::quantities::{EVAL_LOSS, EVAL_PPL, HEAD_ENTROPY, of_layers};
 
 /// How a comparison is drawn.
@@ -224,9 +225,12 @@ fn entropy_panel(comparison: &Comparison, index: usize, shares: Option<String>) 
     let divergence = Divergence::of(std::iter::once(run));
     let mut reached = match (&run.published, divergence) {
         // Published matrices come with little more than their entropies.
-        (Some(_), _) => format!("{} layers of {} heads", values.len(), values.first().map_or(0, Vec::len)),
+        (Some(_), _) => {
+            let heads = values.first().map_or(0, Vec::len);
+            format!("{} of {}", counted(values.len() as u64, "layer"), counted(heads as u64, "head"))
+        }
         (None, Some(divergence)) => divergence.to_string(),
-        (None, None) => format!("{} step{}", tick_text(*step as f64, 1.0), if *step == 1 { "" } else { "s" }),
+        (None, None) => counted(*step, "step"),
     };
     if let Some((evaluated, ppl)) = run.log.numbers(&EVAL_PPL).last().filter(|_| divergence.is_none()) {
         reached.push_str(&format!(" · perplexity {}", decimal(*ppl, 2)));

@@ -236,3 +236,40 @@ pub(super) fn hatch(picture: &mut Picture, (x, y): (f64, f64), (width, height): 
         reach += 7.0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::draw::picture::Mark;
+
+    /// A long caption and a run's folder in its title take lines, not columns.
+    #[test]
+    fn narrow_print_has_as_many_columns_as_fit() {
+        let panel = |run: &str| Panel {
+            title: format!("SM+R (runs/{run})"),
+            notes: vec!["20 steps · perplexity 1955.89".to_owned()],
+            values: vec![vec![1.0; 2]; 2],
+            reference: None,
+        };
+        let panels = ["one", "two", "three"].map(panel);
+        let caption = "A caption without an end ".repeat(8);
+        let room = 594.0;
+        let drawn = |caption: &str| {
+            heatmap_in((3, Some(room)), &panels, caption, Scale::Shared, Colormap::default()).unwrap()
+        };
+        let (plain, captioned) = (drawn(""), drawn(caption.trim_end()));
+        assert!(plain.width <= room && captioned.width <= room, "{} {}", plain.width, captioned.width);
+        let lines = captioned.height - plain.height;
+        assert!(lines < 6.0 * LINE, "{lines}");
+        assert!(plain.height < 2.5 * plain.width / 2.0, "{} × {}", plain.width, plain.height);
+        let starts: Vec<f64> = plain
+            .marks
+            .iter()
+            .filter_map(|mark| match mark {
+                Mark::Text(text) if text.text.starts_with("SM+R") => Some(text.at.0),
+                _ => None,
+            })
+            .collect();
+        assert!(starts.len() == 3 && starts[1] > starts[0], "{starts:?}");
+    }
+}

@@ -12,6 +12,7 @@ use super::table::{Table, decimal, percent, signed_percent};
 use crate::draw::axes::tick_text;
 use crate::draw::escape;
 use crate::fault::Result;
+use crate::numbers::counted;
 use crate::observe::quantities::{EVAL_LOSS, EVAL_PPL};
 
 /// One configuration, over its seeds.
@@ -256,8 +257,9 @@ impl Outcomes {
             if let Some(spread) = row.spread.filter(|spread| spread.nonfinite > 0) {
                 let (lost, heads) = (spread.nonfinite, spread.heads * row.learning());
                 notes.push(format!(
-                    "{}: {lost} of {heads} heads have no finite entropy and count as neither.",
-                    row.name
+                    "{}: {lost} of {} without a finite entropy, counted as neither.",
+                    row.name,
+                    counted(heads as u64, "head")
                 ));
             }
         }

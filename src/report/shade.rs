@@ -125,7 +125,8 @@ pub(super) fn colour_bar(picture: &mut Picture, (x, y): (f64, f64), height: f64,
         let label = Text::new(x + BAR + 8.0, at, TICK, "3M/4").bold();
         picture.text(label.anchor(Anchor::Start).color(INK));
     }
-    let label = Text::new(x + BAR + 46.0, y + height / 2.0, LABEL, shade.label());
+    // A browser's own font may be wider than the one measured here.
+    let label = Text::new(x + BAR + 56.0, y + height / 2.0, LABEL, shade.label());
     picture.text(label.turned().color(INK));
 }
 

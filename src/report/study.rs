@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::fault::{Fault, Kind, Result};
+use crate::fault::{Fault, Kind, Result, of_json};
 
 /// The name of the file.
 pub const FILE: &str = "study.json";
@@ -50,7 +50,7 @@ impl Study {
         serde_json::from_str(&text).map(Some).map_err(|error| {
             Fault::new(Kind::RunFolder, "this is not what `normfree study` writes")
                 .at(path.display())
-                .found(error.to_string())
+                .found(of_json(&error))
                 .remedy("run `normfree study` again: it rewrites the file")
         })
     }

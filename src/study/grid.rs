@@ -146,14 +146,18 @@ impl Grid {
         self.out.join(FILE).is_file()
     }
 
-    /// Writes `study.json`.
+    /// Writes `study.json`, unless it is there as it is: a study that is done may be in a folder which can only be read.
     ///
     /// # Errors
     /// [`Kind::Io`].
     pub fn write_record(&self) -> Result<()> {
         let record = serde_json::to_string_pretty(&self.record())
             .expect("texts, numbers and paths of ASCII are always JSON");
-        write_atomic(&self.out.join(FILE), (record + "\n").as_bytes())
+        let (path, text) = (self.out.join(FILE), record + "\n");
+        if std::fs::read(&path).is_ok_and(|own| own == text.as_bytes()) {
+            return Ok(());
+        }
+        write_atomic(&path, text.as_bytes())
     }
 }
 

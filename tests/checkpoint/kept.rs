@@ -178,7 +178,7 @@ fn a_damaged_checkpoint_is_skipped() {
         let fault = Checkpoint::latest(&run).unwrap_err();
         assert_eq!(fault.kind, Kind::Checkpoint);
         let message = fault.to_string();
-        assert!(message.contains("found 2 damaged:\n") && message.contains(expected), "{message}");
+        assert!(message.contains("found 2 damaged: ") && message.contains(expected), "{message}");
         assert!(message.contains("no model.safetensors"), "{message}");
     }
 }

@@ -163,7 +163,11 @@ fn data_of_another_tokenizer_is_refused() {
     prepare("fitting", &["--tokenizer", "r/tokenizer.json"]);
     for command in [&["eval", "r"][..], &["sparsity", "r"]] {
         let on = |data| [command, &["--data", data]].concat();
-        place.fails(&on("other"), 4, &["another tokenizer", "other/tokenizer.json", "--tokenizer r/tokenizer.json"]);
+        place.fails(
+            &on("other"),
+            4,
+            &["another tokenizer", "other/tokenizer.json", "--tokenizer r/tokenizer.json"],
+        );
         place.succeeds(&on("fitting"));
     }
     // The run's own folder, prepared anew.

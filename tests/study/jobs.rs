@@ -108,7 +108,7 @@ fn a_stop_ends_all_jobs_and_each_continues() {
     signal("TERM", &child);
     let told = stopped(&child.wait_with_output().unwrap());
     let each = |name: &str| told.contains(&format!("\n  {name}: interrupted after step "));
-    assert!(told.contains("interrupted 2 runs") && each(first) && each(second), "{told}");
+    assert!(told.contains("\ninterrupted 2 runs; continue with: ") && each(first) && each(second), "{told}");
     let plan = place.succeeds(&[&study("s")[..], &["--dry-run"]].concat());
     assert!(plan.matches(" of 2,500").count() == 2 && plan.matches("missing").count() == 1, "{plan}");
 

@@ -168,11 +168,33 @@ fn a_failing_run_does_not_stop_the_others() {
     );
     assert!(String::from_utf8_lossy(&output.stdout).contains("2 of 5 runs done"), "{}", shown(&output));
 
+    // A failure may pass, so the command is offered again; what is refused would be refused again.
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.lines().next_back().unwrap().contains("3 of 5 runs failed, at tiny.toml; continue with: "),
+        "{said}"
+    );
     let others = ["study", "tiny.toml", "--set", "train.batch_size=1"];
     let plan = place.succeeds(&[&others[..], &["--dry-run"]].concat());
     assert!(plan.contains("free-seed2 holds a run with another configuration"), "{plan}");
     let parts = ["another configuration", "train.batch_size = 2 there, 1 here", "delete it", "--out"];
     place.fails(&others, 6, &parts);
+    let output = place.command(&others).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.ends_with("runs failed, at tiny.toml\n") && !said.contains("continue with"), "{said}");
+}
+
+/// A folder of a study that is done may be one that can only be read: nothing in it is written again.
+#[cfg(unix)]
+#[test]
+fn a_study_that_is_done_is_left_as_it_is() {
+    use std::os::unix::fs::MetadataExt;
+    let place = place();
+    place.succeeds(&["study", "tiny.toml", "--quiet"]);
+    let record = || fs::metadata(run(&place, "../study.json")).unwrap();
+    let before = record().ino();
+    place.succeeds(&["study", "tiny.toml", "--quiet"]);
+    assert_eq!(record().ino(), before, "another file has taken its place");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The queue of diagnostics for standard error. Nobody who prints waits for the reader, and the lock is never held
 //! during a write, so the panic hook and the signal thread can always take it.
 
+use crate::numbers::counted;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -92,9 +93,7 @@ fn write_all() {
             write(&message);
         }
         if lost > 0 {
-            write(
-                format!("note: {lost} lines are missing here, because nobody read them in time\n").as_bytes(),
-            );
+            write(format!("note: nobody read in time what was here: {}\n", counted(lost, "line")).as_bytes());
         }
     }
 }

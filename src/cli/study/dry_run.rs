@@ -1,6 +1,6 @@
 //! `normfree study --dry-run`: every run with its needs, its progress, and the estimated time for the rest.
 
-use super::super::{Global, bytes, columns, duration, operations, say, thousands};
+use super::super::{Global, bytes, columns, counted, duration, operations, say, thousands};
 use super::data;
 use super::jobs::Jobs;
 use crate::bench::step_seconds;
@@ -86,7 +86,7 @@ pub(super) fn print<'a>(grid: &Grid, runs: &[&'a Run], measure: bool, jobs: &Job
     let times = seconds.into_iter().collect::<Option<Vec<f64>>>().filter(|_| done < runs.len());
     let in_all = times.map(|times| until_last(&times, options.len()));
     rows.push(vec![
-        format!("{} runs, {done} done", runs.len()),
+        format!("{}, {done} done", counted(runs.len() as u64, "run")),
         String::new(),
         thousands(tokens),
         operations(work),
@@ -122,7 +122,7 @@ pub(super) fn print<'a>(grid: &Grid, runs: &[&'a Run], measure: bool, jobs: &Job
 }
 
 fn at_a_time(runs: usize) -> String {
-    format!("{runs} run{} at a time", if runs == 1 { "" } else { "s" })
+    format!("{} at a time", counted(runs as u64, "run"))
 }
 
 /// When the last of several jobs ends, each of which takes the next run when it has ended one.
@@ -194,8 +194,7 @@ fn time_steps(
 
 /// The source of the times.
 fn basis(logged: usize, measured: usize, bases: &BTreeSet<Basis>) -> String {
-    let counted =
-        |number: usize, thing: &str| format!("{number} {thing}{}", if number == 1 { "" } else { "s" });
+    let counted = |number: usize, thing: &str| counted(number as u64, thing);
     let mut from = Vec::new();
     if logged > 0 {
         from.push(format!("the steps that {} of this study logged on this device", counted(logged, "run")));

@@ -1,9 +1,9 @@
 //! How the runs of one call ended, and what is said of them.
 
 use super::super::progress::in_all;
-use super::super::{Global, say, short, thousands};
+use super::super::{Global, counted, say, short, terminal};
 use crate::fault::{Fault, Kind, Result};
-use crate::shell;
+use crate::shell::{self, operand};
 use crate::study::{Grid, Shard};
 use std::path::Path;
 use std::time::Duration;
@@ -47,9 +47,9 @@ impl Ended {
     /// The fault of a study that was asked to stop.
     fn interruption(&mut self) -> Option<Fault> {
         if self.stopped.len() > 1 {
-            let list = list(&self.stopped, |fault| fault.what().to_owned());
+            list(&self.stopped, |fault| fault.what().to_owned());
             let fault = Fault::new(Kind::Interrupted, format!("interrupted {} runs", self.stopped.len()));
-            return Some(fault.found(list).remedy(format!("continue with: {}", shell::same_command())));
+            return Some(fault.remedy(format!("continue with: {}", shell::same_command())));
         }
         self.stopped.pop().map(|(_, fault)| fault).or_else(|| self.not_begun.pop())
     }
@@ -64,24 +64,32 @@ impl Ended {
         if !self.in_use.is_empty() {
             global.note(format!("left to other processes: {}", self.in_use.join(", ")));
         }
-        say(format!("{}: {} of {all} runs{share} done", grid.out.display(), self.done))?;
+        say(format!("{}: {} of {}{share} done", grid.out.display(), self.done, counted(all as u64, "run")))?;
         let (tokens, time) = self.trained;
         if tokens > 0 {
-            let (count, took) = (thousands(tokens), short(time.as_secs_f64()));
-            say(format!("trained on {count} tokens in {took}: {}", in_all(tokens, time)))?;
+            let (count, took) = (counted(tokens, "token"), short(time.as_secs_f64()));
+            say(format!("trained on {count} in {took}: {}", in_all(tokens, time)))?;
         }
         if self.done > 0 {
-            say(format!("draw it with `normfree report {0} -o {0}/report.html`", grid.out.display()))?;
+            let [study, page] = [grid.out.clone(), grid.out.join("report.html")].map(|path| operand(&path));
+            say(format!("draw it with `normfree report {study} -o {page}`"))?;
         }
         let Some((_, first)) = self.failed.first() else { return Ok(()) };
-        Err(Fault::new(first.kind, format!("{} of {all} runs failed", self.failed.len()))
-            .at(study.display())
-            .found(list(&self.failed, Fault::to_string))
-            .remedy(format!("continue with: {}", shell::same_command())))
+        list(&self.failed, Fault::to_string);
+        let what = format!("{} of {} failed", self.failed.len(), counted(all as u64, "run"));
+        let fault = Fault::new(first.kind, what).at(study.display());
+        // The same command would be refused again.
+        let refused = |fault: &Fault| matches!(fault.kind, Kind::RunFolder | Kind::Config | Kind::Usage);
+        Err(match self.failed.iter().all(|(_, fault)| refused(fault)) {
+            true => fault,
+            false => fault.remedy(format!("continue with: {}", shell::same_command())),
+        })
     }
 }
 
-/// A line for each run.
-fn list(runs: &[(String, Fault)], told: impl Fn(&Fault) -> String) -> String {
-    runs.iter().map(|(name, fault)| format!("\n  {name}: {}", told(fault))).collect::<String>() + "\n"
+/// Prints a line for each run, before the sentence on all of them.
+fn list(runs: &[(String, Fault)], told: impl Fn(&Fault) -> String) {
+    for (name, fault) in runs {
+        terminal::say(&format!("  {name}: {}", told(fault)));
+    }
 }

@@ -1,6 +1,6 @@
 //! `--jobs`: how many runs train at the same time, and what of the CPU each of them gets.
 
-use super::super::Global;
+use super::super::{Global, counted};
 use crate::device::Device;
 use crate::fault::{Fault, Kind, Result};
 use crate::host::{self, Share};
@@ -39,7 +39,7 @@ impl<'a> Jobs<'a> {
         let threads = cpu.threads();
         if count > threads {
             return Err(refused("every job needs a thread of its own")
-                .found(format!("{count} jobs and {threads} thread{}", if threads == 1 { "" } else { "s" }))
+                .found(format!("{count} jobs and {}", counted(threads as u64, "thread")))
                 .remedy(format!("use at most --jobs {threads}, or more --threads")));
         }
         Ok(Self { count, global, shared: Some((cpu.into(), threads)) })

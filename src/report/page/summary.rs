@@ -3,6 +3,7 @@
 use super::claims::claims;
 use super::html::escape;
 use crate::draw::axes::tick_text;
+use crate::numbers::{counted, thousands};
 use crate::observe::quantities::TOKENS;
 use crate::report::comparison::Comparison;
 use crate::report::diverged::Divergence;
@@ -60,12 +61,10 @@ fn scope(comparison: &Comparison) -> String {
     if let (Some(least), Some(most)) = (steps.iter().min(), steps.iter().max()) {
         let (runs, configurations) = (count(here.len(), "run"), count(groups.count(), "configuration"));
         text = match least == most {
-            true => format!("{runs} of {configurations}, {} steps each", tick_text(*most as f64, 1.0)),
-            false => format!(
-                "{runs} of {configurations}, {} to {} steps",
-                tick_text(*least as f64, 1.0),
-                tick_text(*most as f64, 1.0)
-            ),
+            true => format!("{runs} of {configurations}, {} each", counted(*most, "step")),
+            false => {
+                format!("{runs} of {configurations}, {} to {}", thousands(*least), counted(*most, "step"))
+            }
         };
         let base = comparison.groups.get(comparison.baseline).map(|group| group.name.as_str());
         if comparison.groups.len() > 1 {
@@ -80,7 +79,7 @@ fn scope(comparison: &Comparison) -> String {
 }
 
 fn count(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+    counted(number as u64, what)
 }
 
 /// The lowest perplexity, whether the seeds tell it from the next one, and, with more than two configurations, the highest.

@@ -111,6 +111,21 @@ impl Checkpoint {
     /// [`Kind::Checkpoint`] if there are checkpoints, but all are damaged, or the newest is of another
     /// version; [`Kind::Io`] if they cannot be read.
     pub fn latest(run: &RunFolder) -> Result<Option<Latest>> {
+        Self::latest_by(run, Self::examine)
+    }
+
+    /// The same for a list of runs: of the tensors only the lengths of their files are compared, which reads none of them.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::latest`].
+    pub fn latest_at_a_glance(run: &RunFolder) -> Result<Option<Latest>> {
+        Self::latest_by(run, Self::glance)
+    }
+
+    fn latest_by(
+        run: &RunFolder,
+        examine: fn(&Path) -> std::result::Result<Self, Flaw>,
+    ) -> Result<Option<Latest>> {
         let mut skipped = Vec::new();
         let folder = run.checkpoints();
         let mut left = keep::list(&folder)?;
@@ -120,7 +135,7 @@ impl Checkpoint {
         }
         let mut again = 0;
         while let Some((_, path)) = left.pop() {
-            match Self::examine(&path) {
+            match examine(&path) {
                 Ok(checkpoint) => return Ok(Some(Latest { checkpoint, skipped })),
                 // The training process has pruned it in the meantime and written a newer one.
                 Err(_) if again < PRUNED && !path.exists() => {
@@ -135,10 +150,10 @@ impl Checkpoint {
         if skipped.is_empty() {
             return Ok(None);
         }
-        let all: Vec<String> = skipped.iter().map(|fault| format!("\n  {fault}")).collect();
+        let all: Vec<String> = skipped.iter().map(Fault::to_string).collect();
         Err(Fault::new(Kind::Checkpoint, "no checkpoint of the run is intact")
             .at(folder.display())
-            .found(format!("{} damaged:{}", all.len(), all.concat())))
+            .found(format!("{} damaged: {}", all.len(), all.join("; "))))
     }
 
     /// The newest whole checkpoint of `run`, with its parameters opened: they stay readable even if a process that trains the
@@ -212,11 +227,28 @@ impl Checkpoint {
         WeightFile::open(&self.path.join(OPTIMIZER), &states_layout(&prefixes, &layout.held()))
     }
 
+    /// Reads every byte.
     fn examine(path: &Path) -> std::result::Result<Self, Flaw> {
-        let damaged = |found: String| {
-            let fault = Fault::new(Kind::Checkpoint, "the checkpoint is damaged");
-            Flaw::Damaged(fault.at(path.display()).found(found))
-        };
+        let (checkpoint, seals) = Self::sized(path)?;
+        for (name, seal) in seals {
+            let file = path.join(name);
+            let found =
+                Seal::of(&file).map_err(|e| Flaw::Other(Fault::io("read the checkpoint", &file, &e)))?;
+            if found != seal {
+                return Err(damaged(path, format!("{name} with other bytes than were written")));
+            }
+        }
+        Ok(checkpoint)
+    }
+
+    /// Reads the state alone.
+    fn glance(path: &Path) -> std::result::Result<Self, Flaw> {
+        Self::sized(path).map(|(checkpoint, _)| checkpoint)
+    }
+
+    /// A checkpoint whose state is whole and whose files have their lengths, with their seals.
+    fn sized(path: &Path) -> std::result::Result<(Self, [(&'static str, Seal); 2]), Flaw> {
+        let damaged = |found: String| damaged(path, found);
         let text = match fs::read(path.join(STATE)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(damaged(format!("no {STATE}"))),
             read => read.map_err(|e| Flaw::Other(Fault::io("read the checkpoint", path, &e)))?,
@@ -229,22 +261,25 @@ impl Checkpoint {
         if keep::step_of(path).is_some_and(|step| step != state.step) {
             return Err(damaged(format!("the state of step {} in it", state.step)));
         }
-        for (name, seal) in [(MODEL, model), (OPTIMIZER, optimizer)] {
+        let seals = [(MODEL, model), (OPTIMIZER, optimizer)];
+        for (name, seal) in &seals {
             let file = path.join(name);
-            let found = match Seal::of(&file) {
+            let is = match fs::metadata(&file) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(damaged(format!("no {name}"))),
-                read => read.map_err(|e| Flaw::Other(Fault::io("read the checkpoint", &file, &e)))?,
+                read => read.map_err(|e| Flaw::Other(Fault::io("read the checkpoint", &file, &e)))?.len(),
             };
-            if found.bytes != seal.bytes {
-                let (is, was) = (found.bytes, seal.bytes);
+            let was = seal.bytes;
+            if is != was {
                 return Err(damaged(format!("{name} with {is} bytes, where {was} were written")));
             }
-            if found != seal {
-                return Err(damaged(format!("{name} with other bytes than were written")));
-            }
         }
-        Ok(Self { path: path.to_owned(), state })
+        Ok((Self { path: path.to_owned(), state }, seals))
     }
+}
+
+fn damaged(path: &Path, found: String) -> Flaw {
+    let fault = Fault::new(Kind::Checkpoint, "the checkpoint is damaged");
+    Flaw::Damaged(fault.at(path.display()).found(found))
 }
 
 /// Why a checkpoint cannot be used.

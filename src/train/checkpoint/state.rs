@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::super::engine::LossScale;
 use crate::data::DataSeal;
-use crate::fault::{Fault, Kind};
+use crate::fault::{Fault, Kind, of_json};
 use crate::files::{hex, sha256};
 use crate::ops::Choices;
 
@@ -118,8 +118,9 @@ impl StateFile {
 
     /// Reads the file's text back; `path` is for messages.
     pub fn read(text: &[u8], path: &Path) -> std::result::Result<Self, Unread> {
-        let unreadable =
-            |e: serde_json::Error| Unread::Damaged(format!("{STATE} that cannot be understood ({e})"));
+        let unreadable = |e: serde_json::Error| {
+            Unread::Damaged(format!("{STATE} that cannot be understood: {}", of_json(&e)))
+        };
         let Version { format_version } = serde_json::from_slice(text).map_err(unreadable)?;
         if !(UNSEALED..=FORMAT_VERSION).contains(&format_version) {
             return Err(Unread::Foreign(

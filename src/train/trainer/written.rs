@@ -100,8 +100,9 @@ impl Trainer {
             let every = self.config.observe.sample_every.min(self.config.observe.layers_every);
             let share = 100.0 * looking / seconds.max(looking) / every as f64;
             watch(Event::Note(format!(
-                "observing the layers takes {:.1} ms of a step, once in {every} steps: {share:.2}% of the time",
-                looking * 1e3
+                "observing the layers takes {:.1} ms of {}: {share:.2}% of the time",
+                looking * 1e3,
+                if every == 1 { "every step".to_owned() } else { format!("a step, once in {every} steps") }
             )));
             self.clock = Instant::now();
         }
