@@ -98,6 +98,14 @@ fn text_is_prepared_on_the_way_once() {
     wrong(&["train", "sm_r", "--data", "text", "--run", "runs/a"], 6, &["runs/a"]);
     wrong(&["train", "sm_r", "--data", "text", "--dry-run"], 2, &["a dry run prepares no text"]);
     wrong(&["train", "sm_r", "--data", "nowhere"], 4, &["nowhere"]);
+    wrong(&["train", "sm_r", "--data", "-"], 2, &["a pipe", "standard input", "normfree prepare -"]);
+    wrong(
+        &["train", "sm_r", "--set", "data.path=nowhere"],
+        4,
+        &["data folder is missing", "nowhere", "--data"],
+    );
+    std::fs::write(place.path("numbers.csv"), "a,b\n1,2\n3,4\n").unwrap();
+    wrong(&["train", "sm_r", "--data", "numbers.csv"], 4, &["--column", "`normfree prepare`"]);
     wrong(&["train"], 2, &["<CONFIG>"]);
     wrong(&["train", "--resume", "runs/a", "--data", "text"], 2, &["--data"]);
 }

@@ -1,8 +1,8 @@
 //! Data for a run that names text: prepared on the way, once.
 
 use super::{Global, prepare, say};
-use crate::data::{Meta, PrepareOptions, identity, is_prepared};
-use crate::fault::Result;
+use crate::data::{Meta, PrepareOptions, identity, is_pipe, is_prepared};
+use crate::fault::{Fault, Kind, Result};
 use std::path::{Path, PathBuf};
 
 /// The folder of tokens that `source` stands for: itself if it was prepared, else one beside the runs, `prepared/NAME-DIGEST`,
@@ -20,6 +20,7 @@ pub(super) fn data(
     if is_prepared(source) {
         return Ok(source.to_owned());
     }
+    refuse_pipe(source)?;
     let (vocab_size, chunk) = PrepareOptions::sizes(sizes);
     let plain = PrepareOptions::new(vec![source.display().to_string()], beside.join("prepared"));
     let mut options = PrepareOptions { vocab_size, chunk, ..plain };
@@ -32,9 +33,25 @@ pub(super) fn data(
         return Ok(options.out);
     }
     global.note(format!("preparing the text in {}", options.out.display()));
-    let meta = prepare::with_progress(&options, global.quiet)?;
+    let meta = prepare::with_progress(&options, global.quiet).map_err(|fault| {
+        // Nothing is left of what could not be prepared.
+        let _ = std::fs::remove_dir(&options.out).and_then(|()| std::fs::remove_dir(beside.join("prepared")));
+        fault.also("options for that are those of `normfree prepare`, whose folder --data takes")
+    })?;
     say(prepare::summary(&meta, &options.out))?;
     Ok(options.out)
+}
+
+/// The text is read once to be known again and once to be prepared, and a pipe gives it once.
+fn refuse_pipe(source: &Path) -> Result<()> {
+    let is_input = source == Path::new("-");
+    if !is_input && !std::fs::metadata(source).is_ok_and(|found| is_pipe(found.file_type())) {
+        return Ok(());
+    }
+    Err(Fault::new(Kind::Usage, "a run cannot be trained on a pipe")
+        .at("--data")
+        .found(if is_input { "standard input".to_owned() } else { source.display().to_string() })
+        .remedy("prepare its text first, `normfree prepare - --out DIR`, and give that folder"))
 }
 
 /// What data or text are called in names of folders: the last part of the path, without its ending; `text` for a glob.

@@ -2,7 +2,7 @@
 
 use super::{Global, counted, ready, thousands};
 use crate::config::{Config, Draft, Preset, free_on_resume, preset};
-use crate::data::{Meta, PrepareOptions, is_prepared};
+use crate::data::{Corpus, Meta, PrepareOptions, is_prepared};
 use crate::fault::{Fault, Kind, Result};
 use crate::files::folder_of;
 use crate::shell;
@@ -101,6 +101,13 @@ impl<'a> Wanted<'a> {
         self.asked.set.iter().try_for_each(|argument| draft.set(argument))?;
         if let Some(source) = self.asked.data {
             draft.use_data(&self.ready(source, &draft, global)?);
+        }
+        let missing = draft.data().map(Path::new).filter(|path| !path.is_dir() && !draft.has_sizes());
+        if let Some(path) = missing {
+            return Err(Fault::new(Kind::Data, Corpus::MISSING).at(path.display()).remedy(format!(
+                "make it with `normfree prepare TEXT --out {}`, or give text or another folder with --data",
+                shell::operand(path)
+            )));
         }
         if let Some(meta) =
             draft.data().map(Path::new).filter(|path| path.is_dir()).map(Meta::read).transpose()?

@@ -59,6 +59,7 @@ pub use corpus::Corpus;
 pub use identity::{identity, is_prepared};
 pub use meta::{Dtype, LeftOut, Meta, Part, Skipped, SourceMeta, SplitBy};
 pub use permutation::Permutation;
+pub use pipes::is_pipe;
 pub use place::tokenizer_path;
 pub use prepare::{PrepareOptions, prepare};
 pub use progress::{Progress, Stage};

@@ -271,7 +271,7 @@ impl TrainProgress {
             (whole.left(), whole.trained())
         };
         let mut parts = vec![format!("{}/{}", self.step, self.steps)];
-        parts.extend(self.loss.map(|loss| format!("loss {loss:.4}")));
+        parts.extend(self.loss.map(|loss| format!("smoothed loss {loss:.4}")));
         parts.extend(self.speed().map(|speed| format!("{} tokens/s", thousands(speed as u64))));
         if self.beside {
             parts.push(in_all(tokens, time));
