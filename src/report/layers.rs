@@ -116,7 +116,7 @@ pub fn layer_curves(
     let y = range(drawn.axis, values.chain(panels.iter().filter_map(|panel| panel.ceiling)));
 
     // With more than three side by side, panels are too small in print.
-    let most = columns(panels.len()).min(3);
+    let most = if is_narrow(room) { 1 } else { columns(panels.len()).min(3) };
     let fits = |columns: &usize| plot_width(room, *columns).is_none_or(|width| width >= LEAST_PLOT);
     let columns = (1..=most).rev().find(fits).unwrap_or(1);
     let plot = (plot_width(room, columns).unwrap_or(PLOT.0), PLOT.1);

@@ -192,7 +192,7 @@ fn make_room(place: &Place, command: &str) {
         "prepare" | "import" => behind(&words, "--out").map(str::to_owned),
         "export" => behind(&words, "--hf").map(str::to_owned),
         "train" if !words.contains(&"--resume") && !words.contains(&"--dry-run") => {
-            let first = words[2].starts_with("--").then(|| words[3]).unwrap_or(words[2]);
+            let first = if words[2].starts_with("--") { words[3] } else { words[2] };
             let stem = Path::new(first).file_stem().unwrap().to_string_lossy().into_owned();
             Some(behind(&words, "--run").map_or_else(|| format!("runs/{stem}"), str::to_owned))
         }

@@ -33,7 +33,7 @@ fn assert_printed(stem: &str, picture: &Picture) {
 #[test]
 fn every_figure_fits_a_column() {
     let configurations: Vec<Made> = CONFIGURATIONS.into_iter().chain([LONG]).collect();
-    for (heads, seeds) in [(4, &[1, 2][..]), (12, &[1])] {
+    for (heads, seeds) in [(4, &[1, 2][..]), (12, &[1][..])] {
         let folder = tempfile::tempdir().unwrap();
         let size = Size { layers: heads, heads, steps: 300, every: 20 };
         write(folder.path(), "study", &configurations, seeds, size);

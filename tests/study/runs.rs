@@ -123,7 +123,7 @@ fn a_study_takes_its_sizes_from_its_data() {
     )
     .unwrap();
     let plan = place.succeeds(&["study", "tiny.toml", "--dry-run"]);
-    assert!(plan.contains("there is no data at data yet"), "{plan}");
+    assert!(plan.contains("3 runs, 0 done"), "{plan}");
     let told = place.succeeds(&["study", "tiny.toml"]);
     assert!(told.contains("3 of 3 runs done"), "{told}");
     let data = Meta::read(&place.path("data")).unwrap().unwrap();

@@ -30,8 +30,8 @@ Prepares source code found on this machine, trains SM+LN+G, SM+LN+R, SM+G and
 SM+R (softmax attention, with and without LayerNorm, GELU or ReLU) at a small
 scale, evaluates them on held-out files, draws the entropy of every attention
 head and puts it all on one page, report.html. At the end it repeats some steps
-on a second device and says how far the numbers agree. Called again, it resumes where it
-stopped and trains nothing twice.
+on a second device and says how far the numbers agree. Called again, it resumes
+where it stopped and trains nothing twice.
 
 Examples:
   normfree demo
