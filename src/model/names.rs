@@ -95,6 +95,16 @@ pub fn layer_gradient(layer: usize) -> String {
     format!("layer gradient {layer}")
 }
 
+/// f32 `[2]`: norm and largest magnitude of the matrices of a layer before an update.
+pub fn layer_weights(layer: usize) -> String {
+    format!("layer weights {layer}")
+}
+
+/// f32 `[2]`: the same of what the update added to them.
+pub fn layer_change(layer: usize) -> String {
+    format!("layer change {layer}")
+}
+
 /// f32 `[n_positions, 2·n_embd]`: keys and values of the tokens read so far, in generation passes.
 pub fn cache(layer: usize) -> String {
     format!("cache {layer}")

@@ -308,6 +308,14 @@ table! {
         ),
         ..row(&LAYERS, "grad_norm", Layer)
     };
+    /// ‖ΔW‖/‖W‖ of the step: the L2 norm of what the update changed in all matrices of the block, over their norm before it.
+    UPDATE_RATIO = Quantity {
+        drawn: figure(
+            16, "update_ratio", Axis::Logarithmic, "Update over weight norm",
+            "Norm of the update of each layer's matrices over that of their weights, over training",
+        ),
+        ..row(&LAYERS, "update_ratio", Layer)
+    };
     /// Share of the feed-forward network's activations that are exactly zero. This quantity and the next are empty if the
     /// network is a single matrix, which has no activations.
     ZEROS = Quantity {

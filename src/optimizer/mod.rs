@@ -3,11 +3,13 @@
 
 mod adamw;
 mod around;
+mod change;
 mod muon;
 mod rule;
 mod sgd;
 
 pub use around::{clip_units, measure, project};
+pub use change::{by_layer, watch_change};
 pub use rule::{HYPER, Place, Rule, Settings, State, Update};
 
 use crate::words::{Pick, table};

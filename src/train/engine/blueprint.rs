@@ -235,10 +235,21 @@ pub fn update_tape(config: &Config, arenas: &Arenas) -> Tape {
     if config.train.adaptive_clipping > 0.0 {
         optimizer::clip_units(&mut tape, &update, config.train.adaptive_clipping);
     }
-    let norms = config.train.project_weights.then(|| optimizer::measure(&mut tape, &update));
-    (config.train.optimizer.record)(&mut tape, &update);
-    if let Some(norms) = norms {
-        optimizer::project(&mut tape, &update, &norms);
+    let watches = config.observe.layers;
+    let parts = if watches { optimizer::by_layer(places) } else { vec![places] };
+    for places in parts {
+        let update = Update { places, ..update };
+        let record = |tape: &mut Tape| {
+            let norms = config.train.project_weights.then(|| optimizer::measure(tape, &update));
+            (config.train.optimizer.record)(tape, &update);
+            if let Some(norms) = norms {
+                optimizer::project(tape, &update, &norms);
+            }
+        };
+        match watches {
+            true => optimizer::watch_change(&mut tape, &update, record),
+            false => record(&mut tape),
+        }
     }
     tape
 }
