@@ -42,6 +42,8 @@ KEYS = {
     "slope_init": 0.01,
     "slope_scope": "per_layer",
     "ffn": "standard",
+    "weight_norm": "none",
+    "gamma_init": 1.0,
     "residual": "plain",
     "residual_scale": None,
     "ffn_scaling": False,
@@ -73,6 +75,8 @@ CHOICES = {
     "attention_gate": ("none", "head", "element"),
     "qk_norm": ("none", "rms_norm", "plain"),
     "norm_position": ("pre", "post", "both"),
+    # The exporter writes scaled matrices as what they come to.
+    "weight_norm": ("none",),
 }
 
 

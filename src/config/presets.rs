@@ -72,6 +72,7 @@ pub const PRESETS: &[Preset] = &[
     of!("mechanisms/rms_norm"),
     of!("mechanisms/scaled"),
     of!("mechanisms/seed_norm"),
+    of!("mechanisms/sigma_reparam"),
     of!("mechanisms/sink"),
     of!("mechanisms/skip_init"),
     of!("mechanisms/softcap"),

@@ -4,7 +4,7 @@ use super::schema::{Accepts, Changes, Otherwise, Row, Span};
 use super::{
     Accumulation, Activation, AttentionGate, Bias, EntropyPenalty, EntropyReference, Family, FeedForward,
     MuonScale, Norm, NormFunction, NormPosition, OnNonfinite, Optimizer, Order, Precision, QkNorm, Recompute,
-    Residual, Schedule, SlopeScope,
+    Residual, Schedule, SlopeScope, WeightNorm,
 };
 use crate::model::family::Setting;
 
@@ -214,6 +214,20 @@ pub(super) const ROWS: &[Row] = &[
         word("standard"),
         Changes::Never,
         "the feed-forward network of a block",
+    ),
+    row(
+        "model.weight_norm",
+        Words(WeightNorm::WORDS),
+        word("none"),
+        Changes::Never,
+        "what the matrices inside the blocks are scaled by before products read them",
+    ),
+    row(
+        "model.gamma_init",
+        Number(Span::Positive),
+        is(1.0),
+        Changes::Never,
+        "the initial γ of `sigma_reparam`",
     ),
     row(
         "model.residual",

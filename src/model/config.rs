@@ -89,6 +89,17 @@ choice! {
     }
 }
 
+choice! {
+    /// What the matrices inside the blocks are divided and multiplied by before products read them.
+    WeightNorm {
+        /// nothing
+        None = "none",
+        /// γ/σ with a learned γ and the largest singular value σ, which a power iteration after each update follows (σReparam, arXiv
+        /// 2303.06296); queries, keys and values each have their own
+        SigmaReparam = "sigma_reparam",
+    }
+}
+
 /// The norm before the head.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -166,6 +177,10 @@ pub struct ModelConfig {
     pub slope_init: f64,
     pub slope_scope: SlopeScope,
     pub ffn: FeedForward,
+    /// What the matrices inside the blocks are scaled by.
+    pub weight_norm: WeightNorm,
+    /// The initial gain γ of scaled matrices.
+    pub gamma_init: f64,
     /// How the branches of a block join the residual stream.
     pub residual: Residual,
     /// The constant of that join, or where its learned numbers start; the join's own if it is unset.

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use super::config::{AttentionGate, Bias, FinalNorm, ModelConfig, NormPosition};
+use super::config::{AttentionGate, Bias, FinalNorm, ModelConfig, NormPosition, WeightNorm};
 use super::family::{Head, Projections};
 use super::join::Residual;
 use super::network::FeedForward;
@@ -61,6 +61,11 @@ fn removed(config: &ModelConfig) -> Result<Removed> {
     if gate != AttentionGate::None {
         let what = "the gate of attention reads the norm as well, and has no bias";
         return refused(what, "attention_gate", format!("\"{gate}\""), "give a model without it");
+    }
+    if config.weight_norm != WeightNorm::None {
+        let what = "a matrix that is divided by its singular value does not take over a norm's scale";
+        let remedy = "export the model with `normfree export RUN --hf DIR`, which writes plain matrices, and import that";
+        return refused(what, "weight_norm", "\"sigma_reparam\"".to_owned(), remedy);
     }
     let blocks = (0..config.n_layer).flat_map(|layer| config.norms_of(layer));
     let mut words: Vec<&str> = blocks.chain([config.head_norm()]).map(own).collect();

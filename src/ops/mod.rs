@@ -51,6 +51,7 @@ pub mod scaled_sum;
 pub mod seed_norm;
 pub mod sgd;
 pub mod shift;
+pub mod spectral_norm;
 pub mod splice;
 pub mod taper;
 pub mod temperature;
@@ -114,6 +115,7 @@ pub const CASES: &[(&str, Cases)] = &[
     ("seed_norm", seed_norm::cases),
     ("sgd", sgd::cases),
     ("shift", shift::cases),
+    ("spectral_norm", spectral_norm::cases),
     ("splice", splice::cases),
     ("taper", taper::cases),
     ("temperature", temperature::cases),

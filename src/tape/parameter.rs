@@ -18,6 +18,8 @@ pub struct Declaration {
     pub filed: Filed,
     /// How many matrices of one size its columns are, side by side: three of queries, keys and values.
     pub parts: usize,
+    /// The matrix of which it holds singular vectors, which follow it by power iterations.
+    pub singular_of: Option<String>,
 }
 
 /// A parameter's initial values.
@@ -90,6 +92,7 @@ impl Declaration {
             added: false,
             filed,
             parts: 1,
+            singular_of: None,
         }
     }
 

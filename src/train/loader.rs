@@ -73,6 +73,7 @@ pub fn fresh_weights(engine: &Engine, config: &Config) -> Result<()> {
         let values = initial_values(config.train.seed, parameter);
         loader.write(&parameter.name, &values)?;
     }
+    engine.settle()?;
     engine.copy_weights()
 }
 

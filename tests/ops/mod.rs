@@ -42,6 +42,7 @@ mod scaled_sum;
 mod seed_norm;
 mod sgd;
 mod shift;
+mod spectral_norm;
 mod splice;
 mod taper;
 mod temperature;

@@ -219,7 +219,8 @@ impl Trainer {
             if file.len() < self.layout.held().len() {
                 fresh_weights(&self.engine, &self.config)?;
             }
-            return load_weights(&self.engine, file);
+            load_weights(&self.engine, file)?;
+            return self.engine.settle();
         }
         fresh_weights(&self.engine, &self.config)
     }
