@@ -87,7 +87,7 @@ pub fn configs() -> Vec<Config> {
         list.push(base(&[&both[..], &["train.precision=mixed", "model.norm=none"]].concat()));
         list.push(base(&[&both[..1], &["train.precision=mixed", "model.n_embd=128"]].concat()));
     }
-    let scaled = ["model.weight_norm=sigma_reparam"];
+    let scaled = ["model.weight_norm=sigma_reparam", "model.scale_loss=0.1"];
     list.push(base(
         &[&scaled[..], &["model.final_norm=false", "train.gradient_accumulation_steps=2"]].concat(),
     ));

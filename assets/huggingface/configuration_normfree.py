@@ -30,6 +30,7 @@ KEYS = {
     "norm_layers": None,
     "norm_position": "pre",
     "final_norm": True,
+    "scale_loss": 0.0,
     "embedding_scale": False,
     "layer_norm_epsilon": 1e-5,
     "norm_function": "tanh",

@@ -144,6 +144,13 @@ pub(super) const ROWS: &[Row] = &[
         "a norm before the head: with `true` that of the blocks, or LayerNorm if they have none; or one with its word. The original keeps it in its norm-free models",
     ),
     row(
+        "model.scale_loss",
+        Number(Span::NotNegative),
+        is(0.0),
+        Changes::Never,
+        "λ: from `train.taper_start` on, training adds λ·mean (s − s̄)² to the loss, with the root mean square s of each row of the residual stream before the head and its norm, and the running mean s̄ of s until then (arXiv 2602.10408); it takes the place of a norm there. 0 switches it off",
+    ),
+    row(
         "model.embedding_scale",
         Flag,
         flag(false),

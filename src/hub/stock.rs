@@ -29,6 +29,7 @@ fn is_plain(model: &ModelConfig) -> bool {
     model.norm_position == NormPosition::Pre
         && model.residual.word == "plain"
         && !model.embedding_scale
+        && model.scale_loss == 0.0
         && !model.ffn_scaling
         && !model.learnable_temperature
         && !model.attention_sink

@@ -154,6 +154,8 @@ pub struct ModelConfig {
     /// A norm before the head: the blocks' norm, or LayerNorm if they have none. The original keeps it in its
     /// normalization-free models.
     pub final_norm: FinalNorm,
+    /// λ of the loss that holds the scale of the residual stream before the head; 0 switches it off.
+    pub scale_loss: f64,
     /// Whether the embedding is multiplied by a trained number that starts at √`n_embd`.
     pub embedding_scale: bool,
     /// ε of every norm that has one; the default depends on the norm.
@@ -274,6 +276,11 @@ impl ModelConfig {
             FinalNorm::Switch(false) => Norm::NONE,
             FinalNorm::Own(norm) => norm,
         }
+    }
+
+    /// The name of the state of the loss that holds the scale.
+    pub(super) fn anchor(&self) -> String {
+        format!("{}.anchor", self.family.naming.final_norm)
     }
 
     /// Whether training includes attention entropy.

@@ -118,6 +118,7 @@ impl ModelConfig {
             norm_layers: None,
             final_norm: FinalNorm::Switch(false),
             bias: if removed == Removed::LayerNorm { Bias::All } else { self.bias },
+            scale_loss: 0.0,
             tie_embeddings: if own_head { Some(false) } else { self.tie_embeddings },
             ..self.clone()
         })
@@ -136,6 +137,7 @@ pub fn fold(config: &ModelConfig, mut values: Values) -> Result<Values> {
     let target = config.without_norms()?;
     let removed = removed(config)?;
     let naming = &config.family.naming;
+    values.remove(&config.anchor());
     let (width, last) = (config.n_embd, config.n_layer - 1);
     let (Head::Own(head) | Head::Tied(head)) = target.head();
     if let (Head::Tied(_), Head::Own(_)) = (config.head(), target.head()) {

@@ -31,6 +31,9 @@ pub const LOGITS: &str = "logits";
 /// f32 `[1]`.
 pub const LOSS: &str = "loss";
 
+/// f32 `[1]`: the loss that holds the scale of the residual stream, including λ.
+pub const SCALE_LOSS: &str = "scale loss";
+
 /// f32 `[n_head]`: mean entropy of each head of a layer.
 pub fn head_entropy(layer: usize) -> String {
     format!("head entropy {layer}")

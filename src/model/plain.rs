@@ -6,8 +6,8 @@ use super::parameter::parameters;
 use super::pass::Precision;
 use super::weight_norm::gain_of;
 
-/// The values of a model as those of the same model whose matrices nothing scales: γ/σ·W in place of W. Sums are of f64, and each
-/// number is rounded once.
+/// The values of a model as those of the same model whose matrices nothing scales, and whose scale nothing holds: γ/σ·W in place of
+/// W, and no state of a loss. Sums are of f64, and each number is rounded once.
 ///
 /// # Panics
 /// If `values` are not those of the model.
@@ -36,5 +36,6 @@ pub fn unscaled(config: &ModelConfig, mut values: Values) -> (ModelConfig, Value
             }
         }
     }
-    (ModelConfig { weight_norm: WeightNorm::None, ..config.clone() }, values)
+    values.remove(&config.anchor());
+    (ModelConfig { weight_norm: WeightNorm::None, scale_loss: 0.0, ..config.clone() }, values)
 }

@@ -108,6 +108,8 @@ table! {
     };
     /// What attention entropy adds to the training objective, λ included; only with the regularizer.
     ENTROPY_PENALTY = Quantity { tag: Some("train/entropy_penalty"), ..row(&STEP, "entropy_penalty", Step) };
+    /// What the scale of the residual stream before the head adds to the training objective, λ included: `model.scale_loss`.
+    SCALE_LOSS = Quantity { tag: Some("train/scale_loss"), ..row(&STEP, "scale_loss", Step) };
     LEARNING_RATE = Quantity {
         stored: Stored::F64,
         presence: Always,
@@ -298,6 +300,8 @@ table! {
     /// The learned factor that both branches of a block share.
     BLOCK_SCALE = Quantity { tag: Some("block_scale"), ..row(&RESIDUAL_SCALES, "block", Layer) };
 
+    /// The root mean square that `model.scale_loss` holds the rows of the residual stream at.
+    SCALE_TARGET = row(&NORM_SCALES, "scale_target", Step);
     /// What the embedding is multiplied by.
     EMBEDDING_SCALE = row(&NORM_SCALES, "embedding_scale", Step);
 

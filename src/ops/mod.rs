@@ -47,6 +47,7 @@ pub mod qk_norm;
 pub mod rms_norm;
 pub mod rotary;
 pub mod saturation;
+pub mod scale_loss;
 pub mod scaled_sum;
 pub mod seed_norm;
 pub mod sgd;
@@ -111,6 +112,7 @@ pub const CASES: &[(&str, Cases)] = &[
     ("rms_norm", rms_norm::cases),
     ("rotary", rotary::cases),
     ("saturation", saturation::cases),
+    ("scale_loss", scale_loss::cases),
     ("scaled_sum", scaled_sum::cases),
     ("seed_norm", seed_norm::cases),
     ("sgd", sgd::cases),

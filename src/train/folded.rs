@@ -24,7 +24,7 @@ pub fn write_folded(config: &Config, weights: WeightFile, target: &Config, path:
 /// # Errors
 /// Those of reading.
 pub fn plain(config: &Config, weights: WeightFile) -> Result<(Config, Box<dyn TensorSource>)> {
-    if config.model.weight_norm == WeightNorm::None {
+    if config.model.weight_norm == WeightNorm::None && config.model.scale_loss == 0.0 {
         return Ok((config.clone(), Box::new(weights)));
     }
     let (model, values) = unscaled(&config.model, read(weights)?);

@@ -38,6 +38,7 @@ mod qk_norm;
 mod rms_norm;
 mod rotary;
 mod saturation;
+mod scale_loss;
 mod scaled_sum;
 mod seed_norm;
 mod sgd;
