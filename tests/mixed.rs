@@ -53,6 +53,7 @@ fn models_agree_with_f64() {
         (SMOOTH, &["model.norm=bhyt", "model.final_norm=derf", "model.embedding_scale=true"]),
         (SMOOTH, &["model.norm=taper_norm", "model.ffn_norm=seed_norm", "train.steps=10"]),
         (SMOOTH, &["model.norm=rms_norm", "model.norm_position=post"]),
+        (SMOOTH, &["model.scale_loss=0.5", "train.taper_start=0.02"]),
         (SMOOTH, &["model.norm=fake_layer_norm", "model.ffn_norm=power_norm", "train.removal_start=2"]),
         (SMOOTH, &["model.family=gpt_neox"]),
         (KINKED, &["model.family=gpt_neox", "model.norm=none", "model.activation_function=relu"]),

@@ -5,8 +5,9 @@ use crate::training::{Reference, batches, config, engine, has_f16};
 use normfree::config::Config;
 use normfree::model::names;
 use normfree::observe::quantities::{
-    LAYER_GRAD_NORM, LOGIT_RMS, RESIDUAL_MAX, RESIDUAL_MEDIAN, RESIDUAL_RMS,
+    LAYER_GRAD_NORM, LOGIT_RMS, RESIDUAL_MAX, RESIDUAL_MEDIAN, RESIDUAL_RMS, UPDATE_RATIO,
 };
+use normfree::tape::Decays;
 use normfree::train::engine::{Engine, StepReading};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -115,6 +116,55 @@ fn what_layers_hold_agrees_with_f64() {
                 squares.sum::<f64>().sqrt(),
                 "gradient of its parameters",
             );
+        }
+    }
+}
+
+/// What every optimizer changed, against the weights themselves before and after its step.
+#[test]
+fn updates_are_measured_whatever_makes_them() {
+    for changes in [
+        &["train.optimizer=adamw_hf"][..],
+        &["train.optimizer=adamw", "model.bias=all", "train.max_grad_norm=0.01"],
+        &["train.optimizer=sgd", "model.family=gpt_neox"],
+        &["train.optimizer=muon", "model.norm=none"],
+        &["train.optimizer=normuon", "model.n_embd=24", "model.n_inner=36"],
+        &["train.project_weights=true", "train.adaptive_clipping=0.05"],
+        &["model.activation_function=learnable_lrelu", "train.decay_slopes=true"],
+        &["model.learnable_temperature=true", "model.attention_gate=head"],
+        &["train.precision=mixed", "model.n_embd=128"],
+        &["train.precision=mixed", "model.n_embd=128", "train.optimizer=muon"],
+    ] {
+        let config = config(&[changes, &["observe.sample_every=1"]].concat());
+        if changes.contains(&"train.precision=mixed") && !has_f16(&config) {
+            continue;
+        }
+        let mut random = ChaCha8Rng::seed_from_u64(seed());
+        let (mut engine, _) = engine(&config);
+        let matrices = |engine: &Engine, layer: usize| -> Vec<f64> {
+            let own = engine.blueprint.arenas.parameters().iter().filter(|p| {
+                let declared = &p.declared;
+                declared.block == Some(layer) && declared.decays == Decays::Always && p.shape.len() == 2
+            });
+            let read = |p: &normfree::model::Parameter| {
+                engine.store.read(&engine.device, &p.name, p.elements()).unwrap()
+            };
+            own.flat_map(read).map(f64::from).collect()
+        };
+        for step in 0..2 {
+            let before: Vec<_> = (0..config.model.n_layer).map(|layer| matrices(&engine, layer)).collect();
+            engine.submit(step, step, 1e-2, &batches(&config, &mut random)).unwrap();
+            let reading = engine.take(true).unwrap().unwrap();
+            for (layer, before) in before.iter().enumerate() {
+                let after = matrices(&engine, layer);
+                let norm = |of: &mut dyn Iterator<Item = f64>| of.map(|v| v * v).sum::<f64>().sqrt();
+                let moved = norm(&mut after.iter().zip(before).map(|(a, b)| a - b));
+                let want = moved / norm(&mut before.iter().copied());
+                let got = f64::from(reading.values.layers(&UPDATE_RATIO)[layer]);
+                // Differences of neighbouring f32 are exact; what is left are two sums of squares of one sign, and roots.
+                assert!((got - want).abs() < 1e-5 * want, "{changes:?} layer {layer}: {got} against {want}");
+                assert!(want > 1e-5, "{changes:?} layer {layer}: nothing moved");
+            }
         }
     }
 }

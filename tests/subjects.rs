@@ -87,6 +87,12 @@ pub fn configs() -> Vec<Config> {
         list.push(base(&[&both[..], &["train.precision=mixed", "model.norm=none"]].concat()));
         list.push(base(&[&both[..1], &["train.precision=mixed", "model.n_embd=128"]].concat()));
     }
+    let scaled = ["model.weight_norm=sigma_reparam", "model.scale_loss=0.1"];
+    list.push(base(
+        &[&scaled[..], &["model.final_norm=false", "train.gradient_accumulation_steps=2"]].concat(),
+    ));
+    list.push(base(&[&scaled[..], &["train.precision=mixed", "model.attention_gate=element"]].concat()));
+    list.push(base(&[&scaled[..], &["model.n_embd=20", "model.n_head=1"]].concat()));
     for residual in ["scaled", "rezero", "skip_init", "layer_scale", "fixup", "ln_scale"] {
         let residual = format!("model.residual={residual}");
         list.push(base(&[&residual, "model.attention_sink=true"]));

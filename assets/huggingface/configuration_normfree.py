@@ -30,6 +30,7 @@ KEYS = {
     "norm_layers": None,
     "norm_position": "pre",
     "final_norm": True,
+    "scale_loss": 0.0,
     "embedding_scale": False,
     "layer_norm_epsilon": 1e-5,
     "norm_function": "tanh",
@@ -42,6 +43,8 @@ KEYS = {
     "slope_init": 0.01,
     "slope_scope": "per_layer",
     "ffn": "standard",
+    "weight_norm": "none",
+    "gamma_init": 1.0,
     "residual": "plain",
     "residual_scale": None,
     "ffn_scaling": False,
@@ -73,6 +76,8 @@ CHOICES = {
     "attention_gate": ("none", "head", "element"),
     "qk_norm": ("none", "rms_norm", "plain"),
     "norm_position": ("pre", "post", "both"),
+    # The exporter writes scaled matrices as what they come to.
+    "weight_norm": ("none",),
 }
 
 

@@ -8,6 +8,7 @@ use crate::publish::{Card, Model, heatmap, publish};
 use crate::report::comparison::Comparison;
 use crate::report::export::write_parquet;
 use crate::report::run::RunData;
+use crate::train::folded::plain;
 use crate::train::loader::layout;
 use crate::train::places;
 use std::path::{Path, PathBuf};
@@ -96,6 +97,16 @@ fn write_model(path: &Path, folder: &Path, global: &Global) -> Result<Vec<PathBu
     }
     let (loss, heatmap) = heatmap(RunData::load(run.path())?, step)?;
     let card = Card { step, data, loss, heatmap };
-    let layout = layout(&config);
-    publish(Model { config: &config, weights, layout: &layout, tokenizer, end_of_text, card }, folder)
+    let (plain, mut weights) = plain(&config, weights)?;
+    let layout = layout(&plain);
+    let model = Model {
+        config: &plain,
+        trained: &config,
+        weights: weights.as_mut(),
+        layout: &layout,
+        tokenizer,
+        end_of_text,
+        card,
+    };
+    publish(model, folder)
 }

@@ -24,7 +24,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use crate::model::config::{
-    AttentionGate, Bias, EntropyPenalty, FinalNorm, ModelConfig, NormPosition, QkNorm, SlopeScope,
+    AttentionGate, Bias, EntropyPenalty, FinalNorm, ModelConfig, NormPosition, QkNorm, SlopeScope, WeightNorm,
 };
 pub use crate::model::family::Family;
 pub use crate::model::join::Residual;
@@ -353,6 +353,12 @@ impl Config {
             return Err(fault("a branch joins the residual stream in one way", &keys)
                 .found(format_args!("ffn_scaling = true, residual = \"{residual}\""))
                 .remedy("omit one of them"));
+        }
+        if self.model.weight_norm == WeightNorm::SigmaReparam && residual.fixup {
+            let keys = ["model.weight_norm", "model.residual"];
+            return Err(fault("a matrix that starts at zero cannot be divided by its singular value", &keys)
+                .found(format_args!("weight_norm = \"sigma_reparam\", residual = \"{residual}\""))
+                .remedy("use weight_norm = \"none\", or another residual"));
         }
         let micro_batches = self.train.gradient_accumulation_steps;
         if self.model.regularizes_entropy()

@@ -64,6 +64,7 @@ pub const PRESETS: &[Preset] = &[
     of!("mechanisms/muon"),
     of!("mechanisms/normuon"),
     of!("mechanisms/poly_norm"),
+    of!("mechanisms/power_norm"),
     of!("mechanisms/project_weights"),
     of!("mechanisms/qk_norm"),
     of!("mechanisms/relu2"),
@@ -71,11 +72,13 @@ pub const PRESETS: &[Preset] = &[
     of!("mechanisms/rms_norm"),
     of!("mechanisms/scaled"),
     of!("mechanisms/seed_norm"),
+    of!("mechanisms/sigma_reparam"),
     of!("mechanisms/sink"),
     of!("mechanisms/skip_init"),
     of!("mechanisms/softcap"),
     of!("mechanisms/swiglu"),
     of!("mechanisms/taper_norm"),
+    of!("mechanisms/unified_norm"),
 ];
 
 impl Preset {

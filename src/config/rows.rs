@@ -4,7 +4,7 @@ use super::schema::{Accepts, Changes, Otherwise, Row, Span};
 use super::{
     Accumulation, Activation, AttentionGate, Bias, EntropyPenalty, EntropyReference, Family, FeedForward,
     MuonScale, Norm, NormFunction, NormPosition, OnNonfinite, Optimizer, Order, Precision, QkNorm, Recompute,
-    Residual, Schedule, SlopeScope,
+    Residual, Schedule, SlopeScope, WeightNorm,
 };
 use crate::model::family::Setting;
 
@@ -144,6 +144,13 @@ pub(super) const ROWS: &[Row] = &[
         "a norm before the head: with `true` that of the blocks, or LayerNorm if they have none; or one with its word. The original keeps it in its norm-free models",
     ),
     row(
+        "model.scale_loss",
+        Number(Span::NotNegative),
+        is(0.0),
+        Changes::Never,
+        "λ: from `train.taper_start` on, training adds λ·mean (s − s̄)² to the loss, with the root mean square s of each row of the residual stream before the head and its norm, and the running mean s̄ of s until then (arXiv 2602.10408); it takes the place of a norm there. 0 switches it off",
+    ),
+    row(
         "model.embedding_scale",
         Flag,
         flag(false),
@@ -214,6 +221,20 @@ pub(super) const ROWS: &[Row] = &[
         word("standard"),
         Changes::Never,
         "the feed-forward network of a block",
+    ),
+    row(
+        "model.weight_norm",
+        Words(WeightNorm::WORDS),
+        word("none"),
+        Changes::Never,
+        "what the matrices inside the blocks are scaled by before products read them",
+    ),
+    row(
+        "model.gamma_init",
+        Number(Span::Positive),
+        is(1.0),
+        Changes::Never,
+        "the initial γ of `sigma_reparam`",
     ),
     row(
         "model.residual",

@@ -10,7 +10,7 @@ use std::path::Path;
 
 /// Keys of `[model]` that say what the weights compute, each with the value at which a model lacks the mechanism. Where
 /// there is one, the configuration may add the mechanism to weights that lack it.
-const COMPARED: [(&str, Option<&str>); 20] = [
+const COMPARED: [(&str, Option<&str>); 21] = [
     ("family", None),
     ("n_layer", None),
     ("n_head", None),
@@ -26,6 +26,7 @@ const COMPARED: [(&str, Option<&str>); 20] = [
     ("attention_softcap", None),
     ("qk_norm", Some("none")),
     ("attention_gate", Some("none")),
+    ("weight_norm", Some("none")),
     ("residual", Some("plain")),
     ("attention_sink", Some("false")),
     ("learnable_temperature", Some("false")),

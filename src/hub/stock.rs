@@ -1,7 +1,7 @@
 //! The stock classes of `transformers`: which models they compute, and the `config.json` of those.
 
 use super::activations::word_of;
-use crate::model::config::{AttentionGate, Bias, NormPosition, QkNorm};
+use crate::model::config::{AttentionGate, Bias, NormPosition, QkNorm, WeightNorm};
 use crate::model::family::Head;
 use crate::model::{ModelConfig, network::FeedForward};
 use crate::ops::norms::Norm;
@@ -29,10 +29,12 @@ fn is_plain(model: &ModelConfig) -> bool {
     model.norm_position == NormPosition::Pre
         && model.residual.word == "plain"
         && !model.embedding_scale
+        && model.scale_loss == 0.0
         && !model.ffn_scaling
         && !model.learnable_temperature
         && !model.attention_sink
         && model.qk_norm == QkNorm::None
+        && model.weight_norm == WeightNorm::None
         && model.attention_softcap == 0.0
         && model.attention_gate == AttentionGate::None
         && !model.regularizes_entropy()

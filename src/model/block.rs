@@ -114,6 +114,10 @@ impl Block {
         let opened = opened.unwrap_or_else(|| open(tape, x));
         tape.enter(&network);
         let x = self.feed(tape, rows, x, opened);
+        if layers {
+            let linears = self.attention.linears().chain(self.network.linears());
+            tape.observing(|tape| linears.for_each(|linear| linear.observe(tape)));
+        }
         self.settled(tape, &self.norm_2, x, layers)
     }
 

@@ -89,6 +89,17 @@ choice! {
     }
 }
 
+choice! {
+    /// What the matrices inside the blocks are divided and multiplied by before products read them.
+    WeightNorm {
+        /// nothing
+        None = "none",
+        /// γ/σ with a learned γ and the largest singular value σ, which a power iteration after each update follows (σReparam, arXiv
+        /// 2303.06296); queries, keys and values each have their own
+        SigmaReparam = "sigma_reparam",
+    }
+}
+
 /// The norm before the head.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -143,6 +154,8 @@ pub struct ModelConfig {
     /// A norm before the head: the blocks' norm, or LayerNorm if they have none. The original keeps it in its
     /// normalization-free models.
     pub final_norm: FinalNorm,
+    /// λ of the loss that holds the scale of the residual stream before the head; 0 switches it off.
+    pub scale_loss: f64,
     /// Whether the embedding is multiplied by a trained number that starts at √`n_embd`.
     pub embedding_scale: bool,
     /// ε of every norm that has one; the default depends on the norm.
@@ -166,6 +179,10 @@ pub struct ModelConfig {
     pub slope_init: f64,
     pub slope_scope: SlopeScope,
     pub ffn: FeedForward,
+    /// What the matrices inside the blocks are scaled by.
+    pub weight_norm: WeightNorm,
+    /// The initial gain γ of scaled matrices.
+    pub gamma_init: f64,
     /// How the branches of a block join the residual stream.
     pub residual: Residual,
     /// The constant of that join, or where its learned numbers start; the join's own if it is unset.
@@ -259,6 +276,11 @@ impl ModelConfig {
             FinalNorm::Switch(false) => Norm::NONE,
             FinalNorm::Own(norm) => norm,
         }
+    }
+
+    /// The name of the state of the loss that holds the scale.
+    pub(super) fn anchor(&self) -> String {
+        format!("{}.anchor", self.family.naming.final_norm)
     }
 
     /// Whether training includes attention entropy.

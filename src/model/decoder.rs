@@ -11,10 +11,13 @@ use super::pass::{CachedPass, Pass, Precision, Recompute};
 use super::removal::Removal;
 use super::rows::{Cached, Rows};
 use super::site::Site;
-use crate::observe::quantities::{EMBEDDING_SCALE, LOGIT_RMS, RESIDUAL_MAX, RESIDUAL_MEDIAN, RESIDUAL_RMS};
+use crate::observe::quantities::{
+    EMBEDDING_SCALE, LOGIT_RMS, RESIDUAL_MAX, RESIDUAL_MEDIAN, RESIDUAL_RMS, SCALE_LOSS, SCALE_TARGET,
+};
 use crate::ops::cross_entropy::Targets;
 use crate::ops::magnitudes::WITH_MEDIAN;
 use crate::ops::norms::Role;
+use crate::ops::taper::Running;
 use crate::tape::{DType, Declaration, Start, Tape, TensorId};
 
 /// A model on a tape.
@@ -33,6 +36,8 @@ pub(super) struct Decoder {
     scale: Option<TensorId>,
     blocks: Vec<Block>,
     final_norm: Normalize,
+    /// The state of the loss that holds the scale before that norm, with its λ and the ε of the scales, if there is one.
+    anchor: Option<(TensorId, f64, f32)>,
     /// The matrix with a row for each token, as the head reads it.
     head: TensorId,
 }
@@ -65,12 +70,18 @@ impl Decoder {
         let blocks = (0..config.n_layer).map(block).collect();
         let place = (Before::Head, Stream::Branch);
         let final_norm = Normalize::declare(&mut site, config.head_norm(), place, family.naming.final_norm);
+        let anchor = (config.scale_loss > 0.0).then(|| {
+            let state = Declaration::new(Start::Constant(1.0)).undecayed().added();
+            let state = state.watched(&SCALE_TARGET, 1..2, 0..1);
+            let state = site.declare(&config.anchor(), &[2], state);
+            (state, config.scale_loss, config.layer_norm_epsilon as f32)
+        });
         let head = tied.unwrap_or_else(|| {
             let Head::Own(name) = config.head() else { unreachable!("the head is tied or has a name") };
             let head = site.table(name, config.vocab_size);
             site.operand(head)
         });
-        Self { tokens, positions, scale, blocks, final_norm, head }
+        Self { tokens, positions, scale, blocks, final_norm, anchor, head }
     }
 
     /// Records the loss on whole sequences, with its gradient in training.
@@ -98,7 +109,8 @@ impl Decoder {
         let pairs =
             [(names::TAPER, Role::Taper, 1), (names::REMOVAL, Role::Held, Removal::count(config.n_layer))];
         let schedules = pairs.map(|(name, role, pairs)| {
-            let needed = norms().any(|norm| norm.learned_as(role).is_some());
+            let anchored = role == Role::Taper && self.anchor.is_some();
+            let needed = anchored || norms().any(|norm| norm.learned_as(role).is_some());
             needed.then(|| tape.input(name, &[2 * pairs], DType::F32))
         });
         if norms().any(|norm| norm.learned_as(Role::Running).is_some()) {
@@ -187,10 +199,24 @@ impl Decoder {
         tape.magnitudes(logits, sizes);
     }
 
+    /// Records the loss that holds the scale of `x`, if there is one; nothing outside of training.
+    fn hold_scale(&self, tape: &mut Tape, pass: &Pass, x: TensorId) {
+        let (Some((state, weight, epsilon)), true) = (self.anchor, pass.training) else { return };
+        let schedule = tape.find(names::TAPER).expect("training declares it");
+        let scales = tape.row_scales(x, epsilon);
+        let rows = tape.shape(scales).elements() * pass.micro_batches;
+        tape.taper_scale(scales, (schedule, 0), Running::Scale, state);
+        let loss = tape.observation(names::SCALE_LOSS, &[1]);
+        tape.watch(loss, &SCALE_LOSS, 0, 0..1);
+        let scaling = loss_scale(tape, pass.precision);
+        tape.scale_loss((scales, state), schedule, weight / rows as f64, loss, scaling);
+    }
+
     /// The head on the normalized `x`, and its loss.
     fn loss(&self, tape: &mut Tape, pass: &Pass, x: TensorId) -> TensorId {
         let places = pass.batch * pass.sequence;
         tape.enter("head");
+        self.hold_scale(tape, pass, x);
         let x = self.final_norm.apply(tape, x, pass.layers);
         if pass.layers {
             tape.observing(|tape| self.observe_logits(tape, x));

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use super::config::{AttentionGate, Bias, FinalNorm, ModelConfig, NormPosition};
+use super::config::{AttentionGate, Bias, FinalNorm, ModelConfig, NormPosition, WeightNorm};
 use super::family::{Head, Projections};
 use super::join::Residual;
 use super::network::FeedForward;
@@ -61,6 +61,11 @@ fn removed(config: &ModelConfig) -> Result<Removed> {
     if gate != AttentionGate::None {
         let what = "the gate of attention reads the norm as well, and has no bias";
         return refused(what, "attention_gate", format!("\"{gate}\""), "give a model without it");
+    }
+    if config.weight_norm != WeightNorm::None {
+        let what = "a matrix that is divided by its singular value does not take over a norm's scale";
+        let remedy = "export the model with `normfree export RUN --hf DIR`, which writes plain matrices, and import that";
+        return refused(what, "weight_norm", "\"sigma_reparam\"".to_owned(), remedy);
     }
     let blocks = (0..config.n_layer).flat_map(|layer| config.norms_of(layer));
     let mut words: Vec<&str> = blocks.chain([config.head_norm()]).map(own).collect();
@@ -120,6 +125,7 @@ impl ModelConfig {
             norm_layers: None,
             final_norm: FinalNorm::Switch(false),
             bias: if removed == Removed::LayerNorm { Bias::All } else { self.bias },
+            scale_loss: 0.0,
             tie_embeddings: if own_head { Some(false) } else { self.tie_embeddings },
             ..self.clone()
         })
@@ -138,6 +144,7 @@ pub fn fold(config: &ModelConfig, mut values: Values) -> Result<Values> {
     let target = config.without_norms()?;
     let removed = removed(config)?;
     let naming = &config.family.naming;
+    values.remove(&config.anchor());
     let (width, last) = (config.n_embd, config.n_layer - 1);
     let (Head::Own(head) | Head::Tied(head)) = target.head();
     if let (Head::Tied(_), Head::Own(_)) = (config.head(), target.head()) {

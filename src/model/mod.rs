@@ -18,15 +18,18 @@ pub mod network;
 mod normalize;
 mod parameter;
 pub mod pass;
+mod plain;
 pub mod removal;
 mod rows;
 mod site;
+mod weight_norm;
 
 pub use config::ModelConfig;
 pub use decoder::Recorded;
 pub use initial::initial_values;
 pub use parameter::{Parameter, parameter_count, parameters};
 pub use pass::{CachedPass, Pass};
+pub use plain::unscaled;
 
 use decoder::Decoder;
 use pass::Precision;

@@ -31,6 +31,9 @@ pub const LOGITS: &str = "logits";
 /// f32 `[1]`.
 pub const LOSS: &str = "loss";
 
+/// f32 `[1]`: the loss that holds the scale of the residual stream, including λ.
+pub const SCALE_LOSS: &str = "scale loss";
+
 /// f32 `[n_head]`: mean entropy of each head of a layer.
 pub fn head_entropy(layer: usize) -> String {
     format!("head entropy {layer}")
@@ -93,6 +96,16 @@ pub fn saturation(before: &str, layer: usize) -> String {
 /// f32 `[2]`: norm and largest magnitude of the gradient of a layer's parameters.
 pub fn layer_gradient(layer: usize) -> String {
     format!("layer gradient {layer}")
+}
+
+/// f32 `[2]`: norm and largest magnitude of the matrices of a layer before an update.
+pub fn layer_weights(layer: usize) -> String {
+    format!("layer weights {layer}")
+}
+
+/// f32 `[2]`: the same of what the update added to them.
+pub fn layer_change(layer: usize) -> String {
+    format!("layer change {layer}")
 }
 
 /// f32 `[n_positions, 2·n_embd]`: keys and values of the tokens read so far, in generation passes.

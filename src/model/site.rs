@@ -1,7 +1,8 @@
 //! Where parameters are declared: the context of every declaration in a block, and a matrix with its bias.
 
-use super::config::{Bias, ModelConfig};
+use super::config::{Bias, ModelConfig, WeightNorm};
 use super::pass::Precision;
+use super::weight_norm::Scaling;
 use crate::tape::{DType, Declaration, Filed, Start, Tape, TensorId};
 
 /// A block of a model, or the part outside the blocks, while its parameters are declared.
@@ -35,6 +36,8 @@ pub(super) struct Matrix {
 pub(super) struct Linear {
     weight: TensorId,
     bias: Option<TensorId>,
+    /// What it is divided and multiplied by first, if the model does so.
+    scaling: Option<Scaling>,
 }
 
 impl Precision {
@@ -100,13 +103,19 @@ impl Site<'_> {
             .filed(Filed::Matrix { heads, lacks_bias: biased == 0 && !added && config.family.files.biases });
         let weight = Declaration { added, parts, ..weight };
         let weight = self.declare(&format!("{name}.weight"), &[from, to], weight);
-        let weight = self.operand(weight);
         let bias = (biased > 0).then(|| {
             let bias = Declaration::new(Start::Constant(0.0)).undecayed();
             let bias = Declaration { added, ..bias.filed(Filed::Bias { heads, columns: to }) };
             self.declare(&format!("{name}.bias"), &[biased], bias)
         });
-        Linear { weight, bias }
+        let scaling = (config.weight_norm != WeightNorm::None).then(|| {
+            let place = (self.block(), self.precision.operands());
+            let declare = |name: &str, dims: &[usize], of| self.declare(name, dims, of);
+            Scaling::declare(config.gamma_init, place, (part, &name), (from, parts), declare)
+        });
+        // Of a scaled matrix, products read the result.
+        let weight = if scaling.is_some() { weight } else { self.operand(weight) };
+        Linear { weight, bias, scaling }
     }
 }
 
@@ -128,18 +137,30 @@ impl Matrix {
 }
 
 impl Linear {
-    /// The matrix in f32.
-    pub fn matrix(&self, tape: &Tape) -> TensorId {
-        tape.info(self.weight).copy_of.unwrap_or(self.weight)
+    /// The matrix in f32, if products read it as it is.
+    pub fn matrix(&self, tape: &Tape) -> Option<TensorId> {
+        self.scaling.is_none().then(|| tape.info(self.weight).copy_of.unwrap_or(self.weight))
+    }
+
+    /// What products read.
+    fn factor(&self, tape: &mut Tape) -> TensorId {
+        self.scaling.as_ref().map_or(self.weight, |scaling| scaling.apply(tape, self.weight))
     }
 
     /// `x · W + b`.
     pub fn apply(&self, tape: &mut Tape, x: TensorId) -> TensorId {
-        tape.linear(x, self.weight, self.bias)
+        let weight = self.factor(tape);
+        tape.linear(x, weight, self.bias)
     }
 
     /// `residual + x · W + b`.
     pub fn apply_onto(&self, tape: &mut Tape, residual: TensorId, x: TensorId) -> TensorId {
-        tape.linear_onto(residual, x, self.weight, self.bias)
+        let weight = self.factor(tape);
+        tape.linear_onto(residual, x, weight, self.bias)
+    }
+
+    /// Records what is observed of its scaling, if it has one and has been applied.
+    pub fn observe(&self, tape: &mut Tape) {
+        self.scaling.iter().for_each(|scaling| scaling.observe(tape));
     }
 }

@@ -88,6 +88,8 @@ table! { KINDS: Kind;
     NORMS = kind("norms", "norms", Layer, Cadence::Layers);
     /// Learned factors of branches: `model.residual`.
     RESIDUAL_SCALES = kind("residual_scales", "residual_scales", Layer, Cadence::Slopes);
+    /// Singular values and gains of scaled matrices: `model.weight_norm`.
+    WEIGHT_NORMS = kind("weight_norms", "weight_norms", Layer, Cadence::Layers);
     /// What the layers' tensors held in a step.
     LAYERS = kind("layers", "layers", Layer, Cadence::Layers);
     /// The spectra of the feed-forward networks over held-out text: `observe.spectrum`.
@@ -106,6 +108,8 @@ table! {
     };
     /// What attention entropy adds to the training objective, λ included; only with the regularizer.
     ENTROPY_PENALTY = Quantity { tag: Some("train/entropy_penalty"), ..row(&STEP, "entropy_penalty", Step) };
+    /// What the scale of the residual stream before the head adds to the training objective, λ included: `model.scale_loss`.
+    SCALE_LOSS = Quantity { tag: Some("train/scale_loss"), ..row(&STEP, "scale_loss", Step) };
     LEARNING_RATE = Quantity {
         stored: Stored::F64,
         presence: Always,
@@ -296,8 +300,67 @@ table! {
     /// The learned factor that both branches of a block share.
     BLOCK_SCALE = Quantity { tag: Some("block_scale"), ..row(&RESIDUAL_SCALES, "block", Layer) };
 
+    /// The root mean square that `model.scale_loss` holds the rows of the residual stream at.
+    SCALE_TARGET = row(&NORM_SCALES, "scale_target", Step);
     /// What the embedding is multiplied by.
     EMBEDDING_SCALE = row(&NORM_SCALES, "embedding_scale", Step);
+
+    /// The largest singular value σ of the matrix that makes queries, by power iteration.
+    QUERY_SIGMA = Quantity {
+        drawn: figure(
+            40, "query_sigma", Axis::Logarithmic, "σ",
+            "Largest singular value of each layer's query matrix over training",
+        ),
+        ..row(&WEIGHT_NORMS, "query_sigma", Layer)
+    };
+    /// The learned gain γ of queries: products read γ/σ times the matrix.
+    QUERY_GAMMA = Quantity {
+        drawn: figure(
+            41, "query_gamma", Axis::Linear, "γ",
+            "Learned gain of each layer's query matrix over training",
+        ),
+        ..row(&WEIGHT_NORMS, "query_gamma", Layer)
+    };
+    /// σ of the matrix that makes keys.
+    KEY_SIGMA = row(&WEIGHT_NORMS, "key_sigma", Layer);
+    /// Its γ.
+    KEY_GAMMA = Quantity {
+        drawn: figure(
+            42, "key_gamma", Axis::Linear, "γ",
+            "Learned gain of each layer's key matrix over training",
+        ),
+        ..row(&WEIGHT_NORMS, "key_gamma", Layer)
+    };
+    /// σ of the matrix that makes values.
+    VALUE_SIGMA = row(&WEIGHT_NORMS, "value_sigma", Layer);
+    /// Its γ.
+    VALUE_GAMMA = row(&WEIGHT_NORMS, "value_gamma", Layer);
+    /// σ of the matrix of attention's gate.
+    ATTENTION_GATE_SIGMA = row(&WEIGHT_NORMS, "attention_gate_sigma", Layer);
+    /// Its γ.
+    ATTENTION_GATE_GAMMA = row(&WEIGHT_NORMS, "attention_gate_gamma", Layer);
+    /// σ of attention's last matrix.
+    ATTENTION_OUT_SIGMA = row(&WEIGHT_NORMS, "attention_out_sigma", Layer);
+    /// Its γ.
+    ATTENTION_OUT_GAMMA = row(&WEIGHT_NORMS, "attention_out_gamma", Layer);
+    /// σ of the matrix of a gated feed-forward network's gates.
+    FFN_GATE_SIGMA = row(&WEIGHT_NORMS, "ffn_gate_sigma", Layer);
+    /// Its γ.
+    FFN_GATE_GAMMA = row(&WEIGHT_NORMS, "ffn_gate_gamma", Layer);
+    /// σ of the first matrix of the feed-forward network, or of what a gated one multiplies its gates with.
+    FFN_IN_SIGMA = row(&WEIGHT_NORMS, "ffn_in_sigma", Layer);
+    /// Its γ.
+    FFN_IN_GAMMA = row(&WEIGHT_NORMS, "ffn_in_gamma", Layer);
+    /// σ of the last matrix of the feed-forward network.
+    FFN_OUT_SIGMA = row(&WEIGHT_NORMS, "ffn_out_sigma", Layer);
+    /// Its γ.
+    FFN_OUT_GAMMA = Quantity {
+        drawn: figure(
+            43, "ffn_out_gamma", Axis::Linear, "γ",
+            "Learned gain of the last matrix of each layer's feed-forward network over training",
+        ),
+        ..row(&WEIGHT_NORMS, "ffn_out_gamma", Layer)
+    };
 
     /// L2 norm of the gradient of the block's parameters, before clipping.
     LAYER_GRAD_NORM = Quantity {
@@ -307,6 +370,14 @@ table! {
             "L2 norm of the gradient of each layer's parameters over training",
         ),
         ..row(&LAYERS, "grad_norm", Layer)
+    };
+    /// ‖ΔW‖/‖W‖ of the step: the L2 norm of what the update changed in all matrices of the block, over their norm before it.
+    UPDATE_RATIO = Quantity {
+        drawn: figure(
+            16, "update_ratio", Axis::Logarithmic, "Update over weight norm",
+            "Norm of the update of each layer's matrices over that of their weights, over training",
+        ),
+        ..row(&LAYERS, "update_ratio", Layer)
     };
     /// Share of the feed-forward network's activations that are exactly zero. This quantity and the next are empty if the
     /// network is a single matrix, which has no activations.
@@ -490,6 +561,30 @@ table! {
 /// For each quarter of the context.
 pub static NORMALIZED_ENTROPY: [&Quantity; 4] =
     [&NORMALIZED_ENTROPY_1, &NORMALIZED_ENTROPY_2, &NORMALIZED_ENTROPY_3, &NORMALIZED_ENTROPY_4];
+
+/// σ of the linear maps of a block: query, key, value, attention's gate and last matrix, the network's gate, first and last matrix.
+pub static SINGULAR_VALUES: [&Quantity; 8] = [
+    &QUERY_SIGMA,
+    &KEY_SIGMA,
+    &VALUE_SIGMA,
+    &ATTENTION_GATE_SIGMA,
+    &ATTENTION_OUT_SIGMA,
+    &FFN_GATE_SIGMA,
+    &FFN_IN_SIGMA,
+    &FFN_OUT_SIGMA,
+];
+
+/// γ of the same.
+pub static GAINS: [&Quantity; 8] = [
+    &QUERY_GAMMA,
+    &KEY_GAMMA,
+    &VALUE_GAMMA,
+    &ATTENTION_GATE_GAMMA,
+    &ATTENTION_OUT_GAMMA,
+    &FFN_GATE_GAMMA,
+    &FFN_IN_GAMMA,
+    &FFN_OUT_GAMMA,
+];
 
 /// What is measured of the norm in one place.
 #[derive(Debug)]

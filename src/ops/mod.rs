@@ -47,10 +47,12 @@ pub mod qk_norm;
 pub mod rms_norm;
 pub mod rotary;
 pub mod saturation;
+pub mod scale_loss;
 pub mod scaled_sum;
 pub mod seed_norm;
 pub mod sgd;
 pub mod shift;
+pub mod spectral_norm;
 pub mod splice;
 pub mod taper;
 pub mod temperature;
@@ -110,10 +112,12 @@ pub const CASES: &[(&str, Cases)] = &[
     ("rms_norm", rms_norm::cases),
     ("rotary", rotary::cases),
     ("saturation", saturation::cases),
+    ("scale_loss", scale_loss::cases),
     ("scaled_sum", scaled_sum::cases),
     ("seed_norm", seed_norm::cases),
     ("sgd", sgd::cases),
     ("shift", shift::cases),
+    ("spectral_norm", spectral_norm::cases),
     ("splice", splice::cases),
     ("taper", taper::cases),
     ("temperature", temperature::cases),

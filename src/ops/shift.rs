@@ -42,8 +42,14 @@ impl Tape {
     pub fn scaled(&mut self, x: TensorId, constant: f32) -> TensorId {
         let dims = self.shape(x).dims().to_vec();
         let y = self.intermediate_of("scaled", &dims, self.info(x).dtype);
-        self.record(Scale { constant }, &[x], &[y]);
+        self.scaled_into(x, constant, y);
         y
+    }
+
+    /// Records that `y` becomes `constant`·x.
+    pub fn scaled_into(&mut self, x: TensorId, constant: f32, y: TensorId) {
+        assert_eq!(self.shape(x), self.shape(y), "scaled: {}", self.info(y).name);
+        self.record(Scale { constant }, &[x], &[y]);
     }
 }
 

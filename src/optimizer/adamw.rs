@@ -1,6 +1,6 @@
 //! AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) in its two variants: see [`crate::ops::adamw`].
 
-use super::rule::{HYPER, Place, Rule, Settings, State, Update};
+use super::rule::{HYPER, Place, Rule, Settings, State, Update, stretch};
 use crate::ops::adamw::{Arenas, Convention, Settings as Constants, hyper};
 use crate::tape::Tape;
 
@@ -34,31 +34,32 @@ fn numbers(convention: Convention, settings: &Settings, rate: f64, updates: u64)
 }
 
 fn record(tape: &mut Tape, update: &Update<'_>, convention: Convention) {
-    let &Update { gradients, parameters, states, copies, hyper, verdict, places, .. } = update;
-    let arenas = Arenas { gradients, parameters, first: states[0], second: states[1], copies };
-    tape.adamw(arenas, hyper, verdict, convention, decayed(places));
+    record_stretch(tape, update, update.places, convention);
 }
 
 /// Elements of the places that decay, which come first.
-fn decayed(places: &[Place<'_>]) -> usize {
+pub(super) fn decayed(places: &[Place<'_>]) -> usize {
     places.iter().filter(|place| place.parameter.decays).map(|place| place.padded).sum()
 }
 
-/// Records PyTorch's AdamW for places that lie side by side.
-pub(super) fn record_stretch(tape: &mut Tape, update: &Update<'_>, places: &[Place<'_>]) {
-    let first = places[0].first;
-    let elements = |which: &dyn Fn(&Place<'_>) -> bool| -> usize {
-        places.iter().filter(|place| which(place)).map(|place| place.padded).sum()
-    };
-    let all = elements(&|_| true);
-    let copied = elements(&|place| place.parameter.copied);
-    let mut part = |of| tape.view(of, first, &[all]);
-    let arenas = Arenas {
-        gradients: part(update.gradients),
-        parameters: part(update.parameters),
-        first: part(update.states[0]),
-        second: part(update.states[1]),
-        copies: update.copies.filter(|_| copied > 0).map(|copies| tape.view(copies, first, &[copied])),
-    };
-    tape.adamw(arenas, update.hyper, update.verdict, Convention::Torch, decayed(places));
+/// What an update of places that lie side by side reads and writes.
+pub(super) fn arenas(tape: &mut Tape, update: &Update<'_>, places: &[Place<'_>]) -> Arenas {
+    let copied: Vec<Place<'_>> = places.iter().filter(|place| place.parameter.copied).copied().collect();
+    let mut part = |of| stretch(tape, of, places);
+    let (gradients, parameters) = (part(update.gradients), part(update.parameters));
+    let (first, last) = (part(update.states[0]), part(update.states[update.states.len() - 1]));
+    let copies = update.copies.filter(|_| !copied.is_empty());
+    let copies = copies.map(|copies| stretch(tape, copies, &copied));
+    Arenas { gradients, parameters, first, second: last, copies }
+}
+
+/// Records AdamW for places that lie side by side.
+pub(super) fn record_stretch(
+    tape: &mut Tape,
+    update: &Update<'_>,
+    places: &[Place<'_>],
+    convention: Convention,
+) {
+    let arenas = arenas(tape, update, places);
+    tape.adamw(arenas, update.hyper, update.verdict, convention, decayed(places));
 }

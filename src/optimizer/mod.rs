@@ -3,12 +3,16 @@
 
 mod adamw;
 mod around;
+mod change;
 mod muon;
 mod rule;
 mod sgd;
+mod singular;
 
 pub use around::{clip_units, measure, project};
+pub use change::{by_layer, watch_change};
 pub use rule::{HYPER, Place, Rule, Settings, State, Update};
+pub use singular::{ITERATIONS, iterate};
 
 use crate::words::{Pick, table};
 

@@ -2,8 +2,9 @@
 
 use super::adamw::{MOMENTS, adamw_numbers, record_stretch};
 use super::rule::{HYPER, Place, Rule, Settings, Update};
+use crate::ops::adamw::Convention;
 use crate::ops::muon::{Constants, Operands};
-use crate::tape::{Decays, Tape};
+use crate::tape::Tape;
 
 pub(super) const MUON: Rule = Rule {
     word: "muon",
@@ -31,17 +32,10 @@ fn numbers(settings: &Settings, rate: f64, updates: u64) -> [f32; HYPER] {
     numbers
 }
 
-/// Whether Muon moves a parameter: it is a matrix inside a block, and no table of single numbers, which do not decay.
-fn is_matrix(place: &Place<'_>) -> bool {
-    let parameter = place.parameter;
-    let of_block = parameter.declared.block.is_some() && parameter.declared.decays == Decays::Always;
-    of_block && parameter.shape.len() == 2
-}
-
 fn record(tape: &mut Tape, update: &Update<'_>, neurons: Option<f64>) {
     let mut rest: Vec<Place<'_>> = Vec::new();
     for &place in update.places {
-        if !is_matrix(&place) {
+        if !place.is_matrix() {
             rest.push(place);
             continue;
         }
@@ -67,12 +61,12 @@ fn record(tape: &mut Tape, update: &Update<'_>, neurons: Option<f64>) {
     let mut stretch: Vec<Place<'_>> = Vec::new();
     for place in rest {
         if stretch.last().is_some_and(|last| last.first + last.padded != place.first) {
-            record_stretch(tape, update, &stretch);
+            record_stretch(tape, update, &stretch, Convention::Torch);
             stretch.clear();
         }
         stretch.push(place);
     }
     if !stretch.is_empty() {
-        record_stretch(tape, update, &stretch);
+        record_stretch(tape, update, &stretch, Convention::Torch);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::model::Parameter;
 use crate::ops::muon::Scale as MuonScale;
-use crate::tape::{Tape, TensorId};
+use crate::tape::{Decays, Tape, TensorId};
 
 /// Everything that the program knows about an optimizer.
 pub struct Rule {
@@ -46,6 +46,7 @@ pub struct Settings {
 }
 
 /// The operands of an update. Arenas are f32 `[P]`, all in the same order.
+#[derive(Clone, Copy)]
 pub struct Update<'a> {
     pub gradients: TensorId,
     pub parameters: TensorId,
@@ -58,7 +59,7 @@ pub struct Update<'a> {
     /// The result of `gradient_norm`: the clipping factor, and whether the gate is open.
     pub verdict: TensorId,
     pub settings: &'a Settings,
-    /// Where each parameter lies in the arenas, in their order.
+    /// Where each parameter that it moves lies in the arenas, in their order.
     pub places: &'a [Place<'a>],
 }
 
@@ -70,4 +71,23 @@ pub struct Place<'a> {
     pub first: usize,
     /// Its elements including the padding after it; a multiple of 128.
     pub padded: usize,
+}
+
+impl Place<'_> {
+    /// Whether it holds a matrix inside a block, and no table of single numbers, which do not decay.
+    pub fn is_matrix(&self) -> bool {
+        let declared = &self.parameter.declared;
+        let of_block = declared.block.is_some() && declared.decays == Decays::Always;
+        of_block && self.parameter.shape.len() == 2
+    }
+}
+
+/// The stretch of an arena that places lying side by side fill: the arena itself, if they fill it.
+pub(super) fn stretch(tape: &mut Tape, arena: TensorId, places: &[Place<'_>]) -> TensorId {
+    let elements = places.iter().map(|place| place.padded).sum();
+    if elements == tape.shape(arena).elements() {
+        arena
+    } else {
+        tape.view(arena, places[0].first, &[elements])
+    }
 }

@@ -1,7 +1,7 @@
 //! Stochastic gradient descent with momentum: see [`crate::ops::sgd`].
 
+use super::adamw::{arenas, decayed};
 use super::rule::{HYPER, Rule, State};
-use crate::ops::adamw::Arenas;
 
 pub(super) const SGD: Rule = Rule {
     word: "sgd",
@@ -14,16 +14,7 @@ pub(super) const SGD: Rule = Rule {
         numbers
     },
     record: |tape, update| {
-        let decayed =
-            update.places.iter().filter(|place| place.parameter.decays).map(|place| place.padded).sum();
-        let first = update.states[0];
-        let arenas = Arenas {
-            gradients: update.gradients,
-            parameters: update.parameters,
-            first,
-            second: first,
-            copies: update.copies,
-        };
+        let (arenas, decayed) = (arenas(tape, update, update.places), decayed(update.places));
         tape.sgd(arenas, update.hyper, update.verdict, update.settings.momentum, decayed);
     },
 };

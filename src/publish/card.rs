@@ -47,9 +47,9 @@ pub fn heatmap(mut run: RunData, step: u64) -> Result<(Option<f64>, Option<Vec<u
 }
 
 impl Card {
-    /// The card, in Markdown with the front matter of Hugging Face.
-    pub fn text(&self, config: &Config, has_tokenizer: bool) -> String {
-        let name = paper_name(config);
+    /// The card, in Markdown with the front matter of Hugging Face, of a model that was `trained` so and computes `config`.
+    pub fn text(&self, config: &Config, trained: &Config, has_tokenizer: bool) -> String {
+        let name = paper_name(trained);
         let family = config.model.family.word;
         let mut text = format!(
             "---\nlibrary_name: transformers\npipeline_tag: text-generation\ntags:\n- normfree\n- {family}\n---\n\n# {}\n\n",
@@ -71,10 +71,16 @@ impl Card {
             counted(self.step, "step"),
             env!("CARGO_PKG_VERSION"),
         ));
+        if config.model.weight_norm != trained.model.weight_norm {
+            text.push_str(&format!(
+                "Its matrices were trained with `weight_norm = \"{}\"`; this folder has what they come to.\n\n",
+                trained.model.weight_norm
+            ));
+        }
         text.push_str(&loading(config, has_tokenizer));
         text.push_str(&self.results());
         text.push_str(&self.data());
-        text.push_str(&format!("## Configuration\n\n```toml\n{}```\n", without_places(config).to_toml()));
+        text.push_str(&format!("## Configuration\n\n```toml\n{}```\n", without_places(trained).to_toml()));
         text
     }
 

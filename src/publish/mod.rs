@@ -12,7 +12,7 @@ use crate::fault::{Fault, Kind, Result};
 use crate::files::leftovers::{Leftover, halt_if_leaving};
 use crate::files::{UNFINISHED, folder_of, names_in, sync_folder, write_new};
 use crate::hub::{self, CONFIG_FILE};
-use crate::train::checkpoint::{ModelTensors, WeightFile, export};
+use crate::train::checkpoint::{ModelTensors, TensorSource, export};
 use serde_json::Value;
 use std::fs;
 use std::io::{self, Write};
@@ -20,8 +20,11 @@ use std::path::{Path, PathBuf};
 
 /// What a folder is made of.
 pub struct Model<'a> {
+    /// What the folder's files compute.
     pub config: &'a Config,
-    pub weights: WeightFile,
+    /// What was trained: the same, except that its matrices may be scaled.
+    pub trained: &'a Config,
+    pub weights: &'a mut dyn TensorSource,
     /// How the weights lie in their file.
     pub layout: &'a ModelTensors,
     /// The `tokenizer.json` of its data.
@@ -82,7 +85,7 @@ fn refuse_content(folder: &Path) -> Result<()> {
 
 /// Writes the files of the model into an empty folder.
 fn fill(model: &mut Model<'_>, folder: &Path) -> Result<()> {
-    let Model { config, weights, layout, tokenizer, end_of_text, card } = model;
+    let Model { config, trained, weights, layout, tokenizer, end_of_text, card } = model;
     let write = |name: &str, bytes: &[u8]| {
         let path = folder.join(name);
         write_new(&path, |out| out.write_all(bytes).map_err(|e| Fault::io("write the file", &path, &e)))
@@ -104,6 +107,6 @@ fn fill(model: &mut Model<'_>, folder: &Path) -> Result<()> {
     if let Some(picture) = &card.heatmap {
         write(card::HEATMAP, picture)?;
     }
-    write("README.md", card.text(config, tokenizer.is_some()).as_bytes())?;
-    export(&folder.join("model.safetensors"), layout, weights)
+    write("README.md", card.text(config, trained, tokenizer.is_some()).as_bytes())?;
+    export(&folder.join("model.safetensors"), layout, *weights)
 }

@@ -377,6 +377,9 @@ fn configuration_name(config: &toml::Table) -> Option<String> {
         }
         _ => {}
     }
+    if text("weight_norm") == Some("sigma_reparam") {
+        name.push_str("+σReparam");
+    }
     let scaled = if is_on("ffn_scaling") { join::SCALED.label } else { "" };
     let network = model.get("ffn").and_then(toml::Value::as_str).and_then(FeedForward::find);
     let ffn = format!("{scaled}{}", network.map_or("", |network| network.label));

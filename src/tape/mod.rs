@@ -272,6 +272,18 @@ impl Tape {
         self.watch_as(observation, Watched { of_gradient: true, ..Watched::of(quantity, layer, entries) });
     }
 
+    /// The same for the first element, if the quantity is its ratio to that of the observation `over`.
+    pub fn watch_ratio(
+        &mut self,
+        observation: TensorId,
+        quantity: &'static Quantity,
+        layer: usize,
+        over: TensorId,
+    ) {
+        let over = Some(self.info(over).name.clone());
+        self.watch_as(observation, Watched { over, ..Watched::of(quantity, layer, 0..1) });
+    }
+
     fn watch_as(&mut self, observation: TensorId, watched: Watched) {
         self.tensors[observation.index()].watched.push(watched);
     }

@@ -18,6 +18,8 @@ pub struct Declaration {
     pub filed: Filed,
     /// How many matrices of one size its columns are, side by side: three of queries, keys and values.
     pub parts: usize,
+    /// The matrix of which it holds singular vectors, which follow it by power iterations.
+    pub singular_of: Option<String>,
 }
 
 /// A parameter's initial values.
@@ -53,12 +55,14 @@ pub struct Watched {
     pub of_gradient: bool,
     /// If they are the L2 norm of so many elements and the quantity is their root mean square.
     pub norm_of: Option<usize>,
+    /// If the quantity is their ratio to the first element of another observation, its name.
+    pub over: Option<String>,
 }
 
 impl Watched {
     /// Plain numbers of one layer.
     pub fn of(quantity: &'static Quantity, layer: usize, entries: Range<usize>) -> Self {
-        Self { quantity, entries, layers: layer..layer + 1, of_gradient: false, norm_of: None }
+        Self { quantity, entries, layers: layer..layer + 1, of_gradient: false, norm_of: None, over: None }
     }
 }
 
@@ -80,7 +84,16 @@ impl Declaration {
     /// A parameter that decays, belongs to no block, and is stored unchanged.
     pub fn new(start: Start) -> Self {
         let filed = Filed::Plain;
-        Self { start, decays: Decays::Always, block: None, watched: None, added: false, filed, parts: 1 }
+        Self {
+            start,
+            decays: Decays::Always,
+            block: None,
+            watched: None,
+            added: false,
+            filed,
+            parts: 1,
+            singular_of: None,
+        }
     }
 
     /// The same without weight decay.
@@ -95,10 +108,7 @@ impl Declaration {
 
     /// The same with `entries`, used by `layers`, that are read after each step.
     pub fn watched(self, quantity: &'static Quantity, entries: Range<usize>, layers: Range<usize>) -> Self {
-        Self {
-            watched: Some(Watched { quantity, entries, layers, of_gradient: false, norm_of: None }),
-            ..self
-        }
+        Self { watched: Some(Watched { layers, ..Watched::of(quantity, 0, entries) }), ..self }
     }
 
     /// The same, but a weight file may lack it.

@@ -75,7 +75,8 @@ pub(super) fn begin(engine: &Engine, config: &Config, init_from: Option<&Path>) 
     if file.len() < layout.held().len() {
         fresh_weights(engine, config)?;
     }
-    load_weights(engine, file)
+    load_weights(engine, file)?;
+    engine.settle()
 }
 
 /// Copies a configuration's initial values to the device and makes their f16 copies.
@@ -88,6 +89,7 @@ pub fn fresh_weights(engine: &Engine, config: &Config) -> Result<()> {
         let values = initial_values(config.train.seed, parameter);
         loader.write(&parameter.name, &values)?;
     }
+    engine.settle()?;
     engine.copy_weights()
 }
 

@@ -19,7 +19,7 @@ fn optimizers_agree_with_f64() {
 }
 
 /// One-sided Jacobi: the columns of `a` [rows][columns] become U·Σ; returns V, and the columns' norms.
-fn jacobi(a: &mut [Vec<f64>]) -> (Vec<Vec<f64>>, Vec<f64>) {
+pub fn jacobi(a: &mut [Vec<f64>]) -> (Vec<Vec<f64>>, Vec<f64>) {
     let columns = a[0].len();
     let mut v: Vec<Vec<f64>> =
         (0..columns).map(|i| (0..columns).map(|j| f64::from(u8::from(i == j))).collect()).collect();

@@ -71,7 +71,7 @@ pub fn models() -> Vec<(String, Vec<String>)> {
 }
 
 /// Mechanisms of every family.
-const SINGLE: [&str; 28] = [
+const SINGLE: [&str; 31] = [
     "train.removal_start=1 train.removal_gap_v=100 model.norm=fake_layer_norm",
     "model.ffn_scaling=true",
     "model.learnable_temperature=true model.temperature_init=0.9",
@@ -79,6 +79,9 @@ const SINGLE: [&str; 28] = [
     "model.qk_norm=plain",
     "model.attention_softcap=0.5",
     "model.attention_sink=true",
+    "model.weight_norm=sigma_reparam model.gamma_init=0.8",
+    "model.weight_norm=sigma_reparam model.attention_gate=element model.norm=none",
+    "model.scale_loss=0.5 train.taper_start=0.1 train.taper_end=0.2 model.norm=taper_norm model.final_norm=taper_norm",
     "model.attention_gate=head",
     "model.attention_gate=element",
     "model.attention_gate=element model.bias=all",

@@ -45,6 +45,51 @@ fn a_taper_agrees_with_f64() {
     agrees(&[&taper[..], &["train.recompute=block", "model.family=gpt_neox"]].concat());
 }
 
+/// The loss that holds the scale, while its target follows the rows and afterwards.
+#[test]
+fn a_held_scale_agrees_with_f64() {
+    let held = ["model.scale_loss=0.5", "train.steps=12", "train.taper_start=0.3", "train.taper_end=0.7"];
+    agrees(&[&held[..], &["model.norm=taper_norm", "model.final_norm=taper_norm"]].concat());
+    agrees(&[&held[..], &["model.norm=none", "model.final_norm=false", "train.recompute=block"]].concat());
+    agrees(&[&held[..], &["train.gradient_accumulation_steps=1", "model.family=gpt_neox"]].concat());
+}
+
+/// Without a norm before the head, the loss keeps the residual stream at the scale that it had when its target stopped.
+#[test]
+fn the_scale_is_held_where_its_target_stops() {
+    let place = Place::with_data();
+    let run = |name: &str, weight: &str| -> (f64, Vec<Value>, Vec<Value>) {
+        let keys = ["model.norm=none", "model.final_norm=false", "train.steps=60", "train.taper_start=0.25"];
+        let more = ["train.learning_rate=3e-2", "observe.slopes_every=1", weight];
+        place.succeeds(
+            &[&["train", "tiny.toml", "--run", name], &sets(&[&keys[..], &more].concat())[..]].concat(),
+        );
+        let layers = records(&place, name, "layers");
+        let scale = layers.last().unwrap()["residual_rms"][1].as_f64().unwrap();
+        (scale, records(&place, name, "norm_scales"), records(&place, name, "step"))
+    };
+    let (held, scales, steps) = run("held", "model.scale_loss=10");
+    let targets: Vec<f64> = scales.iter().map(|record| record["scale_target"].as_f64().unwrap()).collect();
+    // The first 15 of 60 steps move the target; from then on there is a loss.
+    assert!(
+        targets[13] != targets[14] && targets[15..].iter().all(|target| *target == targets[14]),
+        "{targets:?}"
+    );
+    let losses: Vec<f64> = steps.iter().map(|record| record["scale_loss"].as_f64().unwrap()).collect();
+    assert!(
+        losses[..15].iter().all(|loss| *loss == 0.0) && losses[15..].iter().all(|loss| *loss > 0.0),
+        "{losses:?}"
+    );
+    let target = targets[14];
+    assert!((held - target).abs() < 0.1 * target, "{held}, not {target}");
+    let (free, none, _) = run("free", "model.scale_loss=0");
+    assert!(free > 1.5 * target && none.is_empty(), "{free} beside {target}");
+    // What is exported has neither the loss nor its state.
+    place.succeeds(&["export", "held", "--hf", "held_hf"]);
+    let described = std::fs::read_to_string(place.path("held_hf/config.json")).unwrap();
+    assert!(described.contains("\"scale_loss\": 0.0"), "{described}");
+}
+
 /// The records of a kind in a run's log.
 fn records(place: &Place, run: &str, kind: &str) -> Vec<Value> {
     let log = std::fs::read_to_string(place.path(run).join("metrics.jsonl")).unwrap();

@@ -24,6 +24,11 @@ impl Gate {
         Self(Some(site.linear("attention.gate", matrix)))
     }
 
+    /// The matrix.
+    pub fn linear(&self) -> Option<&Linear> {
+        self.0.as_ref()
+    }
+
     /// The gate's scores for the normalized `x`.
     pub fn open(&self, tape: &mut Tape, x: TensorId) -> Option<TensorId> {
         let matrix = self.0.as_ref()?;

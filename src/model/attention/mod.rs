@@ -74,10 +74,15 @@ impl Attention {
         }
     }
 
-    /// The matrices of query, key and value, and of the output, in f32; nothing if the first are apart.
+    /// The matrices of query, key and value, and of the output, in f32; nothing if the first are apart, or if they are scaled.
     pub fn matrices(&self, tape: &Tape) -> Option<[TensorId; 2]> {
         let packed = self.projection.packed()?;
-        Some([packed, &self.last].map(|linear| linear.matrix(tape)))
+        Some([packed.matrix(tape)?, self.last.matrix(tape)?])
+    }
+
+    /// Its matrices.
+    pub fn linears(&self) -> impl Iterator<Item = &Linear> {
+        self.projection.linears().iter().chain(self.gate.linear()).chain([&self.last])
     }
 
     /// Queries, keys and values of the normalized `x`, rotated by position if positions are rotary, and the gate's scores. The

@@ -32,6 +32,14 @@ impl Projection {
         }
     }
 
+    /// The matrices.
+    pub fn linears(&self) -> &[Linear] {
+        match self {
+            Self::Packed(matrix) => std::slice::from_ref(matrix),
+            Self::Apart(matrices) => matrices,
+        }
+    }
+
     /// The one matrix, if there is one.
     pub fn packed(&self) -> Option<&Linear> {
         match self {

@@ -70,10 +70,10 @@ impl Regularizer {
     }
 }
 
-/// The roots of a whole model's gradient: the cross-entropy, and the entropy penalty of each layer.
+/// The roots of a whole model's gradient: the cross-entropy, the entropy penalty of each layer, and the loss of the scale.
 pub(in crate::model) fn losses(tape: &Tape, config: &ModelConfig, cross_entropy: TensorId) -> Vec<TensorId> {
     let penalties = (0..config.n_layer).filter_map(|layer| tape.find(&names::entropy_penalty(layer)));
-    [cross_entropy].into_iter().chain(penalties).collect()
+    [cross_entropy].into_iter().chain(penalties).chain(tape.find(names::SCALE_LOSS)).collect()
 }
 
 /// The loss scale's state, in mixed precision.

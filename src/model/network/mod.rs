@@ -78,6 +78,11 @@ impl Network {
         Self { form, first, activate, biases, last }
     }
 
+    /// Its matrices.
+    pub fn linears(&self) -> impl Iterator<Item = &Linear> {
+        self.first.iter().chain([&self.last])
+    }
+
     /// Whether the last matrix's input has units to count.
     pub fn has_units(&self) -> bool {
         self.form.units

@@ -61,6 +61,16 @@ impl TensorSource for &[NamedTensor] {
     }
 }
 
+impl TensorSource for Vec<NamedTensor> {
+    fn specs(&self) -> Vec<Spec> {
+        self.as_slice().specs()
+    }
+
+    fn read(&mut self, index: usize) -> Result<Cow<'_, [f32]>> {
+        Ok(Cow::Borrowed(&self[index].data))
+    }
+}
+
 /// Wraps another source and records whether every value read is finite.
 pub(super) struct Watched<'a> {
     source: &'a mut dyn TensorSource,

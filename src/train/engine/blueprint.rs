@@ -35,6 +35,8 @@ pub struct Blueprint {
     pub update: Tape,
     /// Makes the f16 copies of the parameters, if there are any.
     pub(super) copying: Option<Tape>,
+    /// Makes a power iteration of every singular vector, if there are any.
+    pub(super) settling: Option<Tape>,
     pub(super) evaluation: Recorded,
     /// Sums the moments of the feed-forward networks' units, if their spectra are measured.
     pub(super) spectrum: Option<Tape>,
@@ -85,8 +87,25 @@ impl Blueprint {
             tape.half_into(parameters, copies);
             tape
         });
+        let has_vectors = |parameter: &Parameter| parameter.declared.singular_of.is_some();
+        let settling = arenas.parameters().iter().any(has_vectors).then(|| {
+            let mut tape = Tape::new();
+            let parameters = tape.observation(Arenas::PARAMETERS, &[arenas.elements()]);
+            optimizer::iterate(&mut tape, parameters, &arenas.places(), None);
+            tape
+        });
         let reading = config.observe.sample_prompt.is_some().then(|| reading_tapes(&config.model, device));
-        Self { micro, update, copying, evaluation, spectrum, reading, arenas, config: config.clone() }
+        Self {
+            micro,
+            update,
+            copying,
+            settling,
+            evaluation,
+            spectrum,
+            reading,
+            arenas,
+            config: config.clone(),
+        }
     }
 
     /// The device memory this run takes.
@@ -107,7 +126,7 @@ impl Blueprint {
             gradients: arena,
             moments: self.arenas.states().len() as u64 * arena,
             intermediates: Pool::plan(self.tapes(), device).0.bytes()
-                + [&self.copying, &self.spectrum]
+                + [&self.copying, &self.settling, &self.spectrum]
                     .into_iter()
                     .flatten()
                     .map(|tape| Pool::plan([tape], device).0.bytes())
@@ -235,11 +254,23 @@ pub fn update_tape(config: &Config, arenas: &Arenas) -> Tape {
     if config.train.adaptive_clipping > 0.0 {
         optimizer::clip_units(&mut tape, &update, config.train.adaptive_clipping);
     }
-    let norms = config.train.project_weights.then(|| optimizer::measure(&mut tape, &update));
-    (config.train.optimizer.record)(&mut tape, &update);
-    if let Some(norms) = norms {
-        optimizer::project(&mut tape, &update, &norms);
+    let watches = config.observe.layers;
+    let parts = if watches { optimizer::by_layer(places) } else { vec![places] };
+    for places in parts {
+        let update = Update { places, ..update };
+        let record = |tape: &mut Tape| {
+            let norms = config.train.project_weights.then(|| optimizer::measure(tape, &update));
+            (config.train.optimizer.record)(tape, &update);
+            if let Some(norms) = norms {
+                optimizer::project(tape, &update, &norms);
+            }
+        };
+        match watches {
+            true => optimizer::watch_change(&mut tape, &update, record),
+            false => record(&mut tape),
+        }
     }
+    optimizer::iterate(&mut tape, parameters, places, Some(verdict));
     tape
 }
 

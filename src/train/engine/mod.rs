@@ -51,6 +51,7 @@ pub struct Engine {
     pub micro: Plan,
     update: Plan,
     copying: Option<Plan>,
+    settling: Option<Plan>,
     evaluation: Plan,
     /// Sums the moments of the feed-forward networks' units.
     spectrum: Option<Attached>,
@@ -96,10 +97,13 @@ impl Engine {
         let [micro, update, evaluation] = Plan::build_all(&device, blueprint.tapes(), &store)?;
         let copying =
             blueprint.copying.as_ref().map(|tape| Plan::build(&device, tape, &store)).transpose()?;
+        let settling =
+            blueprint.settling.as_ref().map(|tape| Plan::build(&device, tape, &store)).transpose()?;
         let spectrum = blueprint.spectrum.as_ref();
         let spectrum = spectrum.map(|tape| Attached::new(&device, &mut store, tape)).transpose()?;
         let measuring = spectrum.as_ref().map(|spectrum| &spectrum.plan);
-        let plans = [&micro, &update, &evaluation].into_iter().chain(&copying).chain(measuring);
+        let plans =
+            [&micro, &update, &evaluation].into_iter().chain(&copying).chain(&settling).chain(measuring);
         let reading = blueprint.reading.as_ref();
         let reading =
             reading.map(|tapes| Reading::new(&device, &mut store, &config.model, tapes)).transpose()?;
@@ -115,6 +119,7 @@ impl Engine {
             micro,
             update,
             copying,
+            settling,
             evaluation,
             spectrum,
             reading,
@@ -136,6 +141,16 @@ impl Engine {
     /// Those of [`Device::check`].
     pub fn copy_weights(&self) -> Result<()> {
         self.copying.as_ref().map_or(Ok(()), |plan| plan.run(&self.device))
+    }
+
+    /// Has the singular vectors of scaled matrices follow weights that a run starts from. Needed before its first step; updates do so
+    /// themselves.
+    ///
+    /// # Errors
+    /// Those of [`Device::check`].
+    pub fn settle(&self) -> Result<()> {
+        let Some(plan) = &self.settling else { return Ok(()) };
+        (0..optimizer::ITERATIONS).try_for_each(|_| plan.run(&self.device))
     }
 
     /// The loss scale after the last step submitted; `None` if the precision is not mixed. Waits.
@@ -376,7 +391,7 @@ impl Engine {
     pub fn bytes(&self) -> u64 {
         self.store.bytes()
             + self.micro.pool_bytes()
-            + self.copying.as_ref().map_or(0, Plan::pool_bytes)
+            + [&self.copying, &self.settling].into_iter().flatten().map(Plan::pool_bytes).sum::<u64>()
             + self.spectrum.as_ref().map_or(0, |spectrum| spectrum.plan.pool_bytes())
             + self.reading.as_ref().map_or(0, Reading::pool_bytes)
             + self.ring.bytes()

@@ -46,6 +46,8 @@ pub(super) struct ReadBack {
 struct Place {
     watched: Watched,
     range: Range<usize>,
+    /// What they are divided by, if that is another number.
+    over: Option<usize>,
     /// Only present if the layers are observed.
     looked: bool,
 }
@@ -74,6 +76,9 @@ impl ReadBack {
             ranges.insert(info.name.clone(), first..first + info.shape.elements());
             let TensorInfo { watched: all, .. } = info;
             watched.extend(all.iter().map(|watched| Place::of(watched, first, looked)));
+        }
+        for place in &mut watched {
+            place.over = place.watched.over.as_ref().map(|name| ranges[name].start);
         }
         for parameter in blueprint.watched() {
             let first = ranges[&parameter.name].start;
@@ -130,7 +135,8 @@ impl ReadBack {
             let numbers = copied[place.range.clone()].iter();
             let scale = if place.watched.of_gradient { scale } else { 1.0 };
             let root = place.watched.norm_of.map_or(1.0, |elements| (elements as f64).sqrt() as f32);
-            let numbers: Vec<f32> = numbers.map(|number| number / scale / root).collect();
+            let over = place.over.map_or(1.0, |at| copied[at]);
+            let numbers: Vec<f32> = numbers.map(|number| number / scale / root / over).collect();
             let layers = found.entry(place.watched.quantity.index()).or_default();
             layers.extend(place.watched.layers.clone().map(|layer| (layer, numbers.clone())));
         }
@@ -146,7 +152,7 @@ impl Place {
     /// The place of `watched` in a tensor whose first element is at `first`.
     fn of(watched: &Watched, first: usize, looked: bool) -> Self {
         let Range { start, end } = watched.entries;
-        Self { watched: watched.clone(), range: first + start..first + end, looked }
+        Self { watched: watched.clone(), range: first + start..first + end, over: None, looked }
     }
 }
 
