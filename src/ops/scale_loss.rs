@@ -337,6 +337,9 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let scales = case.tape.row_scales(x, 1e-6);
         let loss = case.observation("loss", &[1], 0.0);
         case.tape.scale_loss((scales, state), schedule, 0.1 / rows as f64, loss, scaling);
+        // Once more, so that two gradients meet.
+        let scales = case.tape.row_scales(x, 1e-3);
+        case.tape.scale_loss((scales, state), schedule, 0.2 / rows as f64, loss, scaling);
         // Two sums of up to a few hundred numbers of one sign, a root, and the difference of neighbouring numbers.
         let mut case = case.finish_loss(loss, 2e-5);
         if scale.is_some() {

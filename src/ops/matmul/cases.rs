@@ -18,6 +18,8 @@ pub fn cases(seed: u64) -> Vec<Case> {
         (128, 128, 128),
         // Long enough that several workgroups share K.
         (20, 1_100, 24),
+        // One operand of a gradient fits an image, the other does not.
+        (67, 36, 64),
     ];
     let mut cases = Vec::new();
     for (i, (m, k, n)) in sizes.into_iter().enumerate() {
