@@ -106,7 +106,7 @@ fn text_is_prepared_on_the_way_once() {
     );
     std::fs::write(place.path("numbers.csv"), "a,b\n1,2\n3,4\n").unwrap();
     wrong(&["train", "sm_r", "--data", "numbers.csv"], 4, &["--column", "`normfree prepare`"]);
-    wrong(&["train"], 2, &["<CONFIG>"]);
+    wrong(&["train"], 2, &["CONFIG"]);
     wrong(&["train", "--resume", "runs/a", "--data", "text"], 2, &["--data"]);
 }
 
