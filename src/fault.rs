@@ -146,6 +146,7 @@ impl std::error::Error for Fault {}
 pub fn of_json(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let what = text.split(" at line ").next().unwrap_or(&text).replace("missing field ", "no ");
+    let what = what.replace("EOF while parsing", "the end of the file within");
     match error.line() {
         0 => what,
         line => format!("{what} (line {line}, column {})", error.column()),

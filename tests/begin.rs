@@ -98,7 +98,7 @@ fn text_is_prepared_on_the_way_once() {
     wrong(&["train", "sm_r", "--data", "text", "--run", "runs/a"], 6, &["runs/a"]);
     wrong(&["train", "sm_r", "--data", "text", "--dry-run"], 2, &["a dry run prepares no text"]);
     wrong(&["train", "sm_r", "--data", "nowhere"], 4, &["nowhere"]);
-    wrong(&["train"], 2, &["<CONFIG>"]);
+    wrong(&["train"], 2, &["CONFIG"]);
     wrong(&["train", "--resume", "runs/a", "--data", "text"], 2, &["--data"]);
 }
 

@@ -655,7 +655,8 @@ fn ticks_are_round() {
     assert_eq!(nice_ticks(0.0, 32000.0, 7).0, [0.0, 5e3, 1e4, 1.5e4, 2e4, 2.5e4, 3e4]);
     assert_eq!(nice_ticks(2.0, 2.0, 5).0, [2.0]);
     // One tick would not tell the scale.
-    assert_eq!(nice_ticks(6.95, 7.12, 2).0, [7.0, 7.1]);
+    let tenths = |ticks: Vec<f64>| ticks.iter().map(|tick| (tick * 10.0).round()).collect::<Vec<_>>();
+    assert_eq!(tenths(nice_ticks(6.95, 7.12, 2).0), [70.0, 71.0]);
     for (low, high, count) in [(6.9, 7.3, 2), (0.4, 1.7, 2), (2.31, 2.36, 3), (-0.3, 0.9, 2)] {
         assert!(nice_ticks(low, high, count).0.len() > 1, "{low} to {high}");
     }

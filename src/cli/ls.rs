@@ -1,6 +1,7 @@
 //! `normfree ls`.
 
 use super::columns::{columns, width};
+use super::output::terminal_columns;
 use super::{Global, duration, say, thousands};
 use crate::config::Config;
 use crate::fault::{Fault, Kind, Result};
@@ -11,7 +12,6 @@ use crate::report::run::RunData;
 use crate::train::past::Past;
 use crate::train::run_folder::RunFolder;
 use serde_json::{Value, json};
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -103,7 +103,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let mut table = vec![header.map(str::to_owned).to_vec()];
     table.extend(rows.iter().map(Row::cells));
     let mut right = vec![false, false, false, true, true, true, false];
-    let most = terminal_width();
+    let most = terminal_columns();
     let mut left_out = Vec::new();
     // What a reader misses least goes first.
     for name in ["device", "changed", "model", "perplexity"] {
@@ -120,13 +120,6 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         global.note(format!("left out, because the terminal is narrow: {}", left_out.join(", ")));
     }
     Ok(())
-}
-
-/// The columns of the terminal that the list goes to, if it goes to one.
-fn terminal_width() -> Option<usize> {
-    use ratatui::crossterm::terminal::size;
-    let columns = std::io::stdout().is_terminal().then(|| size().ok()).flatten()?.0;
-    (columns > 0).then_some(columns.into())
 }
 
 /// Adds the run at `path`; a run that cannot be read is named, and left out.

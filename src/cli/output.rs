@@ -56,6 +56,12 @@ pub(super) fn write_result(text: &str) -> Result<bool> {
     written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
 
+/// The columns of the terminal that results go to; `None` if they go elsewhere.
+pub(super) fn terminal_columns() -> Option<usize> {
+    let columns = io::stdout().is_terminal().then(|| ratatui::crossterm::terminal::size().ok()).flatten()?.0;
+    (columns > 0).then_some(columns.into())
+}
+
 /// Turns the outcome of a write into whether anybody still reads.
 pub(super) fn written(outcome: io::Result<()>) -> Result<bool> {
     match outcome {

@@ -27,8 +27,8 @@ study's folder stands for all its runs, any other folder for the runs and
 studies inside; runs may still be training. Folders in which several machines
 trained parts of one study are one study. A TOML file of published entropies, as
 `normfree plot` reads it, can be given as well. A claim (see `normfree referee`)
-stands for the runs of its study, and the page has its verdict; --set repeats what
-was set in all of them.
+stands for the runs of its study, and the page has its verdict; --set repeats
+what was set in all of them.
 
 With --serve nothing is written: the page is given to browsers on this machine
 until Ctrl-C, and is loaded again when a run writes to its log.

@@ -32,8 +32,8 @@ pub(super) fn serve(page: impl Page, port: u16) -> Result<()> {
     let failed =
         |e: &std::io::Error| Fault::new(Kind::Io, "cannot serve the page on the loopback address").found(e);
     let port = listener.local_addr().map_err(|e| failed(&e))?.port();
-    say(format!("http://127.0.0.1:{port}/"))?;
     stop::ends_at_a_signal();
+    say(format!("http://127.0.0.1:{port}/"))?;
     let page = Arc::new(page);
     for stream in listener.incoming() {
         // A browser that goes away before it is accepted is no reason to end.

@@ -130,7 +130,7 @@ fn a_damaged_checkpoint_is_skipped() {
         (Box::new(remove("optimizer.safetensors")), "no optimizer.safetensors"),
         (
             Box::new(change("trainer_state.json", Vec::clear)),
-            "trainer_state.json that cannot be understood (EOF",
+            "trainer_state.json that cannot be understood: the end of the file within",
         ),
         (
             Box::new(change("trainer_state.json", |b| {

@@ -135,7 +135,7 @@ fn a_study_that_is_done_is_left_as_it_is() {
     use std::os::unix::fs::MetadataExt;
     let place = place();
     place.succeeds(&["study", "tiny.toml", "--quiet"]);
-    let record = || fs::metadata(run(&place, "../study.json")).unwrap();
+    let record = || fs::metadata(run(&place, "study.json")).unwrap();
     let before = record().ino();
     place.succeeds(&["study", "tiny.toml", "--quiet"]);
     assert_eq!(record().ino(), before, "another file has taken its place");

@@ -30,7 +30,8 @@ const CELL_MOST: (f64, f64) = (64.0, 46.0);
 const MATRIX: (f64, f64) = (400.0, 330.0);
 pub(super) const LABEL: f64 = 14.0;
 pub(super) const TICK: f64 = 12.0;
-pub(super) const TITLE: f64 = 18.0;
+/// Sizes of titles: the first, or in print the first with which most panels stand side by side.
+pub(super) const TITLES: [f64; 4] = [18.0, 16.0, 14.0, 12.0];
 pub(super) const NOTE: f64 = 12.5;
 /// Space left of a matrix (layer numbers, "Layer") and below it (head numbers, "Head").
 pub(super) const LEFT: f64 = 52.0;
@@ -95,6 +96,8 @@ pub(super) struct Page {
     pub grid: f64,
     pub height: f64,
     pub columns: usize,
+    /// The size of the panels' titles.
+    pub title: f64,
     pub cell: (f64, f64),
     /// Size of a matrix.
     pub matrix: (f64, f64),
@@ -107,10 +110,16 @@ pub(super) struct Page {
 
 impl Page {
     /// In a `room`, cells are as wide as it allows, if that is not too narrow for their numbers.
-    pub fn new(columns: usize, panels: &[Panel], caption: &str, scale: Scale, room: Option<f64>) -> Self {
+    pub fn new(
+        (columns, title): (usize, f64),
+        panels: &[Panel],
+        caption: &str,
+        scale: Scale,
+        room: Option<f64>,
+    ) -> Self {
         let rows = panels.len().div_ceil(columns);
-        let most = |size: fn(&Panel) -> f64| panels.iter().map(size).fold(0.0, f64::max);
-        let (across, down) = (most(|panel| heads(panel) as f64), most(|panel| panel.values.len() as f64));
+        let most = |size: &dyn Fn(&Panel) -> f64| panels.iter().map(size).fold(0.0, f64::max);
+        let (across, down) = (most(&|panel| heads(panel) as f64), most(&|panel| panel.values.len() as f64));
         let wide = match room {
             None => MATRIX.0,
             Some(room) => {
@@ -125,11 +134,11 @@ impl Page {
         // Pictures for print have their font in them.
         let slack = if room.is_some() { 1.0 } else { text::SLACK };
         let matrix = ((across * cell.0).max(LEAST.0), (down * cell.1).max(LEAST.1));
-        let titles = most(|panel| {
+        let titles = most(&|panel| {
             let notes = panel.notes.iter().map(|note| text::width(note, NOTE));
-            notes.fold(text::width(&panel.title, TITLE), f64::max)
+            notes.fold(text::width(&panel.title, title), f64::max)
         });
-        let above = 34.0 + LINE * most(|panel| panel.notes.len() as f64);
+        let above = 34.0 + LINE * most(&|panel| panel.notes.len() as f64);
         let own_bar = if scale == Scale::Own { BAR_ROOM } else { 0.0 };
         let panel = (LEFT + (matrix.0 + own_bar).max(titles * slack), above + matrix.1 + BELOW);
         let spread = |count: usize, size: f64| count as f64 * (size + GAP) - GAP;
@@ -147,6 +156,7 @@ impl Page {
             caption,
             height: 2.0 * MARGIN + spread(rows, panel.1) + foot,
             columns,
+            title,
             cell,
             matrix,
             panel,
