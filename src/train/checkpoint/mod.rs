@@ -247,7 +247,7 @@ impl Checkpoint {
     }
 
     /// A checkpoint whose state is whole and whose files have their lengths, with their seals.
-    fn sized(path: &Path) -> std::result::Result<(Self, [(&'static str, Seal); 2]), Flaw> {
+    fn sized(path: &Path) -> std::result::Result<(Self, Seals), Flaw> {
         let damaged = |found: String| damaged(path, found);
         let text = match fs::read(path.join(STATE)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(damaged(format!("no {STATE}"))),
@@ -281,6 +281,9 @@ fn damaged(path: &Path, found: String) -> Flaw {
     let fault = Fault::new(Kind::Checkpoint, "the checkpoint is damaged");
     Flaw::Damaged(fault.at(path.display()).found(found))
 }
+
+/// The files of tensors, and what they must match.
+type Seals = [(&'static str, Seal); 2];
 
 /// Why a checkpoint cannot be used.
 enum Flaw {
