@@ -195,12 +195,12 @@ fn lines_replace_the_view_if_it_is_unwanted_or_impossible() {
         let terminal = Terminal::run(&place, arguments, environment);
         let told = terminal.end(&place);
         assert!(told.contains("12 steps done") && told.contains("code 0"), "{told}");
-        let lines = told.contains("12/12  loss") && told.contains("step 6: held-out loss");
+        let lines = told.contains("12/12  smoothed loss") && told.contains("step 6: held-out loss");
         assert_eq!(lines, !arguments.contains("quiet"), "{arguments}: {told}");
     }
     // A view that has ended leaves its notes and the result.
     let told = Terminal::run(&place, "train tiny.toml --run e", &[]).end(&place);
-    for part in ["step 6: held-out loss", "12/12  loss", "12 steps done", "code 0"] {
+    for part in ["step 6: held-out loss", "12/12  smoothed loss", "12 steps done", "code 0"] {
         assert!(told.contains(part), "`{part}` is missing in\n{told}");
     }
 }
@@ -215,7 +215,7 @@ fn several_jobs_print_lines() {
     fs::write(place.path("two.toml"), format!("{study}{model}")).unwrap();
     let study = "study two.toml --out s --set train.steps=2 --device cpu --threads 2 --jobs 2";
     let told = Terminal::run(&place, study, &[]).end(&place);
-    for part in ["1/2 r-seed1  1/2  loss", "2/2 r-seed2  1/2  loss", "2 of 2 runs done", "code 0"] {
+    for part in ["1/2 r-seed1  1/2  smoothed loss", "2/2 r-seed2  1/2  smoothed loss", "2 of 2 runs done", "code 0"] {
         assert!(told.contains(part), "`{part}` is missing in\n{told}");
     }
 }
