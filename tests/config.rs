@@ -84,9 +84,9 @@ fn preset(name: &str) -> Config {
 #[test]
 fn every_preset_is_valid_and_round_trips() {
     let files = presets();
-    let what = "eight experiments at two sizes, four with Pythia, four of the demo, four entropy-guided ones, 28 mechanisms, \
+    let what = "eight experiments at two sizes, four with Pythia, four of the demo, four entropy-guided ones, 31 mechanisms, \
                 three to time";
-    assert_eq!(files.len(), 59, "{what}: {files:?}");
+    assert_eq!(files.len(), 62, "{what}: {files:?}");
     for path in files {
         let config = Config::load(&path, &[]).unwrap_or_else(|fault| panic!("{fault}"));
         config.validate().unwrap_or_else(|fault| panic!("{}: {fault}", path.display()));
@@ -301,6 +301,7 @@ fn omitted_keys_have_the_originals_values() {
     assert_eq!(bounded, ("tanh", 0.5, None));
     assert_eq!((model.lambda_init, model.kappa, model.layer_norm_epsilon), (2.0, 10.0, 1e-5));
     assert_eq!((model.norm_position, model.embedding_scale), (NormPosition::Pre, false));
+    assert_eq!((model.weight_norm.word, model.gamma_init, model.scale_loss), ("none", 1.0, 0.0));
     assert_eq!((model.attention_norm, model.ffn_norm, model.norm_layers), (None, None, None));
     assert_eq!((train.taper_start, train.taper_end), (0.25, 0.75));
     assert_eq!((train.removal_start, train.removal_gap_ffn, train.removal_gap_qk), (20.0, 2.0, 2.0));
@@ -404,7 +405,7 @@ fn every_key_can_be_set() {
             keys += 1;
         }
     }
-    assert_eq!(keys, 91, "a key was added or lost: put its default into the tests too");
+    assert_eq!(keys, 94, "a key was added or lost: put its default into the tests too");
 }
 
 #[test]

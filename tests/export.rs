@@ -44,7 +44,7 @@ fn logs_become_tables() {
     let broken = sets(&["train.learning_rate=1e15", "train.max_grad_norm=0", "train.on_nonfinite=record"]);
     place.succeeds(&[&["train", "tiny.toml", "--run", "broken"], &broken[..]].concat());
     let said = place.succeeds(&["export", "one/slopes", "broken", "--parquet", "tables"]);
-    assert_eq!(said.lines().count(), 18, "{said}");
+    assert_eq!(said.lines().count(), 19, "{said}");
     let folder = place.path("tables");
     for name in ["slopes", "broken"] {
         let run = if name == "slopes" { "one/slopes" } else { "broken" };

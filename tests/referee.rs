@@ -225,7 +225,7 @@ fn a_claim_is_trained_and_judged() {
     place.fails(&["referee", "claim.toml", "claim.toml"], 2, &["a claim is given twice"]);
     fs::remove_dir_all(runs.join("ln_g-seed1")).unwrap();
     let told = place.succeeds(&["referee", "claim.toml"]);
-    assert!(told.contains("not trained to the end: SM+LN+G, seed 1;"), "{told}");
+    assert!(told.contains("not trained to the end: SM+LN+G, seed 1."), "{told}");
 }
 
 /// The claims that come with the program.

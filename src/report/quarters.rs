@@ -73,10 +73,12 @@ pub fn quarters(comparison: &Comparison, reference: Reference, room: Option<f64>
     }
     let spreads = || rows.iter().filter_map(|row| row.spread);
     let widest = rows.iter().map(|row| text::width(row.name, NAME) * text::SLACK).fold(0.0, f64::max);
-    // In a column of text, names stand above their bars.
-    let over: Option<Vec<Vec<String>>> = room.filter(|_| is_narrow(room)).map(|room| {
-        rows.iter().map(|row| text::wrapped(row.name, NAME, room - 2.0 * MARGIN - 10.0)).collect()
-    });
+    // In a column of text, and where they would leave too little room, names stand above their bars.
+    let beside = |room: f64| room - 2.0 * MARGIN - widest - 14.0 - GAP >= LEAST;
+    let over: Option<Vec<Vec<String>>> =
+        room.filter(|&width| is_narrow(room) || !beside(width)).map(|room| {
+            rows.iter().map(|row| text::wrapped(row.name, NAME, room - 2.0 * MARGIN - 10.0)).collect()
+        });
     let name_lines = over.iter().flatten().map(Vec::len).max().unwrap_or(0) as f64;
     let each = ROW + NAME_LINE * name_lines;
     let left = if over.is_some() { MARGIN + 4.0 } else { MARGIN + widest + 14.0 };

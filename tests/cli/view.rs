@@ -215,7 +215,9 @@ fn several_jobs_print_lines() {
     fs::write(place.path("two.toml"), format!("{study}{model}")).unwrap();
     let study = "study two.toml --out s --set train.steps=2 --device cpu --threads 2 --jobs 2";
     let told = Terminal::run(&place, study, &[]).end(&place);
-    for part in ["1/2 r-seed1  1/2  smoothed loss", "2/2 r-seed2  1/2  smoothed loss", "2 of 2 runs done", "code 0"] {
+    for part in
+        ["1/2 r-seed1  1/2  smoothed loss", "2/2 r-seed2  1/2  smoothed loss", "2 of 2 runs done", "code 0"]
+    {
         assert!(told.contains(part), "`{part}` is missing in\n{told}");
     }
 }

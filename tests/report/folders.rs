@@ -86,7 +86,7 @@ fn every_command_that_draws_takes_a_folder_of_runs() {
     assert!(told.lines().any(|line| line == "runs/heatmap.svg"), "{told}");
     assert_eq!(place.succeeds(&["report", "runs"]).lines().last(), Some("runs/report.html"));
     let told = place.succeeds(&["export", "runs", "--parquet", "tables"]);
-    assert_eq!(told.lines().count(), 18, "{told}");
+    assert_eq!(told.lines().count(), 19, "{told}");
     let noted = place.command(&["plot", "runs"]).output().unwrap().stderr;
     assert!(String::from_utf8_lossy(&noted).contains("left out: waiting: not started"));
     place.fails(
