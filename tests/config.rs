@@ -301,7 +301,7 @@ fn omitted_keys_have_the_originals_values() {
     assert_eq!(bounded, ("tanh", 0.5, None));
     assert_eq!((model.lambda_init, model.kappa, model.layer_norm_epsilon), (2.0, 10.0, 1e-5));
     assert_eq!((model.norm_position, model.embedding_scale), (NormPosition::Pre, false));
-    assert_eq!((model.weight_norm.word, model.gamma_init, model.scale_loss), ("none", 1.0, 0.0));
+    assert_eq!((model.weight_norm.word(), model.gamma_init, model.scale_loss), ("none", 1.0, 0.0));
     assert_eq!((model.attention_norm, model.ffn_norm, model.norm_layers), (None, None, None));
     assert_eq!((train.taper_start, train.taper_end), (0.25, 0.75));
     assert_eq!((train.removal_start, train.removal_gap_ffn, train.removal_gap_qk), (20.0, 2.0, 2.0));
