@@ -228,8 +228,8 @@ pub(super) fn held_out(located: &Located, most: usize) -> Result<(Vec<u32>, Opti
     };
     let instead = |fault: Fault| fault.also("give a --prompt or a --file");
     let found = HeldOut::find(&places::data(run, config), config, Some(checkpoint)).map_err(instead)?;
+    located.check_tokens(&found).map_err(instead)?;
     let HeldOut { corpus, same_data } = found;
-    located.check_tokens(&corpus).map_err(instead)?;
     let mut ids = Vec::new();
     let mut sequence = vec![0; config.train.sequence_length];
     for index in 0..corpus.valid.sequences() {

@@ -96,7 +96,7 @@ pub(super) fn with_data(path: &Path, data: Option<&Path>, global: &Global) -> Re
         Kind::Data => fault.remedy("give a complete prepared folder with the model's vocabulary: --data DIR"),
         _ => fault,
     })?;
-    located.check_tokens(&held_out.corpus)?;
+    located.check_tokens(&held_out)?;
     if !held_out.same_data && data.is_none() {
         global.note(other_data(&held_out.corpus));
     }
@@ -185,12 +185,15 @@ impl Located {
         best.unwrap_or(&all[0]).clone()
     }
 
-    /// Compares the tokenizer of a corpus with that of the weights, if both are there: the same numbers would stand for other
-    /// text.
+    /// Compares the tokenizer of data that are not the run's with that of the weights, if both are there: the same numbers would
+    /// stand for other text.
     ///
     /// # Errors
     /// [`Kind::Data`] if they differ; those of [`LoadedTokenizer::read`].
-    pub fn check_tokens(&self, corpus: &Corpus) -> Result<()> {
+    pub fn check_tokens(&self, HeldOut { corpus, same_data }: &HeldOut) -> Result<()> {
+        if *same_data {
+            return Ok(());
+        }
         let (own, of_data) = (self.tokenizer_file(), tokenizer_path(corpus.folder()));
         if own == of_data || !own.exists() || !of_data.exists() {
             return Ok(());

@@ -25,9 +25,8 @@ const AFTER_HELP: &str = "  slope_stability      fixed slopes: first NaN, and co
 and heatmap_over_training, an animation, as .png and .gif, and the table as
 table.md, .csv and .tex. A PDF has its font inside; with --width its smallest
 text has 8 points, and the picture is laid out for that width, down to that of a
-column (3.25in). Runs that differ
-only in their seed are combined: mean, standard deviation, paired t-test. A run
-may still be training.
+column (3.25in). Runs that differ only in their seed are combined: mean,
+standard deviation, paired t-test. A run may still be training.
 
 A study's folder stands for all its runs, any other folder (runs, runs/demo) for
 the runs and studies inside. Steps count the steps done, everywhere. A TOML file

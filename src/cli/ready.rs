@@ -36,7 +36,8 @@ pub(super) fn data(
     let meta = prepare::with_progress(&options, global.quiet).map_err(|fault| {
         // Nothing is left of what could not be prepared.
         let _ = std::fs::remove_dir(&options.out).and_then(|()| std::fs::remove_dir(beside.join("prepared")));
-        fault.also("options for that are those of `normfree prepare`, whose folder --data takes")
+        fault
+            .also("`normfree prepare` has the options that are named; --data takes the folder that it writes")
     })?;
     say(prepare::summary(&meta, &options.out))?;
     Ok(options.out)

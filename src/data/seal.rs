@@ -46,10 +46,7 @@ impl DataSeal {
             (self.valid != found.valid, "held-out tokens"),
             (self.dtype != found.dtype, "type of tokens"),
             (self.end_of_text != found.end_of_text, "end-of-text token"),
-            (
-                self.tokenizer.is_some() && found.tokenizer.is_some() && self.tokenizer != found.tokenizer,
-                "tokenizer",
-            ),
+            (self.has_other_tokenizer(found), "tokenizer"),
         ];
         let other: Vec<&str> = parts.iter().filter(|(differs, _)| *differs).map(|(_, part)| *part).collect();
         (!other.is_empty()).then(|| format!("other {}", other.join(", other ")))
@@ -57,10 +54,12 @@ impl DataSeal {
 
     /// Whether the held-out tokens are the same and stand for the same text.
     pub fn same_text(&self, other: &Self) -> bool {
-        let tokenizers = self.tokenizer.as_ref().zip(other.tokenizer.as_ref());
-        self.valid == other.valid
-            && self.dtype == other.dtype
-            && tokenizers.is_none_or(|(one, other)| one == other)
+        self.valid == other.valid && self.dtype == other.dtype && !self.has_other_tokenizer(other)
+    }
+
+    /// Whether both have a tokenizer, and not the same.
+    fn has_other_tokenizer(&self, other: &Self) -> bool {
+        self.tokenizer.as_ref().zip(other.tokenizer.as_ref()).is_some_and(|(one, other)| one != other)
     }
 
     /// Whether the tokens are the same, regardless of the tokenizer file.

@@ -234,7 +234,7 @@ fn entropy_panel(comparison: &Comparison, index: usize, shares: Option<String>) 
     };
     if let Some((evaluated, ppl)) = run.log.numbers(&EVAL_PPL).last().filter(|_| divergence.is_none()) {
         reached.push_str(&format!(" · perplexity {}", decimal(*ppl, 2)));
-        // Heads are measured in other steps than the loss; a run that has just begun has only one or the other from its newest steps.
+        // Heads and loss are measured in steps of their own, which are far apart in a run that was stopped early.
         if evaluated.abs_diff(*step) > evaluated.max(step) / 10 {
             reached.push_str(&format!(" at step {}", tick_text(*evaluated as f64, 1.0)));
         }

@@ -1,6 +1,7 @@
 //! The first steps of a run on two devices, and how far their numbers agree.
 
 use super::engine::Engine;
+use super::evaluate::left_out;
 use super::loader::begin;
 use super::places;
 use super::run_folder::RunFolder;
@@ -81,7 +82,7 @@ fn relative(a: f32, b: f32, least: f64) -> f64 {
 pub fn first_steps(device: Device, run: &RunFolder, config: &Config, steps: u64) -> Result<Vec<StepNumbers>> {
     let train = &config.train;
     let corpus = open(&places::data(run, config), config)?;
-    let end = corpus.meta.as_ref().and_then(|meta| meta.end_of_text).filter(|_| train.ignore_end_of_text);
+    let end = left_out(config, &corpus);
     let mut batches = Batches::new(corpus.train, config.data.order, train.seed, end);
     let mut engine = Engine::new(device, config)?;
     begin(&engine, config, places::init_from(run, config).as_deref())?;

@@ -108,8 +108,13 @@ pub fn evaluate(
 
 /// The held-out text of a corpus, in batches.
 pub(super) fn held_out(config: &Config, corpus: Corpus) -> Batches {
-    let end = corpus.meta.as_ref().and_then(|meta| meta.end_of_text);
-    Batches::new(corpus.valid, Order::Sequential, 0, end.filter(|_| config.train.ignore_end_of_text))
+    let end = left_out(config, &corpus);
+    Batches::new(corpus.valid, Order::Sequential, 0, end)
+}
+
+/// The token that targets leave out, if a run leaves out any.
+pub(super) fn left_out(config: &Config, corpus: &Corpus) -> Option<u32> {
+    corpus.meta.as_ref().and_then(|meta| meta.end_of_text).filter(|_| config.train.ignore_end_of_text)
 }
 
 /// Why an evaluation has no result.

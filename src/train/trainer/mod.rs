@@ -10,6 +10,7 @@ mod written;
 
 use super::checkpoint::{Checkpoint, ModelTensors, Snapshot, TensorSource, TrainerState};
 use super::engine::{Engine, StepReading};
+use super::evaluate::left_out;
 use super::kernel_choice;
 use super::loader::{self, Loader, check_start, load_weights};
 use super::places;
@@ -181,7 +182,7 @@ impl Trainer {
         if let Some(tokenizer) = corpus.tokenizer()? {
             run.keep_tokenizer(&tokenizer)?;
         }
-        let end = corpus.meta.as_ref().and_then(|meta| meta.end_of_text).filter(|_| train.ignore_end_of_text);
+        let end = left_out(config, &corpus);
         let batches = Batches::new(corpus.train, config.data.order, train.seed, end);
         let held_out = Batches::new(corpus.valid, Order::Sequential, 0, end);
         let engine = Engine::new(device, config)?;
