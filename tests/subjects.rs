@@ -85,7 +85,9 @@ pub fn configs() -> Vec<Config> {
         let both = [around, "model.attention_gate=element"];
         list.push(base(&[around, "model.n_embd=128"]));
         list.push(base(&[&both[..], &["train.precision=mixed", "model.norm=none"]].concat()));
-        list.push(base(&[&both[..1], &["train.precision=mixed", "model.n_embd=128"]].concat()));
+        for width in ["model.n_embd=64", "model.n_embd=128"] {
+            list.push(base(&[around, "train.precision=mixed", width]));
+        }
     }
     let scaled = ["model.weight_norm=sigma_reparam", "model.scale_loss=0.1"];
     list.push(base(

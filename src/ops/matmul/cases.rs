@@ -63,20 +63,21 @@ pub fn cases(seed: u64) -> Vec<Case> {
     }
     cases.extend([false, true].into_iter().flat_map(|half| in_blocks(half, seed)));
     for half in [false, true] {
-        cases.extend([(128, 2, 384), (256, 688, 688)].map(|sizes| beside_another(half, sizes, seed)));
+        let sizes = [(120, 128, 2, 384), (128, 64, 2, 192), (120, 256, 688, 688)];
+        cases.extend(sizes.map(|sizes| beside_another(half, sizes, seed)));
         cases.push(from_narrow_rows(half, seed));
     }
     cases
 }
 
 /// A product beside another of the same rows, in a step of one micro-batch: a gate for each head beside queries, keys and
-/// values, or gate and up of a gated network.
-fn beside_another(half: bool, (from, few, many): (usize, usize, usize), seed: u64) -> Case {
+/// values, or gate and up of a gated network. Rows are whole tiles or not.
+fn beside_another(half: bool, (rows, from, few, many): (usize, usize, usize, usize), seed: u64) -> Case {
     let stored = if half { "f16" } else { "f32" };
-    let label = format!("{stored} 120x{from} · {from}x{few} beside {from}x{many}");
+    let label = format!("{stored} {rows}x{from} · {from}x{few} beside {from}x{many}");
     let mut case = CaseBuilder::new("matmul", label, seed);
     case.tape.overwrite_gradients();
-    let x = case.input("x", &[120, from], Fill::Normal(1.0));
+    let x = case.input("x", &[rows, from], Fill::Normal(1.0));
     let [few, others] = [("few", few), ("many", many)]
         .map(|(name, to)| case.matrix(name, &[from, to], half, Fill::Normal((from as f64).powf(-0.5))));
     let outputs = [few, others].map(|w| case.tape.linear(x, w, None));
