@@ -6,7 +6,8 @@ use super::prompt::prompt;
 use super::{Global, counted, say_json, thousands};
 use crate::fault::{Fault, Kind, Result};
 use crate::generate::{Reader, Sampler, Sampling, window};
-use crate::train::loader::from_file;
+use crate::train::folded::plain;
+use crate::train::loader::from_source;
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -92,8 +93,10 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         })?);
     }
     let mut reader = {
+        // Matrices that something scales would be scaled again for each token.
+        let (config, weights) = plain(&config, weights)?;
         let (device, _waiting) = global.open_for("loading the model")?;
-        Reader::new(device, &config.model, from_file(weights))?
+        Reader::new(device, &config.model, from_source(weights))?
     };
     let Arguments { temperature, top_k, top_p, seed, .. } = *arguments;
     let mut sampler = Sampler::new(Sampling { temperature, top_k, top_p, seed });

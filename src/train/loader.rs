@@ -1,6 +1,6 @@
 //! Moves tensors to the device without holding staging memory for all of them at once.
 
-use super::checkpoint::{ModelTensors, WeightFile};
+use super::checkpoint::{ModelTensors, TensorSource, WeightFile};
 use super::engine::Engine;
 use crate::config::Config;
 use crate::device::{Device, Store};
@@ -61,6 +61,17 @@ pub fn load(device: &Device, store: &Store, mut file: WeightFile) -> Result<()> 
 /// Writes the tensors of a weight file into a store: what a reader of the model takes.
 pub fn from_file(file: WeightFile) -> impl FnOnce(&Device, &Store) -> Result<()> {
     move |device, store| load(device, store, file)
+}
+
+/// Writes the tensors of a source into a store, as [`from_file`] does those of a file.
+pub fn from_source(mut source: Box<dyn TensorSource>) -> impl FnOnce(&Device, &Store) -> Result<()> {
+    move |device, store| {
+        let mut loader = Loader::new(device, store);
+        for (i, spec) in source.specs().into_iter().enumerate() {
+            loader.write(&spec.name, &source.read(i)?)?;
+        }
+        Ok(())
+    }
 }
 
 /// Writes the weights with which a run begins: those of `init_from`, or fresh ones.
