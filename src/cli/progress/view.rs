@@ -5,7 +5,7 @@ use super::colours::{Depth, digit, shade};
 use super::tabs::{Tab, layers, messages, quiet, texts};
 use crate::draw::axes::tick_text;
 use crate::draw::colormap::{OKABE_ITO, Rgb};
-use crate::numbers::{duration, thousands};
+use crate::numbers::{counted, duration, thousands};
 use crate::observe::quantities::{ALL, HEAD_ENTROPY, Live};
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
@@ -208,13 +208,14 @@ fn curves(frame: &mut Frame, area: Rect, board: &Board, depth: Depth) {
     let middle = (low + high) / 2.0;
     // Enough decimals to tell the labels apart.
     let label = |value: f64| tick_text(value, ((high - low) / 20.0).max(1e-4));
-    let step = |value: f64| thousands(value.round() as u64);
+    let heights = [low, middle, high].map(label);
+    let left = heights.iter().map(|label| label.chars().count()).max().unwrap_or(0) + 1;
     let x = Axis::default()
         .style(quiet())
         .bounds([from, to])
-        .labels([step(from), step((from + to) / 2.0), format!("step {}", step(to))])
+        .labels(steps((from, to), usize::from(block.inner(area).width).saturating_sub(left)))
         .labels_alignment(Alignment::Right);
-    let y = Axis::default().style(quiet()).bounds([low, high]).labels([low, middle, high].map(label));
+    let y = Axis::default().style(quiet()).bounds([low, high]).labels(heights);
     let mut sets = vec![
         Dataset::default()
             .name("training, smoothed")
@@ -237,6 +238,25 @@ fn curves(frame: &mut Frame, area: Rect, board: &Board, depth: Depth) {
     let room = (Constraint::Percentage(60), Constraint::Percentage(60));
     let chart = Chart::new(sets).block(block).x_axis(x).y_axis(y).hidden_legend_constraints(room);
     frame.render_widget(chart, area);
+}
+
+/// The labels of an axis of steps in `room` columns, of which each label has the same share: as many as have room for their
+/// numbers, and the last one says what they are if it can.
+fn steps((from, to): (f64, f64), room: usize) -> Vec<String> {
+    let step = |value: f64| thousands(value.round() as u64);
+    let (first, middle, last) = (step(from), step((from + to) / 2.0), step(to));
+    let named = format!("step {last}");
+    let fit = |labels: &[&str]| {
+        let widest = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0);
+        // A blank stands between two.
+        widest < room / labels.len()
+    };
+    for labels in [&[&first, &middle, &named][..], &[&first, &named], &[&first, &last]] {
+        if fit(&labels.iter().map(|label| label.as_str()).collect::<Vec<_>>()) {
+            return labels.iter().map(|label| (*label).clone()).collect();
+        }
+    }
+    Vec::new()
 }
 
 /// Heads across, layers down, as large as fits. With colours, two layers may share a line.
@@ -280,7 +300,7 @@ fn heatmap(frame: &mut Frame, area: Rect, board: &Board, depth: Depth) {
     if lines.len() > rows {
         let hidden = layers - (rows - 1) * in_line;
         lines.truncate(rows - 1);
-        lines.push(Line::styled(format!("    … {hidden} more layers"), quiet()));
+        lines.push(Line::styled(format!("    … {}", counted(hidden as u64, "more layer")), quiet()));
     }
     let last = (seen - 1).to_string();
     let across = (seen * cell).saturating_sub(1 + last.len());
@@ -483,6 +503,21 @@ mod tests {
         assert!(lines[at("step 40").unwrap() + 2].contains("    return "), "{text}");
         assert!(text.matches('y').count() >= 180, "{text}");
         assert_eq!(board.texts.len(), 32);
+    }
+
+    /// The axis of steps names them with whole numbers, or has none.
+    #[test]
+    fn steps_are_not_cut() {
+        let labels = |to, room| steps((0.0, to), room).join("|");
+        assert_eq!(labels(2600.0, 60), "0|1,300|step 2,600");
+        assert_eq!(labels(2600.0, 30), "0|step 2,600");
+        assert_eq!(labels(2600.0, 15), "0|2,600");
+        assert_eq!(labels(2600.0, 9), "");
+        for width in 36..120 {
+            let (_, text) = drawn(&board(4, 4), (width, 24), Depth::None, false);
+            let axis = text.lines().find(|line| line.contains("233")).unwrap_or_default();
+            assert!(axis.contains("1,233") && !axis.contains("tep") || axis.contains("step 1,233"), "{text}");
+        }
     }
 
     #[test]
