@@ -11,6 +11,7 @@ use super::progress::{Progress, Report, Stage};
 use super::sources::key;
 use super::stream;
 use crate::fault::{Fault, Kind, Result};
+use crate::numbers::counted;
 
 /// A text file, and the hash of what was read of it.
 #[derive(Debug)]
@@ -127,7 +128,7 @@ fn is_foreign(entry: &Entry) -> Result<bool> {
 fn without_documents(entry: &Entry, rows: u64, first: &str) -> Fault {
     Fault::new(Kind::Data, format!("no row of {} has a document", entry.format.name()))
         .at(entry.path.display())
-        .found(format!("{rows} rows without a document, {first}"))
+        .found(format!("{} without a document, {first}", counted(rows, "row")))
         .remedy("name the column that holds the text with --column NAME, or leave the file out")
 }
 
@@ -135,7 +136,7 @@ fn without_documents(entry: &Entry, rows: u64, first: &str) -> Fault {
 fn empty(skipped: &Skipped) -> Fault {
     let mut found = format!("{} not UTF-8, {} binary", skipped.not_utf8, skipped.binary);
     if skipped.malformed > 0 {
-        found += &format!(", {} rows without a document", skipped.malformed);
+        found += &format!(", {} without a document", counted(skipped.malformed, "row"));
     }
     found += ", the others empty";
     if let Some(first) = &skipped.first {
