@@ -112,7 +112,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         } else {
             format!("all {} steps are done", thousands(steps))
         };
-        return say(format!("{}: {done}", path.display()));
+        return say(format!("{}: {done}; more with `--resume --set train.steps=N`", path.display()));
     }
     let work = (steps as f64, trainer.step() as f64);
     let title = path.display().to_string();

@@ -102,7 +102,7 @@ impl Corpus {
             return Err(Fault::new(Kind::Data, "the model and the data have different vocabularies")
                 .at(path.display())
                 .found(format!(
-                    "data of {}, model.vocab_size = {vocab_size}",
+                    "a vocabulary of {} in the data, model.vocab_size = {vocab_size}",
                     counted(meta.vocab_size as u64, "token")
                 ))
                 .remedy(format!("set model.vocab_size = {}, or prepare the data again", meta.vocab_size)));

@@ -149,6 +149,24 @@ fn a_checkpoint_of_another_model() {
 }
 
 #[test]
+fn a_second_key_behind_one_set() {
+    let place = Place::new();
+    let two = ["train", "tiny.toml", "--set", "train.steps=2", "train.seed=1"];
+    place.fails(&two, 2, &["'train.seed=1'", "every key has a --set of its own: --set train.seed=1"]);
+}
+
+/// A folder of runs is no run: one of them is named.
+#[test]
+fn a_folder_of_runs_in_place_of_one() {
+    let place = Place::with_data();
+    place.succeeds(&["train", "tiny.toml", "--run", "runs/r", "--set", "train.steps=1"]);
+    for command in [&["eval"][..], &["sample"], &["train", "--resume"]] {
+        let parts = ["a folder with runs in it", "give one run, such as runs/r"];
+        place.fails(&[command, &["runs"]].concat(), 6, &parts);
+    }
+}
+
+#[test]
 fn a_description_of_other_data() {
     let place = Place::with_data();
     for (text, found) in [
