@@ -147,9 +147,41 @@ pub fn of_json(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let what = text.split(" at line ").next().unwrap_or(&text).replace("missing field ", "no ");
     let what = what.replace("EOF while parsing", "the end of the file within");
+    let what = match what.strip_prefix("invalid ").and_then(|what| what.split_once(", expected ")) {
+        Some((found, wanted)) => format!("{} in place of {}", found_json(found), wanted_json(wanted)),
+        None => what,
+    };
     match error.line() {
         0 => what,
         line => format!("{what} (line {line}, column {})", error.column()),
+    }
+}
+
+/// What a message of serde names as found: `type: sequence`, ``value: integer `1` ``.
+fn found_json(found: &str) -> String {
+    let found = found.split_once(": ").map_or(found, |(_, found)| found);
+    match found {
+        "sequence" => "an array".to_owned(),
+        "map" => "an object".to_owned(),
+        found => ["integer ", "floating point ", "boolean "]
+            .iter()
+            .find_map(|kind| found.strip_prefix(kind))
+            .map_or_else(|| found.replace("string ", ""), |value| value.trim_matches('`').to_owned()),
+    }
+}
+
+/// What a message of serde names as expected: a type of Rust, or words.
+fn wanted_json(wanted: &str) -> &str {
+    match wanted {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number with or without a sign",
+        "f32" | "f64" => "a number",
+        "a boolean" => "true or false",
+        "a string" => "a text",
+        "a sequence" => "an array",
+        "a map" => "an object",
+        wanted if wanted.starts_with("struct ") => "an object",
+        wanted => wanted,
     }
 }
 
@@ -178,4 +210,33 @@ pub fn contain<T>(call: impl FnOnce() -> T) -> std::result::Result<T, String> {
 /// Whether a panic in this thread would become an error and so need not be reported.
 pub fn is_contained() -> bool {
     CONTAINED.get()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[test]
+    fn json_is_refused_in_plain_words() {
+        #[derive(Debug, Deserialize)]
+        #[allow(dead_code)]
+        struct Told {
+            format: u32,
+            share: f64,
+            name: String,
+            lines: Vec<u64>,
+        }
+        let told = |text: &str| of_json(&serde_json::from_str::<Told>(text).unwrap_err());
+        assert_eq!(told("{}"), "no `format` (line 1, column 2)");
+        assert_eq!(told("{\"format\":1"), "the end of the file within an object (line 1, column 11)");
+        assert_eq!(told("[\"a\"]"), "\"a\" in place of a whole number (line 1, column 4)");
+        assert_eq!(told("7"), "7 in place of an object (line 1, column 1)");
+        assert_eq!(told("{\"format\":\"1\"}"), "\"1\" in place of a whole number (line 1, column 13)");
+        assert_eq!(told("{\"format\":-1}"), "-1 in place of a whole number (line 1, column 12)");
+        assert_eq!(told("{\"share\":[]}"), "an array in place of a number (line 1, column 9)");
+        assert_eq!(told("{\"name\":{}}"), "an object in place of a text (line 1, column 8)");
+        assert_eq!(told("{\"lines\":true}"), "true in place of an array (line 1, column 13)");
+        assert_eq!(told("{format"), "key must be a string (line 1, column 2)");
+    }
 }

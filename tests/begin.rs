@@ -133,6 +133,8 @@ fn init_writes_every_key() {
     let place = Place::with_data();
     place.succeeds(&["init", "--data", "data"]);
     place.fails(&["init"], 2, &["normfree.toml", "give another name"]);
+    place.fails(&["init", "sm_r"], 2, &["ends in .toml", "normfree presets small/sm_r > sm_r.toml"]);
+    place.fails(&["init", "own"], 2, &["name it own.toml"]);
     let text = std::fs::read_to_string(place.path("normfree.toml")).unwrap();
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
     let sizes = ["model.vocab_size=300".to_owned(), "model.n_positions=16".to_owned()];

@@ -324,7 +324,11 @@ fn text_that_is_not_utf8_is_skipped_and_counted() {
     assert_eq!((meta.skipped.not_utf8, meta.skipped.binary, meta.source.files), (2, 1, 6));
 
     options.sources = vec![source.path().join("latin1.py").display().to_string()];
-    assert_fault(run(&options), Kind::Data, &["corpus is empty", "1 not UTF-8"]);
+    assert_fault(
+        run(&options),
+        Kind::Data,
+        &["corpus is empty", "found 1 file or row not in UTF-8 (the first"],
+    );
 }
 
 #[test]

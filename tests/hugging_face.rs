@@ -73,6 +73,9 @@ fn a_layer_norm_model_is_exported_for_the_stock_class() {
     ] {
         assert_eq!(config[key], value, "{key}");
     }
+    // Nobody says for how many steps the model of a folder was trained.
+    let told = place.succeeds(&["sparsity", "ln_hf", "--data", "data", "--cett", "0.2"]);
+    assert!(told.contains("ln_hf, on data: ") && !told.contains("step"), "{told}");
     let folder = place.path("ln_hf");
     let mut names: Vec<String> = fs::read_dir(&folder)
         .unwrap()

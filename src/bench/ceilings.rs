@@ -1,7 +1,7 @@
 //! The ceilings of a device: what they are, and which of them a transfer meets. They are measured on the spot, or
 //! read from what was measured before.
 
-use crate::fault::{self, Fault, Kind};
+use crate::fault::{self, Fault, Kind, of_json};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -72,7 +72,7 @@ impl Ceilings {
         let remedy = "write them with `normfree bench --only ceilings --json`";
         let refused = |what| Fault::new(Kind::Data, what).at(path.display()).remedy(remedy);
         let Measured { adapter, ceilings } = serde_json::from_slice(&bytes)
-            .map_err(|error| refused("these are not the ceilings of a device").found(error))?;
+            .map_err(|error| refused("these are not the ceilings of a device").found(of_json(&error)))?;
         if adapter.name != device {
             return Err(refused("these are the ceilings of another device")
                 .found(format_args!("{}, and not {device}", adapter.name)));

@@ -1,6 +1,6 @@
 //! The contents of a card.
 
-use crate::fault::{Fault, Kind, Result};
+use crate::fault::{Fault, Kind, Result, of_json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
@@ -95,7 +95,9 @@ impl Card {
         let path = folder.join(FILE);
         let bytes = std::fs::read(&path).map_err(|error| Fault::io("read the card", &path, &error))?;
         serde_json::from_slice(&bytes).map_err(|error| {
-            Fault::new(Kind::Data, "this is not the card of a device").at(path.display()).found(error)
+            Fault::new(Kind::Data, "this is not the card of a device")
+                .at(path.display())
+                .found(of_json(&error))
         })
     }
 

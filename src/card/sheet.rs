@@ -5,7 +5,7 @@ use super::medians::{median, step_seconds, torch_seconds};
 use super::models::EXPERIMENTS;
 use super::{Card, State, peers};
 use crate::draw::escape;
-use crate::numbers::{bytes, duration, short, thousands};
+use crate::numbers::{bytes, counted, duration, short, thousands};
 use crate::report::roofline::rate_text;
 use serde_json::Value;
 
@@ -70,7 +70,12 @@ fn head(card: &Card) -> String {
         ("largest binding", size("max_binding")),
         (
             "system",
-            format!("{} on {}, {processor}, {} threads", system.os, system.architecture, system.threads),
+            format!(
+                "{} on {}, {processor}, {}",
+                system.os,
+                system.architecture,
+                counted(system.threads as u64, "thread")
+            ),
         ),
         ("normfree", card.version.clone()),
         (
@@ -96,11 +101,12 @@ fn verify(card: &Card) -> Option<String> {
     let cases = results["cases"].as_u64()?;
     let failed = results["failed"].as_array().map(Vec::as_slice).unwrap_or_default();
     let agree = cases - failed.len() as u64;
-    let mut out = format!("## Kernels\n\n{} of {} cases agree with f64", thousands(agree), thousands(cases));
+    let mut out = format!("## Kernels\n\n{} of {} agree with f64", thousands(agree), counted(cases, "case"));
     match results["left_out"].as_u64() {
-        Some(count @ 1..) => {
-            out.push_str(&format!("; {count} need 16-bit floats, which the device lacks.\n"))
-        }
+        Some(count @ 1..) => out.push_str(&format!(
+            "; {count} {} 16-bit floats, which the device lacks.\n",
+            if count == 1 { "needs" } else { "need" }
+        )),
         _ => out.push_str(".\n"),
     }
     if part.state != State::Done && failed.is_empty() {
@@ -263,9 +269,9 @@ fn resume(card: &Card) -> Option<String> {
     let steps = results["steps"].as_u64()?;
     let same = |key: &str| if results[key] == true { "equal bytes" } else { "**different bytes**" };
     Some(format!(
-        "## Stopped and resumed\n\nOne run of {} steps ran undisturbed, and one was killed after `{}` and resumed: \
+        "## Stopped and resumed\n\nOne run of {} ran undisturbed, and one was killed after `{}` and resumed: \
          weights {}, optimizer {}, log {} (but for the speeds).\n",
-        thousands(steps),
+        counted(steps, "step"),
         text(&results["killed_behind"]),
         same("model.safetensors"),
         same("optimizer.safetensors"),

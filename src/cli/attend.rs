@@ -4,7 +4,7 @@ use super::located::{Located, locate, other_data};
 use super::output::write_result;
 use super::picture::{check_place, write_picture};
 use super::prompt::prompt;
-use super::{Global, columns, counted, say, thousands};
+use super::{Global, counted, say, table, thousands};
 use crate::config::Config;
 use crate::data::LoadedTokenizer;
 use crate::fault::{Fault, Kind, Result};
@@ -107,7 +107,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         Ok(())
     })?;
     files.write(&patterns)?;
-    say(table(&patterns))?;
+    say(of_means(&patterns))?;
     for file in files.0 {
         say(file.display())?;
     }
@@ -204,7 +204,7 @@ impl Text {
         let first = if whole > ids.len() || what != "the text" { "The first " } else { "" };
         let origin = match first {
             "" if ids.len() == 1 => format!("The one token of {what}."),
-            "" => format!("All {} tokens of {what}.", ids.len()),
+            "" => format!("All {} of {what}.", counted(ids.len() as u64, "token")),
             first => format!("{first}{} of {what}.", counted(ids.len() as u64, "token")),
         };
         Ok(Self { pieces: pieces(tokenizer, &ids)?, ids, origin, notes })
@@ -271,7 +271,7 @@ impl From<&Head> for Line {
 }
 
 /// The mean entropies as a table for a terminal.
-fn table(patterns: &Patterns) -> String {
+fn of_means(patterns: &Patterns) -> String {
     let mut rows = vec![
         std::iter::once("nats".to_owned())
             .chain((0..patterns.heads).map(|head| format!("head {head}")))
@@ -282,7 +282,7 @@ fn table(patterns: &Patterns) -> String {
         std::iter::once(format!("layer {layer}")).chain(means).collect::<Vec<_>>()
     }));
     let right: Vec<bool> = (0..=patterns.heads).map(|column| column > 0).collect();
-    columns(&rows, &right)
+    table(&rows, &right, 1)
 }
 
 /// The files to write.

@@ -1,7 +1,7 @@
 //! `normfree bench`.
 
 use super::picture::{check_place, picture_file, write_picture};
-use super::{Global, Kernels, bytes, columns, say, say_json, short, stop};
+use super::{Global, Kernels, bytes, columns, say, say_json, short, stop, table};
 use crate::bench::products::{Extents, PATIENCE, Products, Wanted, products, products_on_cpu};
 use crate::bench::{
     Bound, Ceilings, Difference, Host, KernelRow, Measured, Options, Part, Start, Steps, measure,
@@ -183,7 +183,7 @@ fn tell_product(measured: &Products, wanted: Wanted, json: bool) -> Result<()> {
     let number = if wanted.half { "the fastest number type here" } else { "f32" };
     say(format!("{}, {}\n", measured.adapter.name, measured.adapter.driver))?;
     say(format!("multiply-adds in {number}: {}\n", rate_text(measured.ceiling, "FLOP/s")))?;
-    say(columns(&rows, &[false, false, true, true, true, true, true]))?;
+    say(table(&rows, &[false, false, true, true, true, true, true], 2))?;
     match measured.untried {
         0 => Ok(()),
         untried => say(format!(
@@ -290,7 +290,7 @@ fn kernel_table(kernels: &[KernelRow]) -> String {
         String::new(),
         format!("{:.1}×", total / kernels.iter().map(|row| row.floor).sum::<f64>()),
     ]);
-    columns(&rows, &[false, false, true, true, true, true, true, false, true])
+    table(&rows, &[false, false, true, true, true, true, true, false, true], 2)
 }
 
 fn step_table(steps: &Steps, measured: &Measured) -> String {
@@ -318,8 +318,8 @@ fn step_table(steps: &Steps, measured: &Measured) -> String {
         "{} parameters, {} a step\n{}\n\n{}",
         super::thousands(measured.parameters),
         super::counted(measured.tokens, "token"),
-        columns(&rows, &[false, false, true, true, true, true, true]),
-        columns(&pairs, &[false, true, true]),
+        table(&rows, &[false, false, true, true, true, true, true], 2),
+        table(&pairs, &[false, true, true], 1),
     )
 }
 

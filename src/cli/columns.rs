@@ -1,5 +1,6 @@
 //! Tables on a terminal.
 
+use super::output::terminal_columns;
 use crate::visible;
 
 /// Text in columns: the first aligned left, the others as `right` says.
@@ -37,6 +38,67 @@ pub(super) fn width(rows: &[Vec<String>], count: usize) -> usize {
     widths(rows, count).iter().sum::<usize>() + 2 * count.saturating_sub(1)
 }
 
+/// A table whose first row has the titles and whose first `keys` columns name a row, as [`columns`] writes it. On a terminal that
+/// is too narrow for it, titles have several lines, and the other columns go below each other, with the keys repeated, so that
+/// the terminal breaks no cell.
+pub(super) fn table(rows: &[Vec<String>], right: &[bool], keys: usize) -> String {
+    fitted(rows, right, keys, terminal_columns())
+}
+
+fn fitted(rows: &[Vec<String>], right: &[bool], keys: usize, most: Option<usize>) -> String {
+    let Some(most) = most.filter(|most| width(rows, right.len()) > *most) else {
+        return columns(rows, right);
+    };
+    let rows = with_folded_titles(rows, right.len());
+    let widths = widths(&rows, right.len());
+    let needed = |columns: &[usize]| columns.iter().map(|&column| widths[column] + 2).sum::<usize>();
+    let own: Vec<usize> = (0..keys).collect();
+    let mut parts: Vec<Vec<usize>> = Vec::new();
+    for column in keys..right.len() {
+        match parts.last_mut() {
+            Some(part) if needed(part) + widths[column] <= most => part.push(column),
+            _ => parts.push([&own[..], &[column]].concat()),
+        }
+    }
+    let written = |part: &Vec<usize>| {
+        let rows: Vec<Vec<String>> =
+            rows.iter().map(|row| part.iter().filter_map(|&at| row.get(at).cloned()).collect()).collect();
+        columns(&rows, &part.iter().map(|&at| right[at]).collect::<Vec<_>>())
+    };
+    parts.iter().map(written).collect::<Vec<_>>().join("\n\n")
+}
+
+/// The rows with the titles broken at blanks into several rows, none wider than it must be.
+fn with_folded_titles(rows: &[Vec<String>], count: usize) -> Vec<Vec<String>> {
+    let Some((titles, body)) = rows.split_first() else { return Vec::new() };
+    let below = widths(body, count);
+    let folded: Vec<Vec<String>> =
+        titles.iter().zip(below).map(|(title, least)| broken(title, least)).collect();
+    let lines = folded.iter().map(Vec::len).max().unwrap_or(0);
+    // The last lines stand in one row, above the numbers.
+    let line = |of: &Vec<String>, at: usize| {
+        (at + of.len()).checked_sub(lines).map_or_else(String::new, |at| of[at].clone())
+    };
+    let titles = (0..lines).map(|at| folded.iter().map(|of| line(of, at)).collect());
+    titles.chain(body.iter().cloned()).collect()
+}
+
+/// A title in lines of whole words, as many in each as `least` columns or the longest word have room for.
+fn broken(title: &str, least: usize) -> Vec<String> {
+    let count = |text: &str| text.chars().count();
+    let words = || title.split_whitespace();
+    let indent = " ".repeat(count(title) - count(title.trim_start()));
+    let most = words().map(count).max().unwrap_or(0).max(least.saturating_sub(indent.len()));
+    let mut lines: Vec<String> = Vec::new();
+    for word in words() {
+        match lines.last_mut() {
+            Some(line) if count(line) + 1 + count(word) <= most => *line = format!("{line} {word}"),
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.iter().map(|line| format!("{indent}{line}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,5 +108,49 @@ mod tests {
         let rows = [vec!["a".to_owned(), "1".to_owned()], vec!["bcd".to_owned(), "22".to_owned()]];
         assert_eq!(columns(&rows, &[false, true]), "a     1\nbcd  22");
         assert_eq!(width(&rows, 2), 7);
+    }
+
+    fn rows(cells: &[&[&str]]) -> Vec<Vec<String>> {
+        cells.iter().map(|row| row.iter().map(|&cell| cell.to_owned()).collect()).collect()
+    }
+
+    #[test]
+    fn a_narrow_terminal_breaks_no_cell() {
+        let heads = rows(&[
+            &["layer", "head", "head entropy", "largest logit", "recency"],
+            &["0", "0", "3.8782", "-0.2622", "0.3815"],
+            &["11", "3", "12.0000", "nan", "1.0000"],
+        ]);
+        let right = [true; 5];
+        let of = |most| fitted(&heads, &right, 2, most);
+        let whole = columns(&heads, &right);
+        assert_eq!(of(None), whole);
+        assert_eq!(of(Some(48)), whole);
+        assert_eq!(
+            of(Some(47)),
+            "               head  largest\n\
+             layer  head  entropy    logit  recency\n\
+             \x20   0     0   3.8782  -0.2622   0.3815\n\
+             \x20  11     3  12.0000      nan   1.0000"
+        );
+        let narrow = of(Some(30));
+        assert_eq!(narrow.matches("layer  head").count(), 2, "{narrow}");
+        for most in 1..60 {
+            let text = of(Some(most));
+            for number in ["3.8782", "-0.2622", "0.3815", "12.0000"] {
+                assert!(text.contains(number), "{number} at {most} in\n{text}");
+            }
+            // The keys and one column need 22.
+            assert!(most < 22 || text.lines().all(|line| line.chars().count() <= most), "{most}:\n{text}");
+        }
+    }
+
+    #[test]
+    fn titles_keep_their_indent() {
+        let plan = rows(&[&["  pool", "tensors in them over time"], &["  buffer", "7"]]);
+        assert_eq!(
+            fitted(&plan, &[false, true], 1, Some(20)),
+            "          tensors\n          in them\n             over\n  pool       time\n  buffer        7"
+        );
     }
 }

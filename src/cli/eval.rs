@@ -1,7 +1,7 @@
 //! `normfree eval`.
 
 use super::located::{Located, with_data};
-use super::{Global, columns, output, say, say_json, thousands};
+use super::{Global, counted, output, say, say_json, table};
 use crate::fault::{Fault, Kind, Result};
 use crate::observe::quantities::NORMALIZED_ENTROPY;
 use crate::observe::record::{Eval, Number};
@@ -85,13 +85,13 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     } else {
         let bits = evaluated.bits_per_byte().map(|bits| format!(", {bits:.4} bits per byte"));
         say(format!(
-            "{}{}, on {data}: loss {:.4} nats per token, perplexity {:.3}{}; {} targets",
+            "{}{}, on {data}: loss {:.4} nats per token, perplexity {:.3}{}; {}",
             arguments.path.display(),
             step.map(|step| format!(", step {step}")).unwrap_or_default(),
             eval.loss,
             eval.ppl,
             bits.unwrap_or_default(),
-            thousands(evaluated.targets),
+            counted(evaluated.targets, "target"),
         ))?;
         if let Some(heads) = &heads {
             say(as_table(heads))?;
@@ -123,7 +123,7 @@ fn as_table(heads: &Heads) -> String {
     // The quarters' entropies are in the JSON alone: a terminal has no room for them.
     let shown = OF_HEADS.len() - NORMALIZED_ENTROPY.len();
     let title = ["layer", "head"].into_iter().chain(OF_HEADS[..shown].iter().map(|quantity| quantity.name));
-    let mut rows = vec![title.map(str::to_owned).collect::<Vec<_>>()];
+    let mut rows = vec![title.map(|name| name.replace('_', " ")).collect::<Vec<_>>()];
     for (layer, of) in heads.values[0].iter().enumerate() {
         for head in 0..of.len() {
             let values = heads.values[..shown].iter().map(|grid| format!("{:.4}", grid[layer][head]));
@@ -131,5 +131,5 @@ fn as_table(heads: &Heads) -> String {
         }
     }
     let right = vec![true; rows[0].len()];
-    columns(&rows, &right)
+    table(&rows, &right, 2)
 }

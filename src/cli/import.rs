@@ -1,6 +1,6 @@
 //! `normfree import`.
 
-use super::{Global, say, thousands};
+use super::{Global, counted, say};
 use crate::fault::{Fault, Kind, Result};
 use crate::files::write_atomic;
 use crate::hub::{CONFIG_FILE, Description};
@@ -49,9 +49,9 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let config = description.with(&text)?;
     let weights = WeightFile::open_to_start(folder, &layout(&config))?;
     global.note(format!(
-        "{} parameters in {} tensors fit the configuration",
-        thousands(parameter_count(&config.model) as u64),
-        weights.len()
+        "{} in {} fit the configuration",
+        counted(parameter_count(&config.model) as u64, "parameter"),
+        counted(weights.len() as u64, "tensor")
     ));
     let whole = format!("{}\n{text}", description.to_toml());
     match out {

@@ -2,7 +2,7 @@
 
 use super::output::write_result;
 use super::{Global, say};
-use crate::config::init;
+use crate::config::{init, preset};
 use crate::fault::{Fault, Kind, Result};
 use crate::files::write_atomic;
 use crate::shell;
@@ -33,6 +33,23 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let file = &arguments.file;
     if file.as_os_str() == "-" {
         return write_result(&init(&arguments.data)).map(|_| ());
+    }
+    if file.extension().is_none_or(|ending| ending != "toml") {
+        let name = file.display();
+        let preset = preset(&name.to_string()).ok().map(|preset| preset.name);
+        let fault = Fault::new(Kind::Usage, "a configuration is a file that ends in .toml").at(&name).found(
+            match preset {
+                Some(_) => "the name of a preset",
+                None => "another name",
+            },
+        );
+        return Err(match preset {
+            // A file of that name would hide the preset from `train`.
+            Some(preset) => fault.remedy(format!(
+                "`normfree presets {preset} > {name}.toml` writes that experiment to a file"
+            )),
+            None => fault.remedy(format!("name it {name}.toml")),
+        });
     }
     if file.exists() {
         return Err(Fault::new(Kind::Usage, "there is a file of this name already")

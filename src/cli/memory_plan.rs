@@ -1,6 +1,6 @@
 //! The plan of intermediates that `train --dry-run --memory` prints, and its picture.
 
-use super::{bytes, columns, operations, thousands};
+use super::{bytes, operations, table, thousands};
 use crate::config::{Config, Recompute};
 use crate::draw::picture::Picture;
 use crate::ops::Traits;
@@ -84,7 +84,7 @@ impl<'a> Planned<'a> {
             thousands(self.lives.len() as u64),
         ]);
         let title = "intermediates of training, update and evaluation";
-        format!("{title}\n{}", columns(&rows, &[false, true, true, true, true]))
+        format!("{title}\n{}", table(&rows, &[false, true, true, true, true], 1))
     }
 
     fn largest(&self) -> String {
@@ -101,7 +101,7 @@ impl<'a> Planned<'a> {
             ]);
         }
         let title = "largest tensors of a training pass";
-        format!("{title}\n{}", columns(&rows, &[false, true, false, false, false]))
+        format!("{title}\n{}", table(&rows, &[false, true, false, false, false], 1))
     }
 
     fn at_the_peak(&self) -> String {
@@ -129,7 +129,7 @@ impl<'a> Planned<'a> {
             bytes(most),
             self.place(node),
             self.tape.nodes().len(),
-            columns(&rows, &[false, true, true, false])
+            table(&rows, &[false, true, true, false], 1)
         )
     }
 
@@ -192,5 +192,5 @@ pub(super) fn choices(config: &Config, device: &Traits, data: u64) -> String {
             if recompute == Recompute::None { String::new() } else { format!("+{more:.1}%") },
         ]);
     }
-    format!("with train.recompute\n{}", columns(&rows, &[false, true, true, true, true, true]))
+    format!("with train.recompute\n{}", table(&rows, &[false, true, true, true, true, true], 1))
 }

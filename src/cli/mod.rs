@@ -51,7 +51,7 @@ use crate::fault::{self, Fault, Kind, Result};
 use crate::numbers::{bytes, counted, duration, operations, short, thousands};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
-use columns::columns;
+use columns::{columns, table};
 use global::{Global, NO_GPU, Selection};
 use kernel_choice::Kernels;
 use output::{say, say_json};
@@ -208,6 +208,9 @@ fn answer(mut refused: clap::Error) -> Result<clap::Error> {
     if let Some(fault) = no_number(&refused) {
         return Err(fault);
     }
+    if let Some(fault) = key_alone(&refused) {
+        return Err(fault);
+    }
     if refused.kind() == ErrorKind::MissingSubcommand {
         // Some of them are hidden.
         refused.remove(ContextKind::ValidSubcommand);
@@ -224,6 +227,20 @@ fn answer(mut refused: clap::Error) -> Result<clap::Error> {
         output::written(printed)?;
     }
     Ok(refused)
+}
+
+/// What is said of a second key behind one `--set`, in place of an argument that nobody expects.
+fn key_alone(refused: &clap::Error) -> Option<Fault> {
+    let argument =
+        refused.get(ContextKind::InvalidArg).filter(|_| refused.kind() == ErrorKind::UnknownArgument)?;
+    let argument = argument.to_string();
+    let (key, _) = argument.split_once('=').filter(|_| !argument.starts_with('-'))?;
+    let is_key =
+        key.split_once('.').is_some_and(|(table, _)| ["model", "data", "train", "observe"].contains(&table));
+    is_key.then(|| {
+        Fault::new(Kind::Usage, format!("unexpected argument '{argument}'"))
+            .remedy(format!("every key has a --set of its own: --set {argument}"))
+    })
 }
 
 /// What is said of a value that should be a number, in place of what Rust's library says of its digits.

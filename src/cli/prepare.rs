@@ -1,6 +1,6 @@
 //! `normfree prepare`.
 
-use super::{Global, bytes, counted, output, say};
+use super::{Global, bytes, counted, output, say, thousands};
 use crate::data::{LeftOut, Meta, PrepareOptions, Progress, Skipped, Stage, prepare};
 use crate::fault::Result;
 use std::path::{Path, PathBuf};
@@ -107,8 +107,10 @@ pub(super) fn run(arguments: Arguments, global: &Global) -> Result<()> {
     say(summary(&meta, &options.out))?;
     if options.tokenizer.is_none() && meta.vocab_size < options.vocab_size {
         global.note(format!(
-            "the text yields {} tokens instead of the {} requested; set model.vocab_size = {}",
-            meta.vocab_size, options.vocab_size, meta.vocab_size
+            "the text yields {} instead of the {} requested; set model.vocab_size = {}",
+            counted(meta.vocab_size as u64, "token"),
+            thousands(options.vocab_size as u64),
+            meta.vocab_size
         ));
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! `normfree presets`.
 
-use super::{columns, say, thousands};
+use super::{say, table, thousands};
 use crate::config::{PRESETS, preset};
 use crate::fault::Result;
 use crate::model::parameter_count;
@@ -63,5 +63,5 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
             thousands(config.train.tokens_per_step() * config.train.steps),
         ]
     }));
-    say(columns(&rows, &[false, false, true, true, true, true, true]))
+    say(table(&rows, &[false, false, true, true, true, true, true], 1))
 }

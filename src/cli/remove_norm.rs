@@ -5,7 +5,7 @@ use super::held::Held;
 use super::located::locate;
 use super::progress::{Display, TrainProgress};
 use super::train::{drive, inside_out, open, with_command};
-use super::{Global, Kernels, say, stop, thousands};
+use super::{Global, Kernels, counted, say, stop, thousands};
 use crate::config::{Config, TrainConfig};
 use crate::data::Corpus;
 use crate::fault::{Fault, Kind, Result};
@@ -208,8 +208,8 @@ fn explain(config: &Config, arguments: &Arguments, global: &Global) {
     let train = &config.train;
     if let Some(steps) = arguments.steps {
         global.note(format!(
-            "the published schedule of {} steps is stretched to {}: the first norm is removed at step {}, the last at step {}",
-            thousands(TrainConfig::REMOVAL_STEPS),
+            "the published schedule of {} is stretched to {}: the first norm is removed at step {}, the last at step {}",
+            counted(TrainConfig::REMOVAL_STEPS, "step"),
             thousands(steps),
             train.removal_start.ceil(),
             thousands(config.norms_end_at())
@@ -217,8 +217,8 @@ fn explain(config: &Config, arguments: &Arguments, global: &Global) {
     }
     if train.tokens_per_step() != TrainConfig::REMOVAL_TOKENS {
         global.note(format!(
-            "a step has {} tokens; that of the published schedule has {}",
-            thousands(train.tokens_per_step()),
+            "a step has {}; that of the published schedule has {}",
+            counted(train.tokens_per_step(), "token"),
             thousands(TrainConfig::REMOVAL_TOKENS)
         ));
     }

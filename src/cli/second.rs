@@ -1,6 +1,6 @@
 //! The first steps of a run on a second device, and how far it agrees with the first.
 
-use super::{Global, say, say_json};
+use super::{Global, counted, say, say_json};
 use crate::config::Config;
 use crate::device::Device;
 use crate::fault::{Fault, Kind, Result};
@@ -48,7 +48,7 @@ impl Compared {
         }
         let mut numbers = Vec::new();
         for (mut device, name) in [first, second].into_iter().zip(&names) {
-            let mut waiting = global.wait(&format!("running {steps} steps on {name}"));
+            let mut waiting = global.wait(&format!("running {} on {name}", counted(steps, "step")));
             device.listen(Some(waiting.text().of_device()));
             if let Some(gpu) = device.gpu_mut() {
                 gpu.set_choices(kernel_choice::known(gpu));
@@ -64,8 +64,10 @@ impl Compared {
         let Agreement { steps, loss, entropy } = self.agreement;
         let of_heads = entropy.map_or(String::new(), |entropy| format!(", head entropies by {entropy:.1e}"));
         format!(
-            "{steps} steps on {} and on {}: losses differ by at most {loss:.1e} of their value{of_heads}",
-            self.devices[0], self.devices[1]
+            "{} on {} and on {}: losses differ by at most {loss:.1e} of their value{of_heads}",
+            counted(steps as u64, "step"),
+            self.devices[0],
+            self.devices[1]
         )
     }
 

@@ -112,7 +112,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         } else {
             format!("all {} steps are done", thousands(steps))
         };
-        return say(format!("{}: {done}", path.display()));
+        return say(format!("{}: {done}; more with `--resume --set train.steps=N`", path.display()));
     }
     let work = (steps as f64, trainer.step() as f64);
     let title = path.display().to_string();
@@ -298,8 +298,12 @@ fn picture_title(config: &Config, arguments: &Arguments) -> String {
     let name = arguments.config.as_deref().and_then(Path::file_stem).unwrap_or_default().to_string_lossy();
     let (model, train) = (&config.model, &config.train);
     format!(
-        "{name}: {} layers, width {}, {} × {} tokens, recompute {}",
-        model.n_layer, model.n_embd, train.batch_size, train.sequence_length, train.recompute
+        "{name}: {}, width {}, {} × {} tokens, recompute {}",
+        counted(model.n_layer as u64, "layer"),
+        model.n_embd,
+        train.batch_size,
+        train.sequence_length,
+        train.recompute
     )
 }
 

@@ -1,7 +1,7 @@
 //! `normfree verify`.
 
 use super::second::{Compared, STEPS};
-use super::{Global, say, say_json};
+use super::{Global, counted, say, say_json};
 use crate::fault::{Fault, Kind, Result};
 use crate::ops::CASES;
 use crate::verify::{Case, check};
@@ -108,15 +108,24 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
             "adapter": device.description(),
         }))?;
     } else {
-        say(format!("\n{cases} cases, seed {}, on {}", arguments.seed, device.description().name))?;
+        say(format!(
+            "\n{}, seed {}, on {}",
+            counted(cases as u64, "case"),
+            arguments.seed,
+            device.description().name
+        ))?;
     }
     if !left_out.is_empty() && !arguments.json {
-        say(format!("{} cases of mixed precision skipped: the device has no 16-bit floats", left_out.len()))?;
+        say(format!(
+            "{} of mixed precision skipped: the device has no 16-bit floats",
+            counted(left_out.len() as u64, "case")
+        ))?;
     }
     if failed.is_empty() {
         return Ok(());
     }
-    Err(Fault::new(Kind::Verify, format!("{} of {cases} cases exceed their bound", failed.len()))
+    let their = if failed.len() == 1 { "exceeds its" } else { "exceed their" };
+    Err(Fault::new(Kind::Verify, format!("{} of {cases} cases {their} bound", failed.len()))
         .at(format!("{} ({})", device.description().name, device.description().driver))
         .found(failed.join("; "))
         .remedy("update the driver, or choose another --device"))

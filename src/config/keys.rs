@@ -1,6 +1,6 @@
 //! The tables of keys that `normfree keys` prints and docs/configuration.md shows.
 
-use super::rows::{ROWS, of_table};
+use super::rows::{self, of_table};
 use super::schema::{Accepts, Changes, Otherwise, Row, TABLES};
 use super::{Family, Norm};
 use crate::model::family::Setting;
@@ -19,12 +19,12 @@ pub fn keys_of(table: &str) -> impl Iterator<Item = &'static str> {
 
 /// The full names of keys that may change when a run is resumed.
 pub fn free_on_resume() -> Vec<&'static str> {
-    ROWS.iter().filter(|row| row.changes.on_resume()).map(|row| row.key).collect()
+    rows::all().filter(|row| row.changes.on_resume()).map(|row| row.key).collect()
 }
 
 /// The full names of keys that may differ between runs of one configuration.
 pub fn free_in_comparison() -> Vec<&'static str> {
-    ROWS.iter().filter(|row| row.changes.in_comparison()).map(|row| row.key).collect()
+    rows::all().filter(|row| row.changes.in_comparison()).map(|row| row.key).collect()
 }
 
 fn table(table: &str) -> String {

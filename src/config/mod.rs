@@ -49,6 +49,7 @@ pub(crate) use value::Value;
 
 use crate::fault::{Fault, Kind, Result};
 use crate::model::family::{Arrangement, Positions, Projections};
+use crate::numbers::counted;
 
 /// The widest head that the attention kernels support.
 const MAX_HEAD_DIM: usize = 256;
@@ -222,7 +223,7 @@ impl Config {
             && self.model.normalized_layers().is_none()
         {
             return Err(fault("the blocks with norms are not blocks of the model", &["model.norm_layers"])
-                .found(format_args!("\"{text}\" of {n_layer} blocks"))
+                .found(format_args!("\"{text}\" of {}", counted(n_layer as u64, "block")))
                 .remedy(format_args!(
                     "use numbers from 0 to {} and ranges of them, as in \"0-2,5\", or omit the key",
                     n_layer - 1

@@ -3,6 +3,7 @@
 use super::{Config, Schedule, TrainConfig};
 use crate::fault::{Fault, Kind, Result};
 use crate::model::removal::Removal;
+use crate::numbers::counted;
 
 impl Config {
     /// The same model with fake norms, which start from the weights of this one and are removed as `train` says.
@@ -32,8 +33,8 @@ impl Config {
             .at("train.steps, train.removal_start and the gaps")
             .found(format_args!(
                 "steps = {steps}; with removal_start = {removal_start:?}, removal_gap_ffn = {removal_gap_ffn:?}, \
-                 removal_gap_qk = {removal_gap_qk:?}, removal_gap_v = {removal_gap_v:?} and {} blocks, that is step {end}",
-                self.model.n_layer
+                 removal_gap_qk = {removal_gap_qk:?}, removal_gap_v = {removal_gap_v:?} and {}, that is step {end}",
+                counted(self.model.n_layer as u64, "block")
             ))
             .remedy("scale the schedule with --steps, or set more steps or smaller gaps"))
     }

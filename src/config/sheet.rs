@@ -5,7 +5,7 @@ use std::rc::Rc;
 use toml::de::{DeTable, DeValue};
 
 use super::place::Place;
-use super::rows::{self, ROWS};
+use super::rows;
 use super::schema::{Accepts, Otherwise, Row, TABLES};
 use super::source::Source;
 use super::unknown;
@@ -196,8 +196,7 @@ impl Sheet {
         let is_missing = |row: &&Row| {
             matches!(default(row), Otherwise::Required | Otherwise::OfData(_)) && self.get(row.key).is_none()
         };
-        let missing: Vec<String> = ROWS
-            .iter()
+        let missing: Vec<String> = rows::all()
             .filter(is_missing)
             .map(|row| format!("{} ({})", row.key, row.accepts.expected()))
             .collect();
@@ -206,7 +205,7 @@ impl Sheet {
                 .at(&self.name)
                 .remedy(format_args!("add {}", missing.join(", "))));
         }
-        for row in ROWS {
+        for row in rows::all() {
             let value = match default(row) {
                 _ if self.get(row.key).is_some() => continue,
                 Otherwise::Required | Otherwise::Absent | Otherwise::OfData(_) => continue,

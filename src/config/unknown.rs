@@ -1,7 +1,7 @@
 //! Unknown keys, and the key that was probably meant.
 
 use super::place::Place;
-use super::rows::{ROWS, of_table};
+use super::rows::{self, of_table};
 use super::schema::TABLES;
 use crate::fault::{Fault, Kind, Result};
 use toml::de::DeTable;
@@ -32,7 +32,7 @@ fn best<'a>(scored: impl Iterator<Item = (f64, &'a str)>) -> Option<&'a str> {
 /// The full key that `typed` probably meant; it may have been typed in the wrong table or in none.
 pub(crate) fn nearest_key(typed: &str) -> Option<&'static str> {
     let (table, name) = typed.split_once('.').unwrap_or(("", typed));
-    best(ROWS.iter().map(|row| {
+    best(rows::all().map(|row| {
         let (row_table, row_name) = row.key.split_once('.').unwrap_or(("", row.key));
         // Between two equally similar names, the one in the typed table wins; an exact name in another table still wins.
         let nearness = 0.1 * strsim::normalized_damerau_levenshtein(table, row_table);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::kinds::{Format, ends};
 use super::listing::{Listing, Looked};
 use crate::fault::{Fault, Kind, Result};
+use crate::numbers::counted;
 
 /// Files about data, not of them, by the beginning of their names.
 const PAPERS: [&str; 7] = ["readme", "license", "licence", "copying", "notice", "citation", "changelog"];
@@ -29,8 +30,7 @@ pub fn add(looked: Vec<Looked>, source: &str, extensions: bool, listing: &mut Li
         if let Some(first) = beside.first() {
             let others = match beside.len() - 1 {
                 0 => String::new(),
-                1 => " and one more file".to_owned(),
-                more => format!(" and {more} more files"),
+                more => format!(" and {}", counted(more as u64, "more file")),
             };
             listing.notes.push(format!(
                 "{source} is a data set: {}{others} beside its data {} left out",
@@ -95,6 +95,7 @@ fn refused(first: &Looked, count: usize, alone: bool, extensions: bool) -> Fault
     };
     let found = match count {
         1 => foreign.name.to_owned(),
+        2 => format!("{}, and 1 more file that is not read", foreign.name),
         _ => format!("{}, and {} more files that are not read", foreign.name, count - 1),
     };
     let fault = Fault::new(Kind::Data, what).at(first.entry.path.display()).found(found);

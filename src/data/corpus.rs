@@ -9,6 +9,7 @@ use super::meta::{Dtype, Meta, Part};
 use super::place::{TOKENIZER_FILE, TRAIN_FILE, VALID_FILE, locate};
 use super::token_file::TokenFile;
 use crate::fault::{Fault, Kind, Result};
+use crate::numbers::{counted, thousands};
 
 /// The held-out file of a nanoGPT folder.
 const NANOGPT_VALID_FILE: &str = "val.bin";
@@ -100,13 +101,19 @@ impl Corpus {
         if vocab_size < meta.vocab_size || vocab_size > meta.vocab_size + PADDING_ROWS {
             return Err(Fault::new(Kind::Data, "the model and the data have different vocabularies")
                 .at(path.display())
-                .found(format!("data of {} tokens, model.vocab_size = {vocab_size}", meta.vocab_size))
+                .found(format!(
+                    "a vocabulary of {} in the data, model.vocab_size = {vocab_size}",
+                    counted(meta.vocab_size as u64, "token")
+                ))
                 .remedy(format!("set model.vocab_size = {}, or prepare the data again", meta.vocab_size)));
         }
         if !meta.chunk.is_multiple_of(sequence_length) {
             return Err(Fault::new(Kind::Data, "the chunks of the data do not divide into sequences")
                 .at(path.display())
-                .found(format!("chunks of {} tokens, sequences of {sequence_length}", meta.chunk))
+                .found(format!(
+                    "chunks of {}, sequences of {sequence_length}",
+                    counted(meta.chunk as u64, "token")
+                ))
                 .remedy("use a sequence length that divides the chunk, or prepare the data again"));
         }
         let open = |name: &str, part: Part| {
@@ -120,7 +127,7 @@ impl Corpus {
             if bytes != expected || part.tokens != part.chunks.saturating_mul(meta.chunk as u64) {
                 return Err(Fault::new(Kind::Data, "a token file is not as long as meta.json says")
                     .at(path.display())
-                    .found(format!("{bytes} bytes instead of {expected}"))
+                    .found(format!("{} instead of {}", counted(bytes, "byte"), thousands(expected)))
                     .remedy("it was cut short, replaced or removed: make the folder again with `normfree prepare --replace`"));
             }
             TokenFile::open(&path, meta.dtype, sequence_length, vocab_size)

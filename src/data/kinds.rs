@@ -169,6 +169,12 @@ pub fn ends(name: &str, endings: &[&str]) -> bool {
     end.is_some_and(|end| endings.iter().any(|known| known.eq_ignore_ascii_case(end)))
 }
 
+/// Whether a file's name says what the file holds: it has an ending that is not that of any bytes.
+pub fn tells(name: &str) -> bool {
+    let own = name.rsplit('/').next().unwrap_or(name);
+    own.contains('.') && !ends(own, &["bin", "blob", "dat", "data", "dump", "raw"])
+}
+
 /// What a file holds that begins with `head`, unpacked, and is called `name`, its packing's ending taken off. `unnamed`
 /// data, from a pipe, is told by its bytes alone, for which `has_document` says whether a line of JSON holds one.
 pub fn inside(head: &[u8], name: Option<&str>, has_document: impl Fn(&str) -> bool) -> Inside {
@@ -333,6 +339,16 @@ mod tests {
             ("a.dat", Packing::None, Format::Arrow, "a.dat"),
         ] {
             assert_eq!(bare(name, packing, format), bare_);
+        }
+    }
+
+    #[test]
+    fn some_names_tell_nothing() {
+        for name in ["a.json", "b/a.txt", "a.tar.dat.txt", ".profile", "a.c"] {
+            assert!(tells(name), "{name}");
+        }
+        for name in ["a", "a.bin", "b.txt/a", "b/a.DATA", "a.json.dat"] {
+            assert!(!tells(name), "{name}");
         }
     }
 

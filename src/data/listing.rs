@@ -107,7 +107,7 @@ pub fn look(path: &Path, base: &Path, refuse_binary: bool, columns: &Columns) ->
     look_at(path, Place::Path, slashed(below), true, bytes, refuse_binary, columns)
 }
 
-/// Looks at a file or a copied pipe, called `relative`; `is_named` says whether that name tells what it is.
+/// Looks at a file or a copied pipe, called `relative`; `is_named` says whether the name is the file's own.
 ///
 /// # Errors
 /// As [`look`].
@@ -123,6 +123,8 @@ pub fn look_at(
     let (head, packing) = stream::head(&place, path, HEAD)?;
     let unpacked = kinds::bare(&relative, packing, Format::Text);
     let has_document = |line: &str| json_line::document(line, columns).is_ok();
+    let is_file = is_named;
+    let is_named = is_file && kinds::tells(unpacked);
     let (format, foreign) = match kinds::inside(&head, is_named.then_some(unpacked), has_document) {
         Inside::Format(Format::Parquet) if packing != Packing::None => {
             let remedy = Some("unpack it: Parquet is packed inside");
@@ -130,6 +132,13 @@ pub fn look_at(
         }
         Inside::Format(format) => (format, None),
         Inside::Foreign(foreign) => (Format::Text, Some(foreign)),
+    };
+    // A file whose name says nothing may be a text of any kind.
+    let format = match format {
+        Format::JsonArray if is_file && !is_named && !first_element(&head).is_none_or(has_document) => {
+            Format::Text
+        }
+        format => format,
     };
     // Data without a name are a table if the user names a column that their first line has.
     let format = match format {

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::place::{META_FILE, locate};
-use crate::fault::{Fault, Kind, Result};
+use crate::fault::{Fault, Kind, Result, of_json};
 
 /// The version of the folder's layout this program writes and reads.
 pub const FORMAT: u32 = 1;
@@ -162,11 +162,11 @@ impl Meta {
         struct Version {
             format: u32,
         }
-        let version: Version = serde_json::from_str(&text).map_err(|e| damaged(e.to_string()))?;
+        let version: Version = serde_json::from_str(&text).map_err(|e| damaged(of_json(&e)))?;
         if version.format != FORMAT {
             return Err(damaged(format!("format {}, where this program reads {FORMAT}", version.format)));
         }
-        let meta: Self = serde_json::from_str(&text).map_err(|e| damaged(e.to_string()))?;
+        let meta: Self = serde_json::from_str(&text).map_err(|e| damaged(of_json(&e)))?;
         if meta.chunk == 0 || meta.vocab_size == 0 {
             return Err(damaged(format!("chunk {} and vocab_size {}", meta.chunk, meta.vocab_size)));
         }

@@ -14,6 +14,7 @@ use super::tokenizer::LoadedTokenizer;
 use super::tokenizer_json::{END_OF_TEXT, LARGEST_VOCAB};
 use crate::fault::{Fault, Kind, Result};
 use crate::files::write_new;
+use crate::numbers::counted;
 
 /// How much text is encoded at a time; encoding takes about forty times the memory of its text.
 const ENCODE_BYTES: usize = 1 << 20;
@@ -244,7 +245,12 @@ fn settle(train: &mut ChunkWriter, valid: &mut ChunkWriter, options: &PrepareOpt
             Kind::Data,
             "the corpus is too small: it needs a chunk to train on and one to hold out",
         )
-        .found(format!("{chunks} chunks of {} tokens, {dropped} tokens in shorter documents", options.chunk))
+        .found(format!(
+            "{} of {} tokens, {} in shorter documents",
+            counted(chunks, "chunk"),
+            options.chunk,
+            counted(dropped, "token")
+        ))
         .remedy("use more text or shorter chunks, or pack documents together with --pack"));
     }
     let (full, empty, share) = match (train.part.chunks, valid.part.chunks) {

@@ -11,6 +11,7 @@ use super::progress::{Progress, Report, Stage};
 use super::sources::key;
 use super::stream;
 use crate::fault::{Fault, Kind, Result};
+use crate::numbers::{counted, thousands};
 
 /// A text file, and the hash of what was read of it.
 #[derive(Debug)]
@@ -127,17 +128,22 @@ fn is_foreign(entry: &Entry) -> Result<bool> {
 fn without_documents(entry: &Entry, rows: u64, first: &str) -> Fault {
     Fault::new(Kind::Data, format!("no row of {} has a document", entry.format.name()))
         .at(entry.path.display())
-        .found(format!("{rows} rows without a document, {first}"))
+        .found(format!("{} without a document, {first}", counted(rows, "row")))
         .remedy("name the column that holds the text with --column NAME, or leave the file out")
 }
 
 /// What was found instead of text.
 fn empty(skipped: &Skipped) -> Fault {
-    let mut found = format!("{} not UTF-8, {} binary", skipped.not_utf8, skipped.binary);
-    if skipped.malformed > 0 {
-        found += &format!(", {} rows without a document", skipped.malformed);
-    }
-    found += ", the others empty";
+    let counts = [
+        (skipped.not_utf8, "file or row", "files or rows", " not in UTF-8"),
+        (skipped.binary, "binary file", "binary files", ""),
+        (skipped.malformed, "row", "rows", " without a document"),
+    ];
+    let told = |(count, one, many, what): (u64, &str, &str, &str)| {
+        (count > 0).then(|| format!("{} {}{what}", thousands(count), if count == 1 { one } else { many }))
+    };
+    let told: Vec<String> = counts.into_iter().filter_map(told).collect();
+    let mut found = if told.is_empty() { "only empty files".to_owned() } else { told.join(", ") };
     if let Some(first) = &skipped.first {
         found += &format!(" (the first is {first})");
     }

@@ -9,6 +9,7 @@ use memmap2::Mmap;
 use super::meta::Dtype;
 use crate::fault::{Fault, Kind, Result};
 use crate::files::sha256;
+use crate::numbers::{counted, thousands};
 
 /// A mapped `.bin` file cut into sequences. A clone shares the mapping.
 #[derive(Clone, Debug)]
@@ -37,7 +38,7 @@ impl TokenFile {
         if bytes.len() % dtype.bytes() != 0 {
             return Err(Fault::new(Kind::Data, "a token file ends within a token")
                 .at(path.display())
-                .found(format!("{} bytes, at {} per token", bytes.len(), dtype.bytes()))
+                .found(format!("{}, at {} per token", counted(bytes.len() as u64, "byte"), dtype.bytes()))
                 .remedy("the file was cut short, or is of another type: make it again"));
         }
         let file =
@@ -45,7 +46,10 @@ impl TokenFile {
         if file.sequences() == 0 {
             return Err(Fault::new(Kind::Data, "a token file holds less than one sequence")
                 .at(path.display())
-                .found(format!("{} tokens, where a sequence has {sequence_length}", file.tokens()))
+                .found(format!(
+                    "{}, where a sequence has {sequence_length}",
+                    counted(file.tokens() as u64, "token")
+                ))
                 .remedy("prepare more text, or train on shorter sequences"));
         }
         file.check_tokens(vocab_size)?;
@@ -65,11 +69,13 @@ impl TokenFile {
         };
         let used = usize::try_from(tokens).unwrap_or(usize::MAX) / self.sequence_length;
         if used == 0 {
-            let found = format!("{tokens} tokens, where a sequence has {}", self.sequence_length);
+            let found =
+                format!("{}, where a sequence has {}", counted(tokens, "token"), self.sequence_length);
             return refused(found, "ask for at least one sequence");
         }
         if used > self.sequences() {
-            let found = format!("{tokens} tokens asked for, {} there", self.tokens());
+            let found =
+                format!("{} asked for, {} there", counted(tokens, "token"), thousands(self.tokens() as u64));
             return refused(found, "ask for fewer, or leave the key out");
         }
         Ok(Self { used: Some(used), ..self })

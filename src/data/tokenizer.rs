@@ -18,7 +18,7 @@ use super::progress::Report;
 use super::survey::Survey;
 use super::tokenizer_json::{Checked, END_OF_TEXT, LARGEST_VOCAB};
 use super::vocab_merges::{MERGES_FILE, VOCAB_FILE, beside, is_vocab, tokenizer_json};
-use crate::fault::{Fault, Kind, Result, contain};
+use crate::fault::{Fault, Kind, Result, contain, of_json};
 
 /// A longer file is not a tokenizer; the largest in use have a tenth of it.
 const LONGEST_FILE: u64 = 256 << 20;
@@ -93,7 +93,7 @@ impl LoadedTokenizer {
     /// Of a vocabulary with its merges beside it.
     fn from_vocab(path: &Path, vocab: &[u8], end_of_text: Option<&str>) -> Result<Self> {
         let root = serde_json::from_slice(vocab)
-            .map_err(|e| unusable(path, format_args!("incomplete or invalid JSON ({e})")))?;
+            .map_err(|e| unusable(path, format_args!("incomplete or invalid JSON: {}", of_json(&e))))?;
         let Value::Object(vocab) = root else {
             return Err(unusable(path, "JSON, but not an object"));
         };

@@ -1,5 +1,6 @@
 //! Checks a `tokenizer.json` before the library reads it: what is refused, and what is corrected.
 
+use crate::fault::of_json;
 use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
@@ -27,8 +28,8 @@ impl Checked {
     /// # Errors
     /// What is wrong, to follow the word "found".
     pub fn new(json: Vec<u8>, end_of_text: &str) -> Result<Self, String> {
-        let mut root: Value =
-            serde_json::from_slice(&json).map_err(|e| format!("incomplete or invalid JSON ({e})"))?;
+        let mut root: Value = serde_json::from_slice(&json)
+            .map_err(|e| format!("incomplete or invalid JSON: {}", of_json(&e)))?;
         let root = root.as_object_mut().ok_or("JSON, but not an object")?;
         let model = root.get("model").and_then(Value::as_object).ok_or("an object without a `model`")?;
         check_vocab(model)?;

@@ -3,7 +3,7 @@
 //! [`described`] writes the `config.json` of a model: for a stock class of `transformers` where one computes just that
 //! model, and otherwise for this program's own class, whose code is in `assets/huggingface`. [`Description`] reads one, of
 //! this program or of another, as keys of `[model]`, and refuses by name what no key says. [`check`] compares one that lies
-//! beside weights with the configuration that reads them.
+//! beside weights with the configuration that reads them, and [`misfit`] says by its keys why they do not fit.
 
 mod activations;
 mod check;
@@ -13,7 +13,7 @@ mod read;
 mod stock;
 mod tokens;
 
-pub use check::check;
+pub use check::{check, misfit};
 pub use describe::{CODE, MODEL_TYPE, described, is_stock};
 pub use read::{CONFIG_FILE, Description};
 pub use tokens::{TokenizerFiles, generation_config, tokenizer_files};

@@ -4,7 +4,7 @@ use super::activations;
 use super::describe::{GUARDED, MODEL_TYPE, RENAMED};
 use super::fields::Fields;
 use crate::config::Config;
-use crate::fault::{Fault, Kind, Result};
+use crate::fault::{Fault, Kind, Result, of_json};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
@@ -81,7 +81,7 @@ impl Description {
         let fields = match serde_json::from_slice(&text) {
             Ok(Value::Object(fields)) => Fields::new(&path, fields),
             Ok(_) => return Err(unreadable("JSON, but not an object".to_owned())),
-            Err(e) => return Err(unreadable(format!("incomplete or invalid JSON ({e})"))),
+            Err(e) => return Err(unreadable(format!("incomplete or invalid JSON: {}", of_json(&e)))),
         };
         Self::of(&path, fields).map(Some)
     }

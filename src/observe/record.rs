@@ -10,6 +10,7 @@
 //! The log counts steps from 0, and evaluations by steps done. Users always see steps done: [`nth`].
 
 use super::quantities::{Cadence, EVAL, EVAL_LOSS, EVAL_PPL, Extent, Kind, Presence, Quantity, Stored};
+use crate::numbers::counted;
 use serde::de::{Error, MapAccess};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize};
@@ -327,7 +328,7 @@ impl Sizes {
             }
             let layers = *self.layers.get_or_insert(length);
             if length != layers {
-                return Err(format!("{} for {length} of {layers} layers", row.name));
+                return Err(format!("{} for {length} of {}", row.name, counted(layers as u64, "layer")));
             }
         }
         for (row, values) in &values.0 {
@@ -336,9 +337,10 @@ impl Sizes {
                 let heads = *self.heads.get_or_insert(of_layer.len());
                 if of_layer.len() != heads {
                     return Err(format!(
-                        "{} for {} of {heads} heads in layer {layer}",
+                        "{} for {} of {} in layer {layer}",
                         row.name,
-                        of_layer.len()
+                        of_layer.len(),
+                        counted(heads as u64, "head")
                     ));
                 }
             }

@@ -5,6 +5,7 @@ use crate::draw::axes::{INK, QUIET};
 use crate::draw::colormap::{ABSENT, Rgb, WHITE, weight};
 use crate::draw::picture::{Anchor, Image, Mark, Picture, Text};
 use crate::draw::text;
+use crate::numbers::counted;
 
 /// The area that patterns fill if their size allows it, and the smallest and the largest of them.
 const AREA: f64 = 1060.0;
@@ -68,7 +69,8 @@ fn notes(patterns: &Patterns) -> Vec<String> {
     let tokens = patterns.tokens.len();
     let mut notes = patterns.notes.clone();
     notes.push(format!(
-        "{tokens} tokens: queries from top to bottom, keys from left to right. The number is the mean entropy in nats."
+        "{}: queries from top to bottom, keys from left to right. The number is the mean entropy in nats.",
+        counted(tokens as u64, "token")
     ));
     if tokens > MOST {
         notes.push("Each point is the largest weight of a square of tokens.".to_owned());

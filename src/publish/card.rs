@@ -61,13 +61,13 @@ impl Card {
             (norm, _) => format!("the norm `{norm}`"),
         };
         text.push_str(&format!(
-            "A decoder of the {family} family with {norms}: {} parameters, {} of {}, width {}, {} positions. \
+            "A decoder of the {family} family with {norms}: {} parameters, {} of {}, width {}, {}. \
              It was trained for {} with normfree {}.\n\n",
             thousands(parameter_count(&config.model) as u64),
             counted(config.model.n_layer as u64, "block"),
             counted(config.model.n_head as u64, "head"),
             config.model.n_embd,
-            thousands(config.model.n_positions as u64),
+            counted(config.model.n_positions as u64, "position"),
             counted(self.step, "step"),
             env!("CARGO_PKG_VERSION"),
         ));
@@ -110,10 +110,10 @@ impl Card {
             text.push_str(&format!("- {}\n", markdown(&without_place(line))));
         }
         text.push_str(&format!(
-            "\n{}, {}; {} tokens of a vocabulary of {} to train on, in {}. SHA-256 of the sources: `{}`.\n\n",
+            "\n{}, {}; {} of a vocabulary of {} to train on, in {}. SHA-256 of the sources: `{}`.\n\n",
             counted(source.files, "file"),
             bytes(source.bytes),
-            thousands(train.tokens),
+            counted(train.tokens, "token"),
             thousands(meta.vocab_size as u64),
             counted(train.documents, "document"),
             source.sha256,

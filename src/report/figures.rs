@@ -73,14 +73,18 @@ const TELEPHONE: f64 = 340.0;
 /// a run.
 pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>> {
     let mut figures: Vec<Figure> = Vec::new();
-    let mut narrow = Vec::new();
     let room = options.width.map(layout_width);
-    let mut add = |stem, caption: &str, mut picture: Picture| {
+    let mut add = |stem, caption: &str, draw: &dyn Fn(Option<f64>) -> Result<Picture>| -> Result<()> {
+        let mut picture = draw(room)?;
         if let Some(inches) = options.width {
             picture.print(inches);
         }
-        figures.push(Figure { stem, caption: caption.to_owned(), picture, narrow: None });
+        let narrow = Some(draw(Some(TELEPHONE))?);
+        figures.push(Figure { stem, caption: caption.to_owned(), picture, narrow });
+        Ok(())
     };
+    // The page has a figure's caption below it.
+    let is_telephone = |room: Option<f64>| room == Some(TELEPHONE);
     let panels = entropy_panels(comparison, options.reference)?;
     let has_heads = panels.iter().any(|panel| panel.values.iter().any(|row| !row.is_empty()));
     if has_heads {
@@ -95,16 +99,17 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
         let columns = columns(panels.len());
         let columns = if comparison.mixed() { columns.next_multiple_of(2) } else { columns };
         let caption_below = format!("{caption}{one}");
-        let picture = heatmap_in((columns, room), &panels, &caption_below, options.scale, options.colormap)?;
         add(
             "heatmap",
             &format!(
                 "Mean attention entropy of every head (nats): layers down, heads across. {caption}{one}"
             ),
-            picture,
-        );
-        let telephone = (1, Some(TELEPHONE));
-        narrow.push(("heatmap", heatmap_in(telephone, &panels, "", options.scale, options.colormap)?));
+            &|room| {
+                let (columns, caption) =
+                    if is_telephone(room) { (1, "") } else { (columns, caption_below.as_str()) };
+                heatmap_in((columns, room), &panels, caption, options.scale, options.colormap)
+            },
+        )?;
     }
     if let Some((one, other)) = pair(comparison, options)? {
         let panel = |index| entropy_panel(comparison, index, None);
@@ -123,18 +128,16 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
                 &format!(
                     "{named}. {caption} Heads have no inherent order: those in the same place need not match."
                 ),
-                difference(&one, &other, &caption, room)?,
-            );
-            narrow.push(("heatmap_difference", difference(&one, &other, "", Some(TELEPHONE))?));
+                &|room| difference(&one, &other, if is_telephone(room) { "" } else { &caption }, room),
+            )?;
         }
     }
     if has_heads {
         add(
             "quarters",
             "Share of heads in each quarter of the entropy range, and the newest evaluation loss.",
-            quarters(comparison, options.reference, room)?,
-        );
-        narrow.push(("quarters", quarters(comparison, options.reference, Some(TELEPHONE))?));
+            &|room| quarters(comparison, options.reference, room),
+        )?;
     }
     let has_loss = |run: &RunData| {
         let held_out = run.log.numbers(&EVAL_LOSS).iter().map(|eval| eval.1);
@@ -145,8 +148,8 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
             "loss",
             "Training loss (averaged over 2% of the run) and held-out loss (points). A cross: not finite from there on; \
              a triangle: beyond the frame, which is chosen by the losses that the runs started with.",
-            loss_curves(comparison, options.perplexity, room)?,
-        );
+            &|room| loss_curves(comparison, options.perplexity, room),
+        )?;
     }
     for (quantity, drawn) in of_layers() {
         let has = |run: &RunData| run.published.is_none() && !series(run, quantity).is_empty();
@@ -157,7 +160,7 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
                 caption
                     .push_str(&format!(" Not drawn, because nothing is zero there: {}.", without.join(", ")));
             }
-            add(drawn.stem, &caption, layer_curves(comparison, quantity, room)?);
+            add(drawn.stem, &caption, &|room| layer_curves(comparison, quantity, room))?;
         }
     }
     if has_slopes(comparison) {
@@ -165,12 +168,8 @@ pub fn figures(comparison: &Comparison, options: &Options) -> Result<Vec<Figure>
             "slope_stability",
             "Fixed slopes: the first step with a number that is not finite (an empty triangle: none up to that \
              step), and the share of collapsed heads.",
-            slope_stability(comparison, options.reference, room)?,
-        );
-    }
-    for (stem, picture) in narrow {
-        let figure = figures.iter_mut().find(|figure| figure.stem == stem).expect("it was added above");
-        figure.narrow = Some(picture);
+            &|room| slope_stability(comparison, options.reference, room),
+        )?;
     }
     Ok(figures)
 }

@@ -10,6 +10,7 @@ use crate::draw::colormap::{ABSENT, Colormap, Rgb};
 use crate::draw::picture::{Anchor, Picture, Text};
 use crate::draw::text;
 use crate::fault::{Fault, Kind, Result};
+use crate::numbers::counted;
 use crate::observe::entropy::observed_max;
 
 const LABEL: f64 = 14.0;
@@ -70,8 +71,10 @@ pub(super) fn heatmap_up_to(
 /// `Usage` if the two differ in shape, or have no head.
 pub fn difference(one: &Panel, other: &Panel, caption: &str, room: Option<f64>) -> Result<Picture> {
     let shape = |panel: &Panel| (panel.values.len(), heads(panel));
-    let told =
-        |panel: &Panel| format!("{}: {} layers of {} heads", panel.title, shape(panel).0, shape(panel).1);
+    let told = |panel: &Panel| {
+        let (layers, heads) = shape(panel);
+        format!("{}: {} of {}", panel.title, counted(layers as u64, "layer"), counted(heads as u64, "head"))
+    };
     if shape(one) != shape(other) {
         return Err(Fault::new(Kind::Usage, "heads of models of different shapes cannot be compared")
             .found(format!("{}; {}", told(one), told(other)))

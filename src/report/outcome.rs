@@ -215,7 +215,7 @@ impl Outcomes {
             cells.push(match row.paired {
                 _ if row.against.is_none() => absent(),
                 Ok(paired) => in_words(&paired),
-                Err(shared) => format!("{shared} shared {}", if shared == 1 { "seed" } else { "seeds" }),
+                Err(shared) => counted(shared as u64, "shared seed"),
             });
         }
         match row.spread {

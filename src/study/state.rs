@@ -40,6 +40,18 @@ impl State {
     /// # Errors
     /// As [`State::of`].
     pub fn of_content(run: &Run, path: &Path) -> Result<Self> {
+        Self::by(run, path, Past::of)
+    }
+
+    /// The same by the states of the checkpoints and the lengths of their files, without reading these.
+    ///
+    /// # Errors
+    /// As [`State::of`].
+    pub fn at_a_glance(run: &Run, path: &Path) -> Result<Self> {
+        Self::by(run, path, Past::at_a_glance)
+    }
+
+    fn by(run: &Run, path: &Path, past: fn(&RunFolder, &Config) -> Result<Past>) -> Result<Self> {
         if !RunFolder::is_at(path) {
             return Ok(Self::Missing);
         }
@@ -49,7 +61,7 @@ impl State {
         if !differences.is_empty() {
             return Ok(Self::Different(differences));
         }
-        let past = Past::of(&folder, &run.config)?;
+        let past = past(&folder, &run.config)?;
         Ok(if past.whole { Self::Done } else { Self::Stopped(past.steps) })
     }
 

@@ -11,7 +11,7 @@ use crate::device::Device;
 use crate::fault::Result;
 use crate::observe::quantities::HEAD_ENTROPY;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::Path;
 
 /// What a device computed in one step.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,7 +81,11 @@ fn relative(a: f32, b: f32, least: f64) -> f64 {
 /// Those of opening the run's data and initial weights; those of the device.
 pub fn first_steps(device: Device, run: &RunFolder, config: &Config, steps: u64) -> Result<Vec<StepNumbers>> {
     let train = &config.train;
-    let corpus = open(&places::data(run, config), config)?;
+    let open = |path: &Path| {
+        Corpus::open(path, train.sequence_length, config.model.vocab_size)?
+            .with_train_tokens(config.data.train_tokens)
+    };
+    let corpus = places::open_first(&places::data(run, config), open, |_| true)?;
     let end = left_out(config, &corpus);
     let mut batches = Batches::new(corpus.train, config.data.order, train.seed, end);
     let mut engine = Engine::new(device, config)?;
@@ -99,19 +103,6 @@ pub fn first_steps(device: Device, run: &RunFolder, config: &Config, steps: u64)
         }
     }
     Ok(numbers)
-}
-
-/// Opens the data in the first folder that holds any for this configuration.
-fn open(folders: &[PathBuf], config: &Config) -> Result<Corpus> {
-    let open = |path: &PathBuf| {
-        Corpus::open(path, config.train.sequence_length, config.model.vocab_size)?
-            .with_train_tokens(config.data.train_tokens)
-    };
-    let first = open(&folders[0]);
-    if first.is_ok() {
-        return first;
-    }
-    folders[1..].iter().find_map(|path| open(path).ok()).map_or(first, Ok)
 }
 
 #[cfg(test)]

@@ -3,12 +3,13 @@
 use super::checkpoint::{Checkpoint, WeightFile};
 use super::engine::{Attached, Engine};
 use super::loader::load_weights;
+use super::places;
 use crate::config::{Config, Order};
 use crate::data::{Batch, Batches, Corpus, DataSeal, byte_lengths};
 use crate::device::Device;
 use crate::fault::{Fault, Kind, Result};
 use crate::ops::cross_entropy::IGNORED;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Data to evaluate on.
 pub struct HeldOut {
@@ -24,24 +25,14 @@ impl HeldOut {
     /// # Errors
     /// Those of opening the first.
     pub fn find(folders: &[PathBuf], config: &Config, checkpoint: Option<&Checkpoint>) -> Result<Self> {
-        let open = |path: &PathBuf| {
+        let open = |path: &Path| {
             let corpus = Corpus::open(path, config.train.sequence_length, config.model.vocab_size)?;
             let seal = DataSeal::of(&corpus)?;
             let same = |of: &Checkpoint| of.state().differing_data(&seal, corpus.fingerprint()).is_none();
             let same_data = checkpoint.is_some_and(same);
             Ok(Self { corpus, same_data })
         };
-        let mut best = open(&folders[0]);
-        for path in &folders[1..] {
-            if best.as_ref().is_ok_and(|found| found.same_data) {
-                break;
-            }
-            match open(path) {
-                Ok(found) if found.same_data || best.is_err() => best = Ok(found),
-                _ => {}
-            }
-        }
-        best
+        places::open_first(folders, open, |found: &Self| found.same_data || checkpoint.is_none())
     }
 }
 

@@ -1,10 +1,11 @@
 //! Moves tensors to the device without holding staging memory for all of them at once.
 
-use super::checkpoint::{ModelTensors, TensorSource, WeightFile};
+use super::checkpoint::{Checkpoint, MISFIT, ModelTensors, TensorSource, WeightFile};
 use super::engine::Engine;
+use super::run_folder::RunFolder;
 use crate::config::Config;
 use crate::device::{Device, Store};
-use crate::fault::Result;
+use crate::fault::{Fault, Kind, Result};
 use crate::files;
 use crate::hub;
 use crate::model::{initial_values, parameters};
@@ -22,12 +23,35 @@ pub fn check_start(config: &Config) -> Result<()> {
 /// Opens the weights at `path` to start a run from. A `config.json` beside them must describe the run's model.
 ///
 /// # Errors
-/// Those of [`WeightFile::open_to_start`], [`hub::check`] and [`WeightFile::check_finite`].
+/// Those of [`WeightFile::open_to_start`], [`hub::check`] and [`WeightFile::check_finite`]. Weights that do not fit are refused
+/// with the keys that differ, if a description of their model lies beside them.
 pub(super) fn open_start(path: &Path, config: &Config, layout: &ModelTensors) -> Result<WeightFile> {
-    let mut weights = WeightFile::open_to_start(path, layout)?;
-    hub::check(if path.is_dir() { path } else { files::folder_of(path) }, &config.model)?;
+    let folder = if path.is_dir() { path } else { files::folder_of(path) };
+    let mut weights = WeightFile::open_to_start(path, layout).map_err(|fault| {
+        if fault.what() != MISFIT {
+            return of_whole_run(path).unwrap_or(fault);
+        }
+        let known = Checkpoint::model_at(folder);
+        let known = known.as_ref().map(|(path, model)| (path.as_path(), model.clone()));
+        hub::misfit(folder, known, &config.model).unwrap_or(fault)
+    })?;
+    hub::check(folder, &config.model)?;
     weights.check_finite()?;
     Ok(weights)
+}
+
+/// The refusal of a run's folder where the weights of one step are wanted; `None` if `path` is none.
+fn of_whole_run(path: &Path) -> Option<Fault> {
+    let run = RunFolder::is_at(path).then(|| RunFolder::read(path).ok())??;
+    let fault = Fault::new(Kind::Checkpoint, "a run starts from the weights of one checkpoint")
+        .at("train.init_from")
+        .found(format!("the folder of a run, {}", path.display()));
+    Some(match Checkpoint::latest_at_a_glance(&run) {
+        Ok(Some(latest)) => {
+            fault.remedy(format!("give its newest checkpoint: {}", latest.checkpoint.path().display()))
+        }
+        _ => fault.remedy("the run has no checkpoint yet: give that of another run"),
+    })
 }
 
 /// The layout of a model's weights in its files.

@@ -35,6 +35,29 @@ pub fn data(run: &RunFolder, config: &Config) -> Vec<PathBuf> {
     candidates(run, DATA, &config.data.path)
 }
 
+/// What `open` makes of the first of `folders` (at least one) whose content is `wanted`; if none is, of the first that can be
+/// opened.
+///
+/// # Errors
+/// That of the first folder, if none can be opened.
+pub(super) fn open_first<T>(
+    folders: &[PathBuf],
+    open: impl Fn(&Path) -> Result<T>,
+    wanted: impl Fn(&T) -> bool,
+) -> Result<T> {
+    let mut best = open(&folders[0]);
+    for folder in &folders[1..] {
+        if best.as_ref().is_ok_and(&wanted) {
+            break;
+        }
+        match open(folder) {
+            Ok(found) if best.is_err() || wanted(&found) => best = Ok(found),
+            _ => {}
+        }
+    }
+    best
+}
+
 /// The weights that the run began with, if any.
 pub(super) fn init_from(run: &RunFolder, config: &Config) -> Option<PathBuf> {
     candidates(run, INIT_FROM, config.train.init_from.as_ref()?).into_iter().next()
@@ -127,6 +150,19 @@ fn relative(from: &Path, to: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_wanted_folder_comes_before_the_first() {
+        let folders = ["gone", "one", "two", "lost"].map(PathBuf::from);
+        let open = |path: &Path| match path.to_str() {
+            Some(found @ ("one" | "two")) => Ok(found.to_owned()),
+            _ => Err(Fault::new(crate::fault::Kind::Data, path.display().to_string())),
+        };
+        let found = |word: &str| open_first(&folders, open, |found: &String| found == word).unwrap();
+        assert_eq!(["one", "two", "three"].map(found), ["one", "two", "one"]);
+        let lost = open_first(&[folders[3].clone(), folders[0].clone()], open, |_| true).unwrap_err();
+        assert_eq!(lost.what(), "lost");
+    }
 
     #[test]
     fn a_relative_path_leads_there() {

@@ -108,10 +108,21 @@ impl RunFolder {
         } else {
             return Ok(Self { path: path.to_owned(), lock: None, begun: None });
         };
-        Err(Fault::new(Kind::RunFolder, "not the folder of a run")
-            .at(path.display())
-            .found(found)
-            .remedy("give a folder written by `normfree train`"))
+        let fault = Fault::new(Kind::RunFolder, "not the folder of a run").at(path.display());
+        Err(match Self::first_inside(path) {
+            Some(run) => fault
+                .found("a folder with runs in it")
+                .remedy(format!("give one run, such as {}", run.display())),
+            None => fault.found(found).remedy("give a folder written by `normfree train`"),
+        })
+    }
+
+    /// The first run, by name, in the folder `path`, which is no run itself.
+    fn first_inside(path: &Path) -> Option<PathBuf> {
+        let mut inside: Vec<PathBuf> =
+            fs::read_dir(path).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        inside.retain(|path| Self::is_at(path));
+        inside.into_iter().min()
     }
 
     /// Whether the folder at `path` is that of a run.

@@ -97,10 +97,90 @@ fn weights_that_are_not_the_models() {
         "train.steps=1",
     ]);
     let foreign = "other/checkpoints/step-00000001/model.safetensors";
-    begin(foreign, &["transformer.wte.weight", "transformer.h.1.mlp.c_proj.weight", "[300, 8]"]);
+    begin(foreign, &["another model", "trainer_state.json", "n_embd = 8 there, 16 here"]);
+    begin(
+        "other",
+        &["the folder of a run, other", "give its newest checkpoint: other/checkpoints/step-00000001"],
+    );
+    // Alone, weights tell only their tensors.
+    fs::copy(place.path(foreign), place.path("alone.safetensors")).unwrap();
+    begin("alone.safetensors", &["transformer.wte.weight", "transformer.h.1.mlp.c_proj.weight", "[300, 8]"]);
     let bytes = fs::read(place.path(foreign)).unwrap();
     fs::write(place.path("cut.safetensors"), &bytes[..bytes.len() / 2]).unwrap();
     begin("cut.safetensors", &["cut.safetensors"]);
+}
+
+/// A checkpoint that does not fit is refused by the keys that differ, each with both values, and what would do.
+#[test]
+fn a_checkpoint_of_another_model() {
+    let place = Place::with_data();
+    let two = ["train", "tiny.toml", "--run", "r", "--set", "train.steps=2"];
+    place.succeeds(&two);
+    let begin = |keys: &[&str], parts: &[&str]| {
+        let from = ["train.init_from=r/checkpoints/step-00000002"];
+        let arguments = [&["train", "tiny.toml", "--dry-run"], &sets(&from)[..], &sets(keys)].concat();
+        let output = place.command(&arguments).output().unwrap();
+        refused(
+            &output,
+            5,
+            &[&["weights are of another model", "r/checkpoints/step-00000002"], parts].concat(),
+        );
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(!told.contains("transformer.") && told.lines().count() == 1, "{told}");
+    };
+    begin(&["model.n_layer=3"], &["found n_layer = 2 there, 3 here; change these keys of [model]"]);
+    begin(&["model.n_positions=32"], &["found n_positions = 16 there, 32 here; change"]);
+    begin(&["model.bias=none"], &["found bias = \"query_key\" there, \"none\" here; change"]);
+    begin(&["model.norm=layer_norm"], &["found norm = \"none\" there, \"layer_norm\" here; change"]);
+    begin(&["model.n_head=4"], &["found n_head = 2 there, 4 here; change"]);
+    let both = ["model.n_embd=32", "model.activation_function=gelu"];
+    begin(
+        &both,
+        &["n_embd = 16 there, 32 here", "n_inner = 64 there, 128 here", "activation_function = \"relu\""],
+    );
+    place.succeeds(&["prepare", "text", "--out", "other", "--vocab-size", "280", "--chunk", "16"]);
+    begin(
+        &["data.path=other", "model.vocab_size=280"],
+        &[
+            "found vocab_size = 300 there, 280 here; vocab_size is that of the data",
+            "normfree prepare --tokenizer",
+        ],
+    );
+}
+
+#[test]
+fn a_second_key_behind_one_set() {
+    let place = Place::new();
+    let two = ["train", "tiny.toml", "--set", "train.steps=2", "train.seed=1"];
+    place.fails(&two, 2, &["'train.seed=1'", "every key has a --set of its own: --set train.seed=1"]);
+}
+
+/// A folder of runs is no run: one of them is named.
+#[test]
+fn a_folder_of_runs_in_place_of_one() {
+    let place = Place::with_data();
+    place.succeeds(&["train", "tiny.toml", "--run", "runs/r", "--set", "train.steps=1"]);
+    for command in [&["eval"][..], &["sample"], &["train", "--resume"]] {
+        let parts = ["a folder with runs in it", "give one run, such as runs/r"];
+        place.fails(&[command, &["runs"]].concat(), 6, &parts);
+    }
+}
+
+#[test]
+fn a_description_of_other_data() {
+    let place = Place::with_data();
+    for (text, found) in [
+        ("{\"name\": \"someone's\"}", "no `format` (line 1"),
+        ("\"words\"", "\"words\" in place of an object"),
+        ("{\"format\": ", "the end of the file"),
+        ("{\"format\": 7}", "format 7, where this program reads 1"),
+        ("{\"format\": 1}", "no `vocab_size`"),
+    ] {
+        fs::write(place.path("data/meta.json"), text).unwrap();
+        let parts =
+            ["the description of the data cannot be used", "data/meta.json", found, "prepare --replace"];
+        place.fails(&["train", "tiny.toml", "--dry-run"], 4, &parts);
+    }
 }
 
 #[test]

@@ -156,6 +156,10 @@ fn every_form_of_the_same_documents_gives_the_same_tokens() {
         ("data.jsonl.gz", gzip(&lines)),
         ("data.jsonl.zst", zstandard(&lines)),
         ("data.json.gz", gzip(&json_array(true))),
+        ("data", lines.clone()),
+        ("data", json_array(false)),
+        ("data.gz", gzip(&json_array(true))),
+        ("data.zst", zstandard(&lines)),
         ("data.csv", table(',')),
         ("data.csv", table(';')),
         ("data.tsv", table('\t')),
@@ -180,6 +184,15 @@ fn every_form_of_the_same_documents_gives_the_same_tokens() {
         assert!(prepared(name, &bytes, None) == expected, "{name}");
     }
     assert!(prepared("data.jsonl", &json_lines("body"), Some("body")) == expected);
+    // Under a name that says nothing, all documents are found all the same.
+    for (name, bytes) in [
+        ("data.bin", json_array(true)),
+        ("data.bin.gz", gzip(&json_array(false))),
+        ("data.dat", json_lines("text")),
+        ("data.raw.zst", zstandard(&json_lines("text"))),
+    ] {
+        prepared(name, &bytes, None);
+    }
 }
 
 #[test]

@@ -23,6 +23,8 @@ torch.manual_seed(1)
 
 # f32 on both sides: a few thousand roundings of 6e-8 of both signs.
 LOSS = 1e-6
+# The same of a sum of squares, relative to the loss that it is the difference of.
+PENALTY = 1e-5
 ENTROPY = 1e-5
 LOGITS = 1e-4
 
@@ -36,9 +38,20 @@ def load(folder, **options):
     return model.eval(), info
 
 
-def chunks_of(case):
-    raw = torch.frombuffer(bytearray(Path(case["tokens"]).read_bytes()), dtype=torch.uint16)
+def chunks_of(case, tokens=None):
+    raw = torch.frombuffer(bytearray(Path(tokens or case["tokens"]).read_bytes()), dtype=torch.uint16)
     return raw.to(torch.int64).view(-1, case["chunk"])
+
+
+def penalty(model, case):
+    """What training adds to the loss on the first sequences to train on."""
+    batch = chunks_of(case, case["penalty"]["tokens"])[: case["penalty"]["sequences"]]
+    with torch.no_grad():
+        plain = model(batch, labels=batch).loss.double()
+        model.train()
+        whole = model(batch, labels=batch).loss.double()
+        model.eval()
+    return (whole - plain).item()
 
 
 def loss_and_entropies(model, case):
@@ -77,6 +90,11 @@ def check(case, said):
     assert said["loss"] < LOSS, f"loss {loss} there, {case['loss']} here"
     said["entropy"] = (entropies - torch.tensor(case["entropies"])).abs().max().item()
     assert said["entropy"] < ENTROPY, f"entropies off by {said['entropy']}"
+
+    if "penalty" in case:
+        there, here = penalty(model, case), case["penalty"]["value"]
+        assert here > 0, f"penalty {here} here: nothing is compared"
+        assert abs(there - here) < PENALTY * (loss + here), f"penalty {there} there, {here} here"
 
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
     batch = tokenizer(case["prompt"], return_tensors="pt")

@@ -1,6 +1,7 @@
 //! Exported and imported models against PyTorch with `transformers`: `make test-hf` brings both, or takes the Python that
 //! `TORCH_PYTHON` names. Every family with every mechanism is trained for some steps at a tiny size and exported; `compare.py`
-//! loads it and compares loss, head entropies and greedy text with what this program computes.
+//! loads it and compares loss, head entropies, greedy text and, where there is one, the entropy penalty in training with what
+//! this program computes.
 //!
 //! `NORMFREE_HF=WORD` takes only models with that word in their names.
 
@@ -103,6 +104,23 @@ impl Place {
         })
     }
 
+    /// What the entropy regularizer adds to the loss of the model in `folder` on the first sequences to train on, by the first
+    /// record of a run that starts from it.
+    fn penalty(&self, run: &str, folder: &str, keys: &[String]) -> Value {
+        let from = format!("train.init_from={folder}");
+        let mut train = vec!["train", "base.toml", "--run", run, "--set", &from];
+        for key in
+            ["train.steps=1", "data.order=sequential"].into_iter().chain(keys.iter().map(String::as_str))
+        {
+            train.extend(["--set", key]);
+        }
+        self.run(&train);
+        let log = fs::read_to_string(self.path(run).join("metrics.jsonl")).unwrap();
+        let mut records = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let step = records.find(|record| record["kind"] == "step").unwrap();
+        json!({ "tokens": self.path("data/train.bin"), "sequences": 4, "value": step["entropy_penalty"] })
+    }
+
     fn python(&self, arguments: &[&str]) -> bool {
         let python =
             std::env::var("TORCH_PYTHON").expect("TORCH_PYTHON names a Python with torch and transformers");
@@ -139,7 +157,11 @@ fn exported_models_agree() {
         place.run(&["export", &run, "--hf", &folder]);
         let config: Value =
             serde_json::from_slice(&fs::read(place.path(&folder).join("config.json")).unwrap()).unwrap();
-        cases.push(place.case(&name, &run, &folder, config["model_type"] != "normfree"));
+        let mut case = place.case(&name, &run, &folder, config["model_type"] != "normfree");
+        if keys.iter().any(|key| key.starts_with("model.entropy_regularization=")) {
+            case["penalty"] = place.penalty(&format!("{run}_again"), &folder, &keys);
+        }
+        cases.push(case);
     }
     place.compare(&cases);
 }

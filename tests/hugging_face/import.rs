@@ -108,7 +108,7 @@ fn a_configuration_beside_the_weights_is_compared() {
     refused("model.n_head=4", &["n_head = 2 there, 4 here"]);
     refused("model.activation_function=gelu", &["activation_function = \"gelu_new\" there, \"gelu\" here"]);
     refused("model.layer_norm_epsilon=1e-6", &["layer_norm_epsilon = 0.00001 there, 1e-6 here"]);
-    refused("model.norm=hard_tanh", &["of attention in block 0 = \"layer_norm\" there, \"hard_tanh\" here"]);
+    refused("model.norm=hard_tanh", &["found norm = \"layer_norm\" there, \"hard_tanh\" here;"]);
     refused("model.attention_softcap=5", &["attention_softcap = 0.0 there, 5.0 here"]);
     // What a run adds to weights starts as in a fresh model.
     for added in ["model.norm=dyt", "model.attention_sink=true", "model.residual=skip_init", "model.n_head=2"]

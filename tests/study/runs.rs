@@ -63,6 +63,15 @@ fn missing_runs_are_trained_and_none_twice() {
     assert!(plan.contains("r-seed2 cannot be resumed: this is not TOML"), "{plan}");
     fs::write(&config, whole).unwrap();
 
+    // A run that only looks done is trained on from the checkpoint before, to the same bytes.
+    let weights = run(&place, "free-seed2").join("checkpoints/step-00000012/model.safetensors");
+    let whole = fs::read(&weights).unwrap();
+    let mut damaged = whole.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    fs::write(&weights, damaged).unwrap();
+    let told = place.succeeds(&["study", "tiny.toml"]);
+    assert!(told.contains("5 of 5 runs done") && fs::read(&weights).unwrap() == whole, "{told}");
+
     // Each run is the one that `train` makes; sharing one device changes no bit.
     let config = run(&place, "free-seed2").join("config.toml");
     let command = ["train", config.to_str().unwrap(), "--run", "alone"];

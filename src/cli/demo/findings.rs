@@ -1,6 +1,7 @@
 //! What four runs show, stated from their numbers and compared with what arXiv 2410.09637 reports at full size.
 
 use crate::fault::Result;
+use crate::numbers::counted;
 use crate::observe::quantities::EVAL_PPL;
 use crate::report::diverged::Divergence;
 use crate::report::run::RunData;
@@ -48,10 +49,10 @@ pub(super) fn findings(runs: &[RunData], reference: Reference) -> Result<Vec<Str
             let paper = published(&PUBLISHED_OVERLOAD, &run.name);
             let paper = paper.map_or(String::new(), |share| format!("; the paper {:.0}%", share * 100.0));
             lines.push(format!(
-                "- {}: {:.0}% of {} heads overloaded, {:.0}% collapsed{paper}.",
+                "- {}: {:.0}% of {} overloaded, {:.0}% collapsed{paper}.",
                 run.name,
                 spread.overload() * 100.0,
-                spread.heads,
+                counted(spread.heads as u64, "head"),
                 spread.collapse() * 100.0
             ));
         } else if let Some(divergence) = diverged(run) {

@@ -8,7 +8,7 @@ use super::progress::{Display, TrainProgress};
 use super::second::{self, Compared};
 use super::shown::add_patterns;
 use super::train::{drive, inside_out, open, with_command};
-use super::{Global, Kernels, prepare, say, stop, thousands};
+use super::{Global, Kernels, counted, prepare, say, stop, thousands};
 use crate::config::Config;
 use crate::data::{Meta, PrepareOptions};
 use crate::fault::{Fault, Kind, Result};
@@ -178,7 +178,11 @@ fn data(
         if !fits(&meta) {
             return Err(Fault::new(Kind::RunFolder, "the folder holds data of different sizes")
                 .at(folder.display())
-                .found(format!("chunks of {}, {} tokens", meta.chunk, thousands(meta.vocab_size as u64)))
+                .found(format!(
+                    "chunks of {}, a vocabulary of {}",
+                    meta.chunk,
+                    counted(meta.vocab_size as u64, "token")
+                ))
                 .remedy("choose another folder with --out, or delete this one"));
         }
         global.note(format!(

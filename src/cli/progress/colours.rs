@@ -1,7 +1,7 @@
 //! The colours of a terminal, and how entropies look in them.
 
 use crate::draw::colormap::{Colormap, Rgb};
-use ratatui::style::Color;
+use ratatui::style::{Color, Style};
 
 /// How many colours the terminal allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +12,11 @@ pub(super) enum Depth {
     Indexed,
     /// No colours: the user wants none, or the terminal has too few to tell entropies apart.
     None,
+}
+
+/// The style of text in a colour, as far as the terminal has any.
+pub(super) fn in_colour(depth: Depth, rgb: Rgb) -> Style {
+    depth.colour(rgb).map_or_else(Style::new, |colour| Style::new().fg(colour))
 }
 
 impl Depth {

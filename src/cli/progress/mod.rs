@@ -5,6 +5,8 @@
 
 mod board;
 mod colours;
+mod curves;
+mod heads;
 mod screen;
 mod tabs;
 mod view;

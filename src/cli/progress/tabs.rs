@@ -1,7 +1,7 @@
 //! What of a training is shown: everything at once, or one part of it on the whole screen.
 
 use super::board::Board;
-use crate::numbers::thousands;
+use crate::numbers::{counted, thousands};
 use crate::observe::quantities::{ALL, Extent};
 use crate::visible;
 use ratatui::Frame;
@@ -119,7 +119,7 @@ pub(super) fn layers(frame: &mut Frame, area: Rect, board: &Board) {
     let left_out = columns.len() - fitting.len();
     if left_out > 0 && inner.height > 2 {
         let line = Rect { y: inner.y + inner.height - 1, height: 1, ..inner };
-        let told = format!(" {left_out} more columns on a wider terminal");
+        let told = format!(" {} on a wider terminal", counted(left_out as u64, "more column"));
         frame.render_widget(Paragraph::new(Line::styled(told, quiet())), line);
     }
 }

@@ -1,18 +1,18 @@
 //! The picture of a training in progress, for a terminal of any size.
 
 use super::board::Board;
-use super::colours::{Depth, digit, shade};
+use super::colours::{Depth, in_colour};
+use super::curves::curves;
+use super::heads::{CELL, heatmap};
 use super::tabs::{Tab, layers, messages, quiet, texts};
-use crate::draw::axes::tick_text;
-use crate::draw::colormap::{OKABE_ITO, Rgb};
+use crate::draw::colormap::OKABE_ITO;
 use crate::numbers::{duration, thousands};
 use crate::observe::quantities::{ALL, HEAD_ENTROPY, Live};
 use ratatui::Frame;
-use ratatui::layout::{Alignment, Constraint, Layout, Rect};
+use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Modifier, Style};
-use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, Paragraph};
+use ratatui::widgets::Paragraph;
 
 /// A smaller terminal gets only the first lines.
 const LEAST: (u16, u16) = (36, 12);
@@ -21,9 +21,6 @@ const NOTES: (u16, u16) = (3, 10);
 
 /// From this height on there is a line with the tabs.
 const WITH_TABS: u16 = 16;
-/// The widest cell of a head, and the narrowest one with a number in it.
-const CELL: u16 = 8;
-const NUMBERED: usize = 5;
 
 /// Draws the part of the board that `tab` says. `stopping`: the training was asked to stop.
 pub(super) fn draw(frame: &mut Frame, board: &Board, depth: Depth, stopping: bool, tab: Tab) {
@@ -85,10 +82,6 @@ pub(super) fn draw(frame: &mut Frame, board: &Board, depth: Depth, stopping: boo
     }
     frame.render_widget(Paragraph::new(of_layers), between);
     messages(frame, below, board);
-}
-
-fn in_colour(depth: Depth, rgb: Rgb) -> Style {
-    depth.colour(rgb).map_or_else(Style::new, |colour| Style::new().fg(colour))
 }
 
 /// What is being trained, and what the keys do.
@@ -182,177 +175,10 @@ fn wrapped(pairs: &[(&'static str, String)], width: usize) -> Vec<Line<'static>>
     lines
 }
 
-/// Smoothed training loss and held-out loss over the steps.
-fn curves(frame: &mut Frame, area: Rect, board: &Board, depth: Depth) {
-    let smooth = board.curve.points();
-    let held_out: Vec<(f64, f64)> = board
-        .held_out
-        .iter()
-        .filter(|(_, loss, _)| loss.is_finite())
-        .map(|&(step, loss, _)| (step as f64, loss))
-        .collect();
-    let block = Block::bordered().border_style(quiet()).title(" loss, nats per token ");
-    let all = || smooth.iter().chain(&held_out);
-    let ends = |of: fn(&(f64, f64)) -> f64| {
-        all().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(v), b.max(v)))
-    };
-    let (from, to) = ends(|point| point.0);
-    let (low, high) = ends(|point| point.1);
-    if from > to {
-        frame.render_widget(block, area);
-        return;
-    }
-    let to = to.max(from + 1.0);
-    let margin = ((high - low) * 0.05).max(1e-3);
-    let (low, high) = (low - margin, high + margin);
-    let middle = (low + high) / 2.0;
-    // Enough decimals to tell the labels apart.
-    let label = |value: f64| tick_text(value, ((high - low) / 20.0).max(1e-4));
-    let step = |value: f64| thousands(value.round() as u64);
-    let x = Axis::default()
-        .style(quiet())
-        .bounds([from, to])
-        .labels([step(from), step((from + to) / 2.0), format!("step {}", step(to))])
-        .labels_alignment(Alignment::Right);
-    let y = Axis::default().style(quiet()).bounds([low, high]).labels([low, middle, high].map(label));
-    let mut sets = vec![
-        Dataset::default()
-            .name("training, smoothed")
-            .marker(Marker::Braille)
-            .graph_type(GraphType::Line)
-            .style(in_colour(depth, OKABE_ITO[4]))
-            .data(smooth),
-    ];
-    if !held_out.is_empty() {
-        sets.push(
-            Dataset::default()
-                .name("● held out")
-                .marker(Marker::Custom('●'))
-                .graph_type(GraphType::Scatter)
-                .style(in_colour(depth, OKABE_ITO[5]))
-                .data(&held_out),
-        );
-    }
-    // A loss falls, so there is room above its end.
-    let room = (Constraint::Percentage(60), Constraint::Percentage(60));
-    let chart = Chart::new(sets).block(block).x_axis(x).y_axis(y).hidden_legend_constraints(room);
-    frame.render_widget(chart, area);
-}
-
-/// Heads across, layers down, as large as fits. With colours, two layers may share a line.
-fn heatmap(frame: &mut Frame, area: Rect, board: &Board, depth: Depth) {
-    let block = Block::bordered().border_style(quiet()).title(" entropy of heads ");
-    let inner = block.inner(area);
-    frame.render_widget(block, area);
-    let entropy = board.measured.heads(&HEAD_ENTROPY);
-    let (layers, heads) = (entropy.len(), entropy.iter().map(Vec::len).max().unwrap_or(0));
-    // A line for the heads' numbers and one for the scale.
-    let rows = inner.height.saturating_sub(2) as usize;
-    let columns = inner.width.saturating_sub(4) as usize;
-    if rows == 0 || columns == 0 || heads == 0 {
-        return;
-    }
-    let cell = (columns / heads).clamp(1, usize::from(CELL));
-    let seen = heads.min(columns / cell);
-    let two = layers > rows && depth != Depth::None;
-    let numbered = cell >= NUMBERED && !two;
-    let in_line = if two { 2 } else { 1 };
-    let high = (rows / layers.div_ceil(in_line)).clamp(1, (cell / 2).max(1));
-    let mut lines = Vec::new();
-    for (index, pair) in entropy.chunks(in_line).enumerate() {
-        for part in 0..high {
-            let name =
-                if part == (high - 1) / 2 { format!("{:>3} ", index * in_line) } else { " ".repeat(4) };
-            let mut spans = vec![Span::styled(name, quiet())];
-            for head in 0..seen {
-                let of = |row: Option<&Vec<f32>>| row.and_then(|row| row.get(head)).copied();
-                let number = numbered && part == (high - 1) / 2;
-                let (upper, lower) = (of(pair.first()), of(pair.get(1)));
-                spans.push(match upper.filter(|_| number) {
-                    Some(value) => number_span(value, board.top, depth, cell),
-                    None if numbered && depth == Depth::None => Span::raw(" ".repeat(cell)),
-                    None => cell_span(upper, lower, board.top, depth, cell, two),
-                });
-            }
-            lines.push(Line::from(spans));
-        }
-    }
-    if lines.len() > rows {
-        let hidden = layers - (rows - 1) * in_line;
-        lines.truncate(rows - 1);
-        lines.push(Line::styled(format!("    … {hidden} more layers"), quiet()));
-    }
-    let last = (seen - 1).to_string();
-    let across = (seen * cell).saturating_sub(1 + last.len());
-    let axis = if seen > 1 { format!("    0{}{last} head", " ".repeat(across)) } else { "    0 head".into() };
-    lines.push(Line::styled(axis, quiet()));
-    lines.push(scale(board.top, depth, columns, numbered));
-    frame.render_widget(Paragraph::new(lines), inner);
-}
-
-/// One head with its entropy.
-fn number_span(value: f32, top: f64, depth: Depth, cell: usize) -> Span<'static> {
-    let text = if value.is_finite() { format!("{value:.2}") } else { "!".to_owned() };
-    let mut style = Style::new();
-    style.bg = depth.entropy(value, top);
-    style.fg = style.bg.and_then(|_| depth.colour(shade(value, top).ink()));
-    Span::styled(format!("{text:^cell$}"), style)
-}
-
-/// One head, or the same head of two layers, one above the other.
-fn cell_span(
-    upper: Option<f32>,
-    lower: Option<f32>,
-    top: f64,
-    depth: Depth,
-    cell: usize,
-    two: bool,
-) -> Span<'static> {
-    let colour = |value: Option<f32>| value.and_then(|value| depth.entropy(value, top));
-    match (upper, depth) {
-        (None, _) => Span::raw(" ".repeat(cell)),
-        (Some(value), Depth::None) => Span::raw(format!("{:^cell$}", digit(value, top))),
-        _ if two => {
-            let mut style = Style::new();
-            style.fg = colour(upper);
-            style.bg = colour(lower);
-            Span::styled("▀".repeat(cell), style)
-        }
-        (Some(value), _) => {
-            let mut style = Style::new();
-            style.bg = colour(Some(value));
-            // Black is readable on the grey of non-finite values.
-            style.fg = depth.colour(Rgb(0, 0, 0)).filter(|_| !value.is_finite());
-            let text = if value.is_finite() { " ".repeat(cell) } else { format!("{:^cell$}", '!') };
-            Span::styled(text, style)
-        }
-    }
-}
-
-/// The legend of colours or digits.
-fn scale(top: f64, depth: Depth, columns: usize, numbered: bool) -> Line<'static> {
-    let end = format!(" {top:.2} nats");
-    if depth == Depth::None && numbered {
-        return Line::styled(format!(" nats; the ceiling is{end}"), quiet());
-    }
-    if depth == Depth::None {
-        return Line::styled(format!(" in tenths of{end}"), quiet());
-    }
-    let room = columns.saturating_sub(2 + end.len()).min(24);
-    let mut spans = vec![Span::styled("    0 ", quiet())];
-    for part in 0..room {
-        let share = (part as f32 + 0.5) / room as f32;
-        let mut style = Style::new();
-        style.bg = depth.entropy(share, 1.0);
-        spans.push(Span::styled(" ", style));
-    }
-    spans.push(Span::styled(end, quiet()));
-    Line::from(spans)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::draw::colormap::Rgb;
     use crate::observe::quantities::{GRAD_NORM, LEARNING_RATE, LOSS_SCALE, SLOPES};
     use crate::observe::record::{Sample, Values};
     use ratatui::Terminal;
@@ -483,6 +309,16 @@ mod tests {
         assert!(lines[at("step 40").unwrap() + 2].contains("    return "), "{text}");
         assert!(text.matches('y').count() >= 180, "{text}");
         assert_eq!(board.texts.len(), 32);
+    }
+
+    /// The axis of steps names them with whole numbers, or has none.
+    #[test]
+    fn steps_are_not_cut() {
+        for width in 36..120 {
+            let (_, text) = drawn(&board(4, 4), (width, 24), Depth::None, false);
+            let axis = text.lines().find(|line| line.contains("233")).unwrap_or_default();
+            assert!(axis.contains("1,233") && !axis.contains("tep") || axis.contains("step 1,233"), "{text}");
+        }
     }
 
     #[test]

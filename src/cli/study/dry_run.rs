@@ -1,6 +1,6 @@
 //! `normfree study --dry-run`: every run with its needs, its progress, and the estimated time for the rest.
 
-use super::super::{Global, bytes, columns, counted, duration, operations, say, thousands};
+use super::super::{Global, bytes, counted, duration, operations, say, table, thousands};
 use super::data;
 use super::jobs::Jobs;
 use crate::bench::step_seconds;
@@ -94,7 +94,7 @@ pub(super) fn print<'a>(grid: &Grid, runs: &[&'a Run], measure: bool, jobs: &Job
         String::new(),
         in_all.map_or(String::new(), duration),
     ]);
-    say(columns(&rows, &[false, true, true, true, true, false, true]))?;
+    say(table(&rows, &[false, true, true, true, true, false, true], 1))?;
     say(format!("work: training only; memory: that of the device, {name}"))?;
     if let Some(memory) = jobs.memory(&left) {
         say(format!(

@@ -39,7 +39,7 @@ impl<'a> Jobs<'a> {
         let threads = cpu.threads();
         if count > threads {
             return Err(refused("every job needs a thread of its own")
-                .found(format!("{count} jobs and {}", counted(threads as u64, "thread")))
+                .found(format!("{} and {}", counted(count as u64, "job"), counted(threads as u64, "thread")))
                 .remedy(format!("use at most --jobs {threads}, or more --threads")));
         }
         Ok(Self { count, global, shared: Some((cpu.into(), threads)) })

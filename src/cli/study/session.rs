@@ -88,7 +88,12 @@ impl<'a> Session<'a> {
     /// Starts or resumes a run; `None` if nothing is left to do.
     fn open(&mut self, task: &Task) -> Result<Option<Trainer>> {
         let Task { run, path, .. } = task;
-        let state = State::of_content(run, path).or_else(|fault| match RunFolder::holder(path)? {
+        // Resuming reads a checkpoint anyway; only a run that nobody opens again is read here.
+        let state = match State::at_a_glance(run, path) {
+            Ok(State::Done) => State::of_content(run, path),
+            glanced => glanced,
+        };
+        let state = state.or_else(|fault| match RunFolder::holder(path)? {
             // The training process replaces checkpoints while they are read.
             Some(holder) => Ok(State::InUse(holder)),
             None => Err(fault),

@@ -11,7 +11,7 @@ pub(super) struct Task<'a> {
     pub path: PathBuf,
     /// The label in the display: its place among all and its folder.
     pub label: String,
-    /// Whether nothing is left to do.
+    /// Whether nothing is left to do, as far as a glance tells.
     pub done: bool,
     /// The work of one step in the display, and the work counted as done.
     pub work: f64,
@@ -24,8 +24,8 @@ pub(super) fn tasks<'a>(grid: &Grid, runs: &[&'a Run]) -> Vec<Task<'a>> {
     let task = |(place, run): (usize, &&'a Run)| {
         let path = grid.path(run);
         let work = work[&run.configuration];
-        // A bad folder is reported when its run's turn comes.
-        let state = State::of_content(run, &path).unwrap_or(State::Missing);
+        // A bad folder is reported when its run's turn comes; only then are its files read.
+        let state = State::at_a_glance(run, &path).unwrap_or(State::Missing);
         let counted = state.steps_done(run.config.train.steps) as f64 * work;
         let label = format!("{}/{} {}", place + 1, runs.len(), run.folder.display());
         Task { run, path, label, done: state == State::Done, work, counted }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{ErrorKind, Read};
 use std::sync::Arc;
 
+use crate::numbers::counted;
 use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
 use arrow_ipc::convert::try_fb_to_schema;
@@ -126,7 +127,7 @@ fn read_exactly(reader: &mut impl Read, length: i64, into: &mut Vec<u8>) -> Resu
     let length = u64::try_from(length).map_err(|_| wrong(format!("a message of {length} bytes")))?;
     let read = reader.take(length).read_to_end(into)? as u64;
     if read < length {
-        return Err(wrong(format!("the end after {read} of {length} bytes of a message")));
+        return Err(wrong(format!("the end after {read} of {} of a message", counted(length, "byte"))));
     }
     Ok(())
 }

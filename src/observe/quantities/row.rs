@@ -170,3 +170,31 @@ pub(super) const fn curve(
 pub(super) const fn kind(word: &'static str, table: &'static str, extent: Extent, cadence: Cadence) -> Kind {
     Kind { word, table, extent, cadence }
 }
+
+/// Quantities are the rows of the table and nothing else.
+impl PartialEq for Quantity {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Quantity {}
+
+impl PartialEq for Kind {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Kind {}
+
+/// Declares each row as a static, and a list of all of them.
+macro_rules! rows {
+    ($vis:vis $all:ident: $type:ty; $($(#[$doc:meta])* $name:ident = $row:expr;)*) => {
+        $($(#[$doc])* pub static $name: $type = $row;)*
+        /// Every row, in order.
+        $vis const $all: &[&$type] = &[$(&$name),*];
+    };
+}
+
+pub(super) use rows;

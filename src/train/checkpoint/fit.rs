@@ -9,6 +9,9 @@ use crate::fault::{Fault, Kind, Result};
 use crate::model::family::{Family, Head, Positions, THRESHOLDS};
 use crate::ops::packed::Packed;
 
+/// What is wrong with weights of another model.
+pub const MISFIT: &str = "the weights do not fit the model";
+
 /// One parameter of the model, and the tensors of the file that make it up, column by column, side by side; only one tensor
 /// if the entry's form is not the model's. The file may have more columns than the parameter: they are zeros.
 #[derive(Debug)]
@@ -242,8 +245,6 @@ impl Problems {
                 found.push_str(&format!("\n  {word}: {line}"));
             }
         }
-        Err(Fault::new(Kind::Checkpoint, "the weights do not fit the model")
-            .at(file.path().display())
-            .found(found))
+        Err(Fault::new(Kind::Checkpoint, MISFIT).at(file.path().display()).found(found))
     }
 }

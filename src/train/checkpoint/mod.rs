@@ -30,10 +30,12 @@ use crate::config::Config;
 use crate::fault::{Fault, Kind, Result};
 use crate::files;
 use crate::hub::CONFIG_FILE;
+use crate::model::ModelConfig;
 use crate::optimizer::State;
 use serde_json::Value;
 use tensors::Watched;
 
+pub(super) use fit::MISFIT;
 pub(super) use keep::{is_settled, newest_finite, prune, tidy};
 pub use layout::{Entry, Form, ModelTensors};
 pub use state::{FORMAT_VERSION, TrainerState};
@@ -207,6 +209,14 @@ impl Checkpoint {
             .at(self.path.display())
             .found(departures.join(", "))
             .remedy("restore the old values, or start a new run"))
+    }
+
+    /// The model that the checkpoint in the folder `path` was made for, and the file that says so, if it says so. Whether the
+    /// checkpoint is whole is not asked.
+    pub(super) fn model_at(path: &Path) -> Option<(PathBuf, ModelConfig)> {
+        let file = path.join(STATE);
+        let state: Value = serde_json::from_slice(&fs::read(&file).ok()?).ok()?;
+        Some((file, serde_json::from_value(state["config"]["model"].clone()).ok()?))
     }
 
     /// Opens the parameters, to be read one at a time.

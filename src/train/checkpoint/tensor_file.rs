@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
-use crate::fault::{Fault, Kind, Result};
+use crate::fault::{Fault, Kind, Result, of_json};
+use crate::numbers::counted;
 
 /// The header's own limit in the reference implementation.
 const MAX_HEADER: u64 = 100_000_000;
@@ -50,7 +51,7 @@ impl TensorFile {
         let mut beginning = Vec::new();
         (&mut file).take(64).read_to_end(&mut beginning).map_err(failed)?;
         let Some(header_length) = beginning.first_chunk().map(|bytes| u64::from_le_bytes(*bytes)) else {
-            return Err(foreign(path, &beginning, &format!("only {length} bytes")));
+            return Err(foreign(path, &beginning, &format!("only {}", counted(length, "byte"))));
         };
         if header_length > MAX_HEADER {
             return Err(foreign(path, &beginning, "no safetensors header"));
@@ -65,8 +66,9 @@ impl TensorFile {
         }
         let mut text = vec![0; header_length as usize];
         file.seek(SeekFrom::Start(8)).and_then(|_| file.read_exact(&mut text)).map_err(failed)?;
-        let header: Metadata = serde_json::from_slice(&text)
-            .map_err(|e| foreign(path, &beginning, &format!("a header that cannot be understood ({e})")))?;
+        let header: Metadata = serde_json::from_slice(&text).map_err(|e| {
+            foreign(path, &beginning, &format!("a header that cannot be understood: {}", of_json(&e)))
+        })?;
         let promised = start + header.data_len() as u64;
         if promised != length {
             let what = if length < promised { "is cut short" } else { "has too many bytes" };

@@ -7,7 +7,7 @@ use safetensors::tensor::TensorInfo;
 use serde::Deserialize;
 
 use super::tensor_file::{CONVERT, TensorFile};
-use crate::fault::{Fault, Kind, Result};
+use crate::fault::{Fault, Kind, Result, of_json};
 use crate::files::{folder_of, names_in};
 
 /// The file of the parameters, in a checkpoint's folder and in that of a Hugging Face model.
@@ -54,7 +54,8 @@ impl TensorFiles {
         let Index { weight_map } = serde_json::from_slice(&text).map_err(|e| {
             Fault::new(Kind::Checkpoint, "the index of the weights cannot be understood")
                 .at(path.display())
-                .found(e)
+                .found(of_json(&e))
+                .remedy("copy it again from its source")
         })?;
         let mut parts: Vec<&String> = weight_map.values().collect();
         parts.sort();

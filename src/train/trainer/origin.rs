@@ -4,11 +4,12 @@ use super::voice::Voice;
 use crate::config::Config;
 use crate::data::{Corpus, DataSeal};
 use crate::fault::{Fault, Kind, Result};
+use crate::numbers::counted;
 use crate::observe::log::{FoundLog, Tally};
 use crate::train::checkpoint::{Checkpoint, TrainerState};
 use crate::train::places;
 use crate::train::run_folder::RunFolder;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The data of a run, and how it is identified.
 pub(super) struct Data {
@@ -33,8 +34,8 @@ impl Data {
     /// # Errors
     /// What is wrong with the likeliest folder.
     pub fn find(run: &RunFolder, config: &Config, checkpoint: Option<&Checkpoint>) -> Result<Self> {
-        let open = |path: PathBuf| {
-            let mut data = Self::open(&path, config, run)?;
+        let open = |path: &Path| {
+            let mut data = Self::open(path, config, run)?;
             if let Some(checkpoint) = checkpoint {
                 data.check(checkpoint)?;
                 // If the folder has lost its tokenizer, the run keeps the one it knows.
@@ -43,15 +44,7 @@ impl Data {
             }
             Ok(data)
         };
-        let mut first: Option<Fault> = None;
-        for path in places::data(run, config) {
-            match open(path) {
-                Ok(data) => return Ok(data),
-                Err(fault) => first = first.or(Some(fault)),
-            }
-        }
-        let fault = first.expect("at least one folder was tried");
-        Err(match fault.what() {
+        places::open_first(&places::data(run, config), open, |_| true).map_err(|fault| match fault.what() {
             Corpus::MISSING => fault.remedy("give its location: --resume --set data.path=DIR"),
             _ => fault,
         })
@@ -85,9 +78,13 @@ pub(super) fn check_state(config: &Config, checkpoint: &Checkpoint) -> Result<()
     let used = step.saturating_mul((train.batch_size * train.gradient_accumulation_steps) as u64);
     let mixed = train.precision == crate::config::Precision::Mixed;
     let wrong = if *data_cursor != used {
-        format!("data_cursor {data_cursor}, where {step} steps use {used} sequences")
+        format!(
+            "data_cursor {data_cursor}, where {} use {}",
+            counted(*step, "step"),
+            counted(used, "sequence")
+        )
     } else if optimizer_steps > step {
-        format!("optimizer_steps {optimizer_steps} after {step} steps")
+        format!("optimizer_steps {optimizer_steps} after {}", counted(*step, "step"))
     } else if loss_scale.is_some() != mixed {
         format!("{} loss_scale with precision {}", if mixed { "no" } else { "a" }, train.precision)
     } else {
@@ -109,13 +106,19 @@ pub(super) fn check_log(log: &FoundLog, checkpoint: &Checkpoint) -> Result<()> {
     let left_out = state.step - state.optimizer_steps;
     if steps != state.step || last_step.is_some_and(|last| last + 1 != state.step) {
         let last = last_step.map_or_else(String::new, |last| format!(", the last of them step {last}"));
-        let found = format!("metrics_bytes at {steps} records of steps{last}, where {} are done", state.step);
+        let found = format!(
+            "metrics_bytes at {} of steps{last}, where {} are done",
+            counted(steps, "record"),
+            state.step
+        );
         return Err(contradiction(checkpoint, found));
     }
     if left_out > nonfinite || (state.recording && nonfinite == 0) {
         let recording = if state.recording { " and recording" } else { "" };
         let found = format!(
-            "{left_out} skipped updates{recording}, where the log records {nonfinite} steps that were not finite"
+            "{}{recording}, where the log has {} of numbers that are not finite",
+            counted(left_out, "skipped update"),
+            counted(nonfinite, "record")
         );
         return Err(contradiction(checkpoint, found));
     }
