@@ -110,7 +110,9 @@ fn cell_span(
 fn scale(top: f64, depth: Depth, columns: usize, numbered: bool) -> Line<'static> {
     let end = format!(" {top:.2} nats");
     if depth == Depth::None && numbered {
-        return Line::styled(format!(" nats; the ceiling is{end}"), quiet());
+        let long = format!(" nats; the ceiling is{end}");
+        let told = if long.chars().count() <= columns + 4 { long } else { format!(" ceiling{end}") };
+        return Line::styled(told, quiet());
     }
     if depth == Depth::None {
         return Line::styled(format!(" in tenths of{end}"), quiet());

@@ -316,8 +316,12 @@ mod tests {
     fn steps_are_not_cut() {
         for width in 36..120 {
             let (_, text) = drawn(&board(4, 4), (width, 24), Depth::None, false);
-            let axis = text.lines().find(|line| line.contains("233")).unwrap_or_default();
-            assert!(axis.contains("1,233") && !axis.contains("tep") || axis.contains("step 1,233"), "{text}");
+            if let Some(axis) = text.lines().find(|line| line.contains("233")) {
+                let whole = if axis.contains("tep") { "step 1,233" } else { "1,233" };
+                assert!(axis.contains(whole), "{width} in\n{text}");
+            }
+            // Nor is a height, or the ceiling.
+            assert!(!text.contains(".│") && text.contains("2.00 nats"), "{width} in\n{text}");
         }
     }
 
