@@ -68,6 +68,14 @@ fn fitted(rows: &[Vec<String>], right: &[bool], keys: usize, most: Option<usize>
     parts.iter().map(written).collect::<Vec<_>>().join("\n\n")
 }
 
+/// A sentence, with line breaks between words where it is wider than the terminal that results go to.
+pub(super) fn sentence(text: &str) -> String {
+    match terminal_columns() {
+        Some(most) if text.chars().count() > most => broken(text, most).join("\n"),
+        _ => text.to_owned(),
+    }
+}
+
 /// The rows with the titles broken at blanks into several rows, none wider than it must be.
 fn with_folded_titles(rows: &[Vec<String>], count: usize) -> Vec<Vec<String>> {
     let Some((titles, body)) = rows.split_first() else { return Vec::new() };

@@ -61,7 +61,9 @@ pub(super) fn heatmap(frame: &mut Frame, area: Rect, board: &Board, depth: Depth
     }
     let last = (seen - 1).to_string();
     let across = (seen * cell).saturating_sub(1 + last.len());
-    let axis = if seen > 1 { format!("    0{}{last} head", " ".repeat(across)) } else { "    0 head".into() };
+    let axis = if seen > 1 { format!("    0{}{last}", " ".repeat(across)) } else { "    0".into() };
+    let named = format!("{axis} head");
+    let axis = if named.len() <= columns + 4 { named } else { axis };
     lines.push(Line::styled(axis, quiet()));
     lines.push(scale(board.top, depth, columns, numbered));
     frame.render_widget(Paragraph::new(lines), inner);

@@ -25,11 +25,11 @@ const WITH_TABS: u16 = 16;
 /// Draws the part of the board that `tab` says. `stopping`: the training was asked to stop.
 pub(super) fn draw(frame: &mut Frame, board: &Board, depth: Depth, stopping: bool, tab: Tab) {
     let mut area = frame.area();
+    let width = area.width as usize;
     if area.height >= WITH_TABS && area.width >= LEAST.0 {
         area.height -= 1;
-        frame.render_widget(Paragraph::new(tab.line()), Rect { y: area.height, height: 1, ..area });
+        frame.render_widget(Paragraph::new(tab.line(width)), Rect { y: area.height, height: 1, ..area });
     }
-    let width = area.width as usize;
     let mut head = vec![title(board, stopping, width)];
     if !board.label.is_empty() {
         head.push(bar("all runs", board.part, board.left, width, depth));
