@@ -96,7 +96,8 @@ pub fn loss_curves(comparison: &Comparison, perplexity: bool, room: Option<f64>)
     let (key, notes) = match room.filter(|_| is_narrow(room)) {
         None => (left, notes),
         Some(room) => {
-            let lines = notes.iter().flat_map(|note| text::wrapped(note, SMALL, room - 2.0 * MARGIN));
+            let most = text::lines_in(room - 2.0 * MARGIN, true);
+            let lines = notes.iter().flat_map(|note| text::wrapped(note, SMALL, most));
             (MARGIN, lines.collect())
         }
     };
