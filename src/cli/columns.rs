@@ -54,9 +54,9 @@ fn fitted(rows: &[Vec<String>], right: &[bool], keys: usize, most: Option<usize>
     let needed = |columns: &[usize]| columns.iter().map(|&column| widths[column] + 2).sum::<usize>();
     let own: Vec<usize> = (0..keys).collect();
     let mut parts: Vec<Vec<usize>> = Vec::new();
-    for column in keys..right.len() {
+    for (column, own_width) in widths.iter().enumerate().skip(keys) {
         match parts.last_mut() {
-            Some(part) if needed(part) + widths[column] <= most => part.push(column),
+            Some(part) if needed(part) + own_width <= most => part.push(column),
             _ => parts.push([&own[..], &[column]].concat()),
         }
     }
