@@ -16,6 +16,7 @@ use normfree::data::{
     prepare, write_token_file,
 };
 use normfree::fault::{Fault, Kind};
+use normfree::numbers::counted;
 use normfree::ops::cross_entropy::IGNORED;
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -458,7 +459,7 @@ fn a_folder_is_checked_against_the_model() {
     let good = fs::read(&train).unwrap();
     for length in [good.len() - 1, good.len() - 32, 0] {
         fs::write(&train, &good[..length]).unwrap();
-        assert_fault(open(16, 400), Kind::Data, &["train.bin", &format!("{length} bytes")]);
+        assert_fault(open(16, 400), Kind::Data, &["train.bin", &counted(length as u64, "byte")]);
     }
     let mut wrong = good.clone();
     wrong[2 * 21..2 * 22].copy_from_slice(&400u16.to_le_bytes());

@@ -54,9 +54,9 @@ fn fitted(rows: &[Vec<String>], right: &[bool], keys: usize, most: Option<usize>
     let needed = |columns: &[usize]| columns.iter().map(|&column| widths[column] + 2).sum::<usize>();
     let own: Vec<usize> = (0..keys).collect();
     let mut parts: Vec<Vec<usize>> = Vec::new();
-    for column in keys..right.len() {
+    for (column, own_width) in widths.iter().enumerate().skip(keys) {
         match parts.last_mut() {
-            Some(part) if needed(part) + widths[column] <= most => part.push(column),
+            Some(part) if needed(part) + own_width <= most => part.push(column),
             _ => parts.push([&own[..], &[column]].concat()),
         }
     }
@@ -66,6 +66,14 @@ fn fitted(rows: &[Vec<String>], right: &[bool], keys: usize, most: Option<usize>
         columns(&rows, &part.iter().map(|&at| right[at]).collect::<Vec<_>>())
     };
     parts.iter().map(written).collect::<Vec<_>>().join("\n\n")
+}
+
+/// A sentence, with line breaks between words where it is wider than the terminal that results go to.
+pub(super) fn sentence(text: &str) -> String {
+    match terminal_columns() {
+        Some(most) if text.chars().count() > most => broken(text, most).join("\n"),
+        _ => text.to_owned(),
+    }
 }
 
 /// The rows with the titles broken at blanks into several rows, none wider than it must be.
@@ -125,14 +133,14 @@ mod tests {
         let of = |most| fitted(&heads, &right, 2, most);
         let whole = columns(&heads, &right);
         assert_eq!(of(None), whole);
-        assert_eq!(of(Some(48)), whole);
-        assert_eq!(
-            of(Some(47)),
-            "               head  largest\n\
-             layer  head  entropy    logit  recency\n\
-             \x20   0     0   3.8782  -0.2622   0.3815\n\
-             \x20  11     3  12.0000      nan   1.0000"
-        );
+        assert_eq!(of(Some(49)), whole);
+        let folded = [
+            "                head  largest",
+            "layer  head  entropy    logit  recency",
+            "    0     0   3.8782  -0.2622   0.3815",
+            "   11     3  12.0000      nan   1.0000",
+        ];
+        assert_eq!(of(Some(48)), folded.join("\n"));
         let narrow = of(Some(30));
         assert_eq!(narrow.matches("layer  head").count(), 2, "{narrow}");
         for most in 1..60 {

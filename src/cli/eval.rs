@@ -1,7 +1,7 @@
 //! `normfree eval`.
 
 use super::located::{Located, with_data};
-use super::{Global, counted, output, say, say_json, table};
+use super::{Global, counted, output, say, say_json, sentence, table};
 use crate::fault::{Fault, Kind, Result};
 use crate::observe::quantities::NORMALIZED_ENTROPY;
 use crate::observe::record::{Eval, Number};
@@ -84,7 +84,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
         say_json(value)?;
     } else {
         let bits = evaluated.bits_per_byte().map(|bits| format!(", {bits:.4} bits per byte"));
-        say(format!(
+        say(sentence(&format!(
             "{}{}, on {data}: loss {:.4} nats per token, perplexity {:.3}{}; {}",
             arguments.path.display(),
             step.map(|step| format!(", step {step}")).unwrap_or_default(),
@@ -92,7 +92,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
             eval.ppl,
             bits.unwrap_or_default(),
             counted(evaluated.targets, "target"),
-        ))?;
+        )))?;
         if let Some(heads) = &heads {
             say(as_table(heads))?;
         }

@@ -51,7 +51,7 @@ use crate::fault::{self, Fault, Kind, Result};
 use crate::numbers::{bytes, counted, duration, operations, short, thousands};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
-use columns::{columns, table};
+use columns::{columns, sentence, table};
 use global::{Global, NO_GPU, Selection};
 use kernel_choice::Kernels;
 use output::{say, say_json};

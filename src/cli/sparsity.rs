@@ -1,7 +1,7 @@
 //! `normfree sparsity`.
 
 use super::located::{Located, with_data};
-use super::{Global, output, say, say_json, table};
+use super::{Global, output, say, say_json, sentence, table};
 use crate::fault::Result;
 use crate::train::evaluate::HeldOut;
 use crate::train::sparsity::{Allowed, Sparsity, measure};
@@ -94,12 +94,12 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<()> {
     let titles = ["layer", "left out", "of them zero", "threshold"].map(str::to_owned).to_vec();
     let rows: Vec<_> = std::iter::once(titles).chain(rows).collect();
     say(table(&rows, &[true; 4], 1))?;
-    say(format!(
+    say(sentence(&format!(
         "{}{}, on {data}: {} of the units can be left out at an error of {cett:.3}; perplexity {:.3} becomes {:.3}",
         arguments.path.display(),
         step.map(|step| format!(", step {step}")).unwrap_or_default(),
         share(mean),
         loss.exp(),
         truncated_loss.exp()
-    ))
+    )))
 }

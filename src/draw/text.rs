@@ -61,6 +61,11 @@ pub fn wrapped(text: &str, size: f64, most: f64) -> Vec<String> {
     lines
 }
 
+/// The width that lines of text may have in a `room`: viewers of a narrow page, such as a telephone's, may set a wider font.
+pub fn lines_in(room: f64, narrow: bool) -> f64 {
+    if narrow { room / SLACK } else { room }
+}
+
 /// A glyph of a line of text; lengths in thousandths of the em.
 pub struct Placed {
     pub glyph: u16,

@@ -22,6 +22,8 @@ const SMALL: f64 = 12.5;
 const WINDOW: f64 = 0.02;
 /// More points than this along a curve cannot be seen.
 const MOST_POINTS: usize = 1500;
+/// The same along a curve as wide as a column of text.
+const NARROW_POINTS: usize = 400;
 
 /// One run's curves.
 struct Curve {
@@ -67,8 +69,10 @@ pub fn loss_curves(comparison: &Comparison, perplexity: bool, room: Option<f64>)
     let here = |index: &&usize| comparison.runs[**index].published.is_none();
     let groups: Vec<_> =
         comparison.groups.iter().filter(|group| group.runs.iter().filter(here).count() > 0).collect();
-    let of_group =
-        |group: &&Group| -> Vec<Curve> { comparison.of(group).map(|run| curve(run, group.style)).collect() };
+    let most = if is_narrow(room) { NARROW_POINTS } else { MOST_POINTS };
+    let of_group = |group: &&Group| -> Vec<Curve> {
+        comparison.of(group).map(|run| curve(run, group.style, most)).collect()
+    };
     let curves: Vec<Curve> = groups.iter().flat_map(of_group).collect();
     let tracks: Vec<Track> = curves.iter().map(Curve::track).collect();
     let last = tracks.iter().flat_map(|track| &track.points).map(|point| point.0).fold(0.0, f64::max);
@@ -96,7 +100,8 @@ pub fn loss_curves(comparison: &Comparison, perplexity: bool, room: Option<f64>)
     let (key, notes) = match room.filter(|_| is_narrow(room)) {
         None => (left, notes),
         Some(room) => {
-            let lines = notes.iter().flat_map(|note| text::wrapped(note, SMALL, room - 2.0 * MARGIN));
+            let most = text::lines_in(room - 2.0 * MARGIN, true);
+            let lines = notes.iter().flat_map(|note| text::wrapped(note, SMALL, most));
             (MARGIN, lines.collect())
         }
     };
@@ -157,13 +162,13 @@ fn told(comparison: &Comparison, group: &Group) -> String {
     }
 }
 
-fn curve(run: &RunData, index: usize) -> Curve {
+fn curve(run: &RunData, index: usize, most: usize) -> Curve {
     let ((color, dash), shape) = (style(index), marker_of(index));
     let losses: Vec<(f64, f64)> = run.losses().map(|(step, loss)| (step as f64, loss)).collect();
     let window = (losses.len() as f64 * WINDOW).round() as usize;
     let held_out = run.log.numbers(&EVAL_LOSS).iter().map(|&(step, loss)| (step as f64, loss)).collect();
     // Only the points that are drawn are averaged: both the window and the number of points grow with the run.
-    let train = kept(&losses).into_iter().map(|index| averaged(&losses, index, window)).collect();
+    let train = kept_of(&losses, most).into_iter().map(|index| averaged(&losses, index, window)).collect();
     Curve { train, held_out, color, dash, shape, diverged: run.diverged_at() }
 }
 
@@ -202,12 +207,7 @@ fn averaged(points: &[(f64, f64)], index: usize, window: usize) -> (f64, f64) {
 
 /// At most about twice `MOST_POINTS` points, evenly chosen; includes the last one and the ends of finite stretches.
 pub(super) fn thin(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    kept(points).into_iter().map(|index| points[index]).collect()
-}
-
-/// The indices of [`thin`].
-fn kept(points: &[(f64, f64)]) -> Vec<usize> {
-    kept_of(points, MOST_POINTS)
+    kept_of(points, MOST_POINTS).into_iter().map(|index| points[index]).collect()
 }
 
 /// The indices of about `most` points.

@@ -134,8 +134,10 @@ pub fn layer_curves(
         Axis::Signed => "zero",
         _ => "causal ceiling",
     });
-    let headings: Vec<Heading> =
-        panels.iter().map(|panel| Heading::new(panel, room.map(|_| plot.0))).collect();
+    let headings: Vec<Heading> = panels
+        .iter()
+        .map(|panel| Heading::new(panel, room.map(|_| text::lines_in(plot.0, narrow))))
+        .collect();
     let more = headings.iter().map(Heading::more).fold(0.0, f64::max);
     let each = (LEFT + wide, ABOVE + more + plot.1 + BELOW);
     let beside = if narrow { 0.0 } else { GAP + KEY };

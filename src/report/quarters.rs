@@ -77,7 +77,8 @@ pub fn quarters(comparison: &Comparison, reference: Reference, room: Option<f64>
     let beside = |room: f64| room - 2.0 * MARGIN - widest - 14.0 - GAP >= LEAST;
     let over: Option<Vec<Vec<String>>> =
         room.filter(|&width| is_narrow(room) || !beside(width)).map(|room| {
-            rows.iter().map(|row| text::wrapped(row.name, NAME, room - 2.0 * MARGIN - 10.0)).collect()
+            let most = text::lines_in(room - 2.0 * MARGIN - 10.0, is_narrow(Some(room)));
+            rows.iter().map(|row| text::wrapped(row.name, NAME, most)).collect()
         });
     let name_lines = over.iter().flatten().map(Vec::len).max().unwrap_or(0) as f64;
     let each = ROW + NAME_LINE * name_lines;
@@ -159,7 +160,8 @@ pub fn quarters(comparison: &Comparison, reference: Reference, room: Option<f64>
         }
     }
     if let Some(room) = room {
-        notes = notes.iter().flat_map(|note| text::wrapped(note, SMALL, room - 2.0 * MARGIN)).collect();
+        let most = text::lines_in(room - 2.0 * MARGIN, is_narrow(Some(room)));
+        notes = notes.iter().flat_map(|note| text::wrapped(note, SMALL, most)).collect();
     }
     let widest = notes.iter().map(|note| text::width(note, SMALL)).fold(0.0, f64::max);
     let slack = if room.is_some() { 1.0 } else { text::SLACK };

@@ -88,7 +88,7 @@ pub fn slope_stability(comparison: &Comparison, reference: Reference, room: Opti
     let key = if is_narrow(room) { MARGIN } else { left };
     let notes = match room {
         None => vec![note.to_owned()],
-        Some(room) => text::wrapped(note, SMALL, room - key - MARGIN),
+        Some(width) => text::wrapped(note, SMALL, text::lines_in(width - key - MARGIN, is_narrow(room))),
     };
     let top = MARGIN + rows.len() as f64 * legend::LINE + 13.0 + 17.0 * notes.len() as f64;
     let height = top + 2.0 * plot.1 + BETWEEN + BELOW + MARGIN;

@@ -244,7 +244,7 @@ fn a_difference_has_its_sign_in_colour_and_in_text() {
     }
     let fault = difference(&one, &panel("c", vec![vec![1.0]]), "", None).unwrap_err();
     assert_eq!(fault.kind, Kind::Usage);
-    assert!(fault.to_string().contains("a: 1 layers of 3 heads; c: 1 layers of 1 heads"), "{fault}");
+    assert!(fault.to_string().contains("a: 1 layer of 3 heads; c: 1 layer of 1 head"), "{fault}");
 }
 
 #[test]

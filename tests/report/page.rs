@@ -162,6 +162,10 @@ fn the_page_fits_phones_and_screens_in_light_and_dark() {
         std::thread::sleep(std::time::Duration::from_millis(300));
         let fits = "return document.documentElement.scrollWidth <= document.documentElement.clientWidth";
         assert_eq!(browser.run(fits), json!(true), "at {width} pixels the page scrolls sideways");
+        if width == 390 {
+            let sideways = "return [...document.querySelectorAll('.sheet')].filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.ariaLabel).join()";
+            assert_eq!(browser.text(sideways), "", "figures of a page of {width} pixels scroll sideways");
+        }
         let canvas = "return [...document.querySelectorAll('canvas')].every(c => c.getBoundingClientRect().right <= innerWidth)";
         assert_eq!(browser.run(canvas), json!(true), "a chart leaves a page of {width} pixels");
         papers.push(browser.text("return getComputedStyle(document.body).backgroundColor"));

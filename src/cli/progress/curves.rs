@@ -35,14 +35,17 @@ pub(super) fn curves(frame: &mut Frame, area: Rect, board: &Board, depth: Depth)
     let margin = ((high - low) * 0.05).max(1e-3);
     let (low, high) = (low - margin, high + margin);
     let middle = (low + high) / 2.0;
-    // Enough decimals to tell the labels apart.
-    let label = |value: f64| tick_text(value, ((high - low) / 20.0).max(1e-4));
-    let heights = [low, middle, high].map(label);
+    let inner = usize::from(block.inner(area).width);
+    // The chart cuts labels that are wider than a third of it. Enough decimals to tell them apart, or none.
+    let decimals = ((high - low) / 20.0).max(1e-4);
+    let labels = |step: f64| [low, middle, high].map(|value| tick_text(value, step)).to_vec();
+    let fits = |labels: &Vec<String>| labels.iter().all(|label| label.chars().count() <= inner / 3);
+    let heights = [labels(decimals), labels(1.0)].into_iter().find(fits).unwrap_or_default();
     let left = heights.iter().map(|label| label.chars().count()).max().unwrap_or(0) + 1;
     let x = Axis::default()
         .style(quiet())
         .bounds([from, to])
-        .labels(steps((from, to), usize::from(block.inner(area).width).saturating_sub(left)))
+        .labels(steps((from, to), inner.saturating_sub(left)))
         .labels_alignment(Alignment::Right);
     let y = Axis::default().style(quiet()).bounds([low, high]).labels(heights);
     let mut sets = vec![

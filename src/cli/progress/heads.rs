@@ -61,7 +61,9 @@ pub(super) fn heatmap(frame: &mut Frame, area: Rect, board: &Board, depth: Depth
     }
     let last = (seen - 1).to_string();
     let across = (seen * cell).saturating_sub(1 + last.len());
-    let axis = if seen > 1 { format!("    0{}{last} head", " ".repeat(across)) } else { "    0 head".into() };
+    let axis = if seen > 1 { format!("    0{}{last}", " ".repeat(across)) } else { "    0".into() };
+    let named = format!("{axis} head");
+    let axis = if named.len() <= columns + 4 { named } else { axis };
     lines.push(Line::styled(axis, quiet()));
     lines.push(scale(board.top, depth, columns, numbered));
     frame.render_widget(Paragraph::new(lines), inner);
@@ -110,7 +112,9 @@ fn cell_span(
 fn scale(top: f64, depth: Depth, columns: usize, numbered: bool) -> Line<'static> {
     let end = format!(" {top:.2} nats");
     if depth == Depth::None && numbered {
-        return Line::styled(format!(" nats; the ceiling is{end}"), quiet());
+        let long = format!(" nats; the ceiling is{end}");
+        let told = if long.chars().count() <= columns + 4 { long } else { format!(" ceiling{end}") };
+        return Line::styled(told, quiet());
     }
     if depth == Depth::None {
         return Line::styled(format!(" in tenths of{end}"), quiet());

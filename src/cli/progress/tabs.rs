@@ -45,17 +45,23 @@ impl Tab {
         Self::ALL.get(to).map(|(tab, _)| *tab)
     }
 
-    /// The line with all tabs, this one marked.
-    pub fn line(self) -> Line<'static> {
-        let mut spans = vec![Span::raw(" ")];
-        for (number, (tab, name)) in (1..).zip(Self::ALL) {
-            let style = match tab == self {
-                true => Style::new().add_modifier(Modifier::REVERSED),
-                false => quiet(),
-            };
-            spans.extend([Span::styled(format!(" {number} {name} "), style), Span::raw(" ")]);
-        }
-        Line::from(spans)
+    /// The line with all tabs, this one marked; where not all names have room in `width`, only this one's is there.
+    pub fn line(self, width: usize) -> Line<'static> {
+        let of = |all_named: bool| {
+            let mut spans = vec![Span::raw(" ")];
+            for (number, (tab, name)) in (1..).zip(Self::ALL) {
+                let style = match tab == self {
+                    true => Style::new().add_modifier(Modifier::REVERSED),
+                    false => quiet(),
+                };
+                let name = if all_named || tab == self { format!(" {name}") } else { String::new() };
+                spans.extend([Span::styled(format!(" {number}{name} "), style), Span::raw(" ")]);
+            }
+            Line::from(spans)
+        };
+        let whole = of(true);
+        // The last blank need not be there.
+        if whole.width() <= width + 1 { whole } else { of(false) }
     }
 }
 
@@ -154,16 +160,53 @@ pub(super) fn texts(frame: &mut Frame, area: Rect, board: &Board) {
     frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }), inner);
 }
 
-/// The newest notes that fit.
+/// The newest notes that fit, in lines of whole words.
 pub(super) fn messages(frame: &mut Frame, area: Rect, board: &Board) {
-    let last = board.notes.len().saturating_sub(area.height as usize);
-    let line = |note: &String| Line::from(format!(" {note}")).style(quiet());
-    frame.render_widget(Paragraph::new(board.notes.iter().skip(last).map(line).collect::<Vec<_>>()), area);
+    let (width, height) = (area.width as usize, area.height as usize);
+    let recent = board.notes.iter().skip(board.notes.len().saturating_sub(height));
+    let lines: Vec<Line> = recent.flat_map(|note| folded(note, width)).map(Line::from).collect();
+    let last = lines.len().saturating_sub(height);
+    frame.render_widget(Paragraph::new(lines[last..].to_vec()).style(quiet()), area);
+}
+
+/// A note in lines of at most `width`, which begin with a blank, and from the second on with three.
+fn folded(note: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::from(" ")];
+    for word in note.split(' ') {
+        let line = lines.last_mut().expect("there is one");
+        let begun = !line.trim_start().is_empty();
+        if begun && Span::raw(line.as_str()).width() + 1 + Span::raw(word).width() > width {
+            lines.push(format!("   {word}"));
+        } else {
+            line.push_str(if begun { " " } else { "" });
+            line.push_str(word);
+        }
+    }
+    lines
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_note_is_broken_between_words() {
+        assert_eq!(folded("step 50: loss 6.0117", 80), [" step 50: loss 6.0117"]);
+        assert_eq!(folded("step 50: loss 6.0117", 15), [" step 50: loss", "   6.0117"]);
+        assert_eq!(folded("", 15), [" "]);
+    }
+
+    #[test]
+    fn a_narrow_line_names_the_part_that_is_shown() {
+        let text =
+            |width| Tab::Heads.line(width).spans.iter().map(|span| span.content.as_ref()).collect::<String>();
+        assert!(
+            text(70).contains(" 2 curves ") && text(70).trim_end().ends_with("6 messages"),
+            "{}",
+            text(70)
+        );
+        assert_eq!(text(40).split_whitespace().collect::<Vec<_>>(), ["1", "2", "3", "heads", "4", "5", "6"]);
+    }
 
     #[test]
     fn keys_lead_from_tab_to_tab() {

@@ -25,11 +25,11 @@ const WITH_TABS: u16 = 16;
 /// Draws the part of the board that `tab` says. `stopping`: the training was asked to stop.
 pub(super) fn draw(frame: &mut Frame, board: &Board, depth: Depth, stopping: bool, tab: Tab) {
     let mut area = frame.area();
+    let width = area.width as usize;
     if area.height >= WITH_TABS && area.width >= LEAST.0 {
         area.height -= 1;
-        frame.render_widget(Paragraph::new(tab.line()), Rect { y: area.height, height: 1, ..area });
+        frame.render_widget(Paragraph::new(tab.line(width)), Rect { y: area.height, height: 1, ..area });
     }
-    let width = area.width as usize;
     let mut head = vec![title(board, stopping, width)];
     if !board.label.is_empty() {
         head.push(bar("all runs", board.part, board.left, width, depth));
@@ -316,8 +316,12 @@ mod tests {
     fn steps_are_not_cut() {
         for width in 36..120 {
             let (_, text) = drawn(&board(4, 4), (width, 24), Depth::None, false);
-            let axis = text.lines().find(|line| line.contains("233")).unwrap_or_default();
-            assert!(axis.contains("1,233") && !axis.contains("tep") || axis.contains("step 1,233"), "{text}");
+            if let Some(axis) = text.lines().find(|line| line.contains("233")) {
+                let whole = if axis.contains("tep") { "step 1,233" } else { "1,233" };
+                assert!(axis.contains(whole), "{width} in\n{text}");
+            }
+            // Nor is a height, or the ceiling.
+            assert!(!text.contains(".│") && text.contains("2.00 nats"), "{width} in\n{text}");
         }
     }
 
