@@ -3,6 +3,7 @@
 
 mod activations;
 mod muon;
+mod ngpt;
 mod residual;
 mod spectral;
 

@@ -126,6 +126,9 @@ pub fn configs() -> Vec<Config> {
         list.push(base(&around));
         list.push(base(&[&around[..], &["train.precision=mixed", "model.bias=all"]].concat()));
     }
+    let unit = ["train.unit_weights=true"];
+    list.push(base(&unit));
+    list.push(base(&[&unit[..], &["train.precision=mixed"]].concat()));
     let fused = ["model.ffn=fused", "model.activation_function=none"];
     list.push(base(&[&guided[..], &["model.norm=none", "model.entropy_penalty=head_mean"]].concat()));
     list.push(base(&[&guided[..], &fused, &["train.precision=mixed", "model.n_embd=128"]].concat()));

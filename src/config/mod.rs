@@ -360,6 +360,18 @@ impl Config {
                 .found(format_args!("weight_norm = \"sigma_reparam\", residual = \"{residual}\""))
                 .remedy("use weight_norm = \"none\", or another residual"));
         }
+        if self.train.unit_weights && self.train.project_weights {
+            let keys = ["train.unit_weights", "train.project_weights"];
+            return Err(fault("weights return either to length one or to their first norm", &keys)
+                .found("unit_weights = true, project_weights = true")
+                .remedy("omit one of them"));
+        }
+        if self.train.unit_weights && residual.fixup {
+            let keys = ["train.unit_weights", "model.residual"];
+            return Err(fault("a matrix that starts at zero has no vectors of length one", &keys)
+                .found(format_args!("unit_weights = true, residual = \"{residual}\""))
+                .remedy("use unit_weights = false, or another residual"));
+        }
         let micro_batches = self.train.gradient_accumulation_steps;
         if self.model.regularizes_entropy()
             && self.model.entropy_penalty == EntropyPenalty::HeadMean

@@ -101,7 +101,7 @@ impl Site<'_> {
         };
         let weight = Declaration::new(start)
             .filed(Filed::Matrix { heads, lacks_bias: biased == 0 && !added && config.family.files.biases });
-        let weight = Declaration { added, parts, ..weight };
+        let weight = Declaration { added, parts, writes: ends, ..weight };
         let weight = self.declare(&format!("{name}.weight"), &[from, to], weight);
         let bias = (biased > 0).then(|| {
             let bias = Declaration::new(Start::Constant(0.0)).undecayed();

@@ -58,6 +58,7 @@ pub mod taper;
 pub mod temperature;
 pub mod truncate;
 pub mod unit_clip;
+pub mod unit_norm;
 pub mod weight_norm;
 
 pub use crate::tape::recipe::{
@@ -123,5 +124,6 @@ pub const CASES: &[(&str, Cases)] = &[
     ("temperature", temperature::cases),
     ("truncate", truncate::cases),
     ("unit_clip", unit_clip::cases),
+    ("unit_norm", unit_norm::cases),
     ("weight_norm", weight_norm::cases),
 ];

@@ -49,4 +49,5 @@ mod taper;
 mod temperature;
 mod truncate;
 mod unit_clip;
+mod unit_norm;
 mod weight_norm;
