@@ -93,7 +93,7 @@ pub fn configs() -> Vec<Config> {
     ));
     list.push(base(&[&scaled[..], &["train.precision=mixed", "model.attention_gate=element"]].concat()));
     list.push(base(&[&scaled[..], &["model.n_embd=20", "model.n_head=1"]].concat()));
-    for residual in ["scaled", "rezero", "skip_init", "layer_scale", "fixup", "ln_scale"] {
+    for residual in ["scaled", "rezero", "skip_init", "layer_scale", "fixup", "ln_scale", "ngpt"] {
         let residual = format!("model.residual={residual}");
         list.push(base(&[&residual, "model.attention_sink=true"]));
         list.push(base(&[

@@ -71,6 +71,17 @@ def learned_factor(block, x, f, part, name):
     return x + block.get(part, name) * f
 
 
+def unit(x):
+    """Rows x divided by their lengths."""
+    return x * torch.rsqrt(x.float().square().sum(-1, keepdim=True) + 1e-12).to(x.dtype)
+
+
+def on_sphere(block, x, f, part):
+    # The vector counts in multiples of what it starts at.
+    strength = (block.get(part, "alpha") * (block.config.joined_scale * block.config.n_embd**0.5)).abs()
+    return unit(x + strength * (unit(f) - x))
+
+
 # How a branch f joins the residual stream x: what it learns (`block` is shared by both branches), and the sum.
 JOINS = {
     "plain": ({}, lambda block, x, f, part: x + f),
@@ -80,6 +91,7 @@ JOINS = {
     "layer_scale": ({"layer_scale": "column"}, lambda block, x, f, part: learned_factor(block, x, f, part, "layer_scale")),
     "fixup": ({"multiplier": "one"}, lambda block, x, f, part: learned_factor(block, x, f, part, "multiplier")),
     "ln_scale": ({}, lambda block, x, f, part: x + f),
+    "ngpt": ({"alpha": "root"}, on_sphere),
 }
 
 
@@ -267,9 +279,9 @@ class NormfreeBlock(Declared):
         config = self.config
         for suffix, extent in learned.items():
             name = f"{'residual' if extent == 'block' else self.name(part)}.{suffix}"
-            start = 1.0 if extent == "one" else config.joined_scale
+            start = {"one": 1.0, "root": config.n_embd**-0.5}.get(extent, config.joined_scale)
             if self.find(name) is None:
-                self.declare(name, (config.n_embd if extent == "column" else 1,), start)
+                self.declare(name, (config.n_embd if extent in ("column", "root") else 1,), start)
         if config.residual == "fixup":
             for bias in biases:
                 self.declare(f"{self.name(part)}.{bias}", (1,), 0.0)

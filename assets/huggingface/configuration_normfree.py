@@ -135,7 +135,7 @@ class NormfreeConfig(PretrainedConfig):
     @property
     def joined_scale(self):
         """The constant of a branch's join, or where its learned factors start."""
-        starts = {"scaled": self.n_layer**-0.5, "rezero": 0.0, "skip_init": 0.0, "layer_scale": 0.1}
+        starts = {"scaled": self.n_layer**-0.5, "rezero": 0.0, "skip_init": 0.0, "layer_scale": 0.1, "ngpt": 0.05}
         return starts.get(self.residual, 1.0) if self.residual_scale is None else self.residual_scale
 
     def norms_of(self, layer):

@@ -249,6 +249,12 @@ impl Config {
             .remedy("use norm_position = \"pre\", or family = \"gpt2\""));
         }
         let residual = self.model.residual;
+        if residual.unit && position == NormPosition::Post {
+            let keys = ["model.norm_position", "model.residual"];
+            return Err(fault("a norm behind an addition takes the length one from the stream", &keys)
+                .found(format_args!("{found}, residual = \"{residual}\""))
+                .remedy("use norm_position = \"pre\", or another residual"));
+        }
         if residual.divides_norms || position == NormPosition::Both && residual.word != "plain" {
             let keys = ["model.norm_position", "model.residual"];
             return Err(fault("this way to add a branch is for norms before it", &keys)
@@ -359,6 +365,12 @@ impl Config {
             return Err(fault("a matrix that starts at zero cannot be divided by its singular value", &keys)
                 .found(format_args!("weight_norm = \"sigma_reparam\", residual = \"{residual}\""))
                 .remedy("use weight_norm = \"none\", or another residual"));
+        }
+        if residual.unit && self.model.embedding_scale {
+            let keys = ["model.residual", "model.embedding_scale"];
+            return Err(fault("a stream whose rows have length one has no scale at its start", &keys)
+                .found(format_args!("residual = \"{residual}\", embedding_scale = true"))
+                .remedy("use embedding_scale = false, or another residual"));
         }
         if self.train.unit_weights && self.train.project_weights {
             let keys = ["train.unit_weights", "train.project_weights"];

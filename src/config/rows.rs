@@ -248,7 +248,7 @@ pub(super) const ROWS: &[Row] = &[
         Number(Span::Any),
         Absent,
         Changes::Never,
-        "λ of `scaled`, or where the learned factors of `rezero`, `skip_init` and `layer_scale` start",
+        "λ of `scaled`, or where the learned factors of `rezero`, `skip_init`, `layer_scale` and `ngpt` start",
     ),
     row(
         "model.ffn_scaling",

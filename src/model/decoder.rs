@@ -136,6 +136,9 @@ impl Decoder {
         if let Some(scale) = self.scale {
             x = tape.learned_scale(x, scale);
         }
+        if config.residual.unit {
+            x = tape.unit_rows(x);
+        }
         for block in &self.blocks {
             x = block.forward(&mut tape, &Rows::Cached(&cached), x);
         }
@@ -163,7 +166,7 @@ impl Decoder {
             let key = tape.input(names::DROPOUT_KEY, &[4], DType::U32);
             x = tape.dropout(x, config.embd_pdrop, key);
         }
-        x
+        if config.residual.unit { tape.unit_rows(x) } else { x }
     }
 
     /// `x` after all blocks.

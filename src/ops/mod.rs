@@ -53,6 +53,7 @@ pub mod seed_norm;
 pub mod sgd;
 pub mod shift;
 pub mod spectral_norm;
+pub mod sphere;
 pub mod splice;
 pub mod taper;
 pub mod temperature;
@@ -119,6 +120,7 @@ pub const CASES: &[(&str, Cases)] = &[
     ("sgd", sgd::cases),
     ("shift", shift::cases),
     ("spectral_norm", spectral_norm::cases),
+    ("sphere", sphere::cases),
     ("splice", splice::cases),
     ("taper", taper::cases),
     ("temperature", temperature::cases),

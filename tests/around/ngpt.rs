@@ -8,6 +8,7 @@ use normfree::config::Config;
 use normfree::device::Device;
 use normfree::host::Host;
 use normfree::model::Parameter;
+use normfree::observe::quantities::{RESIDUAL_MAX, RESIDUAL_RMS};
 use normfree::tape::Filed;
 use normfree::train::engine::Engine;
 use normfree::train::loader::fresh_weights;
@@ -15,6 +16,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 const UNIT: &str = "train.unit_weights=true";
+const SPHERE: &str = "model.residual=ngpt";
 
 #[test]
 fn unit_weights_agree_with_f64() {
@@ -23,6 +25,39 @@ fn unit_weights_agree_with_f64() {
     within_f32(&[UNIT, "model.family=llama", "model.n_kv_head=1", "train.gradient_accumulation_steps=1"]);
     if has_f16(&config(&[MIXED])) {
         agrees_within(&[MIXED, UNIT], &SMOOTH);
+    }
+}
+
+#[test]
+fn steps_on_the_sphere_agree_with_f64() {
+    within_f32(&[SPHERE, NO_NORM]);
+    within_f32(&[SPHERE, "train.recompute=block", "model.residual_scale=0.3", UNIT]);
+    within_f32(&[SPHERE, "model.family=gpt_neox", "train.recompute=ffn"]);
+    within_f32(&[SPHERE, "model.family=llama", "model.n_kv_head=1", "train.gradient_accumulation_steps=1"]);
+    if has_f16(&config(&[MIXED])) {
+        agrees_within(&[MIXED, SPHERE, NO_NORM], &SMOOTH);
+    }
+}
+
+/// Every row of the residual stream, behind every block, after some steps: on the device and on the CPU.
+#[test]
+fn the_stream_has_length_one_behind_every_block() {
+    for device in [crate::support::gpu(), Device::from(Host::open(2).unwrap())] {
+        let config = config(&[SPHERE, NO_NORM, "observe.layers=true"]);
+        let mut engine = Engine::new(device, &config).unwrap();
+        fresh_weights(&engine, &config).unwrap();
+        let mut random = ChaCha8Rng::seed_from_u64(seed());
+        for step in 0..10 {
+            engine.submit(step, step, 1e-2, &batches(&config, &mut random)).unwrap();
+            let reading = engine.take(true).unwrap().unwrap();
+            for (layer, &rms) in reading.values.layers(&RESIDUAL_RMS).iter().enumerate() {
+                // The root of the mean of all rows' squares: each row of 64 numbers has 1/8.
+                assert!((f64::from(rms) * 8.0 - 1.0).abs() < 1e-6, "step {step}, layer {layer}: {rms}");
+            }
+            for (layer, &largest) in reading.values.layers(&RESIDUAL_MAX).iter().enumerate() {
+                assert!(largest <= 1.0, "step {step}, layer {layer}: {largest}");
+            }
+        }
     }
 }
 
@@ -92,6 +127,8 @@ fn keys_that_exclude_each_other_are_refused_in_a_sentence() {
     for (changes, part) in [
         (&[UNIT, "train.project_weights=true"][..], "either to length one or to their first norm"),
         (&[UNIT, "model.residual=fixup", NO_NORM], "starts at zero has no vectors of length one"),
+        (&[SPHERE, "model.norm_position=post"], "takes the length one from the stream"),
+        (&[SPHERE, "model.embedding_scale=true"], "has no scale at its start"),
     ] {
         let message = refused(changes);
         assert!(message.contains(part), "{changes:?}: {message}");

@@ -44,6 +44,7 @@ mod seed_norm;
 mod sgd;
 mod shift;
 mod spectral_norm;
+mod sphere;
 mod splice;
 mod taper;
 mod temperature;
