@@ -81,7 +81,9 @@ pub fn configs() -> Vec<Config> {
     list.push(base(&[slopes, "model.slope_scope=per_block", "model.bias=none", "model.final_norm=false"]));
     let guided =
         ["model.entropy_regularization=0.1", "model.learnable_temperature=true", "model.ffn_scaling=true"];
-    for around in ["model.qk_norm=rms_norm", "model.qk_norm=plain", "model.attention_gate=head"] {
+    for around in
+        ["model.qk_norm=rms_norm", "model.qk_norm=plain", "model.qk_norm=unit", "model.attention_gate=head"]
+    {
         let both = [around, "model.attention_gate=element"];
         list.push(base(&[around, "model.n_embd=128"]));
         list.push(base(&[&both[..], &["train.precision=mixed", "model.norm=none"]].concat()));

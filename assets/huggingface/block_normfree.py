@@ -247,6 +247,8 @@ class NormfreeBlock(Declared):
         if config.qk_norm == "rms_norm":
             for part in ("q_norm", "k_norm"):
                 self.declare(f"{name}.{part}.weight", (config.head_dim,), 1.0)
+        if config.qk_norm == "unit":
+            self.declare(f"{name}.qk_norm.weight", (width,), width**-0.5)
         if config.attention_gate != "none":
             gates = config.n_head if config.attention_gate == "head" else width
             self.declare_matrix("attention.gate", width, gates, every, added=True)
@@ -315,12 +317,17 @@ class NormfreeBlock(Declared):
         values = None if values is None else self.biased(values, "attention", "bias_1a")
         gate = self.linear(x, "attention.gate") if config.attention_gate != "none" else None
         q, k, v = self.queries_keys_values(x, values)
-        if config.qk_norm != "none":
+        if config.qk_norm in ("rms_norm", "plain"):
             q, k = [part * inverse_rms(part, config.layer_norm_epsilon) for part in (q, k)]
         if config.qk_norm == "rms_norm":
             q, k = q * self.get("attention", "q_norm.weight"), k * self.get("attention", "k_norm.weight")
         if given["turns"] is not None:
             q, k = turned(q, given["turns"]), turned(k, given["turns"])
+        if config.qk_norm == "unit":
+            # A head of keys may belong to several of queries: the gain of both counts twice for queries. It is a multiple of what it
+            # starts at, and scores are not divided by the root of a head's width but multiplied by it.
+            gain = (self.get("attention", "qk_norm.weight") * config.n_embd**0.5).view(1, -1, 1, config.head_dim)
+            q, k = unit(q) * (gain.square() * config.head_dim), unit(k)
         if config.learnable_temperature:
             # [H, P] by positions [B, T]
             temperature = self.get("attention", "temperature")[:, given["positions"]].transpose(0, 1)

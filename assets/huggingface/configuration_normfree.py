@@ -74,7 +74,7 @@ CHOICES = {
     "bias": ("query_key", "all", "none"),
     "entropy_penalty": ("row_sum", "row_mean", "head_mean"),
     "attention_gate": ("none", "head", "element"),
-    "qk_norm": ("none", "rms_norm", "plain"),
+    "qk_norm": ("none", "rms_norm", "plain", "unit"),
     "norm_position": ("pre", "post", "both"),
     # The exporter writes scaled matrices as what they come to.
     "weight_norm": ("none",),

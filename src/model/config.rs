@@ -66,14 +66,17 @@ choice! {
 }
 
 choice! {
-    /// A norm of each query and key head, before rotary positions.
+    /// A norm of each query and key head.
     QkNorm {
         /// no norm
         None = "none",
-        /// RMSNorm with a learned gain for each column, one vector for all query heads and one for all key heads
+        /// RMSNorm before rotary positions, with a learned gain for each column, one vector for all query heads and one for all key heads
         RmsNorm = "rms_norm",
-        /// RMSNorm without gains
+        /// the same without gains
         Plain = "plain",
+        /// length one behind rotary positions, times a learned gain for each column of all heads, which queries and keys share; scores
+        /// are their products times the root of a head's width (nGPT, arXiv 2410.01131)
+        Unit = "unit",
     }
 }
 

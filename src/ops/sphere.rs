@@ -19,7 +19,7 @@ use super::{Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, elem
 use crate::tape::{Adjoint, DType, Io, Tape, TensorId};
 
 /// ε of a row's squared length. A row of length 0.001 gets a length within 5e-7 of one.
-const EPSILON: f64 = 1e-12;
+pub const EPSILON: f64 = 1e-12;
 
 /// The op. Inputs: x, y, a. Outputs: z, (r, q).
 #[derive(Clone, Debug)]

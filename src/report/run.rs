@@ -338,6 +338,7 @@ fn configuration_name(config: &toml::Table) -> Option<String> {
         match text("qk_norm") {
             Some("rms_norm") => Some("QK-norm"),
             Some("plain") => Some("plain QK-norm"),
+            Some("unit") => Some("unit QK"),
             _ => None,
         },
         cap.as_deref(),
