@@ -86,6 +86,8 @@ fn names_of_runs_tell_what_stands_around() {
     assert_eq!(name(&["model.attention_gate=head", "model.residual=rezero"]), "SM(head gate)+LN+G+ReZero");
     assert_eq!(name(&["model.norm=none", "model.residual=ngpt"]), "SM+G+nGPT");
     assert_eq!(name(&["model.weight_norm=sigma_reparam"]), "SM+LN+G+σReparam");
+    let gains = |more| name(&["model.norm=none", "model.ffn_gains=true", more]);
+    assert_eq!(gains("train.unit_weights=true"), "SM+G+FFN gains");
     let gated = ["model.norm=none", "model.ffn=gated", "model.activation_function=silu"];
     assert_eq!(name(&gated), "SM+SiLU+GatedFFN");
 }

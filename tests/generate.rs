@@ -71,7 +71,7 @@ fn agrees(gpus: [Device; 2], changes: &[&str], seed: u64) {
 }
 
 /// Each norm, activation and bias, and positions that span more than one chunk.
-pub const MODELS: [&[&str]; 22] = [
+pub const MODELS: [&[&str]; 23] = [
     &["model.n_positions=150", "train.sequence_length=140"],
     &["model.norm=none", "model.activation_function=relu", "model.bias=none"],
     &[
@@ -127,6 +127,7 @@ pub const MODELS: [&[&str]; 22] = [
         "model.residual=ngpt",
         "model.norm=none",
     ],
+    &["model.family=gpt_neox", "model.head_gains=true", "model.ffn_gains=true", "model.vocab_size=4203"],
     &["model.norm=power_norm", "model.attention_norm=fake_layer_norm", "model.ffn_norm=unified_norm"],
 ];
 

@@ -128,6 +128,10 @@ pub fn configs() -> Vec<Config> {
         list.push(base(&around));
         list.push(base(&[&around[..], &["train.precision=mixed", "model.bias=all"]].concat()));
     }
+    let gained = ["model.ffn_gains=true", "model.head_gains=true", "model.tie_embeddings=false"];
+    list.push(base(&gained));
+    list.push(base(&[&gained[..], &["train.gradient_accumulation_steps=2", "model.bias=all"]].concat()));
+    list.push(base(&[&gained[..], &["train.precision=mixed", "model.n_embd=128"]].concat()));
     let unit = ["train.unit_weights=true"];
     list.push(base(&unit));
     list.push(base(&[&unit[..], &["train.precision=mixed"]].concat()));

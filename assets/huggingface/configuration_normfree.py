@@ -45,6 +45,8 @@ KEYS = {
     "ffn": "standard",
     "weight_norm": "none",
     "gamma_init": 1.0,
+    "ffn_gains": False,
+    "head_gains": False,
     "residual": "plain",
     "residual_scale": None,
     "ffn_scaling": False,
@@ -105,6 +107,10 @@ class NormfreeConfig(PretrainedConfig):
         for key, words in CHOICES.items():
             if getattr(self, key) not in words:
                 raise ValueError(f"{key} is {getattr(self, key)!r}; this file knows {', '.join(words)}")
+        for key in ("ffn_gains", "head_gains"):
+            # The exporter writes matrices times their gains.
+            if getattr(self, key):
+                raise ValueError(f"{key} is True; this file knows matrices without gains")
         for name in ("activation_function", "hidden_act"):
             kwargs.pop(name, None)
         self.activation_function = GUARD

@@ -48,7 +48,7 @@ pub(crate) use unknown::{nearest, nearest_key};
 pub(crate) use value::Value;
 
 use crate::fault::{Fault, Kind, Result};
-use crate::model::family::{Arrangement, Positions, Projections};
+use crate::model::family::{Arrangement, Head, Positions, Projections};
 
 /// The widest head that the attention kernels support.
 const MAX_HEAD_DIM: usize = 256;
@@ -365,6 +365,26 @@ impl Config {
             return Err(fault("a matrix that starts at zero cannot be divided by its singular value", &keys)
                 .found(format_args!("weight_norm = \"sigma_reparam\", residual = \"{residual}\""))
                 .remedy("use weight_norm = \"none\", or another residual"));
+        }
+        if self.model.ffn_gains && self.model.weight_norm != WeightNorm::None {
+            let keys = ["model.ffn_gains", "model.weight_norm"];
+            return Err(fault("a matrix is scaled in one way", &keys)
+                .found(format_args!("ffn_gains = true, weight_norm = \"{}\"", self.model.weight_norm))
+                .remedy("omit one of them"));
+        }
+        if self.model.ffn_gains && !ffn.units {
+            let keys = ["model.ffn_gains", "model.ffn"];
+            let what =
+                format!("a {ffn} feed-forward network has no first matrix whose columns could have gains");
+            return Err(fault(&what, &keys)
+                .found(format_args!("ffn_gains = true, ffn = \"{ffn}\""))
+                .remedy("use ffn_gains = false, or ffn = \"standard\""));
+        }
+        if self.model.head_gains && matches!(self.model.head(), Head::Tied(_)) {
+            let keys = ["model.head_gains", "model.tie_embeddings"];
+            return Err(fault("a head that is the token table has no gains of its own", &keys)
+                .found("head_gains = true with a tied head")
+                .remedy("use tie_embeddings = false, or head_gains = false"));
         }
         if residual.unit && self.model.embedding_scale {
             let keys = ["model.residual", "model.embedding_scale"];

@@ -60,6 +60,7 @@ pub mod temperature;
 pub mod truncate;
 pub mod unit_clip;
 pub mod unit_norm;
+pub mod unit_scale;
 pub mod weight_norm;
 
 pub use crate::tape::recipe::{
@@ -127,5 +128,6 @@ pub const CASES: &[(&str, Cases)] = &[
     ("truncate", truncate::cases),
     ("unit_clip", unit_clip::cases),
     ("unit_norm", unit_norm::cases),
+    ("unit_scale", unit_scale::cases),
     ("weight_norm", weight_norm::cases),
 ];

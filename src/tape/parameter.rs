@@ -22,6 +22,8 @@ pub struct Declaration {
     pub writes: bool,
     /// The matrix of which it holds singular vectors, which follow it by power iterations.
     pub singular_of: Option<String>,
+    /// The matrix whose rows or columns products read times it.
+    pub gains_of: Option<String>,
 }
 
 /// A parameter's initial values.
@@ -96,6 +98,7 @@ impl Declaration {
             parts: 1,
             writes: false,
             singular_of: None,
+            gains_of: None,
         }
     }
 

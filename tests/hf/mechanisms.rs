@@ -72,13 +72,15 @@ pub fn models() -> Vec<(String, Vec<String>)> {
 }
 
 /// Mechanisms of every family.
-const SINGLE: [&str; 33] = [
+const SINGLE: [&str; 35] = [
     "train.removal_start=1 train.removal_gap_v=100 model.norm=fake_layer_norm",
     "model.ffn_scaling=true",
     "model.learnable_temperature=true model.temperature_init=0.9",
     "model.qk_norm=rms_norm",
     "model.qk_norm=plain",
     "model.qk_norm=unit",
+    "model.ffn_gains=true model.bias=all",
+    "model.head_gains=true model.tie_embeddings=false model.ffn_gains=true model.ffn=gated",
     "model.qk_norm=unit model.residual=ngpt model.norm=none train.unit_weights=true",
     "model.attention_softcap=0.5",
     "model.attention_sink=true",

@@ -51,4 +51,5 @@ mod temperature;
 mod truncate;
 mod unit_clip;
 mod unit_norm;
+mod unit_scale;
 mod weight_norm;
