@@ -84,9 +84,9 @@ fn preset(name: &str) -> Config {
 #[test]
 fn every_preset_is_valid_and_round_trips() {
     let files = presets();
-    let what = "eight experiments at two sizes, four with Pythia, four of the demo, four entropy-guided ones, 31 mechanisms, \
+    let what = "eight experiments at two sizes, four with Pythia, four of the demo, four entropy-guided ones, 32 mechanisms, \
                 three to time";
-    assert_eq!(files.len(), 62, "{what}: {files:?}");
+    assert_eq!(files.len(), 63, "{what}: {files:?}");
     for path in files {
         let config = Config::load(&path, &[]).unwrap_or_else(|fault| panic!("{fault}"));
         config.validate().unwrap_or_else(|fault| panic!("{}: {fault}", path.display()));
