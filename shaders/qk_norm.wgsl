@@ -3,6 +3,7 @@
 //# flags images: x and dy are read as images
 //# flags half: rows are f16
 //# flags gains: queries and keys have gains
+//# flags shared: queries and keys have one gain for each column of all heads
 //# numbers lanes: of a workgroup
 //# texts element: how rows are stored
 //# texts narrow: the function that makes it of vec4<f32>
@@ -26,6 +27,12 @@ override BLOCKS: u32;
 //# if gains
 @group(0) @binding(6) var<storage, read> query_gain: array<vec4<f32>>; // [COLUMNS]
 @group(0) @binding(7) var<storage, read> key_gain: array<vec4<f32>>; // [COLUMNS]
+//# end
+//# if shared
+override SCALE: f32; // what the gain is multiplied by
+
+@group(0) @binding(11) var<storage, read> shared_gain: array<vec4<f32>>; // [HEADS, COLUMNS]
+@group(0) @binding(12) var<storage, read_write> d_shared: array<vec4<f32>>; // [HEADS, COLUMNS]
 //# end
 @group(0) @binding(8) var<storage, read_write> parts: array<vec4<f32>>; // [2, BLOCKS, COLUMNS]
 @group(0) @binding(9) var<storage, read_write> d_query: array<vec4<f32>>; // [COLUMNS]
@@ -51,6 +58,9 @@ fn dy_at(row: u32, head: u32, c: u32) -> vec4<f32> {
 }
 
 fn gain_at(head: u32, c: u32) -> vec4<f32> {
+    //# if shared
+    return SCALE * shared_gain[(head % HEADS) * COLUMNS + c];
+    //# else
     //# if gains
     if head < HEADS {
         return query_gain[c];
@@ -58,6 +68,7 @@ fn gain_at(head: u32, c: u32) -> vec4<f32> {
     return key_gain[c];
     //# else
     return vec4(1.0);
+    //# end
     //# end
 }
 
@@ -176,3 +187,45 @@ fn gain_totals(
         d_key[c] += sum;
     }
 }
+
+//# if shared
+// A lane sums one vector of columns over a block of rows, of queries and of keys.
+@compute @workgroup_size(LANES)
+fn shared_parts(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let place = (group.x + group.y * groups.x) * LANES + lane;
+    if place >= BLOCKS * HEADS * COLUMNS {
+        return;
+    }
+    let c = place % COLUMNS;
+    let own = place / COLUMNS % HEADS;
+    let start = place / (HEADS * COLUMNS) * ROWS_EACH;
+    var sum = vec4(0.0);
+    for (var row = start; row < min(start + ROWS_EACH, ROWS); row++) {
+        for (var head = own; head < 2u * HEADS; head += HEADS) {
+            sum += dy_at(row, head, c) * (x_at(row, head, c) * known_r[row * 2u * HEADS + head]);
+        }
+    }
+    parts[place] = sum;
+}
+
+// Adds up the blocks of one vector of columns.
+@compute @workgroup_size(LANES)
+fn shared_totals(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let place = group.x * LANES + lane;
+    if place >= HEADS * COLUMNS {
+        return;
+    }
+    var sum = vec4(0.0);
+    for (var block = 0u; block < BLOCKS; block++) {
+        sum += parts[block * HEADS * COLUMNS + place];
+    }
+    d_shared[place] += SCALE * sum;
+}
+//# end

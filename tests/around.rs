@@ -3,6 +3,7 @@
 
 mod activations;
 mod muon;
+mod ngpt;
 mod residual;
 mod spectral;
 
@@ -73,6 +74,7 @@ fn keys_that_do_nothing_together_are_refused_in_a_sentence() {
 fn names_of_runs_tell_what_stands_around() {
     let name = |changes: &[&str]| paper_name(&config(changes));
     assert_eq!(name(&["model.norm=none", "model.qk_norm=rms_norm"]), "SM(QK-norm)+G");
+    assert_eq!(name(&["model.qk_norm=unit"]), "SM(unit QK)+LN+G");
     assert_eq!(
         name(&[
             "model.learnable_temperature=true",
@@ -82,7 +84,10 @@ fn names_of_runs_tell_what_stands_around() {
         "SM(t, cap 20, sink)+LN+G"
     );
     assert_eq!(name(&["model.attention_gate=head", "model.residual=rezero"]), "SM(head gate)+LN+G+ReZero");
+    assert_eq!(name(&["model.norm=none", "model.residual=ngpt"]), "SM+G+nGPT");
     assert_eq!(name(&["model.weight_norm=sigma_reparam"]), "SM+LN+G+σReparam");
+    let gains = |more| name(&["model.norm=none", "model.ffn_gains=true", more]);
+    assert_eq!(gains("train.unit_weights=true"), "SM+G+FFN gains");
     let gated = ["model.norm=none", "model.ffn=gated", "model.activation_function=silu"];
     assert_eq!(name(&gated), "SM+SiLU+GatedFFN");
 }
@@ -91,6 +96,9 @@ fn names_of_runs_tell_what_stands_around() {
 fn norms_of_queries_and_keys_agree_with_f64() {
     within_f32(&["model.qk_norm=rms_norm", NO_NORM]);
     within_f32(&["model.qk_norm=plain", "train.recompute=block", "model.bias=all"]);
+    within_f32(&["model.qk_norm=unit", "train.recompute=block", "model.bias=all"]);
+    within_f32(&["model.qk_norm=unit", "model.family=gpt_neox", "train.gradient_accumulation_steps=1"]);
+    within_f32(&["model.qk_norm=unit", "model.family=llama", "model.n_kv_head=1", NO_NORM]);
     within_f32(&["model.qk_norm=rms_norm", "model.family=gpt_neox", "train.gradient_accumulation_steps=1"]);
 }
 
@@ -134,5 +142,6 @@ fn mixed_precision_agrees_with_f64() {
     agrees_within(&[MIXED, "model.qk_norm=rms_norm", "model.attention_gate=head"], &SMOOTH);
     agrees_within(&[MIXED, "model.qk_norm=plain", "model.attention_gate=element", NO_NORM], &SMOOTH);
     agrees_within(&[MIXED, "model.attention_sink=true"], &SMOOTH);
+    agrees_within(&[MIXED, "model.qk_norm=unit", "model.family=gpt_neox"], &SMOOTH);
     agrees_within(&[MIXED, "model.residual=layer_scale", "model.residual_scale=0.5"], &SMOOTH);
 }

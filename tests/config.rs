@@ -84,9 +84,9 @@ fn preset(name: &str) -> Config {
 #[test]
 fn every_preset_is_valid_and_round_trips() {
     let files = presets();
-    let what = "eight experiments at two sizes, four with Pythia, four of the demo, four entropy-guided ones, 31 mechanisms, \
+    let what = "eight experiments at two sizes, four with Pythia, four of the demo, four entropy-guided ones, 32 mechanisms, \
                 three to time";
-    assert_eq!(files.len(), 62, "{what}: {files:?}");
+    assert_eq!(files.len(), 63, "{what}: {files:?}");
     for path in files {
         let config = Config::load(&path, &[]).unwrap_or_else(|fault| panic!("{fault}"));
         config.validate().unwrap_or_else(|fault| panic!("{}: {fault}", path.display()));
@@ -325,6 +325,7 @@ fn omitted_keys_have_the_originals_values() {
     assert_eq!((train.keep_checkpoints, train.eval_chunks, train.seed), (2, 0, 0));
     assert_eq!((train.init_from, train.on_nonfinite), (None, OnNonfinite::Stop));
     assert_eq!(train.recompute, Recompute::None);
+    assert!(!train.unit_weights && !train.project_weights && !model.ffn_gains && !model.head_gains);
     assert!(train.decay_slopes && train.ignore_end_of_text && observe.entropy);
     assert_eq!((observe.entropy_every, observe.slopes_every), (100, 100));
     assert_eq!((observe.layers, observe.layers_every, observe.sample_every), (true, 100, 10));
@@ -405,7 +406,7 @@ fn every_key_can_be_set() {
             keys += 1;
         }
     }
-    assert_eq!(keys, 94, "a key was added or lost: put its default into the tests too");
+    assert_eq!(keys, 97, "a key was added or lost: put its default into the tests too");
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn agrees(gpus: [Device; 2], changes: &[&str], seed: u64) {
 }
 
 /// Each norm, activation and bias, and positions that span more than one chunk.
-pub const MODELS: [&[&str]; 21] = [
+pub const MODELS: [&[&str]; 23] = [
     &["model.n_positions=150", "train.sequence_length=140"],
     &["model.norm=none", "model.activation_function=relu", "model.bias=none"],
     &[
@@ -120,6 +120,14 @@ pub const MODELS: [&[&str]; 21] = [
     &["model.norm=taper_norm", "model.ffn_norm=seed_norm", "model.final_norm=crms_norm"],
     &["model.norm=rms_norm", "model.norm_position=both", "model.norm_layers=1"],
     &["model.weight_norm=sigma_reparam", "model.attention_gate=element", "model.bias=all"],
+    &[
+        "model.family=llama",
+        "model.n_kv_head=1",
+        "model.qk_norm=unit",
+        "model.residual=ngpt",
+        "model.norm=none",
+    ],
+    &["model.family=gpt_neox", "model.head_gains=true", "model.ffn_gains=true", "model.vocab_size=4203"],
     &["model.norm=power_norm", "model.attention_norm=fake_layer_norm", "model.ffn_norm=unified_norm"],
 ];
 

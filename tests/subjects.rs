@@ -81,7 +81,9 @@ pub fn configs() -> Vec<Config> {
     list.push(base(&[slopes, "model.slope_scope=per_block", "model.bias=none", "model.final_norm=false"]));
     let guided =
         ["model.entropy_regularization=0.1", "model.learnable_temperature=true", "model.ffn_scaling=true"];
-    for around in ["model.qk_norm=rms_norm", "model.qk_norm=plain", "model.attention_gate=head"] {
+    for around in
+        ["model.qk_norm=rms_norm", "model.qk_norm=plain", "model.qk_norm=unit", "model.attention_gate=head"]
+    {
         let both = [around, "model.attention_gate=element"];
         list.push(base(&[around, "model.n_embd=128"]));
         list.push(base(&[&both[..], &["train.precision=mixed", "model.norm=none"]].concat()));
@@ -95,7 +97,7 @@ pub fn configs() -> Vec<Config> {
     ));
     list.push(base(&[&scaled[..], &["train.precision=mixed", "model.attention_gate=element"]].concat()));
     list.push(base(&[&scaled[..], &["model.n_embd=20", "model.n_head=1"]].concat()));
-    for residual in ["scaled", "rezero", "skip_init", "layer_scale", "fixup", "ln_scale"] {
+    for residual in ["scaled", "rezero", "skip_init", "layer_scale", "fixup", "ln_scale", "ngpt"] {
         let residual = format!("model.residual={residual}");
         list.push(base(&[&residual, "model.attention_sink=true"]));
         list.push(base(&[
@@ -128,6 +130,13 @@ pub fn configs() -> Vec<Config> {
         list.push(base(&around));
         list.push(base(&[&around[..], &["train.precision=mixed", "model.bias=all"]].concat()));
     }
+    let gained = ["model.ffn_gains=true", "model.head_gains=true", "model.tie_embeddings=false"];
+    list.push(base(&gained));
+    list.push(base(&[&gained[..], &["train.gradient_accumulation_steps=2", "model.bias=all"]].concat()));
+    list.push(base(&[&gained[..], &["train.precision=mixed", "model.n_embd=128"]].concat()));
+    let unit = ["train.unit_weights=true"];
+    list.push(base(&unit));
+    list.push(base(&[&unit[..], &["train.precision=mixed"]].concat()));
     let fused = ["model.ffn=fused", "model.activation_function=none"];
     list.push(base(&[&guided[..], &["model.norm=none", "model.entropy_penalty=head_mean"]].concat()));
     list.push(base(&[&guided[..], &fused, &["train.precision=mixed", "model.n_embd=128"]].concat()));

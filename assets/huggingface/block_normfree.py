@@ -71,6 +71,17 @@ def learned_factor(block, x, f, part, name):
     return x + block.get(part, name) * f
 
 
+def unit(x):
+    """Rows x divided by their lengths."""
+    return x * torch.rsqrt(x.float().square().sum(-1, keepdim=True) + 1e-12).to(x.dtype)
+
+
+def on_sphere(block, x, f, part):
+    # The vector counts in multiples of what it starts at.
+    strength = (block.get(part, "alpha") * (block.config.joined_scale * block.config.n_embd**0.5)).abs()
+    return unit(x + strength * (unit(f) - x))
+
+
 # How a branch f joins the residual stream x: what it learns (`block` is shared by both branches), and the sum.
 JOINS = {
     "plain": ({}, lambda block, x, f, part: x + f),
@@ -80,6 +91,7 @@ JOINS = {
     "layer_scale": ({"layer_scale": "column"}, lambda block, x, f, part: learned_factor(block, x, f, part, "layer_scale")),
     "fixup": ({"multiplier": "one"}, lambda block, x, f, part: learned_factor(block, x, f, part, "multiplier")),
     "ln_scale": ({}, lambda block, x, f, part: x + f),
+    "ngpt": ({"alpha": "root"}, on_sphere),
 }
 
 
@@ -235,6 +247,8 @@ class NormfreeBlock(Declared):
         if config.qk_norm == "rms_norm":
             for part in ("q_norm", "k_norm"):
                 self.declare(f"{name}.{part}.weight", (config.head_dim,), 1.0)
+        if config.qk_norm == "unit":
+            self.declare(f"{name}.qk_norm.weight", (width,), width**-0.5)
         if config.attention_gate != "none":
             gates = config.n_head if config.attention_gate == "head" else width
             self.declare_matrix("attention.gate", width, gates, every, added=True)
@@ -267,9 +281,9 @@ class NormfreeBlock(Declared):
         config = self.config
         for suffix, extent in learned.items():
             name = f"{'residual' if extent == 'block' else self.name(part)}.{suffix}"
-            start = 1.0 if extent == "one" else config.joined_scale
+            start = {"one": 1.0, "root": config.n_embd**-0.5}.get(extent, config.joined_scale)
             if self.find(name) is None:
-                self.declare(name, (config.n_embd if extent == "column" else 1,), start)
+                self.declare(name, (config.n_embd if extent in ("column", "root") else 1,), start)
         if config.residual == "fixup":
             for bias in biases:
                 self.declare(f"{self.name(part)}.{bias}", (1,), 0.0)
@@ -303,12 +317,17 @@ class NormfreeBlock(Declared):
         values = None if values is None else self.biased(values, "attention", "bias_1a")
         gate = self.linear(x, "attention.gate") if config.attention_gate != "none" else None
         q, k, v = self.queries_keys_values(x, values)
-        if config.qk_norm != "none":
+        if config.qk_norm in ("rms_norm", "plain"):
             q, k = [part * inverse_rms(part, config.layer_norm_epsilon) for part in (q, k)]
         if config.qk_norm == "rms_norm":
             q, k = q * self.get("attention", "q_norm.weight"), k * self.get("attention", "k_norm.weight")
         if given["turns"] is not None:
             q, k = turned(q, given["turns"]), turned(k, given["turns"])
+        if config.qk_norm == "unit":
+            # A head of keys may belong to several of queries: the gain of both counts twice for queries. It is a multiple of what it
+            # starts at, and scores are not divided by the root of a head's width but multiplied by it.
+            gain = (self.get("attention", "qk_norm.weight") * config.n_embd**0.5).view(1, -1, 1, config.head_dim)
+            q, k = unit(q) * (gain.square() * config.head_dim), unit(k)
         if config.learnable_temperature:
             # [H, P] by positions [B, T]
             temperature = self.get("attention", "temperature")[:, given["positions"]].transpose(0, 1)

@@ -45,6 +45,8 @@ KEYS = {
     "ffn": "standard",
     "weight_norm": "none",
     "gamma_init": 1.0,
+    "ffn_gains": False,
+    "head_gains": False,
     "residual": "plain",
     "residual_scale": None,
     "ffn_scaling": False,
@@ -74,7 +76,7 @@ CHOICES = {
     "bias": ("query_key", "all", "none"),
     "entropy_penalty": ("row_sum", "row_mean", "head_mean"),
     "attention_gate": ("none", "head", "element"),
-    "qk_norm": ("none", "rms_norm", "plain"),
+    "qk_norm": ("none", "rms_norm", "plain", "unit"),
     "norm_position": ("pre", "post", "both"),
     # The exporter writes scaled matrices as what they come to.
     "weight_norm": ("none",),
@@ -105,6 +107,10 @@ class NormfreeConfig(PretrainedConfig):
         for key, words in CHOICES.items():
             if getattr(self, key) not in words:
                 raise ValueError(f"{key} is {getattr(self, key)!r}; this file knows {', '.join(words)}")
+        for key in ("ffn_gains", "head_gains"):
+            # The exporter writes matrices times their gains.
+            if getattr(self, key):
+                raise ValueError(f"{key} is True; this file knows matrices without gains")
         for name in ("activation_function", "hidden_act"):
             kwargs.pop(name, None)
         self.activation_function = GUARD
@@ -135,7 +141,7 @@ class NormfreeConfig(PretrainedConfig):
     @property
     def joined_scale(self):
         """The constant of a branch's join, or where its learned factors start."""
-        starts = {"scaled": self.n_layer**-0.5, "rezero": 0.0, "skip_init": 0.0, "layer_scale": 0.1}
+        starts = {"scaled": self.n_layer**-0.5, "rezero": 0.0, "skip_init": 0.0, "layer_scale": 0.1, "ngpt": 0.05}
         return starts.get(self.residual, 1.0) if self.residual_scale is None else self.residual_scale
 
     def norms_of(self, layer):

@@ -16,7 +16,7 @@ from transformers import GenerationMixin, PreTrainedModel
 from transformers.cache_utils import DynamicCache
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from .block_normfree import NAMES, Declared, Holder, NormfreeBlock
+from .block_normfree import NAMES, Declared, Holder, NormfreeBlock, unit
 from .configuration_normfree import NormfreeConfig
 from .functions_normfree import LEARNS_P
 
@@ -65,6 +65,8 @@ class NormfreeDecoder(Declared):
         if config.embedding_scale:
             x = x * self.find("embedding_scale")
         x = F.dropout(x, config.embd_pdrop, self.training)
+        if config.residual == "ngpt":
+            x = unit(x)
         given = {"positions": positions, "turns": self.turns(positions, x.dtype), "seen": seen}
         shared = self.find("act.slopes")
         states, all_weights = [], []

@@ -48,7 +48,7 @@ pub(crate) use unknown::{nearest, nearest_key};
 pub(crate) use value::Value;
 
 use crate::fault::{Fault, Kind, Result};
-use crate::model::family::{Arrangement, Positions, Projections};
+use crate::model::family::{Arrangement, Head, Positions, Projections};
 use crate::numbers::counted;
 
 /// The widest head that the attention kernels support.
@@ -250,6 +250,12 @@ impl Config {
             .remedy("use norm_position = \"pre\", or family = \"gpt2\""));
         }
         let residual = self.model.residual;
+        if residual.unit && position == NormPosition::Post {
+            let keys = ["model.norm_position", "model.residual"];
+            return Err(fault("a norm behind an addition takes the length one from the stream", &keys)
+                .found(format_args!("{found}, residual = \"{residual}\""))
+                .remedy("use norm_position = \"pre\", or another residual"));
+        }
         if residual.divides_norms || position == NormPosition::Both && residual.word != "plain" {
             let keys = ["model.norm_position", "model.residual"];
             return Err(fault("this way to add a branch is for norms before it", &keys)
@@ -360,6 +366,44 @@ impl Config {
             return Err(fault("a matrix that starts at zero cannot be divided by its singular value", &keys)
                 .found(format_args!("weight_norm = \"sigma_reparam\", residual = \"{residual}\""))
                 .remedy("use weight_norm = \"none\", or another residual"));
+        }
+        if self.model.ffn_gains && self.model.weight_norm != WeightNorm::None {
+            let keys = ["model.ffn_gains", "model.weight_norm"];
+            return Err(fault("a matrix is scaled in one way", &keys)
+                .found(format_args!("ffn_gains = true, weight_norm = \"{}\"", self.model.weight_norm))
+                .remedy("omit one of them"));
+        }
+        if self.model.ffn_gains && !ffn.units {
+            let keys = ["model.ffn_gains", "model.ffn"];
+            let what =
+                format!("a {ffn} feed-forward network has no first matrix whose columns could have gains");
+            return Err(fault(&what, &keys)
+                .found(format_args!("ffn_gains = true, ffn = \"{ffn}\""))
+                .remedy("use ffn_gains = false, or ffn = \"standard\""));
+        }
+        if self.model.head_gains && matches!(self.model.head(), Head::Tied(_)) {
+            let keys = ["model.head_gains", "model.tie_embeddings"];
+            return Err(fault("a head that is the token table has no gains of its own", &keys)
+                .found("head_gains = true with a tied head")
+                .remedy("use tie_embeddings = false, or head_gains = false"));
+        }
+        if residual.unit && self.model.embedding_scale {
+            let keys = ["model.residual", "model.embedding_scale"];
+            return Err(fault("a stream whose rows have length one has no scale at its start", &keys)
+                .found(format_args!("residual = \"{residual}\", embedding_scale = true"))
+                .remedy("use embedding_scale = false, or another residual"));
+        }
+        if self.train.unit_weights && self.train.project_weights {
+            let keys = ["train.unit_weights", "train.project_weights"];
+            return Err(fault("weights return either to length one or to their first norm", &keys)
+                .found("unit_weights = true, project_weights = true")
+                .remedy("omit one of them"));
+        }
+        if self.train.unit_weights && residual.fixup {
+            let keys = ["train.unit_weights", "model.residual"];
+            return Err(fault("a matrix that starts at zero has no vectors of length one", &keys)
+                .found(format_args!("unit_weights = true, residual = \"{residual}\""))
+                .remedy("use unit_weights = false, or another residual"));
         }
         let micro_batches = self.train.gradient_accumulation_steps;
         if self.model.regularizes_entropy()

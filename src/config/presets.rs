@@ -62,6 +62,7 @@ pub const PRESETS: &[Preset] = &[
     of!("mechanisms/llama"),
     of!("mechanisms/ln_scale"),
     of!("mechanisms/muon"),
+    of!("mechanisms/ngpt"),
     of!("mechanisms/normuon"),
     of!("mechanisms/poly_norm"),
     of!("mechanisms/power_norm"),

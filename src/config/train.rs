@@ -113,6 +113,8 @@ pub struct TrainConfig {
     pub adaptive_clipping: f64,
     /// Return every matrix to its first norm after each update.
     pub project_weights: bool,
+    /// Give every row or column of a matrix length one, before the first step and after each update.
+    pub unit_weights: bool,
     pub optimizer: Optimizer,
     pub adam_beta1: f64,
     pub adam_beta2: f64,

@@ -10,7 +10,7 @@ use std::path::Path;
 
 /// Keys of `[model]` that say what the weights compute, each with the value at which a model lacks the mechanism. Where
 /// there is one, the configuration may add the mechanism to weights that lack it.
-const COMPARED: [(&str, Option<&str>); 21] = [
+const COMPARED: [(&str, Option<&str>); 23] = [
     ("family", None),
     ("n_layer", None),
     ("n_head", None),
@@ -27,6 +27,8 @@ const COMPARED: [(&str, Option<&str>); 21] = [
     ("qk_norm", Some("none")),
     ("attention_gate", Some("none")),
     ("weight_norm", Some("none")),
+    ("ffn_gains", Some("false")),
+    ("head_gains", Some("false")),
     ("residual", Some("plain")),
     ("attention_sink", Some("false")),
     ("learnable_temperature", Some("false")),

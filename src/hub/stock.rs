@@ -35,6 +35,8 @@ fn is_plain(model: &ModelConfig) -> bool {
         && !model.attention_sink
         && model.qk_norm == QkNorm::None
         && model.weight_norm == WeightNorm::None
+        && !model.ffn_gains
+        && !model.head_gains
         && model.attention_softcap == 0.0
         && model.attention_gate == AttentionGate::None
         && !model.regularizes_entropy()

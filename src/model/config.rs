@@ -66,14 +66,17 @@ choice! {
 }
 
 choice! {
-    /// A norm of each query and key head, before rotary positions.
+    /// A norm of each query and key head.
     QkNorm {
         /// no norm
         None = "none",
-        /// RMSNorm with a learned gain for each column, one vector for all query heads and one for all key heads
+        /// RMSNorm before rotary positions, with a learned gain for each column, one vector for all query heads and one for all key heads
         RmsNorm = "rms_norm",
-        /// RMSNorm without gains
+        /// the same without gains
         Plain = "plain",
+        /// length one behind rotary positions, times a learned gain for each column of all heads, which queries and keys share; scores
+        /// are their products times the root of a head's width (nGPT, arXiv 2410.01131)
+        Unit = "unit",
     }
 }
 
@@ -183,6 +186,10 @@ pub struct ModelConfig {
     pub weight_norm: WeightNorm,
     /// The initial gain γ of scaled matrices.
     pub gamma_init: f64,
+    /// Whether the columns of the first matrices of feed-forward networks have learned gains.
+    pub ffn_gains: bool,
+    /// Whether the rows of the head have learned gains.
+    pub head_gains: bool,
     /// How the branches of a block join the residual stream.
     pub residual: Residual,
     /// The constant of that join, or where its learned numbers start; the join's own if it is unset.
@@ -248,6 +255,17 @@ impl ModelConfig {
             Some(false) => Head::Own(name),
             None => self.family.head,
         }
+    }
+
+    /// The name of the head's matrix, which is the token table's if it is tied.
+    pub(super) fn head_name(&self) -> &'static str {
+        let (Head::Tied(name) | Head::Own(name)) = self.head();
+        name
+    }
+
+    /// Whether something scales its matrices before products read them.
+    pub fn scales_matrices(&self) -> bool {
+        self.weight_norm != WeightNorm::None || self.ffn_gains || self.head_gains
     }
 
     /// The norms of attention and of the feed-forward network in a block.

@@ -5,6 +5,7 @@ use super::attention::{loss_scale, losses};
 use super::block::{Block, remade_if};
 use super::config::ModelConfig;
 use super::family::{Head, Positions};
+use super::gains;
 use super::names;
 use super::normalize::{Before, Normalize, Stream};
 use super::pass::{CachedPass, Pass, Precision, Recompute};
@@ -14,7 +15,7 @@ use super::site::Site;
 use crate::observe::quantities::{
     EMBEDDING_SCALE, LOGIT_RMS, RESIDUAL_MAX, RESIDUAL_MEDIAN, RESIDUAL_RMS, SCALE_LOSS, SCALE_TARGET,
 };
-use crate::ops::cross_entropy::Targets;
+use crate::ops::cross_entropy::{Table, Targets};
 use crate::ops::magnitudes::WITH_MEDIAN;
 use crate::ops::norms::Role;
 use crate::ops::taper::Running;
@@ -39,7 +40,7 @@ pub(super) struct Decoder {
     /// The state of the loss that holds the scale before that norm, with its λ and the ε of the scales, if there is one.
     anchor: Option<(TensorId, f64, f32)>,
     /// The matrix with a row for each token, as the head reads it.
-    head: TensorId,
+    head: Table,
 }
 
 impl Decoder {
@@ -76,10 +77,18 @@ impl Decoder {
             let state = site.declare(&config.anchor(), &[2], state);
             (state, config.scale_loss, config.layer_norm_epsilon as f32)
         });
-        let head = tied.unwrap_or_else(|| {
+        let head = tied.map(Table::from).unwrap_or_else(|| {
             let Head::Own(name) = config.head() else { unreachable!("the head is tied or has a name") };
             let head = site.table(name, config.vocab_size);
-            site.operand(head)
+            if config.head_gains {
+                // The vector starts at 1/√d and counts times √d, so that a step of the optimizer changes it by more.
+                let (width, tokens) = (gains::factor(config.n_embd), config.vocab_size);
+                let declare = |name: &str, dims: &[usize], of| site.declare(name, dims, of);
+                let vector = gains::declare(name, (tokens, width.recip()), declare);
+                let (gains, result) = (Some((vector, width as f32)), precision.operands());
+                return Table { rows: head, gains, result };
+            }
+            site.operand(head).into()
         });
         Self { tokens, positions, scale, blocks, final_norm, anchor, head }
     }
@@ -136,6 +145,9 @@ impl Decoder {
         if let Some(scale) = self.scale {
             x = tape.learned_scale(x, scale);
         }
+        if config.residual.unit {
+            x = tape.unit_rows(x);
+        }
         for block in &self.blocks {
             x = block.forward(&mut tape, &Rows::Cached(&cached), x);
         }
@@ -163,7 +175,7 @@ impl Decoder {
             let key = tape.input(names::DROPOUT_KEY, &[4], DType::U32);
             x = tape.dropout(x, config.embd_pdrop, key);
         }
-        x
+        if config.residual.unit { tape.unit_rows(x) } else { x }
     }
 
     /// `x` after all blocks.
@@ -191,8 +203,8 @@ impl Decoder {
         /// Positions of the micro-batch, and tokens of the vocabulary.
         const SAMPLE: (usize, usize) = (16, 8192);
         let rows = |tape: &Tape, tensor| tape.shape(tensor).dims()[0];
-        let (positions, tokens) = (rows(tape, x).min(SAMPLE.0), rows(tape, self.head).min(SAMPLE.1));
-        let (x, head) = (tape.slice_rows(x, 0, positions), tape.slice_rows(self.head, 0, tokens));
+        let (positions, tokens) = (rows(tape, x).min(SAMPLE.0), rows(tape, self.head.rows).min(SAMPLE.1));
+        let (x, head) = (tape.slice_rows(x, 0, positions), self.head.piece(tape, 0, tokens));
         let logits = tape.matmul_nt(x, head);
         let sizes = tape.observation(names::LOGIT_SIZES, &[WITH_MEDIAN]);
         tape.watch_norm(sizes, &LOGIT_RMS, 0, (0, positions * tokens));

@@ -67,6 +67,13 @@ fn removed(config: &ModelConfig) -> Result<Removed> {
         let remedy = "export the model with `normfree export RUN --hf DIR`, which writes plain matrices, and import that";
         return refused(what, "weight_norm", "\"sigma_reparam\"".to_owned(), remedy);
     }
+    for (key, gained) in [("ffn_gains", config.ffn_gains), ("head_gains", config.head_gains)] {
+        if gained {
+            let what = "a matrix with gains does not take over a norm's bias";
+            let remedy = "export the model with `normfree export RUN --hf DIR`, which writes plain matrices, and import that";
+            return refused(what, key, "true".to_owned(), remedy);
+        }
+    }
     let blocks = (0..config.n_layer).flat_map(|layer| config.norms_of(layer));
     let mut words: Vec<&str> = blocks.chain([config.head_norm()]).map(own).collect();
     words.sort_unstable();

@@ -24,6 +24,8 @@ pub struct Join {
     pub fixup: bool,
     /// Whether the norms before the branches of layer l, counted from 0, are divided by √(l+1).
     pub divides_norms: bool,
+    /// Whether the rows of the residual stream have length one, from its start on.
+    pub unit: bool,
     /// Records the residual stream after a branch.
     record: fn(&mut Tape, &Terms<'_>) -> TensorId,
 }
@@ -44,6 +46,8 @@ pub enum From {
     One,
     /// At `model.residual_scale`.
     Scale,
+    /// At 1/√`n_embd`, for a vector that counts in multiples of that.
+    Root,
 }
 
 /// What a learned number belongs to.
@@ -86,6 +90,7 @@ const PLAIN: Join = Join {
     scale: None,
     fixup: false,
     divides_norms: false,
+    unit: false,
     record: |tape, terms| terms.last.apply_onto(tape, terms.x, terms.f),
 };
 
@@ -152,6 +157,21 @@ const ALL: &[Join] = &[
         about: "x + F(norm(x)/√l) in layer l, counted from 1 (LayerNorm Scaling, arXiv 2502.05795)",
         label: "LNS",
         divides_norms: true,
+        ..PLAIN
+    },
+    Join {
+        word: "ngpt",
+        about: "N(x + α⊙(N(F(x)) − x)) with N(v) = v/‖v‖ and a learned α for each column, whose sign does not count, from 0.05; the stream starts at N(x) as well, so its rows always have length one (nGPT, arXiv 2410.01131)",
+        label: "nGPT",
+        learns: &[Learned { quantities: None, ..learned("alpha", From::Root, Extent::Column) }],
+        scale: Some(|_| 0.05),
+        unit: true,
+        record: |tape, terms| {
+            let y = terms.last.apply(tape, terms.f);
+            let (_, width) = tape.shape(y).as_matrix();
+            // The vector starts at 1/√d and counts times α·√d, so that a step of the optimizer changes it by more.
+            tape.sphere(terms.x, y, terms.learned[0], terms.scale * (width as f32).sqrt())
+        },
         ..PLAIN
     },
 ];
@@ -221,6 +241,7 @@ impl Joined {
             let start = match learned.start {
                 From::One => 1.0,
                 From::Scale => config.residual_start(),
+                From::Root => (config.n_embd as f64).sqrt().recip(),
             };
             let mut declaration = Declaration::new(Start::Constant(start)).undecayed().added();
             if let Some(quantities) = learned.quantities {

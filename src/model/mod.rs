@@ -11,6 +11,7 @@ pub mod config;
 mod decoder;
 pub mod family;
 pub mod fold;
+mod gains;
 mod initial;
 pub mod join;
 pub mod names;

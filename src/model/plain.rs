@@ -2,12 +2,13 @@
 
 use super::config::{ModelConfig, WeightNorm};
 use super::fold::Values;
+use super::gains::factor;
 use super::parameter::parameters;
 use super::pass::Precision;
 use super::weight_norm::gain_of;
 
 /// The values of a model as those of the same model whose matrices nothing scales, and whose scale nothing holds: γ/σ·W in place of
-/// W, and no state of a loss. Sums are of f64, and each number is rounded once.
+/// W, rows or columns times their gains, and no state of a loss. Sums are of f64, and each number is rounded once.
 ///
 /// # Panics
 /// If `values` are not those of the model.
@@ -36,6 +37,20 @@ pub fn unscaled(config: &ModelConfig, mut values: Values) -> (ModelConfig, Value
             }
         }
     }
+    for gains in parameters(config, false, Precision::F32) {
+        let Some(matrix) = &gains.declared.gains_of else { continue };
+        let own = values.remove(&gains.name).expect("every parameter has values");
+        let w = values.get_mut(matrix).expect("the matrix is there");
+        // Of a table, the head, rows have gains; of a matrix [in, out], columns.
+        let by_rows = *matrix == config.head_name();
+        let (columns, scale) = (w.len() / own.len(), factor(config.n_embd));
+        for (i, weight) in w.iter_mut().enumerate() {
+            let gain = own[if by_rows { i / columns } else { i % own.len() }];
+            *weight = (f64::from(*weight) * f64::from(gain) * scale) as f32;
+        }
+    }
     values.remove(&config.anchor());
-    (ModelConfig { weight_norm: WeightNorm::None, scale_loss: 0.0, ..config.clone() }, values)
+    let plain =
+        ModelConfig { weight_norm: WeightNorm::None, ffn_gains: false, head_gains: false, ..config.clone() };
+    (ModelConfig { scale_loss: 0.0, ..plain }, values)
 }

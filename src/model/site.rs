@@ -1,6 +1,7 @@
 //! Where parameters are declared: the context of every declaration in a block, and a matrix with its bias.
 
 use super::config::{Bias, ModelConfig, WeightNorm};
+use super::gains::{self, Gains};
 use super::pass::Precision;
 use super::weight_norm::Scaling;
 use crate::tape::{DType, Declaration, Filed, Start, Tape, TensorId};
@@ -26,6 +27,8 @@ pub(super) struct Matrix {
     pub ends: bool,
     /// Whether it is the first one of a branch.
     pub begins: bool,
+    /// Whether it is the first one of a feed-forward network.
+    pub opens: bool,
     /// How many matrices of one size its columns are, side by side.
     pub parts: usize,
     /// Whether a weight file may lack it, because other programs train the model without it.
@@ -38,6 +41,8 @@ pub(super) struct Linear {
     bias: Option<TensorId>,
     /// What it is divided and multiplied by first, if the model does so.
     scaling: Option<Scaling>,
+    /// The gains of its columns, if it has them.
+    gains: Option<Gains>,
 }
 
 impl Precision {
@@ -82,7 +87,7 @@ impl Site<'_> {
 
     /// Declares the matrix of a part of the block, and the bias that `model.bias` gives it.
     pub fn linear(&mut self, part: &'static str, matrix: Matrix) -> Linear {
-        let Matrix { from, to, heads, keyed, ends, begins, parts, added } = matrix;
+        let Matrix { from, to, heads, keyed, ends, begins, opens, parts, added } = matrix;
         let (name, config) = (self.name(part), self.config);
         let biased = match config.bias {
             Bias::All => to,
@@ -101,7 +106,7 @@ impl Site<'_> {
         };
         let weight = Declaration::new(start)
             .filed(Filed::Matrix { heads, lacks_bias: biased == 0 && !added && config.family.files.biases });
-        let weight = Declaration { added, parts, ..weight };
+        let weight = Declaration { added, parts, writes: ends, ..weight };
         let weight = self.declare(&format!("{name}.weight"), &[from, to], weight);
         let bias = (biased > 0).then(|| {
             let bias = Declaration::new(Start::Constant(0.0)).undecayed();
@@ -113,21 +118,41 @@ impl Site<'_> {
             let declare = |name: &str, dims: &[usize], of| self.declare(name, dims, of);
             Scaling::declare(config.gamma_init, place, (part, &name), (from, parts), declare)
         });
+        let gains = (opens && config.ffn_gains).then(|| {
+            let declare = |name: &str, dims: &[usize], of| self.declare(name, dims, of);
+            let vector = gains::declare(&format!("{name}.weight"), (to, 1.0), declare);
+            Gains::of_columns(vector, config.n_embd, self.precision.operands())
+        });
         // Of a scaled matrix, products read the result.
-        let weight = if scaling.is_some() { weight } else { self.operand(weight) };
-        Linear { weight, bias, scaling }
+        let weight = if scaling.is_some() || gains.is_some() { weight } else { self.operand(weight) };
+        Linear { weight, bias, scaling, gains }
     }
 }
 
 impl Matrix {
     /// A matrix that neither makes queries, keys and values nor writes to the residual stream.
     pub fn new(from: usize, to: usize) -> Self {
-        Self { from, to, heads: None, keyed: false, ends: false, begins: false, parts: 1, added: false }
+        Self {
+            from,
+            to,
+            heads: None,
+            keyed: false,
+            ends: false,
+            begins: false,
+            opens: false,
+            parts: 1,
+            added: false,
+        }
     }
 
     /// The first matrix of a branch.
     pub fn first(from: usize, to: usize) -> Self {
         Self { begins: true, ..Self::new(from, to) }
+    }
+
+    /// The first matrix of a feed-forward network.
+    pub fn opening(from: usize, to: usize) -> Self {
+        Self { opens: true, ..Self::first(from, to) }
     }
 
     /// A matrix that writes to the residual stream.
@@ -139,12 +164,17 @@ impl Matrix {
 impl Linear {
     /// The matrix in f32, if products read it as it is.
     pub fn matrix(&self, tape: &Tape) -> Option<TensorId> {
-        self.scaling.is_none().then(|| tape.info(self.weight).copy_of.unwrap_or(self.weight))
+        let plain = self.scaling.is_none() && self.gains.is_none();
+        plain.then(|| tape.info(self.weight).copy_of.unwrap_or(self.weight))
     }
 
     /// What products read.
     fn factor(&self, tape: &mut Tape) -> TensorId {
-        self.scaling.as_ref().map_or(self.weight, |scaling| scaling.apply(tape, self.weight))
+        match (&self.scaling, &self.gains) {
+            (Some(scaling), _) => scaling.apply(tape, self.weight),
+            (None, Some(gains)) => gains.apply(tape, self.weight),
+            (None, None) => self.weight,
+        }
     }
 
     /// `x · W + b`.

@@ -10,8 +10,14 @@
 //! The adjoint belongs to `finish`, which therefore lists x and W among its inputs: it recomputes each piece
 //! of logits and turns it into its gradient in place. Pieces that the forward pass keeps are not computed again: one
 //! that covers the whole vocabulary, and as many as [`Logits::kept_bytes`] allows.
+//!
+//! Where rows of the table have gains, each piece of it is scaled by them first ([`super::unit_scale`]), so that no scaled table is ever
+//! whole.
 
 mod host;
+mod table;
+
+pub use table::Table;
 
 use super::matmul::{Layout, MatMul};
 use super::team::{Team, Vectors};
@@ -84,18 +90,25 @@ pub struct Logits {
 impl Tape {
     /// Records the head and its loss: `x` [N, d] times the rows of `table` [V, d]. With an f16 table, x is converted to
     /// f16; the logits are still f32, and their gradient is f16.
-    pub fn head_cross_entropy(&mut self, x: TensorId, table: TensorId, targets: Targets, memory: Logits) {
-        let half = self.info(table).dtype == DType::F16;
+    pub fn head_cross_entropy(
+        &mut self,
+        x: TensorId,
+        table: impl Into<Table>,
+        targets: Targets,
+        memory: Logits,
+    ) {
+        let table = table.into();
+        let half = table.element(self) == DType::F16;
         assert_eq!(half, targets.scaling.is_some(), "a loss scale belongs to f16");
         let x = if half { self.half(x) } else { x };
         let (rows, width) = self.shape(x).as_matrix();
-        let vocabulary = self.shape(table).dims()[0];
+        let vocabulary = self.shape(table.rows).dims()[0];
         let pieces = pieces(vocabulary, (memory.piece_bytes / (rows.max(width) as u64 * 4)) as usize);
         let state = self.intermediate("softmax", &[rows, 4]);
         let lse = self.intermediate("lse", &[rows]);
         let mut kept = Vec::new();
         for (i, &piece) in pieces.iter().enumerate() {
-            let slice = self.slice_rows(table, piece.first, piece.rows);
+            let slice = table.piece(self, piece.first, piece.rows);
             let logits = self.matmul_nt(x, slice);
             let first = self.first_entry(piece);
             self.record(Update { opens: i == 0 }, &[logits, targets.targets, first], &[state]);
@@ -104,9 +117,10 @@ impl Tape {
                 kept.push(logits);
             }
         }
+        let inputs = [state, targets.targets, targets.scale, x, table.rows].into_iter();
         let inputs: Vec<_> =
-            [state, targets.targets, targets.scale, x, table].into_iter().chain(targets.scaling).collect();
-        self.record(Finish { pieces, kept }, &inputs, &[targets.loss, lse]);
+            inputs.chain(targets.scaling).chain(table.gains.map(|(gains, _)| gains)).collect();
+        self.record(Finish { pieces, kept, table }, &inputs, &[targets.loss, lse]);
     }
 
     /// `[1]`: the piece's first entry. It is data rather than an override constant, so that one pipeline serves all pieces
@@ -120,12 +134,13 @@ impl Tape {
 impl Tape {
     /// Records `logits` `[V]` = `table` [V, d] · `x` [1, d], the logits of one token. No piece of the table is larger than
     /// `piece_bytes`, unless 64 rows of it are.
-    pub fn head_logits(&mut self, x: TensorId, table: TensorId, logits: TensorId, piece_bytes: u64) {
+    pub fn head_logits(&mut self, x: TensorId, table: impl Into<Table>, logits: TensorId, piece_bytes: u64) {
+        let table = table.into();
         let (rows, width) = self.shape(x).as_matrix();
-        let vocabulary = self.shape(table).dims()[0];
+        let vocabulary = self.shape(table.rows).dims()[0];
         assert!(rows == 1 && self.shape(logits).dims() == [vocabulary], "{}", self.info(logits).name);
         for piece in pieces(vocabulary, (piece_bytes / (width as u64 * 4)) as usize) {
-            let slice = self.slice_rows(table, piece.first, piece.rows);
+            let slice = table.piece(self, piece.first, piece.rows);
             let part = self.slice_rows(logits, piece.first, piece.rows);
             self.record(MatMul::new(Layout::NT), &[x, slice], &[part]);
         }
@@ -213,6 +228,7 @@ struct Finish {
     pieces: Vec<Piece>,
     /// The logits of the first pieces.
     kept: Vec<TensorId>,
+    table: Table,
 }
 
 impl Op for Finish {
@@ -261,13 +277,14 @@ impl Op for Finish {
     }
 
     fn adjoint(&self, adjoint: &mut Adjoint<'_>) {
-        let [targets, scale, x, table] = [1, 2, 3, 4].map(|i| adjoint.input(i));
-        let scaling = (adjoint.inputs() > 5).then(|| adjoint.input(5));
+        let [targets, scale, x] = [1, 2, 3].map(|i| adjoint.input(i));
+        let table = self.table;
+        let scaling = (adjoint.inputs() > 5 + usize::from(table.gains.is_some())).then(|| adjoint.input(5));
         let lse = adjoint.output(1);
         let mut total = None;
         for (i, &piece) in self.pieces.iter().enumerate() {
             let tape = &mut *adjoint.tape;
-            let slice = tape.slice_rows(table, piece.first, piece.rows);
+            let slice = table.piece(tape, piece.first, piece.rows);
             let logits = self.kept.get(i).copied().unwrap_or_else(|| tape.matmul_nt(x, slice));
             let gradient = match scaling {
                 Some(_) => {
@@ -282,6 +299,11 @@ impl Op for Finish {
             let last = i + 1 == self.pieces.len();
             let result = if last { tape.info(x).gradient } else { DType::F32 };
             total = Some(tape.product(Layout::NN, (gradient, slice), None, total, result));
+            if table.gains.is_some() {
+                let dslice = adjoint.tape.matmul_tn(gradient, x);
+                table.add_gradients(adjoint, (piece.first, piece.rows), dslice);
+                continue;
+            }
             let (dtable, accumulate) = adjoint.begin(slice);
             let onto = MatMul { accumulate, ..MatMul::new(Layout::TN) };
             adjoint.tape.record(onto, &[gradient, x], &[dtable]);
@@ -429,18 +451,40 @@ pub fn cases(seed: u64) -> Vec<Case> {
         let scale = case.constant("scale", &[1], DType::F32, vec![1.0 / rows as f32]);
         let loss = case.observation("loss", &[1], 0.5);
         let scaling = half.then(|| case.constant("scaling", &[4], DType::F32, vec![1.0, 0.0, 1.0, 0.0]));
-        case.tape.head_cross_entropy(
-            x,
-            table,
-            Targets { targets, scale, loss, scaling },
-            Logits { piece_bytes, kept_bytes },
-        );
+        let targets = Targets { targets, scale, loss, scaling };
+        case.tape.head_cross_entropy(x, table, targets, Logits { piece_bytes, kept_bytes });
         // Logits of magnitude `spread`·√d have a rounding error of that times 6e-8·√d, which the exponential turns
         // into a relative error of the probabilities.
         let bound = if half { HALF_BOUND } else { 2e-6 * spread * (width as f64).sqrt().max(2.0) };
         cases.push(case.finish_loss(loss, bound));
     }
+    cases.extend(
+        [(33, false), (40, false), (33, true), (40, true)].map(|(rows, half)| gained(rows, half, seed)),
+    );
     cases
+}
+
+/// A table in pieces, whose rows have gains.
+fn gained(rows: usize, half: bool, seed: u64) -> Case {
+    let stored = if half { DType::F16 } else { DType::F32 };
+    let mut case = CaseBuilder::new("cross_entropy", format!("N={rows} d=64 V=515 {stored:?}, gains"), seed);
+    if rows >= 40 {
+        case.tape.overwrite_gradients();
+    }
+    let x = case.input_of("x", &[rows, 64], stored, Fill::Normal(1.0));
+    let table = case.parameter("table", &[515, 64], Fill::Normal(1.0));
+    let gains = case.parameter("gains", &[515], Fill::Around(0.5, 0.1));
+    let picks: Vec<u32> = (0..rows).map(|_| case.random.random_range(0..515)).collect();
+    let targets = case.indices("targets", &[rows], &picks);
+    let scale = case.constant("scale", &[1], DType::F32, vec![1.0 / rows as f32]);
+    let loss = case.observation("loss", &[1], 0.5);
+    let scaling = half.then(|| case.constant("scaling", &[4], DType::F32, vec![1.0, 0.0, 1.0, 0.0]));
+    let table = Table { rows: table, gains: Some((gains, 1.5)), result: stored };
+    let memory = Logits { piece_bytes: (rows.max(64) * 128 * 4) as u64, kept_bytes: 0 };
+    case.tape.head_cross_entropy(x, table, Targets { targets, scale, loss, scaling }, memory);
+    // As above; the gradient of a gain is a sum of 64 products of sums over the rows.
+    let bound = if half { HALF_BOUND } else { 4e-5 };
+    case.finish_loss(loss, bound)
 }
 
 #[cfg(test)]

@@ -53,11 +53,14 @@ pub mod seed_norm;
 pub mod sgd;
 pub mod shift;
 pub mod spectral_norm;
+pub mod sphere;
 pub mod splice;
 pub mod taper;
 pub mod temperature;
 pub mod truncate;
 pub mod unit_clip;
+pub mod unit_norm;
+pub mod unit_scale;
 pub mod weight_norm;
 
 pub use crate::tape::recipe::{
@@ -118,10 +121,13 @@ pub const CASES: &[(&str, Cases)] = &[
     ("sgd", sgd::cases),
     ("shift", shift::cases),
     ("spectral_norm", spectral_norm::cases),
+    ("sphere", sphere::cases),
     ("splice", splice::cases),
     ("taper", taper::cases),
     ("temperature", temperature::cases),
     ("truncate", truncate::cases),
     ("unit_clip", unit_clip::cases),
+    ("unit_norm", unit_norm::cases),
+    ("unit_scale", unit_scale::cases),
     ("weight_norm", weight_norm::cases),
 ];

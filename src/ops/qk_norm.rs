@@ -1,60 +1,66 @@
 //! RMSNorm of each query and key head in packed rows: y = x·r·γ with r = 1/√(mean x² + ε) over the head's columns; values
 //! pass unchanged. As in Henry et al. 2020 (arXiv 2010.04245) and, with RMSNorm and a gain for each column, in OLMo 2 and
-//! Qwen3: it bounds the logits of attention by √width times the gains.
+//! Qwen3: it bounds the logits of attention by √width times the gains. In nGPT (arXiv 2410.01131), queries and keys share one gain
+//! for each column of all heads, which counts times a constant.
 //!
 //! Shapes: x and y [R, 3·H·w] with columns q | k | v, in f32 or f16; r `[R, 2·H]`; the gains γ of queries and of keys `[w]`,
-//! which all heads share, or none. Adjoint, with g = dy∘γ and x̂ = x·r: dx = r·(g − x̂·mean(g∘x̂)), and dγ += Σ dy∘x̂ over
+//! which all heads share; or one `[H·w]`, which queries and keys share; or none. Adjoint, with g = dy∘γ and x̂ = x·r: dx = r·(g − x̂·mean(g∘x̂)), and dγ += Σ dy∘x̂ over
 //! rows and heads, summed in two stages in a fixed order.
 
 mod cases;
+mod gains;
 mod host;
 
 pub use cases::cases;
+pub use gains::Gains;
 
 use super::element::Elements;
 use super::unroll::unroll;
-use super::{Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element};
+use super::{Binding, Dispatch, Kernel, Op, Operand, Recipe, Shapes, Traits, element};
 use crate::ops::packed::Packed;
 use crate::tape::{Adjoint, Io, Tape, TensorId};
 
-/// The op. Inputs: x and, if there are gains, those of queries and of keys. Outputs: y, r.
+/// The op. Inputs: x and, if there are gains, those of queries and of keys, or the one of both. Outputs: y, r.
 #[derive(Clone, Debug)]
 pub struct QkNorm {
     pub heads: usize,
     pub epsilon: f32,
+    /// What a shared gain is multiplied by.
+    pub scale: f32,
 }
 
 /// dx of [`QkNorm`]. Inputs: x, r, dy and the gains, if there are any. Output: dx.
 #[derive(Clone, Debug)]
 pub struct QkNormBackward {
     pub heads: usize,
+    pub scale: f32,
 }
 
-/// The gradients of the gains. Inputs: x, r, dy. Outputs: those of queries and of keys, to which it adds.
+/// The gradients of the gains. Inputs: x, r, dy. Outputs: those of queries and of keys, or the one of both, to which it adds.
 #[derive(Clone, Debug)]
 pub struct QkNormGains {
     pub heads: usize,
+    pub scale: f32,
 }
 
 impl Tape {
-    /// Records the norm of each query and key head of `qkv` [R, 3·H·w]. `gains` are vectors `[w]` of queries and of keys.
-    pub fn qk_norm(
-        &mut self,
-        qkv: TensorId,
-        heads: usize,
-        gains: Option<[TensorId; 2]>,
-        epsilon: f32,
-    ) -> TensorId {
+    /// Records the norm of each query and key head of `qkv` [R, 3·H·w].
+    pub fn qk_norm(&mut self, qkv: TensorId, heads: usize, gains: Gains, epsilon: f32) -> TensorId {
         let (rows, columns) = self.shape(qkv).as_matrix();
         let packed = Packed::of(columns, heads, 4);
-        for gain in gains.into_iter().flatten() {
+        let (vectors, width, scale) = match gains {
+            Gains::None => (Vec::new(), packed.width, 1.0),
+            Gains::Apart(gains) => (gains.to_vec(), packed.width, 1.0),
+            Gains::Shared(gain, scale) => (vec![gain], packed.part(), scale),
+        };
+        for &gain in &vectors {
             let info = self.info(gain);
-            assert_eq!(info.shape.dims(), [packed.width], "qk_norm: {} for heads of it", info.name);
+            assert_eq!(info.shape.dims(), [width], "qk_norm: {} for heads of it", info.name);
         }
         let y = self.intermediate_of("qk norm", &[rows, columns], self.info(qkv).dtype);
         let r = self.intermediate("qk norm.rstd", &[rows, 2 * heads]);
-        let inputs: Vec<_> = [qkv].into_iter().chain(gains.into_iter().flatten()).collect();
-        self.record(QkNorm { heads, epsilon }, &inputs, &[y, r]);
+        let inputs: Vec<_> = [qkv].into_iter().chain(vectors).collect();
+        self.record(QkNorm { heads, epsilon, scale }, &inputs, &[y, r]);
         y
     }
 }
@@ -70,12 +76,30 @@ fn rows_each(rows: usize) -> usize {
     rows.div_ceil(128).max(8)
 }
 
+/// The bindings of so many gains, the first of which is that input.
+fn gain_bindings(gains: usize, first: usize) -> Vec<Binding> {
+    match gains {
+        0 => Vec::new(),
+        1 => vec![("shared_gain", Operand::Input(first))],
+        _ => vec![("query_gain", Operand::Input(first)), ("key_gain", Operand::Input(first + 1))],
+    }
+}
+
+/// The gain of a head's column, if there are any; heads count queries, then keys.
+fn gain_at(packed: Packed, gains: &[&[f64]], scale: f32, head: usize, column: usize) -> f64 {
+    match gains {
+        [] => 1.0,
+        [shared] => f64::from(scale) * shared[head % packed.heads * packed.width + column],
+        apart => apart[head / packed.heads][column],
+    }
+}
+
 /// A kernel of `qk_norm.wgsl`, with the constants that all kernels of whole rows share.
 fn kernel(
     shapes: &Shapes<'_>,
     device: &Traits,
     heads: usize,
-    gains: bool,
+    gains: usize,
     (entry, own): (&'static str, &[(&'static str, f64)]),
 ) -> Kernel {
     let half = shapes.half_input(0);
@@ -85,7 +109,7 @@ fn kernel(
         ("narrow", element::narrow(half, 4)),
         ("texel", element::texel(half)),
     ];
-    let flags = [("images", images), ("half", half), ("gains", gains)];
+    let flags = [("images", images), ("half", half), ("gains", gains > 1), ("shared", gains == 1)];
     let numbers = [("lanes", element::LANES)];
     let text = unroll(include_str!("../../shaders/qk_norm.wgsl"), &numbers, &flags, &texts);
     let (_, packed) = extents(shapes, heads);
@@ -114,7 +138,7 @@ impl Op for QkNorm {
                 let scale = 1.0 / (square + f64::from(self.epsilon)).sqrt();
                 r[row * 2 * self.heads + head] = scale;
                 for (c, y) in y.iter_mut().enumerate() {
-                    *y *= scale * inputs.get(1 + head / self.heads).map_or(1.0, |gain| gain[c]);
+                    *y *= scale * gain_at(packed, &inputs[1..], self.scale, head, c);
                 }
             }
         }
@@ -123,42 +147,40 @@ impl Op for QkNorm {
     fn host(&self, io: &mut Io<'_, f32>) {
         let (_, packed) = extents(&io.shapes, self.heads);
         let (inputs, outputs) = io.split();
-        host::forward(packed, self.epsilon, inputs, outputs);
+        host::forward(packed, self.epsilon, self.scale, inputs, outputs);
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let (rows, packed) = extents(shapes, self.heads);
-        let gains = shapes.inputs.len() > 1;
-        let own = [
+        let gains = shapes.inputs.len() - 1;
+        let mut own = vec![
             ("HEADS", self.heads as f64),
             ("PLACES", (rows * 3 * self.heads) as f64),
             ("EPSILON", f64::from(self.epsilon)),
         ];
+        own.extend((gains == 1).then_some(("SCALE", f64::from(self.scale))));
         let kernel = kernel(shapes, device, self.heads, gains, ("qk_norm", &own));
         let x = Elements::of(shapes, device, &[0]).read(0);
         let mut bindings = vec![("x", x), ("y", Operand::Output(0)), ("r", Operand::Output(1))];
-        if gains {
-            bindings.extend([("query_gain", Operand::Input(1)), ("key_gain", Operand::Input(2))]);
-        }
+        bindings.extend(gain_bindings(gains, 1));
         let groups = element::lanes(rows * 3 * self.heads);
         Recipe::one(kernel, &bindings, groups).with_iterations(2 * packed.width / 4)
     }
 
     fn adjoint(&self, adjoint: &mut Adjoint<'_>) {
         let Some(dy) = adjoint.gradient(0) else { return };
-        let heads = self.heads;
+        let Self { heads, scale, .. } = *self;
         let (x, r) = (adjoint.input(0), adjoint.output(1));
         let mut inputs = vec![x, r, dy];
-        if adjoint.inputs() > 1 {
-            inputs.extend([1, 2].map(|i| adjoint.input(i)));
-            if adjoint.wants(1) || adjoint.wants(2) {
-                let gradients = [1, 2].map(|i| adjoint.parameter_gradient(i));
-                adjoint.tape.record(QkNormGains { heads }, &[x, r, dy], &gradients);
-            }
+        let gains = 1..adjoint.inputs();
+        inputs.extend(gains.clone().map(|i| adjoint.input(i)));
+        if gains.clone().any(|i| adjoint.wants(i)) {
+            let gradients: Vec<_> = gains.map(|i| adjoint.parameter_gradient(i)).collect();
+            adjoint.tape.record(QkNormGains { heads, scale }, &[x, r, dy], &gradients);
         }
         if adjoint.wants(0) {
             let dx = adjoint.fresh_like(0);
-            adjoint.tape.record(QkNormBackward { heads }, &inputs, &[dx]);
+            adjoint.tape.record(QkNormBackward { heads, scale }, &inputs, &[dx]);
             adjoint.contribute(0, dx);
         }
     }
@@ -187,7 +209,7 @@ impl Op for QkNormBackward {
                 let x = &x[row * packed.columns() + head * packed.width..][..packed.width];
                 let r = r[row * 2 * self.heads + head];
                 for (c, g) in dx.iter_mut().enumerate() {
-                    *g *= gains.get(head / self.heads).map_or(1.0, |gain| gain[c]);
+                    *g *= gain_at(packed, gains, self.scale, head, c);
                 }
                 let along = dx.iter().zip(x).map(|(g, x)| g * x * r).sum::<f64>() / packed.width as f64;
                 dx.iter_mut().zip(x).for_each(|(g, x)| *g = r * (*g - x * r * along));
@@ -198,13 +220,14 @@ impl Op for QkNormBackward {
     fn host(&self, io: &mut Io<'_, f32>) {
         let (_, packed) = extents(&io.shapes, self.heads);
         let (inputs, outputs) = io.split();
-        host::backward(packed, inputs, outputs[0]);
+        host::backward(packed, self.scale, inputs, outputs[0]);
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let (rows, packed) = extents(shapes, self.heads);
-        let gains = shapes.inputs.len() > 3;
-        let own = [("HEADS", self.heads as f64), ("PLACES", (rows * 3 * self.heads) as f64)];
+        let gains = shapes.inputs.len() - 3;
+        let mut own = vec![("HEADS", self.heads as f64), ("PLACES", (rows * 3 * self.heads) as f64)];
+        own.extend((gains == 1).then_some(("SCALE", f64::from(self.scale))));
         let kernel = kernel(shapes, device, self.heads, gains, ("qk_norm_backward", &own));
         let elements = Elements::of(shapes, device, &[0]);
         let mut bindings = vec![
@@ -213,9 +236,7 @@ impl Op for QkNormBackward {
             ("dy", elements.read(2)),
             ("dx", Operand::Output(0)),
         ];
-        if gains {
-            bindings.extend([("query_gain", Operand::Input(3)), ("key_gain", Operand::Input(4))]);
-        }
+        bindings.extend(gain_bindings(gains, 3));
         let groups = element::lanes(rows * 3 * self.heads);
         Recipe::one(kernel, &bindings, groups).with_iterations(2 * packed.width / 4)
     }
@@ -243,7 +264,10 @@ impl Op for QkNormGains {
             let head = column / packed.width;
             if head < 2 * self.heads {
                 let xhat = x * r[row * 2 * self.heads + head];
-                outputs[head / self.heads][column % packed.width] += dy * xhat;
+                match &mut *outputs {
+                    [shared] => shared[column % packed.part()] += f64::from(self.scale) * dy * xhat,
+                    apart => apart[head / self.heads][column % packed.width] += dy * xhat,
+                }
             }
         }
     }
@@ -251,43 +275,49 @@ impl Op for QkNormGains {
     fn host(&self, io: &mut Io<'_, f32>) {
         let (_, packed) = extents(&io.shapes, self.heads);
         let (inputs, outputs) = io.split();
-        host::gains(packed, inputs, outputs);
+        host::gains(packed, self.scale, inputs, outputs);
     }
 
     fn recipe(&self, shapes: &Shapes<'_>, device: &Traits) -> Recipe {
         let (rows, packed) = extents(shapes, self.heads);
-        let (each, columns) = (rows_each(rows), packed.width / 4);
+        let shared = shapes.outputs.len() == 1;
+        // The vectors of all gradients.
+        let columns = if shared { packed.part() / 4 } else { 2 * packed.width / 4 };
+        let each = rows_each(rows);
         let blocks = rows.div_ceil(each);
         let elements = Elements::of(shapes, device, &[0]);
-        let own = [
-            ("HEADS", self.heads as f64),
-            ("ROWS", rows as f64),
-            ("ROWS_EACH", each as f64),
-            ("BLOCKS", blocks as f64),
-        ];
+        let heads = ("HEADS", self.heads as f64);
+        let own = [heads, ("ROWS", rows as f64), ("ROWS_EACH", each as f64), ("BLOCKS", blocks as f64)];
+        let gains = usize::from(shared);
+        let entry = if shared { "shared_parts" } else { "gain_parts" };
         let shares = Dispatch {
-            kernel: kernel(shapes, device, self.heads, false, ("gain_parts", &own)),
+            kernel: kernel(shapes, device, self.heads, gains, (entry, &own)),
             bindings: vec![
                 ("x", elements.read(0)),
                 ("known_r", Operand::Input(1)),
                 ("dy", elements.read(2)),
                 ("parts", Operand::Scratch(0)),
             ],
-            groups: element::lanes(2 * blocks * columns),
+            groups: element::lanes(blocks * columns),
+        };
+        let mut bindings = vec![("parts", Operand::Scratch(0))];
+        let (entry, own) = if shared {
+            bindings.push(("d_shared", Operand::Output(0)));
+            let scale = ("SCALE", f64::from(self.scale));
+            ("shared_totals", vec![heads, ("BLOCKS", blocks as f64), scale])
+        } else {
+            bindings.extend([("d_query", Operand::Output(0)), ("d_key", Operand::Output(1))]);
+            ("gain_totals", vec![("BLOCKS", blocks as f64)])
         };
         let totals = Dispatch {
-            kernel: kernel(shapes, device, self.heads, false, ("gain_totals", &[("BLOCKS", blocks as f64)])),
-            bindings: vec![
-                ("parts", Operand::Scratch(0)),
-                ("d_query", Operand::Output(0)),
-                ("d_key", Operand::Output(1)),
-            ],
-            groups: element::lanes(2 * columns),
+            kernel: kernel(shapes, device, self.heads, gains, (entry, &own)),
+            bindings,
+            groups: element::lanes(columns),
         };
         Recipe {
             dispatches: vec![shares, totals],
-            scratch: vec![2 * blocks * packed.width],
-            iterations: (each * self.heads).max(blocks),
+            scratch: vec![4 * blocks * columns],
+            iterations: (each * self.heads.max(2)).max(blocks),
         }
     }
 

@@ -47,15 +47,15 @@ impl Tape {
 
 /// Units, elements of a unit, elements from one unit to the next, and elements from one element of a unit to the next.
 #[derive(Clone, Copy)]
-struct Walk {
-    units: usize,
-    length: usize,
-    unit_step: usize,
-    step: usize,
+pub(super) struct Walk {
+    pub units: usize,
+    pub length: usize,
+    pub unit_step: usize,
+    pub step: usize,
 }
 
 impl Walk {
-    fn of(units: Units, (rows, columns): (usize, usize)) -> Self {
+    pub fn of(units: Units, (rows, columns): (usize, usize)) -> Self {
         match units {
             Units::Columns => Self { units: columns, length: rows, unit_step: 1, step: columns },
             Units::Rows => Self { units: rows, length: columns, unit_step: columns, step: 1 },
@@ -64,7 +64,7 @@ impl Walk {
     }
 
     /// The elements of a unit.
-    fn elements(self, unit: usize) -> impl Iterator<Item = usize> + Clone {
+    pub fn elements(self, unit: usize) -> impl Iterator<Item = usize> + Clone {
         (0..self.length).map(move |k| unit * self.unit_step + k * self.step)
     }
 }

@@ -9,7 +9,7 @@ mod rule;
 mod sgd;
 mod singular;
 
-pub use around::{clip_units, measure, project};
+pub use around::{clip_units, measure, project, unite};
 pub use change::{by_layer, watch_change};
 pub use rule::{HYPER, Place, Rule, Settings, State, Update};
 pub use singular::{ITERATIONS, iterate};

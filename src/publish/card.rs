@@ -71,10 +71,17 @@ impl Card {
             counted(self.step, "step"),
             env!("CARGO_PKG_VERSION"),
         ));
-        if config.model.weight_norm != trained.model.weight_norm {
+        let scaled = [
+            (config.model.weight_norm != trained.model.weight_norm)
+                .then(|| format!("weight_norm = \"{}\"", trained.model.weight_norm)),
+            (config.model.ffn_gains != trained.model.ffn_gains).then(|| "ffn_gains = true".to_owned()),
+            (config.model.head_gains != trained.model.head_gains).then(|| "head_gains = true".to_owned()),
+        ];
+        let scaled: Vec<String> = scaled.into_iter().flatten().map(|key| format!("`{key}`")).collect();
+        if !scaled.is_empty() {
             text.push_str(&format!(
-                "Its matrices were trained with `weight_norm = \"{}\"`; this folder has what they come to.\n\n",
-                trained.model.weight_norm
+                "Its matrices were trained with {}; this folder has what they come to.\n\n",
+                scaled.join(" and ")
             ));
         }
         text.push_str(&loading(config, has_tokenizer));

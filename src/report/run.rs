@@ -338,6 +338,7 @@ fn configuration_name(config: &toml::Table) -> Option<String> {
         match text("qk_norm") {
             Some("rms_norm") => Some("QK-norm"),
             Some("plain") => Some("plain QK-norm"),
+            Some("unit") => Some("unit QK"),
             _ => None,
         },
         cap.as_deref(),
@@ -380,6 +381,13 @@ fn configuration_name(config: &toml::Table) -> Option<String> {
     if text("weight_norm") == Some("sigma_reparam") {
         name.push_str("+σReparam");
     }
+    let gained = match [is_on("ffn_gains"), is_on("head_gains")] {
+        [true, true] => "+gains",
+        [true, false] => "+FFN gains",
+        [false, true] => "+head gains",
+        [false, false] => "",
+    };
+    name.push_str(gained);
     let scaled = if is_on("ffn_scaling") { join::SCALED.label } else { "" };
     let network = model.get("ffn").and_then(toml::Value::as_str).and_then(FeedForward::find);
     let ffn = format!("{scaled}{}", network.map_or("", |network| network.label));

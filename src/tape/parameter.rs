@@ -18,8 +18,12 @@ pub struct Declaration {
     pub filed: Filed,
     /// How many matrices of one size its columns are, side by side: three of queries, keys and values.
     pub parts: usize,
+    /// Whether it is a matrix that writes to the residual stream: a row of it, not a column, is a vector there.
+    pub writes: bool,
     /// The matrix of which it holds singular vectors, which follow it by power iterations.
     pub singular_of: Option<String>,
+    /// The matrix whose rows or columns products read times it.
+    pub gains_of: Option<String>,
 }
 
 /// A parameter's initial values.
@@ -92,7 +96,9 @@ impl Declaration {
             added: false,
             filed,
             parts: 1,
+            writes: false,
             singular_of: None,
+            gains_of: None,
         }
     }
 

@@ -6,7 +6,6 @@ use super::checkpoint::{NamedTensor, Spec, TensorSource, WeightFile, export};
 use super::loader::layout;
 use crate::config::Config;
 use crate::fault::Result;
-use crate::model::config::WeightNorm;
 use crate::model::fold::{Values, fold};
 use crate::model::unscaled;
 
@@ -24,7 +23,7 @@ pub fn write_folded(config: &Config, weights: WeightFile, target: &Config, path:
 /// # Errors
 /// Those of reading.
 pub fn plain(config: &Config, weights: WeightFile) -> Result<(Config, Box<dyn TensorSource>)> {
-    if config.model.weight_norm == WeightNorm::None && config.model.scale_loss == 0.0 {
+    if !config.model.scales_matrices() && config.model.scale_loss == 0.0 {
         return Ok((config.clone(), Box::new(weights)));
     }
     let (model, values) = unscaled(&config.model, read(weights)?);

@@ -110,8 +110,9 @@ pub(super) fn begin(engine: &Engine, config: &Config, init_from: Option<&Path>) 
     if file.len() < layout.held().len() {
         fresh_weights(engine, config)?;
     }
-    load_weights(engine, file)?;
-    engine.settle()
+    load(&engine.device, &engine.store, file)?;
+    engine.settle()?;
+    engine.copy_weights()
 }
 
 /// Copies a configuration's initial values to the device and makes their f16 copies.

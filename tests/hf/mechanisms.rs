@@ -61,6 +61,7 @@ pub fn models() -> Vec<(String, Vec<String>)> {
             for keys in [
                 "model.n_kv_head=2 model.norm=rms_norm",
                 "model.n_kv_head=1 model.qk_norm=rms_norm model.attention_sink=true",
+                "model.n_kv_head=1 model.qk_norm=unit",
                 "model.bias=all model.norm=rms_norm",
             ] {
                 add(keys, &keys.split(' ').collect::<Vec<_>>());
@@ -71,12 +72,16 @@ pub fn models() -> Vec<(String, Vec<String>)> {
 }
 
 /// Mechanisms of every family.
-const SINGLE: [&str; 31] = [
+const SINGLE: [&str; 35] = [
     "train.removal_start=1 train.removal_gap_v=100 model.norm=fake_layer_norm",
     "model.ffn_scaling=true",
     "model.learnable_temperature=true model.temperature_init=0.9",
     "model.qk_norm=rms_norm",
     "model.qk_norm=plain",
+    "model.qk_norm=unit",
+    "model.ffn_gains=true model.bias=all",
+    "model.head_gains=true model.tie_embeddings=false model.ffn_gains=true model.ffn=gated",
+    "model.qk_norm=unit model.residual=ngpt model.norm=none train.unit_weights=true",
     "model.attention_softcap=0.5",
     "model.attention_sink=true",
     "model.weight_norm=sigma_reparam model.gamma_init=0.8",

@@ -206,6 +206,20 @@ pub(super) const ROWS: &[Row] = &[
         "the initial γ of `sigma_reparam`",
     ),
     row(
+        "model.ffn_gains",
+        Flag,
+        flag(false),
+        Changes::Never,
+        "each column of the first matrices of the feed-forward networks counts times √`n_embd`·s with a learned s, from 1, for columns of length one: `train.unit_weights` (nGPT, arXiv 2410.01131)",
+    ),
+    row(
+        "model.head_gains",
+        Flag,
+        flag(false),
+        Changes::Never,
+        "each row of the head, and so each token's logit, counts times a learned s, from 1, for rows of length one (nGPT, the same)",
+    ),
+    row(
         "model.residual",
         Words(Residual::WORDS),
         word("plain"),
@@ -217,7 +231,7 @@ pub(super) const ROWS: &[Row] = &[
         Number(Span::Any),
         Absent,
         Changes::Never,
-        "λ of `scaled`, or where the learned factors of `rezero`, `skip_init` and `layer_scale` start",
+        "λ of `scaled`, or where the learned factors of `rezero`, `skip_init`, `layer_scale` and `ngpt` start",
     ),
     row(
         "model.ffn_scaling",

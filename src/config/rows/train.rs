@@ -163,6 +163,13 @@ pub(super) const ROWS: &[Row] = &[
         "after each update, every matrix and table returns to the norm that it started with (arXiv 2407.01800)",
     ),
     row(
+        "train.unit_weights",
+        Flag,
+        flag(false),
+        Changes::Never,
+        "before the first step and after each update, every vector of weights along the residual stream gets length one: rows of tables and of matrices that write to the stream, columns of matrices that read it (nGPT, arXiv 2410.01131)",
+    ),
+    row(
         "train.optimizer",
         Words(Optimizer::WORDS),
         word("adamw_hf"),

@@ -92,7 +92,7 @@ impl Attention {
         let values = values.map(|values| self.biases[0].apply(tape, values));
         let gate = self.gate.open(tape, x);
         let qkv = self.projection.apply(tape, (x, values), self.heads);
-        let qkv = self.normed.apply(tape, qkv, self.heads);
+        let qkv = self.normed.before_positions(tape, qkv, self.heads);
         match (self.rotary, rows) {
             (None, _) => {}
             (Some(turned), Rows::Sequences(pass)) => tape.rotary(qkv, self.heads, pass.sequence, turned),
@@ -100,7 +100,7 @@ impl Attention {
                 tape.rotary_at(qkv, self.heads, (cached.positions, cached.context), turned);
             }
         }
-        Opened { qkv, gate }
+        Opened { qkv: self.normed.behind_positions(tape, qkv, self.heads), gate }
     }
 
     /// The input of the last matrix: the heads' weighted values, through the gate if there is one.

@@ -8,7 +8,7 @@ use crate::tape::{DType, Tape, TensorId};
 /// The declared matrices.
 pub(super) enum Projection {
     Packed(Linear),
-    Apart([Linear; 3]),
+    Apart(Box<[Linear; 3]>),
 }
 
 impl Projection {
@@ -23,11 +23,11 @@ impl Projection {
             }
             Projections::Apart => {
                 let keyed = |to| Matrix { keyed: true, ..Matrix::first(width, to) };
-                Self::Apart([
+                Self::Apart(Box::new([
                     site.linear("attention.q", keyed(width)),
                     site.linear("attention.k", keyed(shared)),
                     site.linear("attention.v", Matrix::first(width, shared)),
-                ])
+                ]))
             }
         }
     }
@@ -36,7 +36,7 @@ impl Projection {
     pub fn linears(&self) -> &[Linear] {
         match self {
             Self::Packed(matrix) => std::slice::from_ref(matrix),
-            Self::Apart(matrices) => matrices,
+            Self::Apart(matrices) => &**matrices,
         }
     }
 
@@ -68,7 +68,7 @@ impl Projection {
                 if tape.info(x).dtype == DType::F16 {
                     tape.widen_gradient(x);
                 }
-                let [q, k, v] = matrices;
+                let [q, k, v] = &**matrices;
                 let parts = [(q, x), (k, x), (v, values.unwrap_or(x))];
                 let parts = parts.map(|(matrix, x)| matrix.apply(tape, x));
                 tape.grouped_heads(parts, heads)

@@ -17,11 +17,11 @@ pub(super) const GATED: Form = Form {
         let (width, inner) = (site.config.n_embd, site.config.n_inner);
         match site.config.family.projections {
             Projections::Packed => {
-                vec![site.linear("mlp.expand", Matrix { parts: 2, ..Matrix::first(width, 2 * inner) })]
+                vec![site.linear("mlp.expand", Matrix { parts: 2, ..Matrix::opening(width, 2 * inner) })]
             }
             Projections::Apart => ["mlp.gate", "mlp.up"]
                 .into_iter()
-                .map(|name| site.linear(name, Matrix::first(width, inner)))
+                .map(|name| site.linear(name, Matrix::opening(width, inner)))
                 .collect(),
         }
     },

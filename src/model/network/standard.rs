@@ -12,7 +12,7 @@ pub(super) const STANDARD: Form = Form {
     takes: |_| true,
     declare: |site| {
         let (width, inner) = (site.config.n_embd, site.config.n_inner);
-        vec![site.linear("mlp.expand", Matrix::first(width, inner))]
+        vec![site.linear("mlp.expand", Matrix::opening(width, inner))]
     },
     open: |tape, first, x| first[0].apply(tape, x),
     close: |tape, activate, opened| activate.apply(tape, opened),

@@ -35,6 +35,8 @@ pub struct Blueprint {
     pub update: Tape,
     /// Makes the f16 copies of the parameters, if there are any.
     pub(super) copying: Option<Tape>,
+    /// Gives the vectors of the weights length one, if they have it after each update.
+    pub(super) uniting: Option<Tape>,
     /// Makes a power iteration of every singular vector, if there are any.
     pub(super) settling: Option<Tape>,
     pub(super) evaluation: Recorded,
@@ -87,18 +89,28 @@ impl Blueprint {
             tape.half_into(parameters, copies);
             tape
         });
-        let has_vectors = |parameter: &Parameter| parameter.declared.singular_of.is_some();
-        let settling = arenas.parameters().iter().any(has_vectors).then(|| {
+        let on_parameters = |record: &dyn Fn(&mut Tape, TensorId)| {
             let mut tape = Tape::new();
             let parameters = tape.observation(Arenas::PARAMETERS, &[arenas.elements()]);
-            optimizer::iterate(&mut tape, parameters, &arenas.places(), None);
+            record(&mut tape, parameters);
             tape
+        };
+        let places = arenas.places();
+        let uniting = train.unit_weights.then(|| {
+            on_parameters(&|tape, parameters| optimizer::unite(tape, parameters, None, &places, None))
         });
+        let has_vectors = |parameter: &Parameter| parameter.declared.singular_of.is_some();
+        let settling =
+            arenas.parameters().iter().any(has_vectors).then(|| {
+                on_parameters(&|tape, parameters| optimizer::iterate(tape, parameters, &places, None))
+            });
+        drop(places);
         let reading = config.observe.sample_prompt.is_some().then(|| reading_tapes(&config.model, device));
         Self {
             micro,
             update,
             copying,
+            uniting,
             settling,
             evaluation,
             spectrum,
@@ -126,7 +138,7 @@ impl Blueprint {
             gradients: arena,
             moments: self.arenas.states().len() as u64 * arena,
             intermediates: Pool::plan(self.tapes(), device).0.bytes()
-                + [&self.copying, &self.settling, &self.spectrum]
+                + [&self.copying, &self.uniting, &self.settling, &self.spectrum]
                     .into_iter()
                     .flatten()
                     .map(|tape| Pool::plan([tape], device).0.bytes())
@@ -263,6 +275,9 @@ pub fn update_tape(config: &Config, arenas: &Arenas) -> Tape {
             (config.train.optimizer.record)(tape, &update);
             if let Some(norms) = norms {
                 optimizer::project(tape, &update, &norms);
+            }
+            if config.train.unit_weights {
+                optimizer::unite(tape, parameters, copies, places, Some(verdict));
             }
         };
         match watches {

@@ -51,6 +51,7 @@ pub struct Engine {
     pub micro: Plan,
     update: Plan,
     copying: Option<Plan>,
+    uniting: Option<Plan>,
     settling: Option<Plan>,
     evaluation: Plan,
     /// Sums the moments of the feed-forward networks' units.
@@ -95,15 +96,14 @@ impl Engine {
             store.allocate(&device, name, elements, DType::F32)?;
         }
         let [micro, update, evaluation] = Plan::build_all(&device, blueprint.tapes(), &store)?;
-        let copying =
-            blueprint.copying.as_ref().map(|tape| Plan::build(&device, tape, &store)).transpose()?;
-        let settling =
-            blueprint.settling.as_ref().map(|tape| Plan::build(&device, tape, &store)).transpose()?;
+        let [copying, uniting, settling] = [&blueprint.copying, &blueprint.uniting, &blueprint.settling]
+            .map(|tape| tape.as_ref().map(|tape| Plan::build(&device, tape, &store)).transpose());
+        let (copying, uniting, settling) = (copying?, uniting?, settling?);
         let spectrum = blueprint.spectrum.as_ref();
         let spectrum = spectrum.map(|tape| Attached::new(&device, &mut store, tape)).transpose()?;
         let measuring = spectrum.as_ref().map(|spectrum| &spectrum.plan);
-        let plans =
-            [&micro, &update, &evaluation].into_iter().chain(&copying).chain(&settling).chain(measuring);
+        let others = [&copying, &uniting, &settling].into_iter().flatten();
+        let plans = [&micro, &update, &evaluation].into_iter().chain(others).chain(measuring);
         let reading = blueprint.reading.as_ref();
         let reading =
             reading.map(|tapes| Reading::new(&device, &mut store, &config.model, tapes)).transpose()?;
@@ -119,6 +119,7 @@ impl Engine {
             micro,
             update,
             copying,
+            uniting,
             settling,
             evaluation,
             spectrum,
@@ -143,12 +144,13 @@ impl Engine {
         self.copying.as_ref().map_or(Ok(()), |plan| plan.run(&self.device))
     }
 
-    /// Has the singular vectors of scaled matrices follow weights that a run starts from. Needed before its first step; updates do so
-    /// themselves.
+    /// Gives the weights that a run starts from what updates keep: vectors of length one, and singular vectors of scaled matrices.
+    /// Needed before its first step, and before [`Self::copy_weights`]; updates do so themselves.
     ///
     /// # Errors
     /// Those of [`Device::check`].
     pub fn settle(&self) -> Result<()> {
+        self.uniting.iter().try_for_each(|plan| plan.run(&self.device))?;
         let Some(plan) = &self.settling else { return Ok(()) };
         (0..optimizer::ITERATIONS).try_for_each(|_| plan.run(&self.device))
     }
@@ -391,7 +393,11 @@ impl Engine {
     pub fn bytes(&self) -> u64 {
         self.store.bytes()
             + self.micro.pool_bytes()
-            + [&self.copying, &self.settling].into_iter().flatten().map(Plan::pool_bytes).sum::<u64>()
+            + [&self.copying, &self.uniting, &self.settling]
+                .into_iter()
+                .flatten()
+                .map(Plan::pool_bytes)
+                .sum::<u64>()
             + self.spectrum.as_ref().map_or(0, |spectrum| spectrum.plan.pool_bytes())
             + self.reading.as_ref().map_or(0, Reading::pool_bytes)
             + self.ring.bytes()
