@@ -143,7 +143,7 @@ fn ceilings_are_read_from_what_bench_printed_and_from_nothing_else() {
         (printed("a card", "0.0", copies), "no rates"),
         (printed("a card", "1e12", ""), "no rates"),
         (printed("a card", "1e12", turned), "out of order"),
-        ("{}".to_owned(), "missing field"),
+        ("{}".to_owned(), "found no `adapter`"),
     ] {
         let fault = load(&text).unwrap_err();
         assert_eq!(fault.kind, Kind::Data);

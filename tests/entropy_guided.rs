@@ -402,7 +402,7 @@ fn runs_start_from_other_models() {
     succeeds(run("scaled", &[&guided, "train.steps=1", "model.ffn_scaling=true"]));
     let refused = run("cold", &[&warm, "train.steps=1"]);
     let refused: Vec<&str> = refused.iter().map(String::as_str).collect();
-    place.fails(&refused, 5, &["extra", "attn.temperature"]);
+    place.fails(&refused, 5, &["learnable_temperature = true there, false here"]);
 }
 
 /// A run of the whole model has the same bytes in two pieces as in one: log, checkpoint, and evaluation.

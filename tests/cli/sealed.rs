@@ -164,7 +164,7 @@ fn a_run_from_before_the_seal_resumes() {
         (
             "optimizer_steps",
             9.into(),
-            &["contradicts itself", "1 skipped updates", "0 steps that were not finite"],
+            &["contradicts itself", "1 skipped update,", "0 records of numbers that are not finite"],
         ),
         ("recording", true.into(), &["contradicts itself", "recording"]),
         ("step", 9.into(), &["damaged", "the state of step 9 in it"]),
