@@ -46,7 +46,14 @@ fn every_study_is_valid() {
     names.sort();
     assert_eq!(
         names,
-        ["entropy_guided.toml", "original_small.toml", "paper.toml", "small.toml", "stability.toml"]
+        [
+            "entropy_guided.toml",
+            "mechanisms.toml",
+            "original_small.toml",
+            "paper.toml",
+            "small.toml",
+            "stability.toml"
+        ]
     );
     for name in names {
         let grid = shipped(&name);
