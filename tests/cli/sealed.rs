@@ -181,7 +181,7 @@ fn a_run_from_before_the_seal_resumes() {
     place.fails(
         &RESUME,
         5,
-        &["contradicts itself", "metrics_bytes at 1 records of steps, the last of them step 0"],
+        &["contradicts itself", "metrics_bytes at 1 record of steps, the last of them step 0"],
     );
     assert!(fs::read(place.path("r/metrics.jsonl")).unwrap() == log, "the log was cut");
     change(&state_file(&place), |state| state["data_fingerprint"] = 7.into());
