@@ -7,6 +7,8 @@ mod ngpt;
 mod residual;
 mod spectral;
 
+#[cfg(unix)]
+use crate::cli::{Place, assert_same, sets, signal};
 use crate::mixed::SMOOTH;
 use crate::training::{agrees_within, config, has_f16, within_f32};
 use normfree::config::Config;
@@ -14,6 +16,23 @@ use normfree::report::run::paper_name;
 
 const NO_NORM: &str = "model.norm=none";
 const MIXED: &str = "train.precision=mixed";
+
+/// Trains the run `whole`, and a run `halved` that is stopped and resumed, which ends with the same bytes.
+#[cfg(unix)]
+fn stopped_and_resumed(place: &Place, keys: &[&str]) {
+    let arguments = |run| [&["train", "tiny.toml", "--run", run][..], &sets(keys)].concat();
+    place.succeeds(&arguments("whole"));
+    let mut child = place.command(&arguments("halved")).spawn().unwrap();
+    let log = place.path("halved/metrics.jsonl");
+    while std::fs::read_to_string(&log).map_or(0, |text| text.lines().count()) < 20 {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended before it could be stopped");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    signal("TERM", &child);
+    child.wait().unwrap();
+    place.succeeds(&["train", "--resume", "--run", "halved"]);
+    assert_same(&place.path("whole"), &place.path("halved"));
+}
 
 /// The rates of a schedule over 100 steps, 10 of them warm-up, from 1e-2 to 1e-3.
 fn rates(schedule: &str) -> Vec<f64> {

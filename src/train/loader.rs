@@ -64,38 +64,31 @@ pub fn layout(config: &Config) -> ModelTensors {
 ///
 /// # Errors
 /// Those of reading the file and of [`Device::check`].
-pub fn load_weights(engine: &Engine, file: WeightFile) -> Result<()> {
-    load(&engine.device, &engine.store, file)?;
+pub fn load_weights(engine: &Engine, mut file: WeightFile) -> Result<()> {
+    load(&engine.device, &engine.store, &mut file)?;
     engine.copy_weights()
 }
 
-/// Copies the tensors of a weight file into the memory of the same names, one at a time.
+/// Copies the tensors of a source into the memory of the same names, one at a time.
 ///
 /// # Errors
-/// Those of reading the file and of [`Device::check`].
-pub fn load(device: &Device, store: &Store, mut file: WeightFile) -> Result<()> {
+/// Those of reading the source and of [`Device::check`].
+pub fn load(device: &Device, store: &Store, source: &mut dyn TensorSource) -> Result<()> {
     let mut loader = Loader::new(device, store);
-    for i in 0..file.len() {
-        let tensor = file.read(i)?;
-        loader.write(&tensor.name, &tensor.data)?;
+    for (i, spec) in source.specs().into_iter().enumerate() {
+        loader.write(&spec.name, &source.read(i)?)?;
     }
     Ok(())
 }
 
 /// Writes the tensors of a weight file into a store: what a reader of the model takes.
-pub fn from_file(file: WeightFile) -> impl FnOnce(&Device, &Store) -> Result<()> {
-    move |device, store| load(device, store, file)
+pub fn from_file(mut file: WeightFile) -> impl FnOnce(&Device, &Store) -> Result<()> {
+    move |device, store| load(device, store, &mut file)
 }
 
 /// Writes the tensors of a source into a store, as [`from_file`] does those of a file.
 pub fn from_source(mut source: Box<dyn TensorSource>) -> impl FnOnce(&Device, &Store) -> Result<()> {
-    move |device, store| {
-        let mut loader = Loader::new(device, store);
-        for (i, spec) in source.specs().into_iter().enumerate() {
-            loader.write(&spec.name, &source.read(i)?)?;
-        }
-        Ok(())
-    }
+    move |device, store| load(device, store, &mut *source)
 }
 
 /// Writes the weights with which a run begins: those of `init_from`, or fresh ones.
@@ -105,12 +98,12 @@ pub fn from_source(mut source: Box<dyn TensorSource>) -> impl FnOnce(&Device, &S
 pub(super) fn begin(engine: &Engine, config: &Config, init_from: Option<&Path>) -> Result<()> {
     let Some(path) = init_from else { return fresh_weights(engine, config) };
     let layout = layout(config);
-    let file = open_start(path, config, &layout)?;
+    let mut file = open_start(path, config, &layout)?;
     // Parameters that the file lacks start as in a fresh model.
     if file.len() < layout.held().len() {
         fresh_weights(engine, config)?;
     }
-    load(&engine.device, &engine.store, file)?;
+    load(&engine.device, &engine.store, &mut file)?;
     engine.settle()?;
     engine.copy_weights()
 }

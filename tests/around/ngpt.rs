@@ -1,7 +1,7 @@
 //! nGPT: models against f64, and what its paper promises: vectors of length one.
 
 use super::{MIXED, NO_NORM};
-use crate::cli::{Place, assert_same, sets};
+use crate::cli::Place;
 use crate::mixed::SMOOTH;
 use crate::support::seed;
 use crate::training::{agrees_within, batches, config, has_f16, within_f32};
@@ -130,18 +130,7 @@ fn it_trains() {
 fn trained_models_are_resumed_read_and_exported() {
     let place = Place::with_data();
     let keys = [&NGPT[..], &["train.steps=300", "train.learning_rate=1e-2"]].concat();
-    let arguments = |run| [&["train", "tiny.toml", "--run", run][..], &sets(&keys)].concat();
-    place.succeeds(&arguments("whole"));
-    let mut child = place.command(&arguments("halved")).spawn().unwrap();
-    let log = place.path("halved/metrics.jsonl");
-    while std::fs::read_to_string(&log).map_or(0, |text| text.lines().count()) < 20 {
-        assert!(child.try_wait().unwrap().is_none(), "the run ended before it could be stopped");
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    crate::cli::signal("TERM", &child);
-    child.wait().unwrap();
-    place.succeeds(&["train", "--resume", "--run", "halved"]);
-    assert_same(&place.path("whole"), &place.path("halved"));
+    super::stopped_and_resumed(&place, &keys);
 
     place.succeeds(&["export", "whole", "--hf", "plain"]);
     let described: Value =
